@@ -1,0 +1,24 @@
+//! The generated API of the suite: messages, clients, servers and the descriptor set. No logic lives here.
+
+#[expect(missing_docs, clippy::all, reason = "generated; the protos carry the comments")]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/parta.rs"));
+}
+pub use generated::parta;
+
+include!(concat!(env!("OUT_DIR"), "/responses.rs"));
+
+/// The encoded `FileDescriptorSet` of the whole suite with comments and extension options, for reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// A response of an RPC; lets storage fill in the consistency token of those that have one.
+pub trait MutationResponse: prost::Message + Default {
+    /// Sets `consistency_token` where the response has that field.
+    fn set_consistency_token(&mut self, token: String);
+}
+
+/// The descriptor pool of the suite, decoded once. `None` would mean that the build embedded a broken set.
+pub fn descriptor_pool() -> Option<&'static prost_reflect::DescriptorPool> {
+    static POOL: std::sync::OnceLock<Option<prost_reflect::DescriptorPool>> = std::sync::OnceLock::new();
+    POOL.get_or_init(|| prost_reflect::DescriptorPool::decode(DESCRIPTOR_SET).ok()).as_ref()
+}
