@@ -1,5 +1,10 @@
 //! Compiles every proto of the suite without protoc and keeps the descriptor set, options included.
-use std::{env, fmt::Write as _, fs, path::{Path, PathBuf}};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn protos(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -19,7 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     protos(Path::new("parta"), &mut files)?;
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // prost's own descriptor types would drop the extension options that carry the access rules.
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
@@ -38,17 +46,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 continue;
             }
             let has = message.field.iter().any(|f| f.name() == "consistency_token");
-            writeln!(responses, "impl crate::MutationResponse for crate::{module}::{name} {{")?;
+            writeln!(
+                responses,
+                "impl crate::MutationResponse for crate::{module}::{name} {{"
+            )?;
             if has {
-                writeln!(responses, "    fn set_consistency_token(&mut self, token: String) {{ self.consistency_token = token; }}")?;
+                writeln!(
+                    responses,
+                    "    fn set_consistency_token(&mut self, token: String) {{ self.consistency_token = token; }}"
+                )?;
             } else {
-                writeln!(responses, "    fn set_consistency_token(&mut self, _token: String) {{}}")?;
+                writeln!(
+                    responses,
+                    "    fn set_consistency_token(&mut self, _token: String) {{}}"
+                )?;
             }
             writeln!(responses, "}}")?;
         }
     }
     fs::write(out.join("responses.rs"), responses)?;
 
-    tonic_prost_build::configure().bytes(".").include_file("parta.rs").emit_rerun_if_changed(false).compile_fds(set)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .include_file("parta.rs")
+        .emit_rerun_if_changed(false)
+        .compile_fds(set)?;
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! The generated API of the suite: messages, clients, servers and the descriptor set. No logic lives here.
 
-#[expect(missing_docs, clippy::all, reason = "generated; the protos carry the comments")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the protos carry the comments"
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/parta.rs"));
 }
@@ -20,5 +26,6 @@ pub trait MutationResponse: prost::Message + Default {
 /// The descriptor pool of the suite, decoded once. `None` would mean that the build embedded a broken set.
 pub fn descriptor_pool() -> Option<&'static prost_reflect::DescriptorPool> {
     static POOL: std::sync::OnceLock<Option<prost_reflect::DescriptorPool>> = std::sync::OnceLock::new();
-    POOL.get_or_init(|| prost_reflect::DescriptorPool::decode(DESCRIPTOR_SET).ok()).as_ref()
+    POOL.get_or_init(|| prost_reflect::DescriptorPool::decode(DESCRIPTOR_SET).ok())
+        .as_ref()
 }

@@ -1,0 +1,430 @@
+//! Who may name whom. The rules are a table; what the sources name is read with syn, tests apart.
+#![expect(clippy::expect_used, reason = "a test may fail loudly")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use syn::visit::{self, Visit};
+
+const SERVICES: [&str; 5] = [
+    "org-registry",
+    "invitation",
+    "membership",
+    "chat",
+    "call-scheduling",
+];
+/// Lines above which a file wants to become a folder.
+const MOST_LINES: usize = 500;
+
+/// `what` may be named by files of services whose path begins with one of `rooms`, and by nobody else.
+struct Rule {
+    what: &'static [&'static str],
+    rooms: &'static [&'static str],
+    why: &'static str,
+}
+
+const ASSEMBLY: [&str; 2] = ["lib.rs", "assembly.rs"];
+
+/// The rooms of a service that may know a technology. `lib.rs` puts the parts together, so it sees all of them.
+const RULES: &[Rule] = &[
+    Rule {
+        what: &["tonic", "tonic_types", "prost"],
+        rooms: &["grpc", "events", "live", "error.rs"],
+        why: "the wire stops at the door: decode in grpc/, decide on our own types; error.rs maps them to a status",
+    },
+    Rule {
+        what: &["sea_orm", "sea_orm_migration"],
+        rooms: &["storage", "writer", "error.rs"],
+        why: "the database stops at storage/: others pass a connection on, and name the trait of it alone",
+    },
+    Rule {
+        what: &["parta_runtime"],
+        rooms: &["config.rs", "main.rs"],
+        why: "how a process runs is no business of what it does",
+    },
+];
+
+/// What the rooms of the pure heart may never name, whatever the other rules allow.
+const PURE: &[&str] = &["model", "policy"];
+const IMPURE: &[&str] = &[
+    "tonic",
+    "tonic_types",
+    "prost",
+    "sea_orm",
+    "sea_orm_migration",
+    "tokio",
+    "tokio_util",
+    "parta_storage",
+    "parta_grpc",
+    "parta_feed",
+    "parta_audit",
+    "std::fs",
+    "std::net",
+];
+
+/// Names that are free everywhere: the handle that is passed on, not the technology behind it.
+const FREE: &[&str] = &["sea_orm::ConnectionTrait"];
+
+/// Files that may break a rule, each with its reason. An exception that is needed no longer fails the test.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "services/invitation/src/operations/accept.rs",
+        "tonic",
+        "calls membership by its generated client and reads the code of a refusal",
+    ),
+    (
+        "services/call-scheduling/src/operations/announce.rs",
+        "tonic",
+        "calls chat by its generated client and reads the code of a refusal",
+    ),
+    (
+        "services/org-registry/src/operations/appoint.rs",
+        "tonic",
+        "calls membership by its generated client and reads the code of a refusal",
+    ),
+    (
+        "services/org-registry/src/operations/appoint.rs",
+        "prost",
+        "the payload of its job is an encoded message",
+    ),
+    (
+        "services/org-registry/src/operations/applications.rs",
+        "prost",
+        "the payload of the job that it enqueues is an encoded message",
+    ),
+];
+
+/// Everything a source names from outside itself, as paths: `tonic::Status`, `sea_orm::ConnectionTrait`.
+#[derive(Default)]
+struct Named(BTreeSet<String>);
+
+impl Named {
+    fn of(source: &str) -> Self {
+        let file = syn::parse_file(source).expect("a Rust source");
+        let mut named = Self::default();
+        named.visit_file(&file);
+        named
+    }
+
+    /// The first path that is, or lies within, `what`.
+    fn within(&self, what: &str) -> Option<&String> {
+        let inner = format!("{what}::");
+        self.0
+            .iter()
+            .filter(|path| !FREE.contains(&path.as_str()))
+            .find(|path| *path == what || path.starts_with(&inner))
+    }
+
+    fn tree(&mut self, before: &str, tree: &syn::UseTree) {
+        let join = |name: &syn::Ident| {
+            if before.is_empty() {
+                name.to_string()
+            } else {
+                format!("{before}::{name}")
+            }
+        };
+        match tree {
+            syn::UseTree::Path(path) => self.tree(&join(&path.ident), &path.tree),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(before, item)),
+            syn::UseTree::Name(name) if name.ident == "self" => drop(self.0.insert(before.to_owned())),
+            syn::UseTree::Name(name) => drop(self.0.insert(join(&name.ident))),
+            syn::UseTree::Rename(rename) => drop(self.0.insert(join(&rename.ident))),
+            syn::UseTree::Glob(_) => drop(self.0.insert(format!("{before}::*"))),
+        }
+    }
+
+    /// Macros are not parsed; what their text holds with `::` in it is taken for a path.
+    fn text(&mut self, tokens: &str) {
+        let joined = tokens.replace(" :: ", "::");
+        let words = joined.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+        self.0
+            .extend(words.filter(|word| word.contains("::")).map(str::to_owned));
+    }
+}
+
+impl<'ast> Visit<'ast> for Named {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        if !is_test(item) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree("", &item.tree);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
+        self.0.insert(names.join("::"));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.text(&call.tokens.to_string());
+        visit::visit_macro(self, call);
+    }
+}
+
+fn is_test(item: &syn::Item) -> bool {
+    let attributes = match item {
+        syn::Item::Mod(item) => &item.attrs,
+        syn::Item::Fn(item) => &item.attrs,
+        syn::Item::Use(item) => &item.attrs,
+        syn::Item::Impl(item) => &item.attrs,
+        _ => return false,
+    };
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Path>()
+                .is_ok_and(|condition| condition.is_ident("test"))
+    })
+}
+
+/// A service's crate as Rust names it.
+fn crate_name(service: &str) -> String {
+    format!("parta_{}", service.replace('-', "_"))
+}
+
+/// What is wrong with one file, given by its path from the root.
+fn violations(path: &str, source: &str) -> Vec<String> {
+    let named = Named::of(source);
+    let mut found = Vec::new();
+    let mut blame = |what: &str, why: &str| {
+        if let Some(name) = named.within(what)
+            && !EXCEPTIONS
+                .iter()
+                .any(|(file, of, _)| *file == path && *of == what)
+        {
+            found.push(format!("{path} names {name}: {why}"));
+        }
+    };
+    let mut parts = path.splitn(4, '/');
+    let (area, owner, _, file) = (
+        parts.next().unwrap_or(""),
+        parts.next().unwrap_or(""),
+        parts.next(),
+        parts.next().unwrap_or(""),
+    );
+    for service in SERVICES {
+        match area {
+            "libs" | "proto" => blame(&crate_name(service), "what services share knows no service"),
+            "services" if owner != service && owner != "parta" => {
+                blame(
+                    &crate_name(service),
+                    "services speak by RPC and by feed, never by linking",
+                );
+            }
+            _ => {}
+        }
+    }
+    if area == "libs" && owner != "testkit" {
+        blame("parta_testkit", "tests' tools stay in tests");
+    }
+    if area != "services" || owner == "parta" {
+        return found;
+    }
+    let room = |rooms: &[&str]| {
+        rooms.iter().any(|room| {
+            file.strip_prefix(room)
+                .is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
+        })
+    };
+    for rule in RULES {
+        if !room(rule.rooms) && !room(&ASSEMBLY) {
+            rule.what.iter().for_each(|what| blame(what, rule.why));
+        }
+    }
+    if room(PURE) {
+        let why = "the model and the policy are true on paper: no I/O, no wire";
+        IMPURE.iter().for_each(|what| blame(what, why));
+    }
+    found
+}
+
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().expect("the workspace").to_path_buf()
+}
+
+/// Rust sources by their path from the root; with the tests, or without.
+fn sources(with_tests: bool) -> Vec<(String, String)> {
+    let root = root();
+    let mut found = Vec::new();
+    for area in ["libs", "services", "proto", "xtask", "integration-tests"] {
+        let entries = walkdir::WalkDir::new(root.join(area))
+            .into_iter()
+            .filter_entry(|entry| {
+                let name = entry.file_name().to_string_lossy();
+                let tests = name == "tests" || name == "tests.rs" || name == "benches";
+                name != "target" && (with_tests || !tests)
+            });
+        for entry in entries {
+            let entry = entry.expect("a readable tree");
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "rs")
+            {
+                let path = entry
+                    .path()
+                    .strip_prefix(&root)
+                    .expect("it lies below")
+                    .to_string_lossy()
+                    .into_owned();
+                found.push((path, fs::read_to_string(entry.path()).expect("a readable file")));
+            }
+        }
+    }
+    assert!(found.len() > 100, "the sources were not found");
+    found
+}
+
+#[test]
+fn nobody_names_whom_the_rules_keep_from_it() {
+    let found: Vec<String> = sources(false)
+        .iter()
+        .flat_map(|(path, source)| violations(path, source))
+        .collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_exception_is_needed() {
+    let sources = sources(false);
+    let stale: Vec<_> = EXCEPTIONS
+        .iter()
+        .filter(|(file, what, _)| {
+            let source = sources.iter().find(|(path, _)| path == file);
+            source.is_none_or(|(_, source)| Named::of(source).within(what).is_none())
+        })
+        .collect();
+    assert!(stale.is_empty(), "needed no longer: {stale:?}");
+}
+
+/// Manifests say it as well: a dependency that no source names yet is a door left open.
+#[test]
+fn no_manifest_depends_where_no_source_may() {
+    for folder in ["libs", "services"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let owner = entry.file_name().to_string_lossy().into_owned();
+            if owner == "parta" {
+                continue;
+            }
+            let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).expect("a manifest");
+            let manifest: toml::Table = manifest.parse().expect("TOML");
+            let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+            for service in SERVICES.into_iter().filter(|service| *service != owner) {
+                let dependency = format!("parta-{service}");
+                assert!(
+                    !dependencies.is_some_and(|d| d.contains_key(&dependency)),
+                    "{folder}/{owner} depends on {dependency}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_it_should_be() {
+    let long: Vec<String> = sources(true)
+        .iter()
+        .map(|(path, source)| (path, source.lines().count()))
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(path, lines)| format!("{path}: {lines} lines, more than {MOST_LINES}"))
+        .collect();
+    assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+#[test]
+fn a_violation_is_caught_however_it_is_written() {
+    for (path, source, name) in [
+        ("libs/feed/src/a.rs", "use parta_chat::model;", "parta_chat"),
+        (
+            "services/chat/src/a.rs",
+            "fn a() { parta_membership::build() }",
+            "parta_membership",
+        ),
+        (
+            "services/chat/src/main.rs",
+            "use parta_org_registry as registry;",
+            "parta_org_registry",
+        ),
+        (
+            "services/chat/src/operations/send.rs",
+            "use tonic::{Code, Status};",
+            "tonic",
+        ),
+        (
+            "services/chat/src/queries.rs",
+            "fn a(status: Option<tonic::Status>) {}",
+            "tonic",
+        ),
+        (
+            "services/chat/src/queries.rs",
+            "fn a() { wrap!(Err(tonic::Status::ok(\"\"))) }",
+            "tonic",
+        ),
+        (
+            "services/chat/src/queries.rs",
+            "use sea_orm::{ConnectionTrait, EntityTrait};",
+            "sea_orm::EntityTrait",
+        ),
+        ("services/chat/src/model.rs", "use tokio::sync::Mutex;", "tokio"),
+        (
+            "services/chat/src/model/kind.rs",
+            "use sea_orm::ActiveValue;",
+            "sea_orm",
+        ),
+        (
+            "services/chat/src/policy/table.rs",
+            "fn a() { std::fs::read(\"a\"); }",
+            "std::fs",
+        ),
+        (
+            "services/chat/src/operations.rs",
+            "use parta_runtime::Service;",
+            "parta_runtime",
+        ),
+        (
+            "libs/storage/src/a.rs",
+            "use parta_testkit::TestDatabase;",
+            "parta_testkit",
+        ),
+    ] {
+        let found = violations(path, source);
+        assert!(
+            found.iter().any(|line| line.contains(name)),
+            "{path}: {source}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_rules_allow_passes() {
+    for (path, source) in [
+        ("services/chat/src/grpc/messages.rs", "use tonic::Status;"),
+        ("services/chat/src/grpc.rs", "use tonic::Status;"),
+        ("services/chat/src/storage/chats.rs", "use sea_orm::EntityTrait;"),
+        ("services/chat/src/operations.rs", "use sea_orm::ConnectionTrait;"),
+        ("services/chat/src/lib.rs", "use tonic::service::Routes;"),
+        (
+            "services/chat/src/model.rs",
+            "use std::collections::BTreeSet; use parta_chat::Seq;",
+        ),
+        (
+            "services/parta/src/main.rs",
+            "use parta_chat::service; use parta_membership::service as other;",
+        ),
+        (
+            "services/chat/src/queries.rs",
+            "#[cfg(test)] mod tests { use tonic::Code; }",
+        ),
+    ] {
+        assert_eq!(violations(path, source), Vec::<String>::new(), "{path}: {source}");
+    }
+}

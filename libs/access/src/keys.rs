@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac as _};
+use parta_ids::Ambient;
+use secrecy::{ExposeSecret as _, SecretBox, SecretString};
+use sha2::Sha256;
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The text is no Ed25519 key in PKCS#8 PEM.
+    #[error("is no Ed25519 private key in PKCS#8 PEM")]
+    Private,
+    /// The text is no Ed25519 public key.
+    #[error("is no Ed25519 public key: 32 bytes in base64url without padding")]
+    Public,
+    /// The secret is not 32 bytes in base64url.
+    #[error("is no secret: 32 bytes in base64url without padding")]
+    Secret,
+    /// The token could not be signed.
+    #[error("the token could not be signed")]
+    Sign,
+}
+
+/// An Ed25519 key pair: the private half as PKCS#8 PEM, the public one as JWK `x`.
+#[derive(Clone)]
+pub struct KeyPair {
+    pem: Arc<SecretString>,
+    public: String,
+}
+
+impl KeyPair {
+    /// Makes a new pair.
+    pub fn generate(ambient: &Ambient) -> Result<Self, KeyError> {
+        let mut seed = [0; 32];
+        ambient.ids.fill(&mut seed);
+        let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+        let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Private)?;
+        Self::from_pem(&pem)
+    }
+
+    /// Reads a pair from PKCS#8 PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyError::Private)?;
+        // Newer and older PKCS#8 forms differ; jsonwebtoken wants the one that dalek writes.
+        let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Private)?;
+        Ok(Self {
+            pem: Arc::new(SecretString::from(pem.as_str().to_owned())),
+            public: URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
+        })
+    }
+
+    /// The private half, to be kept in a file or a row that only its owner reads.
+    pub fn pem(&self) -> &str {
+        self.pem.expose_secret()
+    }
+
+    /// The public half: JWK `x`.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    pub(crate) fn encoding_key(&self) -> Result<jsonwebtoken::EncodingKey, KeyError> {
+        jsonwebtoken::EncodingKey::from_ed_pem(self.pem().as_bytes()).map_err(|_| KeyError::Private)
+    }
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyPair({})", self.public)
+    }
+}
+
+/// The master secret of a service, from which every other secret is derived: nothing else has to be kept.
+#[derive(Clone)]
+pub struct Secrets(Arc<SecretBox<[u8; 32]>>);
+
+impl Secrets {
+    /// Wraps 32 random bytes.
+    pub fn new(master: [u8; 32]) -> Self {
+        Self(Arc::new(SecretBox::new(Box::new(master))))
+    }
+
+    /// Makes a new one.
+    pub fn generate(ambient: &Ambient) -> Self {
+        let mut master = [0; 32];
+        ambient.ids.fill(&mut master);
+        Self::new(master)
+    }
+
+    /// Reads the text form.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text.trim())
+            .map_err(|_| KeyError::Secret)?;
+        Ok(Self::new(bytes.try_into().map_err(|_| KeyError::Secret)?))
+    }
+
+    /// The text form, to be kept in a file that only its owner reads.
+    pub fn to_text(&self) -> SecretString {
+        SecretString::from(URL_SAFE_NO_PAD.encode(self.0.expose_secret()))
+    }
+
+    /// Derives the key of one purpose (HKDF-SHA256, RFC 5869). The same label gives the same key for ever.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        #[expect(
+            clippy::expect_used,
+            reason = "HKDF-SHA256 gives up to 8160 bytes; going on with zeros would be worse"
+        )]
+        Hkdf::<Sha256>::new(None, self.0.expose_secret())
+            .expand(label.as_bytes(), &mut key)
+            .expect("32 bytes are within what HKDF gives");
+        key
+    }
+
+    /// The secrets of one part of the suite.
+    pub fn child(&self, label: &str) -> Self {
+        Self::new(self.derive(label))
+    }
+
+    /// HMAC-SHA256 of `bytes` under the key of one purpose.
+    pub fn hmac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
+        // HMAC pads a key with zeros to the block of 64 bytes; a whole block cannot be of the wrong length.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&self.derive(label));
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&block.into());
+        mac.update(bytes);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}

@@ -1,0 +1,105 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parta_ids::Ambient;
+use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::KeyError;
+
+/// The operator's key as a server keeps it: its digest. 256 random bits need no slow hash (ASVS 6.5.2).
+///
+/// The text form is `opk_<id>_<43 characters>_<checksum>`; the checksum lets a scanner tell a leaked key from noise.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OperatorCredential {
+    id: String,
+    digest: [u8; 32],
+}
+
+fn checksum(body: &str) -> String {
+    Sha256::digest(body.as_bytes())
+        .iter()
+        .take(3)
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+impl OperatorCredential {
+    /// Makes a key and tells its text once.
+    pub fn generate(ambient: &Ambient) -> (SecretString, Self) {
+        let (mut id, mut secret) = ([0; 4], [0; 32]);
+        ambient.ids.fill(&mut id);
+        ambient.ids.fill(&mut secret);
+        let id: String = id.iter().map(|b| format!("{b:02x}")).collect();
+        let body = format!("opk_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
+        let text = format!("{body}_{}", checksum(&body));
+        let kept = Self {
+            id,
+            digest: Sha256::digest(text.as_bytes()).into(),
+        };
+        (SecretString::from(text), kept)
+    }
+
+    /// Whether a text has the form of an operator's key at all.
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with("opk_")
+    }
+
+    /// Reads a key's text, for a server that is given it in a file.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        let (body, sum) = text.rsplit_once('_').ok_or(KeyError::Secret)?;
+        let (id, secret) = body
+            .strip_prefix("opk_")
+            .and_then(|rest| rest.split_once('_'))
+            .ok_or(KeyError::Secret)?;
+        let whole = URL_SAFE_NO_PAD
+            .decode(secret)
+            .is_ok_and(|bytes| bytes.len() == 32);
+        if id.is_empty() || !whole || checksum(body) != sum {
+            return Err(KeyError::Secret);
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            digest: Sha256::digest(text.as_bytes()).into(),
+        })
+    }
+
+    /// Reads what configuration holds: `<id>:<SHA-256 of the key in hexadecimal>`.
+    pub fn from_digest(text: &str) -> Result<Self, KeyError> {
+        let (id, hex) = text.trim().split_once(':').ok_or(KeyError::Secret)?;
+        if hex.len() != 64 || !hex.is_ascii() {
+            return Err(KeyError::Secret);
+        }
+        let mut digest = [0; 32];
+        for (i, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| KeyError::Secret)?;
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            digest,
+        })
+    }
+
+    /// What configuration holds.
+    pub fn to_digest(&self) -> String {
+        let hex: String = self.digest.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{}:{hex}", self.id)
+    }
+
+    /// The key's id; no secret.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether `text` is this key, compared in constant time.
+    pub fn matches(&self, text: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        digest.ct_eq(&self.digest).into()
+    }
+}
+
+impl std::fmt::Debug for OperatorCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OperatorCredential({})", self.id)
+    }
+}

@@ -1,0 +1,147 @@
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use parta_ids::{Ambient, Uuid};
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::Refusal;
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyError, KeyPair, tokens::LEEWAY, verifier::validation};
+
+const TYP: &str = "parta-service+jwt";
+const LIFE: TimeDelta = TimeDelta::seconds(60);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    nbf: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+/// A service's own key, with which it proves itself to the others: a self-signed token for one callee, for a minute.
+pub struct ServiceIdentity {
+    name: String,
+    key: EncodingKey,
+    public: String,
+    ambient: Ambient,
+    minted: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
+}
+
+impl ServiceIdentity {
+    /// The identity of the service of this kebab name.
+    pub fn new(name: impl Into<String>, pair: &KeyPair, ambient: Ambient) -> Result<Self, KeyError> {
+        Ok(Self {
+            name: name.into(),
+            key: pair.encoding_key()?,
+            public: pair.public().to_owned(),
+            ambient,
+            minted: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The service's kebab name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The public key that the others are configured with.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// A token for the callee of this kebab name; one is used for half its life.
+    pub fn mint(&self, audience: &str) -> Result<String, Refusal> {
+        let now = self.ambient.now();
+        let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((text, renew)) = minted.get(audience)
+            && now < *renew
+        {
+            return Ok(text.clone());
+        }
+        let claims = Claims {
+            iss: self.name.clone(),
+            aud: audience.to_owned(),
+            nbf: now.timestamp(),
+            exp: (now + LIFE).timestamp(),
+            jti: self.ambient.ids.uuid(),
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYP.to_owned());
+        let text = jsonwebtoken::encode(&header, &claims, &self.key).map_err(Refusal::internal)?;
+        minted.insert(audience.to_owned(), (text.clone(), now + LIFE / 2));
+        Ok(text)
+    }
+}
+
+/// The public keys of the services that may call.
+pub struct ServiceKeys {
+    keys: HashMap<String, DecodingKey>,
+    ambient: Ambient,
+}
+
+impl ServiceKeys {
+    /// Keys by kebab name, each as JWK `x`.
+    pub fn new<'a>(
+        keys: impl IntoIterator<Item = (&'a str, &'a str)>,
+        ambient: Ambient,
+    ) -> Result<Self, KeyError> {
+        let keys = keys
+            .into_iter()
+            .map(|(name, x)| {
+                // from_ed_components only decodes; a key of another length would fail at the first call instead of here.
+                use base64::Engine as _;
+                let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+                    .decode(x)
+                    .map_err(|_| KeyError::Public)?;
+                if bytes.len() != 32 {
+                    return Err(KeyError::Public);
+                }
+                let key = DecodingKey::from_ed_components(x).map_err(|_| KeyError::Public)?;
+                Ok((name.to_owned(), key))
+            })
+            .collect::<Result<_, KeyError>>()?;
+        Ok(Self { keys, ambient })
+    }
+
+    /// Which service this token proves its bearer to be; it must be meant for `audience`.
+    pub fn verify(&self, token: &str, audience: &str) -> Result<String, Refusal> {
+        let bad = || {
+            Refusal::new(
+                ErrorReason::CredentialInvalid,
+                "the service token proves nothing here",
+            )
+        };
+        let header = jsonwebtoken::decode_header(token).map_err(|_| bad())?;
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
+            return Err(bad());
+        }
+        // The issuer is needed to choose the key; nothing of it is believed before the signature holds.
+        let claimed = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
+            .map_err(|_| bad())?
+            .claims
+            .iss;
+        let key = self.keys.get(&claimed).ok_or_else(bad)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation())
+            .map_err(|_| bad())?
+            .claims;
+        let now = self.ambient.now();
+        let time = |seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(bad);
+        let (start, end) = (time(claims.nbf)?, time(claims.exp)?);
+        if claims.aud != audience || start > now + LEEWAY || end - start > LIFE + LEEWAY {
+            return Err(bad());
+        }
+        if now >= end + LEEWAY {
+            return Err(Refusal::new(
+                ErrorReason::CredentialExpired,
+                "the service token has expired",
+            ));
+        }
+        Ok(claims.iss)
+    }
+}

@@ -1,0 +1,297 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, Header};
+use parta_ids::{AccountId, Ambient, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyError, KeyPair, Principal};
+
+/// `typ` of every token of people and external systems (RFC 9068).
+pub(crate) const TYP: &str = "at+jwt";
+/// The longest life of a token.
+pub(crate) const MAX_LIFE: TimeDelta = TimeDelta::minutes(10);
+/// What clocks may differ by.
+pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// For how long a verifier may use a key set without asking again.
+pub(crate) const JWKS_LIFE: TimeDelta = TimeDelta::minutes(5);
+/// So long a key is published before it signs: twice what a verifier may keep the set without it.
+const PUBLISH_LEAD: TimeDelta = TimeDelta::minutes(10);
+/// So long a key stays published after it signed for the last time.
+const KEEP: TimeDelta = TimeDelta::minutes(11);
+
+pub(crate) const AUD_SUITE: &str = "parta";
+pub(crate) const AUD_MEMBERSHIP: &str = "parta.membership";
+pub(crate) const AUD_INVITATION: &str = "parta.invitation";
+
+/// What a token says. `sub` is the member, account, flow or service account, by audience and kind.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    pub(crate) iss: String,
+    pub(crate) aud: String,
+    pub(crate) sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) org: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) permissions: Vec<String>,
+    pub(crate) iat: i64,
+    pub(crate) nbf: i64,
+    pub(crate) exp: i64,
+    pub(crate) jti: Uuid,
+}
+
+impl Claims {
+    /// Who it names; `None` where the claims do not fit together.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        match self.aud.as_str() {
+            AUD_MEMBERSHIP => Some(Principal::Account {
+                account_id: self.sub.parse().ok()?,
+                session_id: self.sid.as_deref()?.parse().ok()?,
+            }),
+            AUD_INVITATION => Some(Principal::Joiner {
+                flow_id: self.sub.parse().ok()?,
+            }),
+            AUD_SUITE => {
+                let org_id = self.org.as_deref()?.parse().ok()?;
+                match &self.sid {
+                    Some(sid) => Some(Principal::Person {
+                        org_id,
+                        member_id: self.sub.parse().ok()?,
+                        session_id: sid.parse().ok()?,
+                    }),
+                    None => Some(Principal::ServiceAccount {
+                        org_id,
+                        id: self.sub.parse().ok()?,
+                        permissions: self.permissions.iter().cloned().collect(),
+                    }),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A public key set (RFC 7517) as membership publishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Jwks {
+    pub(crate) keys: Vec<Jwk>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Jwk {
+    pub(crate) kty: String,
+    pub(crate) crv: String,
+    pub(crate) alg: String,
+    #[serde(rename = "use")]
+    pub(crate) usage: String,
+    pub(crate) kid: String,
+    pub(crate) x: String,
+}
+
+impl Jwks {
+    /// Reads the JSON form.
+    pub fn from_json(text: &str) -> Result<Self, KeyError> {
+        serde_json::from_str(text).map_err(|_| KeyError::Public)
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// A key of the issuer with its times. A key is published before it signs, and kept until what it signed has ended:
+/// the issuer holds to both whatever the times say, and [`SigningKey::successor`] chooses times that fit.
+#[derive(Debug, Clone)]
+pub struct SigningKey {
+    /// Names the key in tokens.
+    pub kid: String,
+    /// The pair.
+    pub pair: KeyPair,
+    /// From when it is in the key set.
+    pub publish_time: DateTime<Utc>,
+    /// From when it signs.
+    pub sign_from: DateTime<Utc>,
+    /// From when it is in the key set no more.
+    pub retire_time: Option<DateTime<Utc>>,
+}
+
+impl SigningKey {
+    /// The issuer's first key, which signs at once: nobody has an older key set yet. Its name is its public half.
+    pub fn first(pair: KeyPair, now: DateTime<Utc>) -> Self {
+        Self {
+            kid: pair.public().to_owned(),
+            pair,
+            publish_time: now,
+            sign_from: now,
+            retire_time: None,
+        }
+    }
+
+    /// The key that follows this one: published now, signing as soon as every verifier must have it; this one retires
+    /// when the last token that it may have signed has ended.
+    pub fn successor(&mut self, pair: KeyPair, now: DateTime<Utc>) -> Self {
+        let sign_from = now + PUBLISH_LEAD;
+        self.retire_time = Some(sign_from + KEEP);
+        Self {
+            kid: pair.public().to_owned(),
+            pair,
+            publish_time: now,
+            sign_from,
+            retire_time: None,
+        }
+    }
+
+    /// Whether every verifier must have it by now.
+    fn is_known(&self, now: DateTime<Utc>) -> bool {
+        self.publish_time + PUBLISH_LEAD <= now
+    }
+}
+
+/// A signed token and when it ends.
+#[derive(Debug, Clone)]
+pub struct SignedToken {
+    /// What goes behind `Bearer`.
+    pub text: String,
+    /// When it ends.
+    pub expire_time: DateTime<Utc>,
+}
+
+/// Signs tokens; membership alone has one.
+#[derive(Clone)]
+pub struct TokenIssuer {
+    keys: Arc<Vec<SigningKey>>,
+    issuer: String,
+    life: TimeDelta,
+    ambient: Ambient,
+}
+
+impl TokenIssuer {
+    /// An issuer with these keys; the youngest signs whose time has come and that has been published for long enough,
+    /// and where there is none, as at the very beginning, the oldest. `issuer` is `iss`; tokens live for
+    /// `life`, at most 10 minutes.
+    pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, life: TimeDelta, ambient: Ambient) -> Self {
+        Self {
+            keys: Arc::new(keys),
+            issuer: issuer.into(),
+            life: life.min(MAX_LIFE),
+            ambient,
+        }
+    }
+
+    /// A token of a signed-in account, for membership alone.
+    pub fn account(&self, account: AccountId, session: SessionId) -> Result<SignedToken, KeyError> {
+        self.sign(
+            AUD_MEMBERSHIP,
+            account.to_string(),
+            None,
+            Some(session.to_string()),
+            Vec::new(),
+        )
+    }
+
+    /// A token of a member of one organisation; `session` is the sign-in in its form towards that organisation.
+    pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
+        self.sign(
+            AUD_SUITE,
+            member.to_string(),
+            Some(org.to_string()),
+            Some(session.to_string()),
+            Vec::new(),
+        )
+    }
+
+    /// A join ticket, for invitation alone.
+    pub fn joiner(&self, flow: FlowId) -> Result<SignedToken, KeyError> {
+        self.sign(AUD_INVITATION, flow.to_string(), None, None, Vec::new())
+    }
+
+    /// A token of an external system.
+    pub fn service_account(
+        &self,
+        org: OrgId,
+        id: ServiceAccountId,
+        permissions: Vec<String>,
+    ) -> Result<SignedToken, KeyError> {
+        self.sign(
+            AUD_SUITE,
+            id.to_string(),
+            Some(org.to_string()),
+            None,
+            permissions,
+        )
+    }
+
+    /// The key set to publish now.
+    pub fn jwks(&self) -> Jwks {
+        let now = self.ambient.now();
+        // The signing key and what it replaced lately stay, even where a retire time was set too early.
+        let current = self.signing(now).map(|key| key.kid.as_str());
+        let former = self.signing(now - KEEP).map(|key| key.kid.as_str());
+        Jwks {
+            keys: self
+                .keys
+                .iter()
+                .filter(|k| {
+                    let kept = Some(k.kid.as_str()) == current || Some(k.kid.as_str()) == former;
+                    k.publish_time <= now && (kept || k.retire_time.is_none_or(|t| now < t))
+                })
+                .map(|key| Jwk {
+                    kty: "OKP".to_owned(),
+                    crv: "Ed25519".to_owned(),
+                    alg: "EdDSA".to_owned(),
+                    usage: "sig".to_owned(),
+                    kid: key.kid.clone(),
+                    x: key.pair.public().to_owned(),
+                })
+                .collect(),
+        }
+    }
+
+    fn signing(&self, now: DateTime<Utc>) -> Option<&SigningKey> {
+        let due = || {
+            self.keys
+                .iter()
+                .filter(|k| k.sign_from <= now && k.retire_time.is_none_or(|t| now < t))
+        };
+        due()
+            .filter(|k| k.is_known(now))
+            .max_by_key(|k| k.sign_from)
+            .or_else(|| due().min_by_key(|k| k.publish_time))
+    }
+
+    fn sign(
+        &self,
+        aud: &str,
+        sub: String,
+        org: Option<String>,
+        sid: Option<String>,
+        permissions: Vec<String>,
+    ) -> Result<SignedToken, KeyError> {
+        let now = self.ambient.now();
+        let key = self.signing(now).ok_or(KeyError::Sign)?;
+        // The claim has whole seconds, and the answer says what the claim says.
+        let expire_time = (now + self.life).trunc_subsecs(0);
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: aud.to_owned(),
+            sub,
+            org,
+            sid,
+            permissions,
+            iat: now.timestamp(),
+            nbf: now.timestamp(),
+            exp: expire_time.timestamp(),
+            jti: self.ambient.ids.uuid(),
+        };
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYP.to_owned());
+        header.kid = Some(key.kid.clone());
+        let text =
+            jsonwebtoken::encode(&header, &claims, &key.pair.encoding_key()?).map_err(|_| KeyError::Sign)?;
+        Ok(SignedToken { text, expire_time })
+    }
+}

@@ -1,0 +1,271 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use moka::sync::Cache;
+use parta_ids::{Ambient, ServiceAccountId, SessionId, TypedId as _, Uuid};
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::{Refusal, unavailable};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Jwks, Principal,
+    tokens::{Claims, JWKS_LIFE, LEEWAY, MAX_LIFE, TYP},
+};
+
+/// Fetches the key set of membership, for a service that runs by itself.
+pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, Refusal>> + Send + Sync>;
+
+/// Not oftener than this is a key set fetched, however many unknown keys tokens name.
+const FETCH_FLOOR: TimeDelta = TimeDelta::seconds(10);
+/// So long the last key set serves while membership is down.
+const STALE_LIMIT: TimeDelta = TimeDelta::hours(24);
+
+struct Keys {
+    by_kid: HashMap<String, DecodingKey>,
+    fetch_time: Option<DateTime<Utc>>,
+    try_time: Option<DateTime<Utc>>,
+    failures: u64,
+}
+
+/// The public keys with which tokens are verified: set by membership in the same process, or fetched.
+#[derive(Clone)]
+pub struct JwkSource {
+    keys: Arc<RwLock<Keys>>,
+    fetch: Option<Fetch>,
+    flight: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl JwkSource {
+    /// A source that is set with [`JwkSource::set`] whenever the keys change.
+    pub fn shared() -> Self {
+        Self::build(None)
+    }
+
+    /// A source that fetches: at first use, when a token names an unknown key, and every five minutes.
+    pub fn fetched(fetch: Fetch) -> Self {
+        Self::build(Some(fetch))
+    }
+
+    fn build(fetch: Option<Fetch>) -> Self {
+        let keys = Keys {
+            by_kid: HashMap::new(),
+            fetch_time: None,
+            try_time: None,
+            failures: 0,
+        };
+        Self {
+            keys: Arc::new(RwLock::new(keys)),
+            fetch,
+            flight: Arc::new(tokio::sync::Mutex::new(())),
+        }
+    }
+
+    /// Replaces the key set.
+    pub fn set(&self, jwks: &Jwks, now: DateTime<Utc>) {
+        let by_kid = jwks
+            .keys
+            .iter()
+            .filter(|k| k.kty == "OKP" && k.crv == "Ed25519")
+            .filter_map(|k| Some((k.kid.clone(), DecodingKey::from_ed_components(&k.x).ok()?)))
+            .collect();
+        let mut keys = self.write();
+        keys.by_kid = by_kid;
+        keys.fetch_time = Some(now);
+    }
+
+    fn known(&self, kid: &str, now: DateTime<Utc>, limit: TimeDelta) -> Option<DecodingKey> {
+        let keys = self.read();
+        if self.fetch.is_some() && keys.fetch_time.is_none_or(|t| now - t > limit) {
+            return None;
+        }
+        keys.by_kid.get(kid).cloned()
+    }
+
+    async fn key(&self, kid: &str, now: DateTime<Utc>) -> Result<Option<DecodingKey>, Refusal> {
+        if let Some(key) = self.known(kid, now, JWKS_LIFE) {
+            return Ok(Some(key));
+        }
+        let Some(fetch) = &self.fetch else { return Ok(None) };
+        let failures = self.read().failures;
+        // Single flight: whoever waited here takes what the first one fetched, or shares its failure.
+        let _flight = self.flight.lock().await;
+        if let Some(key) = self.known(kid, now, JWKS_LIFE) {
+            return Ok(Some(key));
+        }
+        let (due, failed) = {
+            let keys = self.read();
+            (
+                keys.try_time.is_none_or(|t| now - t >= FETCH_FLOOR),
+                keys.failures != failures,
+            )
+        };
+        if due && !failed {
+            match fetch().await {
+                Ok(jwks) => {
+                    self.set(&jwks, now);
+                    self.write().try_time = Some(now);
+                }
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "membership's keys could not be fetched; the last ones serve");
+                    let mut keys = self.write();
+                    keys.failures += 1;
+                    // The floor keeps strangers' unknown keys from hammering membership; it must not keep us keyless.
+                    keys.try_time = keys.fetch_time.map(|_| now);
+                }
+            }
+        }
+        if let Some(key) = self.known(kid, now, STALE_LIMIT) {
+            return Ok(Some(key));
+        }
+        // Only a fresh set can say that there is no such key.
+        if self.read().fetch_time.is_some_and(|t| now - t <= JWKS_LIFE) {
+            return Ok(None);
+        }
+        Err(unavailable("membership"))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone)]
+struct Verified {
+    principal: Principal,
+    expire_time: DateTime<Utc>,
+}
+
+/// Verifies bearer tokens and remembers which it has verified. One per process and service.
+pub struct Verifier {
+    source: JwkSource,
+    issuer: String,
+    ambient: Ambient,
+    verified: Cache<[u8; 32], Verified>,
+    revoked: RwLock<HashMap<Uuid, DateTime<Utc>>>,
+}
+
+impl Verifier {
+    /// A verifier of the tokens of `issuer`.
+    pub fn new(source: JwkSource, issuer: impl Into<String>, ambient: Ambient) -> Self {
+        Self {
+            source,
+            issuer: issuer.into(),
+            ambient,
+            verified: Cache::new(10_000),
+            revoked: RwLock::new(HashMap::new()),
+        }
+    }
+
+    /// Who this token proves somebody to be, and until when.
+    pub async fn verify_bearer(&self, token: &str) -> Result<(Principal, DateTime<Utc>), Refusal> {
+        let now = self.ambient.now();
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let verified = match self.verified.get(&digest) {
+            Some(verified) => verified,
+            None => {
+                let verified = self.verify(token, now).await?;
+                self.verified.insert(digest, verified.clone());
+                verified
+            }
+        };
+        if now >= verified.expire_time {
+            self.verified.invalidate(&digest);
+            return Err(Refusal::new(
+                ErrorReason::CredentialExpired,
+                "the token has expired; refresh it",
+            ));
+        }
+        if self.is_revoked(&verified.principal) {
+            return Err(Refusal::new(
+                ErrorReason::CredentialRevoked,
+                "the session behind the token was ended",
+            ));
+        }
+        Ok((verified.principal, verified.expire_time))
+    }
+
+    /// Refuses every token of a session from now on.
+    pub fn revoke_session(&self, session: SessionId) {
+        self.revoke(session.uuid());
+    }
+
+    /// Refuses every token of a service account from now on.
+    pub fn revoke_service_account(&self, id: ServiceAccountId) {
+        self.revoke(id.uuid());
+    }
+
+    /// Whether what stands behind this principal was revoked; streams ask it again.
+    pub fn is_revoked(&self, principal: &Principal) -> bool {
+        let id = match principal {
+            Principal::Account { session_id, .. } | Principal::Person { session_id, .. } => session_id.uuid(),
+            Principal::ServiceAccount { id, .. } => id.uuid(),
+            _ => return false,
+        };
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        revoked.get(&id).is_some_and(|until| self.ambient.now() < *until)
+    }
+
+    fn revoke(&self, id: Uuid) {
+        let now = self.ambient.now();
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        // No token outlives its revocation: it began at most a leeway from now and lasts for a life and a leeway.
+        revoked.retain(|_, until| *until > now);
+        revoked.insert(id, now + MAX_LIFE + LEEWAY * 2);
+    }
+
+    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, Refusal> {
+        let bad = |why: &str| Refusal::new(ErrorReason::CredentialInvalid, why);
+        if token.len() > 8_192 {
+            return Err(bad("the token is too long"));
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| bad("the credential is no token"))?;
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
+            return Err(bad("the token is of another type"));
+        }
+        let kid = header.kid.ok_or_else(|| bad("the token names no key"))?;
+        let key = self
+            .source
+            .key(&kid, now)
+            .await?
+            .ok_or_else(|| bad("the token names an unknown key"))?;
+        let claims: Claims = jsonwebtoken::decode(token, &key, &validation())
+            .map_err(|_| bad("the token is wrongly signed or incomplete"))?
+            .claims;
+        if claims.iss != self.issuer {
+            return Err(bad("the token has another issuer"));
+        }
+        let time = |seconds| {
+            DateTime::from_timestamp(seconds, 0).ok_or_else(|| bad("the token has an impossible time"))
+        };
+        let (start, expire_time) = (time(claims.nbf)?, time(claims.exp)?);
+        if start > now + LEEWAY || expire_time - start > MAX_LIFE + LEEWAY {
+            return Err(bad("the token is not valid yet or for too long"));
+        }
+        let principal = claims
+            .principal()
+            .ok_or_else(|| bad("the token is for another audience"))?;
+        Ok(Verified {
+            principal,
+            expire_time,
+        })
+    }
+}
+
+/// Signature and algorithm only: times are checked against the injected clock, audiences by what they prove.
+pub(crate) fn validation() -> Validation {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    validation
+}

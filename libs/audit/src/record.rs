@@ -1,0 +1,43 @@
+use parta_access::Caller;
+use parta_ids::{OrgId, TypedId};
+use parta_storage::{StorageError, Tx};
+use sea_orm::{ConnectionTrait, Statement};
+use uuid::Uuid;
+
+/// Writes down, in the transaction of the act, that `caller` did what its RPC says to `object`, for example
+/// `organizations/{org}/units/{unt}`. `org_id` is `None` for acts on the platform itself.
+pub async fn record(
+    tx: &Tx,
+    caller: &Caller,
+    org_id: Option<OrgId>,
+    object: impl Into<String> + Send,
+) -> Result<(), StorageError> {
+    let sql = "INSERT INTO audit_entry (org_id, entry_id, occur_time, rpc, actor, on_behalf_of, object, request_id) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let values = [
+        chain_key(org_id).into(),
+        tx.ambient().ids.uuid().into(),
+        tx.now().into(),
+        (&*caller.rpc).into(),
+        caller.principal.key().into(),
+        caller
+            .on_behalf_of
+            .as_ref()
+            .map(parta_access::Principal::key)
+            .into(),
+        object.into().into(),
+        tx.mutation().map(parta_storage::Mutation::request_id).into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+/// The chain that an organisation's rows are in; the platform's own has the nil id.
+pub(crate) fn chain_key(org_id: Option<OrgId>) -> Uuid {
+    org_id.map_or(Uuid::nil(), TypedId::uuid)
+}

@@ -1,0 +1,196 @@
+//! What happens in the consumer's transaction.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+};
+
+use futures::FutureExt;
+use parta_ids::OrgId;
+use parta_storage::{StorageError, Tx};
+use sea_orm::{ConnectionTrait, Statement};
+use uuid::Uuid;
+
+use super::{Consumer, HandleError, Handler, parked};
+use crate::{Cursor, FeedEvent, Source};
+
+/// Why a batch was rolled back.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Storage(StorageError),
+    /// The event with this index in the batch cannot be applied.
+    Event {
+        index: usize,
+        reason: String,
+    },
+    /// Another replica has gone over to another incarnation.
+    Superseded,
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+pub(super) struct Place {
+    pub(super) cursor: String,
+    pub(super) at: Option<Cursor>,
+}
+
+pub(super) async fn lock(tx: &Tx, consumer: &str) -> Result<Place, StorageError> {
+    let backend = tx.get_database_backend();
+    let sql = "INSERT INTO feed_cursor (consumer, cursor, position, update_time) VALUES ($1, '', 0, $2) \
+               ON CONFLICT DO NOTHING";
+    tx.execute_raw(Statement::from_sql_and_values(
+        backend,
+        sql,
+        [consumer.into(), tx.now().into()],
+    ))
+    .await?;
+    let lock = if tx.db().is_postgres() { "FOR UPDATE" } else { "" };
+    let sql = format!("SELECT cursor, incarnation, position FROM feed_cursor WHERE consumer = $1 {lock}");
+    let row = tx
+        .query_one_raw(Statement::from_sql_and_values(backend, sql, [consumer.into()]))
+        .await?;
+    place(row)
+}
+
+pub(super) fn place(row: Option<sea_orm::QueryResult>) -> Result<Place, StorageError> {
+    let Some(row) = row else {
+        return Ok(Place {
+            cursor: String::new(),
+            at: None,
+        });
+    };
+    let incarnation: Option<Uuid> = row.try_get("", "incarnation")?;
+    let position = row.try_get("", "position")?;
+    let at = incarnation.map(|incarnation| Cursor {
+        incarnation,
+        position,
+    });
+    Ok(Place {
+        cursor: row.try_get("", "cursor")?,
+        at,
+    })
+}
+
+async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), StorageError> {
+    let sql = "UPDATE feed_cursor SET cursor = $2, incarnation = $3, position = $4, update_time = $5 \
+               WHERE consumer = $1";
+    let values = [
+        consumer.into(),
+        text.into(),
+        at.incarnation.into(),
+        at.position.into(),
+        tx.now().into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
+    /// Applies what of the batch was not applied yet and moves the cursor to its end. `park` holds the indices of
+    /// events that failed in an earlier attempt. Answers where the cursor then is.
+    pub(super) async fn apply_batch(
+        &self,
+        tx: &Tx,
+        events: &[S::Event],
+        text: &str,
+        end: Cursor,
+        park: &BTreeMap<usize, String>,
+    ) -> Result<Cursor, Failure> {
+        let place = lock(tx, self.name).await?;
+        let done = match place.at {
+            Some(at) if at.incarnation != end.incarnation => return Err(Failure::Superseded),
+            Some(at) if at.position >= end.position => return Ok(at),
+            Some(at) => at.position,
+            None => 0,
+        };
+        let fresh = events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| event.position() > done);
+        self.apply_all(tx, fresh, park).await?;
+        advance(tx, self.name, text, end).await?;
+        Ok(end)
+    }
+
+    /// Replaces the projection by a snapshot.
+    pub(super) async fn apply_snapshot(
+        &self,
+        tx: &Tx,
+        events: &[S::Event],
+        text: &str,
+        end: Cursor,
+        park: &BTreeMap<usize, String>,
+    ) -> Result<Cursor, Failure> {
+        let place = lock(tx, self.name).await?;
+        if let Some(at) = place
+            .at
+            .filter(|at| at.incarnation == end.incarnation && at.position >= end.position)
+        {
+            // Another replica was quicker.
+            return Ok(at);
+        }
+        parked::clear(tx, self.name).await?;
+        let whole = |e: HandleError| match e {
+            HandleError::Storage(error) => Failure::Storage(error),
+            HandleError::Failed(reason) => Failure::Storage(StorageError::Fault(reason)),
+        };
+        self.handler.begin_snapshot(tx).await.map_err(whole)?;
+        self.apply_all(tx, events.iter().enumerate(), park).await?;
+        self.handler.end_snapshot(tx).await.map_err(whole)?;
+        advance(tx, self.name, text, end).await?;
+        Ok(end)
+    }
+
+    async fn apply_all<'a>(
+        &self,
+        tx: &Tx,
+        events: impl Iterator<Item = (usize, &'a S::Event)> + Send,
+        park: &BTreeMap<usize, String>,
+    ) -> Result<(), Failure> {
+        let mut stopped: BTreeSet<OrgId> = parked::organizations(tx, self.name).await?;
+        for (index, event) in events {
+            let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
+                // Without an organisation there is nobody to park: the producer's fault stops the whole feed.
+                Failure::Storage(StorageError::Fault(format!(
+                    "event {}: org_id: {error}",
+                    event.event_id()
+                )))
+            })?;
+            if let Some(reason) = park.get(&index)
+                && stopped.insert(org_id)
+            {
+                parked::park(tx, self.name, org_id, event.position(), reason).await?;
+            }
+            if stopped.contains(&org_id) {
+                parked::queue(tx, self.name, org_id, event).await?;
+                continue;
+            }
+            self.apply_one(tx, index, event).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn apply_one(&self, tx: &Tx, index: usize, event: &S::Event) -> Result<(), Failure> {
+        // A handler's fault concerns one organisation; it must not end the consumer.
+        let applied = AssertUnwindSafe(self.handler.apply(tx, event))
+            .catch_unwind()
+            .await;
+        let reason = match applied {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(HandleError::Storage(error))) if error.is_transient() => {
+                return Err(Failure::Storage(error));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the handler panicked".to_owned(),
+        };
+        Err(Failure::Event { index, reason })
+    }
+}

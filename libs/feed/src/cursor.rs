@@ -1,0 +1,68 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parta_access::Secrets;
+use parta_status::{self as status, Refusal};
+use parta_storage::Head;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+const MAC: usize = 8;
+const LABEL: &str = "parta.feed-cursor";
+
+/// Where a reader of a feed resumes. Its text form is opaque to clients and authenticated for the server; a consumer
+/// of the suite may look into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The incarnation of the producer's database.
+    pub incarnation: Uuid,
+    /// The last position that was handled.
+    pub position: i64,
+}
+
+impl Cursor {
+    fn body(self) -> [u8; 24] {
+        let mut body = [0; 24];
+        body[..16].copy_from_slice(self.incarnation.as_bytes());
+        body[16..].copy_from_slice(&self.position.to_be_bytes());
+        body
+    }
+
+    /// The text form that a feed hands out.
+    pub fn encode(self, secrets: &Secrets) -> String {
+        let body = self.body();
+        let mut bytes = body.to_vec();
+        bytes.extend_from_slice(&secrets.hmac(LABEL, &body)[..MAC]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads what this feed handed out.
+    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, Refusal> {
+        let refused = || status::invalid("cursor", "is not one that this feed answered");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
+        let (body, given) = bytes.split_last_chunk::<MAC>().ok_or_else(refused)?;
+        if !bool::from(secrets.hmac(LABEL, body)[..MAC].ct_eq(given)) {
+            return Err(refused());
+        }
+        Self::peek(text).ok_or_else(refused)
+    }
+
+    /// Looks into a cursor without the producer's key.
+    pub fn peek(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let body: &[u8; 24 + MAC] = bytes.as_slice().try_into().ok()?;
+        let incarnation = Uuid::from_slice(&body[..16]).ok()?;
+        let position = i64::from_be_bytes(body[16..24].try_into().ok()?);
+        (position >= 0).then_some(Self {
+            incarnation,
+            position,
+        })
+    }
+}
+
+impl From<Head> for Cursor {
+    fn from(head: Head) -> Self {
+        Self {
+            incarnation: head.incarnation,
+            position: head.position,
+        }
+    }
+}

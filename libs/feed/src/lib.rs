@@ -1,0 +1,33 @@
+//! Feeds: the database is the log, gRPC is the wire, the bus only wakes.
+//!
+//! Owns the table `event` of a service that emits, the server of its feed, and the tables `feed_cursor`,
+//! `feed_parked`, `feed_parked_event` of a service that consumes. Invariants: positions are dense and in the order of
+//! the commits; a consumer applies each event exactly once, in order per organisation; an event that cannot be applied
+//! stops its organisation and no other.
+
+mod bus;
+mod consumer;
+mod cursor;
+mod emit;
+mod freshness;
+mod kind;
+mod log;
+mod migrations;
+mod relay;
+mod server;
+mod source;
+
+pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
+pub use consumer::{Consumer, HandleError, Handler, ParkedOrganization, is_parked, list_parked};
+pub use cursor::Cursor;
+pub use emit::emit;
+pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
+pub use kind::{
+    CallSchedulingFeed, ChatFeed, EventMeta, EventPayload, FeedEvent, FeedKind, InvitationFeed,
+    MembershipFeed, OrgRegistryFeed,
+};
+pub use log::{RETENTION_DAYS, purge_task};
+pub use migrations::migrations;
+pub use relay::hint_task;
+pub use server::FeedServer;
+pub use source::{Delivery, FeedClient, Item, SnapshotItem, Source};

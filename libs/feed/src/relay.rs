@@ -1,0 +1,52 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use parta_storage::Db;
+use tokio_util::sync::CancellationToken;
+
+use crate::Bus;
+
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Tells the other replicas of a service that it committed events, and wakes this one when they did. What is lost on
+/// the way is caught by the look that every reader of the log takes each second.
+pub async fn hint_task(db: Db, bus: std::sync::Arc<dyn Bus>, cancel: CancellationToken) {
+    let subject = format!("parta.hint.{}", db.service());
+    let mut local = db.event_hints();
+    let mut heard = 0;
+    while !cancel.is_cancelled() {
+        let mut remote = match bus.subscribe(&subject).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::info!(%error, "no hints from other replicas");
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(AGAIN) => continue,
+                }
+            }
+        };
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                hint = remote.next() => {
+                    let Some(hint) = hint else { break };
+                    let Ok(bytes) = <[u8; 8]>::try_from(hint.as_ref()) else { continue };
+                    let position = i64::from_be_bytes(bytes);
+                    heard = heard.max(position);
+                    db.hint_events(position);
+                }
+                changed = local.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let position = *local.borrow_and_update();
+                    // What came over the bus is not sent back.
+                    if position > heard && let Err(error) = bus.publish(&subject, Bytes::copy_from_slice(&position.to_be_bytes())).await {
+                        tracing::debug!(%error, "a hint was lost");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The server of a feed: one generic implementation of the five generated services.
+
+mod services;
+mod watch;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, Stream, future::BoxFuture, stream};
+use parta_access::{Caller, Principal};
+use parta_ids::{EventId, OrgId};
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::{self as status, Refusal};
+use parta_storage::{Db, Head, Tx};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Cursor, EventMeta, EventPayload, FeedEvent, FeedKind, log};
+use watch::Watch;
+
+type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, Refusal>>
+    + Send
+    + Sync;
+
+/// Serves the event log of a service under its generated feed service.
+pub struct FeedServer<K: FeedKind> {
+    db: Db,
+    snapshot: Arc<SnapshotFn<K>>,
+    cancel: CancellationToken,
+}
+
+impl<K: FeedKind> Clone for FeedServer<K> {
+    fn clone(&self) -> Self {
+        Self {
+            db: self.db.clone(),
+            snapshot: self.snapshot.clone(),
+            cancel: self.cancel.clone(),
+        }
+    }
+}
+
+/// One message of a Watch: where to resume, and what it carries.
+pub(crate) enum Watched<E> {
+    Event(E),
+    Checkpoint(prost_types::Timestamp),
+}
+
+impl<K: FeedKind> FeedServer<K> {
+    /// `snapshot` answers events that build the present state of one organisation, or of all, from nothing; it reads
+    /// by the transaction that it is given. Streams end when `cancel` is cancelled.
+    pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
+    where
+        F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<(OrgId, K::Payload)>, Refusal>> + Send + 'static,
+    {
+        Self {
+            db,
+            cancel,
+            snapshot: Arc::new(move |tx, org_id| snapshot(tx, org_id).boxed()),
+        }
+    }
+
+    async fn watch_from(
+        &self,
+        caller: &Caller,
+        cursor: &str,
+        org_id: &str,
+    ) -> Result<
+        impl Stream<Item = Result<(String, Watched<K::Event>), Refusal>> + Send + 'static + use<K>,
+        Refusal,
+    > {
+        let org_id = scope(caller, org_id)?;
+        let head = self.db.head().await?;
+        let position = if cursor.is_empty() {
+            0
+        } else {
+            let cursor = Cursor::decode(cursor, self.db.secrets())?;
+            if cursor.incarnation != head.incarnation || cursor.position > head.position {
+                return Err(expired());
+            }
+            cursor.position
+        };
+        if position < log::floor(self.db.conn(), head).await? {
+            return Err(expired());
+        }
+        let watch = Watch::<K::Event>::new(
+            self.db.clone(),
+            self.cancel.clone(),
+            Head {
+                incarnation: head.incarnation,
+                position,
+            },
+            org_id,
+            expiry(caller),
+        );
+        Ok(stream::unfold(Some(watch), |watch| async {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(item) => Some((Ok(item), Some(watch))),
+                Err(refusal) => Some((Err(refusal), None)),
+            }
+        }))
+    }
+
+    async fn take_snapshot(&self, caller: &Caller, org_id: &str) -> Result<(Vec<K::Event>, String), Refusal> {
+        let org_id = scope(caller, org_id)?;
+        let (head, payloads) = self
+            .db
+            .read(|tx| async move {
+                let head = tx.head().await?;
+                Ok::<_, Refusal>((head, (self.snapshot)(tx, org_id).await?))
+            })
+            .await?;
+        let occur_time = self.db.ambient().now();
+        let events = payloads
+            .into_iter()
+            .map(|(org_id, payload)| {
+                let mut event = payload.into_event();
+                event.set_meta(&EventMeta {
+                    event_id: self.db.ambient().id::<EventId>(),
+                    org_id,
+                    position: head.position,
+                    occur_time,
+                    trace_parent: String::new(),
+                });
+                event
+            })
+            .collect();
+        Ok((events, Cursor::from(head).encode(self.db.secrets())))
+    }
+}
+
+/// Services may ask for everything; a service account for its own organisation only.
+fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, Refusal> {
+    let asked = if org_id.is_empty() {
+        None
+    } else {
+        Some(
+            org_id
+                .parse::<OrgId>()
+                .map_err(|_| status::invalid("org_id", "must be an id `org_...`"))?,
+        )
+    };
+    match &caller.principal {
+        Principal::Service { .. } => Ok(asked),
+        Principal::ServiceAccount {
+            org_id: own,
+            permissions,
+            ..
+        } => {
+            let asked = asked.ok_or_else(|| status::invalid("org_id", "is required of a service account"))?;
+            if asked != *own {
+                return Err(status::not_found("organization", asked));
+            }
+            if !permissions.contains("feed.watch") {
+                return Err(status::permission_denied(
+                    "The service account lacks the permission feed.watch.",
+                ));
+            }
+            Ok(Some(asked))
+        }
+        _ => Err(Refusal::new(
+            ErrorReason::CallerNotAccepted,
+            "Feeds are for services and service accounts.",
+        )
+        .meta("rpc", caller.rpc.to_string())),
+    }
+}
+
+/// When the stream ends for want of a credential. Services prove themselves anew each minute; theirs goes on.
+fn expiry(caller: &Caller) -> Option<DateTime<Utc>> {
+    match &caller.principal {
+        Principal::ServiceAccount { .. } => caller.expire_time,
+        _ => None,
+    }
+}
+
+fn expired() -> Refusal {
+    Refusal::new(
+        ErrorReason::CursorExpired,
+        "The cursor is too old or of another life of the database.",
+    )
+}

@@ -1,0 +1,122 @@
+use std::{collections::VecDeque, time::Duration};
+
+use chrono::{DateTime, Utc};
+use parta_ids::OrgId;
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::Refusal;
+use parta_storage::{Db, Head};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Watched, expired};
+use crate::{Cursor, FeedEvent, kind::timestamp, log};
+
+const BATCH: u64 = 256;
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// One reader following the log: by hints where they come, by a look each second where they are lost.
+pub(super) struct Watch<E> {
+    db: Db,
+    cancel: CancellationToken,
+    at: Head,
+    org_id: Option<OrgId>,
+    buffer: VecDeque<E>,
+    hints: watch::Receiver<i64>,
+    checkpoint: Option<Instant>,
+    expire_time: Option<DateTime<Utc>>,
+}
+
+impl<E: FeedEvent> Watch<E> {
+    pub(super) fn new(
+        db: Db,
+        cancel: CancellationToken,
+        at: Head,
+        org_id: Option<OrgId>,
+        expire_time: Option<DateTime<Utc>>,
+    ) -> Self {
+        let hints = db.event_hints();
+        Self {
+            db,
+            cancel,
+            at,
+            org_id,
+            buffer: VecDeque::new(),
+            hints,
+            checkpoint: None,
+            expire_time,
+        }
+    }
+
+    fn cursor(&self, position: i64) -> String {
+        Cursor {
+            incarnation: self.at.incarnation,
+            position,
+        }
+        .encode(self.db.secrets())
+    }
+
+    pub(super) async fn next(&mut self) -> Result<(String, Watched<E>), Refusal> {
+        loop {
+            if self.expire_time.is_some_and(|end| end <= self.db.ambient().now()) {
+                return Err(Refusal::new(
+                    ErrorReason::CredentialExpired,
+                    "The credential has expired.",
+                ));
+            }
+            if let Some(event) = self.buffer.pop_front() {
+                return Ok((self.cursor(event.position()), Watched::Event(event)));
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Refusal::new(ErrorReason::NotServing, "The server is stopping.")
+                    .retry_after(Duration::from_secs(1)));
+            }
+            // Seen before the look: a commit after the look leaves the hint unseen.
+            self.hints.mark_unchanged();
+            let observe_time = self.db.ambient().now();
+            if self.fill().await? {
+                continue;
+            }
+            let due = self
+                .checkpoint
+                .map_or_else(Instant::now, |last| last + CHECKPOINT);
+            if due <= Instant::now() {
+                self.checkpoint = Some(Instant::now());
+                return Ok((
+                    self.cursor(self.at.position),
+                    Watched::Checkpoint(timestamp(observe_time)),
+                ));
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => {}
+                _ = self.hints.changed() => {}
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// Reads on; answers whether there is something to deliver or more to look through.
+    async fn fill(&mut self) -> Result<bool, Refusal> {
+        // The head first: every event up to it is visible, because its holder commits before the next one takes it.
+        let head = self.db.head().await?;
+        if head.incarnation != self.at.incarnation {
+            return Err(expired());
+        }
+        if head.position <= self.at.position {
+            return Ok(false);
+        }
+        let after = self.at.position;
+        let events = log::list_after::<E>(self.db.conn(), after, head.position, self.org_id, BATCH).await?;
+        let full = events.len() as u64 == BATCH;
+        if self.org_id.is_none() && events.first().is_none_or(|event| event.position() != after + 1) {
+            // Purged before it was read.
+            return Err(expired());
+        }
+        self.at.position = match events.last() {
+            Some(last) if full => last.position(),
+            _ => head.position,
+        };
+        let found = !events.is_empty();
+        self.buffer = events.into();
+        Ok(found)
+    }
+}

@@ -1,0 +1,252 @@
+//! The consumer: exactly once, in order, whatever happens.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use parta_feed::{AtLeast, Freshness, Progress, is_parked, list_parked};
+use parta_ids::TypedId;
+use parta_storage::{Db, StorageError};
+
+use crate::{
+    school::{Roster, add, applied, caught_up, consumer, migrations, org, rename, rows, run, start},
+    support::{self, each},
+};
+
+/// Invariant 8: each event takes effect exactly once across restarts at any moment and several replicas at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn effects_happen_once_across_restarts_and_replicas() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        let writing = async {
+            for n in 0..120 {
+                add(db, org(n % 5), &format!("u{n}"), &format!("l{n}")).await;
+            }
+        };
+        let restarting = |pause: u64| {
+            let roster = &roster;
+            async move {
+                for round in 0..12 {
+                    let running = start(&consumer(db, db, roster));
+                    // Cut short at different points of its work; correctness rests on none of them.
+                    tokio::time::sleep(Duration::from_millis(pause + 3 * round)).await;
+                    running.stop().await;
+                }
+            }
+        };
+        tokio::join!(writing, restarting(5), restarting(11));
+        let last = consumer(db, db, &roster);
+        let running = start(&last);
+        caught_up(db, &last).await;
+        running.stop().await;
+        assert_eq!(applied(db).await, (1..=120).collect::<Vec<_>>());
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+        assert_eq!(roster.snapshots.load(Ordering::SeqCst), 0);
+    })
+    .await;
+}
+
+/// An event that fails stops its organisation and no other; released, what waited is applied in order.
+#[tokio::test]
+async fn a_failing_event_parks_its_organisation_only() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        roster.poison.lock().unwrap().insert("poison".into());
+        roster.panic.lock().unwrap().insert("panic".into());
+        let consumer = consumer(db, db, &roster);
+        add(db, org(1), "a", "poison").await;
+        add(db, org(2), "a", "good").await;
+        add(db, org(3), "a", "panic").await;
+        rename(db, org(1), "a", "later").await;
+        let running = start(&consumer);
+        caught_up(db, &consumer).await;
+        add(db, org(2), "b", "good").await;
+        rename(db, org(1), "a", "last").await;
+        caught_up(db, &consumer).await;
+
+        assert_eq!(
+            rows(db, "roster")
+                .await
+                .iter()
+                .map(|row| row.0)
+                .collect::<Vec<_>>(),
+            [org(2), org(2)]
+        );
+        let parked = list_parked(db.conn()).await.unwrap();
+        let parked: Vec<_> = parked
+            .iter()
+            .map(|p| (p.org_id, p.position, p.reason.as_str()))
+            .collect();
+        assert_eq!(
+            parked,
+            [
+                (org(1), 1, "poison is poison"),
+                (org(3), 3, "the handler panicked")
+            ]
+        );
+        assert!(is_parked(db.conn(), "test.roster", org(1)).await.unwrap());
+        assert!(!is_parked(db.conn(), "test.roster", org(2)).await.unwrap());
+
+        // Still poison: released too early it stays as it was.
+        let early = consumer.release(org(1)).await.unwrap_err();
+        assert!(early.to_string().contains("poison"));
+        assert!(is_parked(db.conn(), "test.roster", org(1)).await.unwrap());
+
+        roster.poison.lock().unwrap().clear();
+        roster.panic.lock().unwrap().clear();
+        consumer.release(org(1)).await.unwrap();
+        consumer.release(org(3)).await.unwrap();
+        running.stop().await;
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+        assert_eq!(applied(db).await, [1, 2, 3, 4, 5, 6]);
+        assert!(list_parked(db.conn()).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+/// Invariant 8: a projection rebuilt from a snapshot equals the living one; rows that are absent from it go.
+#[tokio::test]
+async fn an_expired_cursor_leads_to_a_snapshot() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        let consumer = consumer(db, db, &roster);
+        roster.poison.lock().unwrap().insert("poison".into());
+        add(db, org(1), "a", "x").await;
+        add(db, org(1), "lost", "x").await;
+        add(db, org(2), "a", "poison").await;
+        let running = start(&consumer);
+        caught_up(db, &consumer).await;
+        running.stop().await;
+        assert!(is_parked(db.conn(), "test.roster", org(2)).await.unwrap());
+
+        // A restore that lost a unit and its event, and knows of another.
+        let restore: Result<(), StorageError> = db
+            .write(|tx| async move {
+                run(&tx, "DELETE FROM unit WHERE unit_id = 'lost'", vec![]).await?;
+                let sql = "INSERT INTO unit (org_id, unit_id, label) VALUES ($1, 'found', 'x')";
+                run(&tx, sql, vec![org(2).uuid().into()]).await?;
+                run(
+                    &tx,
+                    "UPDATE unit SET label = 'cured' WHERE label = 'poison'",
+                    vec![],
+                )
+                .await
+            })
+            .await;
+        restore.unwrap();
+        db.renew_incarnation().await.unwrap();
+        add(db, org(1), "new", "x").await;
+
+        let running = start(&consumer);
+        caught_up(db, &consumer).await;
+        add(db, org(1), "newer", "x").await;
+        caught_up(db, &consumer).await;
+        running.stop().await;
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+        assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
+        assert!(list_parked(db.conn()).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+/// Dense positions let a consumer notice a lost event; it does not go on as if nothing were.
+#[tokio::test]
+async fn a_hole_leads_to_a_snapshot() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        for unit in ["a", "b", "c"] {
+            add(db, org(1), unit, "x").await;
+        }
+        let lose: Result<(), StorageError> = db
+            .write(|tx| async move { run(&tx, "DELETE FROM event WHERE position = 2", vec![]).await })
+            .await;
+        lose.unwrap();
+        let consumer = consumer(db, db, &roster);
+        let running = start(&consumer);
+        caught_up(db, &consumer).await;
+        running.stop().await;
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+        assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
+    })
+    .await;
+}
+
+/// A consumer of a database that is not there keeps trying and changes nothing; nothing is decided by it.
+#[tokio::test]
+async fn what_was_never_heard_is_stale() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        let consumer = consumer(db, db, &roster);
+        let freshness = consumer.freshness();
+        assert_eq!(freshness.require().unwrap_err().reason(), "PROJECTION_STALE");
+        let running = start(&consumer);
+        add(db, org(1), "a", "x").await;
+        caught_up(db, &consumer).await;
+        while freshness.progress().checkpoint.is_none() {
+            tokio::task::yield_now().await;
+        }
+        freshness.require().unwrap();
+        running.stop().await;
+    })
+    .await;
+}
+
+#[test]
+fn a_projection_goes_stale_after_thirty_seconds() {
+    let heard = |ago| {
+        let checkpoint = tokio::time::Instant::now().checked_sub(Duration::from_secs(ago));
+        Freshness::fixed(
+            "membership",
+            Progress {
+                cursor: None,
+                checkpoint,
+            },
+        )
+        .require()
+    };
+    heard(25).unwrap();
+    assert_eq!(heard(31).unwrap_err().code(), tonic::Code::Unavailable);
+}
+
+async fn token(db: &Db) -> String {
+    let head = db.head().await.unwrap();
+    let mark = parta_storage::Mark {
+        service: "org-registry".into(),
+        incarnation: head.incarnation,
+        position: head.position,
+    };
+    parta_storage::ConsistencyToken::new([mark]).encode(&support::secrets())
+}
+
+/// Invariant 5: who presents the token of a change never meets the time before it.
+#[tokio::test]
+async fn a_token_waits_for_the_projection() {
+    each(migrations, |store| async move {
+        let (db, roster) = (&store.db, Roster::default());
+        let consumer = consumer(db, db, &roster);
+        let at_least = AtLeast::new(db.clone(), [consumer.freshness()]);
+        at_least.wait("").await.unwrap();
+        assert_eq!(
+            at_least.wait("forged").await.unwrap_err().code(),
+            tonic::Code::InvalidArgument
+        );
+
+        add(db, org(1), "a", "x").await;
+        let token = token(db).await;
+        let behind = at_least.wait(&token).await.unwrap_err();
+        assert_eq!(behind.reason(), "BEHIND_CONSISTENCY_TOKEN");
+
+        let (waiting, running) = tokio::join!(at_least.wait(&token), async { start(&consumer) });
+        waiting.unwrap();
+        assert_eq!(rows(db, "roster").await.len(), 1);
+        running.stop().await;
+
+        // A token of a service that is not consumed asks for nothing, one of the past incarnation for no more than there is.
+        AtLeast::new(db.clone(), []).wait(&token).await.unwrap();
+        db.renew_incarnation().await.unwrap();
+        let running = start(&consumer);
+        caught_up(db, &consumer).await;
+        at_least.wait(&token).await.unwrap();
+        running.stop().await;
+    })
+    .await;
+}

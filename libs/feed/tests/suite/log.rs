@@ -1,0 +1,217 @@
+//! The event log: why positions come from a head row.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use chrono::TimeDelta;
+use futures::{StreamExt, future::join_all};
+use parta_feed::{Delivery, FeedClient, Item, OrgRegistryFeed, Source};
+use parta_ids::TypedId;
+use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
+use parta_storage::{ConsistencyToken, Db, Mutation, StorageError};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+
+use crate::{
+    school::{add, create, migrations, org, run, service},
+    support::{each, secrets},
+};
+
+/// The positions of the first `count` events after the cursor, as a client of the feed sees them.
+async fn watch(db: &Db, cursor: &str, count: usize) -> (Vec<i64>, String) {
+    let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
+    let mut stream = source.watch(cursor, None).await.unwrap();
+    let (mut positions, mut last) = (Vec::new(), cursor.to_owned());
+    while positions.len() < count {
+        let Delivery { cursor, item } = stream.next().await.unwrap().unwrap();
+        last = cursor;
+        if let Item::Event(event) = item {
+            positions.push(event.position);
+        }
+    }
+    (positions, last)
+}
+
+async fn naive(conn: &impl ConnectionTrait, after: i64) -> Vec<i64> {
+    let sql = "SELECT position FROM naive WHERE position > $1 ORDER BY position";
+    let rows = conn.query_all_raw(Statement::from_sql_and_values(
+        conn.get_database_backend(),
+        sql,
+        [after.into()],
+    ));
+    rows.await
+        .unwrap()
+        .iter()
+        .map(|row| row.try_get("", "position").unwrap())
+        .collect()
+}
+
+/// R43: an identity column loses the event of a transaction that began first and committed last; the head row does not.
+#[tokio::test]
+async fn an_identity_column_loses_what_commits_late() {
+    each(migrations, |store| async move {
+        let conn = store.db.conn();
+        if !store.db.is_postgres() {
+            // One writer at a time: nothing can overtake.
+            return;
+        }
+        conn.execute_unprepared("CREATE TABLE naive (position bigint GENERATED ALWAYS AS IDENTITY, n int)")
+            .await
+            .unwrap();
+        let insert = "INSERT INTO naive (n) VALUES (1)";
+        let slow = conn.begin().await.unwrap();
+        slow.execute_unprepared(insert).await.unwrap();
+        conn.execute_unprepared(insert).await.unwrap();
+        let seen = naive(conn, 0).await;
+        slow.commit().await.unwrap();
+        let later = naive(conn, *seen.last().unwrap()).await;
+        assert_eq!(
+            (seen, later),
+            (vec![2], vec![]),
+            "position 1 is lost to whoever resumes after 2"
+        );
+
+        // The same two transactions by `emit`: the slow one has stated its event before the quick one begins.
+        let (staged, quick_may) = tokio::sync::oneshot::channel::<()>();
+        let (quick_done, slow_may) = tokio::sync::oneshot::channel::<()>();
+        let once = std::sync::Mutex::new(Some((staged, slow_may)));
+        let (db, once) = (&store.db, &once);
+        let slow = db.write(|tx| async move {
+            create(&tx, org(1), "slow", "slow").await?;
+            let (staged, slow_may) = once.lock().unwrap().take().unwrap();
+            drop(staged);
+            let _ = slow_may.await;
+            Ok::<_, StorageError>(())
+        });
+        let quick = async {
+            let _ = quick_may.await;
+            add(db, org(1), "quick", "quick").await;
+            let (seen, cursor) = watch(db, "", 1).await;
+            drop(quick_done);
+            (seen, cursor)
+        };
+        let (slow, (seen, cursor)) = tokio::join!(slow, quick);
+        slow.unwrap();
+        assert_eq!(seen, [1]);
+        assert_eq!(
+            watch(db, &cursor, 1).await.0,
+            [2],
+            "the slow one comes after what was read"
+        );
+    })
+    .await;
+}
+
+/// R43: many writers at once, some of them rolled back: the readers that follow live see every position once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn positions_are_dense_and_in_the_order_of_commits() {
+    each(migrations, |store| async move {
+        let db = &store.db;
+        let writers = join_all((0..8).map(|writer| async move {
+            for n in 0..15 {
+                let unit = format!("{writer}-{n}");
+                let unit = &unit;
+                let result: Result<(), StorageError> = db
+                    .write(|tx| async move {
+                        create(&tx, org(writer), unit, "x").await?;
+                        if n % 3 == 2 {
+                            Err(StorageError::Fault("rolled back".into()))
+                        } else {
+                            Ok(())
+                        }
+                    })
+                    .await;
+                assert_eq!(result.is_err(), n % 3 == 2);
+            }
+        }));
+        let readers = join_all((0..3).map(|_| watch(db, "", 80)));
+        let (_, readers) = tokio::join!(writers, readers);
+        for (positions, _) in readers {
+            assert_eq!(positions, (1..=80).collect::<Vec<_>>());
+        }
+    })
+    .await;
+}
+
+/// The bus may lose a hint, and another replica's commit gives none: the reader looks each second anyway.
+#[tokio::test]
+async fn a_lost_hint_is_caught() {
+    each(migrations, |store| async move {
+        let db = &store.db;
+        let silently = async {
+            // As another replica writes: no hint comes here.
+            let result: Result<(), StorageError> = db
+                .write(|tx| async move {
+                    let head = tx.advance_head(1).await?;
+                    let sql = "INSERT INTO event (position, event_id, org_id, occur_time, trace_parent, payload) \
+                               VALUES ($1, $2, $2, $3, '', $4)";
+                    let values =
+                        vec![head.position.into(), org(1).uuid().into(), tx.now().into(), Vec::<u8>::new().into()];
+                    run(&tx, sql, values).await
+                })
+                .await;
+            result.unwrap();
+        };
+        let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
+        let mut stream = source.watch("", None).await.unwrap();
+        assert!(matches!(stream.next().await.unwrap().unwrap().item, Item::Checkpoint));
+        silently.await;
+        assert!(matches!(stream.next().await.unwrap().unwrap().item, Item::Event(event) if event.position == 1));
+    })
+    .await;
+}
+
+/// Events are kept for 30 days; what stays is dense, and who wants what is gone is told to take the snapshot.
+#[tokio::test]
+async fn old_events_are_purged_and_their_cursors_expire() {
+    each(migrations, |store| async move {
+        let db = &store.db;
+        add(db, org(1), "a", "x").await;
+        let (_, early) = watch(db, "", 1).await;
+        add(db, org(1), "b", "x").await;
+        let (_, late) = watch(db, &early, 1).await;
+        store
+            .clock
+            .advance(TimeDelta::days(parta_feed::RETENTION_DAYS) + TimeDelta::seconds(1));
+        add(db, org(1), "c", "x").await;
+        let cancel = tokio_util::sync::CancellationToken::new();
+        cancel.cancel();
+        parta_feed::purge_task(db.clone(), cancel).await;
+
+        assert_eq!(watch(db, &late, 1).await.0, [3]);
+        let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
+        for gone in ["", early.as_str()] {
+            let refused = source.watch(gone, None).await.err().unwrap();
+            assert_eq!(refused.code(), tonic::Code::OutOfRange);
+        }
+
+        db.renew_incarnation().await.unwrap();
+        let refused = source.watch(&late, None).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::OutOfRange);
+    })
+    .await;
+}
+
+/// Invariant 2: the answer names the place of its events, and a repetition states them no second time.
+#[tokio::test]
+async fn a_mutation_states_its_events_once() {
+    each(migrations, |store| async move {
+        let (db, id) = (&store.db, org(77).uuid());
+        let mutation = Mutation::internal("test", id, &String::new());
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let answer: Result<AdmitMemberResponse, StorageError> = db
+                .mutate(&mutation, |tx| async move {
+                    create(&tx, org(1), "a", "x").await?;
+                    create(&tx, org(1), "b", "x").await?;
+                    Ok(AdmitMemberResponse::default())
+                })
+                .await;
+            answers.push(answer.unwrap().consistency_token);
+            add(db, org(1), &format!("c{}", answers.len()), "x").await;
+        }
+        assert_eq!(answers[0], answers[1]);
+        let token = ConsistencyToken::decode(&answers[0], &secrets()).unwrap();
+        assert_eq!(token.marks()[0].position, 2);
+        assert_eq!(watch(db, "", 4).await.0, [1, 2, 3, 4]);
+        assert_eq!(db.head().await.unwrap().position, 4);
+    })
+    .await;
+}

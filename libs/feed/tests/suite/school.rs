@@ -1,0 +1,321 @@
+//! A producer (units with labels, as org-registry has them) and a projection of it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly and spawn freely"
+)]
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use async_trait::async_trait;
+use parta_access::{Caller, Principal};
+use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, OrgRegistryFeed, emit};
+use parta_ids::{OrgId, TypedId};
+use parta_proto::parta::org_registry::v1::{
+    OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
+    org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+};
+use parta_storage::{Db, StorageError, Tx};
+use sea_orm::{ConnectionTrait, Statement, Value};
+use sea_orm_migration::{prelude::*, schema::*};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use uuid::Uuid;
+
+struct Tables;
+impl MigrationName for Tables {
+    fn name(&self) -> &str {
+        "test_0001_school"
+    }
+}
+#[async_trait]
+impl MigrationTrait for Tables {
+    async fn up(&self, m: &SchemaManager) -> Result<(), sea_orm::DbErr> {
+        for table in ["unit", "roster"] {
+            let table = Table::create()
+                .table(table)
+                .col(uuid("org_id"))
+                .col(string("unit_id"))
+                .col(string("label"))
+                .col(boolean("stale").default(false))
+                .primary_key(Index::create().col("org_id").col("unit_id"))
+                .to_owned();
+            m.create_table(table).await?;
+        }
+        // No key: an event applied twice would be here twice.
+        let applied = Table::create()
+            .table("applied")
+            .col(string("event_id"))
+            .col(big_integer("position"))
+            .to_owned();
+        m.create_table(applied).await
+    }
+}
+
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    let mut all = parta_storage::migrations();
+    all.extend(parta_feed::migrations());
+    all.push(Box::new(Tables));
+    all
+}
+
+pub fn org(n: u128) -> OrgId {
+    OrgId::from_uuid(Uuid::from_u128(n))
+}
+
+pub async fn run(conn: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<(), StorageError> {
+    conn.execute_raw(Statement::from_sql_and_values(
+        conn.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+pub async fn create(tx: &Tx, org_id: OrgId, unit: &str, label: &str) -> Result<(), StorageError> {
+    let values = vec![org_id.uuid().into(), unit.into(), label.into()];
+    run(
+        tx,
+        "INSERT INTO unit (org_id, unit_id, label) VALUES ($1, $2, $3)",
+        values,
+    )
+    .await?;
+    emit(tx, org_id, created(unit, label));
+    Ok(())
+}
+
+pub fn created(unit: &str, label: &str) -> Payload {
+    Payload::UnitCreated(UnitCreated {
+        unit_id: unit.into(),
+        label: label.into(),
+        ..Default::default()
+    })
+}
+
+/// One committed unit.
+pub async fn add(db: &Db, org_id: OrgId, unit: &str, label: &str) {
+    db.write(|tx| async move { create(&tx, org_id, unit, label).await })
+        .await
+        .unwrap();
+}
+
+pub async fn rename(db: &Db, org_id: OrgId, unit: &str, label: &str) {
+    let result: Result<(), StorageError> = db
+        .write(|tx| async move {
+            let values = vec![org_id.uuid().into(), unit.into(), label.into()];
+            run(
+                &tx,
+                "UPDATE unit SET label = $3 WHERE org_id = $1 AND unit_id = $2",
+                values,
+            )
+            .await?;
+            emit(
+                &tx,
+                org_id,
+                Payload::UnitRenamed(UnitRenamed {
+                    unit_id: unit.into(),
+                    label: label.into(),
+                }),
+            );
+            Ok(())
+        })
+        .await;
+    result.unwrap();
+}
+
+/// (organisation, unit, label) of a table, in order.
+pub async fn rows(db: &Db, table: &str) -> Vec<(OrgId, String, String)> {
+    let sql = format!("SELECT org_id, unit_id, label FROM {table} ORDER BY org_id, unit_id");
+    let rows = db
+        .conn()
+        .query_all_raw(Statement::from_string(db.backend(), sql))
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            let org_id = OrgId::from_uuid(row.try_get("", "org_id").unwrap());
+            (
+                org_id,
+                row.try_get("", "unit_id").unwrap(),
+                row.try_get("", "label").unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Positions of all applications of events, in order, repeats included.
+pub async fn applied(db: &Db) -> Vec<i64> {
+    let sql = "SELECT position FROM applied ORDER BY position";
+    let rows = db
+        .conn()
+        .query_all_raw(Statement::from_string(db.backend(), sql))
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| row.try_get("", "position").unwrap())
+        .collect()
+}
+
+pub fn server(db: &Db, cancel: CancellationToken) -> FeedServer<OrgRegistryFeed> {
+    FeedServer::new(db.clone(), cancel, |tx, org_id: Option<OrgId>| async move {
+        let sql = "SELECT org_id, unit_id, label FROM unit ORDER BY org_id, unit_id";
+        let rows = tx
+            .query_all_raw(Statement::from_string(tx.get_database_backend(), sql))
+            .await;
+        let mut all = Vec::new();
+        for row in rows.map_err(StorageError::from)? {
+            let owner = OrgId::from_uuid(row.try_get("", "org_id").unwrap());
+            if org_id.is_none_or(|org_id| org_id == owner) {
+                let (unit, label): (String, String) = (
+                    row.try_get("", "unit_id").unwrap(),
+                    row.try_get("", "label").unwrap(),
+                );
+                all.push((owner, created(&unit, &label)));
+            }
+        }
+        Ok(all)
+    })
+}
+
+/// The server's stack as far as a test needs it: says who calls.
+#[derive(Clone)]
+pub struct Calling {
+    inner: OrgRegistryFeedServiceServer<FeedServer<OrgRegistryFeed>>,
+    pub caller: Caller,
+}
+
+impl tower::Service<http::Request<Body>> for Calling {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = tonic::codegen::BoxFuture<Self::Response, Infallible>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.caller.clone());
+        tower::Service::call(&mut self.inner, request)
+    }
+}
+
+pub fn calling(db: &Db, principal: Principal) -> Calling {
+    let inner = OrgRegistryFeedServiceServer::new(server(db, CancellationToken::new()));
+    Calling {
+        inner,
+        caller: Caller::new(principal, "parta.org_registry.v1.OrgRegistryFeedService/Watch"),
+    }
+}
+
+pub fn service(db: &Db) -> Calling {
+    calling(db, Principal::Service { name: "chat".into() })
+}
+
+/// Keeps `roster` as a copy of `unit`; fails on what it was told to fail on.
+#[derive(Clone, Default)]
+pub struct Roster {
+    pub poison: Arc<Mutex<BTreeSet<String>>>,
+    pub panic: Arc<Mutex<BTreeSet<String>>>,
+    pub snapshots: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Handler for Roster {
+    type Event = OrgRegistryEvent;
+
+    async fn apply(&self, tx: &Tx, event: &OrgRegistryEvent) -> Result<(), HandleError> {
+        let org_id: OrgId = event
+            .org_id
+            .parse()
+            .map_err(|_| HandleError::Failed("org_id".into()))?;
+        let (unit, label) = match &event.payload {
+            Some(Payload::UnitCreated(e)) => (&e.unit_id, &e.label),
+            Some(Payload::UnitRenamed(e)) => (&e.unit_id, &e.label),
+            _ => return Ok(()),
+        };
+        let sql = "INSERT INTO applied (event_id, position) VALUES ($1, $2)";
+        run(
+            tx,
+            sql,
+            vec![event.event_id.as_str().into(), event.position.into()],
+        )
+        .await?;
+        assert!(!self.panic.lock().unwrap().contains(label), "told to panic");
+        if self.poison.lock().unwrap().contains(label) {
+            return Err(HandleError::Failed(format!("{label} is poison")));
+        }
+        let sql = "INSERT INTO roster (org_id, unit_id, label) VALUES ($1, $2, $3) \
+                   ON CONFLICT (org_id, unit_id) DO UPDATE SET label = excluded.label, stale = FALSE";
+        run(
+            tx,
+            sql,
+            vec![org_id.uuid().into(), unit.as_str().into(), label.as_str().into()],
+        )
+        .await?;
+        Ok(())
+    }
+    async fn begin_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        self.snapshots.fetch_add(1, Ordering::SeqCst);
+        Ok(run(tx, "UPDATE roster SET stale = TRUE", vec![]).await?)
+    }
+    async fn end_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        Ok(run(tx, "DELETE FROM roster WHERE stale", vec![]).await?)
+    }
+}
+
+pub type RosterConsumer = Consumer<FeedClient<OrgRegistryFeed, Calling>, Roster>;
+
+pub fn consumer(producer: &Db, db: &Db, roster: &Roster) -> RosterConsumer {
+    Consumer::new(
+        "test.roster",
+        db.clone(),
+        FeedClient::new(service(producer)),
+        roster.clone(),
+    )
+}
+
+/// A running consumer.
+pub struct Running {
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+pub fn start(consumer: &RosterConsumer) -> Running {
+    let (cancel, consumer) = (CancellationToken::new(), consumer.clone());
+    let task = tokio::spawn({
+        let cancel = cancel.clone();
+        async move { consumer.run(cancel).await }
+    });
+    Running { cancel, task }
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// Waits until the consumer has applied everything that is committed.
+pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
+    let head = producer.head().await.unwrap();
+    let mark = parta_storage::Mark {
+        service: "org-registry".into(),
+        incarnation: head.incarnation,
+        position: head.position,
+    };
+    for _ in 0..10 {
+        if consumer.freshness().reach(&mark).await.is_ok() {
+            return;
+        }
+    }
+    consumer.freshness().reach(&mark).await.unwrap();
+}

@@ -1,0 +1,158 @@
+//! Who may read which feed.
+
+use chrono::TimeDelta;
+use futures::StreamExt;
+use parta_access::Principal;
+use parta_feed::{FeedClient, Item, OrgRegistryFeed, SnapshotItem, Source};
+use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
+use parta_status::Refusal;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    school::{Calling, add, calling, migrations, org, server},
+    support::each,
+};
+
+fn account(org_id: OrgId, permission: &str) -> Principal {
+    Principal::ServiceAccount {
+        org_id,
+        id: ServiceAccountId::from_uuid(Uuid::from_u128(9)),
+        permissions: [permission.to_owned()].into(),
+    }
+}
+
+async fn refused(
+    feed: &FeedClient<OrgRegistryFeed, Calling>,
+    org_id: Option<OrgId>,
+) -> Option<(Code, String)> {
+    let reason = |status: tonic::Status| {
+        (
+            status.code(),
+            Refusal::from_status(&status)
+                .map(|r| r.reason().to_owned())
+                .unwrap_or_default(),
+        )
+    };
+    let watch = feed.watch("", org_id).await.err().map(reason);
+    let snapshot = feed.snapshot(org_id).await.err().map(reason);
+    assert_eq!(watch, snapshot);
+    watch
+}
+
+/// R63, invariant 4: a service account reads its own organisation and learns nothing of another.
+#[tokio::test]
+async fn a_service_account_is_held_to_its_organisation() {
+    each(migrations, |store| async move {
+        for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
+            add(&store.db, org(n), unit, unit).await;
+        }
+        let feed = FeedClient::new(calling(&store.db, account(org(1), "feed.watch")));
+        assert_eq!(
+            refused(&feed, Some(org(2))).await,
+            Some((Code::NotFound, "NOT_FOUND".into()))
+        );
+        assert_eq!(
+            refused(&feed, Some(org(3))).await,
+            Some((Code::NotFound, "NOT_FOUND".into()))
+        );
+        assert_eq!(
+            refused(&feed, None).await,
+            Some((Code::InvalidArgument, "FIELD_INVALID".into()))
+        );
+
+        let mut stream = feed.watch("", Some(org(1))).await.unwrap();
+        let mut seen = Vec::new();
+        let cursor = loop {
+            let delivery = stream.next().await.unwrap().unwrap();
+            match delivery.item {
+                Item::Event(event) => seen.push((event.org_id, event.position)),
+                Item::Checkpoint => break delivery.cursor,
+            }
+        };
+        assert_eq!(seen, [(org(1).to_string(), 1), (org(1).to_string(), 3)]);
+
+        // Resumed after the checkpoint nothing comes twice.
+        add(&store.db, org(1), "d", "d").await;
+        let mut stream = feed.watch(&cursor, Some(org(1))).await.unwrap();
+        assert!(
+            matches!(stream.next().await.unwrap().unwrap().item, Item::Event(event) if event.position == 4)
+        );
+
+        let snapshot: Vec<_> = feed.snapshot(Some(org(1))).await.unwrap().collect().await;
+        let events = snapshot.iter().filter_map(|item| match item {
+            Ok(SnapshotItem::Event(event)) => Some((event.org_id.clone(), event.position)),
+            _ => None,
+        });
+        assert_eq!(events.collect::<Vec<_>>(), vec![(org(1).to_string(), 4); 3]);
+        assert!(matches!(snapshot.last(), Some(Ok(SnapshotItem::End { cursor })) if !cursor.is_empty()));
+
+        let lacking = FeedClient::new(calling(&store.db, account(org(1), "roster.read")));
+        assert_eq!(
+            refused(&lacking, Some(org(1))).await,
+            Some((Code::PermissionDenied, "PERMISSION_DENIED".into()))
+        );
+    })
+    .await;
+}
+
+/// A feed is no way for people, whatever the access table says.
+#[tokio::test]
+async fn people_do_not_read_feeds() {
+    each(migrations, |store| async move {
+        let person = Principal::Person {
+            org_id: org(1),
+            member_id: MemberId::from_uuid(Uuid::from_u128(1)),
+            session_id: SessionId::from_uuid(Uuid::from_u128(1)),
+        };
+        for principal in [person, Principal::Anonymous] {
+            let feed = FeedClient::new(calling(&store.db, principal));
+            assert_eq!(
+                refused(&feed, Some(org(1))).await,
+                Some((Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into()))
+            );
+        }
+    })
+    .await;
+}
+
+/// A stream says that the server stops, so that its reader resumes elsewhere.
+#[tokio::test]
+async fn a_stopping_server_ends_its_streams() {
+    each(migrations, |store| async move {
+        use parta_proto::parta::org_registry::v1::{
+            WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
+        };
+        let cancel = CancellationToken::new();
+        let server = server(&store.db, cancel.clone());
+        let mut request = tonic::Request::new(WatchRequest::default());
+        let caller = parta_access::Caller::new(Principal::Service { name: "chat".into() }, "x/y");
+        request.extensions_mut().insert(caller);
+        let mut stream = server.watch(request).await.unwrap().into_inner();
+        stream.next().await.unwrap().unwrap();
+        cancel.cancel();
+        let end = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(
+            (end.code(), stream.next().await.is_none()),
+            (Code::Unavailable, true)
+        );
+    })
+    .await;
+}
+
+/// A stream of an external system ends with the credential that opened it.
+#[tokio::test]
+async fn a_stream_ends_with_its_credential() {
+    each(migrations, |store| async move {
+        let mut calling = calling(&store.db, account(org(1), "feed.watch"));
+        calling.caller.expire_time = Some(store.ambient.now() + TimeDelta::minutes(10));
+        let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(calling);
+        let mut stream = feed.watch("", Some(org(1))).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        store.clock.advance(TimeDelta::minutes(10));
+        let end = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(end.code(), Code::Unauthenticated);
+    })
+    .await;
+}

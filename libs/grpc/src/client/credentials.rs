@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use http::{HeaderValue, header::AUTHORIZATION};
+use parta_access::ServiceIdentity;
+use parta_status::Refusal;
+use tonic::Status;
+
+use super::OnBehalf;
+use crate::{
+    SERVICE_TOKEN,
+    step::{Next, Outcome, Request, Step},
+};
+
+pub(super) struct Credentials {
+    identity: Option<Arc<ServiceIdentity>>,
+    audience: String,
+}
+
+impl Credentials {
+    pub(super) fn new(identity: Option<Arc<ServiceIdentity>>, audience: &str) -> Self {
+        Self {
+            identity,
+            audience: audience.to_owned(),
+        }
+    }
+}
+
+fn secret(text: &str) -> Result<HeaderValue, Status> {
+    let mut value = HeaderValue::from_str(text).map_err(|e| Status::from(Refusal::internal(e)))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Step for Credentials {
+    fn name(&self) -> &'static str {
+        "credentials"
+    }
+
+    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            if let Some(identity) = &self.identity {
+                let token = identity.mint(&self.audience)?;
+                request.headers_mut().insert(SERVICE_TOKEN, secret(&token)?);
+            }
+            if let Some(OnBehalf(token)) = request.extensions().get::<OnBehalf>().cloned() {
+                request
+                    .headers_mut()
+                    .insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+            }
+            next.run(request).await
+        })
+    }
+}

@@ -1,0 +1,47 @@
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+
+use crate::{
+    context::CallContext,
+    methods,
+    server::deadline::{exceeded, grpc_timeout},
+    step::{Next, Outcome, Request, Step},
+};
+
+pub(super) struct ClientDeadline {
+    pub(super) timeout: Duration,
+}
+
+impl Step for ClientDeadline {
+    fn name(&self) -> &'static str {
+        "deadline"
+    }
+
+    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            if methods::find(request.uri().path()).is_none_or(|m| m.streaming) {
+                return next.run(request).await;
+            }
+            let asked = grpc_timeout(request.headers()).unwrap_or(self.timeout);
+            let remaining = CallContext::current()
+                .deadline
+                .map(|d| d.saturating_duration_since(Instant::now()));
+            let allowed = remaining.map_or(asked, |r| r.min(asked));
+            // Eight digits at most; microseconds reach 99 s, milliseconds more than a day.
+            let micros = allowed.as_micros();
+            let text = if micros < 100_000_000 {
+                format!("{micros}u")
+            } else {
+                format!("{}m", allowed.as_millis().min(99_999_999))
+            };
+            if let Ok(value) = http::HeaderValue::from_str(&text) {
+                request.headers_mut().insert("grpc-timeout", value);
+            }
+            match tokio::time::timeout(allowed, next.run(request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(exceeded()),
+            }
+        })
+    }
+}

@@ -1,0 +1,111 @@
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::future::BoxFuture;
+use parta_status::Refusal;
+use tonic::{Code, Status, body::Body};
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::Idempotent;
+use crate::{
+    body::{self, Whole},
+    step::{Next, Outcome, Request, Step},
+};
+
+const ATTEMPTS: usize = 3;
+
+pub(super) struct Retry {
+    peer: String,
+    /// At most a fifth more calls than without retries: a peer in trouble is not finished off by its callers.
+    budget: Arc<TpsBudget>,
+}
+
+impl Retry {
+    pub(super) fn new(peer: &str) -> Self {
+        let budget = TpsBudget::new(Duration::from_secs(10), 5, 0.2);
+        Self {
+            peer: peer.to_owned(),
+            budget: Arc::new(budget),
+        }
+    }
+
+    /// What is left of a failure that reached no server: a documented reason instead of the transport's words.
+    fn explain(&self, failure: Failure) -> Status {
+        match failure {
+            Failure::Answered(status) => status,
+            Failure::Unconnected => parta_status::unavailable(&self.peer).into(),
+        }
+    }
+}
+
+enum Failure {
+    Answered(Status),
+    Unconnected,
+}
+
+impl Failure {
+    fn of(status: Status) -> Self {
+        let transport = std::error::Error::source(&status)
+            .is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>);
+        if transport {
+            Self::Unconnected
+        } else {
+            Self::Answered(status)
+        }
+    }
+
+    /// How long to wait at least before another attempt may help; `None` if it may not.
+    fn may_repeat(&self) -> Option<Duration> {
+        match self {
+            Self::Unconnected => Some(Duration::ZERO),
+            Self::Answered(status) if status.code() == Code::Unavailable => {
+                Refusal::from_status(status).and_then(|refusal| refusal.retry_delay())
+            }
+            Self::Answered(_) => None,
+        }
+    }
+}
+
+impl Step for Retry {
+    fn name(&self) -> &'static str {
+        "retry"
+    }
+
+    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            if request.extensions().get::<Idempotent>().is_none() {
+                return next
+                    .run(request)
+                    .await
+                    .map_err(|status| self.explain(Failure::of(status)));
+            }
+            self.budget.deposit();
+            let (head, sent) = request.into_parts();
+            let (data, _) = body::collect(sent).await?;
+            let mut pauses = ExponentialBuilder::new()
+                .with_jitter()
+                .with_min_delay(Duration::from_millis(50))
+                .with_max_delay(Duration::from_secs(2))
+                .with_max_times(ATTEMPTS - 1)
+                .build();
+            loop {
+                let again = Request::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
+                let outcome = next.run(again).await;
+                let failure = match outcome {
+                    Err(status) => Failure::of(status),
+                    // A refusal without a body carries its status in the head.
+                    Ok(response) => match Status::from_header_map(response.headers()) {
+                        Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
+                        _ => return Ok(response),
+                    },
+                };
+                match (failure.may_repeat(), pauses.next()) {
+                    (Some(wait), Some(pause)) if wait <= Duration::from_secs(5) && self.budget.withdraw() => {
+                        tokio::time::sleep(pause.max(wait)).await;
+                    }
+                    _ => return Err(self.explain(failure)),
+                }
+            }
+        })
+    }
+}

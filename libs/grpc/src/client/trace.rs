@@ -1,0 +1,78 @@
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use opentelemetry::{global, propagation::Injector};
+use parta_ids::{Ambient, IdSource};
+use tonic::body::Body;
+use tracing::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::{
+    body,
+    context::CallContext,
+    methods,
+    step::{Next, Outcome, Request, Step},
+};
+
+pub(super) struct Trace {
+    ids: Arc<dyn IdSource>,
+}
+
+impl Trace {
+    pub(super) fn new(ambient: &Ambient) -> Self {
+        Self {
+            ids: ambient.ids.clone(),
+        }
+    }
+
+    /// Where nothing exports spans the trace id still goes on, so that logs of all services can be joined.
+    fn carry_on(&self, headers: &mut http::HeaderMap) {
+        let mut bytes = [0; 24];
+        self.ids.fill(&mut bytes);
+        let (trace, span) = bytes.split_at(16);
+        let random = trace.iter().fold(0u128, |n, b| n << 8 | u128::from(*b)).max(1);
+        let span = span.iter().fold(0u64, |n, b| n << 8 | u64::from(*b)).max(1);
+        let trace = CallContext::current().trace.map_or(random, |t| t.0);
+        if let Ok(value) = http::HeaderValue::from_str(&format!("00-{trace:032x}-{span:016x}-00")) {
+            headers.insert("traceparent", value);
+        }
+    }
+}
+
+struct Headers<'a>(&'a mut http::HeaderMap);
+
+impl Injector for Headers<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) = (key.parse::<http::HeaderName>(), value.parse()) {
+            self.0.insert(key, value);
+        }
+    }
+}
+
+impl Step for Trace {
+    fn name(&self) -> &'static str {
+        "trace"
+    }
+
+    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let rpc =
+                methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
+            let span = tracing::info_span!(
+                "call",
+                otel.name = rpc,
+                otel.kind = "client",
+                rpc.system = "grpc",
+                rpc.method = rpc
+            );
+            global::get_text_map_propagator(|p| {
+                p.inject_context(&span.context(), &mut Headers(request.headers_mut()));
+            });
+            if !request.headers().contains_key("traceparent") {
+                self.carry_on(request.headers_mut());
+            }
+            let response = next.run(request).instrument(span.clone()).await?;
+            Ok(response.map(|inner| Body::new(body::InSpan { inner, span })))
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! What a call hands down to the calls made while it is served: its trace and its deadline.
+use std::{future::Future, time::Instant};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallContext {
+    pub(crate) trace: Option<TraceId>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+tokio::task_local! {
+    static CURRENT: CallContext;
+}
+
+impl CallContext {
+    pub(crate) fn current() -> Self {
+        CURRENT.try_with(|c| *c).unwrap_or_default()
+    }
+
+    pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, future)
+    }
+}
+
+/// W3C trace id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TraceId(pub(crate) u128);
+
+impl TraceId {
+    /// Reads the trace id of a `traceparent` header; anything malformed or all zero is no trace.
+    pub(crate) fn from_traceparent(value: &str) -> Option<Self> {
+        let mut parts = value.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let lower_hex =
+            |s: &str, len| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !lower_hex(version, 2) || !lower_hex(trace, 32) || !lower_hex(span, 16) || !lower_hex(flags, 2) {
+            return None;
+        }
+        u128::from_str_radix(trace, 16).ok().filter(|t| *t != 0).map(Self)
+    }
+}
+
+impl std::fmt::Display for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}

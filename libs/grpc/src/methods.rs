@@ -1,0 +1,50 @@
+//! What the descriptors say of a path; paths that they do not know stay out of labels and limits.
+use std::{collections::HashMap, sync::OnceLock};
+
+/// One RPC of the suite.
+#[derive(Debug)]
+pub(crate) struct Method {
+    /// `/parta.chat.v1.ChatService/SendMessage`
+    pub(crate) path: &'static str,
+    /// Service that owns it, kebab: `call-scheduling`.
+    pub(crate) owner: &'static str,
+    /// Whether either side streams.
+    pub(crate) streaming: bool,
+}
+
+/// The RPC of a path, if the suite has it.
+pub(crate) fn find(path: &str) -> Option<&'static Method> {
+    static METHODS: OnceLock<HashMap<String, Method>> = OnceLock::new();
+    let methods = METHODS.get_or_init(|| {
+        let mut found = HashMap::new();
+        let Some(pool) = parta_proto::descriptor_pool() else {
+            return found;
+        };
+        for service in pool.services() {
+            let owner = owner_of(service.full_name());
+            for method in service.methods() {
+                let path = format!("/{}/{}", service.full_name(), method.name());
+                let streaming = method.is_client_streaming() || method.is_server_streaming();
+                // Leaked once per RPC of the suite, at first use.
+                let known = Method {
+                    path: path.clone().leak(),
+                    owner: owner.clone().leak(),
+                    streaming,
+                };
+                found.insert(path, known);
+            }
+        }
+        found
+    });
+    methods.get(path)
+}
+
+/// `parta.call_scheduling.v1.CallService` belongs to `call-scheduling`.
+fn owner_of(full_name: &str) -> String {
+    full_name.split('.').nth(1).unwrap_or_default().replace('_', "-")
+}
+
+/// Health and reflection: they carry no data of anybody and must answer while everything else is refused.
+pub(crate) fn is_open(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.")
+}

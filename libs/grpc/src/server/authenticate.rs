@@ -1,0 +1,177 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use http::{HeaderMap, header::AUTHORIZATION};
+use parta_access::{AccessTable, Caller, OperatorCredential, Principal, Rule, ServiceKeys, Verifier};
+use parta_ids::{Ambient, Clock};
+use parta_proto::parta::{options::v1::CallerKind, status::v1::ErrorReason};
+use parta_status::{Refusal, unauthenticated_missing};
+use tonic::Status;
+
+use crate::{
+    SERVICE_TOKEN,
+    body::EndWith,
+    methods::{self, Method},
+    step::{Next, Outcome, Request, Step},
+    stream::credential_end,
+};
+
+/// How often an open stream asks whether its session still is.
+const RECHECK: Duration = Duration::from_secs(15);
+
+/// What the `authenticate` layer verifies with.
+pub struct Authenticator {
+    /// The rules of every RPC that this process serves; an RPC that has none is not there.
+    pub access: AccessTable,
+    /// Bearer tokens of people, accounts, joiners and service accounts.
+    pub verifier: Arc<Verifier>,
+    /// Public keys of the other services.
+    pub services: Arc<ServiceKeys>,
+    /// The operators' keys with the name under which the audit knows each.
+    pub operators: Vec<(String, OperatorCredential)>,
+}
+
+pub(super) struct Authenticate {
+    authenticator: Arc<Authenticator>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Authenticate {
+    pub(super) fn new(authenticator: Arc<Authenticator>, ambient: &Ambient) -> Self {
+        Self {
+            authenticator,
+            clock: ambient.clock.clone(),
+        }
+    }
+}
+
+impl Step for Authenticate {
+    fn name(&self) -> &'static str {
+        "authenticate"
+    }
+
+    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let path = request.uri().path();
+            if methods::is_open(path) {
+                return next.run(request).await;
+            }
+            let (Some(method), Some(rule)) = (methods::find(path), self.authenticator.access.rule(path))
+            else {
+                return Err(Status::unimplemented("this server has no such RPC"));
+            };
+            let caller = self.authenticator.caller(request.headers(), method, rule).await?;
+            admit(&caller, rule)?;
+            let end = (caller.expire_time, caller.acting().clone());
+            request.extensions_mut().insert(caller);
+            let outcome = next.run(request).await;
+            match end {
+                (Some(end), who) if method.streaming => {
+                    let (verifier, clock) = (self.authenticator.verifier.clone(), self.clock.clone());
+                    outcome.map(|response| EndWith::wrap(response, ended(verifier, clock, who, end)))
+                }
+                _ => outcome,
+            }
+        })
+    }
+}
+
+/// Resolves when the credential expires or what stands behind it is revoked.
+async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, end: DateTime<Utc>) -> Status {
+    let expired = credential_end(Some(end), clock.as_ref());
+    let revoked = async {
+        while !verifier.is_revoked(&who) {
+            tokio::time::sleep(RECHECK).await;
+        }
+    };
+    tokio::select! {
+        () = expired => Refusal::new(ErrorReason::CredentialExpired, "the credential of this stream has expired"),
+        () = revoked => Refusal::new(ErrorReason::CredentialRevoked, "the session behind this stream was ended"),
+    }
+    .into()
+}
+
+impl Authenticator {
+    async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, Refusal> {
+        let mut caller = Caller::anonymous(method.path.trim_start_matches('/'));
+        // Who signs in or refreshes may still send an expired token along, and nobody asks for it.
+        if rule.callers == [CallerKind::Anonymous] {
+            return Ok(caller);
+        }
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let text = bearer(value)?;
+            if OperatorCredential::looks_like(text) {
+                caller.principal = self.operator(text)?;
+            } else {
+                let (principal, expire_time) = self.verifier.verify_bearer(text).await?;
+                caller.principal = principal;
+                caller.expire_time = Some(expire_time);
+                caller.token = Some(text.into());
+            }
+        }
+        if let Some(value) = headers.get(SERVICE_TOKEN) {
+            let text = value
+                .to_str()
+                .map_err(|_| invalid("the service token is not text"))?;
+            let name = self.services.verify(text, method.owner)?;
+            let presented = std::mem::replace(&mut caller.principal, Principal::Service { name });
+            caller.on_behalf_of = (presented != Principal::Anonymous).then_some(presented);
+        }
+        Ok(caller)
+    }
+
+    fn operator(&self, text: &str) -> Result<Principal, Refusal> {
+        let known = self
+            .operators
+            .iter()
+            .find(|(_, credential)| credential.matches(text));
+        let (name, _) = known.ok_or_else(|| invalid("the operator key is not one of this installation"))?;
+        Ok(Principal::Operator { name: name.clone() })
+    }
+}
+
+/// Whether the RPC takes such callers at all; what they may do is the service's policy.
+fn admit(caller: &Caller, rule: &Rule) -> Result<(), Refusal> {
+    let accepted = match (&caller.principal, &caller.on_behalf_of) {
+        (Principal::Anonymous, _) if !rule.accepts(CallerKind::Anonymous) => {
+            return Err(unauthenticated_missing());
+        }
+        (Principal::Anonymous, _) => true,
+        (Principal::Account { .. }, _) => rule.accepts(CallerKind::Account),
+        (Principal::Person { .. }, _) => rule.accepts(CallerKind::Person),
+        (Principal::Joiner { .. }, _) => rule.accepts(CallerKind::Joiner),
+        (Principal::Operator { .. }, _) => rule.accepts(CallerKind::Operator),
+        (Principal::ServiceAccount { permissions, .. }, _) => {
+            rule.accepts(CallerKind::ServiceAccount) && permissions.contains(&rule.permission)
+        }
+        (Principal::Service { name }, None) => {
+            rule.accepts(CallerKind::Service) && rule.accepts_service(name)
+        }
+        (Principal::Service { name }, Some(Principal::Person { .. })) => {
+            rule.accepts(CallerKind::ServiceForPerson) && rule.accepts_service(name)
+        }
+        // A service lends its way in to people only.
+        (Principal::Service { .. }, Some(_)) => false,
+    };
+    if accepted {
+        return Ok(());
+    }
+    let why = "this RPC does not take callers of this kind";
+    Err(Refusal::new(ErrorReason::CallerNotAccepted, why).meta("rpc", &caller.rpc))
+}
+
+fn invalid(why: &str) -> Refusal {
+    Refusal::new(ErrorReason::CredentialInvalid, why)
+}
+
+fn bearer(value: &http::HeaderValue) -> Result<&str, Refusal> {
+    let text = value
+        .to_str()
+        .map_err(|_| invalid("the metadata `authorization` is not text"))?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(invalid("the metadata `authorization` must be `Bearer <token>`"));
+    }
+    Ok(token)
+}

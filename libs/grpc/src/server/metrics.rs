@@ -1,0 +1,105 @@
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Histogram, UpDownCounter},
+};
+use tonic::Code;
+
+use crate::{
+    body::OnEnd,
+    methods,
+    step::{Next, Outcome, Request, Step},
+};
+
+/// Duration by RPC and code, and calls in flight. Labels come from the descriptors only, never from the caller.
+pub(crate) struct Metrics {
+    duration: Histogram<f64>,
+    active: UpDownCounter<i64>,
+}
+
+impl Metrics {
+    pub(crate) fn server() -> Self {
+        Self::new("rpc.server")
+    }
+
+    pub(crate) fn client() -> Self {
+        Self::new("rpc.client")
+    }
+
+    fn new(side: &str) -> Self {
+        let meter = global::meter("parta");
+        Self {
+            duration: meter
+                .f64_histogram(format!("{side}.call.duration"))
+                .with_unit("s")
+                .build(),
+            active: meter.i64_up_down_counter(format!("{side}.active_calls")).build(),
+        }
+    }
+}
+
+/// Counts one call down and records it, on every way out.
+struct InFlight {
+    duration: Histogram<f64>,
+    active: UpDownCounter<i64>,
+    rpc: &'static str,
+    start: Instant,
+    code: Code,
+}
+
+impl InFlight {
+    fn end(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let code = if std::thread::panicking() {
+            Code::Internal
+        } else {
+            self.code
+        };
+        let rpc = KeyValue::new("rpc.method", self.rpc);
+        self.active.add(-1, std::slice::from_ref(&rpc));
+        let labels = [
+            rpc,
+            KeyValue::new("rpc.response.status_code", i64::from(i32::from(code))),
+        ];
+        self.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+    }
+}
+
+impl Step for Metrics {
+    fn name(&self) -> &'static str {
+        "metrics"
+    }
+
+    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            if methods::is_open(request.uri().path()) {
+                return next.run(request).await;
+            }
+            let rpc =
+                methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
+            self.active.add(1, &[KeyValue::new("rpc.method", rpc)]);
+            let (duration, active) = (self.duration.clone(), self.active.clone());
+            let call = InFlight {
+                duration,
+                active,
+                rpc,
+                start: Instant::now(),
+                code: Code::Cancelled,
+            };
+            match next.run(request).await {
+                Ok(response) => Ok(OnEnd::wrap(response, move |code| call.end(code))),
+                Err(status) => {
+                    call.end(status.code());
+                    Err(status)
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,99 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::Refusal;
+use tokio::sync::Semaphore;
+
+use crate::{
+    body::OnEnd,
+    methods,
+    step::{Next, Outcome, Request, Step},
+};
+
+/// How many calls of one service are served at once by one server; what exceeds it is refused, never queued.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Unary calls.
+    pub calls: usize,
+    /// Open streams, counted apart: they last for hours.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 1024,
+            streams: 16_384,
+        }
+    }
+}
+
+struct Counters {
+    calls: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+}
+
+pub(super) struct Shed {
+    limits: Limits,
+    /// By owning service: a flood on one must not refuse the others in the same process.
+    services: Mutex<HashMap<&'static str, Arc<Counters>>>,
+}
+
+impl Shed {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            services: Mutex::default(),
+        }
+    }
+
+    fn counters(&self, owner: &'static str) -> Arc<Counters> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let Limits { calls, streams } = self.limits;
+        services
+            .entry(owner)
+            .or_insert_with(|| {
+                let semaphore = |n| Arc::new(Semaphore::new(n));
+                Arc::new(Counters {
+                    calls: semaphore(calls),
+                    streams: semaphore(streams),
+                })
+            })
+            .clone()
+    }
+}
+
+impl Step for Shed {
+    fn name(&self) -> &'static str {
+        "shed"
+    }
+
+    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let Some(method) = methods::find(request.uri().path()) else {
+                return next.run(request).await;
+            };
+            let counters = self.counters(method.owner);
+            let semaphore = if method.streaming {
+                &counters.streams
+            } else {
+                &counters.calls
+            };
+            let Ok(permit) = semaphore.clone().try_acquire_owned() else {
+                let refusal = Refusal::new(
+                    ErrorReason::Overloaded,
+                    "the server has more to do than it takes on",
+                );
+                return Err(refusal.retry_after(Duration::from_secs(1)).into());
+            };
+            let response = next.run(request).await?;
+            // A response is paid for until it is delivered.
+            Ok(OnEnd::wrap(response, move |_| drop(permit)))
+        })
+    }
+}

@@ -1,0 +1,70 @@
+use futures::future::BoxFuture;
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::Refusal;
+use tonic::{Code, Status};
+
+use crate::{
+    methods,
+    step::{Next, Outcome, Request, Step},
+};
+
+/// Every refusal leaves with exactly one documented reason, also those that tonic makes by itself. UNIMPLEMENTED
+/// stays as it is: it says that the RPC is not there, so no reason of ours can be either.
+pub(super) struct Details;
+
+impl Step for Details {
+    fn name(&self) -> &'static str {
+        "status"
+    }
+
+    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let open = methods::is_open(request.uri().path());
+            let response = match next.run(request).await {
+                Ok(response) => response,
+                Err(status) => return Ok(explain(status).into_http()),
+            };
+            if open {
+                return Ok(response);
+            }
+            match Status::from_header_map(response.headers()) {
+                Some(status) if status.code() != Code::Ok && status.details().is_empty() => {
+                    Ok(explain(status).into_http())
+                }
+                _ => Ok(response),
+            }
+        })
+    }
+}
+
+fn explain(status: Status) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let said = status.message();
+    match status.code() {
+        Code::Ok | Code::Unimplemented => status,
+        Code::Internal if said.starts_with("failed to decode Protobuf message") => {
+            malformed("not a valid message")
+        }
+        Code::Internal if said.starts_with("Missing request message") => malformed("missing"),
+        Code::OutOfRange if said.contains("decoded message length too large") => {
+            malformed("larger than 4 MiB")
+        }
+        Code::DeadlineExceeded => Refusal::new(
+            ErrorReason::DeadlineExceeded,
+            "the time allowed for the call ran out",
+        )
+        .into(),
+        // The caller hung up in the middle of its request; nobody reads this answer.
+        Code::Cancelled => status,
+        _ => Refusal::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
+    }
+}
+
+fn malformed(why: &str) -> Status {
+    let message = format!("the request is {why}");
+    Refusal::new(ErrorReason::FieldInvalid, message.as_str())
+        .field("", message.as_str())
+        .into()
+}

@@ -1,0 +1,129 @@
+//! Typed, prefixed, time-ordered ids, and the only sources of time and chance.
+//!
+//! Nothing else in the suite asks the machine for the time or for random bytes: both are parameters, so that a test can
+//! hold them still.
+
+mod ambient;
+mod typeid;
+
+pub use ambient::{Ambient, Clock, IdSource, ManualClock, SeededIds, SystemClock, SystemIds};
+pub use typeid::IdError;
+pub use uuid::Uuid;
+
+/// An id of one kind of thing. Its text form is a TypeID such as `org_01jd...`; ids made later sort later.
+pub trait TypedId:
+    Copy
+    + Eq
+    + Ord
+    + std::hash::Hash
+    + std::fmt::Debug
+    + std::fmt::Display
+    + std::str::FromStr<Err = IdError>
+    + Send
+    + Sync
+    + 'static
+{
+    /// What the text form begins with, before the underscore.
+    const PREFIX: &'static str;
+    /// Wraps the bits as a database keeps them.
+    fn from_uuid(uuid: Uuid) -> Self;
+    /// The bits as a database keeps them.
+    fn uuid(self) -> Uuid;
+}
+
+macro_rules! typed_ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl TypedId for $name {
+            const PREFIX: &'static str = $prefix;
+            fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+            fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}_{}", $prefix, typeid::encode(self.0))
+            }
+        }
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let suffix = text
+                    .strip_prefix($prefix)
+                    .and_then(|rest| rest.strip_prefix('_'))
+                    .ok_or(IdError::Prefix($prefix))?;
+                typeid::decode(suffix).map(Self).ok_or(IdError::Suffix)
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+typed_ids! {
+    /// An organisation.
+    OrgId = "org";
+    /// An application for registration.
+    ApplicationId = "app";
+    /// A document, such as a signed order.
+    DocumentId = "doc";
+    /// A class, group, department or staff room.
+    UnitId = "unt";
+    /// A person in one organisation.
+    MemberId = "mbr";
+    /// A person; never leaves membership (R28).
+    AccountId = "acc";
+    /// A sign-in, or its pairwise form towards one organisation.
+    SessionId = "ses";
+    /// A link that lets people in.
+    InvitationId = "inv";
+    /// A use of an invitation that is under way or done.
+    ReservationId = "rsv";
+    /// A task of a member of the staff in a unit.
+    AssignmentId = "asg";
+    /// A pupil's place in a class.
+    EnrollmentId = "enr";
+    /// A relation of guardian and child.
+    GuardianshipId = "grd";
+    /// An external system's account.
+    ServiceAccountId = "sva";
+    /// A roster import.
+    RosterImportId = "imp";
+    /// The one-time right of a founding administrator.
+    AppointmentId = "apt";
+    /// A chat.
+    ChatId = "cht";
+    /// A line in a chat's log.
+    EntryId = "ent";
+    /// A call or a series of calls.
+    CallId = "cal";
+    /// A fact in a feed.
+    EventId = "evt";
+    /// A sign-in or joining in progress.
+    FlowId = "flw";
+    /// An effect outside the database that is still to be had.
+    JobId = "job";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use parta_feed::{HandleError, Handler};
+use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
+use parta_proto::parta::membership::v1::{
+    AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
+};
+use parta_storage::Tx;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
+
+use crate::{
+    Change, Role, RosterObserver,
+    entities::{assignment, enrollment, guardianship, member},
+    organizations::id,
+};
+
+/// Applies the feed of membership.
+pub struct Members {
+    observer: Arc<dyn RosterObserver>,
+}
+
+impl Members {
+    /// A handler that tells `observer` of every change.
+    pub fn new(observer: Arc<dyn RosterObserver>) -> Self {
+        Self { observer }
+    }
+
+    async fn tell(&self, tx: &Tx, org: OrgId, change: Change) -> Result<(), HandleError> {
+        self.observer.changed(tx, org, &change).await
+    }
+
+    /// A pupil's classes are facts of the guardians too.
+    async fn tell_family(&self, tx: &Tx, org: OrgId, child: MemberId) -> Result<(), HandleError> {
+        self.tell(tx, org, Change::Member(child)).await?;
+        let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
+            .select_only()
+            .column(guardianship::Column::GuardianId)
+            .filter(guardianship::Column::OrgId.eq(org.uuid()))
+            .filter(guardianship::Column::ChildId.eq(child.uuid()))
+            .filter(guardianship::Column::Confirmed.eq(true))
+            .into_tuple()
+            .all(tx)
+            .await?;
+        for guardian in guardians {
+            self.tell(tx, org, Change::Member(MemberId::from_uuid(guardian)))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Roles that a later release adds give nothing here.
+fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
+    Role::mask_of(roles.filter_map(|role| Role::try_from(role).ok()))
+}
+
+#[async_trait]
+impl Handler for Members {
+    type Event = MembershipEvent;
+
+    async fn apply(&self, tx: &Tx, event: &MembershipEvent) -> Result<(), HandleError> {
+        let org: OrgId = id(&event.org_id)?;
+        match &event.payload {
+            Some(Payload::MemberAdmitted(admitted)) => {
+                let member_id = id(&admitted.member_id)?;
+                put_member(
+                    tx,
+                    org,
+                    member_id,
+                    admitted.state,
+                    mask(admitted.roles()),
+                    admitted.teacher_verified,
+                )
+                .await?;
+                self.tell(tx, org, Change::Member(member_id)).await
+            }
+            Some(Payload::MemberChanged(changed)) => {
+                let member_id = id(&changed.member_id)?;
+                put_member(
+                    tx,
+                    org,
+                    member_id,
+                    changed.state,
+                    mask(changed.roles()),
+                    changed.teacher_verified,
+                )
+                .await?;
+                self.tell(tx, org, Change::Member(member_id)).await
+            }
+            Some(Payload::AssignmentMade(made)) => {
+                let member_id: MemberId = id(&made.member_id)?;
+                let row = assignment::ActiveModel {
+                    org_id: Set(org.uuid()),
+                    assignment_id: Set(id::<AssignmentId>(&made.assignment_id)?.uuid()),
+                    member_id: Set(member_id.uuid()),
+                    unit_id: Set(id::<UnitId>(&made.unit_id)?.uuid()),
+                    class_teacher: Set(made.kind() == AssignmentKind::ClassTeacher),
+                    expire_time: Set(made.expire_time.and_then(|t| {
+                        DateTime::from_timestamp(t.seconds, u32::try_from(t.nanos).unwrap_or(0))
+                    })),
+                    seen: Set(true),
+                };
+                use assignment::Column as C;
+                let known = OnConflict::columns([C::OrgId, C::AssignmentId])
+                    .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::ExpireTime, C::Seen])
+                    .to_owned();
+                assignment::Entity::insert(row)
+                    .on_conflict(known)
+                    .exec_without_returning(tx)
+                    .await?;
+                self.tell(tx, org, Change::Member(member_id)).await
+            }
+            Some(Payload::AssignmentEnded(ended)) => {
+                let key = (org.uuid(), id::<AssignmentId>(&ended.assignment_id)?.uuid());
+                let Some(row) = assignment::Entity::find_by_id(key).one(tx).await? else {
+                    return Ok(());
+                };
+                assignment::Entity::delete_by_id(key).exec(tx).await?;
+                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.member_id)))
+                    .await
+            }
+            Some(Payload::EnrollmentBegun(begun)) => {
+                let member_id: MemberId = id(&begun.member_id)?;
+                let row = enrollment::ActiveModel {
+                    org_id: Set(org.uuid()),
+                    enrollment_id: Set(id::<EnrollmentId>(&begun.enrollment_id)?.uuid()),
+                    member_id: Set(member_id.uuid()),
+                    unit_id: Set(id::<UnitId>(&begun.unit_id)?.uuid()),
+                    seen: Set(true),
+                };
+                use enrollment::Column as C;
+                let known = OnConflict::columns([C::OrgId, C::EnrollmentId])
+                    .update_columns([C::MemberId, C::UnitId, C::Seen])
+                    .to_owned();
+                enrollment::Entity::insert(row)
+                    .on_conflict(known)
+                    .exec_without_returning(tx)
+                    .await?;
+                self.tell_family(tx, org, member_id).await
+            }
+            Some(Payload::EnrollmentEnded(ended)) => {
+                let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
+                let Some(row) = enrollment::Entity::find_by_id(key).one(tx).await? else {
+                    return Ok(());
+                };
+                enrollment::Entity::delete_by_id(key).exec(tx).await?;
+                self.tell_family(tx, org, MemberId::from_uuid(row.member_id))
+                    .await
+            }
+            Some(Payload::GuardianshipEstablished(made)) => {
+                let guardian: MemberId = id(&made.guardian_id)?;
+                let row = guardianship::ActiveModel {
+                    org_id: Set(org.uuid()),
+                    guardianship_id: Set(id::<GuardianshipId>(&made.guardianship_id)?.uuid()),
+                    guardian_id: Set(guardian.uuid()),
+                    child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
+                    confirmed: Set(made.confirmed),
+                    seen: Set(true),
+                };
+                use guardianship::Column as C;
+                let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
+                    .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::Seen])
+                    .to_owned();
+                guardianship::Entity::insert(row)
+                    .on_conflict(known)
+                    .exec_without_returning(tx)
+                    .await?;
+                self.tell(tx, org, Change::Member(guardian)).await
+            }
+            Some(Payload::GuardianshipChanged(changed)) => {
+                let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
+                let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
+                    return Ok(());
+                };
+                guardianship::Entity::update_many()
+                    .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
+                    .filter(guardianship::Column::OrgId.eq(key.0))
+                    .filter(guardianship::Column::GuardianshipId.eq(key.1))
+                    .exec(tx)
+                    .await?;
+                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
+                    .await
+            }
+            Some(Payload::GuardianshipEnded(ended)) => {
+                let key = (org.uuid(), id::<GuardianshipId>(&ended.guardianship_id)?.uuid());
+                let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
+                    return Ok(());
+                };
+                guardianship::Entity::delete_by_id(key).exec(tx).await?;
+                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
+                    .await
+            }
+            Some(Payload::SessionRevoked(revoked)) => {
+                self.tell(tx, org, Change::SessionRevoked(id(&revoked.session_id)?))
+                    .await
+            }
+            Some(Payload::ServiceAccountRevoked(revoked)) => {
+                self.tell(
+                    tx,
+                    org,
+                    Change::ServiceAccountRevoked(id(&revoked.service_account_id)?),
+                )
+                .await
+            }
+            Some(Payload::RosterImportStaged(staged)) => {
+                self.tell(tx, org, Change::RosterImportStaged(staged.clone()))
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn begin_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        member::Entity::update_many()
+            .col_expr(member::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        assignment::Entity::update_many()
+            .col_expr(assignment::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        enrollment::Entity::update_many()
+            .col_expr(enrollment::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        guardianship::Entity::update_many()
+            .col_expr(guardianship::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn end_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        let organizations: Vec<uuid::Uuid> = member::Entity::find()
+            .select_only()
+            .column(member::Column::OrgId)
+            .distinct()
+            .into_tuple()
+            .all(tx)
+            .await?;
+        member::Entity::delete_many()
+            .filter(member::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        assignment::Entity::delete_many()
+            .filter(assignment::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        enrollment::Entity::delete_many()
+            .filter(enrollment::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        guardianship::Entity::delete_many()
+            .filter(guardianship::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        for org in organizations {
+            self.tell(tx, OrgId::from_uuid(org), Change::Rebuilt).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn put_member(
+    tx: &Tx,
+    org: OrgId,
+    member_id: MemberId,
+    state: i32,
+    roles: i32,
+    teacher_verified: bool,
+) -> Result<(), HandleError> {
+    let row = member::ActiveModel {
+        org_id: Set(org.uuid()),
+        member_id: Set(member_id.uuid()),
+        state: Set(state),
+        roles: Set(roles),
+        teacher_verified: Set(teacher_verified),
+        seen: Set(true),
+    };
+    use member::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::MemberId])
+        .update_columns([C::State, C::Roles, C::TeacherVerified, C::Seen])
+        .to_owned();
+    member::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}

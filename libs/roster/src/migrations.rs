@@ -1,0 +1,89 @@
+use sea_orm_migration::{prelude::*, schema::*};
+
+/// The tables of the projection: `roster_*`. They need those of `parta_feed`.
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(Tables)]
+}
+
+struct Tables;
+
+impl MigrationName for Tables {
+    fn name(&self) -> &str {
+        "roster_0001_tables"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Tables {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let organization = Table::create()
+            .table("roster_organization")
+            .col(uuid("org_id").primary_key())
+            .col(string("display_name"))
+            .col(integer("kind"))
+            .col(string("time_zone"))
+            .col(boolean("verification_required"))
+            .col(boolean("parent_inviters_class_staff"))
+            .col(boolean("school_channel_open_to_families"))
+            .col(big_integer("unused_after_seconds"))
+            .col(boolean("seen"))
+            .to_owned();
+        let unit = keyed("roster_unit", "unit_id")
+            .col(integer("kind"))
+            .col(string("label"))
+            .col(boolean("archived"))
+            .to_owned();
+        let member = keyed("roster_member", "member_id")
+            .col(integer("state"))
+            .col(integer("roles"))
+            .col(boolean("teacher_verified"))
+            .to_owned();
+        let assignment = keyed("roster_assignment", "assignment_id")
+            .col(uuid("member_id"))
+            .col(uuid("unit_id"))
+            .col(boolean("class_teacher"))
+            .col(timestamp_with_time_zone_null("expire_time"))
+            .to_owned();
+        let enrollment = keyed("roster_enrollment", "enrollment_id")
+            .col(uuid("member_id"))
+            .col(uuid("unit_id"))
+            .to_owned();
+        let guardianship = keyed("roster_guardianship", "guardianship_id")
+            .col(uuid("guardian_id"))
+            .col(uuid("child_id"))
+            .col(boolean("confirmed"))
+            .to_owned();
+        for table in [organization, unit, member, assignment, enrollment, guardianship] {
+            manager.create_table(table).await?;
+        }
+        for (table, column) in [
+            ("roster_assignment", "member_id"),
+            ("roster_assignment", "unit_id"),
+            ("roster_enrollment", "member_id"),
+            ("roster_enrollment", "unit_id"),
+            ("roster_guardianship", "guardian_id"),
+            ("roster_guardianship", "child_id"),
+        ] {
+            let index = Index::create()
+                .name(format!("{table}_{column}"))
+                .table(table)
+                .col("org_id")
+                .col(column)
+                .to_owned();
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A table of an organisation's things. No foreign keys: the facts come from two feeds whose order towards each other
+/// is not known.
+fn keyed(table: &'static str, key: &'static str) -> TableCreateStatement {
+    Table::create()
+        .table(table)
+        .col(uuid("org_id"))
+        .col(uuid(key))
+        .col(boolean("seen"))
+        .primary_key(Index::create().col("org_id").col(key))
+        .to_owned()
+}

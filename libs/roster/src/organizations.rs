@@ -1,0 +1,196 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parta_feed::{HandleError, Handler};
+use parta_ids::{OrgId, TypedId, UnitId};
+use parta_proto::parta::org_registry::v1::{
+    OrgRegistryEvent, OrganizationCreated, PoliciesChanged, UnitCreated, org_registry_event::Payload,
+};
+use parta_storage::Tx;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
+
+use crate::{
+    Change, Policies, RosterObserver,
+    entities::{organization, unit},
+};
+
+/// Applies the feed of org-registry.
+pub struct Organizations {
+    observer: Arc<dyn RosterObserver>,
+}
+
+impl Organizations {
+    /// A handler that tells `observer` of every change.
+    pub fn new(observer: Arc<dyn RosterObserver>) -> Self {
+        Self { observer }
+    }
+}
+
+pub(crate) fn id<T: TypedId>(text: &str) -> Result<T, HandleError> {
+    text.parse()
+        .map_err(|error| HandleError::Failed(format!("the event names no {}: {error}", T::PREFIX)))
+}
+
+#[async_trait]
+impl Handler for Organizations {
+    type Event = OrgRegistryEvent;
+
+    async fn apply(&self, tx: &Tx, event: &OrgRegistryEvent) -> Result<(), HandleError> {
+        let org: OrgId = id(&event.org_id)?;
+        let change = match &event.payload {
+            Some(Payload::OrganizationCreated(created)) => self.created(tx, org, created).await?,
+            Some(Payload::OrganizationUpdated(updated)) => {
+                organization::Entity::update_many()
+                    .col_expr(
+                        organization::Column::DisplayName,
+                        updated.display_name.clone().into(),
+                    )
+                    .col_expr(organization::Column::TimeZone, updated.time_zone.clone().into())
+                    .filter(organization::Column::OrgId.eq(org.uuid()))
+                    .exec(tx)
+                    .await?;
+                Change::OrganizationChanged
+            }
+            Some(Payload::PoliciesChanged(PoliciesChanged {
+                policies: Some(policies),
+            })) => {
+                let policies = Policies::from(policies);
+                let seconds = i64::try_from(policies.unused_after.as_secs()).unwrap_or(i64::MAX);
+                organization::Entity::update_many()
+                    .col_expr(
+                        organization::Column::VerificationRequired,
+                        policies.verification_required.into(),
+                    )
+                    .col_expr(
+                        organization::Column::ParentInvitersClassStaff,
+                        policies.parent_inviters_class_staff.into(),
+                    )
+                    .col_expr(
+                        organization::Column::SchoolChannelOpenToFamilies,
+                        policies.school_channel_open_to_families.into(),
+                    )
+                    .col_expr(organization::Column::UnusedAfterSeconds, seconds.into())
+                    .filter(organization::Column::OrgId.eq(org.uuid()))
+                    .exec(tx)
+                    .await?;
+                Change::OrganizationChanged
+            }
+            Some(Payload::UnitCreated(created)) => unit_created(tx, org, created).await?,
+            Some(Payload::UnitRenamed(renamed)) => {
+                let unit: UnitId = id(&renamed.unit_id)?;
+                unit::Entity::update_many()
+                    .col_expr(unit::Column::Label, renamed.label.clone().into())
+                    .filter(unit::Column::OrgId.eq(org.uuid()))
+                    .filter(unit::Column::UnitId.eq(unit.uuid()))
+                    .exec(tx)
+                    .await?;
+                Change::UnitRenamed(unit)
+            }
+            Some(Payload::UnitArchived(archived)) => {
+                let unit: UnitId = id(&archived.unit_id)?;
+                unit::Entity::update_many()
+                    .col_expr(unit::Column::Archived, true.into())
+                    .filter(unit::Column::OrgId.eq(org.uuid()))
+                    .filter(unit::Column::UnitId.eq(unit.uuid()))
+                    .exec(tx)
+                    .await?;
+                Change::UnitArchived(unit)
+            }
+            Some(Payload::PoliciesChanged(_)) | None => return Ok(()),
+        };
+        self.observer.changed(tx, org, &change).await
+    }
+
+    async fn begin_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        organization::Entity::update_many()
+            .col_expr(organization::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        unit::Entity::update_many()
+            .col_expr(unit::Column::Seen, false.into())
+            .exec(tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn end_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
+        unit::Entity::delete_many()
+            .filter(unit::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        organization::Entity::delete_many()
+            .filter(organization::Column::Seen.eq(false))
+            .exec(tx)
+            .await?;
+        for row in organization::Entity::find().all(tx).await? {
+            self.observer
+                .changed(tx, OrgId::from_uuid(row.org_id), &Change::Rebuilt)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Organizations {
+    async fn created(
+        &self,
+        tx: &Tx,
+        org: OrgId,
+        created: &OrganizationCreated,
+    ) -> Result<Change, HandleError> {
+        let policies = created.policies.as_ref().map(Policies::from).unwrap_or_default();
+        let row = organization::ActiveModel {
+            org_id: Set(org.uuid()),
+            display_name: Set(created.display_name.clone()),
+            kind: Set(created.kind),
+            time_zone: Set(created.time_zone.clone()),
+            verification_required: Set(policies.verification_required),
+            parent_inviters_class_staff: Set(policies.parent_inviters_class_staff),
+            school_channel_open_to_families: Set(policies.school_channel_open_to_families),
+            unused_after_seconds: Set(i64::try_from(policies.unused_after.as_secs()).unwrap_or(i64::MAX)),
+            seen: Set(true),
+        };
+        use organization::Column as C;
+        // A snapshot tells of what is known already.
+        let known = OnConflict::column(C::OrgId)
+            .update_columns([
+                C::DisplayName,
+                C::Kind,
+                C::TimeZone,
+                C::VerificationRequired,
+                C::ParentInvitersClassStaff,
+                C::SchoolChannelOpenToFamilies,
+                C::UnusedAfterSeconds,
+                C::Seen,
+            ])
+            .to_owned();
+        organization::Entity::insert(row)
+            .on_conflict(known)
+            .exec_without_returning(tx)
+            .await?;
+        Ok(Change::OrganizationCreated)
+    }
+}
+
+async fn unit_created(tx: &Tx, org: OrgId, created: &UnitCreated) -> Result<Change, HandleError> {
+    let unit_id: UnitId = id(&created.unit_id)?;
+    let row = unit::ActiveModel {
+        org_id: Set(org.uuid()),
+        unit_id: Set(unit_id.uuid()),
+        kind: Set(created.kind),
+        label: Set(created.label.clone()),
+        archived: Set(created.archived),
+        seen: Set(true),
+    };
+    use unit::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::UnitId])
+        .update_columns([C::Kind, C::Label, C::Archived, C::Seen])
+        .to_owned();
+    unit::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    let source = (!created.roster_import_id.is_empty())
+        .then(|| (created.roster_import_id.clone(), created.source_key.clone()));
+    Ok(Change::UnitCreated { unit_id, source })
+}

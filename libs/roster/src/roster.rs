@@ -1,0 +1,372 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use parta_feed::{Freshness, is_parked};
+use parta_ids::{Ambient, MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
+use parta_status::Refusal;
+use parta_storage::StorageError;
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
+
+use crate::{
+    Child, Facts, Names, Policies, Role, State,
+    entities::{assignment, enrollment, guardianship, member, organization, unit},
+};
+
+/// An organisation as it is known here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Organization {
+    /// The organisation.
+    pub org_id: OrgId,
+    /// The name that people see.
+    pub display_name: String,
+    /// IANA time zone.
+    pub time_zone: String,
+    /// Its policies.
+    pub policies: Policies,
+}
+
+/// A unit as it is known here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// The unit.
+    pub unit_id: UnitId,
+    /// What kind it is.
+    pub kind: UnitKind,
+    /// Its label.
+    pub label: String,
+    /// Whether it is archived.
+    pub archived: bool,
+}
+
+/// Answers questions about organisations, units and people from the projection. Cheap to clone.
+#[derive(Clone)]
+pub struct Roster {
+    names: Names,
+    ambient: Ambient,
+    organizations: Option<Freshness>,
+    members: Option<Freshness>,
+}
+
+fn fault(error: sea_orm::DbErr) -> Refusal {
+    StorageError::from(error).into()
+}
+
+impl Roster {
+    /// Answers from the projection that the consumers of these names keep.
+    pub fn new(names: Names, ambient: Ambient, organizations: Freshness, members: Freshness) -> Self {
+        Self {
+            names,
+            ambient,
+            organizations: Some(organizations),
+            members: Some(members),
+        }
+    }
+
+    /// Answers inside org-registry, which keeps its half of the projection itself, in the transaction of each change.
+    pub fn within_org_registry(names: Names, ambient: Ambient, members: Freshness) -> Self {
+        Self {
+            names,
+            ambient,
+            organizations: None,
+            members: Some(members),
+        }
+    }
+
+    /// Answers inside membership, which keeps its half of the projection itself, in the transaction of each change.
+    pub fn within_membership(names: Names, ambient: Ambient, organizations: Freshness) -> Self {
+        Self {
+            names,
+            ambient,
+            organizations: Some(organizations),
+            members: None,
+        }
+    }
+
+    /// How fresh the two halves of the projection are: org-registry's and membership's.
+    pub fn freshness(&self) -> Vec<Freshness> {
+        self.organizations.iter().chain(&self.members).cloned().collect()
+    }
+
+    /// Refuses while the projection is too old, or the organisation's events could not be applied.
+    pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), Refusal> {
+        if let Some(organizations) = &self.organizations {
+            organizations.require()?;
+        }
+        if let Some(members) = &self.members {
+            members.require()?;
+        }
+        for (consumer, service) in [
+            (self.names.organizations, "org-registry"),
+            (self.names.members, "membership"),
+        ] {
+            if is_parked(conn, consumer, org).await? {
+                let refusal = Refusal::new(
+                    ErrorReason::OrganizationParked,
+                    "the organisation waits for the operator",
+                )
+                .meta("service", service)
+                .retry_after(Duration::from_secs(60));
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything by which permission of a member is decided; `None` where the organisation has no such member.
+    pub async fn facts(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        member: MemberId,
+    ) -> Result<Option<Facts>, Refusal> {
+        self.require(conn, org).await?;
+        Ok(self.facts_of(conn, org, &[member]).await?.pop())
+    }
+
+    /// The facts of these members, without the check of freshness: for consumers, who work at the projection's own time.
+    pub async fn facts_of(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        members: &[MemberId],
+    ) -> Result<Vec<Facts>, Refusal> {
+        let mut all = Vec::with_capacity(members.len());
+        // SQLite binds at most 32,766 values a statement, PostgreSQL 65,535.
+        for chunk in members.chunks(5_000) {
+            let ids = chunk.iter().map(|id| id.uuid());
+            let query = member::Entity::find().filter(member::Column::OrgId.eq(org.uuid()));
+            all.extend(
+                self.load(conn, org, query.filter(member::Column::MemberId.is_in(ids)))
+                    .await?,
+            );
+        }
+        Ok(all)
+    }
+
+    /// The facts of every member whom the organisation has or expects.
+    pub async fn everybody(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Facts>, Refusal> {
+        let left = i32::from(MemberState::Left);
+        let query = member::Entity::find()
+            .filter(member::Column::OrgId.eq(org.uuid()))
+            .filter(member::Column::State.ne(left));
+        self.load(conn, org, query).await
+    }
+
+    /// The members whom a unit concerns: its teachers, its pupils and their confirmed guardians.
+    pub async fn concerned(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        unit: UnitId,
+    ) -> Result<Vec<MemberId>, Refusal> {
+        let teachers: Vec<Uuid> = assignment::Entity::find()
+            .select_only()
+            .column(assignment::Column::MemberId)
+            .filter(assignment::Column::OrgId.eq(org.uuid()))
+            .filter(assignment::Column::UnitId.eq(unit.uuid()))
+            .filter(self.living())
+            .into_tuple()
+            .all(conn)
+            .await
+            .map_err(fault)?;
+        let pupils: Vec<Uuid> = enrollment::Entity::find()
+            .select_only()
+            .column(enrollment::Column::MemberId)
+            .filter(enrollment::Column::OrgId.eq(org.uuid()))
+            .filter(enrollment::Column::UnitId.eq(unit.uuid()))
+            .into_tuple()
+            .all(conn)
+            .await
+            .map_err(fault)?;
+        let mut guardians: Vec<Uuid> = Vec::new();
+        for chunk in pupils.chunks(5_000) {
+            let found: Vec<Uuid> = guardianship::Entity::find()
+                .select_only()
+                .column(guardianship::Column::GuardianId)
+                .filter(guardianship::Column::OrgId.eq(org.uuid()))
+                .filter(guardianship::Column::ChildId.is_in(chunk.iter().copied()))
+                .filter(guardianship::Column::Confirmed.eq(true))
+                .into_tuple()
+                .all(conn)
+                .await
+                .map_err(fault)?;
+            guardians.extend(found);
+        }
+        let all: BTreeSet<Uuid> = teachers.into_iter().chain(pupils).chain(guardians).collect();
+        Ok(all.into_iter().map(MemberId::from_uuid).collect())
+    }
+
+    /// An organisation.
+    pub async fn organization(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+    ) -> Result<Option<Organization>, Refusal> {
+        let row = organization::Entity::find_by_id(org.uuid())
+            .one(conn)
+            .await
+            .map_err(fault)?;
+        Ok(row.map(|row| Organization {
+            org_id: org,
+            display_name: row.display_name.clone(),
+            time_zone: row.time_zone.clone(),
+            policies: policies(&row),
+        }))
+    }
+
+    /// A unit.
+    pub async fn unit(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        unit_id: UnitId,
+    ) -> Result<Option<Unit>, Refusal> {
+        let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
+            .one(conn)
+            .await
+            .map_err(fault)?;
+        Ok(row.map(unit_of))
+    }
+
+    /// All units, archived ones too.
+    pub async fn units(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Unit>, Refusal> {
+        let rows = unit::Entity::find()
+            .filter(unit::Column::OrgId.eq(org.uuid()))
+            .all(conn)
+            .await
+            .map_err(fault)?;
+        Ok(rows.into_iter().map(unit_of).collect())
+    }
+
+    /// Every organisation that is known.
+    pub async fn organizations(&self, conn: &impl ConnectionTrait) -> Result<Vec<OrgId>, Refusal> {
+        let rows: Vec<Uuid> = organization::Entity::find()
+            .select_only()
+            .column(organization::Column::OrgId)
+            .into_tuple()
+            .all(conn)
+            .await
+            .map_err(fault)?;
+        Ok(rows.into_iter().map(OrgId::from_uuid).collect())
+    }
+
+    fn living(&self) -> Condition {
+        let now: DateTime<Utc> = self.ambient.now();
+        Condition::any()
+            .add(assignment::Column::ExpireTime.is_null())
+            .add(assignment::Column::ExpireTime.gt(now))
+    }
+
+    /// Five queries for any number of members, each by an index.
+    async fn load(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        query: Select<member::Entity>,
+    ) -> Result<Vec<Facts>, Refusal> {
+        let rows = query.all(conn).await.map_err(fault)?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = organization::Entity::find_by_id(org.uuid())
+            .one(conn)
+            .await
+            .map_err(fault)?;
+        // Membership's feed may run ahead of org-registry's: until the policies are known the strict defaults hold.
+        let policies = known.as_ref().map(policies).unwrap_or_default();
+        let mut facts: BTreeMap<Uuid, Facts> = rows
+            .into_iter()
+            .filter_map(|row| {
+                let state = MemberState::try_from(row.state)
+                    .ok()
+                    .and_then(|s| State::try_from(s).ok())?;
+                let member = MemberId::from_uuid(row.member_id);
+                let mut facts = Facts::new(org, member, state, Role::set_of(row.roles));
+                facts.teacher_verified = row.teacher_verified;
+                facts.policies = policies.clone();
+                Some((row.member_id, facts))
+            })
+            .collect();
+        let ids: Vec<Uuid> = facts.keys().copied().collect();
+        for chunk in ids.chunks(5_000) {
+            let assignments = assignment::Entity::find()
+                .filter(assignment::Column::OrgId.eq(org.uuid()))
+                .filter(assignment::Column::MemberId.is_in(chunk.iter().copied()))
+                .filter(self.living())
+                .all(conn)
+                .await
+                .map_err(fault)?;
+            for row in assignments {
+                let Some(facts) = facts.get_mut(&row.member_id) else {
+                    continue;
+                };
+                let unit = UnitId::from_uuid(row.unit_id);
+                facts.teaches.insert(unit);
+                if row.class_teacher {
+                    facts.class_teacher_of.insert(unit);
+                }
+            }
+            let children = guardianship::Entity::find()
+                .filter(guardianship::Column::OrgId.eq(org.uuid()))
+                .filter(guardianship::Column::GuardianId.is_in(chunk.iter().copied()))
+                .filter(guardianship::Column::Confirmed.eq(true))
+                .all(conn)
+                .await
+                .map_err(fault)?;
+            let pupils: BTreeSet<Uuid> = chunk
+                .iter()
+                .copied()
+                .chain(children.iter().map(|row| row.child_id))
+                .collect();
+            let enrollments = enrollment::Entity::find()
+                .filter(enrollment::Column::OrgId.eq(org.uuid()))
+                .filter(enrollment::Column::MemberId.is_in(pupils))
+                .all(conn)
+                .await
+                .map_err(fault)?;
+            let mut classes: BTreeMap<Uuid, BTreeSet<UnitId>> = BTreeMap::new();
+            for row in enrollments {
+                classes
+                    .entry(row.member_id)
+                    .or_default()
+                    .insert(UnitId::from_uuid(row.unit_id));
+            }
+            for id in chunk {
+                if let (Some(facts), Some(units)) = (facts.get_mut(id), classes.get(id)) {
+                    facts.enrolled_in.clone_from(units);
+                }
+            }
+            for row in children {
+                if let Some(facts) = facts.get_mut(&row.guardian_id) {
+                    facts.children.push(Child {
+                        member_id: MemberId::from_uuid(row.child_id),
+                        units: classes.get(&row.child_id).cloned().unwrap_or_default(),
+                    });
+                }
+            }
+        }
+        Ok(facts.into_values().collect())
+    }
+}
+
+fn policies(row: &organization::Model) -> Policies {
+    Policies {
+        verification_required: row.verification_required,
+        parent_inviters_class_staff: row.parent_inviters_class_staff,
+        school_channel_open_to_families: row.school_channel_open_to_families,
+        unused_after: Duration::from_secs(u64::try_from(row.unused_after_seconds).unwrap_or(0)),
+    }
+}
+
+fn unit_of(row: unit::Model) -> Unit {
+    Unit {
+        unit_id: UnitId::from_uuid(row.unit_id),
+        kind: UnitKind::try_from(row.kind).unwrap_or(UnitKind::Unspecified),
+        label: row.label,
+        archived: row.archived,
+    }
+}

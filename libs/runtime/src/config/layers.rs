@@ -1,0 +1,299 @@
+//! Reads the layers and sorts their keys.
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, File, FileFormat, Map, Value, ValueKind};
+use serde::de::DeserializeOwned;
+
+use super::{Report, Section, ServiceSettings, Settings, settings::DatabaseSettings};
+use crate::Service;
+
+const DEFAULT: &str = include_str!("../../../../config/default.toml");
+const KUBERNETES: &str = include_str!("../../../../config/kubernetes.toml");
+/// Sections of services that another process may run: their addresses are read everywhere.
+const SUITE: [&str; 5] = [
+    "org_registry",
+    "membership",
+    "invitation",
+    "chat",
+    "call_scheduling",
+];
+
+/// Command line options that every binary has.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ConfigArgs {
+    /// Profile laid over the defaults: `<config folder>/<profile>.toml`, or the built-in `kubernetes`.
+    #[arg(long, global = true, env = "PARTA_PROFILE")]
+    pub profile: Option<String>,
+    /// Folder of `default.toml` and the profiles; the built-in ones without it.
+    #[arg(long, global = true, env = "PARTA_CONFIG_FOLDER")]
+    pub config: Option<PathBuf>,
+    /// Sets one key, strongest of all: `--set server.listen=127.0.0.1:7711`.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Where configuration comes from; the environment is a value so that tests have their own.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Command line options.
+    pub args: ConfigArgs,
+    /// Environment variables; those named `PARTA__SECTION__KEY` count.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// The process's own.
+    #[must_use]
+    pub fn of_process(args: ConfigArgs) -> Self {
+        let text = |s: std::ffi::OsString| s.into_string().ok();
+        let environment = std::env::vars_os()
+            .filter_map(|(k, v)| Some((text(k)?, text(v)?)))
+            .collect();
+        Self { args, environment }
+    }
+
+    /// None but what is set here, for tests: `Sources::set(["server.listen=127.0.0.1:0"])`.
+    pub fn set<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> Self {
+        let set = keys.into_iter().map(Into::into).collect();
+        Self {
+            args: ConfigArgs {
+                set,
+                ..ConfigArgs::default()
+            },
+            environment: Vec::new(),
+        }
+    }
+
+    /// Reads, sorts and validates everything; all problems are collected into one error.
+    pub fn load(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
+        let mut problems = Vec::new();
+        let mut builder = Config::builder();
+        for (text, origin) in self.files().map_err(|p| ConfigError(vec![p]))? {
+            let file = Config::builder()
+                .add_source(File::from_str(&text, FileFormat::Toml))
+                .build();
+            match file {
+                Ok(file) => builder = builder.add_source(file),
+                Err(error) => problems.push(format!("{origin}: {error}")),
+            }
+        }
+        let mut overrides = Vec::new();
+        for (name, text) in &self.environment {
+            if let Some(key) = name.strip_prefix("PARTA__") {
+                overrides.push((
+                    key.to_lowercase().replace("__", "."),
+                    text.as_str(),
+                    name.as_str(),
+                ));
+            }
+        }
+        overrides.sort();
+        for assignment in &self.args.set {
+            match assignment.split_once('=') {
+                Some((key, text)) => overrides.push((key.trim().to_owned(), text.trim(), "--set")),
+                None => problems.push(format!("--set {assignment}: write KEY=VALUE")),
+            }
+        }
+        let mut chosen = BTreeMap::new();
+        for (key, text, origin) in overrides {
+            match builder.clone().set_override(key.as_str(), value_of(text)) {
+                Ok(with) => builder = with,
+                Err(error) => problems.push(format!("{origin} {key}: {error}")),
+            }
+            chosen.insert(key, origin.to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError(problems));
+        }
+        let all = builder
+            .build()
+            .and_then(Config::try_deserialize::<Map<String, Value>>);
+        let all = all.map_err(|e| ConfigError(vec![e.to_string()]))?;
+        let report = Report::of(&all, chosen);
+        Ok((sort(all, services)?, report))
+    }
+
+    fn files(&self) -> Result<Vec<(String, String)>, String> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|e| format!("configuration file {}: {e}", path.display()))
+        };
+        let mut files = vec![match &self.args.config {
+            Some(folder) if folder.join("default.toml").exists() => {
+                (read(&folder.join("default.toml"))?, "default.toml".to_owned())
+            }
+            _ => (DEFAULT.to_owned(), "built-in default.toml".to_owned()),
+        }];
+        if let Some(profile) = &self.args.profile {
+            let path = self
+                .args
+                .config
+                .as_deref()
+                .unwrap_or(Path::new("config"))
+                .join(format!("{profile}.toml"));
+            files.push(match (path.exists(), profile.as_str()) {
+                (false, "kubernetes") => (KUBERNETES.to_owned(), "built-in kubernetes.toml".to_owned()),
+                _ => (read(&path)?, path.display().to_string()),
+            });
+        }
+        Ok(files)
+    }
+}
+
+/// Lists and tables are written as in TOML; anything else is taken as text and read by the key's type.
+fn value_of(text: &str) -> Value {
+    if text.starts_with(['[', '{']) {
+        let file = File::from_str(&format!("value = {text}"), FileFormat::Toml);
+        if let Ok(value) = Config::builder()
+            .add_source(file)
+            .build()
+            .and_then(|c| c.get("value"))
+        {
+            return value;
+        }
+    }
+    Value::new(None, ValueKind::String(text.to_owned()))
+}
+
+/// Gives every key to its reader.
+fn sort(mut all: Map<String, Value>, services: &[Service]) -> Result<Settings, ConfigError> {
+    let mut problems = Vec::new();
+    let mut sections = BTreeMap::new();
+    for name in SUITE
+        .into_iter()
+        .map(str::to_owned)
+        .chain(services.iter().map(Service::section))
+    {
+        if sections.contains_key(&name) {
+            continue;
+        }
+        let keys = match all.remove(&name).map(Value::into_table) {
+            Some(Ok(keys)) => keys,
+            Some(Err(error)) => {
+                problems.push(format!("{name}: {error}"));
+                continue;
+            }
+            None => Map::new(),
+        };
+        sections.insert(name.clone(), service(&name, keys, &mut problems));
+    }
+    for registered in services {
+        if let Some(settings) = sections.get(&registered.section()) {
+            problems.extend((registered.config)(&settings.own));
+        }
+    }
+    let settings = Settings {
+        server: take(&mut all, "server", &mut problems),
+        data: take(&mut all, "data", &mut problems),
+        log: take(&mut all, "log", &mut problems),
+        telemetry: take(&mut all, "telemetry", &mut problems),
+        bus: take(&mut all, "bus", &mut problems),
+        keys: take(&mut all, "keys", &mut problems),
+        services: sections,
+    };
+    problems.extend(all.keys().map(|name| format!("unknown section or key `{name}`")));
+    validate(&settings, &mut problems);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(ConfigError(problems))
+    }
+}
+
+fn service(name: &str, mut keys: Map<String, Value>, problems: &mut Vec<String>) -> ServiceSettings {
+    fn one<T: DeserializeOwned>(
+        name: &str,
+        keys: &mut Map<String, Value>,
+        key: &str,
+        problems: &mut Vec<String>,
+    ) -> Option<T> {
+        let value = keys.remove(key)?;
+        if matches!(&value.kind, ValueKind::String(text) if text.is_empty()) {
+            return None;
+        }
+        value
+            .try_deserialize()
+            .map_err(|e| problems.push(format!("{name}.{key}: {e}")))
+            .ok()
+    }
+    ServiceSettings {
+        database: DatabaseSettings {
+            url: one::<String>(name, &mut keys, "database_url", problems).map(Into::into),
+            max_connections: one(name, &mut keys, "database_max_connections", problems),
+        },
+        listen: one(name, &mut keys, "listen", problems),
+        address: one(name, &mut keys, "address", problems),
+        own: Section {
+            name: name.to_owned(),
+            keys: given(keys),
+        },
+    }
+}
+
+/// An empty text means that a key is not set, which TOML itself cannot say.
+fn given(mut keys: Map<String, Value>) -> Map<String, Value> {
+    keys.retain(|_, value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()));
+    keys
+}
+
+fn take<T: DeserializeOwned + Default>(
+    all: &mut Map<String, Value>,
+    name: &str,
+    problems: &mut Vec<String>,
+) -> T {
+    let Some(mut value) = all.remove(name) else {
+        return T::default();
+    };
+    if let ValueKind::Table(keys) = &mut value.kind {
+        *keys = given(std::mem::take(keys));
+    }
+    value.try_deserialize().unwrap_or_else(|error| {
+        problems.push(format!("{name}: {error}"));
+        T::default()
+    })
+}
+
+fn validate(settings: &Settings, problems: &mut Vec<String>) {
+    let server = &settings.server;
+    if server.tls_certificate_file.is_some() != server.tls_key_file.is_some() {
+        problems.push("server: set both tls_certificate_file and tls_key_file, or neither".into());
+    }
+    if server.max_calls == 0 || server.max_streams == 0 {
+        problems.push("server: max_calls and max_streams must be at least 1".into());
+    }
+    if !(0.0..=1.0).contains(&settings.telemetry.sample_ratio) {
+        problems.push("telemetry: sample_ratio must lie between 0 and 1".into());
+    }
+    if settings.keys.issuer.is_empty() {
+        problems.push("keys: issuer must not be empty".into());
+    }
+    for (name, service) in &settings.services {
+        if service
+            .address
+            .as_ref()
+            .is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://"))
+        {
+            problems.push(format!("{name}: address must begin with http:// or https://"));
+        }
+    }
+}
+
+/// Every problem of the configuration at once.
+#[derive(Debug, Clone)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the configuration has {} problem(s): {}",
+            self.0.len(),
+            self.0.join("; ")
+        )
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,82 @@
+//! Says at the start what was chosen, without secrets.
+use std::collections::BTreeMap;
+
+use config::{Map, Value, ValueKind};
+
+/// What was chosen and where, to be logged once logging is set up.
+#[derive(Debug, Clone)]
+pub struct Report {
+    keys: BTreeMap<String, String>,
+    origins: BTreeMap<String, String>,
+}
+
+impl Report {
+    pub(super) fn of(all: &Map<String, Value>, origins: BTreeMap<String, String>) -> Self {
+        let keys = flatten(all)
+            .into_iter()
+            .map(|(key, value)| (key.clone(), masked(&key, &value)))
+            .collect();
+        Self { keys, origins }
+    }
+
+    /// Logs every key: those of the environment and the command line at INFO, the others at DEBUG.
+    pub fn log(&self) {
+        for (key, value) in &self.keys {
+            match self.origins.get(key) {
+                Some(origin) => tracing::info!(key, value, origin, "configuration"),
+                None => tracing::debug!(key, value, "configuration"),
+            }
+        }
+    }
+
+    /// The value of a key as it may be shown.
+    pub fn shown(&self, key: &str) -> Option<&str> {
+        self.keys.get(key).map(String::as_str)
+    }
+}
+
+fn flatten(all: &Map<String, Value>) -> BTreeMap<String, String> {
+    let mut flat = BTreeMap::new();
+    for (key, value) in all {
+        match &value.kind {
+            ValueKind::Table(inner) => {
+                flat.extend(flatten(inner).into_iter().map(|(k, v)| (format!("{key}.{k}"), v)));
+            }
+            _ => {
+                flat.insert(key.clone(), value.to_string());
+            }
+        }
+    }
+    flat
+}
+
+/// Names of files and folders are no secrets; addresses may carry a password, and keys that sound like secrets are.
+fn masked(key: &str, value: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let place = last.ends_with("_file") || last == "folder" || last.ends_with("_folder");
+    let sounds = ["secret", "password", "token", "key", "credential", "pepper"]
+        .iter()
+        .any(|word| last.contains(word));
+    if sounds && !place && !value.is_empty() {
+        return "***".into();
+    }
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn secrets_are_masked_and_places_are_not() {
+        assert_eq!(masked("call_scheduling.livekit_api_secret", "hunter2"), "***");
+        assert_eq!(masked("membership.smtp.password", "hunter2"), "***");
+        assert_eq!(masked("server.tls_key_file", "/etc/tls.key"), "/etc/tls.key");
+        let url = masked("chat.database_url", "postgres://app:p@ss@db/chat");
+        assert_eq!(url, "postgres://***@db/chat");
+        assert_eq!(masked("server.listen", "127.0.0.1:7710"), "127.0.0.1:7710");
+    }
+}

@@ -1,0 +1,140 @@
+//! The two ways in.
+use std::process::ExitCode;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use parta_ids::Ambient;
+
+use crate::{
+    ConfigArgs, Running, Service, Settings, Sources,
+    keys::Keys,
+    start::{Mode, Start, connect},
+    telemetry,
+};
+
+/// Starts services together in one process: a database each in the data folder unless configured otherwise, keys made
+/// at the first start, one port. Sets up neither logging nor signals, so that tests call it as it is.
+pub async fn compose(services: &[Service], settings: &Settings) -> anyhow::Result<Running> {
+    compose_with(services, settings, Ambient::system()).await
+}
+
+/// [`compose`] with a clock and ids of the caller's own.
+pub async fn compose_with(
+    services: &[Service],
+    settings: &Settings,
+    ambient: Ambient,
+) -> anyhow::Result<Running> {
+    use_one_tls_provider();
+    Start {
+        services,
+        settings,
+        mode: Mode::Together,
+        ambient,
+    }
+    .run()
+    .await
+}
+
+/// Starts one service of a cluster: schema and keys must be there, the others are reached by their addresses.
+pub async fn start_alone(service: Service, settings: &Settings, ambient: Ambient) -> anyhow::Result<Running> {
+    use_one_tls_provider();
+    Start {
+        services: &[service],
+        settings,
+        mode: Mode::Alone,
+        ambient,
+    }
+    .run()
+    .await
+}
+
+/// Brings the schema of one service up to date and ends; run before its new version is rolled out.
+pub async fn migrate(service: Service, settings: &Settings, ambient: Ambient) -> anyhow::Result<()> {
+    use_one_tls_provider();
+    let folder = settings
+        .keys
+        .folder
+        .clone()
+        .unwrap_or_else(|| settings.data.folder.join("keys"));
+    let db = connect(&service, settings, Mode::Alone, &Keys::open(&folder)?, &ambient).await?;
+    db.migrate((service.migrations)()).await?;
+    db.close().await;
+    tracing::info!(service = service.name, "the schema is up to date");
+    Ok(())
+}
+
+/// The whole `serve` of a process with all services: configuration, logging, signals.
+pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::Result<()> {
+    let (settings, telemetry) = set_up("parta", services, args)?;
+    let served = async { Ok(compose(services, &settings).await?.until_signal().await?) }.await;
+    end(served, telemetry).await
+}
+
+/// The whole `main` of a thin binary: `serve`, `migrate`.
+pub fn run_service(service: Service) -> ExitCode {
+    let command = Command::new("parta-service")
+        .bin_name(format!("parta-{}", service.name))
+        .about(format!("The {} service of Parta", service.name))
+        .subcommand_required(true)
+        .subcommand(Command::new("serve").about("Serves until SIGTERM or SIGINT"))
+        .subcommand(Command::new("migrate").about("Brings the database's schema up to date"));
+    let matches = ConfigArgs::augment_args(command).get_matches();
+    // Global options are found on either side of the subcommand.
+    let args = ConfigArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let serve = matches.subcommand_name() == Some("serve");
+    run(async move {
+        let (settings, telemetry) = set_up(service.name, &[service], args)?;
+        let done = async {
+            if serve {
+                Ok(start_alone(service, &settings, Ambient::system())
+                    .await?
+                    .until_signal()
+                    .await?)
+            } else {
+                migrate(service, &settings, Ambient::system()).await
+            }
+        }
+        .await;
+        end(done, telemetry).await
+    })
+}
+
+/// Runs a binary's future on a runtime and tells a failure in one line.
+#[expect(
+    clippy::print_stderr,
+    reason = "the logging may not have been set up when it fails"
+)]
+pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(main));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn set_up(
+    name: &'static str,
+    services: &[Service],
+    args: ConfigArgs,
+) -> anyhow::Result<(Settings, telemetry::Telemetry)> {
+    use_one_tls_provider();
+    let (settings, report) = Sources::of_process(args).load(services)?;
+    let telemetry = telemetry::init(name, &settings.log, &settings.telemetry)?;
+    report.log();
+    Ok((settings, telemetry))
+}
+
+async fn end(result: anyhow::Result<()>, telemetry: telemetry::Telemetry) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
+    result
+}
+
+/// Two providers are linked, so rustls cannot choose by itself. Who has chosen already is right.
+fn use_one_tls_provider() {
+    let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

@@ -1,0 +1,42 @@
+//! Where the keys that verify access tokens come from: membership, over the same call in one process and in a cluster.
+use std::sync::Arc;
+
+use parta_access::{JwkSource, Jwks, Verifier};
+use parta_grpc::{ClientBuilder, RequestExt as _, ServiceChannel, Target};
+use parta_ids::Ambient;
+use parta_proto::parta::membership::v1::{
+    GetJwksRequest, authentication_service_client::AuthenticationServiceClient,
+};
+use parta_status::{Refusal, unavailable};
+use tonic::IntoRequest as _;
+
+/// A verifier of this suite's tokens. Without an address of membership every token is refused as UNAVAILABLE.
+pub(crate) fn verifier(
+    client: &ClientBuilder,
+    targets: &[(String, Target)],
+    issuer: &str,
+    ambient: &Ambient,
+) -> anyhow::Result<Verifier> {
+    let membership = targets.iter().find(|(name, _)| name == "membership");
+    let channel = membership
+        .map(|(name, target)| client.channel(name, target.clone()))
+        .transpose()?;
+    let source = JwkSource::fetched(Arc::new(move || {
+        let channel = channel.clone();
+        Box::pin(async move { fetch(channel.ok_or_else(|| unavailable("membership"))?).await })
+    }));
+    Ok(Verifier::new(source, issuer, ambient.clone()))
+}
+
+async fn fetch(channel: ServiceChannel) -> Result<Jwks, Refusal> {
+    let answer = AuthenticationServiceClient::new(channel)
+        .get_jwks(GetJwksRequest {}.into_request().idempotent())
+        .await;
+    let jwks = answer.map_err(|status| failed(&status))?.into_inner().jwks;
+    Jwks::from_json(&jwks).map_err(Refusal::internal)
+}
+
+fn failed(status: &tonic::Status) -> Refusal {
+    tracing::debug!(code = ?status.code(), "membership gave no keys");
+    unavailable("membership")
+}

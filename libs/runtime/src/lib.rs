@@ -1,0 +1,22 @@
+//! Runs services: layered configuration, telemetry, health, reflection, keys and ordered shutdown.
+//!
+//! Two entries. [`run_service`] is the whole `main` of a thin binary of one service; [`compose`] runs several
+//! in one process, on one port, each with a database of its own. In both the services reach each other through the
+//! same client and server layers, so that what is true of one process is true of a cluster.
+
+mod bus;
+pub mod config;
+mod entry;
+mod health;
+mod jwks;
+mod keys;
+mod running;
+mod service;
+mod start;
+mod supervise;
+pub mod telemetry;
+
+pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
+pub use entry::{compose, compose_with, migrate, run, run_service, serve_composed, start_alone};
+pub use running::Running;
+pub use service::{Deps, Parts, Service, Task};

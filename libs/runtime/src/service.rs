@@ -1,0 +1,126 @@
+//! What a service gives to the runtime, and what it is given.
+use std::{future::Future, path::PathBuf, sync::Arc};
+
+use futures::future::BoxFuture;
+use parta_access::{KeyPair, Secrets, ServiceIdentity, Verifier};
+use parta_feed::Bus;
+use parta_grpc::Peers;
+use parta_ids::Ambient;
+use parta_storage::Db;
+use sea_orm_migration::MigrationTrait;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::config::{Section, ServiceConfig};
+
+/// One service of the suite as the runtime sees it. A service crate exports one value of it:
+///
+/// ```ignore
+/// pub const SERVICE: Service = Service {
+///     name: "org-registry",
+///     grpc_services: &["parta.org_registry.v1.OrganizationService", "parta.org_registry.v1.OrgRegistryFeedService"],
+///     config: parta_runtime::config::check::<Config>,
+///     build: |deps| Box::pin(build(deps)),
+///     migrations,
+/// };
+/// async fn build(deps: Deps) -> anyhow::Result<Parts> { let config: Config = deps.config()?; ... }
+/// ```
+/// and its `main.rs` is `fn main() -> std::process::ExitCode { parta_runtime::run_service(SERVICE) }`.
+#[derive(Clone, Copy)]
+pub struct Service {
+    /// Kebab name: `org-registry`, `membership`, `invitation`, `chat`, `call-scheduling`.
+    pub name: &'static str,
+    /// Full names of every gRPC service in its routes; an RPC of them without an access rule stops the start.
+    pub grpc_services: &'static [&'static str],
+    /// Checks its configuration section before anything is opened: `parta_runtime::config::check::<Config>`.
+    pub config: fn(&Section) -> Vec<String>,
+    /// Builds it on a migrated database. Calls no peer: peers may start later.
+    pub build: fn(Deps) -> BoxFuture<'static, anyhow::Result<Parts>>,
+    /// All its migrations: those of the libs it uses (storage, audit, feed, roster) and its own, in order.
+    pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
+}
+
+impl Service {
+    /// Name of its configuration section and of its proto package segment: `org_registry`.
+    pub fn section(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+/// What a built service consists of.
+pub struct Parts {
+    /// Its name, as in [`Service::name`].
+    pub name: &'static str,
+    /// Its generated servers: `Routes::builder()` or `Routes::new(server).add_service(..)`.
+    pub routes: tonic::service::Routes,
+    /// Full names of the services in `routes`; each has a health state of its own.
+    pub services: Vec<&'static str>,
+    /// Consumers of feeds; stopped before the other tasks.
+    pub consumers: Vec<Task>,
+    /// Everything else that runs: job runners, sealing, recovery, pruning.
+    pub tasks: Vec<Task>,
+}
+
+/// A named piece of work that runs until its token is cancelled. Ending earlier, with or without an error, is
+/// logged as a fault and it is started again with growing pauses.
+#[derive(Clone)]
+pub struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) run: Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
+}
+
+impl Task {
+    /// Makes a task of a function that starts it: `Task::new("chat.jobs", move |cancel| { let r = r.clone(); async move { r.run(cancel).await } })`.
+    pub fn new<F, Fut>(name: &'static str, run: F) -> Self
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        Self {
+            name,
+            run: Arc::new(move |cancel| Box::pin(run(cancel))),
+        }
+    }
+}
+
+/// What a service is built with. Cheap to clone.
+#[derive(Clone)]
+pub struct Deps {
+    /// Name of the service that is built.
+    pub service: &'static str,
+    /// Clock and chance.
+    pub ambient: Ambient,
+    /// Its own database, migrated.
+    pub db: Db,
+    /// Live bus between replicas.
+    pub bus: Arc<dyn Bus>,
+    /// Channels to the other services: `deps.peers.client("membership")?`, for streams `deps.peers.watch("membership")?`.
+    pub peers: Peers,
+    /// Verifies bearer tokens; already used by the authenticate layer, here for revocation and for streams.
+    pub verifier: Arc<Verifier>,
+    /// Secrets derived from the master secret, for this service alone.
+    pub secrets: Secrets,
+    /// Proves this service to others; the client stack already presents it.
+    pub identity: Arc<ServiceIdentity>,
+    /// Where tasks are spawned, so that the shutdown waits for them.
+    pub tracker: TaskTracker,
+    /// Cancelled when background work must end. Streams end by themselves: their connection is told before.
+    pub cancel: CancellationToken,
+    /// Cancelled first, when serving ends: an open stream answers NOT_SERVING ([`parta_grpc::until_shutdown`]).
+    pub draining: CancellationToken,
+    /// Folder for what is kept in files (uploads, an outbox), private to this service; exists.
+    pub data_folder: PathBuf,
+    /// Key that signs access tokens; `Some` for membership alone.
+    pub signing_key: Option<KeyPair>,
+    /// Whether this process is reachable from this machine only. A development outbox refuses to start otherwise.
+    pub loopback_only: bool,
+    /// `iss` of the suite's tokens.
+    pub issuer: String,
+    pub(crate) section: Section,
+}
+
+impl Deps {
+    /// The typed configuration of the service: its section without the keys that the runtime reads.
+    pub fn config<T: ServiceConfig>(&self) -> anyhow::Result<T> {
+        self.section.parse()
+    }
+}

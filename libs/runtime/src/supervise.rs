@@ -1,0 +1,93 @@
+//! Keeps background work going until it is told to end.
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+use crate::Task;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Starts every task; one that ends before `cancel` is started again after a pause that grows while it keeps failing.
+pub(crate) fn start(tasks: Vec<Task>, cancel: &CancellationToken, tracker: &TaskTracker) {
+    for task in tasks {
+        let span = tracing::info_span!(parent: None, "task", task = task.name);
+        tracker.spawn(keep(task, cancel.clone()).instrument(span));
+    }
+}
+
+async fn keep(task: Task, cancel: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
+    while !cancel.is_cancelled() {
+        let started = Instant::now();
+        let run = std::panic::AssertUnwindSafe((task.run)(cancel.clone()))
+            .catch_unwind()
+            .await;
+        if cancel.is_cancelled() {
+            if let Ok(Err(error)) = run {
+                tracing::info!(
+                    task = task.name,
+                    error = format!("{error:#}"),
+                    "ended with an error while stopping"
+                );
+            }
+            return;
+        }
+        match run {
+            Ok(Ok(())) => tracing::warn!(task = task.name, "ended by itself, starting again"),
+            Ok(Err(error)) => tracing::error!(
+                task = task.name,
+                error = format!("{error:#}"),
+                "failed, starting again"
+            ),
+            Err(_) => tracing::error!(task = task.name, "panicked, starting again"),
+        }
+        if started.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_task_is_started_again_until_it_is_cancelled() {
+        let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));
+        let task = Task::new("test.task", {
+            let (runs, third) = (runs.clone(), third.clone());
+            move |cancel| {
+                let (runs, third) = (runs.clone(), third.clone());
+                async move {
+                    match runs.fetch_add(1, Ordering::SeqCst) {
+                        0 => anyhow::bail!("the first time"),
+                        1 => panic!("the second time"),
+                        _ => third.notify_one(),
+                    }
+                    cancel.cancelled().await;
+                    Ok(())
+                }
+            }
+        });
+        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+        start(vec![task], &cancel, &tracker);
+        third.notified().await;
+        cancel.cancel();
+        tracker.close();
+        tracker.wait().await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+}

@@ -1,0 +1,103 @@
+//! Logs for people always; traces, metrics and logs for a collector when one is configured.
+use std::{io::IsTerminal as _, time::Duration};
+
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    logs::SdkLoggerProvider,
+    metrics::SdkMeterProvider,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::config::{LogFormat, LogSettings, TelemetrySettings};
+
+/// Exporters of this process; [`Telemetry::shutdown`] sends what they still hold.
+#[derive(Default)]
+pub struct Telemetry {
+    exporters: Option<(SdkTracerProvider, SdkMeterProvider, SdkLoggerProvider)>,
+}
+
+/// Sets up the process's logging and exporters, once. Call it inside the Tokio runtime.
+pub fn init(
+    name: &'static str,
+    log: &LogSettings,
+    settings: &TelemetrySettings,
+) -> anyhow::Result<Telemetry> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|e| anyhow::anyhow!("log.filter: {e}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
+        LogFormat::Text => lines
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(filter).with(lines);
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        registry.try_init()?;
+        return Ok(Telemetry::default());
+    };
+    let resource = Resource::builder().with_service_name(name).build();
+    let timeout = Duration::from_secs(5);
+    let spans = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(timeout)
+        .build()?;
+    let metrics = MetricExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(timeout)
+        .build()?;
+    let logs = LogExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(timeout)
+        .build()?;
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample_ratio)));
+    let tracer = SdkTracerProvider::builder()
+        .with_batch_exporter(spans)
+        .with_sampler(sampler);
+    let tracer = tracer.with_resource(resource.clone()).build();
+    let meter = SdkMeterProvider::builder()
+        .with_periodic_exporter(metrics)
+        .with_resource(resource.clone())
+        .build();
+    let logger = SdkLoggerProvider::builder()
+        .with_batch_exporter(logs)
+        .with_resource(resource)
+        .build();
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    global::set_meter_provider(meter.clone());
+    // The exporters speak gRPC themselves; exporting what they say about it would never end.
+    let outward =
+        || EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off,reqwest=off");
+    registry
+        .with(
+            tracing_opentelemetry::layer()
+                .with_tracer(tracer.tracer("parta"))
+                .with_filter(outward()),
+        )
+        .with(OpenTelemetryTracingBridge::new(&logger).with_filter(outward()))
+        .try_init()?;
+    Ok(Telemetry {
+        exporters: Some((tracer, meter, logger)),
+    })
+}
+
+impl Telemetry {
+    /// Sends what is left. Blocks for the collector's time-out at most, so call it off the runtime's workers.
+    pub fn shutdown(self) {
+        let Some((tracer, meter, logger)) = self.exporters else {
+            return;
+        };
+        let ended = [tracer.shutdown(), meter.shutdown(), logger.shutdown()];
+        for error in ended.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "telemetry was not delivered completely");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Two services that need each other: one issues tokens, the other takes them.
+use std::{
+    convert::Infallible,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
+use parta_access::{Caller, SigningKey, TokenIssuer};
+use parta_ids::{Ambient, MemberId, OrgId, SessionId};
+use parta_proto::parta::membership::v1::GetJwksResponse;
+use parta_runtime::{Deps, Parts, Running, Service, Settings, Sources, Task};
+use tonic::{Request, Response, Status, body::Body, service::Routes};
+use tonic_prost::ProstCodec;
+
+pub const GET_CHAT: &str = "/parta.chat.v1.ChatService/GetChat";
+pub const SUBSCRIBE: &str = "/parta.chat.v1.LiveService/SubscribeChats";
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Note {
+    #[prost(string, tag = "1")]
+    pub text: String,
+}
+
+type Answer = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+type Handler = Arc<dyn Fn(http::Request<Body>) -> Answer + Send + Sync>;
+
+macro_rules! servers {
+    ($($name:ident = $full:literal),*) => {$(
+        #[derive(Clone)]
+        struct $name(Handler);
+        impl tonic::server::NamedService for $name {
+            const NAME: &'static str = $full;
+        }
+        impl tower::Service<http::Request<Body>> for $name {
+            type Response = http::Response<Body>;
+            type Error = Infallible;
+            type Future = Answer;
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
+            fn call(&mut self, request: http::Request<Body>) -> Answer {
+                (self.0)(request)
+            }
+        }
+    )*};
+}
+
+servers!(
+    Authentication = "parta.membership.v1.AuthenticationService",
+    Chat = "parta.chat.v1.ChatService",
+    Live = "parta.chat.v1.LiveService"
+);
+
+pub const MEMBERSHIP: Service = Service {
+    name: "membership",
+    grpc_services: &["parta.membership.v1.AuthenticationService"],
+    config: |_| Vec::new(),
+    build: |deps| Box::pin(membership(deps)),
+    migrations: parta_storage::migrations,
+};
+
+pub const CHAT: Service = Service {
+    name: "chat",
+    grpc_services: &["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
+    config: |_| Vec::new(),
+    build: |deps| Box::pin(chat(deps)),
+    migrations: parta_storage::migrations,
+};
+
+/// What ended, in order, and in which suite: tests run side by side.
+pub static ENDED: Mutex<Vec<(PathBuf, &'static str)>> = Mutex::new(Vec::new());
+
+pub fn ended(folder: &Path) -> Vec<&'static str> {
+    ENDED
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(of, _)| of.starts_with(folder))
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+fn issuer(pair: parta_access::KeyPair, issuer: &str, ambient: &Ambient) -> TokenIssuer {
+    let time = ambient.now() - chrono::TimeDelta::hours(1);
+    let key = SigningKey {
+        kid: "one".into(),
+        pair,
+        publish_time: time,
+        sign_from: time,
+        retire_time: None,
+    };
+    TokenIssuer::new(vec![key], issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+}
+
+async fn membership(deps: Deps) -> anyhow::Result<Parts> {
+    let pair = deps
+        .signing_key
+        .clone()
+        .ok_or_else(|| anyhow::anyhow!("membership needs the signing key"))?;
+    let jwks = issuer(pair, &deps.issuer, &deps.ambient).jwks().to_json();
+    let handler: Handler = Arc::new(move |request| {
+        let jwks = jwks.clone();
+        Box::pin(async move {
+            let answer = tower::service_fn(move |_: Request<Note>| {
+                let jwks = jwks.clone();
+                async move { Ok::<_, Status>(Response::new(GetJwksResponse { jwks })) }
+            });
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<GetJwksResponse, Note>::default());
+            Ok(grpc.unary(answer, request).await)
+        })
+    });
+    let routes = Routes::new(Authentication(handler));
+    let services = vec!["parta.membership.v1.AuthenticationService"];
+    Ok(Parts {
+        name: "membership",
+        routes,
+        services,
+        consumers: Vec::new(),
+        tasks: Vec::new(),
+    })
+}
+
+async fn echo(request: Request<Note>) -> Result<Response<Note>, Status> {
+    Ok(Response::new(Note {
+        text: Caller::of(&request)?.acting().key(),
+    }))
+}
+
+async fn live(_: Request<Note>) -> Result<Response<BoxStream<'static, Result<Note, Status>>>, Status> {
+    let first = futures::stream::iter([Ok(Note { text: "first".into() })]);
+    Ok(Response::new(first.chain(futures::stream::pending()).boxed()))
+}
+
+async fn chat(deps: Deps) -> anyhow::Result<Parts> {
+    anyhow::ensure!(deps.signing_key.is_none(), "only membership signs");
+    deps.peers.client("membership")?;
+    let calls: Handler = Arc::new(|request| {
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
+            Ok(grpc.unary(tower::service_fn(echo), request).await)
+        })
+    });
+    let streams: Handler = Arc::new(|request| {
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
+            Ok(grpc.server_streaming(tower::service_fn(live), request).await)
+        })
+    });
+    let until_cancelled = |name: &'static str| {
+        let folder = deps.data_folder.clone();
+        Task::new(name, move |cancel| {
+            let folder = folder.clone();
+            async move {
+                cancel.cancelled().await;
+                ENDED.lock().unwrap().push((folder, name));
+                Ok(())
+            }
+        })
+    };
+    Ok(Parts {
+        name: "chat",
+        routes: Routes::new(Chat(calls)).add_service(Live(streams)),
+        services: vec!["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
+        consumers: vec![until_cancelled("consumer")],
+        tasks: vec![until_cancelled("task")],
+    })
+}
+
+pub fn settings(folder: &Path, more: &[String]) -> Settings {
+    let mut keys = vec![
+        "server.listen=127.0.0.1:0".to_owned(),
+        format!("data.folder={}", folder.display()),
+    ];
+    keys.extend_from_slice(more);
+    Sources::set(keys).load(&[MEMBERSHIP, CHAT]).unwrap().0
+}
+
+pub fn person(folder: &Path) -> String {
+    let ambient = Ambient::system();
+    let pem = std::fs::read_to_string(folder.join("keys/token-signing.pem")).unwrap();
+    let issuer = issuer(parta_access::KeyPair::from_pem(&pem).unwrap(), "parta", &ambient);
+    issuer
+        .person(
+            ambient.id::<OrgId>(),
+            ambient.id::<MemberId>(),
+            ambient.id::<SessionId>(),
+        )
+        .unwrap()
+        .text
+}
+
+pub struct Client(pub parta_grpc::ServiceChannel);
+
+impl Client {
+    pub fn of(running: &Running) -> Self {
+        let target = parta_grpc::Target::Uri(format!("http://{}", running.address()));
+        Self(
+            parta_grpc::ClientBuilder::new(Ambient::system())
+                .channel("suite", target)
+                .unwrap(),
+        )
+    }
+
+    fn request(bearer: Option<&str>) -> Request<Note> {
+        let mut request = Request::new(Note::default());
+        if let Some(token) = bearer {
+            request
+                .metadata_mut()
+                .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        request
+    }
+
+    pub async fn call(&self, path: &'static str, bearer: Option<&str>) -> Result<String, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.0.clone());
+        grpc.ready().await?;
+        let codec = ProstCodec::<Note, Note>::default();
+        Ok(grpc
+            .unary(Self::request(bearer), path.parse().unwrap(), codec)
+            .await?
+            .into_inner()
+            .text)
+    }
+
+    pub async fn open(
+        &self,
+        path: &'static str,
+        bearer: Option<&str>,
+    ) -> Result<tonic::Streaming<Note>, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.0.clone());
+        grpc.ready().await?;
+        let codec = ProstCodec::<Note, Note>::default();
+        Ok(grpc
+            .server_streaming(Self::request(bearer), path.parse().unwrap(), codec)
+            .await?
+            .into_inner())
+    }
+}
+
+pub fn reason(status: &Status) -> String {
+    parta_status::Refusal::from_status(status).map_or_else(
+        || format!("{:?}: {}", status.code(), status.message()),
+        |r| r.reason().into(),
+    )
+}

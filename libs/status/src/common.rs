@@ -1,0 +1,68 @@
+use std::{fmt::Display, time::Duration};
+
+use parta_proto::parta::status::v1::ErrorReason;
+
+use crate::Refusal;
+
+/// One field is missing or malformed.
+pub fn invalid(field: &str, why: impl Into<String>) -> Refusal {
+    Refusal::new(
+        ErrorReason::FieldInvalid,
+        "the request has a field that is missing or malformed",
+    )
+    .field(field, why)
+}
+
+/// There is no such thing, or the caller may not know whether there is.
+pub fn not_found(kind: &str, name: impl Display) -> Refusal {
+    Refusal::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
+}
+
+/// The caller belongs to the organisation but lacks the right.
+pub fn permission_denied(why: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorReason::PermissionDenied, why)
+}
+
+/// The call carries no credential where one is required.
+pub fn unauthenticated_missing() -> Refusal {
+    Refusal::new(
+        ErrorReason::CredentialMissing,
+        "this call needs a credential in the metadata `authorization`",
+    )
+}
+
+/// Something the server depends on does not answer.
+pub fn unavailable(dependency: &str) -> Refusal {
+    Refusal::new(
+        ErrorReason::DependencyUnavailable,
+        format!("{dependency} does not answer"),
+    )
+    .meta("dependency", dependency)
+    .retry_after(Duration::from_secs(1))
+}
+
+/// What is known of another service's data is too old to decide by.
+pub fn stale(service: &str) -> Refusal {
+    Refusal::new(
+        ErrorReason::ProjectionStale,
+        format!("what is known of {service} is too old to decide by"),
+    )
+    .meta("service", service)
+    .retry_after(Duration::from_secs(1))
+}
+
+/// The operation lost a race with another one.
+pub fn conflict() -> Refusal {
+    Refusal::new(
+        ErrorReason::Conflict,
+        "lost a race with another operation; repeat the whole of it",
+    )
+}
+
+/// The thing has changed since its etag was read.
+pub fn etag_mismatch() -> Refusal {
+    Refusal::new(
+        ErrorReason::EtagMismatch,
+        "it has changed since the etag was read; read it again",
+    )
+}

@@ -1,0 +1,20 @@
+//! Why a call is refused, as a documented reason with google.rpc details, and back.
+//!
+//! The code of a reason is read from the proto that declares it, so that code and document cannot drift apart.
+
+mod common;
+pub mod field;
+mod reason;
+mod refusal;
+
+pub use common::{
+    conflict, etag_mismatch, invalid, not_found, permission_denied, stale, unauthenticated_missing,
+    unavailable,
+};
+pub use field::Violations;
+pub use reason::Reason;
+pub use refusal::Refusal;
+pub use tonic::Code;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use parta_ids::{OrgId, TypedId, Uuid};
+use parta_proto::parta::status::v1::ErrorReason;
+use tonic::{Code, Status};
+
+use crate::{Refusal, Violations, field, reason};
+
+#[test]
+fn every_reason_of_every_package_has_a_code_and_a_comment() {
+    let pool = parta_proto::descriptor_pool().unwrap();
+    let mut count = 0;
+    for reasons in pool.all_enums().filter(|e| e.name() == "ErrorReason") {
+        let package = reasons.package_name().to_owned();
+        let (domain, _) = reason::DOMAINS
+            .iter()
+            .find(|(_, p)| *p == package)
+            .expect("the package has a domain here");
+        for value in reasons.values().filter(|v| v.number() != 0) {
+            let name = value.name().strip_prefix("ERROR_REASON_").expect("the prefix");
+            assert!(
+                reason::rules().contains_key(&(*domain, name.to_owned())),
+                "{package} {name} has no valid rule"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 20);
+}
+
+#[test]
+fn a_refusal_survives_the_wire() {
+    let refusal = Refusal::new(ErrorReason::RateLimited, "slow down")
+        .meta("limit", "otp")
+        .field("contact.phone", "is no phone")
+        .resource("member", "mbr_x")
+        .precondition("STATE", "mbr_x", "has left")
+        .quota("phone", "5 an hour")
+        .retry_after(Duration::from_secs(30));
+    assert_eq!(refusal.code(), Code::ResourceExhausted);
+    let status = Status::from(refusal.clone());
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(Refusal::from_status(&status), Some(refusal));
+    #[expect(clippy::disallowed_methods, reason = "a status of somebody else's")]
+    let foreign = Status::internal("no details");
+    assert_eq!(Refusal::from_status(&foreign), None);
+}
+
+#[test]
+fn all_faults_of_a_request_are_named_at_once() {
+    let mut violations = Violations::default();
+    field::text(&mut violations, "label", "", 1..=64, false);
+    field::text(&mut violations, "name", "a\0b", 1..=64, false);
+    field::text(&mut violations, "note", "two\nlines", 1..=64, true);
+    field::id::<OrgId>(&mut violations, "org_id", "mbr_00000000000000000000000000");
+    let refusal = violations.finish().unwrap_err();
+    let paths: Vec<_> = refusal.fields().iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["label", "name", "org_id"]);
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_text_that_passes_has_no_control_characters_and_the_right_length(value in ".{0,20}") {
+        let mut violations = Violations::default();
+        let kept = field::text(&mut violations, "f", &value, 1..=10, false);
+        if violations.finish().is_ok() {
+            proptest::prop_assert!((1..=10).contains(&kept.chars().count()) && !kept.chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_good_id_passes(bits: u128) {
+        let id = OrgId::from_uuid(Uuid::from_u128(bits));
+        let mut violations = Violations::default();
+        proptest::prop_assert_eq!(field::id::<OrgId>(&mut violations, "f", &id.to_string()), Some(id));
+        proptest::prop_assert!(violations.finish().is_ok());
+    }
+}

@@ -1,0 +1,375 @@
+use std::{future::Future, sync::Arc, time::Duration};
+
+use parta_access::{Caller, Secrets};
+use parta_ids::Ambient;
+use parta_proto::MutationResponse;
+use parta_status::Refusal;
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, IsolationLevel, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
+};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
+
+use crate::{
+    ConsistencyToken, DatabaseConfig, Head, Mark, Mutation, StorageError, Tx, WriteGate,
+    connect::{self, Pools},
+    head,
+    idempotency::{self, Claim},
+    lock::FileLock,
+    page,
+    tx::End,
+};
+
+const ATTEMPTS: u32 = 12;
+
+/// The database of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    service: &'static str,
+    ambient: Ambient,
+    secrets: Secrets,
+    pools: Pools,
+    gate: WriteGate,
+    events: watch::Sender<i64>,
+    jobs: watch::Sender<u64>,
+    lock: std::sync::Mutex<Option<FileLock>>,
+}
+
+impl Db {
+    /// Opens the database. SQLite: creates the file, locks it against other processes and reads the settings back.
+    /// PostgreSQL: connects when first used, so that a service may start before its database.
+    pub async fn connect(
+        config: &DatabaseConfig,
+        service: &'static str,
+        secrets: Secrets,
+        ambient: Ambient,
+    ) -> Result<Self, StorageError> {
+        let mut pools = if config.is_postgres() {
+            connect::postgres(config, service).await?
+        } else if config.url.starts_with("sqlite:") {
+            connect::sqlite(config).await?
+        } else {
+            return Err(StorageError::Config(
+                "url must begin with sqlite: or postgres://".into(),
+            ));
+        };
+        let gate = WriteGate::new(!config.is_postgres());
+        let lock = std::sync::Mutex::new(pools.lock.take());
+        let (events, jobs) = (watch::Sender::new(0), watch::Sender::new(0));
+        Ok(Self(Arc::new(Inner {
+            service,
+            ambient,
+            secrets,
+            pools,
+            gate,
+            events,
+            jobs,
+            lock,
+        })))
+    }
+
+    /// Brings the schema up to date in one transaction under a lock that replicas share.
+    pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
+        let tx = self.begin(None).await?;
+        if self.is_postgres() {
+            tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            // One number for every service: each has a database of its own.
+            tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
+                .await?;
+        }
+        let result = async {
+            Migrations(std::sync::Mutex::new(migrations))
+                .up(tx.transaction(), None)
+                .await?;
+            head::ensure(&tx, self.ambient().ids.uuid()).await
+        }
+        .await;
+        match tx.end(result, false).await {
+            End::Done(()) => Ok(()),
+            End::Failed(error) | End::Again(error) => Err(error),
+        }
+    }
+
+    /// Fails unless exactly these migrations are applied.
+    pub async fn check_schema(&self, migrations: &[Box<dyn MigrationTrait>]) -> Result<(), StorageError> {
+        let sql = "SELECT version FROM seaql_migrations";
+        let rows = self
+            .conn()
+            .query_all_raw(Statement::from_string(self.backend(), sql))
+            .await;
+        let rows = match rows.map_err(StorageError::from) {
+            Err(StorageError::Database(error)) => return Err(StorageError::Schema(error.to_string())),
+            other => other?,
+        };
+        let mut applied = std::collections::BTreeSet::new();
+        for row in rows {
+            applied.insert(row.try_get_by_index::<String>(0)?);
+        }
+        for migration in migrations {
+            if !applied.remove(migration.name()) {
+                return Err(StorageError::Schema(format!(
+                    "{} is not applied",
+                    migration.name()
+                )));
+            }
+        }
+        match applied.first() {
+            Some(unknown) => Err(StorageError::Schema(format!("{unknown} is of another release"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of the service that owns the database.
+    pub fn service(&self) -> &'static str {
+        self.0.service
+    }
+    /// Time and chance.
+    pub fn ambient(&self) -> &Ambient {
+        &self.0.ambient
+    }
+    /// The master secret from which keys are derived.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+    /// Which database it is.
+    pub fn backend(&self) -> DbBackend {
+        self.conn().get_database_backend()
+    }
+    /// Whether it is PostgreSQL; else it is SQLite.
+    pub fn is_postgres(&self) -> bool {
+        self.backend() == DbBackend::Postgres
+    }
+    /// For reads outside a transaction. On SQLite it cannot write.
+    pub fn conn(&self) -> &DatabaseConnection {
+        &self.0.pools.reader
+    }
+    /// For hot paths that write without [`Db::write`]; hold the [`Db::write_gate`]'s pass meanwhile.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.0.pools.writer
+    }
+    /// The FIFO gate that every writer of an SQLite file holds.
+    pub fn write_gate(&self) -> &WriteGate {
+        &self.0.gate
+    }
+
+    /// Wakes when events were committed, here or, by way of the bus, elsewhere. A hint only.
+    pub fn event_hints(&self) -> watch::Receiver<i64> {
+        self.0.events.subscribe()
+    }
+    /// Tells that the event log has reached this position.
+    pub fn hint_events(&self, position: i64) {
+        self.0.events.send_if_modified(|known| {
+            let news = position > *known;
+            *known = (*known).max(position);
+            news
+        });
+    }
+    pub(crate) fn job_hints(&self) -> watch::Receiver<u64> {
+        self.0.jobs.subscribe()
+    }
+    pub(crate) fn hint_jobs(&self) {
+        self.0.jobs.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// The committed head of the event log.
+    pub async fn head(&self) -> Result<Head, StorageError> {
+        head::read(self.conn()).await
+    }
+
+    /// Voids every cursor and token handed out before; to be done after a restore or a promotion that lost data.
+    pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
+        let incarnation = self.ambient().ids.uuid();
+        self.write(|tx| async move { head::renew(&tx, incarnation).await })
+            .await
+    }
+
+    pub(crate) async fn begin(&self, mutation: Option<&Mutation>) -> Result<Tx, StorageError> {
+        let pass = self.0.gate.enter().await;
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let conn = self.0.pools.writer.begin_with_options(options).await?;
+        Ok(Tx::new(conn, self, mutation, Some(pass)))
+    }
+
+    /// Runs `work` in a transaction and commits what succeeds. The closure may run several times.
+    pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StorageError> + Send,
+        T: Send,
+    {
+        let mut retry = Retry::default();
+        loop {
+            let tx = match self.begin(None).await {
+                Ok(tx) => tx,
+                Err(cause @ StorageError::Conflict(_)) => {
+                    retry.pause(self, cause).await.map_err(E::from)?;
+                    continue;
+                }
+                Err(error) => return Err(E::from(error)),
+            };
+            let result = work(tx.clone()).await;
+            match tx.end(result, false).await {
+                End::Done(value) => return Ok(value),
+                End::Failed(error) => return Err(error),
+                End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
+            }
+        }
+    }
+
+    /// Carries out a mutation once: a repetition with the same `request_id` gets the first answer.
+    pub async fn mutate<R, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<R, E>
+    where
+        R: MutationResponse + Send,
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<R, E>> + Send,
+        E: From<StorageError> + Send,
+    {
+        let mut retry = Retry::default();
+        loop {
+            let tx = match self.begin(Some(mutation)).await {
+                Ok(tx) => tx,
+                Err(cause @ StorageError::Conflict(_)) => {
+                    retry.pause(self, cause).await.map_err(E::from)?;
+                    continue;
+                }
+                Err(error) => return Err(E::from(error)),
+            };
+            let result = match idempotency::claim(&tx, mutation).await {
+                Err(error) => Err(E::from(error)),
+                Ok(Claim::Answered(bytes)) => {
+                    R::decode(bytes.as_slice()).map_err(|e| E::from(StorageError::Fault(e.to_string())))
+                }
+                Ok(Claim::New) => match work(tx.clone()).await {
+                    Ok(response) => idempotency::answer(&tx, mutation, response)
+                        .await
+                        .map_err(E::from),
+                    Err(error) => Err(error),
+                },
+            };
+            match tx.end(result, true).await {
+                End::Done(value) => return Ok(value),
+                End::Failed(error) => return Err(error),
+                End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
+            }
+        }
+    }
+
+    /// Runs reads that all see the database at one moment.
+    pub async fn read<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StorageError> + Send,
+        T: Send,
+    {
+        let options = if self.is_postgres() {
+            TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                sqlite_transaction_mode: None,
+            }
+        } else {
+            TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+                ..TransactionOptions::default()
+            }
+        };
+        let conn = self.0.pools.reader.begin_with_options(options).await;
+        let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
+        let tx = Tx::new(conn, self, None, None);
+        let result = work(tx.clone()).await;
+        match tx.end(result, false).await {
+            End::Done(value) => Ok(value),
+            End::Failed(error) => Err(error),
+            End::Again(error) => Err(E::from(error)),
+        }
+    }
+
+    /// The token of where the caller goes on reading: valid for this caller, this RPC and this filter only.
+    pub fn encode_page(&self, caller: &Caller, filter: &str, keyset: &impl Serialize) -> String {
+        page::encode(&self.page_key(), caller, filter, keyset)
+    }
+    /// Where the caller goes on reading; `None` at the beginning.
+    pub fn decode_page<K: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        filter: &str,
+        token: &str,
+    ) -> Result<Option<K>, Refusal> {
+        page::decode(&self.page_key(), caller, filter, token)
+    }
+    fn page_key(&self) -> [u8; 32] {
+        self.secrets().derive(&format!("{}.page-token", self.service()))
+    }
+
+    /// The token by which a caller can ask others not to answer from before this place of our event log.
+    pub fn consistency_token(&self, head: Head) -> String {
+        let mark = Mark {
+            service: self.service().to_owned(),
+            incarnation: head.incarnation,
+            position: head.position,
+        };
+        ConsistencyToken::new([mark]).encode(self.secrets())
+    }
+
+    /// Closes the connections and lets another process open the file.
+    pub async fn close(&self) {
+        for pool in [&self.0.pools.writer, &self.0.pools.reader] {
+            if let Err(error) = pool.close_by_ref().await {
+                tracing::warn!(%error, "closing the database failed");
+            }
+        }
+        self.0
+            .lock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db")
+            .field("service", &self.0.service)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts lost races and waits a little longer after each, by chance not as long as the other party.
+#[derive(Default)]
+struct Retry {
+    lost: u32,
+}
+
+impl Retry {
+    async fn pause(&mut self, db: &Db, cause: StorageError) -> Result<(), StorageError> {
+        self.lost += 1;
+        if self.lost >= ATTEMPTS {
+            return Err(cause);
+        }
+        let mut chance = [0; 2];
+        db.ambient().ids.fill(&mut chance);
+        let ceiling = 4_u64 << self.lost.min(8);
+        let wait = u64::from(u16::from_be_bytes(chance)) % ceiling;
+        tracing::debug!(%cause, lost = self.lost, "a transaction is run again");
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        Ok(())
+    }
+}
+
+struct Migrations(std::sync::Mutex<Vec<Box<dyn MigrationTrait>>>);
+
+impl MigratorTraitSelf for Migrations {
+    // The migrator asks once per run.
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

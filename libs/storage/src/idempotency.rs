@@ -1,0 +1,122 @@
+//! The records by which a repeated mutation finds its first answer.
+use chrono::TimeDelta;
+use hmac::{Hmac, KeyInit, Mac};
+use parta_proto::{MutationResponse, parta::status::v1::ErrorReason};
+use parta_status::Refusal;
+use sea_orm::{ConnectionTrait, Statement};
+use sha2::Sha256;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Db, Mutation, StorageError, Tx};
+
+/// How long a `request_id` is remembered.
+pub const RETENTION_DAYS: i64 = 30;
+
+pub(crate) enum Claim {
+    New,
+    Answered(Vec<u8>),
+}
+
+fn digest(tx: &Tx, mutation: &Mutation) -> Result<Vec<u8>, StorageError> {
+    let key = tx
+        .db()
+        .secrets()
+        .derive(&format!("{}.idempotency", tx.db().service()));
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(&key).map_err(|e| StorageError::Fault(e.to_string()))?;
+    mac.update(mutation.request());
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+/// Takes the key before anything else is done. A concurrent twin waits here until the first has ended.
+pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
+    let backend = tx.get_database_backend();
+    let digest = digest(tx, mutation)?;
+    let key = || {
+        [
+            mutation.principal().into(),
+            mutation.rpc().into(),
+            mutation.request_id().into(),
+        ]
+    };
+    let sql = "INSERT INTO idempotency_record (principal, rpc, request_id, digest, create_time) \
+               VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let values = key().into_iter().chain([digest.clone().into(), tx.now().into()]);
+    let done = tx
+        .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+        .await?;
+    if done.rows_affected() == 1 {
+        return Ok(Claim::New);
+    }
+    let sql = "SELECT digest, response FROM idempotency_record \
+               WHERE principal = $1 AND rpc = $2 AND request_id = $3";
+    let row = tx
+        .query_one_raw(Statement::from_sql_and_values(backend, sql, key()))
+        .await?;
+    // Purged between the two statements: 30 days passed.
+    let row = row.ok_or_else(|| StorageError::Conflict("the idempotency record was just purged".into()))?;
+    let first: Vec<u8> = row.try_get("", "digest")?;
+    if !bool::from(first.ct_eq(&digest)) {
+        let refusal = Refusal::new(
+            ErrorReason::RequestIdReused,
+            "The request_id was used with another request.",
+        )
+        .meta("request_id", mutation.request_id().to_string());
+        return Err(refusal.into());
+    }
+    let response: Option<Vec<u8>> = row.try_get("", "response")?;
+    response
+        .map(Claim::Answered)
+        .ok_or_else(|| StorageError::Fault("an answer was committed empty".into()))
+}
+
+/// Lets the last steps run, gives the answer its token and stores it.
+pub(crate) async fn answer<R: MutationResponse>(
+    tx: &Tx,
+    mutation: &Mutation,
+    mut response: R,
+) -> Result<R, StorageError> {
+    tx.run_steps().await?;
+    response.set_consistency_token(tx.db().consistency_token(tx.head().await?));
+    let sql =
+        "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
+    let values = [
+        mutation.principal().into(),
+        mutation.rpc().into(),
+        mutation.request_id().into(),
+        response.encode_to_vec().into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(response)
+}
+
+/// Forgets records older than the retention, once an hour, until cancelled.
+pub async fn purge_task(db: Db, cancel: CancellationToken) {
+    loop {
+        let before = db.ambient().now() - TimeDelta::days(RETENTION_DAYS);
+        let purged = db
+            .write(|tx| async move {
+                let sql = "DELETE FROM idempotency_record WHERE create_time < $1";
+                let statement =
+                    Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
+                Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
+            })
+            .await;
+        match purged {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "idempotency records purged"),
+            Err(error) => tracing::warn!(%error, "purging idempotency records failed"),
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+        }
+    }
+}

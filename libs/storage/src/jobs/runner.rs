@@ -1,0 +1,223 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_ids::{JobId, OrgId, TypedId};
+use sea_orm::{ConnectionTrait, Statement};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Job;
+use crate::{Db, StorageError};
+
+/// How a job went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It may go better later.
+    #[error("{0}")]
+    Retry(String),
+    /// Repeating is useless; the row stays, with the reason, for the operator.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<StorageError> for JobError {
+    fn from(error: StorageError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+/// Runs the jobs of one kind. It must bear being run again with the same `request_id`.
+#[async_trait]
+pub trait JobHandler: Send + Sync {
+    /// Does what the job asks for.
+    async fn run(&self, job: &Job) -> Result<(), JobError>;
+}
+
+/// Longest run of one attempt; the lease lasts longer, so that nobody else begins meanwhile.
+const RUN: Duration = Duration::from_secs(60);
+const LEASE: TimeDelta = TimeDelta::seconds(90);
+/// How often a replica looks for what another one owes; its own commits wake it at once.
+const LOOK: Duration = Duration::from_secs(5);
+const SLOWEST: i64 = 3600;
+const AT_ONCE: usize = 8;
+
+/// Runs due jobs until cancelled.
+pub struct JobRunner {
+    db: Db,
+    handlers: BTreeMap<String, Arc<dyn JobHandler>>,
+    attempts: i32,
+}
+
+impl JobRunner {
+    /// A runner without handlers.
+    pub fn new(db: Db) -> Self {
+        Self {
+            db,
+            handlers: BTreeMap::new(),
+            attempts: 50,
+        }
+    }
+
+    /// Runs jobs of `kind` with `handler`.
+    #[must_use]
+    pub fn handle(mut self, kind: impl Into<String>, handler: Arc<dyn JobHandler>) -> Self {
+        self.handlers.insert(kind.into(), handler);
+        self
+    }
+
+    /// Gives up after so many attempts.
+    #[must_use]
+    pub fn attempts(mut self, attempts: i32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Runs until cancelled; a job under way is finished first.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut hints = self.db.job_hints();
+        while !cancel.is_cancelled() {
+            hints.mark_unchanged();
+            let round = async { futures::future::join_all((0..AT_ONCE).map(|_| self.drain(&cancel))).await };
+            let failed = round.await.into_iter().any(|result| {
+                result
+                    .inspect_err(|error| tracing::warn!(%error, "jobs could not be looked up"))
+                    .is_err()
+            });
+            let wait = if failed { LOOK } else { self.until_next().await };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = hints.changed(), if !failed => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn drain(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
+        while !cancel.is_cancelled() {
+            let Some((job, lease)) = self.claim().await? else {
+                return Ok(());
+            };
+            self.perform(&job, lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_next(&self) -> Duration {
+        let sql = "SELECT MIN(due_time) AS due_time FROM job WHERE due_time IS NOT NULL";
+        let row = self
+            .db
+            .conn()
+            .query_one_raw(Statement::from_string(self.db.backend(), sql))
+            .await;
+        let next = row
+            .ok()
+            .flatten()
+            .and_then(|row| row.try_get::<Option<DateTime<Utc>>>("", "due_time").ok())
+            .flatten();
+        let wait = next
+            .and_then(|due| (due - self.db.ambient().now()).to_std().ok())
+            .unwrap_or(LOOK);
+        wait.clamp(Duration::from_millis(20), LOOK)
+    }
+
+    /// Leases the job that is due longest. On PostgreSQL what another replica is leasing is passed over.
+    async fn claim(&self) -> Result<Option<(Job, Uuid)>, StorageError> {
+        if self.handlers.is_empty() {
+            return Ok(None);
+        }
+        let lease = self.db.ambient().ids.uuid();
+        let now = self.db.ambient().now();
+        let kinds: Vec<String> = (0..self.handlers.len()).map(|i| format!("${}", i + 4)).collect();
+        let skip = if self.db.is_postgres() {
+            "FOR UPDATE SKIP LOCKED"
+        } else {
+            ""
+        };
+        let sql = format!(
+            "UPDATE job SET lease = $1, due_time = $2, attempts = attempts + 1 WHERE job_id = (\
+             SELECT job_id FROM job WHERE due_time <= $3 AND kind IN ({}) ORDER BY due_time LIMIT 1 {skip}) \
+             RETURNING job_id, org_id, kind, payload, request_id, attempts, create_time",
+            kinds.join(", ")
+        );
+        let values: Vec<sea_orm::Value> = [lease.into(), (now + LEASE).into(), now.into()]
+            .into_iter()
+            .chain(self.handlers.keys().map(|kind| kind.as_str().into()))
+            .collect();
+        // Looked at without the gate first: an idle runner takes no turn from the writers.
+        if !self.any_due(now).await? {
+            return Ok(None);
+        }
+        let (sql, values) = (&sql, &values);
+        let row = self
+            .db
+            .write(|tx| async move {
+                let statement =
+                    Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
+                Ok::<_, StorageError>(tx.query_one_raw(statement).await?)
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let job = Job {
+            job_id: JobId::from_uuid(row.try_get("", "job_id")?),
+            org_id: row.try_get::<Option<Uuid>>("", "org_id")?.map(OrgId::from_uuid),
+            kind: row.try_get("", "kind")?,
+            payload: row.try_get("", "payload")?,
+            request_id: row.try_get("", "request_id")?,
+            attempts: row.try_get("", "attempts")?,
+            create_time: row.try_get("", "create_time")?,
+        };
+        Ok(Some((job, lease)))
+    }
+
+    async fn any_due(&self, now: DateTime<Utc>) -> Result<bool, StorageError> {
+        let sql = "SELECT job_id FROM job WHERE due_time <= $1 LIMIT 1";
+        let statement = Statement::from_sql_and_values(self.db.backend(), sql, [now.into()]);
+        Ok(self.db.conn().query_one_raw(statement).await?.is_some())
+    }
+
+    async fn perform(&self, job: &Job, lease: Uuid) -> Result<(), StorageError> {
+        let Some(handler) = self.handlers.get(&job.kind) else {
+            return Ok(());
+        };
+        let result = match tokio::time::timeout(RUN, handler.run(job)).await {
+            Ok(result) => result,
+            Err(_) => Err(JobError::Retry(format!("took longer than {} s", RUN.as_secs()))),
+        };
+        let (sql, values): (&str, Vec<sea_orm::Value>) = match result {
+            Ok(()) => ("DELETE FROM job WHERE job_id = $1 AND lease = $2", vec![]),
+            Err(JobError::Retry(why)) if job.attempts < self.attempts => {
+                tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "a job will be run again");
+                let wait = 1_i64
+                    .checked_shl(job.attempts.unsigned_abs().min(20))
+                    .unwrap_or(SLOWEST)
+                    .min(SLOWEST);
+                let due = self.db.ambient().now() + TimeDelta::seconds(wait);
+                (
+                    "UPDATE job SET lease = NULL, due_time = $3, failure = $4 WHERE job_id = $1 AND lease = $2",
+                    vec![due.into(), why.into()],
+                )
+            }
+            Err(error) => {
+                tracing::error!(job.kind, job.id = %job.job_id, job.attempts, %error, "a job failed for good");
+                (
+                    "UPDATE job SET lease = NULL, due_time = NULL, failure = $3 WHERE job_id = $1 AND lease = $2",
+                    vec![error.to_string().into()],
+                )
+            }
+        };
+        let values: Vec<sea_orm::Value> = [job.job_id.uuid().into(), lease.into()]
+            .into_iter()
+            .chain(values)
+            .collect();
+        let values = &values;
+        self.db
+            .write(|tx| async move {
+                let statement =
+                    Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
+                tx.execute_raw(statement).await?;
+                Ok::<_, StorageError>(())
+            })
+            .await
+    }
+}

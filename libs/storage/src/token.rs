@@ -1,0 +1,84 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parta_access::Secrets;
+use parta_status::{self as status, Refusal};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+const MAC: usize = 16;
+const LABEL: &str = "parta.consistency-token";
+
+/// A place in one service's event log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The service's name, for example "membership".
+    #[serde(rename = "s")]
+    pub service: String,
+    /// The incarnation of its database.
+    #[serde(rename = "i")]
+    pub incarnation: Uuid,
+    /// The position that was reached.
+    #[serde(rename = "p")]
+    pub position: i64,
+}
+
+/// What a caller has seen to be done: at most one place per service. The text form is authenticated, so that nobody
+/// can make a server wait for what never comes. The services of a suite share the master secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsistencyToken {
+    marks: Vec<Mark>,
+}
+
+impl ConsistencyToken {
+    /// Of two marks of one service the later stays.
+    pub fn new(marks: impl IntoIterator<Item = Mark>) -> Self {
+        let mut token = Self::default();
+        for mark in marks {
+            match token.marks.iter_mut().find(|m| m.service == mark.service) {
+                Some(known) if (known.incarnation, known.position) < (mark.incarnation, mark.position) => {
+                    *known = mark;
+                }
+                Some(_) => {}
+                None => token.marks.push(mark),
+            }
+        }
+        token.marks.sort_by(|a, b| a.service.cmp(&b.service));
+        token
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        Self::new(self.marks.into_iter().chain(other.marks))
+    }
+
+    /// The places, by the service's name.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// The opaque text form.
+    pub fn encode(&self, secrets: &Secrets) -> String {
+        let Ok(mut bytes) = serde_json::to_vec(&self.marks) else {
+            return String::new();
+        };
+        let mac = secrets.hmac(LABEL, &bytes);
+        bytes.extend_from_slice(&mac[..MAC]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads the text form; an empty one asks for nothing.
+    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let refused = || status::invalid("parta-at-least", "is not a consistency token of this suite");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
+        let (body, given) = bytes.split_last_chunk::<MAC>().ok_or_else(refused)?;
+        if !bool::from(secrets.hmac(LABEL, body)[..MAC].ct_eq(given)) {
+            return Err(refused());
+        }
+        let marks: Vec<Mark> = serde_json::from_slice(body).map_err(|_| refused())?;
+        Ok(Self::new(marks))
+    }
+}

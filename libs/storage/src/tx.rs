@@ -1,0 +1,290 @@
+use std::{
+    any::{Any, TypeId},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use parta_ids::Ambient;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+
+use crate::{
+    Db, Head, Mutation, StorageError, WritePass,
+    error::{Class, class},
+    head,
+};
+
+/// Something that a transaction does once, right before its commit, and tells others about right after it.
+///
+/// The event log is one: it must take its positions last. A step is found again by its type.
+#[async_trait]
+pub trait CommitStep: Any + Send + Sync + Default {
+    /// Runs inside the transaction when everything else is done.
+    async fn before_commit(&self, tx: &Tx) -> Result<(), StorageError>;
+    /// Runs after the commit; it may be lost in a crash, so it may only hint.
+    fn after_commit(&self, db: &Db);
+}
+
+#[async_trait]
+trait ErasedStep: Send + Sync {
+    async fn before(&self, tx: &Tx) -> Result<(), StorageError>;
+    fn after(&self, db: &Db);
+}
+
+#[async_trait]
+impl<S: CommitStep> ErasedStep for S {
+    async fn before(&self, tx: &Tx) -> Result<(), StorageError> {
+        self.before_commit(tx).await
+    }
+    fn after(&self, db: &Db) {
+        self.after_commit(db);
+    }
+}
+
+struct Step {
+    kind: TypeId,
+    any: Arc<dyn Any + Send + Sync>,
+    step: Arc<dyn ErasedStep>,
+}
+
+#[derive(Default)]
+struct Steps {
+    pending: Vec<Step>,
+    done: Vec<Arc<dyn ErasedStep>>,
+}
+
+/// A handle of one open transaction; every clone means the same one. All clones must be gone when the closure that
+/// got it returns. Implements `ConnectionTrait`, so it is passed where a connection is asked for.
+#[derive(Clone)]
+pub struct Tx(Arc<Inner>);
+
+struct Inner {
+    // Declared before the pass: an abandoned transaction is rolled back before the next writer enters.
+    conn: DatabaseTransaction,
+    db: Db,
+    mutation: Option<Mutation>,
+    now: DateTime<Utc>,
+    steps: Mutex<Steps>,
+    failure: Mutex<Option<DbErr>>,
+    _pass: Option<WritePass>,
+}
+
+/// How a transaction ended.
+pub(crate) enum End<T, E> {
+    Done(T),
+    Failed(E),
+    Again(StorageError),
+}
+
+impl Tx {
+    pub(crate) fn new(
+        conn: DatabaseTransaction,
+        db: &Db,
+        mutation: Option<&Mutation>,
+        pass: Option<WritePass>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            conn,
+            now: db.ambient().now(),
+            db: db.clone(),
+            mutation: mutation.cloned(),
+            steps: Mutex::default(),
+            failure: Mutex::default(),
+            _pass: pass,
+        }))
+    }
+
+    /// The connection to pass to queries; the handle itself.
+    pub fn conn(&self) -> &Self {
+        self
+    }
+
+    /// The database that the transaction belongs to.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// Time and chance.
+    pub fn ambient(&self) -> &Ambient {
+        self.0.db.ambient()
+    }
+
+    /// The time of the transaction: the same at each asking.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.0.now
+    }
+
+    /// The mutation that is being carried out; none in a plain write or read.
+    pub fn mutation(&self) -> Option<&Mutation> {
+        self.0.mutation.as_ref()
+    }
+
+    /// The step of this type, which is made on the first asking and run before the commit.
+    pub fn step<S: CommitStep>(&self) -> Arc<S> {
+        let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = TypeId::of::<S>();
+        let found = steps
+            .pending
+            .iter()
+            .find(|s| s.kind == kind)
+            .map(|s| s.any.clone());
+        if let Some(step) = found.and_then(|any| any.downcast::<S>().ok()) {
+            return step;
+        }
+        let step = Arc::new(S::default());
+        steps.pending.push(Step {
+            kind,
+            any: step.clone(),
+            step: step.clone(),
+        });
+        step
+    }
+
+    /// The head of the event log, as this transaction sees it.
+    pub async fn head(&self) -> Result<Head, StorageError> {
+        head::read(self).await
+    }
+
+    /// Takes the next `count` positions of the event log and answers the head after them. Locks the head's row:
+    /// call it last.
+    pub async fn advance_head(&self, count: i64) -> Result<Head, StorageError> {
+        head::advance(self, count).await
+    }
+
+    pub(crate) async fn run_steps(&self) -> Result<(), StorageError> {
+        loop {
+            let next = {
+                let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+                if steps.pending.is_empty() {
+                    None
+                } else {
+                    Some(steps.pending.remove(0))
+                }
+            };
+            let Some(next) = next else { return Ok(()) };
+            next.step.before(self).await?;
+            self.0
+                .steps
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .done
+                .push(next.step);
+        }
+    }
+
+    pub(crate) fn transaction(&self) -> &DatabaseTransaction {
+        &self.0.conn
+    }
+
+    fn failure(&self) -> Option<DbErr> {
+        self.0
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Commits a success and rolls a failure back. `resumable` says that repeating after a commit of unknown outcome
+    /// is harmless, because the idempotency record tells.
+    pub(crate) async fn end<T, E: From<StorageError>>(
+        self,
+        result: Result<T, E>,
+        resumable: bool,
+    ) -> End<T, E> {
+        let result = match result {
+            Ok(value) => match self.run_steps().await {
+                Ok(()) => Ok(value),
+                Err(error) => Err(E::from(error)),
+            },
+            Err(error) => Err(error),
+        };
+        let failure = self.failure();
+        let Ok(inner) = Arc::try_unwrap(self.0) else {
+            return End::Failed(E::from(StorageError::Fault(
+                "a transaction was kept beyond its closure".into(),
+            )));
+        };
+        match (result, failure) {
+            // PostgreSQL answers COMMIT of a failed transaction with a silent rollback: an error that the closure
+            // swallowed must not pass for a success.
+            (Ok(_), Some(error)) => {
+                let again = class(&error) == Class::Retry;
+                roll_back(inner.conn).await;
+                let error = StorageError::from(error);
+                if again {
+                    End::Again(error)
+                } else {
+                    End::Failed(E::from(error))
+                }
+            }
+            (Ok(value), None) => match inner.conn.commit().await {
+                Ok(()) => {
+                    let done = inner
+                        .steps
+                        .into_inner()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .done;
+                    for step in done {
+                        step.after(&inner.db);
+                    }
+                    End::Done(value)
+                }
+                Err(error) => match class(&error) {
+                    Class::Retry => End::Again(error.into()),
+                    Class::Broken if resumable => End::Again(error.into()),
+                    _ => End::Failed(E::from(error.into())),
+                },
+            },
+            (Err(error), failure) => {
+                roll_back(inner.conn).await;
+                match failure {
+                    Some(cause) if class(&cause) == Class::Retry => End::Again(cause.into()),
+                    Some(cause) if resumable && class(&cause) == Class::Broken => End::Again(cause.into()),
+                    _ => End::Failed(error),
+                }
+            }
+        }
+    }
+
+    fn note<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        if let Err(error) = &result {
+            let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+}
+
+async fn roll_back(conn: DatabaseTransaction) {
+    if let Err(error) = conn.rollback().await {
+        // The connection is gone, and the transaction with it.
+        tracing::debug!(%error, "rollback failed");
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Tx {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.conn.get_database_backend()
+    }
+    async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
+        self.note(self.0.conn.execute_raw(stmt).await)
+    }
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.note(self.0.conn.execute_unprepared(sql).await)
+    }
+    async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.note(self.0.conn.query_one_raw(stmt).await)
+    }
+    async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.note(self.0.conn.query_all_raw(stmt).await)
+    }
+}
+
+impl std::fmt::Debug for Tx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx")
+            .field("service", &self.0.db.service())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,6 @@
+//! What the storage library promises, proven on each database.
+
+mod jobs;
+mod pages;
+mod support;
+mod transactions;

@@ -1,0 +1,517 @@
+//! Transactions, mutations and the file's guards, on both databases.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::support::each;
+use futures::future::join_all;
+use parta_access::{Caller, Principal};
+use parta_ids::{OrgId, TypedId};
+use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
+use parta_status::{Reason, Refusal};
+use parta_storage::{ConsistencyToken, Db, Mutation, StorageError, Tx};
+use prost::Message;
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm_migration::{prelude::*, schema::*};
+use uuid::Uuid;
+
+struct Counter;
+impl MigrationName for Counter {
+    fn name(&self) -> &str {
+        "test_0001_counter"
+    }
+}
+#[async_trait::async_trait]
+impl MigrationTrait for Counter {
+    async fn up(&self, m: &SchemaManager) -> Result<(), sea_orm::DbErr> {
+        let table = Table::create()
+            .table("counter")
+            .col(string("name").primary_key())
+            .col(big_integer("n"))
+            .to_owned();
+        m.create_table(table).await
+    }
+}
+
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    let mut all = parta_storage::migrations();
+    all.push(Box::new(Counter));
+    all
+}
+
+async fn insert(tx: &Tx, name: &str) -> Result<(), StorageError> {
+    let sql = "INSERT INTO counter (name, n) VALUES ($1, 0)";
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        [name.into()],
+    ))
+    .await?;
+    Ok(())
+}
+
+async fn value(conn: &impl ConnectionTrait, name: &str) -> Option<i64> {
+    let sql = "SELECT n FROM counter WHERE name = $1";
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, [name.into()]);
+    conn.query_one_raw(statement)
+        .await
+        .unwrap()
+        .map(|row| row.try_get("", "n").unwrap())
+}
+
+/// Reads and writes as two statements: a lost update where two of them overlap unnoticed.
+async fn increment(db: &Db, name: &'static str) -> Result<(), StorageError> {
+    db.write(|tx| async move {
+        let lock = if tx.db().is_postgres() { " FOR UPDATE" } else { "" };
+        let sql = format!("SELECT n FROM counter WHERE name = $1{lock}");
+        let backend = tx.get_database_backend();
+        let row = tx
+            .query_one_raw(Statement::from_sql_and_values(backend, sql, [name.into()]))
+            .await?;
+        let n: i64 = row.unwrap().try_get("", "n")?;
+        let sql = "UPDATE counter SET n = $2 WHERE name = $1";
+        tx.execute_raw(Statement::from_sql_and_values(
+            backend,
+            sql,
+            [name.into(), (n + 1).into()],
+        ))
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+fn caller(name: &str) -> Caller {
+    Caller::new(
+        Principal::Operator { name: name.into() },
+        "parta.test.v1.TestService/Do",
+    )
+}
+
+fn mutation(caller: &Caller, request_id: Uuid, request: &str) -> Mutation {
+    Mutation::new(caller, &request_id.to_string(), &request.to_owned()).unwrap()
+}
+
+fn new_id() -> Uuid {
+    parta_ids::Ambient::system().ids.uuid()
+}
+
+fn org() -> OrgId {
+    OrgId::from_uuid(new_id())
+}
+
+/// The answer names what the closure made, so that a second run would be seen.
+async fn act(db: &Db, mutation: &Mutation, runs: &AtomicUsize) -> Result<AdmitMemberResponse, Refusal> {
+    db.mutate(mutation, |tx| async move {
+        runs.fetch_add(1, Ordering::SeqCst);
+        let made = org().to_string();
+        insert(&tx, &made).await?;
+        Ok::<_, Refusal>(AdmitMemberResponse {
+            member_id: made,
+            ..Default::default()
+        })
+    })
+    .await
+}
+
+async fn count(db: &Db) -> i64 {
+    let row = db.conn().query_one_raw(Statement::from_string(
+        db.backend(),
+        "SELECT COUNT(*) AS n FROM counter",
+    ));
+    row.await.unwrap().unwrap().try_get("", "n").unwrap()
+}
+
+/// A retried mutation has one effect and, byte for byte, the same answer (invariant 2).
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer() {
+    each(migrations, |store| async move {
+        let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
+        let first = act(&store.db, &mutation(&caller, id, "same"), &runs)
+            .await
+            .unwrap();
+        let again = act(&store.db, &mutation(&caller, id, "same"), &runs)
+            .await
+            .unwrap();
+        assert_eq!(first.encode_to_vec(), again.encode_to_vec());
+        assert_eq!((runs.load(Ordering::SeqCst), count(&store.db).await), (1, 1));
+
+        let refused = act(&store.db, &mutation(&caller, id, "other"), &runs)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.reason(), ErrorReason::RequestIdReused.text());
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+
+        // The key holds who asks: another's request_id is nobody else's.
+        let other = self::caller("two");
+        let theirs = act(&store.db, &mutation(&other, id, "same"), &runs)
+            .await
+            .unwrap();
+        assert_ne!(theirs.member_id, first.member_id);
+    })
+    .await;
+}
+
+/// The same request sent at once many times has one effect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_twins_have_one_effect() {
+    each(migrations, |store| async move {
+        let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
+        let mutation = mutation(&caller, id, "same");
+        let answers = join_all((0..20).map(|_| act(&store.db, &mutation, &runs))).await;
+        let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap().encode_to_vec()).collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0]));
+        assert_eq!(count(&store.db).await, 1);
+    })
+    .await;
+}
+
+/// A refused mutation leaves nothing behind, so that it may be repeated.
+#[tokio::test]
+async fn a_refusal_is_not_remembered() {
+    each(migrations, |store| async move {
+        let (caller, id) = (caller("one"), new_id());
+        let mutation = mutation(&caller, id, "same");
+        let refused = store.db.mutate(&mutation, |tx| async move {
+            insert(&tx, "gone").await?;
+            Err::<AdmitMemberResponse, Refusal>(parta_status::permission_denied("not today"))
+        });
+        assert_eq!(refused.await.unwrap_err().code(), tonic::Code::PermissionDenied);
+        assert_eq!(value(store.db.conn(), "gone").await, None);
+        act(&store.db, &mutation, &AtomicUsize::new(0)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_id_must_be_a_uuid() {
+    for id in ["", "7", "00000000-0000-0000-0000-000000000000"] {
+        let refused = Mutation::new(&caller("one"), id, &String::new()).unwrap_err();
+        assert_eq!(refused.fields()[0].0, "request_id", "{id}");
+    }
+}
+
+/// Every answer of a mutation carries an authentic mark of the service's log.
+#[tokio::test]
+async fn the_answer_carries_a_consistency_token() {
+    each(migrations, |store| async move {
+        store
+            .db
+            .write(|tx| async move { tx.advance_head(5).await })
+            .await
+            .unwrap();
+        let m = mutation(&caller("one"), new_id(), "x");
+        let text = act(&store.db, &m, &AtomicUsize::new(0))
+            .await
+            .unwrap()
+            .consistency_token;
+        let token = ConsistencyToken::decode(&text, &crate::support::secrets()).unwrap();
+        let mark = &token.marks()[0];
+        assert_eq!((mark.service.as_str(), mark.position), ("test", 5));
+        assert_eq!(mark.incarnation, store.db.head().await.unwrap().incarnation);
+        assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());
+    })
+    .await;
+}
+
+/// Invariant 1: concurrent writers neither lose updates nor starve, whatever the database makes of their races.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_writes_lose_nothing() {
+    each(migrations, |store| async move {
+        store
+            .db
+            .write(|tx| async move { insert(&tx, "a").await })
+            .await
+            .unwrap();
+        for result in join_all((0..40).map(|_| increment(&store.db, "a"))).await {
+            result.unwrap();
+        }
+        assert_eq!(value(store.db.conn(), "a").await, Some(40));
+    })
+    .await;
+}
+
+/// Two transactions that lock two rows in opposite orders both succeed: the deadlock's victim is run again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deadlock_is_run_again() {
+    each(migrations, |store| async move {
+        for name in ["a", "b"] {
+            store
+                .db
+                .write(|tx| async move { insert(&tx, name).await })
+                .await
+                .unwrap();
+        }
+        let attempts = AtomicUsize::new(0);
+        // On PostgreSQL both meet here in their first attempt, each holding its first row.
+        let meeting = Arc::new(tokio::sync::Barrier::new(2));
+        let both = [["a", "b"], ["b", "a"]].map(|names| {
+            let (attempts, meeting, db) = (&attempts, meeting.clone(), &store.db);
+            let first = AtomicUsize::new(0);
+            async move {
+                let (first, meeting) = (&first, &meeting);
+                db.write(|tx| async move {
+                    attempts.fetch_add(1, Ordering::SeqCst);
+                    for name in names {
+                        let sql = "UPDATE counter SET n = n + 1 WHERE name = $1";
+                        let backend = tx.get_database_backend();
+                        tx.execute_raw(Statement::from_sql_and_values(backend, sql, [name.into()]))
+                            .await?;
+                        if tx.db().is_postgres() && first.fetch_add(1, Ordering::SeqCst) == 0 {
+                            meeting.wait().await;
+                        }
+                    }
+                    Ok::<_, StorageError>(())
+                })
+                .await
+            }
+        });
+        for result in join_all(both).await {
+            result.unwrap();
+        }
+        assert_eq!(
+            (
+                value(store.db.conn(), "a").await,
+                value(store.db.conn(), "b").await
+            ),
+            (Some(2), Some(2))
+        );
+        assert_eq!(
+            attempts.load(Ordering::SeqCst),
+            if store.db.is_postgres() { 3 } else { 2 }
+        );
+    })
+    .await;
+}
+
+/// An error that the closure swallows must not pass for a success.
+#[tokio::test]
+async fn a_swallowed_error_is_not_committed() {
+    each(migrations, |store| async move {
+        let result = store
+            .db
+            .write(|tx| async move {
+                insert(&tx, "a").await?;
+                drop(insert(&tx, "a").await);
+                Ok::<_, StorageError>(())
+            })
+            .await;
+        let Err(StorageError::UniqueViolation { constraint }) = result else {
+            panic!("{result:?}")
+        };
+        assert!(constraint.contains("counter"), "{constraint}");
+        assert_eq!(value(store.db.conn(), "a").await, None);
+    })
+    .await;
+}
+
+/// A read sees one moment, whatever is committed meanwhile.
+#[tokio::test]
+async fn a_read_sees_one_moment() {
+    each(migrations, |store| async move {
+        store
+            .db
+            .write(|tx| async move { insert(&tx, "a").await })
+            .await
+            .unwrap();
+        let db = &store.db;
+        let seen = db
+            .read(|tx| async move {
+                let before = value(&tx, "a").await;
+                increment(db, "a").await?;
+                Ok::<_, StorageError>((before, value(&tx, "a").await))
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            (seen, value(store.db.conn(), "a").await),
+            ((Some(0), Some(0)), Some(1))
+        );
+    })
+    .await;
+}
+
+/// Migrating again changes nothing, and a missing or unknown migration is noticed.
+#[tokio::test]
+async fn the_schema_is_checked() {
+    each(migrations, |store| async move {
+        let before = store.db.head().await.unwrap();
+        store.db.migrate(migrations()).await.unwrap();
+        assert_eq!(store.db.head().await.unwrap(), before);
+        store.db.check_schema(&migrations()).await.unwrap();
+        let older = store
+            .db
+            .check_schema(&parta_storage::migrations())
+            .await
+            .unwrap_err();
+        assert!(matches!(older, StorageError::Schema(_)), "{older}");
+        store.db.renew_incarnation().await.unwrap();
+        assert!(store.db.head().await.unwrap().incarnation > before.incarnation);
+    })
+    .await;
+}
+
+/// Replicas that start together migrate once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_migrations_take_turns() {
+    each(parta_storage::migrations, |store| async move {
+        let all = join_all((0..4).map(|_| store.db.migrate(migrations()))).await;
+        for result in all {
+            result.unwrap();
+        }
+        store.db.check_schema(&migrations()).await.unwrap();
+    })
+    .await;
+}
+
+/// The file belongs to one process, and its readers cannot write past the gate.
+#[tokio::test]
+async fn the_file_is_guarded() {
+    each(migrations, |store| async move {
+        if store.db.is_postgres() {
+            return;
+        }
+        let second = Db::connect(
+            &store.config,
+            "test",
+            crate::support::secrets(),
+            store.ambient.clone(),
+        )
+        .await;
+        assert!(matches!(second, Err(StorageError::Locked(_))), "{second:?}");
+        let past = store
+            .db
+            .conn()
+            .execute_unprepared("INSERT INTO counter (name, n) VALUES ('x', 0)")
+            .await;
+        assert!(past.unwrap_err().to_string().contains("readonly"));
+        store.db.close().await;
+        let third = Db::connect(
+            &store.config,
+            "test",
+            crate::support::secrets(),
+            store.ambient.clone(),
+        )
+        .await
+        .unwrap();
+        third.close().await;
+    })
+    .await;
+}
+
+/// Writers enter in the order in which they asked.
+#[tokio::test]
+async fn the_gate_is_fair() {
+    each(migrations, |store| async move {
+        if store.db.is_postgres() {
+            return;
+        }
+        let gate = store.db.write_gate();
+        let pass = gate.enter().await;
+        let order = std::sync::Mutex::new(Vec::new());
+        let waiting = join_all((0..10).map(|n| {
+            let order = &order;
+            async move {
+                let _pass = gate.enter().await;
+                order.lock().unwrap().push(n);
+            }
+        }));
+        tokio::join!(waiting, async { drop(pass) });
+        assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+/// A closure that is dropped half way leaves the database writable and unchanged.
+#[tokio::test]
+async fn an_abandoned_write_is_rolled_back() {
+    each(migrations, |store| async move {
+        let (inside, reached) = tokio::sync::oneshot::channel::<()>();
+        let inside = std::sync::Mutex::new(Some(inside));
+        let inside = &inside;
+        let write = store.db.write(|tx| async move {
+            insert(&tx, "a").await?;
+            drop(inside.lock().unwrap().take());
+            std::future::pending::<Result<(), StorageError>>().await
+        });
+        tokio::select! {
+            _ = write => panic!("it waits for ever"),
+            _ = reached => {}
+        }
+        store
+            .db
+            .write(|tx| async move { insert(&tx, "b").await })
+            .await
+            .unwrap();
+        assert_eq!(
+            (
+                value(store.db.conn(), "a").await,
+                value(store.db.conn(), "b").await
+            ),
+            (None, Some(0))
+        );
+    })
+    .await;
+}
+
+/// A server that is away is a dependency that is unavailable, and no fault of ours.
+#[tokio::test]
+async fn an_absent_server_is_unavailable() {
+    let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
+    config.acquire_timeout_seconds = 1;
+    let db = Db::connect(
+        &config,
+        "test",
+        crate::support::secrets(),
+        parta_ids::Ambient::system(),
+    )
+    .await
+    .unwrap();
+    let refused = Refusal::from(db.head().await.unwrap_err());
+    assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
+    let refused = db
+        .write(|tx| async move { insert(&tx, "a").await.map_err(Refusal::from) })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+}
+
+/// A mutation that loses its connection half way is carried out once on another one.
+#[tokio::test]
+async fn a_cut_connection_heals() {
+    each(migrations, |store| async move {
+        if !store.db.is_postgres() {
+            return;
+        }
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let db = &store.db;
+        // Half way through a mutation every other connection is cut, this one included.
+        let cutting = &store.db.conn().begin().await.unwrap();
+        let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
+        let counted = &runs;
+        let answer = db
+            .mutate(&m, |tx| async move {
+                insert(&tx, "a").await?;
+                if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                    cutting
+                        .execute_unprepared(cut)
+                        .await
+                        .map_err(StorageError::from)?;
+                }
+                insert(&tx, "b").await?;
+                Ok::<_, Refusal>(AdmitMemberResponse::default())
+            })
+            .await;
+        answer.unwrap();
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+        assert_eq!(
+            (value(db.conn(), "a").await, value(db.conn(), "b").await),
+            (Some(0), Some(0))
+        );
+    })
+    .await;
+}

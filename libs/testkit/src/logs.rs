@@ -1,0 +1,240 @@
+//! The log of one test: what was logged at WARN or above while it ran, on whichever of its threads.
+
+use std::{
+    cell::RefCell,
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing::{
+    Dispatch, Event, Level, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_subscriber::{
+    Layer, Registry,
+    layer::{Context, SubscriberExt as _},
+};
+
+use crate::TestDatabase;
+
+/// What a loaded machine makes others say, in any test: the beginning of the target and a part of the text.
+const ALWAYS_ALLOWED: &[(&str, &str)] = &[
+    ("sqlx::query", "slow statement"),
+    (
+        "sqlx::pool",
+        "acquired connection, but time to acquire exceeded slow threshold",
+    ),
+];
+
+thread_local! {
+    static CURRENT: RefCell<Option<Logs>> = const { RefCell::new(None) };
+}
+
+/// One event at WARN or ERROR.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// WARN or ERROR.
+    pub level: Level,
+    /// The module that said it.
+    pub target: String,
+    /// The message, then the fields.
+    pub text: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.level, self.target, self.text)
+    }
+}
+
+/// The log of the running test.
+#[derive(Debug, Clone, Default)]
+pub struct Logs(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<Line>,
+    allowed: Vec<String>,
+}
+
+impl Logs {
+    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged already or not.
+    pub fn allow(&self, text: &str) {
+        self.state(|state| state.allowed.push(text.to_owned()));
+    }
+
+    /// What was logged so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.state(|state| state.lines.clone())
+    }
+
+    /// What was logged and nobody listed.
+    pub fn unlisted(&self) -> Vec<Line> {
+        self.state(|state| {
+            let listed = |line: &&Line| {
+                let always = |(target, text): &(&str, &str)| {
+                    line.target.starts_with(target) && line.text.contains(text)
+                };
+                state.allowed.iter().any(|text| line.text.contains(text)) || ALWAYS_ALLOWED.iter().any(always)
+            };
+            state.lines.iter().filter(|line| !listed(line)).cloned().collect()
+        })
+    }
+
+    fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The log of the running test. Only on threads of [`run`].
+pub fn logs() -> Logs {
+    CURRENT
+        .with_borrow(Clone::clone)
+        .expect("this is not a test of `run` or `on_both!`")
+}
+
+/// Runs the body of a test on a runtime of its own, and fails it where a WARN or ERROR was logged that it did not
+/// [`Logs::allow`]. Threads of the runtime belong to the test, so that tests of one process do not hear each other.
+pub fn run<T>(body: impl Future<Output = T>) -> T {
+    let logs = Logs::default();
+    let dispatch = Dispatch::new(Registry::default().with(Capture(logs.clone())));
+    let enter = {
+        let (logs, dispatch) = (logs.clone(), dispatch.clone());
+        move || {
+            CURRENT.set(Some(logs.clone()));
+            // The thread ends with the runtime; there is no former subscriber to go back to.
+            std::mem::forget(tracing::dispatcher::set_default(&dispatch));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(enter)
+        .build()
+        .expect("a runtime");
+    CURRENT.set(Some(logs.clone()));
+    let result = tracing::dispatcher::with_default(&dispatch, || {
+        let result = runtime.block_on(body);
+        // Tasks that the body left behind end here: what they log belongs to the test as well.
+        drop(runtime);
+        result
+    });
+    CURRENT.set(None);
+    let unlisted: Vec<String> = logs.unlisted().iter().map(ToString::to_string).collect();
+    assert!(
+        unlisted.is_empty(),
+        "the log has lines that the test did not list:\n{}",
+        unlisted.join("\n")
+    );
+    result
+}
+
+/// Runs the body of a test on a database, which outlives everything that the body started.
+pub fn run_on<F: Future<Output = ()>>(
+    database: impl Future<Output = TestDatabase>,
+    body: impl FnOnce(TestDatabase) -> F,
+) {
+    run(async {
+        let database = database.await;
+        body(database.clone()).await;
+        database
+    });
+}
+
+struct Capture(Logs);
+
+impl<S: Subscriber> Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::WARN {
+            return;
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let line = Line {
+            level: *metadata.level(),
+            target: metadata.target().to_owned(),
+            text: text.0,
+        };
+        self.0.state(|state| state.lines.push(line));
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
+    }
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let space = if self.0.is_empty() { "" } else { " " };
+        let written = match field.name() {
+            "message" => write!(self.0, "{space}{value:?}"),
+            name => write!(self.0, "{space}{name}={value:?}"),
+        };
+        written.expect("a String takes any text");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn an_unlisted_warning_fails_the_test_wherever_it_was_logged() {
+        let spawned = || {
+            run(async {
+                let task = async { tracing::warn!(lag = 3, "the disk is slow") };
+                tokio::task::JoinSet::from_iter([task]).join_all().await;
+            });
+        };
+        let blocking = || {
+            run(async {
+                let task = tokio::task::spawn_blocking(|| tracing::error!("the disk is gone"));
+                task.await.expect("it ends");
+            });
+        };
+        for (test, line) in [
+            (
+                catch_unwind(spawned),
+                "WARN parta_testkit::logs::tests: the disk is slow lag=3",
+            ),
+            (
+                catch_unwind(blocking),
+                "ERROR parta_testkit::logs::tests: the disk is gone",
+            ),
+        ] {
+            let panic = test.expect_err("the test must fail");
+            let message = panic.downcast_ref::<String>().expect("a message");
+            assert!(message.contains(line), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_or_below_a_warning_passes() {
+        run(async {
+            logs().allow("the disk is slow");
+            tracing::warn!("the disk is slow");
+            tracing::info!("the disk is there");
+            assert_eq!(logs().lines().len(), 1);
+        });
+    }
+
+    #[test]
+    fn tests_of_one_process_do_not_hear_each_other() {
+        run(async {
+            let other = std::thread::spawn(|| {
+                run(async {
+                    logs().allow("next door");
+                    tracing::warn!("next door");
+                });
+            });
+            other.join().expect("it passes");
+            assert!(logs().lines().is_empty());
+        });
+    }
+}

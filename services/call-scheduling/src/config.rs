@@ -1,0 +1,41 @@
+//! Configuration of the service.
+use parta_runtime::ServiceConfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+/// Section `[call_scheduling]`. All three keys or none: without them a process that only this machine reaches signs
+/// with a generated key for a media server in development, and any other has no media server.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where people's devices reach LiveKit, for example `wss://media.school.example`.
+    pub livekit_url: String,
+    /// LiveKit's API key: the issuer of tokens.
+    pub livekit_api_key: String,
+    /// LiveKit's API secret, at least 32 bytes; from the environment, never from a file.
+    pub livekit_api_secret: Option<SecretString>,
+}
+
+impl Config {
+    fn secret(&self) -> &str {
+        self.livekit_api_secret.as_ref().map_or("", |s| s.expose_secret())
+    }
+}
+
+impl ServiceConfig for Config {
+    fn validate(&self, problems: &mut Vec<String>) {
+        let given = [&self.livekit_url, &self.livekit_api_key, self.secret()].map(|v| !v.is_empty());
+        if given.contains(&true) && given.contains(&false) {
+            problems
+                .push("livekit_url, livekit_api_key and livekit_api_secret must be set together".to_owned());
+        }
+        let url = &self.livekit_url;
+        let local = url.starts_with("ws://127.0.0.1") || url.starts_with("ws://localhost");
+        if !url.is_empty() && !url.starts_with("wss://") && !local {
+            problems.push("livekit_url must begin with wss:// (or ws:// on this machine)".to_owned());
+        }
+        if given[2] && self.secret().len() < 32 {
+            problems.push("livekit_api_secret must have at least 32 bytes".to_owned());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the service does: authorise, load, decide, save, emit.
+mod announce;
+mod cancel;
+mod join;
+mod plan;
+
+use parta_access::{Caller, OrgScope, Secrets, require};
+use parta_feed::AtLeast;
+use parta_grpc::Peers;
+use parta_ids::{CallId, OrgId};
+use parta_roster::{Facts, Roster};
+use parta_status::{Refusal, not_found};
+use parta_storage::Db;
+use sea_orm::ConnectionTrait;
+
+pub(crate) use plan::PlanCall;
+
+use crate::{error::Error, media::LiveKit, model::call::Call, policy, storage::calls};
+
+/// The service with what it works on. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) db: Db,
+    pub(crate) roster: Roster,
+    pub(crate) at_least: AtLeast,
+    pub(crate) secrets: Secrets,
+    pub(crate) peers: Peers,
+    pub(crate) media: Option<LiveKit>,
+}
+
+impl App {
+    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<Facts, Refusal> {
+        let outside = || not_found("organization", org);
+        let (own, member) = caller.person().ok_or_else(outside)?;
+        if own != org {
+            return Err(outside());
+        }
+        self.roster
+            .facts(self.db.conn(), org, member)
+            .await?
+            .ok_or_else(outside)
+    }
+
+    /// Loads a call for a member whom it concerns.
+    pub(crate) async fn seen(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        facts: &Facts,
+        id: CallId,
+    ) -> Result<(OrgScope, Call), Error> {
+        let scope = require(caller, facts.org_id, policy::list(facts))?;
+        let call = calls::find(conn, &scope, id).await?.ok_or(Error::Unknown(id))?;
+        let scope = require(caller, facts.org_id, policy::see(facts, &call))?;
+        Ok((scope, call))
+    }
+
+    /// Loads a call for its organiser or the administration.
+    pub(crate) async fn managed(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        facts: &Facts,
+        id: CallId,
+    ) -> Result<(OrgScope, Call), Error> {
+        let (_, call) = self.seen(conn, caller, facts, id).await?;
+        let scope = require(caller, facts.org_id, policy::manage(facts, &call))?;
+        Ok((scope, call))
+    }
+}

@@ -1,0 +1,183 @@
+//! Tokens of the media server (R55).
+use std::collections::BTreeMap;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+use serde_json::Value;
+
+use crate::{
+    house::{API_KEY, API_SECRET, House, with},
+    world::reason,
+};
+
+fn set(house: &House, time: &str) {
+    house.world.clock.set(time.parse().unwrap());
+}
+
+/// Reads a token as LiveKit does: HS256 by the API secret, `iss` the API key, times, grants.
+fn claims(token: &str) -> BTreeMap<String, Value> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_issuer(&[API_KEY]);
+    validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
+    // The clock of these tests stands elsewhere.
+    validation.validate_exp = false;
+    let key = DecodingKey::from_secret(API_SECRET.as_bytes());
+    jsonwebtoken::decode::<BTreeMap<String, Value>>(token, &key, &validation)
+        .unwrap()
+        .claims
+}
+
+#[tokio::test]
+async fn a_token_is_what_the_media_server_expects() {
+    with(async |house| {
+        let s = house.school;
+        let call = house.lesson(|_| ()).await;
+        set(&house, "2026-09-01T09:00:00Z");
+        let host = house.join(s.teacher, &call).await.unwrap();
+        assert_eq!(host.server_url, "wss://media.school.example");
+        let told = claims(&host.token);
+        let now = 1_788_253_200;
+        assert_eq!(
+            (told["nbf"].as_i64(), told["exp"].as_i64()),
+            (Some(now), Some(now + 600))
+        );
+        assert_eq!(host.expire_time.unwrap().seconds, now + 600);
+        assert_eq!(told["metadata"], r#"{"role":"teacher"}"#);
+        let grant = serde_json::json!({
+            "room": host.room, "roomJoin": true, "roomAdmin": true,
+            "canPublish": true, "canSubscribe": true, "canPublishData": true,
+        });
+        assert_eq!(told["video"], grant);
+        let pupil = house.join(s.pupil, &call).await.unwrap();
+        let told = claims(&pupil.token);
+        assert_eq!(told["video"]["roomAdmin"], false);
+        assert_eq!(
+            (&told["video"]["canPublish"], &told["metadata"]),
+            (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
+        );
+        assert_eq!(pupil.room, host.room);
+        // R28: the media server does not learn member ids, and knows one person by one name.
+        let identity = told["sub"].as_str().unwrap();
+        assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
+        assert_eq!(
+            claims(&house.join(s.pupil, &call).await.unwrap().token)["sub"],
+            told["sub"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_room_is_open_around_the_call_only() {
+    with(async |house| {
+        let s = house.school;
+        let call = house.lesson(|_| ()).await;
+        for (time, expected) in [
+            ("2026-09-01T08:44:59Z", "OUTSIDE_JOIN_WINDOW"),
+            ("2026-09-01T08:45:00Z", "OK"),
+            ("2026-09-01T09:59:59Z", "OK"),
+            ("2026-09-01T10:00:00Z", "OUTSIDE_JOIN_WINDOW"),
+        ] {
+            set(&house, time);
+            assert_eq!(reason(&house.join(s.teacher, &call).await), expected, "{time}");
+        }
+        // A token never outlives the room.
+        set(&house, "2026-09-01T09:58:00Z");
+        let token = house.join(s.teacher, &call).await.unwrap();
+        let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
+        assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
+    })
+    .await;
+}
+
+// R55: nobody sees, hears or speaks before staff came.
+#[tokio::test]
+async fn pupils_wait_in_the_lobby_until_staff_came() {
+    with(async |house| {
+        let s = house.school;
+        let call = house.lesson(|_| ()).await;
+        set(&house, "2026-09-01T08:50:00Z");
+        let early = house.join(s.pupil, &call).await.unwrap();
+        let grants = &claims(&early.token)["video"];
+        assert!(early.lobby);
+        assert_eq!(
+            (&grants["canPublish"], &grants["canSubscribe"]),
+            (&Value::Bool(false), &Value::Bool(false))
+        );
+        assert!(!house.join(s.class_teacher, &call).await.unwrap().lobby);
+        let later = house.join(s.pupil, &call).await.unwrap();
+        assert!(!later.lobby);
+        assert_eq!(claims(&later.token)["video"]["canPublish"], true);
+    })
+    .await;
+}
+
+// R50, R55: the audience of that moment and nobody else.
+#[tokio::test]
+async fn only_the_audience_joins() {
+    with(async |house| {
+        let s = house.school;
+        let lesson = house.lesson(|_| ()).await;
+        let parents = house
+            .plan(s.class_teacher, house.wanted(CallKind::ParentMeeting))
+            .await
+            .unwrap();
+        set(&house, "2026-09-01T09:00:00Z");
+        let denied = "PERMISSION_DENIED";
+        for (member, to_lesson, to_parents) in [
+            (s.teacher, "OK", "OK"),
+            (s.class_teacher, "OK", "OK"),
+            (s.administrator, "OK", "OK"),
+            (s.pupil, "OK", denied),
+            (s.parent, denied, "OK"),
+            (s.unverified, denied, denied),
+            (s.stranger, denied, denied),
+            (s.other_pupil, denied, denied),
+        ] {
+            assert_eq!(reason(&house.join(member, &lesson).await), to_lesson);
+            assert_eq!(reason(&house.join(member, &parents).await), to_parents);
+        }
+    })
+    .await;
+}
+
+// R52, R55
+#[tokio::test]
+async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
+    with(async |house| {
+        let s = house.school;
+        let in_person = house
+            .lesson(|w| {
+                w.format = pb::CallFormat::InPerson.into();
+                w.room = "каб. 12".to_owned();
+            })
+            .await;
+        let hybrid = house
+            .lesson(|w| {
+                w.format = pb::CallFormat::Hybrid.into();
+                w.room = "каб. 12".to_owned();
+            })
+            .await;
+        let online = house.lesson(|_| ()).await;
+        house
+            .cancel_occurrence(s.teacher, &online, online.start_time)
+            .await
+            .unwrap();
+        set(&house, "2026-09-01T09:00:00Z");
+        assert_eq!(reason(&house.join(s.pupil, &in_person).await), "NOT_ONLINE");
+        assert_eq!(reason(&house.join(s.pupil, &hybrid).await), "OK");
+        assert_eq!(
+            reason(&house.join(s.pupil, &online).await),
+            "OCCURRENCE_CANCELLED"
+        );
+        let unknown = Some(prost_types::Timestamp {
+            seconds: 1_788_253_260,
+            nanos: 0,
+        });
+        assert_eq!(
+            reason(&house.join_at(s.pupil, &hybrid, unknown).await),
+            "NOT_FOUND"
+        );
+    })
+    .await;
+}

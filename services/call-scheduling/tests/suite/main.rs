@@ -1,0 +1,10 @@
+//! What the service promises, proven over its gRPC API behind the real layers, on each database.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail loudly")]
+
+mod chat;
+mod house;
+mod joining;
+mod planning;
+mod school;
+mod seeing;
+mod world;

@@ -1,0 +1,382 @@
+//! Planning, announcing and cancelling calls.
+use parta_ids::MemberId;
+use parta_proto::parta::call_scheduling::v1::{
+    self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
+};
+
+use crate::{
+    house::{House, at, count, with},
+    world::reason,
+};
+
+async fn may(house: &House, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
+    let wanted = pb::PlanCallRequest {
+        unit_id: unit.to_string(),
+        ..house.wanted(kind)
+    };
+    let outcome = house.plan(member, wanted).await;
+    let reason = reason(&outcome);
+    assert!(
+        reason == "OK" || reason == "PERMISSION_DENIED",
+        "{kind:?}: {reason}"
+    );
+    reason == "OK"
+}
+
+// R50: each kind says who may organise it.
+#[tokio::test]
+async fn each_kind_is_organised_by_its_roles() {
+    with(async |house| {
+        let s = house.school;
+        let who = [
+            s.administrator,
+            s.class_teacher,
+            s.teacher,
+            s.unverified,
+            s.stranger,
+            s.pupil,
+            s.parent,
+        ];
+        let (class, staff) = (s.class, s.staff_room);
+        let teachers = [false, true, true, false, false, false, false];
+        let and_administration = [true, true, true, false, false, false, false];
+        let class_teacher = [false, true, false, false, false, false, false];
+        let administration = [true, false, false, false, false, false, false];
+        let all_staff = [true, true, true, true, true, false, false];
+        let table = [
+            (CallKind::Lesson, class, teachers),
+            (CallKind::Consultation, class, teachers),
+            (CallKind::ClassHour, class, class_teacher),
+            (
+                CallKind::ParentMeeting,
+                class,
+                [true, true, false, false, false, false, false],
+            ),
+            (CallKind::WorkingMeeting, staff, all_staff),
+            (CallKind::PedagogicalCouncil, staff, administration),
+            (CallKind::StudyGroupMeeting, class, teachers),
+            (CallKind::ExtracurricularSession, class, teachers),
+            (CallKind::Excursion, class, teachers),
+            (CallKind::Olympiad, class, and_administration),
+            (CallKind::Contest, class, and_administration),
+            (CallKind::SchoolEvent, class, administration),
+            (CallKind::Course, staff, administration),
+            (CallKind::Seminar, staff, all_staff),
+            (
+                CallKind::MethodicalAssociation,
+                staff,
+                [false, true, true, true, true, false, false],
+            ),
+        ];
+        for (kind, unit, expected) in table {
+            for (member, expected) in who.into_iter().zip(expected) {
+                assert_eq!(may(&house, member, kind, unit).await, expected, "{kind:?}");
+            }
+        }
+    })
+    .await;
+}
+
+// R49, R50: where a kind is not held, and who is not concerned.
+#[tokio::test]
+async fn a_call_fits_its_unit_and_its_audience() {
+    with(async |house| {
+        let s = house.school;
+        let wanted = pb::PlanCallRequest {
+            unit_id: s.staff_room.to_string(),
+            ..house.wanted(CallKind::ParentMeeting)
+        };
+        assert_eq!(
+            reason(&house.plan(s.administrator, wanted).await),
+            "UNIT_NOT_SUITABLE"
+        );
+        let named = |member: MemberId| pb::PlanCallRequest {
+            participant_ids: vec![member.to_string()],
+            ..house.wanted(CallKind::Lesson)
+        };
+        assert_eq!(reason(&house.plan(s.teacher, named(s.pupil)).await), "OK");
+        for stranger in [s.other_pupil, s.parent, s.expected, house.world.ambient.id()] {
+            assert_eq!(
+                reason(&house.plan(s.teacher, named(stranger)).await),
+                "PARTICIPANT_NOT_CONCERNED"
+            );
+        }
+        s.archive(&house.world, s.class).await;
+        assert_eq!(
+            reason(&house.plan(s.teacher, house.wanted(CallKind::Lesson)).await),
+            "UNIT_NOT_SUITABLE"
+        );
+    })
+    .await;
+}
+
+// R49, R51, R52
+#[tokio::test]
+async fn a_call_is_a_promise_on_the_clock_of_the_place() {
+    with(async |house| {
+        let call = house.lesson(|w| w.weekly = count(3)).await;
+        assert_eq!(call.time_zone, "Europe/Moscow");
+        assert_eq!(call.start_time, at("2026-09-01T09:00:00Z"));
+        assert_eq!(call.recurrence_rule, "FREQ=WEEKLY;INTERVAL=1;COUNT=3");
+        let starts: Vec<_> = house
+            .list(house.school.pupil)
+            .await
+            .into_iter()
+            .map(|o| o.start_civil_time)
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                "2026-09-01T12:00:00",
+                "2026-09-08T12:00:00",
+                "2026-09-15T12:00:00"
+            ]
+        );
+        // At once: the minute that has begun.
+        let now = house.lesson(|w| w.start_civil_time.clear()).await;
+        assert_eq!(now.start_time, at("2026-09-01T08:00:00Z"));
+        assert_eq!(now.start_civil_time, "2026-09-01T11:00:00");
+    })
+    .await;
+}
+
+// R51, R52: every fault of a request is told at once.
+#[tokio::test]
+async fn a_malformed_request_is_told_all_its_faults() {
+    with(async |house| {
+        let wanted = pb::PlanCallRequest {
+            title: " ".to_owned(),
+            start_civil_time: "2026-09-01 12:00".to_owned(),
+            duration: Some(prost_types::Duration {
+                seconds: 61,
+                nanos: 0,
+            }),
+            weekly: Some(pb::WeeklyRecurrence {
+                interval: 9,
+                end: None,
+            }),
+            format: pb::CallFormat::Hybrid.into(),
+            ..house.wanted(CallKind::Unspecified)
+        };
+        let status = house.plan(house.school.teacher, wanted).await.unwrap_err();
+        let refusal = parta_status::Refusal::from_status(&status).unwrap();
+        let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.as_str()).collect();
+        fields.sort_unstable();
+        let wanted = [
+            "duration",
+            "kind",
+            "room",
+            "start_civil_time",
+            "title",
+            "weekly.end",
+            "weekly.interval",
+        ];
+        assert_eq!(fields, wanted);
+        let late = pb::PlanCallRequest {
+            start_civil_time: "2026-08-30T12:00:00".to_owned(),
+            ..house.wanted(CallKind::Lesson)
+        };
+        assert_eq!(
+            reason(&house.plan(house.school.teacher, late).await),
+            "FIELD_INVALID"
+        );
+        let empty = pb::PlanCallRequest {
+            weekly: Some(pb::WeeklyRecurrence {
+                interval: 1,
+                end: Some(pb::weekly_recurrence::End::UntilDate("2026-08-31".to_owned())),
+            }),
+            ..house.wanted(CallKind::Lesson)
+        };
+        assert_eq!(
+            reason(&house.plan(house.school.teacher, empty).await),
+            "RECURRENCE_NOT_PLANNABLE"
+        );
+    })
+    .await;
+}
+
+// R57, invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
+#[tokio::test]
+async fn a_call_is_announced_once() {
+    with(async |house| {
+        let s = house.school;
+        let wanted = pb::PlanCallRequest {
+            announce: true,
+            ..house.wanted(CallKind::Lesson)
+        };
+        house.chat.set_down(true);
+        let call = house.plan(s.teacher, wanted.clone()).await.unwrap();
+        assert!(!call.announced && house.chat.posted().is_empty());
+        assert_eq!(house.list(s.pupil).await.len(), 1);
+        let announce = async |member| {
+            let request = pb::AnnounceCallRequest {
+                request_id: house.world.act(),
+                org_id: s.org.to_string(),
+                call_id: call.id.clone(),
+            };
+            house
+                .client
+                .clone()
+                .announce_call(house.world.by(s.org, member, request))
+                .await
+        };
+        assert_eq!(reason(&announce(s.teacher).await), "DEPENDENCY_UNAVAILABLE");
+        house.chat.set_down(false);
+        assert_eq!(reason(&announce(s.class_teacher).await), "PERMISSION_DENIED");
+        assert!(
+            announce(s.teacher)
+                .await
+                .unwrap()
+                .into_inner()
+                .call
+                .unwrap()
+                .announced
+        );
+        assert!(
+            announce(s.administrator)
+                .await
+                .unwrap()
+                .into_inner()
+                .call
+                .unwrap()
+                .announced
+        );
+        let again = house.plan(s.teacher, wanted).await.unwrap();
+        assert_eq!((again.id, again.announced), (call.id.clone(), true));
+        let posted = house.chat.posted();
+        assert_eq!(posted.len(), 1);
+        assert_eq!(posted[0].1, s.teacher);
+        assert_eq!(posted[0].0.text, "Урок: «Дроби», 01.09.2026, 12:00");
+        assert_eq!(posted[0].0.unit_id, s.class.to_string());
+    })
+    .await;
+}
+
+// R51
+#[tokio::test]
+async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administration() {
+    with(async |house| {
+        let s = house.school;
+        let call = house.lesson(|w| w.weekly = count(3)).await;
+        let second = at("2026-09-08T09:00:00Z");
+        assert_eq!(
+            reason(&house.cancel_occurrence(s.class_teacher, &call, second).await),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            reason(&house.cancel_occurrence(s.pupil, &call, second).await),
+            "PERMISSION_DENIED"
+        );
+        let between = at("2026-09-08T10:00:00Z");
+        assert_eq!(
+            reason(&house.cancel_occurrence(s.teacher, &call, between).await),
+            "NOT_FOUND"
+        );
+        for _ in 0..2 {
+            assert!(
+                house
+                    .cancel_occurrence(s.teacher, &call, second)
+                    .await
+                    .unwrap()
+                    .cancelled
+            );
+        }
+        let starts: Vec<_> = house
+            .list(s.pupil)
+            .await
+            .into_iter()
+            .map(|o| o.start_time)
+            .collect();
+        assert_eq!(starts, [at("2026-09-01T09:00:00Z"), at("2026-09-15T09:00:00Z")]);
+        assert_eq!(
+            house.cancel(s.administrator, &call).await.unwrap().state(),
+            pb::CallState::Cancelled
+        );
+        assert!(house.list(s.pupil).await.is_empty());
+        assert_eq!(
+            reason(&house.cancel_occurrence(s.teacher, &call, second).await),
+            "CALL_CANCELLED"
+        );
+        assert_eq!(reason(&house.join(s.teacher, &call).await), "CALL_CANCELLED");
+    })
+    .await;
+}
+
+// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
+#[tokio::test]
+async fn the_feed_tells_what_was_planned_and_cancelled() {
+    with(async |house| {
+        let s = house.school;
+        let call = house.lesson(|w| w.weekly = count(2)).await;
+        let second = at("2026-09-08T09:00:00Z");
+        for _ in 0..2 {
+            house.cancel_occurrence(s.teacher, &call, second).await.unwrap();
+        }
+        for _ in 0..2 {
+            house.cancel(s.teacher, &call).await.unwrap();
+        }
+        use pb::call_scheduling_event::Payload;
+        let planned = Payload::CallPlanned(pb::CallPlanned {
+            call_id: call.id.clone(),
+            unit_id: s.class.to_string(),
+            start_time: call.start_time,
+        });
+        let one = Payload::OccurrenceCancelled(pb::OccurrenceCancelled {
+            call_id: call.id.clone(),
+            start_time: second,
+        });
+        let all = Payload::CallCancelled(pb::CallCancelled {
+            call_id: call.id.clone(),
+        });
+        let channel = house.world.other_service("call-scheduling", &house.pipe);
+        let mut feed = CallSchedulingFeedServiceClient::new(channel);
+        let mut watched = Vec::new();
+        let mut stream = feed
+            .watch(pb::WatchRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        while watched.len() < 3 {
+            let next = stream.message().await.unwrap().unwrap();
+            let Some(pb::watch_response::Item::Event(event)) = next.item else {
+                unreachable!("a checkpoint before all events")
+            };
+            watched.extend(event.payload);
+        }
+        assert_eq!(watched, [planned.clone(), one.clone(), all.clone()]);
+        let mut events = Vec::new();
+        let mut stream = feed
+            .snapshot(pb::SnapshotRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        while let Some(next) = stream.message().await.unwrap() {
+            events.extend(next.event.and_then(|e| e.payload));
+        }
+        assert_eq!(events, [planned, all, one]);
+    })
+    .await;
+}
+
+// Invariant 2
+#[tokio::test]
+async fn a_repeated_planning_is_one_call() {
+    with(async |house| {
+        let wanted = house.wanted(CallKind::Lesson);
+        let first = house.plan(house.school.teacher, wanted.clone()).await.unwrap();
+        assert_eq!(
+            house.plan(house.school.teacher, wanted.clone()).await.unwrap(),
+            first
+        );
+        assert_eq!(house.list(house.school.pupil).await.len(), 1);
+        let other = pb::PlanCallRequest {
+            title: "Проценты".to_owned(),
+            ..wanted
+        };
+        assert_eq!(
+            reason(&house.plan(house.school.teacher, other).await),
+            "REQUEST_ID_REUSED"
+        );
+    })
+    .await;
+}

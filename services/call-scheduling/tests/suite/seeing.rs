@@ -1,0 +1,193 @@
+//! Who sees which call.
+use parta_ids::MemberId;
+use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+
+use crate::{
+    house::{House, at, count, with},
+    school::School,
+    world::reason,
+};
+
+/// What a member sees: (occurrences, of which joinable).
+async fn seen(house: &House, member: MemberId) -> (usize, usize) {
+    let all = house.list(member).await;
+    (all.len(), all.iter().filter(|o| o.may_join).count())
+}
+
+// R50, R59: pupils, parents and teachers see what concerns them; the administration all.
+#[tokio::test]
+async fn each_sees_what_concerns_him() {
+    with(async |house| {
+        let s = house.school;
+        house.lesson(|_| ()).await;
+        house
+            .plan(s.class_teacher, house.wanted(CallKind::ParentMeeting))
+            .await
+            .unwrap();
+        let meeting = pb::PlanCallRequest {
+            unit_id: s.staff_room.to_string(),
+            ..house.wanted(CallKind::WorkingMeeting)
+        };
+        house.plan(s.unverified, meeting).await.unwrap();
+        assert_eq!(seen(&house, s.pupil).await, (1, 1));
+        // The child's lesson is seen, not joined.
+        assert_eq!(seen(&house, s.parent).await, (2, 1));
+        assert_eq!(seen(&house, s.class_teacher).await, (3, 3));
+        assert_eq!(seen(&house, s.teacher).await, (3, 3));
+        assert_eq!(seen(&house, s.unverified).await, (1, 1));
+        assert_eq!(seen(&house, s.stranger).await, (1, 1));
+        assert_eq!(seen(&house, s.other_pupil).await, (0, 0));
+        assert_eq!(seen(&house, s.administrator).await, (3, 3));
+    })
+    .await;
+}
+
+// R49: an individual consultation is for whom it names, and for the parents of the named pupil.
+#[tokio::test]
+async fn a_call_of_named_people_is_theirs() {
+    with(async |house| {
+        let s = house.school;
+        let classmate: MemberId = house.world.ambient.id();
+        let (role, state) = (1, 2);
+        let (role, state) = (role.try_into().unwrap(), state.try_into().unwrap());
+        s.admit(&house.world, classmate, role, state, false).await;
+        s.enrol(&house.world, classmate, s.class).await;
+        let wanted = pb::PlanCallRequest {
+            participant_ids: vec![classmate.to_string()],
+            ..house.wanted(CallKind::Consultation)
+        };
+        let call = house.plan(s.teacher, wanted).await.unwrap();
+        assert_eq!(seen(&house, classmate).await, (1, 1));
+        assert_eq!(seen(&house, s.teacher).await, (1, 1));
+        assert_eq!(seen(&house, s.pupil).await, (0, 0));
+        assert_eq!(seen(&house, s.parent).await, (0, 0));
+        assert_eq!(reason(&house.join(s.pupil, &call).await), "PERMISSION_DENIED");
+    })
+    .await;
+}
+
+// R26, R38: who moved sees and joins the calls of the new class, and no more those of the old one.
+#[tokio::test]
+async fn movement_reaches_future_calls_at_once() {
+    with(async |house| {
+        let s = house.school;
+        let pupil: MemberId = house.world.ambient.id();
+        s.admit(
+            &house.world,
+            pupil,
+            1.try_into().unwrap(),
+            2.try_into().unwrap(),
+            false,
+        )
+        .await;
+        let enrollment = s.enrol(&house.world, pupil, s.class).await;
+        let call = house.lesson(|w| w.weekly = count(4)).await;
+        house.world.clock.set("2026-09-01T09:00:00Z".parse().unwrap());
+        assert_eq!(reason(&house.join(pupil, &call).await), "OK");
+        assert_eq!(seen(&house, pupil).await.0, 4);
+        s.end_enrollment(&house.world, enrollment).await;
+        s.enrol(&house.world, pupil, s.other_class).await;
+        assert_eq!(reason(&house.join(pupil, &call).await), "PERMISSION_DENIED");
+        assert_eq!(seen(&house, pupil).await.0, 0);
+        let other = pb::PlanCallRequest {
+            unit_id: s.other_class.to_string(),
+            ..house.wanted(CallKind::Lesson)
+        };
+        let other = house.plan(s.stranger, other).await.unwrap();
+        assert_eq!(reason(&house.join(pupil, &other).await), "OK");
+    })
+    .await;
+}
+
+// R59
+#[tokio::test]
+async fn another_school_sees_nothing() {
+    with(async |house| {
+        let s = house.school;
+        let other = School::found(&house.world).await;
+        let call = house.lesson(|_| ()).await;
+        for org in [s.org, other.org] {
+            let get = pb::GetCallRequest {
+                org_id: org.to_string(),
+                call_id: call.id.clone(),
+            };
+            let get = house.world.by(other.org, other.administrator, get);
+            assert_eq!(reason(&house.client.clone().get_call(get).await), "NOT_FOUND");
+            let token = pb::IssueJoinTokenRequest {
+                org_id: org.to_string(),
+                call_id: call.id.clone(),
+                start_time: call.start_time,
+            };
+            let token = house.world.by(other.org, other.administrator, token);
+            assert_eq!(
+                reason(&house.client.clone().issue_join_token(token).await),
+                "NOT_FOUND"
+            );
+        }
+        let foreign = pb::PlanCallRequest {
+            unit_id: other.staff_room.to_string(),
+            ..house.wanted(CallKind::Seminar)
+        };
+        assert_eq!(reason(&house.plan(s.administrator, foreign).await), "NOT_FOUND");
+        let get = pb::GetCallRequest {
+            org_id: s.org.to_string(),
+            call_id: call.id.clone(),
+        };
+        let get = house.world.by(s.org, s.other_pupil, get);
+        assert_eq!(
+            reason(&house.client.clone().get_call(get).await),
+            "PERMISSION_DENIED"
+        );
+    })
+    .await;
+}
+
+// R51: windows are bounded, pages go on where they stopped and belong to their list.
+#[tokio::test]
+async fn occurrences_are_paged() {
+    with(async |house| {
+        let s = house.school;
+        house.lesson(|w| w.weekly = count(5)).await;
+        house.lesson(|w| w.weekly = count(5)).await;
+        let ask = |end: &str, page_token: &str| {
+            let request = pb::ListOccurrencesRequest {
+                org_id: s.org.to_string(),
+                window_start_time: at("2026-09-01T00:00:00Z"),
+                window_end_time: at(end),
+                page_size: 4,
+                page_token: page_token.to_owned(),
+                ..Default::default()
+            };
+            let (mut client, request) = (house.client.clone(), house.world.by(s.org, s.pupil, request));
+            async move { client.list_occurrences(request).await }
+        };
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = ask("2026-12-01T00:00:00Z", &token).await.unwrap().into_inner();
+            assert!(page.occurrences.len() <= 4);
+            found.extend(
+                page.occurrences
+                    .into_iter()
+                    .map(|o| (o.start_time.unwrap().seconds, o.call_id)),
+            );
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 10);
+        assert!(found.is_sorted() && found.windows(2).all(|w| w[0] != w[1]));
+        let first = ask("2026-12-01T00:00:00Z", "")
+            .await
+            .unwrap()
+            .into_inner()
+            .next_page_token;
+        assert_eq!(
+            reason(&ask("2026-11-01T00:00:00Z", &first).await),
+            "FIELD_INVALID"
+        );
+        assert_eq!(reason(&ask("2027-09-03T00:00:00Z", "").await), "FIELD_INVALID");
+        assert_eq!(reason(&ask("2026-09-01T00:00:00Z", "").await), "FIELD_INVALID");
+    })
+    .await;
+}

@@ -1,0 +1,161 @@
+//! Puts the service together: from its database and what it is connected to, to routes and background work.
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use parta_access::Verifier;
+use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
+use parta_grpc::ServiceChannel;
+use parta_proto::parta::chat::{
+    internal::v1::announcement_service_server::AnnouncementServiceServer,
+    v1::{
+        chat_feed_service_server::ChatFeedServiceServer, chat_service_server::ChatServiceServer,
+        live_service_server::LiveServiceServer, message_service_server::MessageServiceServer,
+    },
+};
+use parta_roster::{Names, Projection};
+use parta_storage::Db;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    Config, events, grpc, live,
+    operations::{App, Parked},
+    writer,
+};
+
+const NAMES: Names = Names {
+    organizations: "chat.roster_organizations",
+    members: "chat.roster_members",
+};
+
+/// What the service is connected to.
+pub(crate) struct Wiring {
+    pub(crate) db: Db,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) draining: CancellationToken,
+    pub(crate) org_registry: ServiceChannel,
+    pub(crate) membership: ServiceChannel,
+}
+
+/// What it consists of.
+pub(crate) struct Assembly {
+    pub(crate) routes: Routes,
+    pub(crate) consumers: Vec<Work>,
+    pub(crate) work: Vec<Work>,
+}
+
+type Run = dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
+
+/// Work in the background, until it is cancelled.
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) run: Arc<Run>,
+}
+
+/// Builds the service; nothing runs yet.
+pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
+    let Wiring {
+        db,
+        bus,
+        verifier,
+        draining,
+        org_registry,
+        membership,
+    } = wiring;
+    let live = live::Live::new(db.ambient().ids.uuid(), bus, config.live_queue);
+    let audiences = events::Audiences::new(live.clone(), verifier);
+    let projection = Projection::over(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
+    audiences.ask(projection.roster.clone());
+    let (writer, writing) = writer::writer(db.clone(), live.clone(), config.send_queue, config.send_batch);
+    let app = App {
+        db: db.clone(),
+        at_least: AtLeast::new(db.clone(), projection.roster.freshness()),
+        roster: projection.roster,
+        writer,
+        live: live.clone(),
+        parked: Arc::new(Parked::default()),
+    };
+    let heartbeat = Duration::from_secs(config.heartbeat_seconds);
+    let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
+    let routes = Routes::new(ChatServiceServer::new(app.clone()))
+        .add_service(MessageServiceServer::new(app.clone()))
+        .add_service(LiveServiceServer::new(grpc::LiveServer {
+            app: app.clone(),
+            heartbeat,
+        }))
+        .add_service(ChatFeedServiceServer::new(feed))
+        .add_service(AnnouncementServiceServer::new(app.clone()));
+    let consumers = vec![
+        work(
+            NAMES.organizations,
+            projection.organizations,
+            |consumer, cancel| async move {
+                consumer.run(cancel).await;
+                Ok(())
+            },
+        ),
+        work(NAMES.members, projection.members, |consumer, cancel| async move {
+            consumer.run(cancel).await;
+            Ok(())
+        }),
+    ];
+    let work = vec![
+        work("chat.writer", writing, |writer, cancel| async move {
+            writer.run(cancel).await
+        }),
+        work("chat.live_send", live.clone(), |live, cancel| async move {
+            live.send(cancel).await
+        }),
+        work("chat.live_receive", live, |live, cancel| async move {
+            live.receive(cancel).await
+        }),
+        work("chat.parked", app, |app, cancel| async move {
+            app.parked.run(&app.db, cancel).await
+        }),
+    ];
+    Assembly {
+        routes,
+        consumers,
+        work,
+    }
+}
+
+/// What the libraries ask every service to run.
+pub(crate) fn upkeep(db: &Db, bus: &Arc<dyn Bus>) -> Vec<Work> {
+    vec![
+        work("chat.audit", db.clone(), |db, cancel| async move {
+            parta_audit::sealing_task(db, cancel).await;
+            Ok(())
+        }),
+        work("chat.forget_answers", db.clone(), |db, cancel| async move {
+            parta_storage::purge_task(db, cancel).await;
+            Ok(())
+        }),
+        work("chat.forget_events", db.clone(), |db, cancel| async move {
+            parta_feed::purge_task(db, cancel).await;
+            Ok(())
+        }),
+        work(
+            "chat.hints",
+            (db.clone(), bus.clone()),
+            |(db, bus), cancel| async move {
+                parta_feed::hint_task(db, bus, cancel).await;
+                Ok(())
+            },
+        ),
+    ]
+}
+
+/// Work on clones of one value.
+fn work<T, F, Fut>(name: &'static str, value: T, run: F) -> Work
+where
+    T: Clone + Send + Sync + 'static,
+    F: Fn(T, CancellationToken) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    Work {
+        name,
+        run: Arc::new(move |cancel| Box::pin(run(value.clone(), cancel))),
+    }
+}

@@ -1,0 +1,55 @@
+//! The section `[chat]` of the configuration.
+use parta_runtime::config::ServiceConfig;
+use serde::Deserialize;
+
+/// What an operator may set for chat.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Messages that may wait for the database; one more is refused with OVERLOADED.
+    pub send_queue: usize,
+    /// Most messages of one commit.
+    pub send_batch: usize,
+    /// Entries that may wait for one live reader; one more and it is cut off with SLOW_READER.
+    pub live_queue: usize,
+    /// A live stream without news says so after so long.
+    pub heartbeat_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            send_queue: 8_192,
+            send_batch: 1_024,
+            live_queue: 512,
+            heartbeat_seconds: 15,
+        }
+    }
+}
+
+impl ServiceConfig for Config {
+    fn validate(&self, problems: &mut Vec<String>) {
+        let mut check = |ok: bool, problem: &str| {
+            if !ok {
+                problems.push(problem.to_owned());
+            }
+        };
+        check(
+            (1..=1_000_000).contains(&self.send_queue),
+            "send_queue must be 1 to 1000000",
+        );
+        // SQLite binds at most 32,766 values in one statement.
+        check(
+            (1..=2_000).contains(&self.send_batch),
+            "send_batch must be 1 to 2000",
+        );
+        check(
+            (1..=100_000).contains(&self.live_queue),
+            "live_queue must be 1 to 100000",
+        );
+        check(
+            (1..=60).contains(&self.heartbeat_seconds),
+            "heartbeat_seconds must be 1 to 60",
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Live delivery: what was committed reaches every open stream of the chat's people, here and in other replicas.
+//!
+//! The router only carries; that nothing is missed, repeated or shown after a removal is kept by each stream, which takes
+//! the entries of a chat strictly by their places, reads what is missing from the database, and ends a chat at the
+//! entry of its own member's leaving. So nothing that is right depends on the bus.
+mod relay;
+mod routes;
+mod stream;
+mod wire;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use parta_feed::Bus;
+use parta_ids::{ChatId, MemberId, OrgId};
+use parta_proto::parta::chat::v1 as pb;
+use parta_storage::{CommitStep, Db, StorageError, Tx};
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
+
+use crate::storage::{EntryRow, Kind};
+use routes::Routes;
+
+pub(crate) use stream::{Settings, subscribe};
+
+/// An entry as it is handed to many streams.
+#[derive(Debug)]
+pub(crate) struct LiveEntry {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) seq: i64,
+    pub(crate) kind: LiveKind,
+    pub(crate) entry: pb::Entry,
+}
+
+/// What of an entry decides who gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LiveKind {
+    Message,
+    Joining(MemberId),
+    Leaving(MemberId),
+}
+
+impl From<EntryRow> for LiveEntry {
+    fn from(row: EntryRow) -> Self {
+        let kind = match &row.kind {
+            Kind::Message { .. } => LiveKind::Message,
+            Kind::Joining(member) => LiveKind::Joining(*member),
+            Kind::Leaving(member) => LiveKind::Leaving(*member),
+        };
+        Self {
+            org_id: row.org_id,
+            chat_id: row.chat_id,
+            seq: row.seq,
+            kind,
+            entry: row.into(),
+        }
+    }
+}
+
+/// The live side of one replica. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Live(Arc<Inner>);
+
+struct Inner {
+    routes: Mutex<Routes>,
+    queue: usize,
+    replica: Uuid,
+    bus: Arc<dyn Bus>,
+    outgoing: Mutex<Outgoing>,
+    waiting: Notify,
+    /// Rises when something may have been missed: every stream compares its chats' heads with the database.
+    missed: watch::Sender<u64>,
+}
+
+/// What waits for the bus.
+#[derive(Default)]
+struct Outgoing {
+    entries: VecDeque<Arc<LiveEntry>>,
+    /// How many there have ever been, those that were dropped among them.
+    published: u64,
+}
+
+/// Most entries that wait for the bus; beyond, the other replicas are told that they missed something.
+const OUTGOING: usize = 65_536;
+
+impl Live {
+    /// `queue` is how many entries may wait for one reader.
+    pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue: usize) -> Self {
+        Self(Arc::new(Inner {
+            routes: Mutex::default(),
+            queue,
+            replica,
+            bus,
+            outgoing: Mutex::default(),
+            waiting: Notify::new(),
+            missed: watch::Sender::new(0),
+        }))
+    }
+
+    /// Hands committed entries to the streams of this replica and to the bus. Never waits.
+    pub(crate) fn publish(&self, entries: Vec<EntryRow>) {
+        if entries.is_empty() {
+            return;
+        }
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|row| Arc::new(LiveEntry::from(row)))
+            .collect();
+        self.deliver(&entries);
+        let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        outgoing.published += entries.len() as u64;
+        outgoing.entries.extend(entries);
+        let excess = outgoing.entries.len().saturating_sub(OUTGOING);
+        if excess > 0 {
+            tracing::warn!(
+                excess,
+                "the bus does not keep up; other replicas will read from the database"
+            );
+            outgoing.entries.drain(..excess);
+        }
+        drop(outgoing);
+        self.0.waiting.notify_one();
+    }
+
+    /// Hands entries to the streams of this replica after the commit of the transaction.
+    pub(crate) fn stage(&self, tx: &Tx, entries: Vec<EntryRow>) {
+        let step = tx.step::<Staged>();
+        step.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((self.clone(), entries));
+    }
+
+    fn deliver(&self, entries: &[Arc<LiveEntry>]) {
+        let mut routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            routes.deliver(entry);
+        }
+    }
+
+    fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
+        self.0.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every stream compare its chats' heads with the database.
+    pub(crate) fn compare_heads(&self) {
+        self.0.missed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+type Outlet = mpsc::Sender<Arc<LiveEntry>>;
+
+/// Entries of one transaction that wait for its commit.
+#[derive(Default)]
+struct Staged(Mutex<Vec<(Live, Vec<EntryRow>)>>);
+
+#[async_trait]
+impl CommitStep for Staged {
+    async fn before_commit(&self, _tx: &Tx) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn after_commit(&self, _db: &Db) {
+        let staged = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (live, entries) in staged {
+            live.publish(entries);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One subscription: replays what was missed, then goes on live, without a gap or a repeat.
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use parta_access::OrgScope;
+use parta_ids::{ChatId, MemberId};
+use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
+use parta_roster::Roster;
+use parta_status::{Refusal, permission_denied};
+use parta_storage::Db;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+
+use super::{Live, LiveEntry, LiveKind};
+use crate::{
+    error::Error,
+    storage::{self, Standing},
+};
+
+/// With what every subscription works.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) db: Db,
+    pub(crate) live: Live,
+    pub(crate) roster: Roster,
+    pub(crate) heartbeat: Duration,
+}
+
+/// A stream over all chats of one member.
+pub(crate) struct Subscription {
+    settings: Settings,
+    scope: OrgScope,
+    member: MemberId,
+    id: u64,
+    inlet: mpsc::Receiver<Arc<LiveEntry>>,
+    missed: watch::Receiver<u64>,
+    beat: Interval,
+    /// Per chat the last place delivered. A chat that is not here is not the member's.
+    cursors: HashMap<ChatId, i64>,
+    /// Chats of which the database knows more than was delivered.
+    behind: BTreeSet<ChatId>,
+    ready: VecDeque<pb::SubscribeChatsResponse>,
+}
+
+/// Entries read from the database at a time.
+const PAGE: u64 = 200;
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.settings.live.routes().close(self.id);
+    }
+}
+
+/// Opens a subscription that goes on after `cursors`.
+pub(crate) async fn subscribe(
+    settings: Settings,
+    scope: OrgScope,
+    member: MemberId,
+    cursors: HashMap<ChatId, i64>,
+) -> Result<Subscription, Error> {
+    let (outlet, inlet) = mpsc::channel(settings.live.0.queue);
+    let missed = settings.live.0.missed.subscribe();
+    let id = settings.live.routes().open(scope.org_id(), member, outlet);
+    let mut beat = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut subscription = Subscription {
+        settings,
+        scope,
+        member,
+        id,
+        inlet,
+        missed,
+        beat,
+        cursors,
+        behind: BTreeSet::new(),
+        ready: VecDeque::new(),
+    };
+    let started = subscription.compare(true).await?;
+    subscription
+        .ready
+        .push_back(response(Item::Started(pb::SubscriptionStarted {
+            cursors: started,
+        })));
+    Ok(subscription)
+}
+
+fn response(item: Item) -> pb::SubscribeChatsResponse {
+    pb::SubscribeChatsResponse { item: Some(item) }
+}
+
+impl Subscription {
+    /// The next response; an error ends the stream.
+    pub(crate) async fn next(&mut self) -> Result<pb::SubscribeChatsResponse, Error> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(ready);
+            }
+            if let Some(chat) = self.behind.pop_first() {
+                self.replay(chat).await?;
+                continue;
+            }
+            tokio::select! {
+                // In this order: a chat that never pauses must not put off the look at who is listening.
+                biased;
+                _ = self.beat.tick() => {
+                    self.still_a_member().await?;
+                    return Ok(response(Item::Heartbeat(pb::Heartbeat {})));
+                }
+                changed = self.missed.changed() => {
+                    if changed.is_ok() {
+                        self.compare(false).await?;
+                    }
+                }
+                entry = self.inlet.recv() => match entry {
+                    Some(entry) => self.take(&entry),
+                    // The router let go of the queue when it was full.
+                    None => return Err(Error::SlowReader),
+                },
+            }
+        }
+    }
+
+    /// A live entry: the next one of its chat is delivered, an old one dropped, a later one shows a gap.
+    fn take(&mut self, live: &LiveEntry) {
+        let joins = live.kind == LiveKind::Joining(self.member);
+        let Some(cursor) = self
+            .cursors
+            .get(&live.chat_id)
+            .copied()
+            .or_else(|| joins.then(|| live.seq - 1))
+        else {
+            return;
+        };
+        if live.seq == cursor + 1 {
+            self.deliver(live.chat_id, live.seq, live.entry.clone());
+            if live.kind == LiveKind::Leaving(self.member) {
+                self.forget(live.chat_id);
+            }
+        } else if live.seq > cursor {
+            self.behind.insert(live.chat_id);
+        }
+    }
+
+    fn deliver(&mut self, chat: ChatId, seq: i64, entry: pb::Entry) {
+        self.cursors.insert(chat, seq);
+        self.ready.push_back(response(Item::Entry(entry)));
+    }
+
+    fn forget(&mut self, chat: ChatId) {
+        self.cursors.remove(&chat);
+        self.settings.live.routes().detach(self.id, chat);
+    }
+
+    /// Compares every chat of the member with what was delivered. It listens before it reads, so that what is
+    /// committed in between comes either way.
+    async fn compare(&mut self, first: bool) -> Result<Vec<pb::ChatCursor>, Error> {
+        let known: Vec<_> = self.cursors.keys().copied().collect();
+        let conn = self.settings.db.conn();
+        let present = storage::list_standings(conn, &self.scope, self.member, &[]).await?;
+        {
+            let mut routes = self.settings.live.routes();
+            for standing in &present {
+                routes.attach(self.id, standing.chat_id());
+            }
+        }
+        let standings = storage::list_standings(conn, &self.scope, self.member, &known).await?;
+        let mut started = Vec::new();
+        let mut mine = BTreeSet::new();
+        for standing in &standings {
+            let chat = standing.chat_id();
+            let (head, left) = (standing.chat.head_seq, standing.seat.left_seq);
+            mine.insert(chat);
+            let begin = if first { head } else { standing.seat.joined_seq - 1 };
+            let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
+            if cursor < left.unwrap_or(head) {
+                self.behind.insert(chat);
+            } else if left.is_some() {
+                self.forget(chat);
+                continue;
+            }
+            self.cursors.insert(chat, cursor);
+            started.push(pb::ChatCursor {
+                chat_id: chat.to_string(),
+                seq: cursor,
+            });
+        }
+        // Places in chats that never were the member's mean nothing.
+        self.cursors.retain(|chat, _| mine.contains(chat));
+        Ok(started)
+    }
+
+    /// Reads the next page of a chat from the database, up to where the member may read.
+    async fn replay(&mut self, chat: ChatId) -> Result<(), Error> {
+        let Some(cursor) = self.cursors.get(&chat).copied() else {
+            // The entry of joining was not the one after the cursor: there is none yet.
+            return self.begin(chat).await;
+        };
+        let (scope, member) = (&self.scope, self.member);
+        let page = self.settings.db.read(|tx| async move {
+            let Some(standing) = storage::find_standing(&tx, scope, chat, member).await? else {
+                return Ok(None);
+            };
+            let (from, upto) = readable(&standing, cursor)?;
+            let entries = storage::list_entries(&tx, scope, chat, (from, upto), false, PAGE).await?;
+            Ok::<_, Error>(Some((standing, upto, entries)))
+        });
+        let Some((standing, upto, entries)) = page.await? else {
+            self.forget(chat);
+            return Ok(());
+        };
+        let last = entries.last().map_or(upto, |entry| entry.seq);
+        for entry in entries {
+            self.deliver(chat, entry.seq, entry.into());
+        }
+        if last < upto {
+            self.behind.insert(chat);
+        } else if standing.seat.left_seq.is_some() {
+            self.forget(chat);
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, chat: ChatId) -> Result<(), Error> {
+        let conn = self.settings.db.conn();
+        let found = storage::find_standing(conn, &self.scope, chat, self.member).await?;
+        if let Some(standing) = found.filter(|s| s.seat.left_seq.is_none()) {
+            self.cursors.insert(chat, standing.seat.joined_seq - 1);
+            self.behind.insert(chat);
+        }
+        Ok(())
+    }
+
+    /// Ends the stream of who is no active member any more; what is merely unknown at the moment ends nothing.
+    async fn still_a_member(&self) -> Result<(), Error> {
+        let roster = &self.settings.roster;
+        match roster
+            .facts(self.settings.db.conn(), self.scope.org_id(), self.member)
+            .await
+        {
+            Ok(Some(facts)) if facts.is_active() => Ok(()),
+            Ok(_) => Err(permission_denied("You have left the organisation.").into()),
+            Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
+            Err(refusal) => Err(Refusal::into(refusal)),
+        }
+    }
+}
+
+/// The places after the first and up to the second may be read. Of a derived chat that was left it is the entry of
+/// leaving alone.
+fn readable(standing: &Standing, cursor: i64) -> Result<(i64, i64), Error> {
+    Ok(match (standing.readable_upto()?, standing.seat.left_seq) {
+        (Some(upto), _) => (cursor, upto),
+        (None, Some(left)) => (cursor.max(left - 1), left),
+        (None, None) => (cursor, cursor),
+    })
+}

@@ -1,0 +1,133 @@
+//! What chat does: authorise, load, decide, save, emit.
+mod announce;
+mod chats;
+mod parked;
+mod participants;
+mod send;
+
+use std::sync::Arc;
+
+use parta_access::{Caller, OrgScope, require};
+use parta_feed::AtLeast;
+use parta_ids::{ChatId, MemberId, OrgId};
+use parta_roster::{Facts, Roster};
+use parta_status::{Refusal, not_found};
+use parta_storage::{Db, Tx};
+use sea_orm::ConnectionTrait;
+
+pub(crate) use chats::CreateChat;
+pub(crate) use parked::Parked;
+pub(crate) use send::{SendMessage, request_id};
+
+use crate::{
+    error::Error,
+    live::Live,
+    model::{may_name, must_leave},
+    policy,
+    storage::{self, Standing},
+    writer::Writer,
+};
+
+/// The service with what it works on. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) db: Db,
+    pub(crate) roster: Roster,
+    pub(crate) writer: Writer,
+    pub(crate) live: Live,
+    pub(crate) at_least: AtLeast,
+    pub(crate) parked: Arc<Parked>,
+}
+
+/// The organisation and member in whose name a call is made, which must be of the organisation asked for.
+pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, Refusal> {
+    match caller.person() {
+        Some((own, member)) if own == org => Ok(member),
+        _ => Err(not_found("organization", org)),
+    }
+}
+
+impl App {
+    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    pub(crate) async fn facts(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<Facts, Refusal> {
+        let member = member_of(caller, org)?;
+        self.roster
+            .facts(conn, org, member)
+            .await?
+            .ok_or_else(|| not_found("organization", org))
+    }
+
+    /// The scope of a person who takes part, with the facts of that person.
+    pub(crate) async fn reader(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<(OrgScope, Facts), Refusal> {
+        let facts = self.facts(conn, caller, org).await?;
+        Ok((require(caller, org, policy::take_part(&facts))?, facts))
+    }
+
+    /// A chat that the person may read; to everybody else there is none.
+    pub(crate) async fn readable(
+        &self,
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        member: MemberId,
+        chat: ChatId,
+    ) -> Result<(Standing, i64), Error> {
+        let standing = storage::find_standing(conn, scope, chat, member)
+            .await?
+            .ok_or(Error::UnknownChat(chat))?;
+        let upto = standing.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
+        Ok((standing, upto))
+    }
+
+    /// A chat that the person is in now.
+    pub(crate) async fn present(
+        &self,
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        member: MemberId,
+        chat: ChatId,
+    ) -> Result<Standing, Error> {
+        let (standing, _) = self.readable(conn, scope, member, chat).await?;
+        if standing.seat.left_seq.is_some() {
+            Err(Error::UnknownChat(chat))
+        } else {
+            Ok(standing)
+        }
+    }
+
+    /// The facts of people who are to be named, each of whom the staff must be able to reach; `others` are in the room.
+    async fn reach(
+        &self,
+        tx: &Tx,
+        staff: &Facts,
+        named: &[MemberId],
+        others: &[MemberId],
+    ) -> Result<(), Error> {
+        let known = self.roster.facts_of(tx, staff.org_id, named).await?;
+        for member in named {
+            let facts = known
+                .iter()
+                .find(|f| f.member_id == *member)
+                .ok_or(Error::UnknownMember(*member))?;
+            if !may_name(staff, facts) {
+                return Err(Error::NotReachable(*member));
+            }
+        }
+        let mut room = self.roster.facts_of(tx, staff.org_id, others).await?;
+        room.extend(known);
+        match must_leave(&room).first() {
+            // The newcomer is not to blame for whoever has to go, but brings it about.
+            Some(member) => Err(Error::NotReachable(*member)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use parta_access::Caller;
+use parta_ids::{ChatId, OrgId};
+use parta_proto::parta::chat::v1 as pb;
+use parta_status::{Refusal, invalid};
+use parta_storage::Mutation;
+
+use super::App;
+use crate::{error::Error, storage};
+
+impl App {
+    /// Moves the caller's read mark forward.
+    pub(crate) async fn mark_read(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        (org, chat): (OrgId, ChatId),
+        seq: i64,
+    ) -> Result<pb::MarkReadResponse, Error> {
+        self.db
+            .mutate(mutation, |tx| async move {
+                let (scope, facts) = self.reader(&tx, caller, org).await?;
+                let standing = self.present(&tx, &scope, facts.member_id, chat).await?;
+                if seq > standing.chat.head_seq {
+                    let refusal: Refusal = invalid("seq", "must be at most the head of the chat");
+                    return Err(refusal.into());
+                }
+                storage::move_read_mark(&tx, &scope, chat, facts.member_id, seq).await?;
+                let object = format!(
+                    "organizations/{org}/chats/{chat}/participants/{}",
+                    facts.member_id
+                );
+                parta_audit::record(&tx, caller, Some(org), object).await?;
+                let read_seq = standing.seat.read_seq.max(seq);
+                let unread_count = standing.chat.head_seq - read_seq;
+                Ok(pb::MarkReadResponse {
+                    read_seq,
+                    unread_count,
+                    ..Default::default()
+                })
+            })
+            .await
+    }
+}

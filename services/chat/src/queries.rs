@@ -1,0 +1,147 @@
+//! Reads of chat.
+use parta_access::{Caller, OrgScope, require};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId};
+use parta_proto::parta::chat::v1 as pb;
+use parta_storage::{StorageError, page_size};
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    error::Error,
+    grpc::convert,
+    model::ChatKind,
+    operations::App,
+    policy,
+    storage::{self, Standing},
+};
+
+impl App {
+    /// A chat as one member sees it.
+    pub(crate) async fn view(
+        &self,
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        standing: &Standing,
+    ) -> Result<pb::Chat, StorageError> {
+        let kind = standing.kind()?;
+        let peer = if kind == ChatKind::Direct {
+            storage::find_peer(conn, scope, standing).await?
+        } else {
+            None
+        };
+        Ok(convert::chat(kind, standing, peer))
+    }
+
+    /// One chat.
+    pub(crate) async fn get_chat(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        chat: ChatId,
+    ) -> Result<pb::Chat, Error> {
+        let conn = self.db.conn();
+        let (scope, facts) = self.reader(conn, caller, org).await?;
+        let (standing, _) = self.readable(conn, &scope, facts.member_id, chat).await?;
+        Ok(self.view(conn, &scope, &standing).await?)
+    }
+
+    /// The chats of the caller.
+    pub(crate) async fn list_chats(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        (size, token): (i32, &str),
+    ) -> Result<pb::ListChatsResponse, Error> {
+        let conn = self.db.conn();
+        let (scope, facts) = self.reader(conn, caller, org).await?;
+        let filter = org.to_string();
+        let before: Option<ChatId> = self.db.decode_page(caller, &filter, token)?;
+        let size = page_size(size)?;
+        let mut page = storage::list_chats_of(conn, &scope, facts.member_id, before, size + 1).await?;
+        let more = page.len() as u64 > size;
+        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let next_page_token = match page.last() {
+            Some(last) if more => self.db.encode_page(caller, &filter, &last.chat_id()),
+            _ => String::new(),
+        };
+        let peers = storage::find_peers(conn, &scope, facts.member_id, &page).await?;
+        let chats = page
+            .iter()
+            .map(|standing| {
+                Ok(convert::chat(
+                    standing.kind()?,
+                    standing,
+                    peers.get(&standing.chat_id()).copied(),
+                ))
+            })
+            .collect::<Result<_, StorageError>>()?;
+        Ok(pb::ListChatsResponse {
+            chats,
+            next_page_token,
+        })
+    }
+
+    /// Who is in a chat.
+    pub(crate) async fn list_participants(
+        &self,
+        caller: &Caller,
+        (org, chat): (OrgId, ChatId),
+        (size, token): (i32, &str),
+    ) -> Result<pb::ListParticipantsResponse, Error> {
+        let conn = self.db.conn();
+        let (scope, facts) = self.reader(conn, caller, org).await?;
+        let standing = self.present(conn, &scope, facts.member_id, chat).await?;
+        let scope = require(caller, org, policy::list_participants(&facts, standing.kind()?))?;
+        let filter = chat.to_string();
+        let after: Option<MemberId> = self.db.decode_page(caller, &filter, token)?;
+        let size = page_size(size)?;
+        let mut page = storage::list_participants(conn, &scope, chat, after, size + 1).await?;
+        let more = page.len() as u64 > size;
+        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let next_page_token = match page.last() {
+            Some(last) if more => self
+                .db
+                .encode_page(caller, &filter, &MemberId::from_uuid(last.member_id)),
+            _ => String::new(),
+        };
+        Ok(pb::ListParticipantsResponse {
+            participants: page.iter().map(convert::participant).collect(),
+            next_page_token,
+        })
+    }
+
+    /// The log of a chat.
+    pub(crate) async fn list_entries(
+        &self,
+        caller: &Caller,
+        (org, chat): (OrgId, ChatId),
+        after_seq: Option<i64>,
+        (size, token): (i32, &str),
+    ) -> Result<pb::ListEntriesResponse, Error> {
+        let filter = format!("{chat} {after_seq:?}");
+        let from: Option<i64> = self.db.decode_page(caller, &filter, token)?;
+        let size = page_size(size)?;
+        // One moment: a removal between the two reads would show what came after it.
+        let mut page = self
+            .db
+            .read(|tx| async move {
+                let (scope, facts) = self.reader(&tx, caller, org).await?;
+                let (_, upto) = self.readable(&tx, &scope, facts.member_id, chat).await?;
+                let (range, newest_first) = match after_seq {
+                    Some(after) => ((from.unwrap_or(after), upto), false),
+                    None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
+                };
+                Ok::<_, Error>(storage::list_entries(&tx, &scope, chat, range, newest_first, size + 1).await?)
+            })
+            .await?;
+        let more = page.len() as u64 > size;
+        page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let next_page_token = match page.last() {
+            Some(last) if more => self.db.encode_page(caller, &filter, &last.seq),
+            _ => String::new(),
+        };
+        Ok(pb::ListEntriesResponse {
+            entries: page.into_iter().map(Into::into).collect(),
+            next_page_token,
+        })
+    }
+}

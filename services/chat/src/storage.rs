@@ -1,0 +1,21 @@
+//! Named queries of chat. Every function takes the scope of one organisation; the writer, which serves all of them at
+//! once, joins on `org_id` throughout.
+mod audience;
+mod chats;
+mod entities;
+mod entries;
+mod migrations;
+mod participants;
+
+pub(crate) use audience::apply;
+pub(crate) use chats::{
+    Standing, archive_chat, find_chat_by_key, find_peer, find_peers, find_standing, insert_chat, kind_of,
+    list_chats, list_chats_concerning, list_chats_of, list_of_unit, list_organizations, list_standings,
+    relabel_unit, rule_of,
+};
+pub(crate) use entities::{chat, entry, participant};
+pub(crate) use entries::{EntryRow, Kind, MESSAGE, list_entries};
+pub use migrations::migrations;
+pub(crate) use participants::{
+    list_members, list_participants, lock_head, lock_organization, move_read_mark, seats, seats_among,
+};

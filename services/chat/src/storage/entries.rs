@@ -1,0 +1,124 @@
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId};
+use parta_storage::StorageError;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use uuid::Uuid;
+
+use super::entry;
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Somebody wrote.
+    Message {
+        sender: MemberId,
+        text: String,
+        service: Option<String>,
+    },
+    /// Somebody came in.
+    Joining(MemberId),
+    /// Somebody left.
+    Leaving(MemberId),
+}
+
+/// One line of a chat's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryRow {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) seq: i64,
+    pub(crate) entry_id: EntryId,
+    pub(crate) create_time: DateTime<Utc>,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) const MESSAGE: i16 = 1;
+const JOINING: i16 = 2;
+const LEAVING: i16 = 3;
+
+fn from_model(model: entry::Model) -> Result<EntryRow, StorageError> {
+    let member = |id: Option<Uuid>| {
+        id.map(MemberId::from_uuid)
+            .ok_or_else(|| StorageError::Fault(format!("entry {} names nobody", model.entry_id)))
+    };
+    let kind = match model.kind {
+        MESSAGE => Kind::Message {
+            sender: member(model.sender)?,
+            text: model.body.unwrap_or_default(),
+            service: model.service,
+        },
+        JOINING => Kind::Joining(member(model.subject)?),
+        LEAVING => Kind::Leaving(member(model.subject)?),
+        other => {
+            return Err(StorageError::Fault(format!(
+                "entry {} is of unknown kind {other}",
+                model.entry_id
+            )));
+        }
+    };
+    Ok(EntryRow {
+        org_id: OrgId::from_uuid(model.org_id),
+        chat_id: ChatId::from_uuid(model.chat_id),
+        seq: model.seq,
+        entry_id: EntryId::from_uuid(model.entry_id),
+        create_time: model.create_time,
+        kind,
+    })
+}
+
+/// The row of an entry that the service notes by itself; messages are written by the writer.
+pub(crate) fn to_row(entry: &EntryRow) -> entry::ActiveModel {
+    let (kind, sender, body, subject, service) = match &entry.kind {
+        Kind::Message {
+            sender,
+            text,
+            service,
+        } => (
+            MESSAGE,
+            Some(sender.uuid()),
+            Some(text.clone()),
+            None,
+            service.clone(),
+        ),
+        Kind::Joining(member) => (JOINING, None, None, Some(member.uuid()), None),
+        Kind::Leaving(member) => (LEAVING, None, None, Some(member.uuid()), None),
+    };
+    entry::ActiveModel {
+        org_id: Set(entry.org_id.uuid()),
+        chat_id: Set(entry.chat_id.uuid()),
+        seq: Set(entry.seq),
+        entry_id: Set(entry.entry_id.uuid()),
+        kind: Set(kind),
+        sender: Set(sender),
+        request_id: Set(None),
+        digest: Set(None),
+        body: Set(body),
+        subject: Set(subject),
+        service: Set(service),
+        create_time: Set(entry.create_time),
+    }
+}
+
+/// Entries of a chat between two places, `after` and `upto` where the first is left out, in either direction.
+pub(crate) async fn list_entries(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    (after, upto): (i64, i64),
+    newest_first: bool,
+    limit: u64,
+) -> Result<Vec<EntryRow>, StorageError> {
+    let query = entry::Entity::find()
+        .filter(entry::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(entry::Column::ChatId.eq(chat.uuid()))
+        .filter(entry::Column::Seq.gt(after))
+        .filter(entry::Column::Seq.lte(upto))
+        .limit(limit);
+    let query = if newest_first {
+        query.order_by_desc(entry::Column::Seq)
+    } else {
+        query.order_by_asc(entry::Column::Seq)
+    };
+    query.all(conn).await?.into_iter().map(from_model).collect()
+}

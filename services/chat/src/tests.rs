@@ -1,0 +1,9 @@
+//! The service as its callers meet it: through its layers, over a pipe, on both databases.
+
+mod audiences;
+mod live;
+mod messages;
+mod personal;
+mod races;
+mod school;
+mod suite;

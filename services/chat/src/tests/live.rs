@@ -1,0 +1,339 @@
+//! R43: live delivery, each entry once and in order.
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parta_feed::Bus;
+use parta_ids::{ChatId, MemberId};
+use parta_proto::parta::chat::v1::{
+    self as pb, ChatKind::*, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
+};
+use parta_testkit::on_both;
+use tonic::{Code, Streaming};
+
+use super::school::*;
+
+/// A subscriber that remembers where it is, as a client does.
+struct Reader {
+    stream: Streaming<pb::SubscribeChatsResponse>,
+    cursors: BTreeMap<String, i64>,
+}
+
+impl Reader {
+    async fn open(
+        school: &School,
+        channel: parta_grpc::ServiceChannel,
+        member: MemberId,
+        cursors: BTreeMap<String, i64>,
+    ) -> Self {
+        let asked = cursors.iter().map(|(chat_id, seq)| pb::ChatCursor {
+            chat_id: chat_id.clone(),
+            seq: *seq,
+        });
+        let request = pb::SubscribeChatsRequest {
+            org_id: school.org.to_string(),
+            cursors: asked.collect(),
+        };
+        let request = school.suite.request(school.org, member, request);
+        let mut stream = LiveServiceClient::new(channel)
+            .subscribe_chats(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let Some(Item::Started(started)) = stream.message().await.unwrap().unwrap().item else {
+            panic!("started")
+        };
+        let cursors = started.cursors.into_iter().map(|c| (c.chat_id, c.seq)).collect();
+        Self { stream, cursors }
+    }
+
+    async fn here(school: &School, member: MemberId, cursors: BTreeMap<String, i64>) -> Self {
+        Self::open(school, school.suite.channel.clone(), member, cursors).await
+    }
+
+    /// The next entry; checks that it is the one after the last of its chat.
+    async fn next(&mut self) -> pb::Entry {
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.stream.message());
+            let item = next
+                .await
+                .expect("an entry in time")
+                .unwrap()
+                .expect("an open stream")
+                .item;
+            if let Some(Item::Entry(entry)) = item {
+                let last = self.cursors.insert(entry.chat_id.clone(), entry.seq);
+                assert!(
+                    last.is_none_or(|last| entry.seq == last + 1),
+                    "{last:?} then {entry:?}"
+                );
+                return entry;
+            }
+        }
+    }
+
+    async fn until(&mut self, wanted: &str) -> Vec<pb::Entry> {
+        let mut entries = vec![self.next().await];
+        while entries.last().and_then(text) != Some(wanted) {
+            entries.push(self.next().await);
+        }
+        entries
+    }
+}
+
+// R43, invariant 3
+on_both!(
+    a_subscriber_sees_every_entry_once_and_in_order_across_reconnects,
+    |database| async move {
+        let school = Arc::new(School::open(database).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let mut reader = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        let writers = [school.pupil, school.classmate, school.class_teacher].map(|member| {
+            let school = school.clone();
+            school.clone().suite.spawn(async move {
+                for n in 0..40 {
+                    school.send(member, class, &n.to_string()).await.unwrap();
+                }
+            })
+        });
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            for _ in 0..15 {
+                seen.push(reader.next().await.seq);
+            }
+            // Dropped in the middle: what was on its way is lost, the cursor is not.
+            let cursors = reader.cursors.clone();
+            drop(reader);
+            reader = Reader::here(&school, school.pupil, cursors).await;
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        school.send(school.pupil, class, "конец").await.unwrap();
+        seen.extend(reader.until("конец").await.iter().map(|e| e.seq));
+        let first = seen[0];
+        assert_eq!(seen, (first..first + 121).collect::<Vec<_>>());
+    }
+);
+
+// R43, invariant 5
+on_both!(after_the_entry_of_removal_nothing_comes, |database| async move {
+    let school = School::open(database).await;
+    let class = school.chat(school.pupil, ClassPupils).await;
+    let mut leaver = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+    let mut witness = Reader::here(&school, school.classmate, BTreeMap::new()).await;
+    let before = leaver.cursors.clone();
+    school.send(school.pupil, class, "до").await.unwrap();
+    assert_eq!(text(&leaver.next().await), Some("до"));
+    school.learn(vec![unenrolled(school.enrollment)]).await;
+    school.send(school.classmate, class, "после").await.unwrap();
+    let channel = school.chat(school.head, SchoolChannel).await;
+    school.send(school.head, channel, "всем").await.unwrap();
+    witness.until("после").await;
+    let entries = leaver.until("всем").await;
+    let left = Some(pb::entry::Content::Leaving(pb::Leaving {
+        member_id: school.pupil.to_string(),
+    }));
+    let of_class: Vec<_> = entries
+        .iter()
+        .filter(|e| e.chat_id == class.to_string())
+        .map(|e| e.content.clone())
+        .collect();
+    assert_eq!(of_class.first(), Some(&left));
+    assert_eq!(of_class.len(), 1);
+    // Who resumes from before his removal is told of it and of nothing else.
+    let mut late = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+    late.cursors.clear();
+    let request = pb::SubscribeChatsRequest {
+        org_id: school.org.to_string(),
+        cursors: before
+            .iter()
+            .map(|(chat_id, seq)| pb::ChatCursor {
+                chat_id: chat_id.clone(),
+                seq: *seq,
+            })
+            .collect(),
+    };
+    let request = school.suite.request(school.org, school.pupil, request);
+    late.stream = LiveServiceClient::new(school.suite.channel.clone())
+        .subscribe_chats(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut entries = late.until("всем").await;
+    // Chats are replayed one after the other; what is live comes after all of them.
+    school.send(school.head, channel, "ещё").await.unwrap();
+    entries.extend(late.until("ещё").await);
+    let of_class: Vec<_> = entries
+        .iter()
+        .filter(|e| e.chat_id == class.to_string())
+        .map(|e| e.content.clone())
+        .collect();
+    assert_eq!(of_class, [left]);
+});
+
+// R38, R43
+on_both!(
+    a_chat_that_one_comes_into_begins_with_the_entry_of_joining,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let mut reader = Reader::here(&school, school.stranger, BTreeMap::new()).await;
+        school
+            .learn(vec![enrolled(
+                school.suite.ambient.id(),
+                school.stranger,
+                school.class,
+            )])
+            .await;
+        school.send(school.pupil, class, "здравствуй").await.unwrap();
+        let entries = reader.until("здравствуй").await;
+        let joined = pb::entry::Content::Joining(pb::Joining {
+            member_id: school.stranger.to_string(),
+        });
+        assert_eq!(entries[0].content, Some(joined));
+    }
+);
+
+// R43: several replicas, and a bus that loses everything.
+on_both!(
+    a_replica_delivers_what_another_committed_even_if_the_bus_loses_it,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let shared = school.suite.replica(school.suite.bus.clone()).await;
+        let mut reader = Reader::open(&school, shared, school.pupil, BTreeMap::new()).await;
+        for n in 0..20 {
+            school
+                .send(school.classmate, class, &n.to_string())
+                .await
+                .unwrap();
+        }
+        school.send(school.classmate, class, "всё").await.unwrap();
+        assert_eq!(reader.until("всё").await.len(), 21);
+
+        let lossy: Arc<dyn Bus> = Arc::new(OnlyCounters(school.suite.bus.clone()));
+        let apart = school.suite.replica(lossy).await;
+        let mut reader = Reader::open(&school, apart, school.pupil, BTreeMap::new()).await;
+        for n in 0..20 {
+            school
+                .send(school.classmate, class, &n.to_string())
+                .await
+                .unwrap();
+        }
+        school.send(school.classmate, class, "и это").await.unwrap();
+        assert_eq!(
+            reader.until("и это").await.len(),
+            21,
+            "the counter showed the loss, the database had it"
+        );
+    }
+);
+
+/// Loses every frame that carries an entry.
+struct OnlyCounters(Arc<dyn Bus>);
+
+#[async_trait::async_trait]
+impl Bus for OnlyCounters {
+    async fn publish(&self, _: &str, _: bytes::Bytes) -> Result<(), parta_feed::BusError> {
+        Ok(())
+    }
+    async fn subscribe(
+        &self,
+        subject: &str,
+    ) -> Result<futures::stream::BoxStream<'static, bytes::Bytes>, parta_feed::BusError> {
+        use futures::StreamExt;
+        let frames = self.0.subscribe(subject).await?;
+        // A counter alone is shorter than any entry.
+        Ok(frames
+            .filter(|frame| std::future::ready(frame.len() < 40))
+            .boxed())
+    }
+}
+
+// R43
+on_both!(a_slow_reader_is_cut_off_and_resumes, |database| async move {
+    let config = crate::Config {
+        live_queue: 4,
+        ..crate::Config::default()
+    };
+    let school = Arc::new(School::open_with(database, config).await);
+    let class = school.chat(school.pupil, ClassPupils).await;
+    let mut reader = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+    let before = reader.cursors[&class.to_string()];
+    let long = "я".repeat(4_000);
+    for _ in 0..800 {
+        school.send(school.classmate, class, &long).await.unwrap();
+    }
+    let status = loop {
+        match reader.stream.message().await {
+            Ok(Some(response)) => {
+                if let Some(Item::Entry(entry)) = response.item {
+                    reader.cursors.insert(entry.chat_id, entry.seq);
+                }
+            }
+            Ok(None) => panic!("the stream ended without a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(
+        code(Err::<(), _>(status)),
+        (Code::Unavailable, "SLOW_READER".into())
+    );
+    let mut resumed = Reader::here(&school, school.pupil, reader.cursors.clone()).await;
+    while resumed.cursors[&class.to_string()] < before + 800 {
+        resumed.next().await;
+    }
+});
+
+// R59
+on_both!(
+    a_subscription_is_of_one_organisation_and_names_its_faults,
+    |database| async move {
+        let school = School::open(database).await;
+        let mut client = LiveServiceClient::new(school.suite.channel.clone());
+        let request = pb::SubscribeChatsRequest {
+            org_id: school.org.to_string(),
+            cursors: Vec::new(),
+        };
+        let outside = school
+            .suite
+            .request(school.suite.ambient.id(), school.pupil, request.clone());
+        assert_eq!(
+            client.subscribe_chats(outside).await.unwrap_err().code(),
+            Code::NotFound
+        );
+        let staff: ChatId = school.chat(school.head, StaffChannel).await;
+        let cursors = vec![
+            pb::ChatCursor {
+                chat_id: staff.to_string(),
+                seq: 0
+            };
+            2
+        ];
+        let twice = school.suite.request(
+            school.org,
+            school.pupil,
+            pb::SubscribeChatsRequest {
+                cursors: cursors.clone(),
+                ..request.clone()
+            },
+        );
+        assert_eq!(
+            client.subscribe_chats(twice).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        // A place in a chat of others means nothing.
+        let others = school.suite.request(
+            school.org,
+            school.pupil,
+            pb::SubscribeChatsRequest {
+                cursors: cursors[..1].to_vec(),
+                ..request
+            },
+        );
+        let mut stream = client.subscribe_chats(others).await.unwrap().into_inner();
+        let Some(Item::Started(started)) = stream.message().await.unwrap().unwrap().item else {
+            panic!("started")
+        };
+        assert!(started.cursors.iter().all(|c| c.chat_id != staff.to_string()));
+    }
+);

@@ -1,0 +1,204 @@
+//! R39: messages, exactly once and in one order per chat.
+use parta_ids::ChatId;
+use parta_proto::parta::chat::{
+    internal::v1::{self as internal, announcement_service_client::AnnouncementServiceClient},
+    v1::{self as pb, ChatKind::*},
+};
+use parta_testkit::on_both;
+use tonic::Code;
+
+use super::school::*;
+
+// R39
+on_both!(
+    a_retried_send_answers_the_first_place_and_another_text_is_refused,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let id = new_uuid(&school.suite);
+        let first = school.send_as(school.pupil, class, id, "раз").await.unwrap();
+        school.send(school.classmate, class, "два").await.unwrap();
+        let again = school.send_as(school.pupil, class, id, "раз").await.unwrap();
+        assert_eq!(first, again);
+        let refused = code(school.send_as(school.pupil, class, id, "иначе").await);
+        assert_eq!(refused, (Code::InvalidArgument, "REQUEST_ID_REUSED".into()));
+        // The same id of another sender is another act.
+        let other = school.send_as(school.classmate, class, id, "раз").await.unwrap();
+        assert_eq!(other.seq, first.seq + 2);
+        let log = school.read(school.pupil, class).await.unwrap();
+        let texts: Vec<_> = log.iter().filter_map(text).collect();
+        assert_eq!(texts, ["раз", "два", "раз"]);
+        assert_eq!(
+            log.iter().map(|e| e.seq).collect::<Vec<_>>(),
+            (1..=other.seq).collect::<Vec<_>>()
+        );
+    }
+);
+
+// R39
+on_both!(
+    bad_fields_are_named_and_nothing_is_stored,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let before = school.read(school.pupil, class).await.unwrap().len();
+        for bad in ["", "  ", "\u{0}", &"я".repeat(4_001)] {
+            assert_eq!(
+                code(school.send(school.pupil, class, bad).await),
+                (Code::InvalidArgument, "FIELD_INVALID".into())
+            );
+        }
+        school
+            .send(school.pupil, class, &"я".repeat(4_000))
+            .await
+            .unwrap();
+        let refused = school
+            .send_as(school.pupil, class, uuid::Uuid::nil(), "текст")
+            .await;
+        assert_eq!(code(refused).0, Code::InvalidArgument);
+        assert_eq!(school.read(school.pupil, class).await.unwrap().len(), before + 1);
+    }
+);
+
+// R39
+on_both!(
+    the_read_mark_moves_forward_only_and_tells_what_is_unread,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        for n in 0..3 {
+            school
+                .send(school.classmate, class, &n.to_string())
+                .await
+                .unwrap();
+        }
+        let head = school.read(school.pupil, class).await.unwrap().len() as i64;
+        let mark = |seq: i64| {
+            let request = pb::MarkReadRequest {
+                request_id: new_uuid(&school.suite).to_string(),
+                org_id: school.org.to_string(),
+                chat_id: class.to_string(),
+                seq,
+            };
+            let request = school.suite.request(school.org, school.pupil, request);
+            let mut client = school.messages();
+            async move {
+                client
+                    .mark_read(request)
+                    .await
+                    .map(|r| (r.get_ref().read_seq, r.get_ref().unread_count))
+            }
+        };
+        assert_eq!(mark(head - 1).await.unwrap(), (head - 1, 1));
+        assert_eq!(mark(1).await.unwrap(), (head - 1, 1));
+        assert_eq!(code(mark(head + 1).await).0, Code::InvalidArgument);
+        let chat = school
+            .list(school.pupil)
+            .await
+            .into_iter()
+            .find(|c| c.id == class.to_string())
+            .unwrap();
+        assert_eq!(
+            (chat.head_seq, chat.read_seq, chat.unread_count),
+            (head, head - 1, 1)
+        );
+    }
+);
+
+// R39
+on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
+    let school = School::open(database).await;
+    let class = school.chat(school.pupil, ClassPupils).await;
+    for n in 0..7 {
+        school.send(school.pupil, class, &n.to_string()).await.unwrap();
+    }
+    let all = school.read(school.pupil, class).await.unwrap();
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListEntriesRequest {
+            org_id: school.org.to_string(),
+            chat_id: class.to_string(),
+            page_size: 3,
+            page_token: token.clone(),
+            ..Default::default()
+        };
+        let page = school
+            .messages()
+            .list_entries(school.suite.request(school.org, school.pupil, request.clone()))
+            .await;
+        let page = page.unwrap().into_inner();
+        seen.extend(page.entries);
+        if !token.is_empty() {
+            // The token is of this reader and this list.
+            let stolen = school.suite.request(school.org, school.classmate, request);
+            assert_eq!(
+                code(school.messages().list_entries(stolen).await).0,
+                Code::InvalidArgument
+            );
+        }
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    seen.reverse();
+    assert_eq!(seen, all);
+});
+
+// R53: announcements of other services, with the rights of the person.
+on_both!(
+    a_service_announces_with_the_rights_of_the_person_it_calls_for,
+    |database| async move {
+        use parta_grpc::RequestExt as _;
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let announcement = internal::PostAnnouncementRequest {
+            request_id: new_uuid(&school.suite).to_string(),
+            org_id: school.org.to_string(),
+            unit_id: school.class.to_string(),
+            text: "Урок в 9:00".into(),
+        };
+        let mut service = AnnouncementServiceClient::new(school.suite.call_scheduling.clone());
+        let request = |member| {
+            let token = school.suite.token(school.org, member);
+            tonic::Request::new(announcement.clone()).on_behalf(token)
+        };
+        let posted = service
+            .post_announcement(request(school.class_teacher))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(posted.chat_id.parse::<ChatId>().unwrap(), class);
+        let again = service
+            .post_announcement(request(school.class_teacher))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(posted, again);
+        let log = school.read(school.pupil, class).await.unwrap();
+        let Some(pb::entry::Content::Message(message)) = log.last().unwrap().content.clone() else {
+            panic!("a message")
+        };
+        assert_eq!(
+            (message.service.as_str(), message.sender_id),
+            ("call-scheduling", school.class_teacher.to_string())
+        );
+        assert_eq!(
+            code(service.post_announcement(request(school.head)).await).0,
+            Code::PermissionDenied
+        );
+        // A person alone does not enter.
+        let mut person = AnnouncementServiceClient::new(school.suite.channel.clone());
+        let refused = person
+            .post_announcement(
+                school
+                    .suite
+                    .request(school.org, school.class_teacher, announcement.clone()),
+            )
+            .await;
+        assert_eq!(
+            code(refused),
+            (Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into())
+        );
+    }
+);

@@ -1,0 +1,290 @@
+//! R34, R37, R38: personal chats and chats that name people.
+use parta_ids::{ChatId, MemberId};
+use parta_proto::parta::{
+    chat::v1::{self as pb, ChatKind::*},
+    membership::v1::{self as members, membership_event::Payload as Member},
+};
+use parta_testkit::on_both;
+use tonic::Code;
+
+use super::school::*;
+
+impl School {
+    async fn direct(&self, one: MemberId, other: MemberId) -> Result<pb::Chat, tonic::Status> {
+        let request = pb::CreateDirectChatRequest {
+            request_id: new_uuid(&self.suite).to_string(),
+            org_id: self.org.to_string(),
+            member_id: other.to_string(),
+        };
+        let request = self.suite.request(self.org, one, request);
+        Ok(self
+            .chats()
+            .create_direct_chat(request)
+            .await?
+            .into_inner()
+            .chat
+            .unwrap())
+    }
+
+    async fn custom(&self, maker: MemberId, named: &[MemberId]) -> Result<ChatId, tonic::Status> {
+        let request = pb::CreateChatRequest {
+            request_id: new_uuid(&self.suite).to_string(),
+            org_id: self.org.to_string(),
+            title: "Поход".into(),
+            member_ids: named.iter().map(ToString::to_string).collect(),
+        };
+        let request = self.suite.request(self.org, maker, request);
+        Ok(self
+            .chats()
+            .create_chat(request)
+            .await?
+            .into_inner()
+            .chat
+            .unwrap()
+            .id
+            .parse()
+            .unwrap())
+    }
+
+    async fn add(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
+        let request = pb::AddParticipantsRequest {
+            request_id: new_uuid(&self.suite).to_string(),
+            org_id: self.org.to_string(),
+            chat_id: chat.to_string(),
+            member_ids: named.iter().map(ToString::to_string).collect(),
+        };
+        self.chats()
+            .add_participants(self.suite.request(self.org, who, request))
+            .await
+            .map(|_| ())
+    }
+
+    async fn remove(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
+        let request = pb::RemoveParticipantsRequest {
+            request_id: new_uuid(&self.suite).to_string(),
+            org_id: self.org.to_string(),
+            chat_id: chat.to_string(),
+            member_ids: named.iter().map(ToString::to_string).collect(),
+        };
+        self.chats()
+            .remove_participants(self.suite.request(self.org, who, request))
+            .await
+            .map(|_| ())
+    }
+}
+
+// R37
+on_both!(
+    personal_chats_follow_the_who_may_talk_policy,
+    |database| async move {
+        let s = School::open(database).await;
+        let allowed = [
+            (s.pupil, s.classmate),
+            (s.pupil, s.subject_teacher),
+            (s.class_teacher, s.parent),
+            (s.parent, s.pupil),
+            (s.unverified, s.head),
+            (s.class_teacher, s.unverified),
+        ];
+        for (one, other) in allowed {
+            let there = s.direct(one, other).await.unwrap();
+            assert_eq!(
+                (there.kind(), there.peer_id.clone(), there.may_post),
+                (Direct, other.to_string(), true)
+            );
+            let back = s.direct(other, one).await.unwrap();
+            assert_eq!(there.id, back.id, "one per pair, whoever asks");
+        }
+        let refused = [
+            (s.pupil, s.stranger),
+            (s.parent, s.classmate),
+            (s.unverified, s.pupil),
+            (s.pupil, s.unverified),
+            (s.unverified, s.parent),
+            (s.subject_teacher, s.stranger),
+            (s.pupil, s.pupil),
+        ];
+        for (one, other) in refused {
+            let refused = code(s.direct(one, other).await);
+            assert_eq!(
+                refused,
+                (Code::PermissionDenied, "MEMBER_NOT_REACHABLE".into()),
+                "{one} {other}"
+            );
+        }
+        assert_eq!(
+            code(s.direct(s.pupil, s.suite.ambient.id()).await).0,
+            Code::NotFound
+        );
+    }
+);
+
+// R37, R26
+on_both!(
+    a_personal_chat_falls_silent_with_the_relation_and_speaks_again_with_it,
+    |database| async move {
+        let s = School::open(database).await;
+        let chat: ChatId = s.direct(s.pupil, s.classmate).await.unwrap().id.parse().unwrap();
+        s.send(s.pupil, chat, "привет").await.unwrap();
+        s.learn(vec![unenrolled(s.enrollment)]).await;
+        assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::PermissionDenied);
+        assert_eq!(
+            code(s.send(s.classmate, chat, "нет").await).0,
+            Code::PermissionDenied
+        );
+        s.read(s.pupil, chat).await.unwrap();
+        s.learn(vec![enrolled(s.suite.ambient.id(), s.pupil, s.class)])
+            .await;
+        s.send(s.pupil, chat, "снова").await.unwrap();
+    }
+);
+
+// R34, R38
+on_both!(staff_names_people_and_families_do_not, |database| async move {
+    let s = School::open(database).await;
+    let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
+    s.send(s.parent, chat, "мы идём").await.unwrap();
+    // The administration reaches everybody (R34).
+    s.custom(s.head, &[s.stranger, s.parent]).await.unwrap();
+    for family in [s.pupil, s.parent] {
+        assert_eq!(
+            code(s.custom(family, &[s.class_teacher]).await).0,
+            Code::PermissionDenied
+        );
+        assert_eq!(
+            code(s.add(family, chat, &[s.classmate]).await).0,
+            Code::PermissionDenied
+        );
+    }
+    assert_eq!(
+        code(s.custom(s.subject_teacher, &[s.stranger]).await).1,
+        "MEMBER_NOT_REACHABLE"
+    );
+    assert_eq!(
+        code(s.custom(s.unverified, &[s.pupil]).await).1,
+        "MEMBER_NOT_REACHABLE"
+    );
+    assert_eq!(
+        code(s.add(s.class_teacher, chat, &[s.unverified]).await).1,
+        "MEMBER_NOT_REACHABLE"
+    );
+    assert_eq!(
+        code(s.custom(s.class_teacher, &[s.suite.ambient.id()]).await).0,
+        Code::NotFound
+    );
+    assert_eq!(
+        code(s.custom(s.class_teacher, &[]).await).0,
+        Code::InvalidArgument
+    );
+    // Who is not in it learns nothing of it.
+    assert_eq!(
+        code(s.add(s.subject_teacher, chat, &[s.classmate]).await).0,
+        Code::NotFound
+    );
+    s.add(s.class_teacher, chat, &[s.classmate]).await.unwrap();
+    s.send(s.classmate, chat, "и я").await.unwrap();
+    let class = s.chat(s.class_teacher, ClassPupils).await;
+    let refused = code(s.add(s.class_teacher, class, &[s.parent]).await);
+    assert_eq!(refused, (Code::FailedPrecondition, "PARTICIPANTS_FIXED".into()));
+});
+
+// R38, invariant 5
+on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
+    let s = School::open(database).await;
+    let chat = s.custom(s.class_teacher, &[s.pupil, s.classmate]).await.unwrap();
+    s.send(s.pupil, chat, "до").await.unwrap();
+    assert_eq!(
+        code(s.remove(s.pupil, chat, &[s.classmate]).await).0,
+        Code::PermissionDenied
+    );
+    s.remove(s.class_teacher, chat, &[s.pupil]).await.unwrap();
+    s.send(s.classmate, chat, "после").await.unwrap();
+    assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
+    // Of a chat that names people one reads what was there until one left, and nothing later.
+    let log = s.read(s.pupil, chat).await.unwrap();
+    let left = pb::entry::Content::Leaving(pb::Leaving {
+        member_id: s.pupil.to_string(),
+    });
+    assert_eq!(log.last().unwrap().content, Some(left));
+    assert!(log.iter().all(|e| text(e) != Some("после")));
+    assert!(s.list(s.pupil).await.iter().all(|c| c.id != chat.to_string()));
+    // Everybody takes himself out.
+    s.remove(s.classmate, chat, &[s.classmate]).await.unwrap();
+    assert_eq!(code(s.send(s.classmate, chat, "нет").await).0, Code::NotFound);
+});
+
+// R22
+on_both!(
+    a_teacher_who_may_not_meet_minors_any_more_leaves_the_rooms_with_them,
+    |database| async move {
+        let s = School::open(database).await;
+        let with_pupils = s
+            .custom(s.class_teacher, &[s.pupil, s.subject_teacher])
+            .await
+            .unwrap();
+        let of_staff = s.custom(s.class_teacher, &[s.subject_teacher]).await.unwrap();
+        let direct: ChatId = s
+            .direct(s.subject_teacher, s.pupil)
+            .await
+            .unwrap()
+            .id
+            .parse()
+            .unwrap();
+        let withdrawn = Member::MemberChanged(members::MemberChanged {
+            member_id: s.subject_teacher.to_string(),
+            state: MemberState::Active.into(),
+            roles: vec![Role::Teacher.into()],
+            teacher_verified: false,
+        });
+        s.learn(vec![withdrawn]).await;
+        assert_eq!(
+            code(s.send(s.subject_teacher, with_pupils, "нет").await).0,
+            Code::NotFound
+        );
+        assert_eq!(
+            code(s.send(s.subject_teacher, direct, "нет").await).0,
+            Code::PermissionDenied
+        );
+        assert_eq!(
+            code(s.send(s.pupil, direct, "нет").await).0,
+            Code::PermissionDenied
+        );
+        s.send(s.subject_teacher, of_staff, "да").await.unwrap();
+    }
+);
+
+// R26
+on_both!(who_left_the_organisation_is_in_no_chat, |database| async move {
+    let s = School::open(database).await;
+    let chat = s.custom(s.class_teacher, &[s.pupil]).await.unwrap();
+    s.direct(s.pupil, s.classmate).await.unwrap();
+    let class = s.chat(s.pupil, ClassPupils).await;
+    let left = Member::MemberChanged(members::MemberChanged {
+        member_id: s.pupil.to_string(),
+        state: MemberState::Left.into(),
+        roles: vec![Role::Pupil.into()],
+        teacher_verified: false,
+    });
+    s.learn(vec![left]).await;
+    for chat in [chat, class] {
+        assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
+        assert_ne!(code(s.read(s.pupil, chat).await).0, Code::Ok);
+    }
+    let request = pb::ListParticipantsRequest {
+        org_id: s.org.to_string(),
+        chat_id: chat.to_string(),
+        ..Default::default()
+    };
+    let request = s.suite.request(s.org, s.class_teacher, request);
+    let there = s
+        .chats()
+        .list_participants(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .participants;
+    assert_eq!(
+        there.iter().map(|p| p.member_id.clone()).collect::<Vec<_>>(),
+        [s.class_teacher.to_string()]
+    );
+});

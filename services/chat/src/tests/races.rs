@@ -1,0 +1,191 @@
+//! Invariants 3 and 5 under concurrency, and why the send is two statements on PostgreSQL.
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parta_ids::TypedId;
+use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
+use parta_testkit::{TestDatabase, on_both};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+
+use super::school::*;
+
+// Invariants 2, 3, 5; R39
+on_both!(
+    places_stay_gapless_under_concurrent_senders_retries_and_removals,
+    |database| async move {
+        let school = Arc::new(School::open(database).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let senders = [
+            school.pupil,
+            school.classmate,
+            school.class_teacher,
+            school.subject_teacher,
+        ];
+        let mut tasks = Vec::new();
+        for (who, member) in senders.into_iter().cycle().take(12).enumerate() {
+            let school = school.clone();
+            tasks.push(school.clone().suite.spawn(async move {
+                let mut places = Vec::new();
+                for n in 0..25 {
+                    let id = new_uuid(&school.suite);
+                    let said = format!("{who}/{n}");
+                    // The same act three times at once, as clients do that lost the answer.
+                    let (one, two, three) = tokio::join!(
+                        school.send_as(member, class, id, &said),
+                        school.send_as(member, class, id, &said),
+                        school.send_as(member, class, id, &said)
+                    );
+                    let answers: Vec<_> = [one, two, three].into_iter().flatten().collect();
+                    assert!(answers.windows(2).all(|w| w[0] == w[1]), "one act, one answer");
+                    places.extend(answers.first().map(|answer| (answer.seq, said)));
+                }
+                places
+            }));
+        }
+        // Meanwhile the pupil goes and comes back.
+        let mut enrollment = school.enrollment;
+        for _ in 0..5 {
+            school.learn(vec![unenrolled(enrollment)]).await;
+            enrollment = school.suite.ambient.id();
+            school
+                .learn(vec![enrolled(enrollment, school.pupil, school.class)])
+                .await;
+        }
+        let mut acknowledged = BTreeMap::new();
+        for task in tasks {
+            for (seq, said) in task.await.unwrap() {
+                assert!(acknowledged.insert(seq, said).is_none(), "no place twice");
+            }
+        }
+        let log = school.read(school.classmate, class).await.unwrap();
+        let places: Vec<_> = log.iter().map(|e| e.seq).collect();
+        assert_eq!(places, (1..=log.len() as i64).collect::<Vec<_>>(), "gapless");
+        let said: BTreeMap<_, _> = log
+            .iter()
+            .filter_map(|e| Some((e.seq, text(e)?.to_owned())))
+            .collect();
+        assert_eq!(
+            said, acknowledged,
+            "everything acknowledged is there once, and nothing else"
+        );
+        // Between the entries of leaving and of joining there is nothing of the pupil.
+        let mut inside = true;
+        for entry in &log {
+            let member = school.pupil.to_string();
+            match entry.content.as_ref().unwrap() {
+                pb::entry::Content::Leaving(l) if l.member_id == member => inside = false,
+                pb::entry::Content::Joining(j) if j.member_id == member => inside = true,
+                pb::entry::Content::Message(m) if m.sender_id == member => {
+                    assert!(inside, "written while outside")
+                }
+                _ => {}
+            }
+        }
+    }
+);
+
+/// One statement that locks the head and looks at the participant: both by the snapshot from before the lock.
+const NAIVE: &str = "WITH head AS MATERIALIZED (SELECT head_seq FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE)
+  SELECT EXISTS (SELECT 1 FROM head, participant p
+                 WHERE p.org_id = $1 AND p.chat_id = $2 AND p.member_id = $3 AND p.left_seq IS NULL) AS allowed";
+
+/// The race that the two statements of `chat_post` are there for: a removal commits while the send waits for the lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by_one_statement() {
+    let school = Arc::new(School::open(TestDatabase::postgres().await).await);
+    let class = school.chat(school.pupil, ClassPupils).await;
+    let db = &school.suite.db;
+    let keys = || {
+        [
+            school.org.uuid().into(),
+            class.uuid().into(),
+            school.pupil.uuid().into(),
+        ]
+    };
+    let sql =
+        |sql: &str, values: Vec<sea_orm::Value>| Statement::from_sql_and_values(db.backend(), sql, values);
+
+    let removal = db.writer().begin().await.unwrap();
+    let lock = sql(
+        "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE",
+        keys()[..2].to_vec(),
+    );
+    removal.execute_raw(lock).await.unwrap();
+    let left = "UPDATE participant SET left_seq = 1 WHERE org_id = $1 AND chat_id = $2 AND member_id = $3";
+    removal.execute_raw(sql(left, keys().to_vec())).await.unwrap();
+
+    let naive = {
+        let (school, statement) = (school.clone(), sql(NAIVE, keys().to_vec()));
+        school.clone().suite.spawn(async move {
+            let row = school
+                .suite
+                .db
+                .writer()
+                .query_one_raw(statement)
+                .await
+                .unwrap()
+                .unwrap();
+            row.try_get::<bool>("", "allowed").unwrap()
+        })
+    };
+    let send = {
+        let school = school.clone();
+        school
+            .clone()
+            .suite
+            .spawn(async move { school.send(school.pupil, class, "нет").await })
+    };
+    // Both wait for the head's lock.
+    let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    loop {
+        let row = db
+            .conn()
+            .query_one_raw(sql(waiting, Vec::new()))
+            .await
+            .unwrap()
+            .unwrap();
+        if row.try_get::<i64>("", "n").unwrap() >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    removal.commit().await.unwrap();
+    assert!(
+        naive.await.unwrap(),
+        "the naive statement still finds the participant"
+    );
+    assert_eq!(code(send.await.unwrap()).0, tonic::Code::NotFound);
+}
+
+// G11
+on_both!(
+    a_full_queue_is_refused_with_a_time_to_come_back,
+    |database| async move {
+        let config = crate::Config {
+            send_queue: 1,
+            send_batch: 1,
+            ..crate::Config::default()
+        };
+        let school = Arc::new(School::open_with(database, config).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let sends = (0..64).map(|n| {
+            let school = school.clone();
+            async move { school.send(school.pupil, class, &n.to_string()).await }
+        });
+        let results = futures::future::join_all(sends).await;
+        let stored = results.iter().filter(|r| r.is_ok()).count();
+        let mut refused = 0;
+        for status in results.into_iter().filter_map(Result::err) {
+            let refusal = parta_status::Refusal::from_status(&status).unwrap();
+            assert_eq!(
+                (refusal.code(), refusal.reason()),
+                (tonic::Code::Unavailable, "OVERLOADED")
+            );
+            assert!(refusal.retry_delay().is_some());
+            refused += 1;
+        }
+        assert!(stored > 0 && refused > 0, "{stored} stored, {refused} refused");
+        let log = school.read(school.pupil, class).await.unwrap();
+        assert_eq!(log.iter().filter_map(text).count(), stored);
+    }
+);

@@ -1,0 +1,287 @@
+//! A small school: one class with two pupils, a parent, its teachers and the administration.
+use parta_ids::{AssignmentId, ChatId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
+use parta_proto::parta::{
+    chat::v1::{
+        self as pb, chat_service_client::ChatServiceClient, message_service_client::MessageServiceClient,
+    },
+    membership::v1::{self as members, membership_event::Payload as Member},
+    org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
+};
+use parta_status::Refusal;
+use parta_testkit::TestDatabase;
+use uuid::Uuid;
+
+use super::suite::{Suite, at_least};
+use crate::Config;
+
+pub(super) use members::{AssignmentKind, MemberState, Role};
+
+pub(super) struct School {
+    pub(super) suite: Suite,
+    pub(super) org: OrgId,
+    pub(super) class: UnitId,
+    pub(super) other_class: UnitId,
+    pub(super) head: MemberId,
+    pub(super) class_teacher: MemberId,
+    pub(super) subject_teacher: MemberId,
+    pub(super) unverified: MemberId,
+    pub(super) pupil: MemberId,
+    pub(super) classmate: MemberId,
+    pub(super) parent: MemberId,
+    pub(super) stranger: MemberId,
+    pub(super) enrollment: EnrollmentId,
+    pub(super) guardianship: GuardianshipId,
+}
+
+pub(super) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (tonic::Code, String) {
+    let status = result.expect_err("a refusal");
+    let reason = Refusal::from_status(&status)
+        .map(|r| r.reason().to_owned())
+        .unwrap_or_default();
+    (status.code(), reason)
+}
+
+pub(super) fn new_uuid(suite: &Suite) -> Uuid {
+    suite.ambient.ids.uuid()
+}
+
+pub(super) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
+    Member::MemberAdmitted(members::MemberAdmitted {
+        member_id: member.to_string(),
+        state: MemberState::Active.into(),
+        roles: vec![role.into()],
+        teacher_verified: verified,
+        invitation_id: String::new(),
+    })
+}
+
+pub(super) fn enrolled(enrollment: EnrollmentId, member: MemberId, unit: UnitId) -> Member {
+    Member::EnrollmentBegun(members::EnrollmentBegun {
+        enrollment_id: enrollment.to_string(),
+        member_id: member.to_string(),
+        unit_id: unit.to_string(),
+    })
+}
+
+pub(super) fn unenrolled(enrollment: EnrollmentId) -> Member {
+    Member::EnrollmentEnded(members::EnrollmentEnded {
+        enrollment_id: enrollment.to_string(),
+    })
+}
+
+pub(super) fn organization() -> Org {
+    Org::OrganizationCreated(orgs::OrganizationCreated {
+        display_name: "Школа".into(),
+        kind: orgs::OrganizationKind::General.into(),
+        time_zone: "Europe/Moscow".into(),
+        policies: Some(orgs::Policies {
+            teacher_verification: orgs::TeacherVerification::Required.into(),
+            parent_inviters: orgs::ParentInviters::ClassTeacher.into(),
+            school_channel_open_to_families: true,
+            unused_after: Some(prost_types::Duration {
+                seconds: 1_209_600,
+                nanos: 0,
+            }),
+            version: 1,
+        }),
+    })
+}
+
+pub(super) fn unit(unit: UnitId, label: &str) -> Org {
+    Org::UnitCreated(orgs::UnitCreated {
+        unit_id: unit.to_string(),
+        kind: orgs::UnitKind::Class.into(),
+        label: label.into(),
+        ..Default::default()
+    })
+}
+
+impl School {
+    pub(super) async fn open(database: TestDatabase) -> Self {
+        Self::open_with(database, Config::default()).await
+    }
+
+    pub(super) async fn open_with(database: TestDatabase, config: Config) -> Self {
+        let suite = Suite::start_with(database, config).await;
+        let member = || suite.ambient.id::<MemberId>();
+        let org = suite.ambient.id::<OrgId>();
+        let school = Self {
+            org,
+            class: suite.ambient.id(),
+            other_class: suite.ambient.id(),
+            head: member(),
+            class_teacher: member(),
+            subject_teacher: member(),
+            unverified: member(),
+            pupil: member(),
+            classmate: member(),
+            parent: member(),
+            stranger: member(),
+            enrollment: suite.ambient.id(),
+            guardianship: suite.ambient.id(),
+            suite,
+        };
+        school.populate().await;
+        school
+    }
+
+    async fn populate(&self) {
+        let s = &self.suite;
+        let facts = vec![
+            organization(),
+            unit(self.class, "5А"),
+            unit(self.other_class, "6Б"),
+        ];
+        let known = s.org_registry(self.org, facts).await;
+        self.know(&known).await;
+        let assigned = |member: MemberId, kind: AssignmentKind| {
+            Member::AssignmentMade(members::AssignmentMade {
+                assignment_id: s.ambient.id::<AssignmentId>().to_string(),
+                member_id: member.to_string(),
+                unit_id: self.class.to_string(),
+                kind: kind.into(),
+                expire_time: None,
+            })
+        };
+        let facts = vec![
+            admitted(self.head, Role::Head, false),
+            admitted(self.class_teacher, Role::Teacher, true),
+            admitted(self.subject_teacher, Role::Teacher, true),
+            admitted(self.unverified, Role::Teacher, false),
+            admitted(self.pupil, Role::Pupil, false),
+            admitted(self.classmate, Role::Pupil, false),
+            admitted(self.parent, Role::Parent, false),
+            admitted(self.stranger, Role::Pupil, false),
+            assigned(self.class_teacher, AssignmentKind::ClassTeacher),
+            assigned(self.subject_teacher, AssignmentKind::SubjectTeacher),
+            assigned(self.unverified, AssignmentKind::SubjectTeacher),
+            enrolled(self.enrollment, self.pupil, self.class),
+            enrolled(s.ambient.id(), self.classmate, self.class),
+            enrolled(s.ambient.id(), self.stranger, self.other_class),
+            Member::GuardianshipEstablished(members::GuardianshipEstablished {
+                guardianship_id: self.guardianship.to_string(),
+                guardian_id: self.parent.to_string(),
+                child_id: self.pupil.to_string(),
+                confirmed: true,
+            }),
+        ];
+        let known = s.membership(self.org, facts).await;
+        self.know(&known).await;
+    }
+
+    /// Waits until chat knows what the token speaks of.
+    pub(super) async fn know(&self, token: &str) {
+        // The head may be unknown still: what matters is that the call waited.
+        let request = pb::ListChatsRequest {
+            org_id: self.org.to_string(),
+            ..Default::default()
+        };
+        let request = at_least(self.suite.request(self.org, self.head, request), token);
+        match self.chats().list_chats(request).await {
+            Ok(_) => {}
+            Err(status) => assert_eq!(status.code(), tonic::Code::NotFound, "{status:?}"),
+        }
+    }
+
+    /// States facts of membership and waits until chat knows them.
+    pub(super) async fn learn(&self, facts: Vec<Member>) {
+        let token = self.suite.membership(self.org, facts).await;
+        self.know(&token).await;
+    }
+
+    pub(super) fn chats(&self) -> ChatServiceClient<parta_grpc::ServiceChannel> {
+        ChatServiceClient::new(self.suite.channel.clone())
+    }
+
+    pub(super) fn messages(&self) -> MessageServiceClient<parta_grpc::ServiceChannel> {
+        MessageServiceClient::new(self.suite.channel.clone())
+    }
+
+    /// The chats that a member sees.
+    pub(super) async fn list(&self, member: MemberId) -> Vec<pb::Chat> {
+        let request = pb::ListChatsRequest {
+            org_id: self.org.to_string(),
+            ..Default::default()
+        };
+        let request = self.suite.request(self.org, member, request);
+        self.chats().list_chats(request).await.unwrap().into_inner().chats
+    }
+
+    /// Kinds of the chats that a member sees, with the class; sorted.
+    pub(super) async fn kinds(&self, member: MemberId) -> Vec<(pb::ChatKind, String)> {
+        let mut kinds: Vec<_> = self
+            .list(member)
+            .await
+            .iter()
+            .map(|chat| (chat.kind(), chat.unit_id.clone()))
+            .collect();
+        kinds.sort();
+        kinds
+    }
+
+    /// The chat of a kind that this member sees, of the own class where there are several.
+    pub(super) async fn chat(&self, member: MemberId, kind: pb::ChatKind) -> ChatId {
+        let chats = self.list(member).await;
+        let found = chats
+            .iter()
+            .find(|chat| chat.kind() == kind)
+            .unwrap_or_else(|| panic!("no {kind:?}"));
+        found.id.parse().unwrap()
+    }
+
+    pub(super) async fn send(
+        &self,
+        member: MemberId,
+        chat: ChatId,
+        text: &str,
+    ) -> Result<pb::SendMessageResponse, tonic::Status> {
+        self.send_as(member, chat, new_uuid(&self.suite), text).await
+    }
+
+    pub(super) async fn send_as(
+        &self,
+        member: MemberId,
+        chat: ChatId,
+        request_id: Uuid,
+        text: &str,
+    ) -> Result<pb::SendMessageResponse, tonic::Status> {
+        let request = pb::SendMessageRequest {
+            request_id: request_id.to_string(),
+            org_id: self.org.to_string(),
+            chat_id: chat.to_string(),
+            text: text.into(),
+        };
+        let request = self.suite.request(self.org, member, request);
+        Ok(self.messages().send_message(request).await?.into_inner())
+    }
+
+    /// The whole log as a member reads it, oldest first.
+    pub(super) async fn read(&self, member: MemberId, chat: ChatId) -> Result<Vec<pb::Entry>, tonic::Status> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListEntriesRequest {
+                org_id: self.org.to_string(),
+                chat_id: chat.to_string(),
+                after_seq: Some(0),
+                page_size: 200,
+                page_token,
+            };
+            let request = self.suite.request(self.org, member, request);
+            let page = self.messages().list_entries(request).await?.into_inner();
+            all.extend(page.entries);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+/// The text of an entry, where it is a message.
+pub(super) fn text(entry: &pb::Entry) -> Option<&str> {
+    match &entry.content {
+        Some(pb::entry::Content::Message(message)) => Some(&message.text),
+        _ => None,
+    }
+}

@@ -1,0 +1,320 @@
+//! A chat service with stand-ins for the feeds of org-registry and membership.
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use parta_access::{
+    AccessTable, JwkSource, KeyPair, Secrets, ServiceIdentity, ServiceKeys, SigningKey, TokenIssuer, Verifier,
+};
+use parta_feed::{
+    AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed, emit,
+};
+use parta_grpc::{
+    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, ServiceChannel, Target, layers,
+    server::{ServeOptions, serve},
+};
+use parta_ids::{Ambient, MemberId, OrgId, SessionId};
+use parta_proto::parta::{
+    membership::v1::membership_feed_service_server::MembershipFeedServiceServer,
+    org_registry::v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+};
+use parta_storage::{DatabaseConfig, Db, StorageError};
+use parta_testkit::TestDatabase;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, service::Routes};
+
+use crate::{
+    Config, GRPC_SERVICES, assembly,
+    assembly::{Assembly, Wiring},
+    storage,
+};
+
+const ISSUER: &str = "parta";
+
+/// Everything that runs, until it is dropped.
+pub(super) struct Suite {
+    pub(super) ambient: Ambient,
+    pub(super) db: Db,
+    pub(super) channel: ServiceChannel,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) call_scheduling: ServiceChannel,
+    org_registry: Db,
+    membership: Db,
+    keys: Keys,
+    feeds: (InProcess, InProcess),
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    pub(super) database: TestDatabase,
+    _feeds: [TestDatabase; 2],
+}
+
+#[derive(Clone)]
+struct Keys {
+    issuer: TokenIssuer,
+    authenticator: Arc<Authenticator>,
+    verifier: Arc<Verifier>,
+    chat: Arc<ServiceIdentity>,
+    call_scheduling: Arc<ServiceIdentity>,
+    secrets: Secrets,
+}
+
+impl Keys {
+    fn new(ambient: &Ambient) -> Self {
+        let now = ambient.now();
+        let pair = KeyPair::generate(ambient).unwrap();
+        let key = SigningKey {
+            kid: "1".into(),
+            pair,
+            publish_time: now,
+            sign_from: now,
+            retire_time: None,
+        };
+        let issuer = TokenIssuer::new(vec![key], ISSUER, TimeDelta::minutes(10), ambient.clone());
+        let source = JwkSource::shared();
+        source.set(&issuer.jwks(), now);
+        let verifier = Arc::new(Verifier::new(source, ISSUER, ambient.clone()));
+        let names = ["chat", "call-scheduling", "invitation"];
+        let pairs = names.map(|name| (name, KeyPair::generate(ambient).unwrap()));
+        let identity = |name: &str| {
+            let (_, pair) = pairs.iter().find(|(n, _)| *n == name).unwrap();
+            Arc::new(ServiceIdentity::new(name, pair, ambient.clone()).unwrap())
+        };
+        let public = pairs.iter().map(|(name, pair)| (*name, pair.public()));
+        let services = Arc::new(ServiceKeys::new(public, ambient.clone()).unwrap());
+        let mut names = GRPC_SERVICES.to_vec();
+        names.extend([
+            "parta.org_registry.v1.OrgRegistryFeedService",
+            "parta.membership.v1.MembershipFeedService",
+        ]);
+        let access = AccessTable::load(&names).unwrap();
+        let (chat, call_scheduling) = (identity("chat"), identity("call-scheduling"));
+        let authenticator = Authenticator {
+            access,
+            verifier: verifier.clone(),
+            services,
+            operators: Vec::new(),
+        };
+        let authenticator = Arc::new(authenticator);
+        Self {
+            issuer,
+            authenticator,
+            verifier,
+            chat,
+            call_scheduling,
+            secrets: Secrets::generate(ambient),
+        }
+    }
+}
+
+impl Drop for Suite {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Suite {
+    /// Starts it with the defaults.
+    pub(super) async fn start(database: TestDatabase) -> Self {
+        Self::start_with(database, Config::default()).await
+    }
+
+    pub(super) async fn start_with(database: TestDatabase, config: Config) -> Self {
+        let ambient = Ambient::system();
+        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let keys = Keys::new(&ambient);
+        let db = connect(&database, "chat", &keys.secrets, &ambient).await;
+        db.migrate(storage::migrations()).await.unwrap();
+        let feeds = [TestDatabase::sqlite(), TestDatabase::sqlite()];
+        let org_registry = feed_db(&feeds[0], "org-registry", &keys.secrets, &ambient).await;
+        let membership = feed_db(&feeds[1], "membership", &keys.secrets, &ambient).await;
+        let serving = |routes| start_server(&tracker, &cancel, &keys, &ambient, routes);
+        let org_pipe = serving(Routes::new(OrgRegistryFeedServiceServer::new(feed::<
+            OrgRegistryFeed,
+        >(
+            &org_registry,
+            &cancel,
+        ))));
+        let member_pipe = serving(Routes::new(MembershipFeedServiceServer::new(feed::<
+            MembershipFeed,
+        >(
+            &membership,
+            &cancel,
+        ))));
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
+        let pipe = start_chat(
+            (&tracker, &cancel, &keys, &ambient),
+            (db.clone(), bus.clone()),
+            (&org_pipe, &member_pipe),
+            &config,
+        );
+        let client = ClientBuilder::new(ambient.clone());
+        let channel = client.channel("chat", Target::Memory(pipe.clone())).unwrap();
+        let peer = client.identity(keys.call_scheduling.clone());
+        let call_scheduling = peer.channel("chat", Target::Memory(pipe)).unwrap();
+        let feeds_pipes = (org_pipe, member_pipe);
+        Self {
+            ambient,
+            db,
+            channel,
+            bus,
+            call_scheduling,
+            org_registry,
+            membership,
+            keys,
+            feeds: feeds_pipes,
+            tracker,
+            cancel,
+            database,
+            _feeds: feeds,
+        }
+    }
+
+    /// Another replica of chat on the same database, with this bus.
+    pub(super) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
+        let db = if self.db.is_postgres() {
+            connect(&self.database, "chat", &self.keys.secrets, &self.ambient).await
+        } else {
+            self.db.clone()
+        };
+        let pipe = start_chat(
+            (&self.tracker, &self.cancel, &self.keys, &self.ambient),
+            (db, bus),
+            (&self.feeds.0, &self.feeds.1),
+            &Config::default(),
+        );
+        ClientBuilder::new(self.ambient.clone())
+            .channel("chat", Target::Memory(pipe))
+            .unwrap()
+    }
+
+    /// States facts in the feed of org-registry; answers the token that tells when chat knows.
+    pub(super) async fn org_registry<P: EventPayload>(&self, org: OrgId, facts: Vec<P>) -> String {
+        state(&self.org_registry, org, facts).await
+    }
+
+    /// States facts in the feed of membership.
+    pub(super) async fn membership<P: EventPayload>(&self, org: OrgId, facts: Vec<P>) -> String {
+        state(&self.membership, org, facts).await
+    }
+
+    /// A request of this member, sent again by the client's layers where the server asks for patience: a projection
+    /// that has just begun is refused as stale.
+    pub(super) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
+        let session = self.ambient.id::<SessionId>();
+        let token = self.keys.issuer.person(org, member, session).unwrap().text;
+        let mut request = Request::new(message).idempotent();
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request
+    }
+
+    /// Runs beside the test.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tracker.spawn(future)
+    }
+
+    /// The token of this member.
+    pub(super) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
+        let session = self.ambient.id::<SessionId>();
+        self.keys.issuer.person(org, member, session).unwrap().text.into()
+    }
+}
+
+/// Lets the request wait until chat knows what the token speaks of.
+pub(super) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
+    request.metadata_mut().insert(AT_LEAST, token.parse().unwrap());
+    request
+}
+
+async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, ambient: &Ambient) -> Db {
+    Db::connect(
+        &DatabaseConfig::new(database.url()),
+        service,
+        secrets.clone(),
+        ambient.clone(),
+    )
+    .await
+    .unwrap()
+}
+
+async fn feed_db(database: &TestDatabase, service: &'static str, secrets: &Secrets, ambient: &Ambient) -> Db {
+    let db = connect(database, service, secrets, ambient).await;
+    let mut all = parta_storage::migrations();
+    all.extend(parta_feed::migrations());
+    db.migrate(all).await.unwrap();
+    db
+}
+
+fn feed<K: FeedKind>(db: &Db, cancel: &CancellationToken) -> FeedServer<K> {
+    FeedServer::new(db.clone(), cancel.clone(), |_, _| async { Ok(Vec::new()) })
+}
+
+async fn state<P: EventPayload>(db: &Db, org: OrgId, facts: Vec<P>) -> String {
+    let facts = &facts;
+    db.write(|tx| async move {
+        for fact in facts {
+            emit(&tx, org, fact.clone());
+        }
+        Ok::<_, StorageError>(())
+    })
+    .await
+    .unwrap();
+    db.consistency_token(db.head().await.unwrap())
+}
+
+fn start_server(
+    tracker: &TaskTracker,
+    cancel: &CancellationToken,
+    keys: &Keys,
+    ambient: &Ambient,
+    routes: Routes,
+) -> InProcess {
+    let (pipe, incoming) = InProcess::pair();
+    let limits = Limits {
+        calls: 1_024,
+        streams: 1_024,
+    };
+    let stack = layers(ambient, keys.authenticator.clone(), limits, cancel.clone());
+    let ended = cancel.clone().cancelled_owned();
+    tracker.spawn(async move {
+        serve(incoming, routes, stack, ServeOptions::default(), ended)
+            .await
+            .unwrap()
+    });
+    pipe
+}
+
+fn start_chat(
+    (tracker, cancel, keys, ambient): (&TaskTracker, &CancellationToken, &Keys, &Ambient),
+    (db, bus): (Db, Arc<dyn Bus>),
+    (org_registry, membership): (&InProcess, &InProcess),
+    config: &Config,
+) -> InProcess {
+    let client = ClientBuilder::new(ambient.clone()).identity(keys.chat.clone());
+    let channel = |name: &str, pipe: &InProcess| client.channel(name, Target::Memory(pipe.clone())).unwrap();
+    let wiring = Wiring {
+        db: db.clone(),
+        bus: bus.clone(),
+        verifier: keys.verifier.clone(),
+        draining: cancel.clone(),
+        org_registry: channel("org-registry", org_registry),
+        membership: channel("membership", membership),
+    };
+    let Assembly {
+        routes,
+        consumers,
+        work,
+    } = assembly::assemble(wiring, config);
+    for work in consumers
+        .into_iter()
+        .chain(work)
+        .chain(assembly::upkeep(&db, &bus))
+    {
+        let (run, cancel) = (work.run, cancel.clone());
+        tracker.spawn(async move { run(cancel).await.unwrap() });
+    }
+    start_server(tracker, cancel, keys, ambient, routes)
+}

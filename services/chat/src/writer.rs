@@ -1,0 +1,254 @@
+//! The hot path: one task per database that commits whatever queued while the commit before was in flight.
+//!
+//! Invariants: a chat's places are gapless and in the order of the commits; a message is stored once however often it is
+//! sent; nothing is stored for who may not write at the moment its chat's head is locked; an answer follows its commit.
+mod outcome;
+mod postgres;
+mod sqlite;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{ChatId, EntryId, MemberId, OrgId};
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_status::Refusal;
+use parta_storage::{Db, StorageError};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) use outcome::{Outcome, Stored};
+
+use crate::{
+    live::Live,
+    storage::{EntryRow, Kind},
+};
+
+/// A message that is to be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) sender: MemberId,
+    pub(crate) request_id: Uuid,
+    /// Keyed digest of what was asked for.
+    pub(crate) digest: Vec<u8>,
+    pub(crate) entry_id: EntryId,
+    pub(crate) text: String,
+    /// The service that writes for the sender.
+    pub(crate) service: Option<String>,
+}
+
+impl Post {
+    /// Of all posts with one of these only the first is stored.
+    fn key(&self) -> (OrgId, ChatId, MemberId, Uuid) {
+        (self.org_id, self.chat_id, self.sender, self.request_id)
+    }
+}
+
+struct Job {
+    post: Post,
+    reply: oneshot::Sender<Result<Outcome, Refusal>>,
+}
+
+/// Takes messages and answers when they are stored. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Job>,
+}
+
+/// The other end of the queue: runs as a task of the service.
+pub(crate) struct WriterTask {
+    db: Db,
+    live: Live,
+    batch: usize,
+    // The task is started again should it ever fail; the queue outlives it.
+    queue: Mutex<mpsc::Receiver<Job>>,
+}
+
+/// A writer and the task that serves it.
+pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writer, Arc<WriterTask>) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    (
+        Writer { queue: sender },
+        Arc::new(WriterTask {
+            db,
+            live,
+            batch,
+            queue: Mutex::new(receiver),
+        }),
+    )
+}
+
+impl Writer {
+    /// Hands a message to the writer and waits for the commit. The scope proves that the caller may speak for the
+    /// organisation; whether the sender may write in the chat is decided under the lock of its head.
+    pub(crate) async fn send(&self, scope: &OrgScope, mut post: Post) -> Result<Outcome, Refusal> {
+        post.org_id = scope.org_id();
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .try_send(Job { post, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    let why = "More messages are waiting to be stored than the server takes on.";
+                    Refusal::new(ErrorReason::Overloaded, why).retry_after(Duration::from_millis(500))
+                }
+                mpsc::error::TrySendError::Closed(_) => stopping(),
+            })?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(ErrorReason::NotServing, "The server is stopping.").retry_after(Duration::from_secs(1))
+}
+
+impl WriterTask {
+    /// Serves the queue until `cancel`; what waits then is still stored.
+    pub(crate) async fn run(&self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let mut queue = self.queue.lock().await;
+        let mut jobs = Vec::with_capacity(self.batch);
+        loop {
+            tokio::select! {
+                biased;
+                count = queue.recv_many(&mut jobs, self.batch) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.serve(std::mem::take(&mut jobs)).await;
+                }
+                () = cancel.cancelled(), if !queue.is_closed() => queue.close(),
+            }
+        }
+    }
+
+    /// Stores a batch, answers each and hands on what is new.
+    async fn serve(&self, jobs: Vec<Job>) {
+        // Repetitions within the batch wait for the first of their kind: dropped before anything is counted.
+        let mut first: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
+        let mut posts = Vec::with_capacity(jobs.len());
+        let mut waiting: Vec<Vec<(Vec<u8>, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
+        for Job { post, reply } in jobs {
+            let at = *first.entry(post.key()).or_insert(posts.len());
+            let waits = (post.digest.clone(), reply);
+            if at == posts.len() {
+                posts.push(post);
+                waiting.push(vec![waits]);
+            } else if let Some(others) = waiting.get_mut(at) {
+                others.push(waits);
+            }
+        }
+        let outcomes = self.store(&posts).await;
+        let fresh = posts
+            .iter()
+            .zip(&outcomes)
+            .filter_map(|(post, outcome)| match outcome {
+                // By its own id, so that one is handed on too whose commit was only found by the repetition.
+                Ok(Outcome::Stored(stored)) if stored.entry_id == post.entry_id => Some(entry(post, stored)),
+                _ => None,
+            });
+        self.live.publish(fresh.collect());
+        for ((post, outcome), replies) in posts.iter().zip(outcomes).zip(waiting) {
+            for (digest, reply) in replies {
+                let same = digest == post.digest;
+                let answer = match &outcome {
+                    // Whoever was first in the batch decided what the request_id stands for.
+                    Ok(Outcome::Stored(_)) if !same => Ok(Outcome::RequestIdReused),
+                    other => other.clone(),
+                };
+                // A caller that has gone finds its message by sending it again.
+                _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// Stores posts, each key once. A batch that fails by itself is run again, then by halves, so that one bad row does
+    /// not take the others with it.
+    async fn store(&self, posts: &[Post]) -> Vec<Result<Outcome, Refusal>> {
+        let mut outcomes = Vec::with_capacity(posts.len());
+        let mut parts = vec![(posts, false)];
+        while let Some((part, again)) = parts.pop() {
+            match self.commit(part).await {
+                Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
+                Err(StorageError::UniqueViolation { .. }) if !again => parts.push((part, true)),
+                Err(error) if error.is_transient() || part.len() < 2 => {
+                    let refusal = Refusal::from(error);
+                    outcomes.extend(part.iter().map(|_| Err(refusal.clone())));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, rows = part.len(), "a batch of messages is stored by halves");
+                    let (one, other) = part.split_at(part.len() / 2);
+                    parts.push((other, false));
+                    parts.push((one, false));
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Commits one batch, sending the same rows again where the connection broke: the heads' locks make the repetition
+    /// wait for a commit whose fate is unknown, and then it finds them stored.
+    async fn commit(&self, posts: &[Post]) -> Result<Vec<Outcome>, StorageError> {
+        const ATTEMPTS: u32 = 6;
+        let mut attempt = 0;
+        loop {
+            let now = self.db.ambient().now();
+            let result = if self.db.is_postgres() {
+                postgres::store(&self.db, posts, now).await
+            } else {
+                sqlite::store(&self.db, posts, now).await
+            };
+            attempt += 1;
+            match result {
+                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    tracing::debug!(%error, attempt, "a batch of messages is sent to the database again");
+                    tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn entry(post: &Post, stored: &Stored) -> EntryRow {
+    EntryRow {
+        org_id: post.org_id,
+        chat_id: post.chat_id,
+        seq: stored.seq,
+        entry_id: stored.entry_id,
+        create_time: stored.create_time,
+        kind: Kind::Message {
+            sender: post.sender,
+            text: post.text.clone(),
+            service: post.service.clone(),
+        },
+    }
+}
+
+/// A post of this person; `digest` is keyed, so that what was deleted cannot be guessed from it.
+pub(crate) fn post(
+    db: &Db,
+    (org_id, chat_id, sender): (OrgId, ChatId, MemberId),
+    request_id: Uuid,
+    text: String,
+    service: Option<String>,
+) -> Post {
+    let mut content = service.clone().unwrap_or_default().into_bytes();
+    content.push(0);
+    content.extend_from_slice(text.as_bytes());
+    let digest = db.secrets().hmac("chat.message", &content)[..16].to_vec();
+    Post {
+        org_id,
+        chat_id,
+        sender,
+        request_id,
+        digest,
+        entry_id: db.ambient().id(),
+        text,
+        service,
+    }
+}
+
+/// A time as it is answered; shared by both databases.
+type Time = DateTime<Utc>;

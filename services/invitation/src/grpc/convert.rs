@@ -1,0 +1,256 @@
+//! From the wire and back.
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_access::Secrets;
+use parta_ids::{MemberId, TypedId, UnitId};
+use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
+use parta_status::{Refusal, Violations, field};
+use prost_types::{Duration, Timestamp};
+
+use crate::{
+    config::Config,
+    error::Error,
+    model::{Condition, DEFAULT_TTL, Draft, Invitation, InviteRole, LEAST_TTL, MOST_TTL, State},
+    operations::AnnulFilter,
+    secret::{LinkSecret, Presented},
+    storage::invitations::Filter,
+};
+
+/// An id that we wrote ourselves; another text is a fault of ours.
+pub(crate) fn stored_id<T: TypedId>(text: &str) -> Result<T, Error> {
+    text.parse()
+        .map_err(|e| Refusal::internal(format!("`{text}` is no {}: {e}", T::PREFIX)).into())
+}
+
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: time.timestamp_subsec_nanos().cast_signed(),
+    }
+}
+
+pub(crate) fn role_out(role: InviteRole) -> Role {
+    match role {
+        InviteRole::Pupil => Role::Pupil,
+        InviteRole::Parent => Role::Parent,
+        InviteRole::Teacher => Role::Teacher,
+        InviteRole::Staff => Role::Staff,
+    }
+}
+
+pub(crate) fn role_in(role: Role) -> Option<InviteRole> {
+    InviteRole::ALL.into_iter().find(|r| role_out(*r) == role)
+}
+
+pub(crate) fn invitation(from: &Invitation, now: DateTime<Utc>) -> pb::Invitation {
+    let draft = &from.draft;
+    let state = match from.state(now) {
+        State::Active => pb::InvitationState::Active,
+        State::UsedUp => pb::InvitationState::UsedUp,
+        State::Expired => pb::InvitationState::Expired,
+        State::Revoked => pb::InvitationState::Revoked,
+    };
+    pb::Invitation {
+        id: from.id.to_string(),
+        org_id: draft.org_id.to_string(),
+        role: role_out(draft.role).into(),
+        unit_id: text(draft.unit_id),
+        child_id: text(draft.child_id),
+        claim_member_id: text(draft.claim_member_id),
+        max_uses: draft.max_uses,
+        use_count: from.use_count,
+        state: state.into(),
+        recipient_label: draft.recipient_label.clone(),
+        issuer_id: text(from.issuer_id),
+        roster_import_id: text(from.roster_import_id),
+        create_time: Some(timestamp(from.create_time)),
+        expire_time: Some(timestamp(from.expire_time)),
+        last_use_time: from.last_use_time.map(timestamp),
+        revoke_time: from.revoke_time.map(timestamp),
+        etag: parta_storage::etag(from.revision),
+    }
+}
+
+pub(crate) fn link(secret: &LinkSecret, config: &Config) -> pb::InvitationLink {
+    let url = match config.link_base_url.as_str() {
+        "" => String::new(),
+        base => format!("{base}#{}", secret.token),
+    };
+    pb::InvitationLink {
+        link_token: secret.token.clone(),
+        code: secret.grouped_code(),
+        url,
+    }
+}
+
+pub(crate) fn used(member: MemberId, time: DateTime<Utc>) -> pb::InvitationUse {
+    pb::InvitationUse {
+        member_id: member.to_string(),
+        use_time: Some(timestamp(time)),
+    }
+}
+
+fn text<T: TypedId>(id: Option<T>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}
+
+fn span(
+    v: &mut Violations,
+    path: &str,
+    given: Option<&Duration>,
+    least: TimeDelta,
+    most: TimeDelta,
+) -> Option<TimeDelta> {
+    let given = given?;
+    let whole =
+        TimeDelta::try_seconds(given.seconds).filter(|s| given.nanos == 0 && (least..=most).contains(s));
+    let (least, most) = (least.num_seconds(), most.num_seconds());
+    v.check(
+        whole.is_some(),
+        path,
+        format!("must be whole seconds, {least} s to {most} s"),
+    );
+    whole
+}
+
+pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, Refusal> {
+    let v = &mut Violations::default();
+    let org_id = field::id(v, "org_id", &from.org_id);
+    let role = role_in(from.role());
+    v.check(role.is_some(), "role", "must be PUPIL, PARENT, TEACHER or STAFF");
+    let unit_id = field::optional_id::<UnitId>(v, "unit_id", &from.unit_id);
+    let child_id = field::optional_id::<MemberId>(v, "child_id", &from.child_id);
+    let claim_member_id = field::optional_id::<MemberId>(v, "claim_member_id", &from.claim_member_id);
+    let ttl = span(v, "ttl", from.ttl.as_ref(), LEAST_TTL, MOST_TTL).unwrap_or(DEFAULT_TTL);
+    let mut max_uses = from.max_uses;
+    let mut label = String::new();
+    if let Some(role) = role {
+        if max_uses == 0 {
+            max_uses = role.default_uses();
+        }
+        let most = if claim_member_id.is_some() {
+            1
+        } else {
+            role.most_uses()
+        };
+        v.check(
+            (1..=most).contains(&max_uses),
+            "max_uses",
+            format!("must be 1 to {most}"),
+        );
+        let least = usize::from(role.is_staff());
+        label = field::text(v, "recipient_label", &from.recipient_label, least..=100, false);
+        if !role.is_staff() && from.unit_id.is_empty() {
+            v.add("unit_id", "is required for pupils and parents");
+        }
+        if role == InviteRole::Parent {
+            if from.child_id.is_empty() {
+                v.add("child_id", "is required for parents");
+            }
+            v.check(
+                from.claim_member_id.is_empty(),
+                "claim_member_id",
+                "is not for parents",
+            );
+        } else {
+            v.check(from.child_id.is_empty(), "child_id", "is for parents only");
+        }
+    }
+    let violations = std::mem::take(v);
+    violations.finish()?;
+    match (org_id, role) {
+        (Some(org_id), Some(role)) => Ok(Draft {
+            org_id,
+            role,
+            unit_id,
+            child_id,
+            claim_member_id,
+            max_uses,
+            ttl,
+            recipient_label: label,
+        }),
+        _ => Err(Refusal::internal("a violation was not noted")),
+    }
+}
+
+pub(crate) fn filter(v: &mut Violations, from: &pb::ListInvitationsRequest) -> Filter {
+    let state = match from.state() {
+        pb::InvitationState::Active => Some(State::Active),
+        pb::InvitationState::UsedUp => Some(State::UsedUp),
+        pb::InvitationState::Expired => Some(State::Expired),
+        pb::InvitationState::Revoked => Some(State::Revoked),
+        pb::InvitationState::Unspecified => None,
+    };
+    let known = pb::InvitationState::try_from(from.state).is_ok();
+    v.check(known, "state", "is unknown");
+    Filter {
+        unit_id: field::optional_id(v, "unit_id", &from.unit_id),
+        role: maybe_role(v, from.role),
+        state,
+        unused: from.unused,
+        issuer_id: None,
+    }
+}
+
+fn maybe_role(v: &mut Violations, given: i32) -> Option<InviteRole> {
+    if given == 0 {
+        return None;
+    }
+    let role = Role::try_from(given).ok().and_then(role_in);
+    v.check(role.is_some(), "role", "must be PUPIL, PARENT, TEACHER or STAFF");
+    role
+}
+
+pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, Refusal> {
+    let v = &mut Violations::default();
+    let org_id = field::id(v, "org_id", &from.org_id);
+    let condition = match from.condition() {
+        pb::AnnulCondition::Unused => Some(Condition::Unused),
+        pb::AnnulCondition::Idle => Some(Condition::Idle),
+        pb::AnnulCondition::Unspecified => None,
+    };
+    v.check(condition.is_some(), "condition", "must be UNUSED or IDLE");
+    let most = TimeDelta::days(365);
+    let older_than =
+        span(v, "older_than", from.older_than.as_ref(), TimeDelta::zero(), most).unwrap_or_default();
+    let unit_id = field::optional_id(v, "unit_id", &from.unit_id);
+    let role = maybe_role(v, from.role);
+    std::mem::take(v).finish()?;
+    match (org_id, condition) {
+        (Some(org_id), Some(condition)) => Ok(AnnulFilter {
+            org_id,
+            condition,
+            older_than,
+            unit_id,
+            role,
+            dry_run: from.dry_run,
+        }),
+        _ => Err(Refusal::internal("a violation was not noted")),
+    }
+}
+
+/// The two ids of most requests.
+pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), Refusal> {
+    let v = &mut Violations::default();
+    let found = (field::id::<A>(v, a.0, a.1), field::id::<B>(v, b.0, b.1));
+    std::mem::take(v).finish()?;
+    match found {
+        (Some(a), Some(b)) => Ok((a, b)),
+        _ => Err(Refusal::internal("a violation was not noted")),
+    }
+}
+
+/// What was presented. A missing one is a malformed request; one of another shape is as unknown as a wrong one.
+pub(crate) fn presented(
+    secrets: &Secrets,
+    token: Option<&str>,
+    code: Option<&str>,
+) -> Result<Option<Presented>, Refusal> {
+    match (token, code) {
+        (Some(token), _) if !token.is_empty() => Ok(Presented::token(token)),
+        (None, Some(code)) if !code.is_empty() => Ok(Presented::code(secrets, code)),
+        _ => Err(parta_status::invalid(
+            "secret",
+            "a link token or a code is required",
+        )),
+    }
+}

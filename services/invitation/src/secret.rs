@@ -1,0 +1,94 @@
+//! The secret of an invitation: derived from its id, so that it can be answered again; stored as digests only.
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parta_access::Secrets;
+use parta_ids::{InvitationId, TypedId as _};
+use sha2::{Digest as _, Sha256};
+
+const TOKEN_BYTES: usize = 18;
+const TOKEN_CHARS: usize = 24;
+const CODE_CHARS: usize = 12;
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Token and typed code of one invitation.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LinkSecret {
+    /// 144 bits as base64url.
+    pub(crate) token: String,
+    /// 60 bits as 12 Crockford characters, not grouped.
+    pub(crate) code: String,
+}
+
+/// What somebody presents, as it is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// SHA-256 of the token.
+    Token(Vec<u8>),
+    /// Keyed digest of the code: 60 bits would not stand a search of a stolen table without the key.
+    Code(Vec<u8>),
+}
+
+impl LinkSecret {
+    pub(crate) fn of(secrets: &Secrets, id: InvitationId) -> Self {
+        let bytes = secrets.derive(&format!("invitation.link.v1/{}", id.uuid()));
+        let token = URL_SAFE_NO_PAD.encode(&bytes[..TOKEN_BYTES]);
+        // The code takes bytes that the token does not show.
+        let mut bits = bytes[TOKEN_BYTES..TOKEN_BYTES + 8]
+            .iter()
+            .fold(0_u64, |n, b| n << 8 | u64::from(*b));
+        let mut code = String::with_capacity(CODE_CHARS);
+        for _ in 0..CODE_CHARS {
+            code.push(char::from(CROCKFORD[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        Self { token, code }
+    }
+
+    pub(crate) fn token_digest(&self) -> Vec<u8> {
+        token_digest(&self.token)
+    }
+
+    pub(crate) fn code_digest(&self, secrets: &Secrets) -> Vec<u8> {
+        code_digest(secrets, &self.code)
+    }
+
+    /// The code as people read it: `XXXX-XXXX-XXXX`.
+    pub(crate) fn grouped_code(&self) -> String {
+        format!("{}-{}-{}", &self.code[..4], &self.code[4..8], &self.code[8..])
+    }
+}
+
+impl Presented {
+    /// `None` if no link token looks like that.
+    pub(crate) fn token(text: &str) -> Option<Self> {
+        let ours = text.len() == TOKEN_CHARS
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        ours.then(|| Self::Token(token_digest(text)))
+    }
+
+    /// Reads a code as people type it; `None` if it cannot be one.
+    pub(crate) fn code(secrets: &Secrets, typed: &str) -> Option<Self> {
+        let mut code = String::with_capacity(CODE_CHARS);
+        for c in typed.chars().filter(|c| !c.is_whitespace() && *c != '-') {
+            let c = match c.to_ascii_uppercase() {
+                'O' => '0',
+                'I' | 'L' => '1',
+                other => other,
+            };
+            if code.len() == CODE_CHARS || !c.is_ascii() || !CROCKFORD.contains(&(c as u8)) {
+                return None;
+            }
+            code.push(c);
+        }
+        (code.len() == CODE_CHARS).then(|| Self::Code(code_digest(secrets, &code)))
+    }
+}
+
+fn token_digest(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+fn code_digest(secrets: &Secrets, code: &str) -> Vec<u8> {
+    secrets.hmac("invitation.code.v1", code.as_bytes()).to_vec()
+}

@@ -1,0 +1,300 @@
+//! Named queries over invitations.
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, Func, OnConflict, SimpleExpr},
+};
+
+use super::entities::invitation::{ActiveModel, Column, Entity, Model};
+use crate::{
+    model::{Condition, Draft, Invitation, InviteRole, State},
+    secret::Presented,
+};
+
+/// What a list is limited to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) role: Option<InviteRole>,
+    pub(crate) state: Option<State>,
+    pub(crate) unused: bool,
+    pub(crate) issuer_id: Option<MemberId>,
+}
+
+fn model(row: Model) -> Result<Invitation, DbErr> {
+    let role = InviteRole::from_text(&row.role).ok_or_else(|| DbErr::Type(format!("role `{}`", row.role)))?;
+    Ok(Invitation {
+        id: InvitationId::from_uuid(row.id),
+        draft: Draft {
+            org_id: OrgId::from_uuid(row.org_id),
+            role,
+            unit_id: row.unit_id.map(UnitId::from_uuid),
+            child_id: row.child_id.map(MemberId::from_uuid),
+            claim_member_id: row.claim_member_id.map(MemberId::from_uuid),
+            max_uses: row.max_uses,
+            ttl: row.expire_time - row.create_time,
+            recipient_label: row.recipient_label,
+        },
+        use_count: row.use_count,
+        issuer_id: row.issuer_id.map(MemberId::from_uuid),
+        roster_import_id: row.roster_import_id.map(RosterImportId::from_uuid),
+        create_time: row.create_time,
+        expire_time: row.expire_time,
+        last_use_time: row.last_use_time,
+        revoke_time: row.revoke_time,
+        revision: row.revision,
+    })
+}
+
+/// Stores an invitation; `false` if the same import had made it for the same member before.
+pub(crate) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: &Invitation,
+    token_digest: Vec<u8>,
+    code_digest: Vec<u8>,
+) -> Result<bool, DbErr> {
+    let draft = &invitation.draft;
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        id: Set(invitation.id.uuid()),
+        role: Set(draft.role.text().to_owned()),
+        unit_id: Set(draft.unit_id.map(UnitId::uuid)),
+        child_id: Set(draft.child_id.map(MemberId::uuid)),
+        claim_member_id: Set(draft.claim_member_id.map(MemberId::uuid)),
+        max_uses: Set(draft.max_uses),
+        use_count: Set(invitation.use_count),
+        recipient_label: Set(draft.recipient_label.clone()),
+        issuer_id: Set(invitation.issuer_id.map(MemberId::uuid)),
+        roster_import_id: Set(invitation.roster_import_id.map(RosterImportId::uuid)),
+        token_digest: Set(token_digest),
+        code_digest: Set(code_digest),
+        create_time: Set(invitation.create_time),
+        expire_time: Set(invitation.expire_time),
+        last_use_time: Set(invitation.last_use_time),
+        revoke_time: Set(invitation.revoke_time),
+        revision: Set(invitation.revision),
+    };
+    let insert = Entity::insert(row);
+    if invitation.roster_import_id.is_none() {
+        return insert.exec_without_returning(conn).await.map(|_| true);
+    }
+    let inserted = insert
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+) -> Result<Option<Invitation>, DbErr> {
+    Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?
+        .map(model)
+        .transpose()
+}
+
+/// Finds what a secret opens. The only query that crosses organisations: who holds the secret may know where it leads.
+pub(crate) async fn find_by_secret(
+    conn: &impl ConnectionTrait,
+    secret: &Presented,
+) -> Result<Option<Invitation>, DbErr> {
+    let matches = match secret {
+        Presented::Token(digest) => Column::TokenDigest.eq(digest.clone()),
+        Presented::Code(digest) => Column::CodeDigest.eq(digest.clone()),
+    };
+    Entity::find()
+        .filter(matches)
+        .one(conn)
+        .await?
+        .map(model)
+        .transpose()
+}
+
+fn living(now: DateTime<Utc>) -> Where {
+    Where::all()
+        .add(Column::RevokeTime.is_null())
+        .add(Column::ExpireTime.gt(now))
+        .add(Expr::col(Column::UseCount).lt(Expr::col(Column::MaxUses)))
+}
+
+fn of(scope: &OrgScope, id: InvitationId) -> Where {
+    Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::Id.eq(id.uuid()))
+}
+
+fn next_revision() -> SimpleExpr {
+    Expr::col(Column::Revision).add(1)
+}
+
+/// Takes one use if the link still admits: test and increment in one statement, whatever runs beside it.
+pub(crate) async fn take_use(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::UseCount, Expr::col(Column::UseCount).add(1))
+        .col_expr(Column::Revision, next_revision())
+        .filter(of(scope, id).add(living(now)))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Gives one use back.
+pub(crate) async fn give_back_use(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::UseCount, Expr::col(Column::UseCount).sub(1))
+        .col_expr(Column::Revision, next_revision())
+        .filter(of(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes that somebody came in.
+pub(crate) async fn update_last_use(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::LastUseTime, Expr::value(now))
+        .col_expr(Column::Revision, next_revision())
+        .filter(of(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Annuls it unless it is annulled; `false`: it was.
+pub(crate) async fn update_revoked(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::RevokeTime, Expr::value(now))
+        .col_expr(Column::Revision, next_revision())
+        .filter(of(scope, id).add(Column::RevokeTime.is_null()))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Lists newest first, after a key.
+pub(crate) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    filter: &Filter,
+    now: DateTime<Utc>,
+    after: Option<InvitationId>,
+    limit: u64,
+) -> Result<Vec<Invitation>, DbErr> {
+    let mut wanted = Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add_option(filter.unit_id.map(|u| Column::UnitId.eq(u.uuid())))
+        .add_option(filter.role.map(|r| Column::Role.eq(r.text())))
+        .add_option(filter.issuer_id.map(|m| Column::IssuerId.eq(m.uuid())))
+        .add_option(
+            filter
+                .unused
+                .then(|| Column::UseCount.eq(0).and(Column::LastUseTime.is_null())),
+        )
+        .add_option(after.map(|a| Column::Id.lt(a.uuid())));
+    let used_up = || Expr::col(Column::UseCount).gte(Expr::col(Column::MaxUses));
+    wanted = match filter.state {
+        None => wanted,
+        Some(State::Revoked) => wanted.add(Column::RevokeTime.is_not_null()),
+        Some(State::UsedUp) => wanted.add(Column::RevokeTime.is_null()).add(used_up()),
+        Some(State::Expired) => wanted
+            .add(Column::RevokeTime.is_null())
+            .add(used_up().not())
+            .add(Column::ExpireTime.lte(now)),
+        Some(State::Active) => wanted.add(living(now)),
+    };
+    let rows = Entity::find()
+        .filter(wanted)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}
+
+/// What AnnulInvitations looks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Abandoned {
+    pub(crate) condition: Condition,
+    /// Idle means no use since this moment.
+    pub(crate) idle_since: DateTime<Utc>,
+    pub(crate) made_before: DateTime<Utc>,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) role: Option<InviteRole>,
+}
+
+/// Lists links that still admit and match, oldest first.
+pub(crate) async fn list_abandoned(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    wanted: &Abandoned,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Invitation>, DbErr> {
+    let condition = match wanted.condition {
+        Condition::Unused => Where::all()
+            .add(Column::UseCount.eq(0))
+            .add(Column::LastUseTime.is_null()),
+        Condition::Idle => {
+            let last: SimpleExpr =
+                Func::coalesce([Expr::col(Column::LastUseTime), Expr::col(Column::CreateTime)]).into();
+            Where::all().add(last.lte(wanted.idle_since))
+        }
+    };
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(living(now))
+        .filter(condition)
+        .filter(Column::CreateTime.lte(wanted.made_before))
+        .filter(
+            Where::all()
+                .add_option(wanted.unit_id.map(|u| Column::UnitId.eq(u.uuid())))
+                .add_option(wanted.role.map(|r| Column::Role.eq(r.text()))),
+        )
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}
+
+/// Everything of one organisation, or of all, for the snapshot of the feed.
+pub(crate) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Invitation>, DbErr> {
+    let rows = Entity::find()
+        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}

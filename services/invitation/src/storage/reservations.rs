@@ -1,0 +1,217 @@
+//! Named queries over reservations.
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::entities::reservation::{ActiveModel, Column, Entity, Model};
+use crate::model::{Reservation, Stage};
+
+const PENDING: &str = "pending";
+const CONFIRMED: &str = "confirmed";
+const RELEASED: &str = "released";
+
+fn model(row: Model) -> Result<Reservation, DbErr> {
+    let stage = match (row.stage.as_str(), row.member_id, row.refusal) {
+        (PENDING, None, None) => Stage::Pending,
+        (CONFIRMED, Some(member), None) => Stage::Confirmed(MemberId::from_uuid(member)),
+        (RELEASED, None, Some(reason)) => Stage::Released(reason),
+        (other, ..) => return Err(DbErr::Type(format!("reservation stage `{other}`"))),
+    };
+    Ok(Reservation {
+        id: ReservationId::from_uuid(row.id),
+        org_id: OrgId::from_uuid(row.org_id),
+        invitation_id: InvitationId::from_uuid(row.invitation_id),
+        flow_id: FlowId::from_uuid(row.flow_id),
+        stage,
+    })
+}
+
+/// Stores a pending reservation; `false` if this flow has one of this invitation that is not released.
+pub(crate) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    reservation: &Reservation,
+    now: DateTime<Utc>,
+    lease_time: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        id: Set(reservation.id.uuid()),
+        invitation_id: Set(reservation.invitation_id.uuid()),
+        flow_id: Set(reservation.flow_id.uuid()),
+        stage: Set(PENDING.to_owned()),
+        member_id: Set(None),
+        refusal: Set(None),
+        create_time: Set(now),
+        lease_time: Set(lease_time),
+        finish_time: Set(None),
+    };
+    let inserted = Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+) -> Result<Option<Reservation>, DbErr> {
+    Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?
+        .map(model)
+        .transpose()
+}
+
+/// The living use of an invitation by a flow.
+pub(crate) async fn find_by_flow(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    flow: FlowId,
+) -> Result<Option<Reservation>, DbErr> {
+    Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .filter(Column::FlowId.eq(flow.uuid()))
+        .filter(Column::Stage.ne(RELEASED))
+        .one(conn)
+        .await?
+        .map(model)
+        .transpose()
+}
+
+fn pending(scope: &OrgScope, id: ReservationId) -> Where {
+    Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::Id.eq(id.uuid()))
+        .add(Column::Stage.eq(PENDING))
+}
+
+/// Takes the right to finish a pending reservation until `lease_time`, if nobody holds it now.
+pub(crate) async fn update_leased(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    now: DateTime<Utc>,
+    lease_time: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::LeaseTime, Expr::value(lease_time))
+        .filter(pending(scope, id).add(Column::LeaseTime.lte(now)))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// The person is in; `false`: it was not pending any more.
+pub(crate) async fn update_confirmed(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::Stage, Expr::value(CONFIRMED))
+        .col_expr(Column::MemberId, Expr::value(member.uuid()))
+        .col_expr(Column::FinishTime, Expr::value(now))
+        .filter(pending(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Membership refused; `false`: it was not pending any more.
+pub(crate) async fn update_released(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let done = Entity::update_many()
+        .col_expr(Column::Stage, Expr::value(RELEASED))
+        .col_expr(Column::Refusal, Expr::value(reason))
+        .col_expr(Column::FinishTime, Expr::value(now))
+        .filter(pending(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Lets go of a lease, so that the recovery need not wait for its end.
+pub(crate) async fn update_unleased(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: ReservationId,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::LeaseTime, Expr::value(now))
+        .filter(pending(scope, id))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// One person who came in, for lists: reservation, member, time.
+pub(crate) type Use = (ReservationId, MemberId, DateTime<Utc>);
+
+/// Who came in by an invitation, latest reservation first, after a key.
+pub(crate) async fn list_uses(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    after: Option<ReservationId>,
+    limit: u64,
+) -> Result<Vec<Use>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::InvitationId.eq(invitation.uuid()))
+        .filter(Column::Stage.eq(CONFIRMED))
+        .filter(Where::all().add_option(after.map(|a| Column::Id.lt(a.uuid()))))
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    Ok(rows.iter().filter_map(used).collect())
+}
+
+/// Who came in by which invitation, for the snapshot of the feed.
+pub(crate) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<(OrgId, InvitationId, MemberId)>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::Stage.eq(CONFIRMED))
+        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    let of = |row: Model| {
+        let (org, invitation) = (
+            OrgId::from_uuid(row.org_id),
+            InvitationId::from_uuid(row.invitation_id),
+        );
+        used(&row).map(|(_, member, _)| (org, invitation, member))
+    };
+    Ok(rows.into_iter().filter_map(of).collect())
+}
+
+fn used(row: &Model) -> Option<Use> {
+    Some((
+        ReservationId::from_uuid(row.id),
+        MemberId::from_uuid(row.member_id?),
+        row.finish_time?,
+    ))
+}

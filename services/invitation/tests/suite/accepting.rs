@@ -1,0 +1,394 @@
+//! A link of N uses admits at most N, whatever happens meanwhile (R16, invariant 6).
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use parta_ids::FlowId;
+use parta_proto::parta::{
+    invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient},
+    membership::v1::Role,
+};
+use proptest::prelude::*;
+
+use crate::{
+    house::{House, with},
+    membership::Fault,
+    world::reason,
+};
+
+#[tokio::test]
+async fn a_link_of_n_uses_admits_n_under_concurrency() {
+    with(async |house| {
+        let (id, token) = house.link(3).await;
+        let outcomes = futures::future::join_all((0..12).map(|_| house.accept(house.flow(), &token))).await;
+        let admitted: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
+        assert_eq!(admitted.len(), 3);
+        let refused = outcomes
+            .iter()
+            .filter(|o| reason(o) == "INVITATION_NOT_USABLE")
+            .count();
+        assert_eq!(refused, 9);
+        assert_eq!(house.membership.admitted(&id), 3);
+        let seen = house.get(&id).await;
+        assert_eq!((seen.use_count, seen.state()), (3, pb::InvitationState::UsedUp));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accepting_again_is_the_same_acceptance() {
+    with(async |house| {
+        let (id, token) = house.link(2).await;
+        let (flow, act) = (house.flow(), house.world.act());
+        let first = house.accept_as(flow, &token, act.clone()).await.unwrap();
+        assert_eq!(house.accept_as(flow, &token, act.clone()).await.unwrap(), first);
+        assert_eq!(house.accept(flow, &token).await.unwrap(), first);
+        let both = futures::future::join(house.accept(flow, &token), house.accept(flow, &token)).await;
+        assert_eq!((both.0.unwrap(), both.1.unwrap()), (first.clone(), first));
+        assert_eq!(house.get(&id).await.use_count, 1);
+        let (_, other) = house.link(1).await;
+        assert_eq!(
+            reason(&house.accept_as(flow, &other, act).await),
+            "REQUEST_ID_REUSED"
+        );
+    })
+    .await;
+}
+
+// R16: the same flow at once, with acts of their own, takes one use.
+#[tokio::test]
+async fn one_person_takes_one_use_at_once() {
+    with(async |house| {
+        let (id, token) = house.link(5).await;
+        let flow = house.flow();
+        let outcomes = futures::future::join_all((0..6).map(|_| house.accept(flow, &token))).await;
+        let members: BTreeSet<_> = outcomes.into_iter().map(|o| o.unwrap().member_id).collect();
+        assert_eq!(members.len(), 1);
+        assert_eq!(
+            (house.get(&id).await.use_count, house.membership.admitted(&id)),
+            (1, 1)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_gives_the_use_back() {
+    with(async |house| {
+        let (id, token) = house.link(1).await;
+        house.membership.fail([Fault::Refused]);
+        let (flow, act) = (house.flow(), house.world.act());
+        let refused = house.accept_as(flow, &token, act.clone()).await;
+        assert_eq!(reason(&refused), "ADMISSION_REFUSED");
+        assert_eq!(house.get(&id).await.use_count, 0);
+        // The same act keeps its answer; a new one may succeed.
+        assert_eq!(
+            reason(&house.accept_as(flow, &token, act).await),
+            "ADMISSION_REFUSED"
+        );
+        assert_eq!(reason(&house.accept(flow, &token).await), "OK");
+        assert_eq!(house.get(&id).await.use_count, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_a_member_before_takes_no_use() {
+    with(async |house| {
+        let (id, token) = house.link(1).await;
+        house.membership.fail([Fault::Already]);
+        house.accept(house.flow(), &token).await.unwrap();
+        assert_eq!(house.get(&id).await.use_count, 0);
+        assert_eq!(reason(&house.accept(house.flow(), &token).await), "OK");
+        assert_eq!(
+            reason(&house.accept(house.flow(), &token).await),
+            "INVITATION_NOT_USABLE"
+        );
+    })
+    .await;
+}
+
+/// Runs the recovery until nothing is pending.
+async fn recover(house: &House) {
+    house.world.clock.advance(TimeDelta::seconds(40));
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let running = house
+        .world
+        .tracker
+        .spawn(house.ports.job_runner().run(cancel.clone()));
+    let owed = || async {
+        use sea_orm::{ConnectionTrait as _, Statement};
+        let sql = "SELECT count(*) AS n FROM job";
+        let row = house
+            .world
+            .db
+            .conn()
+            .query_one_raw(Statement::from_string(house.world.db.backend(), sql))
+            .await;
+        row.unwrap().unwrap().try_get::<i64>("", "n").unwrap()
+    };
+    let done = async {
+        while owed().await > 0 {
+            house.world.clock.advance(TimeDelta::seconds(5));
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), done)
+        .await
+        .unwrap();
+    cancel.cancel();
+    running.await.unwrap();
+}
+
+// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
+#[tokio::test]
+async fn a_crash_between_the_services_is_finished_by_the_recovery() {
+    for fault in [Fault::Before, Fault::After] {
+        with(async |house| {
+            let (id, token) = house.link(1).await;
+            house.membership.fail([fault]);
+            let flow = house.flow();
+            assert_eq!(
+                reason(&house.accept(flow, &token).await),
+                "DEPENDENCY_UNAVAILABLE"
+            );
+            // The use stays reserved: nobody else gets it.
+            assert_eq!(
+                reason(&house.accept(house.flow(), &token).await),
+                "INVITATION_NOT_USABLE"
+            );
+            recover(&house).await;
+            let seen = house.get(&id).await;
+            assert_eq!((seen.use_count, house.membership.admitted(&id)), (1, 1));
+            assert!(seen.last_use_time.is_some());
+            assert_eq!(reason(&house.accept(flow, &token).await), "OK");
+            assert_eq!(house.membership.admitted(&id), 1);
+        })
+        .await;
+    }
+}
+
+// R16: unknown, expired, used-up and annulled answer alike, to both RPCs.
+#[tokio::test]
+async fn unusable_links_answer_alike() {
+    with(async |house| {
+        let (_, used_up) = house.link(1).await;
+        house.accept(house.flow(), &used_up).await.unwrap();
+        let (revoked_id, revoked) = house.link(1).await;
+        let request = pb::RevokeInvitationRequest {
+            request_id: house.world.act(),
+            org_id: house.school.org.to_string(),
+            invitation_id: revoked_id,
+            etag: String::new(),
+        };
+        let request = house
+            .world
+            .by(house.school.org, house.school.class_teacher, request);
+        house.client.clone().revoke_invitation(request).await.unwrap();
+        let (_, expired) = house.link(1).await;
+        house.world.clock.advance(TimeDelta::days(14));
+        let mut answers = BTreeSet::new();
+        for token in [
+            &used_up,
+            &revoked,
+            &expired,
+            &"A".repeat(24),
+            &"short".to_owned(),
+            &"Ё".repeat(12),
+        ] {
+            let tell = |status: tonic::Status| {
+                let refusal = parta_status::Refusal::from_status(&status).unwrap();
+                (
+                    refusal.reason().to_owned(),
+                    status.code() as i32,
+                    status.message().to_owned(),
+                    status.details().to_vec(),
+                )
+            };
+            answers.insert(tell(house.resolve(token).await.unwrap_err()));
+            answers.insert(tell(house.accept(house.flow(), token).await.unwrap_err()));
+        }
+        let reasons: Vec<_> = answers.iter().map(|a| a.0.as_str()).collect();
+        assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
+    })
+    .await;
+}
+
+// R16: only a join ticket accepts; a person's token is of another kind.
+#[tokio::test]
+async fn only_a_join_ticket_accepts() {
+    with(async |house| {
+        let (_, token) = house.link(1).await;
+        let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
+        let request = pb::AcceptInvitationRequest {
+            request_id: house.world.act(),
+            secret,
+        };
+        let outcome = house
+            .client
+            .clone()
+            .accept_invitation(
+                house
+                    .world
+                    .by(house.school.org, house.school.pupil, request.clone()),
+            )
+            .await;
+        assert_eq!(reason(&outcome), "CALLER_NOT_ACCEPTED");
+        let outcome = house.client.clone().accept_invitation(request).await;
+        assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
+    })
+    .await;
+}
+
+// R17: who came by which link.
+#[tokio::test]
+async fn a_link_knows_who_came_by_it() {
+    with(async |house| {
+        let (id, token) = house.link(2).await;
+        let mut came = BTreeSet::new();
+        for _ in 0..2 {
+            came.insert(house.accept(house.flow(), &token).await.unwrap().member_id);
+        }
+        let list = async |member| {
+            let request = pb::ListInvitationUsesRequest {
+                org_id: house.school.org.to_string(),
+                invitation_id: id.clone(),
+                ..Default::default()
+            };
+            house
+                .client
+                .clone()
+                .list_invitation_uses(house.world.by(house.school.org, member, request))
+                .await
+        };
+        let uses = list(house.school.class_teacher).await.unwrap().into_inner().uses;
+        assert_eq!(
+            uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
+            came
+        );
+        assert_eq!(reason(&list(house.school.teacher).await), "PERMISSION_DENIED");
+        assert_eq!(reason(&list(house.school.parent).await), "PERMISSION_DENIED");
+    })
+    .await;
+}
+
+// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
+#[tokio::test]
+async fn the_feed_tells_made_used_and_revoked() {
+    with(async |house| {
+        let (id, token) = house.link(1).await;
+        house.membership.fail([Fault::Refused]);
+        let flow = house.flow();
+        let _ = house.accept(flow, &token).await;
+        let member = house.accept(flow, &token).await.unwrap().member_id;
+        house.accept(flow, &token).await.unwrap();
+        let mut feed = InvitationFeedServiceClient::new(house.world.other_service("invitation", &house.pipe));
+        let mut events = Vec::new();
+        let mut stream = feed
+            .snapshot(pb::SnapshotRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        while let Some(next) = stream.message().await.unwrap() {
+            events.extend(next.event.and_then(|e| e.payload));
+        }
+        use pb::invitation_event::Payload;
+        let wanted = [
+            Payload::InvitationCreated(pb::InvitationCreated {
+                invitation_id: id.clone(),
+            }),
+            Payload::InvitationUsed(pb::InvitationUsed {
+                invitation_id: id,
+                member_id: member,
+            }),
+        ];
+        assert_eq!(events, wanted);
+        let mut watched = Vec::new();
+        let mut stream = feed
+            .watch(pb::WatchRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        while watched.len() < 2 {
+            match stream.message().await.unwrap().unwrap().item {
+                Some(pb::watch_response::Item::Event(event)) => watched.extend(event.payload),
+                _ => panic!("a checkpoint before all events"),
+            }
+        }
+        assert_eq!(watched, wanted);
+    })
+    .await;
+}
+
+/// One step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    /// These people accept at once.
+    Accept(Vec<u8>),
+    /// The next calls of membership go wrong.
+    Fail(u8),
+    /// The recovery runs.
+    Recover,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec(0_u8..6, 1..5).prop_map(Step::Accept),
+        2 => (0_u8..3).prop_map(Step::Fail),
+        1 => Just(Step::Recover),
+    ]
+}
+
+async fn run(uses: i32, steps: Vec<Step>) {
+    let steps = &steps;
+    with(async |house| {
+        let (id, token) = house.link(uses).await;
+        let flows: Vec<FlowId> = (0..6).map(|_| house.flow()).collect();
+        let mut members: std::collections::BTreeMap<u8, String> = std::collections::BTreeMap::new();
+        let most = usize::try_from(uses).unwrap();
+        for step in steps {
+            match step {
+                Step::Accept(people) => {
+                    let outcomes = futures::future::join_all(
+                        people
+                            .iter()
+                            .map(|p| house.accept(flows[usize::from(*p)], &token)),
+                    );
+                    for (person, outcome) in people.iter().zip(outcomes.await) {
+                        if let Ok(done) = outcome {
+                            let known = members.entry(*person).or_insert_with(|| done.member_id.clone());
+                            assert_eq!(*known, done.member_id, "one person became two members");
+                        }
+                    }
+                }
+                Step::Fail(kind) => {
+                    house
+                        .membership
+                        .fail([[Fault::Before, Fault::After, Fault::Refused][usize::from(*kind)]]);
+                }
+                Step::Recover => recover(&house).await,
+            }
+            assert!(house.membership.admitted(&id) <= most, "more people than uses");
+            assert!(members.len() <= most);
+        }
+        // Whatever went wrong: in the end everyone admitted holds a use, and every use is somebody's.
+        house.membership.fail([]);
+        recover(&house).await;
+        let seen = house.get(&id).await;
+        assert_eq!(
+            usize::try_from(seen.use_count).unwrap(),
+            house.membership.admitted(&id)
+        );
+        assert_eq!(seen.role(), Role::Pupil);
+    })
+    .await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    // R16, invariant 6
+    #[test]
+    fn uses_never_exceed_n(uses in 1_i32..4, steps in prop::collection::vec(step(), 1..7)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(run(uses, steps));
+    }
+}

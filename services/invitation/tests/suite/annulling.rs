@@ -1,0 +1,181 @@
+//! Annulling links, one or by filter (R15).
+use chrono::TimeDelta;
+use parta_ids::MemberId;
+use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
+use tonic::Status;
+
+use crate::{
+    house::{House, with},
+    world::reason,
+};
+
+async fn annul(
+    house: &House,
+    member: MemberId,
+    condition: pb::AnnulCondition,
+    change: impl FnOnce(&mut pb::AnnulInvitationsRequest),
+) -> Result<Vec<String>, Status> {
+    let mut request = pb::AnnulInvitationsRequest {
+        request_id: house.world.act(),
+        org_id: house.school.org.to_string(),
+        condition: condition.into(),
+        ..Default::default()
+    };
+    change(&mut request);
+    let request = house.world.by(house.school.org, member, request);
+    let report = house
+        .client
+        .clone()
+        .annul_invitations(request)
+        .await?
+        .into_inner();
+    Ok(report.invitations.into_iter().map(|i| i.id).collect())
+}
+
+// R15
+#[tokio::test]
+async fn unused_links_are_annulled_by_filter_and_reported() {
+    with(async |house| {
+        let admin = house.school.administrator;
+        let (used, token) = house.link(2).await;
+        house.accept(house.flow(), &token).await.unwrap();
+        let (old, old_token) = house.link(1).await;
+        house.world.clock.advance(TimeDelta::days(3));
+        let (young, _) = house.link(1).await;
+        let parents = house
+            .create(house.school.class_teacher, house.wanted(Role::Parent))
+            .await
+            .unwrap();
+        let parents = parents.invitation.unwrap().id;
+
+        let unused = pb::AnnulCondition::Unused;
+        let denied = annul(&house, house.school.class_teacher, unused, |_| {}).await;
+        assert_eq!(reason(&denied), "PERMISSION_DENIED");
+        let all = annul(&house, admin, unused, |r| r.dry_run = true).await.unwrap();
+        assert_eq!(all, [old.clone(), young.clone(), parents.clone()]);
+        assert_eq!(house.get(&old).await.state(), pb::InvitationState::Active);
+        let of_parents = annul(&house, admin, unused, |r| r.role = Role::Parent.into())
+            .await
+            .unwrap();
+        assert_eq!(of_parents, [parents]);
+        let days = prost_types::Duration {
+            seconds: 2 * 86_400,
+            nanos: 0,
+        };
+        let aged = annul(&house, admin, unused, |r| r.older_than = Some(days))
+            .await
+            .unwrap();
+        assert_eq!(aged, std::slice::from_ref(&old));
+        assert_eq!(house.get(&old).await.state(), pb::InvitationState::Revoked);
+        assert_eq!(house.get(&young).await.state(), pb::InvitationState::Active);
+        assert_eq!(house.get(&used).await.state(), pb::InvitationState::Active);
+        assert_eq!(
+            reason(&house.accept(house.flow(), &old_token).await),
+            "INVITATION_NOT_USABLE"
+        );
+        let none = annul(&house, admin, unused, |r| {
+            r.unit_id = house.school.other_class.to_string();
+        })
+        .await
+        .unwrap();
+        assert!(none.is_empty());
+    })
+    .await;
+}
+
+// R15: idle = no use within the policy's time since the last one.
+#[tokio::test]
+async fn idle_links_are_counted_from_the_last_use() {
+    with(async |house| {
+        let month = prost_types::Duration {
+            seconds: 30 * 86_400,
+            nanos: 0,
+        };
+        let made = async || {
+            let wanted = pb::CreateInvitationRequest {
+                max_uses: 5,
+                ttl: Some(month),
+                ..house.wanted(Role::Pupil)
+            };
+            let made = house.create(house.school.class_teacher, wanted).await.unwrap();
+            (made.invitation.unwrap().id, made.link.unwrap().link_token)
+        };
+        let (idle, _) = made().await;
+        let (busy, token) = made().await;
+        house.world.clock.advance(TimeDelta::days(10));
+        house.accept(house.flow(), &token).await.unwrap();
+        house.world.clock.advance(TimeDelta::days(5));
+        let annulled = annul(
+            &house,
+            house.school.administrator,
+            pb::AnnulCondition::Idle,
+            |_| {},
+        )
+        .await
+        .unwrap();
+        assert_eq!(annulled, [idle]);
+        house.world.clock.advance(TimeDelta::days(10));
+        let annulled = annul(
+            &house,
+            house.school.administrator,
+            pb::AnnulCondition::Idle,
+            |_| {},
+        )
+        .await
+        .unwrap();
+        assert_eq!(annulled, [busy]);
+    })
+    .await;
+}
+
+// R15: the issuer and the administration annul one link; whoever came in stays.
+#[tokio::test]
+async fn one_link_is_annulled_by_issuer_and_administration() {
+    with(async |house| {
+        let (id, token) = house.link(2).await;
+        let flow = house.flow();
+        let came = house.accept(flow, &token).await.unwrap();
+        let revoke = async |member, etag: &str| {
+            let request = pb::RevokeInvitationRequest {
+                request_id: house.world.act(),
+                org_id: house.school.org.to_string(),
+                invitation_id: id.clone(),
+                etag: etag.to_owned(),
+            };
+            house
+                .client
+                .clone()
+                .revoke_invitation(house.world.by(house.school.org, member, request))
+                .await
+        };
+        assert_eq!(
+            reason(&revoke(house.school.teacher, "").await),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            reason(&revoke(house.school.class_teacher, "AAAAAAAAAAE").await),
+            "ETAG_MISMATCH"
+        );
+        let seen = house.get(&id).await;
+        let revoked = revoke(house.school.class_teacher, &seen.etag)
+            .await
+            .unwrap()
+            .into_inner()
+            .invitation
+            .unwrap();
+        assert_eq!(revoked.state(), pb::InvitationState::Revoked);
+        let again = revoke(house.school.administrator, "")
+            .await
+            .unwrap()
+            .into_inner()
+            .invitation
+            .unwrap();
+        assert_eq!(again.revoke_time, revoked.revoke_time);
+        assert_eq!(
+            reason(&house.accept(house.flow(), &token).await),
+            "INVITATION_NOT_USABLE"
+        );
+        assert_eq!(house.accept(flow, &token).await.unwrap(), came);
+    })
+    .await;
+}

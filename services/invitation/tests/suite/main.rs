@@ -1,0 +1,10 @@
+//! What the service promises, proven over its gRPC API behind the real layers, on each database.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail loudly")]
+
+mod accepting;
+mod annulling;
+mod house;
+mod inviting;
+mod membership;
+mod school;
+mod world;

@@ -1,0 +1,113 @@
+//! A membership that admits like the real one, and fails when told to.
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use parta_ids::{Ambient, MemberId};
+use parta_proto::parta::membership::internal::v1::{
+    self as pb,
+    admission_service_server::{AdmissionService, AdmissionServiceServer},
+};
+use tonic::{Request, Response, Status, service::Routes};
+
+pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
+
+/// What happens to a call instead of success.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It never reached the effect.
+    Before,
+    /// It took effect; the answer was lost.
+    After,
+    /// It was refused for good.
+    Refused,
+    /// The person was a member by this link before.
+    Already,
+}
+
+#[derive(Default)]
+struct State {
+    by_request: BTreeMap<String, MemberId>,
+    by_flow: BTreeMap<(String, String), MemberId>,
+    faults: VecDeque<Fault>,
+    calls: Vec<pb::AdmitMemberRequest>,
+}
+
+#[derive(Clone)]
+pub struct Membership(Arc<Mutex<State>>, Ambient);
+
+impl Membership {
+    pub fn new(ambient: &Ambient) -> Self {
+        Self(Arc::default(), ambient.clone())
+    }
+
+    pub fn routes(&self) -> Routes {
+        Routes::new(AdmissionServiceServer::new(self.clone()))
+    }
+
+    /// The next calls go wrong, in this order.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    /// How many people came in by an invitation.
+    pub fn admitted(&self, invitation: &str) -> usize {
+        self.0
+            .lock()
+            .unwrap()
+            .by_flow
+            .keys()
+            .filter(|(inv, _)| inv == invitation)
+            .count()
+    }
+
+    pub fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
+        self.0.lock().unwrap().calls.clone()
+    }
+}
+
+#[tonic::async_trait]
+impl AdmissionService for Membership {
+    async fn admit_member(
+        &self,
+        request: Request<pb::AdmitMemberRequest>,
+    ) -> Result<Response<pb::AdmitMemberResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.0.lock().unwrap();
+        state.calls.push(request.clone());
+        let fault = state.faults.pop_front();
+        match fault {
+            // Without RetryInfo, so that the client layers do not hide it.
+            Some(Fault::Before) => return Err(Status::aborted("lost before")),
+            Some(Fault::Refused) => return Err(parta_status::not_found("child", "nobody").into()),
+            _ => {}
+        }
+        let key = (request.invitation_id.clone(), request.flow_id.clone());
+        let known = state
+            .by_request
+            .get(&request.request_id)
+            .or_else(|| state.by_flow.get(&key))
+            .copied();
+        let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
+        state.by_request.insert(request.request_id, member);
+        if fault != Some(Fault::Already) {
+            state.by_flow.insert(key, member);
+        }
+        if fault == Some(Fault::After) {
+            return Err(Status::aborted("lost after"));
+        }
+        Ok(Response::new(pb::AdmitMemberResponse {
+            member_id: member.to_string(),
+            already_member: fault == Some(Fault::Already),
+            consistency_token: String::new(),
+        }))
+    }
+
+    async fn appoint_founding_administrator(
+        &self,
+        _: Request<pb::AppointFoundingAdministratorRequest>,
+    ) -> Result<Response<pb::AppointFoundingAdministratorResponse>, Status> {
+        Ok(Response::new(pb::AppointFoundingAdministratorResponse::default()))
+    }
+}

@@ -1,0 +1,40 @@
+//! Configuration of the service.
+use parta_runtime::ServiceConfig;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// How one-time codes reach people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryKind {
+    /// Into a table that the operator reads: for development, on a loopback address only.
+    #[default]
+    Outbox,
+    /// By e-mail; phones are then refused.
+    Smtp,
+}
+
+/// Section `[membership]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How codes are delivered.
+    pub delivery: DeliveryKind,
+    /// `smtps://user:password@host` of the mail server; required by `smtp`.
+    pub smtp_url: Option<SecretString>,
+    /// From whom the mail comes; required by `smtp`.
+    pub mail_from: String,
+}
+
+impl ServiceConfig for Config {
+    fn validate(&self, problems: &mut Vec<String>) {
+        if self.delivery == DeliveryKind::Smtp {
+            if self.smtp_url.is_none() {
+                problems.push("smtp_url is required when delivery is smtp".to_owned());
+            }
+            if self.mail_from.parse::<lettre::message::Mailbox>().is_err() {
+                problems.push("mail_from must be a mail address when delivery is smtp".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Why the service refuses, and the one mapping to documented reasons.
+use std::time::Duration;
+
+use parta_ids::UnitId;
+use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
+use parta_status::{Refusal, not_found};
+use parta_storage::StorageError;
+use sea_orm::DbErr;
+
+/// Why the service refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state of the member, flow or session forbids the act, for this documented reason.
+    #[error("{0:?}")]
+    State(ErrorReason),
+    /// The unit is not known here, archived, or takes no such people.
+    #[error("unit {0} cannot be used")]
+    UnitUnknown(UnitId),
+    /// There is no such thing in the organisation, or the caller may not know.
+    #[error("no {0} {1}")]
+    Unknown(&'static str, String),
+    /// Too many codes or wrong tries for one address.
+    #[error("limit {limit} reached")]
+    Limited {
+        /// Which limit.
+        limit: &'static str,
+        /// After how long to call again.
+        wait: Duration,
+    },
+    /// A refusal with a reason of its own.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Error {
+    pub(crate) fn unknown(kind: &'static str, name: impl std::fmt::Display) -> Self {
+        Self::Unknown(kind, name.to_string())
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+fn sentence(reason: ErrorReason) -> &'static str {
+    match reason {
+        ErrorReason::Unspecified => "The act was refused.",
+        ErrorReason::CodeWrong => "The code is wrong.",
+        ErrorReason::FlowUnknown => "The sign-in has ended. Ask for another code.",
+        ErrorReason::SessionEnded => "The session has ended. Sign in again.",
+        ErrorReason::JoinFlowUnknown => "No account stands behind the join flow.",
+        ErrorReason::ChildUnknown => "The child of the link is no pupil of the organisation.",
+        ErrorReason::AlreadyClaimed => "The record was claimed by somebody else.",
+        ErrorReason::MemberLeft => "The member has left.",
+        ErrorReason::LastAdministrator => "An organisation keeps at least one administrator.",
+        ErrorReason::AdministratorNotJoined => "Only staff who came in become administrator.",
+        ErrorReason::NotATeacher => "The member is no teacher.",
+        ErrorReason::NotAPupil => "The member is no pupil.",
+        ErrorReason::UnitUnknown => "The unit is unknown, archived, or takes no such people.",
+        ErrorReason::AlreadyAssigned => "The teacher has this task already.",
+        ErrorReason::AlreadyEnrolled => "The pupil is in the class already.",
+        ErrorReason::NotEnrolled => "The pupil is not in the class.",
+        ErrorReason::ServiceAccountKeyInvalid => "The key is unknown or was revoked.",
+        ErrorReason::OutboxAbsent => "The installation has no development outbox.",
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::State(reason) => {
+                let refusal = Self::new(reason, sentence(reason));
+                if refusal.code() == tonic::Code::FailedPrecondition {
+                    return refusal.precondition("STATE", reason.as_str_name(), sentence(reason));
+                }
+                refusal
+            }
+            Error::UnitUnknown(unit) => {
+                Self::new(ErrorReason::UnitUnknown, sentence(ErrorReason::UnitUnknown))
+                    .precondition("UNIT", unit, "unknown, archived or of another kind")
+                    .meta("unit_id", unit)
+            }
+            Error::Unknown(kind, name) => not_found(kind, name),
+            Error::Limited { limit, wait } => {
+                let why = "Too many codes or tries for this address.";
+                Self::new(Common::RateLimited, why)
+                    .quota("address", why)
+                    .meta("limit", limit)
+                    .retry_after(wait)
+            }
+            Error::Refused(refusal) => refusal,
+            Error::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        Refusal::from(error).into()
+    }
+}

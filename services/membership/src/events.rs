@@ -1,0 +1,143 @@
+//! What the service tells others, and the state of it for whoever begins to follow its feed.
+//!
+//! A fact goes into the feed and into the service's own half of the roster projection in one transaction: policies here
+//! decide by the same projection as everywhere else, and never by an older one.
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
+use parta_ids::{
+    AssignmentId, EnrollmentId, GuardianshipId, InvitationId, MemberId, OrgId, TypedId as _, UnitId,
+};
+use parta_proto::parta::membership::v1::{
+    self as pb, AssignmentMade, EnrollmentBegun, GuardianshipEstablished, MemberAdmitted, MemberChanged,
+    Role as PbRole, membership_event::Payload,
+};
+use parta_roster::{Members, NoObserver, Role};
+use parta_status::Refusal;
+use parta_storage::{StorageError, Tx};
+
+use crate::{
+    error::Error,
+    storage::{
+        members::{self, Member},
+        relations::{self, Assignment, Enrollment, Guardianship},
+    },
+};
+
+/// States a fact.
+pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
+    let mut event = payload.clone().into_event();
+    event.org_id = org.to_string();
+    let projected = Members::new(Arc::new(NoObserver)).apply(tx, &event).await;
+    projected.map_err(|error| match error {
+        HandleError::Storage(error) => Error::Storage(error),
+        HandleError::Failed(why) => Error::Refused(Refusal::internal(why)),
+    })?;
+    feed::emit(tx, org, payload);
+    Ok(())
+}
+
+pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+    // Below 2e9 even in a leap second.
+    prost_types::Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
+    }
+}
+
+pub(crate) fn roles(mask: i32) -> Vec<i32> {
+    Role::set_of(mask)
+        .into_iter()
+        .map(|role| PbRole::from(role).into())
+        .collect()
+}
+
+pub(crate) fn admitted(row: &Member) -> Payload {
+    Payload::MemberAdmitted(MemberAdmitted {
+        member_id: MemberId::from_uuid(row.member_id).to_string(),
+        state: row.state,
+        roles: roles(row.roles),
+        teacher_verified: row.teacher_verified,
+        invitation_id: row
+            .invitation_id
+            .map(|id| InvitationId::from_uuid(id).to_string())
+            .unwrap_or_default(),
+    })
+}
+
+pub(crate) fn changed(row: &Member) -> Payload {
+    Payload::MemberChanged(MemberChanged {
+        member_id: MemberId::from_uuid(row.member_id).to_string(),
+        state: row.state,
+        roles: roles(row.roles),
+        teacher_verified: row.teacher_verified,
+    })
+}
+
+pub(crate) fn made(row: &Assignment) -> Payload {
+    Payload::AssignmentMade(AssignmentMade {
+        assignment_id: AssignmentId::from_uuid(row.assignment_id).to_string(),
+        member_id: MemberId::from_uuid(row.member_id).to_string(),
+        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
+        kind: row.kind,
+        expire_time: row.expire_time.map(timestamp),
+    })
+}
+
+pub(crate) fn assignment_ended(id: uuid::Uuid) -> Payload {
+    Payload::AssignmentEnded(pb::AssignmentEnded {
+        assignment_id: AssignmentId::from_uuid(id).to_string(),
+    })
+}
+
+pub(crate) fn begun(row: &Enrollment) -> Payload {
+    Payload::EnrollmentBegun(EnrollmentBegun {
+        enrollment_id: EnrollmentId::from_uuid(row.enrollment_id).to_string(),
+        member_id: MemberId::from_uuid(row.member_id).to_string(),
+        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
+    })
+}
+
+pub(crate) fn enrollment_ended(id: uuid::Uuid) -> Payload {
+    Payload::EnrollmentEnded(pb::EnrollmentEnded {
+        enrollment_id: EnrollmentId::from_uuid(id).to_string(),
+    })
+}
+
+pub(crate) fn established(row: &Guardianship) -> Payload {
+    Payload::GuardianshipEstablished(GuardianshipEstablished {
+        guardianship_id: GuardianshipId::from_uuid(row.guardianship_id).to_string(),
+        guardian_id: MemberId::from_uuid(row.guardian_id).to_string(),
+        child_id: MemberId::from_uuid(row.child_id).to_string(),
+        confirmed: row.confirmed,
+    })
+}
+
+pub(crate) fn guardianship_ended(id: uuid::Uuid) -> Payload {
+    Payload::GuardianshipEnded(pb::GuardianshipEnded {
+        guardianship_id: GuardianshipId::from_uuid(id).to_string(),
+    })
+}
+
+/// Events that build the present state from nothing.
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
+    let fault = |error| Refusal::from(StorageError::from(error));
+    let of = OrgId::from_uuid;
+    let members = members::list_for_snapshot(&tx, org).await.map_err(fault)?;
+    let assignments = relations::assignments_for_snapshot(&tx, org)
+        .await
+        .map_err(fault)?;
+    let enrollments = relations::enrollments_for_snapshot(&tx, org)
+        .await
+        .map_err(fault)?;
+    let guardianships = relations::guardianships_for_snapshot(&tx, org)
+        .await
+        .map_err(fault)?;
+    let events = members.iter().map(|row| (of(row.org_id), admitted(row)));
+    let events = events.chain(assignments.iter().map(|row| (of(row.org_id), made(row))));
+    let events = events.chain(enrollments.iter().map(|row| (of(row.org_id), begun(row))));
+    Ok(events
+        .chain(guardianships.iter().map(|row| (of(row.org_id), established(row))))
+        .collect())
+}

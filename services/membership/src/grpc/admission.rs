@@ -1,0 +1,50 @@
+//! What other services call.
+use parta_proto::parta::membership::internal::v1::{
+    self as internal, admission_service_server::AdmissionService,
+};
+use parta_status::invalid;
+use parta_storage::Mutation;
+use tonic::{Request, Response};
+
+use super::{Answer, convert};
+use crate::{model::Address, operations::App, storage::appointments::NewAppointment};
+
+#[tonic::async_trait]
+impl AdmissionService for App {
+    async fn admit_member(
+        &self,
+        request: Request<internal::AdmitMemberRequest>,
+    ) -> Answer<internal::AdmitMemberResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let mutation = Mutation::new(&caller, &request.request_id, &request)?;
+        Ok(Response::new(
+            self.admit(&caller, &mutation, &convert::admission(&request)?)
+                .await?,
+        ))
+    }
+
+    async fn appoint_founding_administrator(
+        &self,
+        request: Request<internal::AppointFoundingAdministratorRequest>,
+    ) -> Answer<internal::AppointFoundingAdministratorResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let mutation = Mutation::new(&caller, &request.request_id, &request)?;
+        let (org, application) = convert::ids(&request.org_id, "application_id", &request.application_id)?;
+        let phone =
+            Address::phone(&request.phone).ok_or_else(|| invalid("phone", "must be a phone number"))?;
+        let full_name = convert::text("full_name", &request.full_name, 200)?;
+        let organization_display_name = convert::text(
+            "organization_display_name",
+            &request.organization_display_name,
+            200,
+        )?;
+        let phone = phone.text().to_owned();
+        let new = NewAppointment {
+            application_id: application,
+            phone,
+            full_name,
+            organization_display_name,
+        };
+        Ok(Response::new(self.appoint(&caller, &mutation, org, &new).await?))
+    }
+}

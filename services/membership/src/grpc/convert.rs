@@ -1,0 +1,254 @@
+//! From messages and to them.
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_ids::{AssignmentId, GuardianshipId, MemberId, OrgId, ServiceAccountId, TypedId, UnitId};
+use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
+use parta_roster::Role;
+use parta_status::{Refusal, Violations, field, invalid};
+use parta_storage::{etag, page_size};
+
+use crate::{
+    events::{roles, timestamp},
+    model::Address,
+    operations::{Admission, NewAssignment, NewMember, Page, Who},
+    storage::{
+        members::Member,
+        relations::{Assignment, Guardianship},
+        service_accounts::ServiceAccount,
+    },
+};
+
+pub(crate) fn member(row: &Member, units: &[UnitId]) -> pb::Member {
+    pb::Member {
+        id: MemberId::from_uuid(row.member_id).to_string(),
+        org_id: OrgId::from_uuid(row.org_id).to_string(),
+        full_name: row.full_name.clone(),
+        state: row.state,
+        roles: roles(row.roles),
+        teacher_verified: row.teacher_verified,
+        unit_ids: units.iter().map(ToString::to_string).collect(),
+        create_time: Some(timestamp(row.create_time)),
+        etag: etag(row.revision),
+    }
+}
+
+pub(crate) fn assignment(row: &Assignment) -> pb::Assignment {
+    pb::Assignment {
+        id: AssignmentId::from_uuid(row.assignment_id).to_string(),
+        member_id: MemberId::from_uuid(row.member_id).to_string(),
+        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
+        kind: row.kind,
+        create_time: Some(timestamp(row.create_time)),
+        expire_time: row.expire_time.map(timestamp),
+    }
+}
+
+pub(crate) fn guardianship(row: &Guardianship) -> pb::Guardianship {
+    pb::Guardianship {
+        id: GuardianshipId::from_uuid(row.guardianship_id).to_string(),
+        guardian_id: MemberId::from_uuid(row.guardian_id).to_string(),
+        child_id: MemberId::from_uuid(row.child_id).to_string(),
+        confirmed: row.confirmed,
+        create_time: Some(timestamp(row.create_time)),
+    }
+}
+
+pub(crate) fn service_account(row: &ServiceAccount) -> pb::ServiceAccount {
+    pb::ServiceAccount {
+        id: ServiceAccountId::from_uuid(row.service_account_id).to_string(),
+        display_name: row.display_name.clone(),
+        permissions: row.permissions.split(' ').map(str::to_owned).collect(),
+        create_time: Some(timestamp(row.create_time)),
+    }
+}
+
+/// A required id.
+pub(crate) fn id<T: TypedId>(path: &str, text: &str) -> Result<T, Refusal> {
+    let mut v = Violations::default();
+    let id = field::id(&mut v, path, text);
+    done(v, id)
+}
+
+/// An id that may be left out.
+pub(crate) fn optional_id<T: TypedId>(path: &str, text: &str) -> Result<Option<T>, Refusal> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        id(path, text).map(Some)
+    }
+}
+
+/// The organisation and something in it; both faults are told at once.
+pub(crate) fn ids<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), Refusal> {
+    let mut v = Violations::default();
+    let (org, id) = (field::id(&mut v, "org_id", org), field::id(&mut v, path, text));
+    done(v, org.zip(id))
+}
+
+fn done<T>(v: Violations, value: Option<T>) -> Result<T, Refusal> {
+    v.finish()?;
+    value.ok_or_else(|| Refusal::internal("a violation was not noted"))
+}
+
+pub(crate) fn text(path: &str, value: &str, most: usize) -> Result<String, Refusal> {
+    let mut v = Violations::default();
+    let text = field::text(&mut v, path, value, 1..=most, false);
+    v.finish()?;
+    Ok(text)
+}
+
+pub(crate) fn role(path: &str, value: pb::Role) -> Result<Role, Refusal> {
+    Role::try_from(value).map_err(|()| invalid(path, "must name a role"))
+}
+
+pub(crate) fn roles_in(path: &str, values: &[i32]) -> Result<BTreeSet<Role>, Refusal> {
+    let known = |value: &i32| {
+        pb::Role::try_from(*value)
+            .ok()
+            .and_then(|r| Role::try_from(r).ok())
+    };
+    let roles: Option<BTreeSet<Role>> = values.iter().map(known).collect();
+    roles
+        .filter(|roles| !roles.is_empty())
+        .ok_or_else(|| invalid(path, "must name at least one role, and no unknown ones"))
+}
+
+pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, Refusal> {
+    match (request.phone.as_str(), request.email.as_str()) {
+        (phone, "") if !phone.is_empty() => {
+            Address::phone(phone).ok_or_else(|| invalid("phone", "must be a phone number with country code"))
+        }
+        ("", email) if !email.is_empty() => {
+            Address::email(email).ok_or_else(|| invalid("email", "must be an e-mail address"))
+        }
+        _ => Err(invalid("phone", "exactly one of phone and email is required")),
+    }
+}
+
+pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, Refusal> {
+    match (request.account_id.as_str(), &request.new_account) {
+        (account, None) => Ok(Who::Known(id("account_id", account)?)),
+        ("", Some(new)) => Ok(Who::New(text("new_account.full_name", &new.full_name, 200)?)),
+        _ => Err(invalid(
+            "account_id",
+            "exactly one of account_id and new_account is required",
+        )),
+    }
+}
+
+pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember, Refusal> {
+    let mut v = Violations::default();
+    let org_id = field::id(&mut v, "org_id", &request.org_id);
+    let full_name = field::text(&mut v, "full_name", &request.full_name, 1..=200, false);
+    let unit_id = field::optional_id(&mut v, "unit_id", &request.unit_id);
+    let role = Role::try_from(request.role()).ok();
+    v.check(role.is_some(), "role", "must name a role");
+    v.check(
+        unit_id.is_none() || role == Some(Role::Pupil),
+        "unit_id",
+        "is for pupils only",
+    );
+    let (org_id, role) = done(v, org_id.zip(role))?;
+    Ok(NewMember {
+        org_id,
+        full_name,
+        role,
+        unit_id,
+    })
+}
+
+pub(crate) fn new_assignment(request: &pb::CreateAssignmentRequest) -> Result<NewAssignment, Refusal> {
+    let mut v = Violations::default();
+    let org_id = field::id(&mut v, "org_id", &request.org_id);
+    let member_id = field::id(&mut v, "member_id", &request.member_id);
+    let unit_id = field::id(&mut v, "unit_id", &request.unit_id);
+    v.check(
+        request.kind() != pb::AssignmentKind::Unspecified,
+        "kind",
+        "must be a kind of assignment",
+    );
+    let expire_time = request.expire_time.as_ref().map(time);
+    v.check(expire_time != Some(None), "expire_time", "must be a time");
+    let ((org_id, member_id), unit_id) = done(v, org_id.zip(member_id).zip(unit_id))?;
+    Ok(NewAssignment {
+        org_id,
+        member_id,
+        unit_id,
+        kind: request.kind(),
+        expire_time: expire_time.flatten(),
+    })
+}
+
+fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
+    // Whole microseconds: what both databases keep.
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
+}
+
+pub(crate) fn admission(request: &internal::AdmitMemberRequest) -> Result<Admission, Refusal> {
+    let mut v = Violations::default();
+    let org_id = field::id(&mut v, "org_id", &request.org_id);
+    let invitation_id = field::id(&mut v, "invitation_id", &request.invitation_id);
+    let flow_id = field::id(&mut v, "flow_id", &request.flow_id);
+    let unit_id = field::optional_id(&mut v, "unit_id", &request.unit_id);
+    let child_id = field::optional_id(&mut v, "child_id", &request.child_id);
+    let claim_member_id = field::optional_id(&mut v, "claim_member_id", &request.claim_member_id);
+    // A link of a roster import was made by nobody in person.
+    let issuer_id = field::optional_id(&mut v, "issuer_id", &request.issuer_id);
+    let role = Role::try_from(request.role()).ok();
+    let admitted = matches!(
+        role,
+        Some(Role::Pupil | Role::Parent | Role::Teacher | Role::Staff)
+    );
+    v.check(admitted, "role", "must be PUPIL, PARENT, TEACHER or STAFF");
+    v.check(
+        role != Some(Role::Parent) || child_id.is_some(),
+        "child_id",
+        "is required for PARENT",
+    );
+    let placed = unit_id.is_some() || claim_member_id.is_some();
+    v.check(
+        role != Some(Role::Pupil) || placed,
+        "unit_id",
+        "is required for PUPIL without claim_member_id",
+    );
+    let all = org_id.zip(invitation_id).zip(flow_id).zip(role);
+    let (((org_id, invitation_id), flow_id), role) = done(v, all)?;
+    Ok(Admission {
+        org_id,
+        invitation_id,
+        flow_id,
+        role,
+        unit_id,
+        child_id,
+        claim_member_id,
+        issuer_id,
+    })
+}
+
+/// A page with the filter that its token belongs to.
+pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page<'a>, Refusal> {
+    Ok(Page {
+        size: page_size(size)?,
+        token,
+        filter,
+    })
+}
+
+/// Permissions of an external system; which exist is known by the RPCs that ask for them.
+pub(crate) fn permissions(asked: &[String]) -> Result<Vec<String>, Refusal> {
+    let named = |p: &String| {
+        (1..=64).contains(&p.len())
+            && p.chars()
+                .all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_'))
+    };
+    if !(1..=20).contains(&asked.len()) || !asked.iter().all(named) {
+        return Err(invalid("permissions", "must be 1 to 20 names like roster.read"));
+    }
+    Ok(asked
+        .iter()
+        .cloned()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect())
+}

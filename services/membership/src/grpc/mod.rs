@@ -1,0 +1,28 @@
+//! The gRPC face: decode, operate, encode. No decisions here.
+mod admission;
+mod appointment;
+mod assignment;
+mod authentication;
+pub(crate) mod convert;
+mod enrollment;
+mod guardianship;
+mod member;
+mod operator;
+mod service_account;
+
+use parta_access::Caller;
+use parta_status::Refusal;
+use tonic::{Request, Response, Status};
+
+use crate::operations::App;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl App {
+    /// Who calls with what, once everything is known here that the caller's consistency token speaks of.
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+        let caller = Caller::of(&request)?;
+        self.at_least.wait_for(request.metadata()).await?;
+        Ok((caller, request.into_inner()))
+    }
+}

@@ -1,0 +1,248 @@
+//! Membership: who people are, and what they are in which organisation.
+//!
+//! Owns accounts, sign-in, sessions and tokens; members, roles, verification, assignments, enrolments, guardianships;
+//! service accounts. Invariants: an account id never leaves the service, each organisation knows a person by ids of its
+//! own; contacts are never shown; an organisation keeps an administrator; a fact, its event and its effect on permission
+//! are committed together.
+mod config;
+mod delivery;
+mod error;
+mod events;
+mod grpc;
+pub mod model;
+mod operations;
+mod permissions;
+pub mod policy;
+mod secret;
+mod storage;
+
+use std::sync::Arc;
+
+use parta_access::{KeyPair, Secrets, SigningKey, TokenIssuer, Verifier};
+use parta_feed::{
+    AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
+};
+use parta_ids::Ambient;
+use parta_proto::parta::membership::{
+    internal::v1::admission_service_server::AdmissionServiceServer,
+    v1::{
+        appointment_service_server::AppointmentServiceServer,
+        assignment_service_server::AssignmentServiceServer,
+        authentication_service_server::AuthenticationServiceServer,
+        enrollment_service_server::EnrollmentServiceServer,
+        guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
+        membership_feed_service_server::MembershipFeedServiceServer,
+        operator_service_server::OperatorServiceServer,
+        service_account_service_server::ServiceAccountServiceServer,
+    },
+};
+use parta_roster::{Names, NoObserver, Organizations, Roster};
+use parta_runtime::{Deps, Parts, Service, Task};
+use parta_storage::{Db, jobs::JobRunner};
+use sea_orm_migration::MigrationTrait;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::{Config, DeliveryKind};
+pub use permissions::permissions;
+
+use operations::App;
+
+const NAME: &str = "membership";
+/// Full names of the services that it serves.
+pub const GRPC_SERVICES: &[&str] = &[
+    "parta.membership.v1.AuthenticationService",
+    "parta.membership.v1.AppointmentService",
+    "parta.membership.v1.MemberService",
+    "parta.membership.v1.AssignmentService",
+    "parta.membership.v1.EnrollmentService",
+    "parta.membership.v1.GuardianshipService",
+    "parta.membership.v1.ServiceAccountService",
+    "parta.membership.v1.OperatorService",
+    "parta.membership.internal.v1.AdmissionService",
+    "parta.membership.v1.MembershipFeedService",
+];
+/// The consumer of org-registry; the other half of the projection is the service's own.
+const NAMES: Names = Names {
+    organizations: "membership.roster_organizations",
+    members: "membership.roster_members",
+};
+
+/// The service as the runtime sees it.
+pub const SERVICE: Service = Service {
+    name: NAME,
+    grpc_services: GRPC_SERVICES,
+    config: parta_runtime::config::check::<Config>,
+    build: |deps| Box::pin(build(deps)),
+    migrations,
+};
+
+/// Every migration of the service's database, in order.
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    let mut all = parta_storage::migrations();
+    all.extend(parta_audit::migrations());
+    all.extend(parta_feed::migrations());
+    all.extend(parta_roster::migrations());
+    all.extend(storage::migrations());
+    all
+}
+
+/// Tokens signed by one key, named by its public half.
+pub fn issuer(pair: KeyPair, issuer: &str, ambient: &Ambient) -> TokenIssuer {
+    let since = chrono::DateTime::UNIX_EPOCH;
+    let kid = pair.public().to_owned();
+    let key = SigningKey {
+        kid,
+        pair,
+        publish_time: since,
+        sign_from: since,
+        retire_time: None,
+    };
+    TokenIssuer::new(vec![key], issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+}
+
+async fn build(deps: Deps) -> anyhow::Result<Parts> {
+    let config: Config = deps.config()?;
+    if config.delivery == DeliveryKind::Outbox && !deps.loopback_only {
+        anyhow::bail!(
+            "the development outbox is for a loopback address only: set membership.delivery to smtp"
+        );
+    }
+    let pair = deps
+        .signing_key
+        .clone()
+        .ok_or_else(|| anyhow::anyhow!("membership has no key that signs tokens"))?;
+    let source = FeedClient::<OrgRegistryFeed, _>::new(deps.peers.watch("org-registry")?);
+    let handler = Organizations::new(Arc::new(NoObserver));
+    let consumer = Consumer::new(NAMES.organizations, deps.db.clone(), source, handler);
+    let ports = Ports {
+        config,
+        db: deps.db.clone(),
+        organizations: consumer.freshness(),
+        secrets: deps.secrets.clone(),
+        verifier: deps.verifier.clone(),
+        issuer: Arc::new(issuer(pair, &deps.issuer, &deps.ambient)),
+        draining: deps.draining.clone(),
+    };
+    let consumers = vec![Task::new(NAMES.organizations, move |cancel| {
+        let consumer = consumer.clone();
+        async move {
+            consumer.run(cancel).await;
+            Ok(())
+        }
+    })];
+    let (routes, tasks) = (ports.routes(), tasks(&deps, &ports)?);
+    Ok(Parts {
+        name: NAME,
+        routes,
+        services: GRPC_SERVICES.to_vec(),
+        consumers,
+        tasks,
+    })
+}
+
+/// What the service works with, whoever gives it: the runtime, or a test.
+#[derive(Clone)]
+pub struct Ports {
+    /// Its configuration.
+    pub config: Config,
+    /// Its own database, migrated.
+    pub db: Db,
+    /// How fresh is what it knows of organisations.
+    pub organizations: Freshness,
+    /// Keys derived for this service.
+    pub secrets: Secrets,
+    /// Told of sessions that end.
+    pub verifier: Arc<Verifier>,
+    /// Signs tokens.
+    pub issuer: Arc<TokenIssuer>,
+    /// Cancelled when streams are to end.
+    pub draining: CancellationToken,
+}
+
+impl Ports {
+    fn app(&self) -> App {
+        // The members' half is written in the transaction of each change: it is never behind.
+        let members = Freshness::fixed(NAME, Progress::default());
+        App {
+            db: self.db.clone(),
+            roster: Roster::new(
+                NAMES,
+                self.db.ambient().clone(),
+                self.organizations.clone(),
+                members,
+            ),
+            organizations: self.organizations.clone(),
+            consumer: NAMES.organizations,
+            at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
+            secrets: self.secrets.clone(),
+            verifier: self.verifier.clone(),
+            issuer: self.issuer.clone(),
+            delivery: self.config.delivery,
+        }
+    }
+
+    /// The servers of the service's API.
+    pub fn routes(&self) -> Routes {
+        let app = self.app();
+        let feed =
+            FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
+        Routes::new(AuthenticationServiceServer::new(app.clone()))
+            .add_service(AppointmentServiceServer::new(app.clone()))
+            .add_service(MemberServiceServer::new(app.clone()))
+            .add_service(AssignmentServiceServer::new(app.clone()))
+            .add_service(EnrollmentServiceServer::new(app.clone()))
+            .add_service(GuardianshipServiceServer::new(app.clone()))
+            .add_service(ServiceAccountServiceServer::new(app.clone()))
+            .add_service(OperatorServiceServer::new(app.clone()))
+            .add_service(AdmissionServiceServer::new(app))
+            .add_service(MembershipFeedServiceServer::new(feed))
+    }
+}
+
+fn tasks(deps: &Deps, ports: &Ports) -> anyhow::Result<Vec<Task>> {
+    let (db, bus) = (&deps.db, &deps.bus);
+    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
+    let mut tasks = vec![
+        Task::new("membership.audit", move |cancel| {
+            let db = sealed.clone();
+            async move {
+                parta_audit::sealing_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("membership.forget_answers", move |cancel| {
+            let db = answered.clone();
+            async move {
+                parta_storage::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("membership.forget_events", move |cancel| {
+            let db = logged.clone();
+            async move {
+                parta_feed::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("membership.hints", move |cancel| {
+            let (db, bus) = hinted.clone();
+            async move {
+                parta_feed::hint_task(db, bus, cancel).await;
+                Ok(())
+            }
+        }),
+    ];
+    if ports.config.delivery == DeliveryKind::Smtp {
+        let mailer = Arc::new(delivery::Mailer::new(&ports.config, ports.secrets.clone())?);
+        let db = db.clone();
+        tasks.push(Task::new("membership.jobs", move |cancel| {
+            let runner = JobRunner::new(db.clone()).handle(delivery::MAIL_JOB, mailer.clone());
+            async move {
+                runner.run(cancel).await;
+                Ok(())
+            }
+        }));
+    }
+    Ok(tasks)
+}

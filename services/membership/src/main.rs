@@ -1,0 +1,4 @@
+//! The membership service by itself.
+fn main() -> std::process::ExitCode {
+    parta_runtime::run_service(parta_membership::SERVICE)
+}

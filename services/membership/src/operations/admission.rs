@@ -1,0 +1,194 @@
+//! Letting in whoever accepted an invitation (R14, R16, R17).
+use parta_access::{Caller, Decision, OrgScope, require};
+use parta_ids::{
+    AccountId, EnrollmentId, FlowId, GuardianshipId, InvitationId, MemberId, OrgId, TypedId as _, UnitId,
+};
+use parta_proto::parta::membership::{
+    internal::v1::AdmitMemberResponse,
+    v1::{ErrorReason, MemberState},
+};
+use parta_roster::{Role, State};
+use parta_storage::{Mutation, Tx};
+
+use super::App;
+use crate::{
+    error::Error,
+    events,
+    storage::{
+        accounts,
+        members::{self, Member},
+        relations::{self, Enrollment, Guardianship},
+    },
+};
+
+/// What an invitation gives to whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    pub(crate) org_id: OrgId,
+    pub(crate) invitation_id: InvitationId,
+    pub(crate) flow_id: FlowId,
+    pub(crate) role: Role,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) child_id: Option<MemberId>,
+    pub(crate) claim_member_id: Option<MemberId>,
+    pub(crate) issuer_id: Option<MemberId>,
+}
+
+impl App {
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        wanted: &Admission,
+    ) -> Result<AdmitMemberResponse, Error> {
+        let org = wanted.org_id;
+        let scope = &require(caller, org, Decision::Allow)?;
+        self.db
+            .mutate(mutation, |tx| async move {
+                let account = accounts::find_join_flow(&tx, wanted.flow_id).await?;
+                let account = account.ok_or(Error::State(ErrorReason::JoinFlowUnknown))?;
+                if let Some(member) =
+                    members::find_admission(&tx, scope, wanted.invitation_id, account).await?
+                {
+                    let row = members::find(&tx, scope, member).await?;
+                    if row.is_none_or(|row| row.state == i32::from(MemberState::Left)) {
+                        return Err(Error::State(ErrorReason::MemberLeft));
+                    }
+                    let member_id = member.to_string();
+                    return Ok(AdmitMemberResponse {
+                        member_id,
+                        already_member: true,
+                        ..Default::default()
+                    });
+                }
+                let row = self.come_in(&tx, scope, wanted, account).await?;
+                let id = MemberId::from_uuid(row.member_id);
+                members::insert_admission(&tx, scope, wanted.invitation_id, account, row.member_id, tx.now())
+                    .await?;
+                if let Some(unit) = wanted.unit_id.filter(|_| wanted.role == Role::Pupil) {
+                    enroll(&tx, scope, id, unit).await?;
+                }
+                if let Some(child) = wanted.child_id.filter(|_| wanted.role == Role::Parent) {
+                    self.relate(&tx, scope, id, child).await?;
+                }
+                let issuer = wanted
+                    .issuer_id
+                    .map(|id| format!(" by members/{id}"))
+                    .unwrap_or_default();
+                let object = format!("organizations/{org}/members/{id}{issuer}");
+                parta_audit::record(&tx, caller, Some(org), object).await?;
+                Ok::<_, Error>(AdmitMemberResponse {
+                    member_id: id.to_string(),
+                    ..Default::default()
+                })
+            })
+            .await
+    }
+
+    /// The person's one record: an expected one that is claimed, the one that exists, or a new one.
+    async fn come_in(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        wanted: &Admission,
+        account: AccountId,
+    ) -> Result<Member, Error> {
+        let (org, role) = (wanted.org_id, wanted.role.bit());
+        let present = members::lock_by_account(tx, scope, account).await?;
+        if let Some(claim) = wanted.claim_member_id {
+            let found = members::lock(tx, scope, claim).await?;
+            let free =
+                found.filter(|row| row.account_id.is_none() && row.state == i32::from(MemberState::Expected));
+            // Who is here already does not become a second person.
+            let (Some(mut row), None) = (free, &present) else {
+                return Err(Error::State(ErrorReason::AlreadyClaimed));
+            };
+            row.account_id = Some(account.uuid());
+            row.state = MemberState::Active.into();
+            row.roles |= role;
+            row.invitation_id = Some(wanted.invitation_id.uuid());
+            members::update(tx, scope, &mut row).await?;
+            events::state(tx, org, events::changed(&row)).await?;
+            return Ok(row);
+        }
+        if let Some(mut row) = present {
+            if row.state == i32::from(MemberState::Left) {
+                // Who comes back has what the new invitation gives, nothing of before.
+                (row.roles, row.teacher_verified, row.leave_time) = (0, false, None);
+                row.state = MemberState::Active.into();
+            }
+            row.roles |= role;
+            members::update(tx, scope, &mut row).await?;
+            events::state(tx, org, events::changed(&row)).await?;
+            return Ok(row);
+        }
+        let known = accounts::find(tx, account)
+            .await?
+            .ok_or(Error::State(ErrorReason::JoinFlowUnknown))?;
+        let mut row = members::new(
+            org,
+            tx.ambient().id(),
+            &known.full_name,
+            MemberState::Active,
+            role,
+            tx.now(),
+        );
+        row.account_id = Some(account.uuid());
+        row.invitation_id = Some(wanted.invitation_id.uuid());
+        members::insert(tx, scope, &row).await?;
+        events::state(tx, org, events::admitted(&row)).await?;
+        Ok(row)
+    }
+
+    /// Relates a parent to the child of the link; without effect until staff confirm it (R27).
+    async fn relate(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        guardian: MemberId,
+        child: MemberId,
+    ) -> Result<(), Error> {
+        let facts = self.facts_of(tx, scope.org_id(), child).await?;
+        let pupil = facts.is_some_and(|f| f.state != State::Left && f.roles.contains(&Role::Pupil));
+        if !pupil || guardian == child {
+            return Err(Error::State(ErrorReason::ChildUnknown));
+        }
+        let row = Guardianship {
+            org_id: scope.org_id().uuid(),
+            guardianship_id: tx.ambient().id::<GuardianshipId>().uuid(),
+            guardian_id: guardian.uuid(),
+            child_id: child.uuid(),
+            confirmed: false,
+            create_time: tx.now(),
+            end_time: None,
+            end_cause: None,
+        };
+        if relations::insert_guardianship(tx, scope, &row).await? {
+            events::state(tx, scope.org_id(), events::established(&row)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings a pupil into a class; `None` if the pupil is there.
+pub(crate) async fn enroll(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+) -> Result<Option<EnrollmentId>, Error> {
+    let id: EnrollmentId = tx.ambient().id();
+    let row = Enrollment {
+        org_id: scope.org_id().uuid(),
+        enrollment_id: id.uuid(),
+        member_id: member.uuid(),
+        unit_id: unit.uuid(),
+        create_time: tx.now(),
+        end_time: None,
+    };
+    if !relations::insert_enrollment(tx, scope, &row).await? {
+        return Ok(None);
+    }
+    events::state(tx, scope.org_id(), events::begun(&row)).await?;
+    Ok(Some(id))
+}

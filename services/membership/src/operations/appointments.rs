@@ -1,0 +1,119 @@
+//! The first administrator: whoever proves the phone of the application (R3, R19).
+use parta_access::{Caller, Decision, require};
+use parta_ids::{AccountId, MemberId, OrgId, TypedId as _};
+use parta_proto::parta::membership::{
+    internal::v1::AppointFoundingAdministratorResponse,
+    v1::{Appointment, ClaimAppointmentResponse, ListAppointmentsResponse, MemberState},
+};
+use parta_roster::Role;
+use parta_status::not_found;
+use parta_storage::Mutation;
+use sea_orm::ConnectionTrait;
+
+use super::{App, Page};
+use crate::{
+    error::Error,
+    events::{self, timestamp},
+    grpc::convert,
+    storage::{
+        accounts,
+        appointments::{self, NewAppointment},
+        members,
+    },
+};
+
+impl App {
+    async fn phones(&self, conn: &impl ConnectionTrait, account: AccountId) -> Result<Vec<String>, Error> {
+        let mut addresses = accounts::addresses(conn, account).await?;
+        addresses.retain(|address| address.starts_with('+'));
+        Ok(addresses)
+    }
+
+    pub(crate) async fn list_appointments(
+        &self,
+        caller: &Caller,
+        page: Page<'_>,
+    ) -> Result<ListAppointmentsResponse, Error> {
+        let (account, _) = self.account(self.db.conn(), caller).await?;
+        let phones = self.phones(self.db.conn(), account).await?;
+        let after = self.db.decode_page(caller, &page.filter, page.token)?;
+        let mut rows = appointments::list_open(self.db.conn(), &phones, after, page.size + 1).await?;
+        let next_page_token = self.cut(caller, &page, &mut rows, |row| OrgId::from_uuid(row.org_id));
+        let appointment = |row: appointments::Appointment| Appointment {
+            org_id: OrgId::from_uuid(row.org_id).to_string(),
+            organization_display_name: row.organization_display_name,
+            full_name: row.full_name,
+            create_time: Some(timestamp(row.create_time)),
+        };
+        Ok(ListAppointmentsResponse {
+            appointments: rows.into_iter().map(appointment).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(crate) async fn claim_appointment(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        org: OrgId,
+    ) -> Result<ClaimAppointmentResponse, Error> {
+        let (account, _) = self.account(self.db.conn(), caller).await?;
+        let scope = &require(caller, org, Decision::Allow)?;
+        self.db
+            .mutate(mutation, |tx| async move {
+                let phones = self.phones(&tx, account).await?;
+                let claimed = appointments::update_claimed(&tx, org, &phones, account, tx.now()).await?;
+                let appointment = claimed.ok_or_else(|| not_found("appointment", org))?;
+                let administrator = Role::Administrator.bit();
+                let row = match members::lock_by_account(&tx, scope, account).await? {
+                    Some(mut row) => {
+                        row.roles |= administrator;
+                        (row.state, row.leave_time) = (MemberState::Active.into(), None);
+                        members::update(&tx, scope, &mut row).await?;
+                        events::state(&tx, org, events::changed(&row)).await?;
+                        row
+                    }
+                    None => {
+                        let (id, active): (MemberId, _) = (tx.ambient().id(), MemberState::Active);
+                        let mut row =
+                            members::new(org, id, &appointment.full_name, active, administrator, tx.now());
+                        row.account_id = Some(account.uuid());
+                        members::insert(&tx, scope, &row).await?;
+                        events::state(&tx, org, events::admitted(&row)).await?;
+                        row
+                    }
+                };
+                let id = MemberId::from_uuid(row.member_id);
+                parta_audit::record(
+                    &tx,
+                    caller,
+                    Some(org),
+                    format!("organizations/{org}/members/{id}"),
+                )
+                .await?;
+                Ok::<_, Error>(ClaimAppointmentResponse {
+                    member: Some(convert::member(&row, &[])),
+                    ..Default::default()
+                })
+            })
+            .await
+    }
+
+    pub(crate) async fn appoint(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        org: OrgId,
+        new: &NewAppointment,
+    ) -> Result<AppointFoundingAdministratorResponse, Error> {
+        let scope = &require(caller, org, Decision::Allow)?;
+        self.db
+            .mutate(mutation, |tx| async move {
+                appointments::insert(&tx, scope, new, tx.now()).await?;
+                parta_audit::record(&tx, caller, Some(org), format!("organizations/{org}/appointment"))
+                    .await?;
+                Ok::<_, Error>(AppointFoundingAdministratorResponse::default())
+            })
+            .await
+    }
+}

@@ -1,0 +1,202 @@
+//! What the service does: authorise, load, decide, save, emit.
+mod admission;
+mod appointments;
+mod assignments;
+mod enrollments;
+mod guardianships;
+mod members;
+mod service_accounts;
+mod sessions;
+mod sign_in;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use parta_access::{
+    Caller, Decision, OrgScope, Principal, Secrets, SignedToken, TokenIssuer, Verifier, require,
+};
+use parta_feed::{AtLeast, Freshness, is_parked};
+use parta_ids::{AccountId, MemberId, OrgId, SessionId, UnitId};
+use parta_proto::parta::{org_registry::v1::UnitKind, status::v1::ErrorReason as Common};
+use parta_roster::{Facts, Roster};
+use parta_status::{Refusal, not_found};
+use parta_storage::Db;
+use sea_orm::ConnectionTrait;
+
+pub(crate) use admission::Admission;
+pub(crate) use assignments::NewAssignment;
+pub(crate) use members::NewMember;
+pub(crate) use sign_in::Who;
+
+use crate::{
+    config::DeliveryKind,
+    error::Error,
+    policy::{self, Sight},
+};
+
+/// The service with what it works on. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) db: Db,
+    pub(crate) roster: Roster,
+    pub(crate) organizations: Freshness,
+    pub(crate) consumer: &'static str,
+    pub(crate) at_least: AtLeast,
+    pub(crate) secrets: Secrets,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) issuer: Arc<TokenIssuer>,
+    pub(crate) delivery: DeliveryKind,
+}
+
+/// A page as asked for.
+pub(crate) struct Page<'a> {
+    pub(crate) size: u64,
+    pub(crate) token: &'a str,
+    /// What else the list was asked by; a token of another list is refused.
+    pub(crate) filter: String,
+}
+
+impl App {
+    /// Cuts what was read for a page, one more than asked, and says where the next one begins.
+    pub(crate) fn cut<R, K: serde::Serialize>(
+        &self,
+        caller: &Caller,
+        page: &Page<'_>,
+        rows: &mut Vec<R>,
+        key: impl Fn(&R) -> K,
+    ) -> String {
+        let more = rows.len() as u64 > page.size;
+        rows.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
+        let last = rows.last().filter(|_| more);
+        last.map(|row| self.db.encode_page(caller, &page.filter, &key(row)))
+            .unwrap_or_default()
+    }
+
+    /// Refuses while what is known of the organisation's policies and units is too old to decide by.
+    async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), Refusal> {
+        self.organizations.require()?;
+        if is_parked(conn, self.consumer, org).await? {
+            return Err(Refusal::new(
+                Common::OrganizationParked,
+                "the organisation waits for the operator",
+            )
+            .meta("service", "org-registry")
+            .retry_after(Duration::from_secs(60)));
+        }
+        Ok(())
+    }
+
+    /// What is known of a member of the organisation.
+    pub(crate) async fn facts_of(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        member: MemberId,
+    ) -> Result<Option<Facts>, Refusal> {
+        Ok(self.roster.facts_of(conn, org, &[member]).await?.pop())
+    }
+
+    /// What is known of the calling person; from outside the organisation there is no such organisation.
+    pub(crate) async fn facts(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<Facts, Refusal> {
+        let outside = || not_found("organization", org);
+        let (own, member) = caller.person().ok_or_else(outside)?;
+        if own != org {
+            return Err(outside());
+        }
+        self.require_fresh(conn, org).await?;
+        self.facts_of(conn, org, member)
+            .await?
+            .filter(Facts::is_active)
+            .ok_or_else(outside)
+    }
+
+    /// Whom the caller sees: everybody (`None`), or these.
+    pub(crate) async fn seen(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), Refusal> {
+        // The permission was asked for by the RPC's rule.
+        if let Principal::ServiceAccount { .. } = caller.acting() {
+            return Ok((require(caller, org, Decision::Allow)?, None));
+        }
+        let facts = self.facts(conn, caller, org).await?;
+        let sight = policy::sight(&facts);
+        let scope = require(
+            caller,
+            org,
+            if sight.is_some() {
+                Decision::Allow
+            } else {
+                Decision::Outside
+            },
+        )?;
+        let mut seen = BTreeSet::from([facts.member_id]);
+        match sight {
+            Some(Sight::Everybody) => return Ok((scope, None)),
+            Some(Sight::Staff) => {
+                let all = self.roster.everybody(conn, org).await?;
+                seen.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
+            }
+            Some(Sight::OwnUnits) => {
+                for unit in facts.units() {
+                    seen.extend(self.roster.concerned(conn, org, unit).await?);
+                }
+                seen.extend(facts.children.iter().map(|child| child.member_id));
+            }
+            None => {}
+        }
+        Ok((scope, Some(seen)))
+    }
+
+    /// Refuses a unit that is not known, archived, or not of a kind that takes such people.
+    pub(crate) async fn require_unit(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        unit: UnitId,
+    ) -> Result<(), Error> {
+        let known = self.roster.unit(conn, org, unit).await?;
+        let fits = known.is_some_and(|u| !u.archived && matches!(u.kind, UnitKind::Class | UnitKind::Group));
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::UnitUnknown(unit))
+        }
+    }
+
+    /// The signed-in person, whose session has not ended since the token was made.
+    pub(crate) async fn account(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+    ) -> Result<(AccountId, SessionId), Error> {
+        let Principal::Account {
+            account_id,
+            session_id,
+        } = caller.principal
+        else {
+            return Err(Refusal::internal("an RPC of accounts let somebody else in").into());
+        };
+        if crate::storage::sessions::find(conn, session_id, self.db.ambient().now())
+            .await?
+            .is_none()
+        {
+            return Err(Refusal::new(
+                Common::CredentialRevoked,
+                "the session behind the token was ended",
+            )
+            .into());
+        }
+        Ok((account_id, session_id))
+    }
+
+    pub(crate) fn signed(token: Result<SignedToken, parta_access::KeyError>) -> Result<SignedToken, Refusal> {
+        token.map_err(Refusal::internal)
+    }
+}

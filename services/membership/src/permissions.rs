@@ -1,0 +1,157 @@
+//! The authorization table of the service, computed by its policy (`docs/permissions.md`).
+use parta_access::{Permission, PrincipalKind};
+use parta_ids::{MemberId, TypedId as _, Uuid};
+use parta_roster::{Facts, Role, State};
+
+use crate::policy;
+
+type Rule = fn(PrincipalKind) -> bool;
+
+/// The pupil of the sample class about whom a person is asked.
+fn pupil(of: &Facts) -> Facts {
+    let mut facts = Facts::new(
+        of.org_id,
+        MemberId::from_uuid(Uuid::from_u128(4)),
+        State::Active,
+        [Role::Pupil],
+    );
+    facts.enrolled_in.insert(Facts::sample_unit());
+    facts
+}
+
+fn person(kind: PrincipalKind, rule: impl Fn(&Facts) -> bool) -> bool {
+    Facts::sample(kind).is_some_and(|facts| rule(&facts))
+}
+
+fn reads(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::ServiceAccount || person(kind, |f| policy::sight(f).is_some())
+}
+fn manages(kind: PrincipalKind) -> bool {
+    person(kind, |f| policy::manage(f).is_allowed())
+}
+fn administers(kind: PrincipalKind) -> bool {
+    person(kind, |f| policy::administer(f).is_allowed())
+}
+fn decides(kind: PrincipalKind) -> bool {
+    person(kind, |f| policy::decide_guardianship(f, &pupil(f)).is_allowed())
+}
+fn follows(kind: PrincipalKind) -> bool {
+    matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
+}
+fn anybody(_: PrincipalKind) -> bool {
+    true
+}
+fn account(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::Account
+}
+fn service(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::Service
+}
+
+const RULES: [(&str, Rule); 37] = [
+    ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
+    ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
+    ("parta.membership.v1.AuthenticationService/StartSession", anybody),
+    (
+        "parta.membership.v1.AuthenticationService/RefreshSession",
+        anybody,
+    ),
+    ("parta.membership.v1.AuthenticationService/EndSession", account),
+    ("parta.membership.v1.AuthenticationService/ListSessions", account),
+    (
+        "parta.membership.v1.AuthenticationService/IssueOrganizationToken",
+        account,
+    ),
+    (
+        "parta.membership.v1.AuthenticationService/CreateJoinTicket",
+        account,
+    ),
+    (
+        "parta.membership.v1.AuthenticationService/ListMemberships",
+        account,
+    ),
+    ("parta.membership.v1.AuthenticationService/GetJwks", anybody),
+    ("parta.membership.v1.AppointmentService/ListAppointments", account),
+    ("parta.membership.v1.AppointmentService/ClaimAppointment", account),
+    ("parta.membership.v1.MemberService/GetMember", reads),
+    ("parta.membership.v1.MemberService/BatchGetMembers", reads),
+    ("parta.membership.v1.MemberService/ListMembers", reads),
+    ("parta.membership.v1.MemberService/CreateMember", |k| {
+        person(k, |f| {
+            policy::create_member(f, Role::Pupil, Some(Facts::sample_unit())).is_allowed()
+        })
+    }),
+    ("parta.membership.v1.MemberService/ChangeMemberRoles", administers),
+    ("parta.membership.v1.MemberService/VerifyTeacher", manages),
+    (
+        "parta.membership.v1.MemberService/WithdrawTeacherVerification",
+        manages,
+    ),
+    ("parta.membership.v1.MemberService/RemoveMember", |k| {
+        person(k, |f| policy::remove(f, &pupil(f)).is_allowed())
+    }),
+    ("parta.membership.v1.AssignmentService/CreateAssignment", manages),
+    ("parta.membership.v1.AssignmentService/EndAssignment", manages),
+    ("parta.membership.v1.AssignmentService/ListAssignments", reads),
+    ("parta.membership.v1.EnrollmentService/EnrollPupil", manages),
+    ("parta.membership.v1.EnrollmentService/TransferPupil", manages),
+    ("parta.membership.v1.GuardianshipService/ListGuardianships", |k| {
+        person(k, |f| policy::sight(f).is_some())
+    }),
+    (
+        "parta.membership.v1.GuardianshipService/ConfirmGuardianship",
+        decides,
+    ),
+    ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
+    (
+        "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
+        administers,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/RevokeServiceAccount",
+        administers,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/ListServiceAccounts",
+        administers,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/IssueServiceAccountToken",
+        anybody,
+    ),
+    ("parta.membership.v1.OperatorService/ListOutboxMessages", |k| {
+        k == PrincipalKind::Operator
+    }),
+    (
+        "parta.membership.internal.v1.AdmissionService/AdmitMember",
+        service,
+    ),
+    (
+        "parta.membership.internal.v1.AdmissionService/AppointFoundingAdministrator",
+        service,
+    ),
+    ("parta.membership.v1.MembershipFeedService/Watch", follows),
+    ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
+];
+
+/// One row for each RPC and kind of principal.
+pub fn permissions() -> Vec<Permission> {
+    let mut rows = Vec::with_capacity(RULES.len() * PrincipalKind::ALL.len());
+    for (rpc, rule) in RULES {
+        for kind in PrincipalKind::ALL {
+            let own = rule(kind);
+            // People and external systems are of one organisation; what belongs to none has no border to cross.
+            let crosses =
+                !kind.is_person() && kind != PrincipalKind::ServiceAccount && kind != PrincipalKind::Account;
+            let of_none =
+                rpc.contains(".AuthenticationService/") || rpc.ends_with("/IssueServiceAccountToken");
+            rows.push(Permission {
+                rpc,
+                kind,
+                own,
+                foreign: own && (crosses || of_none && kind != PrincipalKind::Account),
+            });
+        }
+    }
+    rows
+}

@@ -1,0 +1,77 @@
+//! Who may do what: pure functions over facts of the roster.
+use parta_access::Decision;
+use parta_ids::{MemberId, UnitId};
+use parta_roster::{Facts, Role};
+
+/// Whom of the members somebody sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Everybody.
+    Everybody,
+    /// Staff alone: a teacher who is not verified learns nothing of minors (R22).
+    Staff,
+    /// The people of the own units, and oneself.
+    OwnUnits,
+}
+
+/// Whether the caller may read members at all, and whom (R28).
+pub fn sight(facts: &Facts) -> Option<Sight> {
+    if !facts.is_active() {
+        return None;
+    }
+    Some(match (facts.is_staff(), facts.may_meet_minors()) {
+        (true, true) => Sight::Everybody,
+        (true, false) => Sight::Staff,
+        (false, _) => Sight::OwnUnits,
+    })
+}
+
+/// Whether the caller may make the record of somebody expected.
+pub fn create_member(facts: &Facts, role: Role, unit: Option<UnitId>) -> Decision {
+    let own_pupil =
+        role == Role::Pupil && facts.may_meet_minors() && unit.is_some_and(|u| facts.is_class_teacher_of(u));
+    let any = facts.is_administration() && role != Role::Administrator;
+    Decision::allow_if(
+        any || own_pupil,
+        "the administration expects people; a class teacher pupils of the own class",
+    )
+}
+
+/// Whether the caller may change roles and service accounts.
+pub fn administer(facts: &Facts) -> Decision {
+    Decision::allow_if(facts.is_administrator(), "only an administrator may do this")
+}
+
+/// Whether the caller may verify teachers, move pupils, give tasks and remove members.
+pub fn manage(facts: &Facts) -> Decision {
+    Decision::allow_if(facts.is_administration(), "only the administration may do this")
+}
+
+/// Whether the caller may remove this member: an administrator is removed by administrators alone.
+pub fn remove(facts: &Facts, member: &Facts) -> Decision {
+    let of_administrator = member.roles.contains(&Role::Administrator);
+    let allowed = facts.is_administration() && (facts.is_administrator() || !of_administrator);
+    Decision::allow_if(
+        allowed,
+        "the administration removes members, an administrator administrators",
+    )
+}
+
+/// Whether the caller may confirm or end a relation of a guardian with this child (R27).
+pub fn decide_guardianship(facts: &Facts, child: &Facts) -> Decision {
+    let class_teacher =
+        facts.may_meet_minors() && child.enrolled_in.iter().any(|u| facts.is_class_teacher_of(*u));
+    // Nobody confirms being a parent.
+    let allowed = facts.member_id != child.member_id && (facts.is_administration() || class_teacher);
+    Decision::allow_if(
+        allowed,
+        "the class teacher of the child and the administration decide this",
+    )
+}
+
+/// Whether the caller sees a relation.
+pub fn see_guardianship(facts: &Facts, guardian: MemberId, child: &Facts) -> bool {
+    facts.is_active()
+        && ([guardian, child.member_id].contains(&facts.member_id)
+            || decide_guardianship(facts, child).is_allowed())
+}

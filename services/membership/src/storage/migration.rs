@@ -1,0 +1,194 @@
+//! The service's own tables.
+use sea_orm_migration::{prelude::*, schema::*};
+
+pub(crate) struct Tables;
+
+impl MigrationName for Tables {
+    fn name(&self) -> &str {
+        "m0001_membership_tables"
+    }
+}
+
+fn table(name: &'static str) -> TableCreateStatement {
+    Table::create().table(name).to_owned()
+}
+
+/// A table of an organisation's things.
+fn keyed(name: &'static str, key: &'static str) -> TableCreateStatement {
+    table(name)
+        .col(uuid("org_id"))
+        .col(uuid(key))
+        .primary_key(Index::create().col("org_id").col(key))
+        .to_owned()
+}
+
+fn of_member(table: &'static str, column: &'static str) -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name(format!("{table}_{column}"))
+        .from(table, ("org_id", column))
+        .to("member", ("org_id", "member_id"))
+        .to_owned()
+}
+
+fn of_account(table: &'static str) -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name(format!("{table}_account"))
+        .from(table, "account_id")
+        .to("account", "account_id")
+        .to_owned()
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Tables {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let time = timestamp_with_time_zone::<&'static str>;
+        let time_null = timestamp_with_time_zone_null::<&'static str>;
+        let tables = [
+            table("account")
+                .col(uuid("account_id").primary_key())
+                .col(text("full_name"))
+                .col(time("create_time"))
+                .to_owned(),
+            table("account_address")
+                .col(text("address"))
+                .col(uuid("account_id"))
+                .col(time("verify_time"))
+                .primary_key(Index::create().col("address").col("account_id"))
+                .foreign_key(&mut of_account("account_address"))
+                .to_owned(),
+            table("address_counter")
+                .col(text("address").primary_key())
+                .col(time_null("send_time"))
+                .col(time("hour_time"))
+                .col(integer("hour_sends"))
+                .col(time("day_time"))
+                .col(integer("day_sends"))
+                .col(integer("failures"))
+                .col(time_null("block_time"))
+                .to_owned(),
+            table("session")
+                .col(uuid("session_id").primary_key())
+                .col(uuid("account_id"))
+                .col(big_integer("generation"))
+                .col(uuid_null("refresh_request"))
+                .col(time("create_time"))
+                .col(time("refresh_time"))
+                .col(time_null("end_time"))
+                .foreign_key(&mut of_account("session"))
+                .to_owned(),
+            table("sign_in_flow")
+                .col(uuid("flow_id").primary_key())
+                .col(text("address"))
+                .col(integer("tries"))
+                .col(time("create_time"))
+                .col(time("expire_time"))
+                .col(time_null("verify_time"))
+                .col(uuid_null("session_id"))
+                .to_owned(),
+            table("join_flow")
+                .col(uuid("flow_id").primary_key())
+                .col(uuid("account_id"))
+                .col(time("create_time"))
+                .foreign_key(&mut of_account("join_flow"))
+                .to_owned(),
+            keyed("member", "member_id")
+                .col(uuid_null("account_id"))
+                .col(text("full_name"))
+                .col(integer("state"))
+                .col(integer("roles"))
+                .col(boolean("teacher_verified"))
+                .col(text_null("evidence"))
+                .col(uuid_null("verifier_id"))
+                .col(uuid_null("invitation_id"))
+                .col(time("create_time"))
+                .col(time_null("leave_time"))
+                .col(big_integer("revision"))
+                .foreign_key(&mut of_account("member"))
+                .to_owned(),
+            table("admission")
+                .col(uuid("org_id"))
+                .col(uuid("invitation_id"))
+                .col(uuid("account_id"))
+                .col(uuid("member_id"))
+                .col(time("create_time"))
+                .primary_key(
+                    Index::create()
+                        .col("org_id")
+                        .col("invitation_id")
+                        .col("account_id"),
+                )
+                .foreign_key(&mut of_member("admission", "member_id"))
+                .to_owned(),
+            table("appointment")
+                .col(uuid("org_id").primary_key())
+                .col(uuid("application_id"))
+                .col(text("phone"))
+                .col(text("full_name"))
+                .col(text("organization_display_name"))
+                .col(time("create_time"))
+                .col(uuid_null("claim_account"))
+                .col(time_null("claim_time"))
+                .to_owned(),
+            keyed("assignment", "assignment_id")
+                .col(uuid("member_id"))
+                .col(uuid("unit_id"))
+                .col(integer("kind"))
+                .col(time("create_time"))
+                .col(time_null("expire_time"))
+                .col(time_null("end_time"))
+                .foreign_key(&mut of_member("assignment", "member_id"))
+                .to_owned(),
+            keyed("enrollment", "enrollment_id")
+                .col(uuid("member_id"))
+                .col(uuid("unit_id"))
+                .col(time("create_time"))
+                .col(time_null("end_time"))
+                .foreign_key(&mut of_member("enrollment", "member_id"))
+                .to_owned(),
+            keyed("guardianship", "guardianship_id")
+                .col(uuid("guardian_id"))
+                .col(uuid("child_id"))
+                .col(boolean("confirmed"))
+                .col(time("create_time"))
+                .col(time_null("end_time"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("guardianship", "guardian_id"))
+                .foreign_key(&mut of_member("guardianship", "child_id"))
+                .to_owned(),
+            keyed("service_account", "service_account_id")
+                .col(text("display_name"))
+                .col(text("permissions"))
+                .col(var_binary("key_digest", 32))
+                .col(time("create_time"))
+                .col(time_null("revoke_time"))
+                .to_owned(),
+            table("outbox_message")
+                .col(uuid("message_id").primary_key())
+                .col(text("recipient"))
+                .col(text("text"))
+                .col(time("create_time"))
+                .to_owned(),
+        ];
+        for table in tables {
+            manager.create_table(table).await?;
+        }
+        let conn = manager.get_connection();
+        for sql in [
+            "CREATE INDEX session_account ON session (account_id)",
+            // One person is one member of an organisation, whether present or left.
+            "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
+            "CREATE INDEX appointment_phone ON appointment (phone)",
+            "CREATE UNIQUE INDEX assignment_once ON assignment (org_id, member_id, unit_id, kind) WHERE end_time IS NULL",
+            "CREATE INDEX assignment_unit ON assignment (org_id, unit_id)",
+            "CREATE UNIQUE INDEX enrollment_once ON enrollment (org_id, member_id, unit_id) WHERE end_time IS NULL",
+            "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
+            "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
+            "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            // Whoever presents a key does not know the organisation.
+            "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",
+        ] {
+            conn.execute_unprepared(sql).await?;
+        }
+        Ok(())
+    }
+}

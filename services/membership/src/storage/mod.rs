@@ -1,0 +1,17 @@
+//! The service's tables. Rows are private to the service's crate; queries within an organisation take the proof of scope.
+pub(crate) mod accounts;
+pub(crate) mod appointments;
+pub(crate) mod entities;
+pub(crate) mod members;
+mod migration;
+pub(crate) mod outbox;
+pub(crate) mod relations;
+pub(crate) mod service_accounts;
+pub(crate) mod sessions;
+
+use sea_orm_migration::MigrationTrait;
+
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(migration::Tables)]
+}

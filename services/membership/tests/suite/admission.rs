@@ -1,0 +1,173 @@
+//! Coming in by an invitation, and guardianship that it makes (R14, R16, R27).
+use parta_ids::{InvitationId, MemberId};
+use parta_proto::parta::membership::{
+    internal::v1::AdmitMemberRequest,
+    v1::{self as pb, AssignmentKind, Role},
+};
+use parta_testkit::on_both;
+
+use crate::world::{World, by, org, reason, unit};
+
+fn request(world: &World, flow_id: &str, role: Role) -> AdmitMemberRequest {
+    AdmitMemberRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        invitation_id: world.ambient.id::<InvitationId>().to_string(),
+        flow_id: flow_id.to_owned(),
+        role: role.into(),
+        issuer_id: world.ambient.id::<MemberId>().to_string(),
+        ..Default::default()
+    }
+}
+
+// R16: the same person by the same invitation is the same member; a record is claimed once.
+on_both!(an_invitation_makes_one_member, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let person = world.newcomer("+79161111111", "Ева Орлова").await;
+    let flow = world.flow(&person, "link").await;
+    assert_eq!(world.flow(&person, "link").await, flow);
+    let created = pb::CreateMemberRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        full_name: "Орлова Ева".to_owned(),
+        role: Role::Pupil.into(),
+        unit_id: unit(1).to_string(),
+    };
+    let expected = world
+        .members()
+        .create_member(by(&administrator.token, created))
+        .await
+        .unwrap();
+    let expected = expected.into_inner().member.unwrap().id;
+    let claim = AdmitMemberRequest {
+        claim_member_id: expected.clone(),
+        ..request(&world, &flow, Role::Pupil)
+    };
+    let first = world
+        .admission()
+        .admit_member(claim.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (first.member_id.as_str(), first.already_member),
+        (expected.as_str(), false)
+    );
+    let again = AdmitMemberRequest {
+        request_id: world.act(),
+        ..claim.clone()
+    };
+    let again = world.admission().admit_member(again).await.unwrap().into_inner();
+    assert_eq!((again.member_id, again.already_member), (expected.clone(), true));
+    let other = world.newcomer("+79162222222", "Чужой").await;
+    let flow = world.flow(&other, "link").await;
+    let taken = AdmitMemberRequest {
+        claim_member_id: expected,
+        ..request(&world, &flow, Role::Pupil)
+    };
+    assert_eq!(
+        reason(&world.admission().admit_member(taken).await),
+        "ALREADY_CLAIMED"
+    );
+    let unknown = request(
+        &world,
+        &world.ambient.id::<parta_ids::FlowId>().to_string(),
+        Role::Teacher,
+    );
+    assert_eq!(
+        reason(&world.admission().admit_member(unknown).await),
+        "JOIN_FLOW_UNKNOWN"
+    );
+    let administrator = request(&world, &flow, Role::Administrator);
+    assert_eq!(
+        reason(&world.admission().admit_member(administrator).await),
+        "FIELD_INVALID"
+    );
+    world.close().await;
+});
+
+// R27: a parent's link relates, staff confirms, and ending takes the access away at once.
+on_both!(a_guardianship_waits_for_confirmation, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let class = unit(1).to_string();
+    let child = world
+        .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
+            r.unit_id = class.clone()
+        })
+        .await;
+    let child_id = child.member_id.clone();
+    let parent = world
+        .join("+79162222222", "Мария Котова", Role::Parent, |r| {
+            r.child_id = child_id.clone()
+        })
+        .await;
+    assert_eq!(world.list(&parent).await.unwrap(), ["Мария Котова"]);
+    let teacher = world
+        .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
+        .await;
+    world
+        .verify_teacher(&administrator, &teacher.member_id)
+        .await
+        .unwrap();
+    let list = pb::ListGuardianshipsRequest {
+        org_id: org(1).to_string(),
+        ..Default::default()
+    };
+    let pending = world
+        .guardianships()
+        .list_guardianships(by(&parent.token, list.clone()))
+        .await
+        .unwrap();
+    let pending = pending.into_inner().guardianships;
+    assert_eq!((pending.len(), pending[0].confirmed), (1, false));
+    let confirm = |world: &World| pb::ConfirmGuardianshipRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        guardianship_id: pending[0].id.clone(),
+    };
+    let mut api = world.guardianships();
+    assert_eq!(
+        reason(&api.confirm_guardianship(by(&parent.token, confirm(&world))).await),
+        "PERMISSION_DENIED"
+    );
+    assert_eq!(
+        reason(
+            &api.confirm_guardianship(by(&teacher.token, confirm(&world)))
+                .await
+        ),
+        "NOT_FOUND"
+    );
+    world
+        .assign(
+            &administrator,
+            &teacher.member_id,
+            unit(1),
+            AssignmentKind::ClassTeacher,
+        )
+        .await
+        .unwrap();
+    api.confirm_guardianship(by(&teacher.token, confirm(&world)))
+        .await
+        .unwrap();
+    assert_eq!(
+        world.list(&parent).await.unwrap(),
+        ["Ян Котов", "Мария Котова", "Олег Волков"]
+    );
+    let end = |world: &World| pb::EndGuardianshipRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        guardianship_id: pending[0].id.clone(),
+        cause: "Решение суда".to_owned(),
+    };
+    assert_eq!(
+        reason(&api.end_guardianship(by(&parent.token, end(&world))).await),
+        "PERMISSION_DENIED"
+    );
+    api.end_guardianship(by(&administrator.token, end(&world)))
+        .await
+        .unwrap();
+    assert_eq!(world.list(&parent).await.unwrap(), ["Мария Котова"]);
+    world.close().await;
+});

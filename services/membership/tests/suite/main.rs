@@ -1,0 +1,8 @@
+//! What the service promises, proven over its gRPC API behind the real layers, on each database.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+mod admission;
+mod members;
+mod sign_in;
+mod table;
+mod world;

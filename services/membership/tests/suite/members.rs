@@ -1,0 +1,349 @@
+//! Members, roles, verification, tasks, movement (R22, R23, R24, R25, R26, R28).
+use parta_proto::parta::membership::v1::{self as pb, AssignmentKind, MemberState, Role};
+use parta_testkit::on_both;
+use tonic::Status;
+
+use crate::world::{Seat, World, by, org, reason, unit};
+
+async fn change_roles(
+    world: &World,
+    seat: &Seat,
+    member_id: &str,
+    roles: &[Role],
+    etag: &str,
+) -> Result<pb::Member, Status> {
+    let request = pb::ChangeMemberRolesRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        member_id: member_id.to_owned(),
+        roles: roles.iter().map(|r| i32::from(*r)).collect(),
+        etag: etag.to_owned(),
+    };
+    Ok(world
+        .members()
+        .change_member_roles(by(&seat.token, request))
+        .await?
+        .into_inner()
+        .member
+        .unwrap())
+}
+
+async fn remove(world: &World, seat: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+    let request = pb::RemoveMemberRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        member_id: member_id.to_owned(),
+        etag: String::new(),
+    };
+    Ok(world
+        .members()
+        .remove_member(by(&seat.token, request))
+        .await?
+        .into_inner()
+        .member
+        .unwrap())
+}
+
+async fn create(
+    world: &World,
+    seat: &Seat,
+    name: &str,
+    role: Role,
+    unit_id: &str,
+) -> Result<pb::Member, Status> {
+    let request = pb::CreateMemberRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        full_name: name.to_owned(),
+        role: role.into(),
+        unit_id: unit_id.to_owned(),
+    };
+    Ok(world
+        .members()
+        .create_member(by(&seat.token, request))
+        .await?
+        .into_inner()
+        .member
+        .unwrap())
+}
+
+// R23, R24: administrators are named from staff who came in, and the last one stays.
+on_both!(the_last_administrator_stays, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let own = administrator.member_id.clone();
+    assert_eq!(
+        reason(&change_roles(&world, &administrator, &own, &[Role::Teacher], "").await),
+        "LAST_ADMINISTRATOR"
+    );
+    assert_eq!(
+        reason(&remove(&world, &administrator, &own).await),
+        "LAST_ADMINISTRATOR"
+    );
+    let expected = create(&world, &administrator, "Пётр Ильин", Role::Teacher, "")
+        .await
+        .unwrap();
+    let both = [Role::Teacher, Role::Administrator];
+    assert_eq!(
+        reason(&change_roles(&world, &administrator, &expected.id, &both, "").await),
+        "ADMINISTRATOR_NOT_JOINED"
+    );
+    let teacher = world
+        .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
+        .await;
+    assert_eq!(
+        reason(&change_roles(&world, &teacher, &teacher.member_id, &both, "").await),
+        "PERMISSION_DENIED"
+    );
+    let named = change_roles(&world, &administrator, &teacher.member_id, &both, "")
+        .await
+        .unwrap();
+    assert_eq!(named.roles.len(), 2);
+    let stale = change_roles(
+        &world,
+        &administrator,
+        &teacher.member_id,
+        &[Role::Teacher],
+        &expected.etag,
+    )
+    .await;
+    assert_eq!(reason(&stale), "ETAG_MISMATCH");
+    // Two who remove each other at once: one stays.
+    let (a, b) = futures::future::join(
+        remove(&world, &administrator, &teacher.member_id),
+        remove(&world, &teacher, &administrator.member_id),
+    )
+    .await;
+    assert!(a.is_ok() != b.is_ok(), "{} {}", reason(&a), reason(&b));
+    world.close().await;
+});
+
+// R22: a teacher meets minors when verified; the badge can be withdrawn.
+on_both!(
+    an_unverified_teacher_learns_nothing_of_minors,
+    |database| async move {
+        let world = World::open(database).await;
+        let administrator = world.administrator(1).await;
+        let teacher = world
+            .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
+            .await;
+        let class = unit(1).to_string();
+        create(&world, &administrator, "Ева Орлова", Role::Pupil, &class)
+            .await
+            .unwrap();
+        world
+            .assign(
+                &administrator,
+                &teacher.member_id,
+                unit(1),
+                AssignmentKind::ClassTeacher,
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            world.list(&teacher).await.unwrap(),
+            ["Анна Петрова", "Олег Волков"]
+        );
+        assert_eq!(
+            reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &class).await),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            reason(&world.verify_teacher(&teacher, &teacher.member_id).await),
+            "PERMISSION_DENIED"
+        );
+        assert!(
+            world
+                .verify_teacher(&administrator, &teacher.member_id)
+                .await
+                .unwrap()
+                .teacher_verified
+        );
+        assert_eq!(
+            reason(
+                &world
+                    .verify_teacher(&administrator, &administrator.member_id)
+                    .await
+            ),
+            "NOT_A_TEACHER"
+        );
+        assert_eq!(world.list(&teacher).await.unwrap().len(), 3);
+        // A class teacher expects pupils of the own class and of no other (R26).
+        create(&world, &teacher, "Ян Котов", Role::Pupil, &class)
+            .await
+            .unwrap();
+        let other = unit(2).to_string();
+        assert_eq!(
+            reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &other).await),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            reason(&create(&world, &administrator, "Ян", Role::Administrator, "").await),
+            "PERMISSION_DENIED"
+        );
+        let request = pb::WithdrawTeacherVerificationRequest {
+            request_id: world.act(),
+            org_id: org(1).to_string(),
+            member_id: teacher.member_id.clone(),
+            cause: "Приказ отменён".to_owned(),
+        };
+        world
+            .members()
+            .withdraw_teacher_verification(by(&administrator.token, request))
+            .await
+            .unwrap();
+        assert_eq!(world.list(&teacher).await.unwrap().len(), 2);
+        world.close().await;
+    }
+);
+
+// R25: a task is given once, to a teacher, for a time where one is set.
+on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let teacher = world
+        .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
+        .await;
+    world
+        .verify_teacher(&administrator, &teacher.member_id)
+        .await
+        .unwrap();
+    let kind = AssignmentKind::ClassTeacher;
+    assert_eq!(
+        reason(&world.assign(&teacher, &teacher.member_id, unit(1), kind).await),
+        "PERMISSION_DENIED"
+    );
+    assert_eq!(
+        reason(
+            &world
+                .assign(&administrator, &teacher.member_id, unit(9), kind)
+                .await
+        ),
+        "UNIT_UNKNOWN"
+    );
+    let own = &administrator.member_id;
+    assert_eq!(
+        reason(&world.assign(&administrator, own, unit(1), kind).await),
+        "NOT_A_TEACHER"
+    );
+    let end = world.ambient.now() + chrono::TimeDelta::minutes(5);
+    let request = pb::CreateAssignmentRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        member_id: teacher.member_id.clone(),
+        unit_id: unit(1).to_string(),
+        kind: kind.into(),
+        expire_time: Some(prost_types::Timestamp {
+            seconds: end.timestamp(),
+            nanos: 0,
+        }),
+    };
+    world
+        .assignments()
+        .create_assignment(by(&administrator.token, request))
+        .await
+        .unwrap();
+    assert_eq!(
+        reason(
+            &world
+                .assign(&administrator, &teacher.member_id, unit(1), kind)
+                .await
+        ),
+        "ALREADY_ASSIGNED"
+    );
+    let class = unit(1).to_string();
+    create(&world, &teacher, "Ева Орлова", Role::Pupil, &class)
+        .await
+        .unwrap();
+    world.clock.advance(chrono::TimeDelta::minutes(6));
+    assert_eq!(
+        reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &class).await),
+        "PERMISSION_DENIED"
+    );
+    let id = world
+        .assign(&administrator, &teacher.member_id, unit(1), kind)
+        .await
+        .unwrap();
+    create(&world, &teacher, "Ян Котов", Role::Pupil, &class)
+        .await
+        .unwrap();
+    let request = pb::EndAssignmentRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        assignment_id: id,
+    };
+    world
+        .assignments()
+        .end_assignment(by(&administrator.token, request))
+        .await
+        .unwrap();
+    assert_eq!(
+        reason(&create(&world, &teacher, "Лев Попов", Role::Pupil, &class).await),
+        "PERMISSION_DENIED"
+    );
+    world.close().await;
+});
+
+// R26, R28: what a pupil sees moves with the pupil; who left sees nothing.
+on_both!(a_pupil_sees_the_own_class, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let class = unit(1).to_string();
+    create(&world, &administrator, "Ева Орлова", Role::Pupil, &class)
+        .await
+        .unwrap();
+    create(
+        &world,
+        &administrator,
+        "Лев Попов",
+        Role::Pupil,
+        &unit(2).to_string(),
+    )
+    .await
+    .unwrap();
+    let pupil = world
+        .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
+            r.unit_id = class.clone()
+        })
+        .await;
+    assert_eq!(world.list(&pupil).await.unwrap(), ["Ева Орлова", "Ян Котов"]);
+    let transfer = |world: &World| pb::TransferPupilRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        member_id: pupil.member_id.clone(),
+        from_unit_id: unit(1).to_string(),
+        to_unit_id: unit(2).to_string(),
+    };
+    let refused = world
+        .enrollments()
+        .transfer_pupil(by(&pupil.token, transfer(&world)))
+        .await;
+    assert_eq!(reason(&refused), "PERMISSION_DENIED");
+    world
+        .enrollments()
+        .transfer_pupil(by(&administrator.token, transfer(&world)))
+        .await
+        .unwrap();
+    assert_eq!(world.list(&pupil).await.unwrap(), ["Лев Попов", "Ян Котов"]);
+    let again = world
+        .enrollments()
+        .transfer_pupil(by(&administrator.token, transfer(&world)))
+        .await;
+    assert_eq!(reason(&again), "NOT_ENROLLED");
+    let get = pb::GetMemberRequest {
+        org_id: org(1).to_string(),
+        member_id: administrator.member_id.clone(),
+    };
+    assert_eq!(
+        reason(&world.members().get_member(by(&pupil.token, get)).await),
+        "NOT_FOUND"
+    );
+    assert_eq!(
+        reason(&remove(&world, &pupil, &administrator.member_id).await),
+        "PERMISSION_DENIED"
+    );
+    let left = remove(&world, &administrator, &pupil.member_id).await.unwrap();
+    assert_eq!((left.state(), left.unit_ids.len()), (MemberState::Left, 0));
+    assert_eq!(reason(&world.list(&pupil).await), "NOT_FOUND");
+    world.close().await;
+});

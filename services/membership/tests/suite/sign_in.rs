@@ -1,0 +1,281 @@
+//! Sign-in, sessions, tokens, the first administrator (R19, R20, R28, R29, R30).
+use parta_proto::parta::membership::v1 as pb;
+use parta_testkit::on_both;
+use tonic::Status;
+
+use crate::world::{Person, World, by, org, reason};
+
+async fn refresh(world: &World, request_id: &str, token: &str) -> Result<pb::RefreshSessionResponse, Status> {
+    let request = pb::RefreshSessionRequest {
+        request_id: request_id.to_owned(),
+        refresh_token: token.to_owned(),
+    };
+    Ok(world
+        .authentication()
+        .refresh_session(request)
+        .await?
+        .into_inner())
+}
+
+async fn sessions(world: &World, person: &Person) -> Result<usize, Status> {
+    let answer = world
+        .authentication()
+        .list_sessions(by(&person.token, pb::ListSessionsRequest::default()))
+        .await?;
+    Ok(answer.into_inner().sessions.len())
+}
+
+// R19: one address serves several people; sign-in chooses among them and nobody else.
+on_both!(one_address_serves_siblings, |database| async move {
+    let world = World::open(database).await;
+    let phone = "+79161234567";
+    let first = world.newcomer(phone, "Иван Орлов").await;
+    world.minute();
+    let second = world.newcomer(phone, "Ева Орлова").await;
+    assert_ne!(first.account_id, second.account_id);
+    world.minute();
+    let stranger = world.newcomer("+79167654321", "Чужой").await;
+    let flow = world.request_code(phone).await.unwrap().flow_id;
+    assert_eq!(
+        reason(&world.start(&flow, &first.account_id, "").await),
+        "FLOW_UNKNOWN"
+    );
+    let profiles = world
+        .verify(&flow, &world.code(phone).await)
+        .await
+        .unwrap()
+        .profiles;
+    let names: Vec<_> = profiles.iter().map(|p| p.full_name.as_str()).collect();
+    assert_eq!(names, ["Иван Орлов", "Ева Орлова"]);
+    assert_eq!(
+        reason(&world.start(&flow, &stranger.account_id, "").await),
+        "NOT_FOUND"
+    );
+    assert_eq!(
+        world
+            .start(&flow, &second.account_id, "")
+            .await
+            .unwrap()
+            .account_id,
+        second.account_id
+    );
+    assert_eq!(
+        reason(&world.start(&flow, &first.account_id, "").await),
+        "FLOW_UNKNOWN"
+    );
+    world.close().await;
+});
+
+// R19, R20: five tries a code, and the same answer whether the address is known or not.
+on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
+    let world = World::open(database).await;
+    let phone = "+79161234567";
+    let known = world.newcomer(phone, "Иван Орлов").await;
+    assert_eq!(reason(&world.request_code(phone).await), "RATE_LIMITED");
+    world.minute();
+    let flow = world.request_code(phone).await.unwrap();
+    let other = world.request_code("+79167654321").await.unwrap();
+    assert_eq!(
+        (flow.resend_time, flow.expire_time),
+        (other.resend_time, other.expire_time)
+    );
+    let right = world.code(phone).await;
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    for _ in 0..5 {
+        assert_eq!(reason(&world.verify(&flow.flow_id, wrong).await), "CODE_WRONG");
+    }
+    assert_eq!(reason(&world.verify(&flow.flow_id, &right).await), "FLOW_UNKNOWN");
+    world.minute();
+    let late = world.request_code(phone).await.unwrap().flow_id;
+    let code = world.code(phone).await;
+    // Bound to its flow.
+    assert_eq!(reason(&world.verify(&other.flow_id, &code).await), "CODE_WRONG");
+    world.clock.advance(chrono::TimeDelta::minutes(5));
+    assert_eq!(reason(&world.verify(&late, &code).await), "FLOW_UNKNOWN");
+    assert!(!known.token.is_empty());
+    world.close().await;
+});
+
+// R29: a used refresh token that comes back ends the session; a lost answer is answered again for a minute.
+on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
+    let world = World::open(database).await;
+    let person = world.newcomer("+79161234567", "Иван Орлов").await;
+    let act = world.act();
+    let second = refresh(&world, &act, &person.refresh_token).await.unwrap();
+    assert_eq!(
+        refresh(&world, &act, &person.refresh_token)
+            .await
+            .unwrap()
+            .refresh_token,
+        second.refresh_token
+    );
+    let third = refresh(&world, &world.act(), &second.refresh_token)
+        .await
+        .unwrap();
+    // The successor was used: the predecessor is a copy now, with whatever request id.
+    assert_eq!(
+        reason(&refresh(&world, &act, &person.refresh_token).await),
+        "SESSION_ENDED"
+    );
+    assert_eq!(
+        reason(&refresh(&world, &world.act(), &third.refresh_token).await),
+        "SESSION_ENDED"
+    );
+    assert_eq!(reason(&sessions(&world, &person).await), "CREDENTIAL_REVOKED");
+    let forged = format!("{}x", third.refresh_token);
+    assert_eq!(
+        reason(&refresh(&world, &world.act(), &forged).await),
+        "SESSION_ENDED"
+    );
+    world.close().await;
+});
+
+// R29: who ends a session ends its tokens, of organisations too; nobody ends another's.
+on_both!(an_ended_session_ends_its_tokens, |database| async move {
+    let world = World::open(database).await;
+    let seat = world.administrator(1).await;
+    let stranger = world.newcomer("+79161234567", "Чужой").await;
+    let request = pb::EndSessionRequest {
+        request_id: world.act(),
+        session_id: seat.person.session_id.clone(),
+    };
+    let refused = world
+        .authentication()
+        .end_session(by(&stranger.token, request.clone()))
+        .await;
+    assert_eq!(reason(&refused), "NOT_FOUND");
+    assert_eq!(sessions(&world, &seat.person).await.unwrap(), 1);
+    assert_eq!(world.list(&seat).await.unwrap(), ["Анна Петрова"]);
+    world
+        .authentication()
+        .end_session(by(&seat.person.token, request))
+        .await
+        .unwrap();
+    assert_eq!(reason(&world.list(&seat).await), "CREDENTIAL_REVOKED");
+    assert_eq!(
+        reason(&sessions(&world, &seat.person).await),
+        "CREDENTIAL_REVOKED"
+    );
+    world.close().await;
+});
+
+// R19, R3: the application's phone alone makes an administrator, once.
+on_both!(
+    the_phone_of_the_application_makes_the_administrator,
+    |database| async move {
+        let world = World::open(database).await;
+        let stranger = world.newcomer("+79161234567", "Чужой").await;
+        assert_eq!(reason(&world.claim(&stranger, org(1)).await), "NOT_FOUND");
+        let second = world.newcomer("+79160000002", "Пётр Ильин").await;
+        assert_eq!(reason(&world.claim(&second, org(1)).await), "NOT_FOUND");
+        let seat = world.administrator(1).await;
+        assert_eq!(reason(&world.claim(&seat.person, org(1)).await), "NOT_FOUND");
+        assert_eq!(reason(&world.seat(org(1), stranger).await), "NOT_FOUND");
+        world.close().await;
+    }
+);
+
+// R28: two organisations are told different ids of one person and of one session.
+on_both!(organizations_cannot_link_a_person, |database| async move {
+    let world = World::open(database).await;
+    let here = world.administrator(1).await;
+    let there = world.administrator(2).await;
+    assert_ne!(here.member_id, there.member_id);
+    let claims = |token: &str| {
+        use base64::Engine as _;
+        let body = token.split('.').nth(1).unwrap();
+        let json = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(body)
+            .unwrap();
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap()
+    };
+    let person = claims(&here.token);
+    assert_eq!(person["sub"], here.member_id);
+    assert_ne!(person["sid"], here.person.session_id);
+    assert!(!person.to_string().contains(&here.person.account_id));
+    // A token of one organisation opens no other.
+    let request = pb::ListMembersRequest {
+        org_id: org(2).to_string(),
+        ..Default::default()
+    };
+    assert_eq!(
+        reason(&world.members().list_members(by(&here.token, request)).await),
+        "NOT_FOUND"
+    );
+    world.close().await;
+});
+
+// R30: a key is answered again at a repetition, opens its organisation only, and ends when revoked.
+on_both!(a_service_account_lives_until_revoked, |database| async move {
+    let world = World::open(database).await;
+    let administrator = world.administrator(1).await;
+    let request = pb::CreateServiceAccountRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        display_name: "Журнал".to_owned(),
+        permissions: vec!["roster.read".to_owned()],
+    };
+    let mut api = world.service_accounts();
+    let made = api
+        .create_service_account(by(&administrator.token, request.clone()))
+        .await
+        .unwrap()
+        .into_inner();
+    let again = api
+        .create_service_account(by(&administrator.token, request.clone()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(again, made);
+    let issue = |key: &str| pb::IssueServiceAccountTokenRequest { key: key.to_owned() };
+    let token = api
+        .issue_service_account_token(issue(&made.key))
+        .await
+        .unwrap()
+        .into_inner()
+        .access_token;
+    let list = |n| pb::ListMembersRequest {
+        org_id: org(n).to_string(),
+        ..Default::default()
+    };
+    assert_eq!(
+        world
+            .members()
+            .list_members(by(&token, list(1)))
+            .await
+            .unwrap()
+            .into_inner()
+            .members
+            .len(),
+        1
+    );
+    assert_eq!(
+        reason(&world.members().list_members(by(&token, list(2))).await),
+        "NOT_FOUND"
+    );
+    let request = pb::CreateServiceAccountRequest {
+        request_id: world.act(),
+        ..request
+    };
+    assert_eq!(
+        reason(&api.create_service_account(by(&token, request)).await),
+        "CALLER_NOT_ACCEPTED"
+    );
+    let revoke = pb::RevokeServiceAccountRequest {
+        request_id: world.act(),
+        org_id: org(1).to_string(),
+        service_account_id: made.service_account.unwrap().id,
+    };
+    api.revoke_service_account(by(&administrator.token, revoke))
+        .await
+        .unwrap();
+    assert_eq!(
+        reason(&world.members().list_members(by(&token, list(1))).await),
+        "CREDENTIAL_REVOKED"
+    );
+    assert_eq!(
+        reason(&api.issue_service_account_token(issue(&made.key)).await),
+        "SERVICE_ACCOUNT_KEY_INVALID"
+    );
+    world.close().await;
+});

@@ -1,0 +1,90 @@
+//! What the service does: authorise, load, decide, save, emit.
+
+mod applications;
+mod appoint;
+mod import;
+mod organizations;
+mod units;
+
+use std::sync::Arc;
+
+use parta_access::{Caller, Decision, OrgScope, Principal, require};
+use parta_feed::{AtLeast, EventPayload as _, FeedEvent as _, Handler as _};
+use parta_grpc::Peers;
+use parta_ids::OrgId;
+use parta_proto::parta::{org_registry::v1::org_registry_event::Payload, status::v1::ErrorReason};
+use parta_roster::{Facts, NoObserver, Organizations, Roster};
+use parta_status::{Refusal, not_found};
+use parta_storage::{Db, Tx};
+
+pub(crate) use appoint::APPOINT_JOB;
+pub(crate) use import::ImportObserver;
+pub(crate) use organizations::Update;
+
+use crate::error::Error;
+
+/// The service with what it works on. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) db: Db,
+    pub(crate) roster: Roster,
+    pub(crate) at_least: AtLeast,
+    pub(crate) peers: Peers,
+}
+
+impl App {
+    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<Facts, Refusal> {
+        let outside = || not_found("organization", org);
+        let (own, member) = caller.person().ok_or_else(outside)?;
+        if own != org {
+            return Err(outside());
+        }
+        self.roster
+            .facts(self.db.conn(), org, member)
+            .await?
+            .ok_or_else(outside)
+    }
+
+    /// The scope of a read that members make by `decide`, service accounts by their permission and operators always.
+    pub(crate) async fn read_scope(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        decide: fn(&Facts) -> Decision,
+    ) -> Result<(OrgScope, Option<Facts>), Refusal> {
+        match caller.acting() {
+            Principal::Person { .. } => {
+                let facts = self.facts(caller, org).await?;
+                Ok((require(caller, org, decide(&facts))?, Some(facts)))
+            }
+            Principal::ServiceAccount { .. } | Principal::Operator { .. } => {
+                Ok((require(caller, org, Decision::Allow)?, None))
+            }
+            _ => Err(not_found("organization", org)),
+        }
+    }
+}
+
+/// The operator's name; the access rules let nobody else get here.
+pub(crate) fn operator(caller: &Caller) -> Result<String, Refusal> {
+    match &caller.principal {
+        Principal::Operator { name } => Ok(name.clone()),
+        _ => Err(
+            Refusal::new(ErrorReason::CallerNotAccepted, "Only the operator may do this.")
+                .meta("rpc", &caller.rpc),
+        ),
+    }
+}
+
+/// States a fact in the feed, and in the projection by which this service itself decides: both in this transaction, so
+/// that the registry never waits for its own feed.
+pub(crate) async fn announce(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
+    let mut event = payload.clone().into_event();
+    event.org_id = org.to_string();
+    debug_assert!(event.payload().is_some());
+    let handler = Organizations::new(Arc::new(NoObserver));
+    handler.apply(tx, &event).await.map_err(Refusal::internal)?;
+    parta_feed::emit(tx, org, payload);
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! `cargo xtask docs`: what is generated, and whether what is written is true.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory as _;
+use prost_reflect::{DescriptorPool, EnumDescriptor, FileDescriptor};
+
+use crate::{Cli, cargo, root, walk};
+
+/// The binary of the integration tests that prints docs/permissions.md, where it exists.
+const PERMISSIONS: &str = "permissions";
+
+/// Writes the generated documents; with `check` compares them instead.
+pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
+    keep("errors.md", &errors(&pool()?)?, check)?;
+    let source = root()
+        .join("integration-tests/src/bin")
+        .join(format!("{PERMISSIONS}.rs"));
+    if source.exists() {
+        let mut command = cargo();
+        command.args([
+            "run",
+            "--quiet",
+            "-p",
+            "parta-integration-tests",
+            "--bin",
+            PERMISSIONS,
+        ]);
+        let output = command.output().context("cargo cannot be started")?;
+        if !output.status.success() {
+            bail!(
+                "the permissions cannot be printed:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        keep("permissions.md", &String::from_utf8(output.stdout)?, check)?;
+    }
+    Ok(())
+}
+
+fn keep(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
+    let path = root().join("docs").join(name);
+    if !check {
+        fs::write(&path, text)?;
+        println!("xtask: docs/{name} written");
+    } else if fs::read_to_string(&path).unwrap_or_default() != text {
+        bail!("docs/{name} is not what is generated: run `cargo xtask docs` and commit it");
+    }
+    Ok(())
+}
+
+/// The protos with comments and options.
+fn pool() -> anyhow::Result<DescriptorPool> {
+    let folder = root().join("proto");
+    let files: BTreeSet<_> = walk("proto")
+        .into_iter()
+        .filter(|path| path.starts_with(&folder))
+        .collect();
+    let mut compiler = protox::Compiler::new([&folder])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?;
+    Ok(DescriptorPool::decode(
+        compiler.encode_file_descriptor_set().as_slice(),
+    )?)
+}
+
+/// Every reason of every package: its code, its metadata, what happened and what to do.
+fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
+    let mut text = "# Errors\n\n\
+        Generated from the protos by `cargo xtask docs`.\n\n\
+        Every refusal carries one `google.rpc.ErrorInfo` whose `domain` and `reason` stand below. Its `metadata` always has\n\
+        the keys of the third column. UNAVAILABLE, and RESOURCE_EXHAUSTED with `RetryInfo`, may be retried as they are, with\n\
+        the same `request_id`; ABORTED asks to repeat the whole operation; of the others the last column says what to do.\n"
+        .to_owned();
+    let mut reasons: Vec<EnumDescriptor> = pool.all_enums().filter(|e| e.name() == "ErrorReason").collect();
+    // What all share comes first.
+    reasons.sort_by_key(|e| (e.package_name() != "parta.status.v1", e.package_name().to_owned()));
+    for reasons in &reasons {
+        let noun = reasons
+            .package_name()
+            .split('.')
+            .nth(1)
+            .unwrap_or_default()
+            .replace('_', "-");
+        let domain = if noun == "status" {
+            "parta".to_owned()
+        } else {
+            format!("{noun}.parta")
+        };
+        write!(
+            text,
+            "\n## {domain}\n\n| reason | code | metadata | what happened, what to do |\n|---|---|---|---|\n"
+        )?;
+        for value in reasons.values().filter(|value| value.number() != 0) {
+            let extension = pool
+                .get_extension_by_name("parta.options.v1.reason")
+                .context("no reason option")?;
+            let options = value.options();
+            let rule = options.get_extension(&extension);
+            let rule = rule.as_message().context("a reason without its rule")?;
+            let code = rule.get_field_by_name("code").context("no code")?;
+            let metadata = rule.get_field_by_name("metadata").context("no metadata")?;
+            let keys: Vec<String> = metadata
+                .as_list()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|key| Some(format!("`{}`", key.as_str()?)))
+                .collect();
+            let reason = value.name().trim_start_matches("ERROR_REASON_");
+            let code = code.as_str().unwrap_or_default();
+            let comment = comment(&reasons.parent_file(), value.path()).replace('|', "\\|");
+            writeln!(text, "| `{reason}` | {code} | {} | {comment} |", keys.join(", "))?;
+        }
+    }
+    Ok(text)
+}
+
+fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+    let info = file.file_descriptor_proto().source_code_info.as_ref();
+    let location = info.and_then(|info| info.location.iter().find(|location| location.path == path));
+    let said = location.map_or("", |location| location.leading_comments());
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Links of documents lead somewhere, the commands that they name exist, and so do the RPCs.
+pub(crate) fn truth() -> anyhow::Result<()> {
+    let pool = pool()?;
+    let mut wrong = Vec::new();
+    for path in walk("md") {
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let shown = path.strip_prefix(root()).unwrap_or(&path).display();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let dead = targets(&text).filter(|target| !folder.join(target).exists());
+        wrong.extend(dead.map(|target| format!("{shown}: the link {target} leads nowhere")));
+        for words in after(&text, "cargo xtask ") {
+            if !subcommand(&words) {
+                wrong.push(format!("{shown}: there is no `cargo xtask {}`", words.join(" ")));
+            }
+        }
+        let unknown = rpcs(&text).into_iter().filter(|rpc| !exists(&pool, rpc));
+        wrong.extend(unknown.map(|rpc| format!("{shown}: there is no RPC {rpc}")));
+    }
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let commands: BTreeSet<_> = after(&readme, "cargo run --release -- ").into_iter().collect();
+    for words in commands {
+        let mut command = cargo();
+        command
+            .args(["run", "--quiet", "-p", "parta", "--"])
+            .args(&words)
+            .arg("--help");
+        let output = command.output().context("cargo cannot be started")?;
+        if !output.status.success() {
+            wrong.push(format!("README.md: there is no `parta {}`", words.join(" ")));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("the documents do not tell the truth:\n{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+/// Targets of Markdown links that are paths.
+fn targets(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| {
+        let target = rest.split(')').next()?.split('#').next()?;
+        let elsewhere = target.contains("://") || target.starts_with("mailto:") || target.contains(' ');
+        (!target.is_empty() && !elsewhere).then_some(target)
+    })
+}
+
+/// The words that follow each mention of a command, up to the first that is an option or an argument.
+fn after(text: &str, command: &str) -> Vec<Vec<String>> {
+    let mentions = text.split(command).skip(1).map(|rest| {
+        let line = rest
+            .split(['\n', '`', '#', '&', '|', ';', ',', ')'])
+            .next()
+            .unwrap_or_default();
+        let words = line.split_whitespace();
+        let word = |w: &&str| {
+            w.starts_with(|c: char| c.is_ascii_lowercase())
+                && w.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        };
+        words.take_while(word).map(str::to_owned).collect()
+    });
+    mentions.filter(|words: &Vec<String>| !words.is_empty()).collect()
+}
+
+/// Whether xtask knows the first words; what follows a command without subcommands is prose or an argument.
+fn subcommand(words: &[String]) -> bool {
+    let mut command = Cli::command();
+    for word in words {
+        if !command.has_subcommands() {
+            return true;
+        }
+        let Some(next) = command.find_subcommand(word).cloned() else {
+            return false;
+        };
+        command = next;
+    }
+    true
+}
+
+/// Full names of RPCs in a text: `parta.chat.v1.MessageService/SendMessage`.
+fn rpcs(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/')));
+    let names = words.filter_map(|word| word.rfind("parta.").map(|at| word[at..].trim_end_matches('.')));
+    names
+        .filter(|name| name.contains(".v1.") && name.split('/').count() == 2)
+        .collect()
+}
+
+fn exists(pool: &DescriptorPool, rpc: &str) -> bool {
+    rpc.split_once('/').is_some_and(|(service, method)| {
+        let service = pool.get_service_by_name(service);
+        service.is_some_and(|service| service.methods().any(|m| m.name() == method))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_files_are_found_and_others_left_alone() {
+        let text = "[a](docs/a.md#part) [b](https://example.org/x) [c](#here) [d](mailto:a@b) ![e](e.png)";
+        assert_eq!(targets(text).collect::<Vec<_>>(), ["docs/a.md", "e.png"]);
+    }
+
+    #[test]
+    fn commands_are_found_with_their_words() {
+        let text = "Run `cargo xtask test`, or:\n\n    cargo xtask bench start --runs 3\n\n`cargo xtask ci`.";
+        assert_eq!(
+            after(text, "cargo xtask "),
+            [vec!["test"], vec!["bench", "start"], vec!["ci"]]
+        );
+        assert!(subcommand(&["bench".to_owned(), "start".to_owned()]));
+        assert!(!subcommand(&["bench".to_owned(), "nothing".to_owned()]));
+        assert!(!subcommand(&["dance".to_owned()]));
+    }
+
+    #[test]
+    fn rpcs_are_found_and_looked_up() -> anyhow::Result<()> {
+        let text = "http://127.0.0.1:7710/parta.chat.v1.MessageService/SendMessage and parta.chat.v1.A/B.";
+        let pool = pool()?;
+        let found: Vec<_> = rpcs(text)
+            .into_iter()
+            .map(|rpc| (rpc, exists(&pool, rpc)))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("parta.chat.v1.A/B", false),
+                ("parta.chat.v1.MessageService/SendMessage", true)
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn errors_tell_code_metadata_and_what_to_do() -> anyhow::Result<()> {
+        let errors = errors(&pool()?)?;
+        let row = "| `OVERLOADED` | UNAVAILABLE |  | The server has more to do than it takes on. Retry after `RetryInfo`. |";
+        assert!(errors.contains(row), "{errors}");
+        assert!(errors.contains("## org-registry.parta"));
+        Ok(())
+    }
+}

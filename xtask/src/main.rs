@@ -1,0 +1,137 @@
+//! The project's own commands: `cargo xtask test | ci | requirements | docs | bench`.
+#![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
+
+mod bench;
+mod ci;
+mod docs;
+mod requirements;
+mod servers;
+mod test;
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Gets what the tests need (PostgreSQL, NATS) and runs all of them.
+    Test {
+        /// Passed on to the test runner, for example a filter.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Format, lints, proto lint, documents, then the tests: what a change must pass.
+    Ci,
+    /// Tells which tests cover which requirement, and fails where one that is called done is not covered.
+    Requirements,
+    /// Writes the generated documents.
+    Docs {
+        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes nothing.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measures.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Time until it serves, memory at rest, size of the binary.
+    Start {
+        /// Starts to take the median of.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Task::Test { rest } => test::run(&rest),
+        Task::Ci => ci::run(),
+        Task::Requirements => requirements::run(),
+        Task::Docs { check } => {
+            docs::generate(check).and_then(|()| if check { docs::truth() } else { Ok(()) })
+        }
+        Task::Bench(Bench::Start { runs }) => bench::start(runs),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map(PathBuf::from).unwrap_or(manifest)
+}
+
+/// Runs a command to its end; fails where it does.
+fn execute(command: &mut Command) -> anyhow::Result<()> {
+    println!("xtask: {}", describe(command));
+    let status = command
+        .status()
+        .with_context(|| format!("{} cannot be started", describe(command)))?;
+    if !status.success() {
+        bail!("{} failed: {status}", describe(command));
+    }
+    Ok(())
+}
+
+fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Whether a program answers when it is asked for its version.
+fn answers(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// Files of the project with this extension.
+fn walk(extension: &str) -> Vec<PathBuf> {
+    let skip = |entry: &walkdir::DirEntry| {
+        matches!(
+            entry.file_name().to_str(),
+            Some("target" | ".git" | "node_modules" | "data")
+        )
+    };
+    walkdir::WalkDir::new(root())
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !skip(entry))
+        .filter_map(Result::ok)
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect()
+}
+
+/// A port that nobody listens on.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

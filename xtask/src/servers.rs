@@ -1,0 +1,337 @@
+//! PostgreSQL and NATS for the tests: those given, or containers where a Docker engine answers, or local binaries on
+//! private ports in a temporary folder.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::free_port;
+
+const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
+const NATS_URL: &str = "PARTA_TEST_NATS_URL";
+const POSTGRES_IMAGE: &str = "postgres:15";
+const NATS_IMAGE: &str = "nats:2";
+const MAX_CONNECTIONS: &str = "max_connections=200";
+
+/// The servers that the tests use; those that were started here end with it.
+pub(crate) struct Servers {
+    pub(crate) environment: Vec<(&'static str, String)>,
+    running: Vec<Running>,
+    // Dropped after the servers whose data it holds.
+    folder: tempfile::TempDir,
+}
+
+enum Running {
+    Process(Child),
+    Container(String),
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in &mut self.running {
+            match server {
+                Running::Process(child) => {
+                    // SIGINT is PostgreSQL's fast shutdown, and a stop to NATS.
+                    let _ = Command::new("kill")
+                        .args(["-INT", &child.id().to_string()])
+                        .status();
+                    let _ = child.wait();
+                }
+                Running::Container(id) => {
+                    let _ = Command::new("docker")
+                        .args(["rm", "--force", id])
+                        .stdout(Stdio::null())
+                        .status();
+                }
+            }
+        }
+    }
+}
+
+impl Servers {
+    /// Provides both, and says which it chose.
+    pub(crate) fn provide() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("parta-test-").tempdir()?;
+        // The unprivileged user that the servers run as must reach its folders inside.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let mut servers = Self {
+            environment: Vec::new(),
+            running: Vec::new(),
+            folder,
+        };
+        servers.postgres()?;
+        servers.nats()?;
+        Ok(servers)
+    }
+
+    fn postgres(&mut self) -> anyhow::Result<()> {
+        if let Ok(url) = std::env::var(POSTGRES_URL) {
+            println!("xtask: PostgreSQL: the given one ({POSTGRES_URL})");
+            self.environment.push((POSTGRES_URL, url));
+            return Ok(());
+        }
+        let port = free_port()?;
+        let trust = ["-e", "POSTGRES_HOST_AUTH_METHOD=trust"];
+        let in_container = container(port, 5432, &trust, POSTGRES_IMAGE, &["-c", MAX_CONNECTIONS])?;
+        if let Some(container) = in_container {
+            println!("xtask: PostgreSQL: a container of {POSTGRES_IMAGE} on port {port}");
+            self.running.push(container);
+        } else {
+            let bin = local("initdb", "postgresql", || postgres_bin("initdb"))?;
+            let bin = bin.parent().map(Path::to_path_buf).unwrap_or_default();
+            println!(
+                "xtask: PostgreSQL: local binaries of {} on port {port}",
+                bin.display()
+            );
+            let data = self.data_folder("postgres")?;
+            let mut init = unprivileged(&bin.join("initdb"));
+            init.args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+            ])
+            .arg(&data);
+            init.stdout(Stdio::null());
+            crate::execute(&mut init)?;
+            let mut server = unprivileged(&bin.join("postgres"));
+            server
+                .arg("-D")
+                .arg(&data)
+                .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+            // Commits are flushed as they are in production: durability is what some tests are about.
+            server.args([
+                "-c",
+                MAX_CONNECTIONS,
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "log_min_messages=fatal",
+            ]);
+            server.stdout(Stdio::null()).stderr(self.log("postgres")?);
+            self.running.push(Running::Process(
+                server.spawn().context("PostgreSQL cannot be started")?,
+            ));
+        }
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        wait_for(port, "PostgreSQL", &self.log_file("postgres"), postgres_answers)?;
+        self.environment.push((POSTGRES_URL, url));
+        Ok(())
+    }
+
+    fn nats(&mut self) -> anyhow::Result<()> {
+        if let Ok(url) = std::env::var(NATS_URL) {
+            println!("xtask: NATS: the given one ({NATS_URL})");
+            self.environment.push((NATS_URL, url));
+            return Ok(());
+        }
+        let port = free_port()?;
+        if let Some(container) = container(port, 4222, &[], NATS_IMAGE, &[])? {
+            println!("xtask: NATS: a container of {NATS_IMAGE} on port {port}");
+            self.running.push(container);
+        } else {
+            let program = local("nats-server", "nats-server", || in_path("nats-server"))?;
+            println!("xtask: NATS: local binary {} on port {port}", program.display());
+            let mut server = unprivileged(&program);
+            server.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
+            server.stdout(Stdio::null()).stderr(Stdio::null());
+            self.running.push(Running::Process(
+                server.spawn().context("NATS cannot be started")?,
+            ));
+        }
+        wait_for(port, "NATS", &self.log_file("nats"), nats_answers)?;
+        self.environment
+            .push((NATS_URL, format!("nats://127.0.0.1:{port}")));
+        Ok(())
+    }
+
+    fn log_file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    fn log(&self, name: &str) -> io::Result<fs::File> {
+        fs::File::create(self.log_file(name))
+    }
+
+    /// A folder that the unprivileged user owns.
+    fn data_folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        if is_root() {
+            crate::execute(Command::new("chown").arg("nobody").arg(&path))?;
+        }
+        Ok(path)
+    }
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout.starts_with(b"0\n"))
+}
+
+/// A command that ends with this process, however that ends, and that root runs as `nobody`: PostgreSQL refuses to run
+/// as root, and nothing here needs it.
+fn unprivileged(program: &Path) -> Command {
+    if !crate::answers("setpriv", "--version") {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    if is_root() {
+        command
+            .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+            .current_dir("/");
+    }
+    command.args(["--pdeathsig", "INT", "--"]).arg(program);
+    command
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Debian keeps PostgreSQL's server programs out of the path, a folder for each version.
+fn postgres_bin(program: &str) -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<PathBuf> = versions
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(program)))
+        .filter(|file| file.is_file())
+        .collect();
+    found.sort();
+    found.pop().or_else(|| in_path(program))
+}
+
+/// A local binary; on Debian, as root, its package is installed where it is missing.
+fn local(program: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    if !is_root() || !crate::answers("apt-get", "--version") {
+        bail!("{program} is missing: install the package {package}, or give {POSTGRES_URL} and {NATS_URL}");
+    }
+    println!("xtask: {program} is missing; installing Debian's package {package}");
+    crate::execute(Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends", package]);
+    let policy = Policy::deny_services()?;
+    let installed = crate::execute(install.env("DEBIAN_FRONTEND", "noninteractive"));
+    drop(policy);
+    installed?;
+    find().with_context(|| format!("{program} is missing though {package} was installed"))
+}
+
+/// While it lives, Debian's packages start no services: theirs would listen on the standard ports.
+struct Policy(Option<&'static Path>);
+
+impl Policy {
+    fn deny_services() -> anyhow::Result<Self> {
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self(None));
+        }
+        fs::write(path, "#!/bin/sh\nexit 101\n")?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A container of the image; none where no Docker engine answers, or it cannot get the image.
+fn container(
+    port: u16,
+    inner: u16,
+    options: &[&str],
+    image: &str,
+    arguments: &[&str],
+) -> anyhow::Result<Option<Running>> {
+    let engine = Command::new("docker")
+        .arg("info")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !engine.is_ok_and(|status| status.success()) {
+        return Ok(None);
+    }
+    let mut command = Command::new("docker");
+    command.args([
+        "run",
+        "--detach",
+        "--rm",
+        "--publish",
+        &format!("127.0.0.1:{port}:{inner}"),
+    ]);
+    let output = command.args(options).arg(image).args(arguments).output()?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        println!("xtask: Docker cannot run {image}: {}", why.trim());
+        return Ok(None);
+    }
+    Ok(Some(Running::Container(
+        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )))
+}
+
+/// Waits until the server at the port answers as it does when it serves; shows its log where it does not.
+fn wait_for(
+    port: u16,
+    name: &str,
+    log: &Path,
+    answers: fn(&mut TcpStream) -> io::Result<bool>,
+) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            answers(&mut stream)
+        });
+        if asked.unwrap_or(false) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            bail!("{name} does not serve on port {port} after 60 s\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// PostgreSQL lets `postgres` in: while it starts it takes connections, and refuses them.
+fn postgres_answers(stream: &mut TcpStream) -> io::Result<bool> {
+    let parameters = b"user\0postgres\0database\0postgres\0\0";
+    let length = u32::try_from(8 + parameters.len()).unwrap_or_default();
+    // Protocol 3.0, the startup message.
+    stream.write_all(&[&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters].concat())?;
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    Ok(kind == *b"R")
+}
+
+/// NATS greets whoever connects.
+fn nats_answers(stream: &mut TcpStream) -> io::Result<bool> {
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting)?;
+    Ok(greeting == *b"INFO")
+}
