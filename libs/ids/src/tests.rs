@@ -69,6 +69,25 @@ fn what_the_specification_refuses_is_refused() {
     assert_eq!("mbr_x".parse::<OrgId>(), Err(IdError::Prefix("org")));
 }
 
+#[test]
+fn seeds_tell_sequences_apart_and_repeat_them() {
+    use crate::{IdSource as _, SeededIds};
+    let first: std::collections::BTreeSet<Uuid> = (0..64).map(|seed| SeededIds::new(seed).uuid()).collect();
+    assert_eq!(first.len(), 64);
+    let (a, b) = (SeededIds::new(7), SeededIds::new(7));
+    assert!((0..100).all(|_| a.uuid() == b.uuid()));
+    let c = SeededIds::new(7);
+    assert!(c.uuid() < c.uuid());
+}
+
+#[test]
+fn serde_keeps_an_id_as_its_text() {
+    let id = OrgId::from_uuid(Uuid::from_u128(32));
+    assert_eq!(serde_json::to_string(&id).unwrap(), "\"org_00000000000000000000000010\"");
+    assert_eq!(serde_json::from_str::<OrgId>("\"org_00000000000000000000000010\"").unwrap(), id);
+    assert!(serde_json::from_str::<OrgId>("\"mbr_00000000000000000000000010\"").is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn every_id_reads_back_as_itself(bits: u128) {

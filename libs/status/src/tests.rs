@@ -28,6 +28,18 @@ fn every_reason_of_every_package_has_a_code_and_a_comment() {
     assert!(count > 20);
 }
 
+fn has_comment(file: &prost_reflect::FileDescriptor, path: &[i32]) -> bool {
+    let info = file.file_descriptor_proto().source_code_info.as_ref().expect("the descriptor set keeps comments");
+    let location = info.location.iter().find(|location| location.path == path);
+    location.is_some_and(|location| !location.leading_comments().trim().is_empty())
+}
+
+#[test]
+fn metadata_that_the_proto_promises_and_that_is_missing_is_told() {
+    assert_eq!(crate::unavailable("membership").missing_metadata(), Vec::<&str>::new());
+    assert_eq!(Refusal::new(ErrorReason::DependencyUnavailable, "").missing_metadata(), ["dependency"]);
+}
+
 #[test]
 fn a_refusal_survives_the_wire() {
     let refusal = Refusal::new(ErrorReason::RateLimited, "slow down")
@@ -60,6 +72,28 @@ fn all_faults_of_a_request_are_named_at_once() {
 }
 
 proptest::proptest! {
+    #[test]
+    fn every_refusal_survives_the_wire(
+        message in ".*", key in "[a-z_]{1,10}", value in ".*", kind in ".+", subject in ".*", path in ".*",
+        millis in 0u64..100_000_000, which in 0u8..16,
+    ) {
+        let mut refusal = Refusal::new(ErrorReason::NotFound, message).meta(&key, &value);
+        if which & 1 != 0 {
+            refusal = refusal.field(&path, &value).field(&subject, &path);
+        }
+        if which & 2 != 0 {
+            refusal = refusal.resource(&kind, &subject).quota(&subject, &value);
+        }
+        if which & 4 != 0 {
+            refusal = refusal.precondition(&kind, &subject, &value);
+        }
+        if which & 8 != 0 {
+            refusal = refusal.retry_after(Duration::from_millis(millis));
+        }
+        let status = Status::from(refusal.clone());
+        proptest::prop_assert_eq!(Refusal::from_status(&status), Some(refusal));
+    }
+
     #[test]
     fn a_text_that_passes_has_no_control_characters_and_the_right_length(value in ".{0,20}") {
         let mut violations = Violations::default();
