@@ -60,7 +60,7 @@ impl AccessTable {
     /// Loads the rules of these services, given by full name.
     pub fn load(services: &[&str]) -> Result<Self, AccessError> {
         Self::load_from(
-            &parta_proto::descriptor_pool().ok_or(AccessError::Descriptors)?,
+            parta_proto::descriptor_pool().ok_or(AccessError::Descriptors)?,
             services,
         )
     }

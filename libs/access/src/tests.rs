@@ -242,7 +242,11 @@ fn the_operators_key_is_recognised_by_its_digest_alone() {
     let short = "opk_00000000_c2hvcnQ";
     let sum: String = {
         use sha2::Digest as _;
-        sha2::Sha256::digest(short.as_bytes()).iter().take(3).map(|b| format!("{b:02x}")).collect()
+        sha2::Sha256::digest(short.as_bytes())
+            .iter()
+            .take(3)
+            .map(|b| format!("{b:02x}"))
+            .collect()
     };
     assert!(OperatorCredential::from_text(&format!("{short}_{sum}")).is_err());
     assert!(OperatorCredential::from_digest("ab:cd").is_err());
@@ -318,8 +322,11 @@ fn an_rpc_without_a_rule_stops_the_start() {
         output_type: Some(".parta.membership.v1.Member".to_owned()),
         ..MethodDescriptorProto::default()
     };
-    let service =
-        ServiceDescriptorProto { name: Some("BareService".to_owned()), method: vec![method], options: None };
+    let service = ServiceDescriptorProto {
+        name: Some("BareService".to_owned()),
+        method: vec![method],
+        options: None,
+    };
     pool.add_file_descriptor_proto(FileDescriptorProto {
         name: Some("bare.proto".to_owned()),
         package: Some("parta.bare.v1".to_owned()),
@@ -330,7 +337,10 @@ fn an_rpc_without_a_rule_stops_the_start() {
     })
     .unwrap();
     let error = AccessTable::load_from(&pool, &["parta.bare.v1.BareService"]).unwrap_err();
-    assert!(matches!(error, AccessError::Rule { ref rpc, .. } if rpc == "parta.bare.v1.BareService.Forget"), "{error}");
+    assert!(
+        matches!(error, AccessError::Rule { ref rpc, .. } if rpc == "parta.bare.v1.BareService.Forget"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -344,10 +354,18 @@ fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_token
     old.retire_time = Some(new.sign_from);
     let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), ambient.clone());
     let kid = |issuer: &TokenIssuer| {
-        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text).unwrap().kid.unwrap()
+        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+            .unwrap()
+            .kid
+            .unwrap()
     };
     let published = |issuer: &TokenIssuer| {
-        issuer.jwks().keys.into_iter().map(|key| key.kid).collect::<BTreeSet<_>>()
+        issuer
+            .jwks()
+            .keys
+            .into_iter()
+            .map(|key| key.kid)
+            .collect::<BTreeSet<_>>()
     };
     let both = BTreeSet::from([old_kid.clone(), new_kid.clone()]);
     assert_eq!(published(&issuer), both);
@@ -364,11 +382,19 @@ fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_token
 #[tokio::test]
 async fn a_key_that_is_announced_too_late_does_not_sign_early() {
     let (clock, ambient) = ambient();
-    let old = SigningKey::first(KeyPair::generate(&ambient).unwrap(), ambient.now() - TimeDelta::days(1));
+    let old = SigningKey::first(
+        KeyPair::generate(&ambient).unwrap(),
+        ambient.now() - TimeDelta::days(1),
+    );
     let mut rash = SigningKey::first(KeyPair::generate(&ambient).unwrap(), ambient.now());
     rash.kid = "rash".to_owned();
     let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), ambient.clone());
-    let kid = || jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text).unwrap().kid.unwrap();
+    let kid = || {
+        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+            .unwrap()
+            .kid
+            .unwrap()
+    };
     assert_ne!(kid(), "rash");
     clock.advance(TimeDelta::minutes(10));
     assert_eq!(kid(), "rash");
@@ -383,8 +409,11 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
     let fetch: Fetch = Arc::new(move || {
         count.fetch_add(1, Ordering::SeqCst);
-        let answer =
-            if gate.load(Ordering::SeqCst) { Ok(jwks.clone()) } else { Err(parta_status::unavailable("membership")) };
+        let answer = if gate.load(Ordering::SeqCst) {
+            Ok(jwks.clone())
+        } else {
+            Err(parta_status::unavailable("membership"))
+        };
         Box::pin(async move {
             tokio::task::yield_now().await;
             answer
@@ -415,9 +444,21 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
         w.ambient.clone(),
     );
     let unknown = stranger.joiner(w.ambient.id()).unwrap().text;
-    assert!(verifier.verify_bearer(&unknown).await.unwrap_err().is(ErrorReason::DependencyUnavailable));
+    assert!(
+        verifier
+            .verify_bearer(&unknown)
+            .await
+            .unwrap_err()
+            .is(ErrorReason::DependencyUnavailable)
+    );
     w.clock.advance(TimeDelta::hours(2));
-    assert!(verifier.verify_bearer(&token(&w)).await.unwrap_err().is(ErrorReason::DependencyUnavailable));
+    assert!(
+        verifier
+            .verify_bearer(&token(&w))
+            .await
+            .unwrap_err()
+            .is(ErrorReason::DependencyUnavailable)
+    );
 }
 
 /// A call that is cancelled while it fetches leaves neither a lock nor a wrong answer behind.
@@ -457,16 +498,31 @@ async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_la
         w.issuer.person(org, w.ambient.id(), session).unwrap(),
         w.issuer.service_account(org, id, permissions.clone()).unwrap(),
     ] {
-        assert!(w.verifier.verify_bearer(&token.text).await.unwrap_err().is(ErrorReason::CredentialRevoked));
+        assert!(
+            w.verifier
+                .verify_bearer(&token.text)
+                .await
+                .unwrap_err()
+                .is(ErrorReason::CredentialRevoked)
+        );
     }
-    assert!(w.verifier.verify_bearer(&w.issuer.account(account, other).unwrap().text).await.is_ok());
+    assert!(
+        w.verifier
+            .verify_bearer(&w.issuer.account(account, other).unwrap().text)
+            .await
+            .is_ok()
+    );
     w.clock.advance(TimeDelta::minutes(11));
     let again = w.issuer.service_account(org, id, permissions).unwrap();
     let (principal, end) = w.verifier.verify_bearer(&again.text).await.unwrap();
     assert_eq!(end, again.expire_time);
     assert_eq!(
         principal,
-        Principal::ServiceAccount { org_id: org, id, permissions: BTreeSet::from(["roster.read".to_owned()]) }
+        Principal::ServiceAccount {
+            org_id: org,
+            id,
+            permissions: BTreeSet::from(["roster.read".to_owned()])
+        }
     );
 }
 
@@ -477,7 +533,10 @@ fn derived_secrets_stay_what_they_are() {
     let mut master = [0; 32];
     master.iter_mut().zip(0..).for_each(|(byte, i)| *byte = i);
     let secrets = Secrets::new(master);
-    assert_eq!(hex(secrets.derive("page-token")), "81f50cc49d8b22e6eb600b715914c2d93a13dd5a4670e6b62b85ade85a3b90b5");
+    assert_eq!(
+        hex(secrets.derive("page-token")),
+        "81f50cc49d8b22e6eb600b715914c2d93a13dd5a4670e6b62b85ade85a3b90b5"
+    );
     assert_eq!(
         hex(secrets.hmac("page-token", b"row")),
         "5cb86e1998a2281d493839360e7afede1e0fa3801ee68e81c3be258db3fcfdc0"

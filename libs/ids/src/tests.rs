@@ -83,8 +83,14 @@ fn seeds_tell_sequences_apart_and_repeat_them() {
 #[test]
 fn serde_keeps_an_id_as_its_text() {
     let id = OrgId::from_uuid(Uuid::from_u128(32));
-    assert_eq!(serde_json::to_string(&id).unwrap(), "\"org_00000000000000000000000010\"");
-    assert_eq!(serde_json::from_str::<OrgId>("\"org_00000000000000000000000010\"").unwrap(), id);
+    assert_eq!(
+        serde_json::to_string(&id).unwrap(),
+        "\"org_00000000000000000000000010\""
+    );
+    assert_eq!(
+        serde_json::from_str::<OrgId>("\"org_00000000000000000000000010\"").unwrap(),
+        id
+    );
     assert!(serde_json::from_str::<OrgId>("\"mbr_00000000000000000000000010\"").is_err());
 }
 

@@ -22,6 +22,12 @@ fn every_reason_of_every_package_has_a_code_and_a_comment() {
                 reason::rules().contains_key(&(*domain, name.to_owned())),
                 "{package} {name} has no valid rule"
             );
+            // 5 is enum_type of a file and 2 is value of an enum (descriptor.proto).
+            let path = [5, reasons.path()[1], 2, value.path()[3]];
+            assert!(
+                has_comment(&reasons.parent_file(), &path),
+                "{package} {name} has no comment"
+            );
             count += 1;
         }
     }
@@ -29,15 +35,25 @@ fn every_reason_of_every_package_has_a_code_and_a_comment() {
 }
 
 fn has_comment(file: &prost_reflect::FileDescriptor, path: &[i32]) -> bool {
-    let info = file.file_descriptor_proto().source_code_info.as_ref().expect("the descriptor set keeps comments");
+    let info = file
+        .file_descriptor_proto()
+        .source_code_info
+        .as_ref()
+        .expect("the descriptor set keeps comments");
     let location = info.location.iter().find(|location| location.path == path);
     location.is_some_and(|location| !location.leading_comments().trim().is_empty())
 }
 
 #[test]
 fn metadata_that_the_proto_promises_and_that_is_missing_is_told() {
-    assert_eq!(crate::unavailable("membership").missing_metadata(), Vec::<&str>::new());
-    assert_eq!(Refusal::new(ErrorReason::DependencyUnavailable, "").missing_metadata(), ["dependency"]);
+    assert_eq!(
+        crate::unavailable("membership").missing_metadata(),
+        Vec::<&str>::new()
+    );
+    assert_eq!(
+        Refusal::new(ErrorReason::DependencyUnavailable, "").missing_metadata(),
+        ["dependency"]
+    );
 }
 
 #[test]
