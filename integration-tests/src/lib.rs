@@ -1,1 +1,1 @@
-
+//! What needs two services, and rules over the whole tree. The tests lie in `tests/`.

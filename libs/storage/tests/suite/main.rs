@@ -1,5 +1,6 @@
 //! What the storage library promises, proven on each database.
 
+mod connections;
 mod jobs;
 mod pages;
 mod support;

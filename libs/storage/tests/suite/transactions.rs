@@ -36,13 +36,13 @@ impl MigrationTrait for Counter {
     }
 }
 
-fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     let mut all = parta_storage::migrations();
     all.push(Box::new(Counter));
     all
 }
 
-async fn insert(tx: &Tx, name: &str) -> Result<(), StorageError> {
+pub(crate) async fn insert(tx: &Tx, name: &str) -> Result<(), StorageError> {
     let sql = "INSERT INTO counter (name, n) VALUES ($1, 0)";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),
@@ -53,7 +53,7 @@ async fn insert(tx: &Tx, name: &str) -> Result<(), StorageError> {
     Ok(())
 }
 
-async fn value(conn: &impl ConnectionTrait, name: &str) -> Option<i64> {
+pub(crate) async fn value(conn: &impl ConnectionTrait, name: &str) -> Option<i64> {
     let sql = "SELECT n FROM counter WHERE name = $1";
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, [name.into()]);
     conn.query_one_raw(statement)
@@ -84,18 +84,18 @@ async fn increment(db: &Db, name: &'static str) -> Result<(), StorageError> {
     .await
 }
 
-fn caller(name: &str) -> Caller {
+pub(crate) fn caller(name: &str) -> Caller {
     Caller::new(
         Principal::Operator { name: name.into() },
         "parta.test.v1.TestService/Do",
     )
 }
 
-fn mutation(caller: &Caller, request_id: Uuid, request: &str) -> Mutation {
+pub(crate) fn mutation(caller: &Caller, request_id: Uuid, request: &str) -> Mutation {
     Mutation::new(caller, &request_id.to_string(), &request.to_owned()).unwrap()
 }
 
-fn new_id() -> Uuid {
+pub(crate) fn new_id() -> Uuid {
     parta_ids::Ambient::system().ids.uuid()
 }
 
@@ -452,65 +452,6 @@ async fn an_abandoned_write_is_rolled_back() {
                 value(store.db.conn(), "b").await
             ),
             (None, Some(0))
-        );
-    })
-    .await;
-}
-
-/// A server that is away is a dependency that is unavailable, and no fault of ours.
-#[tokio::test]
-async fn an_absent_server_is_unavailable() {
-    let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
-    config.acquire_timeout_seconds = 1;
-    let db = Db::connect(
-        &config,
-        "test",
-        crate::support::secrets(),
-        parta_ids::Ambient::system(),
-    )
-    .await
-    .unwrap();
-    let refused = Refusal::from(db.head().await.unwrap_err());
-    assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
-    let refused = db
-        .write(|tx| async move { insert(&tx, "a").await.map_err(Refusal::from) })
-        .await
-        .unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unavailable);
-}
-
-/// A mutation that loses its connection half way is carried out once on another one.
-#[tokio::test]
-async fn a_cut_connection_heals() {
-    each(migrations, |store| async move {
-        if !store.db.is_postgres() {
-            return;
-        }
-        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let db = &store.db;
-        // Half way through a mutation every other connection is cut, this one included.
-        let cutting = &store.db.conn().begin().await.unwrap();
-        let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
-        let counted = &runs;
-        let answer = db
-            .mutate(&m, |tx| async move {
-                insert(&tx, "a").await?;
-                if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                    cutting
-                        .execute_unprepared(cut)
-                        .await
-                        .map_err(StorageError::from)?;
-                }
-                insert(&tx, "b").await?;
-                Ok::<_, Refusal>(AdmitMemberResponse::default())
-            })
-            .await;
-        answer.unwrap();
-        assert_eq!(runs.load(Ordering::SeqCst), 2);
-        assert_eq!(
-            (value(db.conn(), "a").await, value(db.conn(), "b").await),
-            (Some(0), Some(0))
         );
     })
     .await;

@@ -94,13 +94,13 @@ on_both!(a_guardianship_waits_for_confirmation, |database| async move {
     let class = unit(1).to_string();
     let child = world
         .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
-            r.unit_id = class.clone()
+            r.unit_id = class.clone();
         })
         .await;
     let child_id = child.member_id.clone();
     let parent = world
         .join("+79162222222", "Мария Котова", Role::Parent, |r| {
-            r.child_id = child_id.clone()
+            r.child_id = child_id.clone();
         })
         .await;
     assert_eq!(world.list(&parent).await.unwrap(), ["Мария Котова"]);

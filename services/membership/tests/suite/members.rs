@@ -303,7 +303,7 @@ on_both!(a_pupil_sees_the_own_class, |database| async move {
     .unwrap();
     let pupil = world
         .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
-            r.unit_id = class.clone()
+            r.unit_id = class.clone();
         })
         .await;
     assert_eq!(world.list(&pupil).await.unwrap(), ["Ева Орлова", "Ян Котов"]);

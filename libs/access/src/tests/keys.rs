@@ -1,0 +1,220 @@
+//! Keys over time: rotation, outages of membership, revocation.
+
+use super::*;
+
+#[test]
+fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_tokens_have_ended() {
+    let (clock, ambient) = ambient();
+    let start = ambient.now();
+    let mut old = SigningKey::first(KeyPair::generate(&ambient).unwrap(), start);
+    let new = old.successor(KeyPair::generate(&ambient).unwrap(), start);
+    let (old_kid, new_kid) = (old.kid.clone(), new.kid.clone());
+    // Even a key that is told to retire at once stays while its tokens live.
+    old.retire_time = Some(new.sign_from);
+    let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), ambient.clone());
+    let kid = |issuer: &TokenIssuer| {
+        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+            .unwrap()
+            .kid
+            .unwrap()
+    };
+    let published = |issuer: &TokenIssuer| {
+        issuer
+            .jwks()
+            .keys
+            .into_iter()
+            .map(|key| key.kid)
+            .collect::<BTreeSet<_>>()
+    };
+    let both = BTreeSet::from([old_kid.clone(), new_kid.clone()]);
+    assert_eq!(published(&issuer), both);
+    clock.advance(TimeDelta::seconds(599));
+    assert_eq!(kid(&issuer), old_kid);
+    clock.advance(TimeDelta::seconds(1));
+    assert_eq!(kid(&issuer), new_kid);
+    clock.advance(TimeDelta::minutes(10));
+    assert_eq!(published(&issuer), both);
+    clock.advance(TimeDelta::minutes(2));
+    assert_eq!(published(&issuer), BTreeSet::from([new_kid]));
+}
+
+#[tokio::test]
+async fn a_key_that_is_announced_too_late_does_not_sign_early() {
+    let (clock, ambient) = ambient();
+    let old = SigningKey::first(
+        KeyPair::generate(&ambient).unwrap(),
+        ambient.now() - TimeDelta::days(1),
+    );
+    let mut rash = SigningKey::first(KeyPair::generate(&ambient).unwrap(), ambient.now());
+    rash.kid = "rash".to_owned();
+    let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), ambient.clone());
+    let kid = || {
+        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+            .unwrap()
+            .kid
+            .unwrap()
+    };
+    assert_ne!(kid(), "rash");
+    clock.advance(TimeDelta::minutes(10));
+    assert_eq!(kid(), "rash");
+}
+
+/// While membership is down the last keys serve; a token that they cannot judge is not called invalid.
+#[tokio::test]
+async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let w = world();
+    let (up, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
+    let fetch: Fetch = Arc::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        let answer = if gate.load(Ordering::SeqCst) {
+            Ok(jwks.clone())
+        } else {
+            Err(parta_status::unavailable("membership"))
+        };
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            answer
+        })
+    });
+    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
+    let token = |w: &World| w.issuer.joiner(w.ambient.id()).unwrap().text;
+
+    // Keyless: eight at once share one failure, and nobody is told that the token is bad.
+    let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
+    for answer in futures::future::join_all(texts.iter().map(|text| verifier.verify_bearer(text))).await {
+        assert!(answer.unwrap_err().is(ErrorReason::DependencyUnavailable));
+    }
+    assert_eq!(fetches.load(Ordering::SeqCst), 1);
+
+    // The next call finds membership up, without waiting for the floor.
+    up.store(true, Ordering::SeqCst);
+    assert!(verifier.verify_bearer(&texts[0]).await.is_ok());
+
+    // Down again: the old keys serve for a day, an unknown one cannot be judged.
+    up.store(false, Ordering::SeqCst);
+    w.clock.advance(TimeDelta::hours(23));
+    assert!(verifier.verify_bearer(&token(&w)).await.is_ok());
+    let stranger = TokenIssuer::new(
+        vec![key(&w.ambient, "zz", w.ambient.now())],
+        "parta",
+        TimeDelta::minutes(10),
+        w.ambient.clone(),
+    );
+    let unknown = stranger.joiner(w.ambient.id()).unwrap().text;
+    assert!(
+        verifier
+            .verify_bearer(&unknown)
+            .await
+            .unwrap_err()
+            .is(ErrorReason::DependencyUnavailable)
+    );
+    w.clock.advance(TimeDelta::hours(2));
+    assert!(
+        verifier
+            .verify_bearer(&token(&w))
+            .await
+            .unwrap_err()
+            .is(ErrorReason::DependencyUnavailable)
+    );
+}
+
+/// A call that is cancelled while it fetches leaves neither a lock nor a wrong answer behind.
+#[tokio::test]
+async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let w = world();
+    let hang = Arc::new(AtomicBool::new(true));
+    let (gate, jwks) = (hang.clone(), w.issuer.jwks());
+    let fetch: Fetch = Arc::new(move || {
+        let (hangs, jwks) = (gate.load(Ordering::SeqCst), jwks.clone());
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(jwks)
+        })
+    });
+    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
+    let token = w.issuer.joiner(w.ambient.id()).unwrap().text;
+    assert!(futures::FutureExt::now_or_never(verifier.verify_bearer(&token)).is_none());
+    hang.store(false, Ordering::SeqCst);
+    assert!(verifier.verify_bearer(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_them() {
+    let w = world();
+    let (account, org) = (w.ambient.id(), w.ambient.id());
+    let (session, other) = (w.ambient.id::<SessionId>(), w.ambient.id::<SessionId>());
+    let id = w.ambient.id::<parta_ids::ServiceAccountId>();
+    w.verifier.revoke_session(session);
+    w.verifier.revoke_service_account(id);
+    let permissions = vec!["roster.read".to_owned()];
+    for token in [
+        w.issuer.account(account, session).unwrap(),
+        w.issuer.person(org, w.ambient.id(), session).unwrap(),
+        w.issuer.service_account(org, id, permissions.clone()).unwrap(),
+    ] {
+        assert!(
+            w.verifier
+                .verify_bearer(&token.text)
+                .await
+                .unwrap_err()
+                .is(ErrorReason::CredentialRevoked)
+        );
+    }
+    assert!(
+        w.verifier
+            .verify_bearer(&w.issuer.account(account, other).unwrap().text)
+            .await
+            .is_ok()
+    );
+    w.clock.advance(TimeDelta::minutes(11));
+    let again = w.issuer.service_account(org, id, permissions).unwrap();
+    let (principal, end) = w.verifier.verify_bearer(&again.text).await.unwrap();
+    assert_eq!(end, again.expire_time);
+    assert_eq!(
+        principal,
+        Principal::ServiceAccount {
+            org_id: org,
+            id,
+            permissions: BTreeSet::from(["roster.read".to_owned()])
+        }
+    );
+}
+
+/// Values computed with another implementation (Python's hmac): derived secrets are kept nowhere and must never change.
+#[test]
+fn derived_secrets_stay_what_they_are() {
+    let hex = |bytes: [u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut master = [0; 32];
+    master.iter_mut().zip(0..).for_each(|(byte, i)| *byte = i);
+    let secrets = Secrets::new(master);
+    assert_eq!(
+        hex(secrets.derive("page-token")),
+        "81f50cc49d8b22e6eb600b715914c2d93a13dd5a4670e6b62b85ade85a3b90b5"
+    );
+    assert_eq!(
+        hex(secrets.hmac("page-token", b"row")),
+        "5cb86e1998a2281d493839360e7afede1e0fa3801ee68e81c3be258db3fcfdc0"
+    );
+    assert_ne!(secrets.derive("a"), secrets.derive("b"));
+    assert_eq!(format!("{secrets:?}"), "Secrets(..)");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_altered_token_is_accepted(position in 0usize..1_000, with in "[A-Za-z0-9_.=-]") {
+        let w = world();
+        let session = w.ambient.id::<SessionId>();
+        let good = w.issuer.person(w.ambient.id(), w.ambient.id(), session).unwrap().text;
+        let at = position % good.len();
+        let bad = format!("{}{with}{}", &good[..at], &good[at + 1..]);
+        let answer = futures::executor::block_on(w.verifier.verify_bearer(&bad));
+        proptest::prop_assert!(bad == good || answer.is_err());
+    }
+}
