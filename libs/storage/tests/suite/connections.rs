@@ -1,5 +1,4 @@
 //! A database that is away, or goes away.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -14,7 +14,7 @@ use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::
 use parta_status::{Reason, Refusal};
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError, Tx};
 use prost::Message;
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::{prelude::*, schema::*};
 use uuid::Uuid;
 

@@ -75,7 +75,7 @@ on_both!(
                 pb::entry::Content::Leaving(l) if l.member_id == member => inside = false,
                 pb::entry::Content::Joining(j) if j.member_id == member => inside = true,
                 pb::entry::Content::Message(m) if m.sender_id == member => {
-                    assert!(inside, "written while outside")
+                    assert!(inside, "written while outside");
                 }
                 _ => {}
             }

@@ -282,7 +282,7 @@ fn start_server(
     tracker.spawn(async move {
         serve(incoming, routes, stack, ServeOptions::default(), ended)
             .await
-            .unwrap()
+            .unwrap();
     });
     pipe
 }
