@@ -77,18 +77,21 @@ impl AdmissionService for Membership {
         let mut state = self.0.lock().unwrap();
         state.calls.push(request.clone());
         let fault = state.faults.pop_front();
-        match fault {
-            // Without RetryInfo, so that the client layers do not hide it.
-            Some(Fault::Before) => return Err(Status::aborted("lost before")),
-            Some(Fault::Refused) => return Err(parta_status::not_found("child", "nobody").into()),
-            _ => {}
-        }
         let key = (request.invitation_id.clone(), request.flow_id.clone());
         let known = state
             .by_request
             .get(&request.request_id)
             .or_else(|| state.by_flow.get(&key))
             .copied();
+        match fault {
+            // Without RetryInfo, so that the client layers do not hide it.
+            Some(Fault::Before) => return Err(Status::aborted("lost before")),
+            // A person once let in is never refused: the real one answers a repeated request from its record.
+            Some(Fault::Refused) if known.is_none() => {
+                return Err(parta_status::not_found("child", "nobody").into());
+            }
+            _ => {}
+        }
         let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
         state.by_request.insert(request.request_id, member);
         if fault != Some(Fault::Already) {
