@@ -1,1 +1,50 @@
 //! What needs two services, and rules over the whole tree. The tests lie in `tests/`.
+//!
+//! [`Suite`] is the whole house as its users meet it: five services in this process on SQLite, or five processes on
+//! PostgreSQL and NATS. [`Client`] calls any RPC by its name with JSON, [`School`] fills an organisation with people the
+//! way they come in: by application, code and link.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this crate runs in tests only, which may fail loudly"
+)]
+
+mod client;
+mod process;
+mod school;
+mod suite;
+
+pub use client::{Client, Refused, reason};
+pub use process::Process;
+pub use school::{Account, Person, School, ogrn};
+pub use suite::{Suite, eventually};
+
+/// Makes two tests of one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS, each with a suite of
+/// its own, both under [`parta_testkit::run`]; a WARN or ERROR that no one allowed fails them, in whichever process.
+#[macro_export]
+macro_rules! on_both_topologies {
+    ($(#[$meta:meta])* $name:ident, $body:expr) => {
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn one_process() {
+                parta_testkit::run(async {
+                    let suite = $crate::Suite::one_process().await;
+                    ($body)(suite.clone()).await;
+                    suite.stop().await;
+                });
+            }
+
+            #[test]
+            fn split() {
+                parta_testkit::run(async {
+                    let suite = $crate::Suite::split(env!("CARGO_BIN_EXE_suite-process")).await;
+                    ($body)(suite.clone()).await;
+                    suite.stop().await;
+                });
+            }
+        }
+    };
+}

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::Cursor;
 
-/// The metadata key by which a caller presents a consistency token.
+/// The metadata key by which a caller presents a consistency token; may be given several times.
 pub const AT_LEAST: &str = "parta-at-least";
 /// A projection that heard nothing for so long is not decided by.
 pub const MAX_AGE: Duration = Duration::from_secs(30);
@@ -119,14 +119,14 @@ impl AtLeast {
         futures::future::try_join_all(waits).await.map(|_| ())
     }
 
-    /// The same for the metadata of a call, which may carry no token.
+    /// The same for the metadata of a call, which may carry no token, one, or one of each service that was called.
     pub async fn wait_for(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), Refusal> {
-        let Some(value) = metadata.get(AT_LEAST) else {
-            return Ok(());
-        };
-        let text = value
-            .to_str()
-            .map_err(|_| parta_status::invalid(AT_LEAST, "must be a consistency token"))?;
-        self.wait(text).await
+        let waits = metadata.get_all(AT_LEAST).into_iter().map(|value| async move {
+            let text = value
+                .to_str()
+                .map_err(|_| parta_status::invalid(AT_LEAST, "must be a consistency token"))?;
+            self.wait(text).await
+        });
+        futures::future::try_join_all(waits).await.map(|_| ())
     }
 }

@@ -1,5 +1,5 @@
 //! The two ways in.
-use std::process::ExitCode;
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use parta_ids::Ambient;
@@ -62,6 +62,12 @@ pub async fn migrate(service: Service, settings: &Settings, ambient: Ambient) ->
     Ok(())
 }
 
+/// Makes the keys of a suite that a folder lacks: for services that run alone, which find them mounted. What is there
+/// stays as it is.
+pub fn make_keys(services: &[Service], folder: &Path, ambient: &Ambient) -> anyhow::Result<()> {
+    Keys::open_or_make(folder, services, ambient).map(drop)
+}
+
 /// The whole `serve` of a process with all services: configuration, logging, signals.
 pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up("parta", services, args)?;
@@ -71,13 +77,21 @@ pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::R
 
 /// The whole `main` of a thin binary: `serve`, `migrate`.
 pub fn run_service(service: Service) -> ExitCode {
+    run_service_with(service, std::env::args_os())
+}
+
+/// [`run_service`] with a command line of the caller's own, the program's name first.
+pub fn run_service_with<W: Into<OsString> + Clone>(
+    service: Service,
+    words: impl IntoIterator<Item = W>,
+) -> ExitCode {
     let command = Command::new("parta-service")
         .bin_name(format!("parta-{}", service.name))
         .about(format!("The {} service of Parta", service.name))
         .subcommand_required(true)
         .subcommand(Command::new("serve").about("Serves until SIGTERM or SIGINT"))
         .subcommand(Command::new("migrate").about("Brings the database's schema up to date"));
-    let matches = ConfigArgs::augment_args(command).get_matches();
+    let matches = ConfigArgs::augment_args(command).get_matches_from(words);
     // Global options are found on either side of the subcommand.
     let args = ConfigArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let serve = matches.subcommand_name() == Some("serve");

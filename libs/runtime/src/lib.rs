@@ -17,6 +17,9 @@ mod supervise;
 pub mod telemetry;
 
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
-pub use entry::{compose, compose_with, migrate, run, run_service, serve_composed, start_alone};
+pub use entry::{
+    compose, compose_with, make_keys, migrate, run, run_service, run_service_with, serve_composed,
+    start_alone,
+};
 pub use running::Running;
 pub use service::{Deps, Parts, Service, Task};

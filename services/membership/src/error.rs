@@ -67,6 +67,10 @@ fn sentence(reason: ErrorReason) -> &'static str {
         ErrorReason::NotEnrolled => "The pupil is not in the class.",
         ErrorReason::ServiceAccountKeyInvalid => "The key is unknown or was revoked.",
         ErrorReason::OutboxAbsent => "The installation has no development outbox.",
+        ErrorReason::RosterImportNotStartable => "The import cannot be started. Check the files again.",
+        ErrorReason::RosterImportMassRemoval => {
+            "The import removes many members and nobody said that this is meant."
+        }
     }
 }
 

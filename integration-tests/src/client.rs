@@ -1,0 +1,227 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use parta_grpc::ServiceChannel;
+use parta_ids::Ambient;
+use parta_status::Refusal;
+use parta_testkit::dynamic::{self, DynamicClient};
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status, Streaming};
+
+/// Metadata key of consistency tokens.
+const AT_LEAST: &str = "parta-at-least";
+/// How often a call is repeated that the suite asks to repeat.
+const PATIENCE: u32 = 30;
+
+/// What a refused call says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The gRPC code.
+    pub code: Code,
+    /// The documented reason, for example "NOT_FOUND".
+    pub reason: String,
+}
+
+/// The reason of a refused call; empty if it names none.
+pub fn reason(status: &Status) -> String {
+    Refusal::from_status(status)
+        .map(|refusal| refusal.reason().to_owned())
+        .unwrap_or_default()
+}
+
+/// Calls RPCs of a suite as one principal. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    channels: Arc<BTreeMap<String, ServiceChannel>>,
+    ambient: Ambient,
+    /// The value of the header `authorization`.
+    credential: Option<String>,
+    org_id: Option<String>,
+    /// By service: the last consistency token. Shared, so that everybody of a test sees what was done in it.
+    seen: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Client {
+    /// An anonymous client of services by name.
+    pub(crate) fn new(channels: BTreeMap<String, ServiceChannel>) -> Self {
+        Self {
+            channels: Arc::new(channels),
+            ambient: Ambient::system(),
+            credential: None,
+            org_id: None,
+            seen: Arc::default(),
+        }
+    }
+
+    /// The same with a bearer credential.
+    #[must_use]
+    pub fn with(&self, token: &str) -> Self {
+        Self {
+            credential: Some(format!("Bearer {token}")),
+            ..self.clone()
+        }
+    }
+
+    /// The same without a credential.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        Self {
+            credential: None,
+            org_id: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same, with `org_id` of requests set where it is left out.
+    #[must_use]
+    pub fn of(&self, org_id: &str) -> Self {
+        Self {
+            org_id: Some(org_id.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The header `authorization`, if the client has a credential.
+    pub fn credential(&self) -> Option<&str> {
+        self.credential.as_deref()
+    }
+
+    /// The channel of a service by name, for clients of a test's own.
+    pub fn channel(&self, service: &str) -> ServiceChannel {
+        self.channels
+            .get(service)
+            .expect("a service of the suite")
+            .clone()
+    }
+
+    /// A fresh UUID, for a `request_id`.
+    pub fn request_id(&self) -> String {
+        self.ambient.ids.uuid().to_string()
+    }
+
+    /// Calls `Service/Method` or its full name. A `request_id` is made where the RPC takes one and none is given; calls that
+    /// the suite asks to repeat (UNAVAILABLE with a delay) are repeated, the same act.
+    pub async fn call(&self, rpc: &str, body: Value) -> Result<Value, Status> {
+        let (method, body) = self.complete(rpc, body);
+        for _ in 0..PATIENCE {
+            let outcome = self.once(&method, body.clone()).await;
+            match outcome.as_ref().err().and_then(wait) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return outcome,
+            }
+        }
+        self.once(&method, body).await
+    }
+
+    /// [`Client::call`] that has to succeed.
+    pub async fn must(&self, rpc: &str, body: Value) -> Value {
+        match self.call(rpc, body).await {
+            Ok(answer) => answer,
+            Err(status) => panic!(
+                "{rpc}: {:?} {} {}",
+                status.code(),
+                reason(&status),
+                status.message()
+            ),
+        }
+    }
+
+    /// [`Client::call`] that has to be refused with a documented reason.
+    pub async fn refused(&self, rpc: &str, body: Value) -> Refused {
+        match self.call(rpc, body).await {
+            Ok(answer) => panic!("{rpc} was not refused but answered {answer}"),
+            Err(status) => Refused {
+                code: status.code(),
+                reason: reason(&status),
+            },
+        }
+    }
+
+    /// Opens a streaming answer.
+    pub async fn open(&self, rpc: &str, body: Value) -> Result<Streaming<DynamicMessage>, Status> {
+        let (method, body) = self.complete(rpc, body);
+        for _ in 0..PATIENCE {
+            let request = self.request(body.clone());
+            let outcome = self.dynamic(&method).open(&dynamic::name(&method), request).await;
+            match outcome.as_ref().err().and_then(wait) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return outcome,
+            }
+        }
+        panic!("{rpc} asks to be repeated for ever");
+    }
+
+    /// One attempt, exactly as given.
+    pub async fn once(&self, method: &MethodDescriptor, body: Value) -> Result<Value, Status> {
+        let request = self.request(body);
+        let answer = self.dynamic(method).call(&dynamic::name(method), request).await?;
+        if let Some(token) = answer["consistency_token"].as_str().filter(|t| !t.is_empty()) {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(service_of(method), token.to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// A request with the credential and what the test has seen so far.
+    pub fn request<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        let metadata = request.metadata_mut();
+        if let Some(credential) = &self.credential {
+            metadata.insert("authorization", credential.parse().expect("a header"));
+        }
+        for token in self.seen.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            metadata.append(AT_LEAST, token.parse().expect("a header"));
+        }
+        request
+    }
+
+    fn dynamic(&self, method: &MethodDescriptor) -> DynamicClient<ServiceChannel> {
+        DynamicClient::new(self.channel(&service_of(method)))
+    }
+
+    fn complete(&self, rpc: &str, mut body: Value) -> (MethodDescriptor, Value) {
+        let method = find(rpc);
+        let input = method.input();
+        let missing =
+            |body: &Value, field: &str| input.get_field_by_name(field).is_some() && body.get(field).is_none();
+        if missing(&body, "request_id") {
+            body["request_id"] = json!(self.request_id());
+        }
+        if let Some(org_id) = &self.org_id
+            && missing(&body, "org_id")
+        {
+            body["org_id"] = json!(org_id);
+        }
+        (method, body)
+    }
+}
+
+/// The service that serves an RPC, by the RPC's package: "parta.org_registry.v1" is org-registry's.
+pub(crate) fn service_of(method: &MethodDescriptor) -> String {
+    let package = method.parent_service().package_name().to_owned();
+    let name = package.split('.').nth(1).expect("parta.<service>");
+    name.replace('_', "-")
+}
+
+fn find(rpc: &str) -> MethodDescriptor {
+    if rpc.starts_with("parta.") {
+        return dynamic::method(rpc);
+    }
+    let end = format!(".{rpc}");
+    let mut known = dynamic::all_methods().into_iter();
+    known
+        .find(|method| dynamic::name(method).ends_with(&end))
+        .unwrap_or_else(|| panic!("there is no RPC {rpc}"))
+}
+
+fn wait(status: &Status) -> Option<Duration> {
+    let refusal = Refusal::from_status(status).filter(|_| status.code() == Code::Unavailable)?;
+    // What is asked for is meant for crowds; a test is alone.
+    refusal
+        .retry_delay()
+        .map(|delay| delay.min(Duration::from_millis(100)))
+}

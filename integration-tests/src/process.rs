@@ -1,0 +1,119 @@
+use std::{
+    ffi::OsStr,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    sync::watch,
+};
+use tokio_util::task::TaskTracker;
+
+/// Longest that a process may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A real process of the suite, and the log it writes.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+    serving: watch::Receiver<bool>,
+    tracker: TaskTracker,
+}
+
+impl Process {
+    /// Starts a program. It logs JSON lines to its standard error.
+    pub fn start<S: AsRef<OsStr>>(
+        program: &str,
+        words: &[&str],
+        settings: impl IntoIterator<Item = (S, S)>,
+    ) -> Self {
+        let mut child = Command::new(program)
+            .args(words)
+            .env_clear()
+            .envs(settings)
+            .env("PARTA__LOG__FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let log = Arc::<Mutex<Vec<Value>>>::default();
+        let (says, serving) = watch::channel(false);
+        let tracker = TaskTracker::new();
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let kept = log.clone();
+        tracker.spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                let serves = event["fields"]["message"] == "serving";
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+                if serves {
+                    says.send_replace(true);
+                }
+            }
+        });
+        tracker.close();
+        Self {
+            name: words.join(" "),
+            child,
+            log,
+            serving,
+            tracker,
+        }
+    }
+
+    /// Waits until it says that it serves.
+    pub async fn serving(&mut self) {
+        let ready = tokio::time::timeout(PATIENCE, self.serving.wait_for(|serves| *serves)).await;
+        let ready = ready.is_ok_and(|r| r.is_ok());
+        assert!(ready, "{} did not start: {:#?}", self.name, self.log());
+    }
+
+    /// Waits until it ended by itself, with success.
+    pub async fn finished(mut self) {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        self.tracker.wait().await;
+        let success = ended.is_ok_and(|e| e.is_ok_and(|status| status.success()));
+        assert!(success, "{} failed: {:#?}", self.name, self.log());
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the process can be killed");
+        self.tracker.wait().await;
+    }
+
+    /// Ends it as an operator does, by SIGTERM; it has to end well.
+    pub async fn stop(self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(sent.is_ok_and(|s| s.success()), "the signal was not delivered");
+        self.finished().await;
+    }
+
+    /// What it logged so far, a JSON object a line.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it logged at WARN or ERROR.
+    pub fn complaints(&self) -> Vec<Value> {
+        let bad = |event: &Value| event["level"] == "WARN" || event["level"] == "ERROR" || event.is_string();
+        self.log().into_iter().filter(bad).collect()
+    }
+
+    /// Its memory as the system counts it, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
+            .unwrap_or_default()
+    }
+}

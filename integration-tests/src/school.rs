@@ -1,0 +1,310 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::{Client, Suite, eventually};
+
+/// Counts organisations and people of one test process: no two share a number or a phone.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+fn number() -> u64 {
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A registration number with its right check digit, made of any number below 10^7.
+pub fn ogrn(of: u64) -> String {
+    let first = 102_770_000_000 + of;
+    format!("{first}{}", first % 11 % 10)
+}
+
+/// Somebody who signed in, whatever they are in organisations.
+#[derive(Clone)]
+pub struct Account {
+    /// Calls with the account's token.
+    pub client: Client,
+    /// The phone they signed in by.
+    pub phone: String,
+    /// What they call themselves.
+    pub full_name: String,
+}
+
+/// A member of an organisation.
+#[derive(Clone)]
+pub struct Person {
+    /// Calls with the token of the organisation.
+    pub client: Client,
+    /// The person behind.
+    pub account: Account,
+    /// `mbr_...`.
+    pub member_id: String,
+}
+
+/// An organisation with its administrator.
+#[derive(Clone)]
+pub struct School {
+    /// `org_...`.
+    pub org_id: String,
+    /// Who registered it.
+    pub administrator: Person,
+    suite: Suite,
+}
+
+impl Suite {
+    /// A school that applied and was approved; its administrator has come in.
+    pub async fn school(&self, name: &str) -> School {
+        let (n, phone) = (number(), new_phone());
+        let administrator_name = format!("Иван Орлов {n}");
+        let answer = self.apply(n, name, &administrator_name, &phone).await;
+        let approved = self
+            .operator()
+            .must(
+                "ApplicationService/ApproveApplication",
+                json!({"application_id": answer["application_id"]}),
+            )
+            .await;
+        let org_id = approved["organization"]["id"].as_str().expect("an id").to_owned();
+        let account = self.sign_in(&phone, &administrator_name).await;
+        eventually("the appointment of the founding administrator", async || {
+            let list = account
+                .client
+                .must("AppointmentService/ListAppointments", json!({}))
+                .await;
+            list["appointments"]
+                .as_array()
+                .is_some_and(|a| !a.is_empty())
+                .then_some(())
+        })
+        .await;
+        let claim = json!({"org_id": org_id});
+        account
+            .client
+            .must("AppointmentService/ClaimAppointment", claim)
+            .await;
+        School {
+            administrator: account.enter(&org_id).await,
+            org_id,
+            suite: self.clone(),
+        }
+    }
+
+    /// Hands in an application with its order.
+    async fn apply(&self, n: u64, name: &str, administrator: &str, phone: &str) -> Value {
+        use parta_proto::parta::org_registry::v1 as pb;
+        let form = pb::ApplicationForm {
+            organization_name: name.to_owned(),
+            kind: pb::OrganizationKind::General.into(),
+            region: "Москва".to_owned(),
+            ogrn: ogrn(n),
+            kpp: "770101001".to_owned(),
+            time_zone: "Europe/Moscow".to_owned(),
+            head_full_name: "Анна Петрова".to_owned(),
+            administrator_full_name: administrator.to_owned(),
+            administrator_email: format!("admin{n}@school.example"),
+            administrator_phone: phone.to_owned(),
+            ..Default::default()
+        };
+        let header = pb::SubmitApplicationHeader {
+            form: Some(form),
+            file_name: "order.pdf".to_owned(),
+        };
+        use pb::submit_application_request::Part;
+        let message = |request_id: String, part| pb::SubmitApplicationRequest {
+            request_id,
+            part: Some(part),
+        };
+        let client = self.anonymous();
+        let parts = [
+            message(client.request_id(), Part::Header(header)),
+            message(String::new(), Part::Chunk(b"%PDF-1.4\n%%EOF\n".to_vec().into())),
+        ];
+        let mut api =
+            pb::application_service_client::ApplicationServiceClient::new(client.channel("org-registry"));
+        let answer = api
+            .submit_application(client.request(tokio_stream::iter(parts)))
+            .await
+            .expect("the application is taken")
+            .into_inner();
+        json!({"application_id": answer.application_id})
+    }
+
+    /// Signs somebody in by a phone, as a new account where it has none.
+    pub async fn sign_in(&self, phone: &str, full_name: &str) -> Account {
+        let client = self.anonymous();
+        let asked = client
+            .must("AuthenticationService/RequestCode", json!({"phone": phone}))
+            .await;
+        let flow = json!({"flow_id": asked["flow_id"]});
+        let verify = json!({"flow_id": asked["flow_id"], "code": self.code(phone).await});
+        let verified = client.must("AuthenticationService/VerifyCode", verify).await;
+        let mut start = flow;
+        match verified["profiles"].get(0) {
+            Some(profile) => start["account_id"] = profile["account_id"].clone(),
+            None => start["new_account"] = json!({"full_name": full_name}),
+        }
+        let session = client.must("AuthenticationService/StartSession", start).await;
+        Account {
+            client: client.with(session["access_token"].as_str().expect("a token")),
+            phone: phone.to_owned(),
+            full_name: full_name.to_owned(),
+        }
+    }
+
+    /// Somebody new, by a phone of their own.
+    pub async fn newcomer(&self, full_name: &str) -> Account {
+        self.sign_in(&new_phone(), full_name).await
+    }
+
+    /// The last code that was sent to a phone, as the operator reads it in development.
+    pub async fn code(&self, phone: &str) -> String {
+        let outbox = json!({"recipient": phone});
+        let messages = self
+            .operator()
+            .must("OperatorService/ListOutboxMessages", outbox)
+            .await;
+        let text = messages["messages"][0]["text"]
+            .as_str()
+            .expect("a message")
+            .to_owned();
+        let digits = text.split(|c: char| !c.is_ascii_digit());
+        digits
+            .filter(|word| word.len() == 6)
+            .next_back()
+            .expect("a code")
+            .to_owned()
+    }
+}
+
+fn new_phone() -> String {
+    format!("+7916{:07}", number())
+}
+
+impl Account {
+    /// A token of an organisation that they belong to.
+    pub async fn enter(&self, org_id: &str) -> Person {
+        let ask = json!({"org_id": org_id});
+        let issued = self
+            .client
+            .must("AuthenticationService/IssueOrganizationToken", ask)
+            .await;
+        Person {
+            client: self
+                .client
+                .with(issued["access_token"].as_str().expect("a token"))
+                .of(org_id),
+            account: self.clone(),
+            member_id: issued["member_id"].as_str().expect("an id").to_owned(),
+        }
+    }
+
+    /// A client that may accept by this link.
+    pub async fn joiner(&self, link_token: &str) -> Client {
+        let ask = json!({"invitation_token": link_token});
+        let ticket = self
+            .client
+            .must("AuthenticationService/CreateJoinTicket", ask)
+            .await;
+        self.client.with(ticket["ticket"].as_str().expect("a ticket"))
+    }
+
+    /// Comes in by a link.
+    pub async fn join(&self, link_token: &str) -> Person {
+        let joiner = self.joiner(link_token).await;
+        let accept = json!({"link_token": link_token});
+        let accepted = joiner.must("InvitationService/AcceptInvitation", accept).await;
+        self.enter(accepted["org_id"].as_str().expect("an id")).await
+    }
+}
+
+impl School {
+    /// The suite it lives in.
+    pub fn suite(&self) -> &Suite {
+        &self.suite
+    }
+
+    /// Makes a class.
+    pub async fn class(&self, label: &str) -> String {
+        let wanted = json!({"kind": "UNIT_KIND_CLASS", "label": label});
+        let made = self
+            .administrator
+            .client
+            .must("UnitService/CreateUnit", wanted)
+            .await;
+        made["unit"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Makes a link and answers its token.
+    pub async fn link(&self, by: &Person, invitation: Value) -> String {
+        let made = by
+            .client
+            .must("InvitationService/CreateInvitation", invitation)
+            .await;
+        made["link"]["link_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Somebody new comes in by a new link.
+    pub async fn comes(&self, by: &Person, full_name: &str, invitation: Value) -> Person {
+        let link = self.link(by, invitation).await;
+        self.suite.newcomer(full_name).await.join(&link).await
+    }
+
+    /// A teacher, not verified yet.
+    pub async fn newcomer_teacher(&self, full_name: &str) -> Person {
+        let invitation = json!({"role": "ROLE_TEACHER", "recipient_label": full_name});
+        self.comes(&self.administrator, full_name, invitation).await
+    }
+
+    /// A verified teacher.
+    pub async fn teacher(&self, full_name: &str) -> Person {
+        let teacher = self.newcomer_teacher(full_name).await;
+        let verify = json!({"member_id": teacher.member_id, "evidence": "приказ № 7"});
+        self.administrator
+            .client
+            .must("MemberService/VerifyTeacher", verify)
+            .await;
+        teacher
+    }
+
+    /// A verified teacher who leads a class.
+    pub async fn class_teacher(&self, full_name: &str, unit_id: &str) -> Person {
+        let teacher = self.teacher(full_name).await;
+        self.assign(&teacher, unit_id, "ASSIGNMENT_KIND_CLASS_TEACHER")
+            .await;
+        teacher
+    }
+
+    /// Gives a teacher a task in a class.
+    pub async fn assign(&self, teacher: &Person, unit_id: &str, kind: &str) {
+        let assign = json!({"member_id": teacher.member_id, "unit_id": unit_id, "kind": kind});
+        self.administrator
+            .client
+            .must("AssignmentService/CreateAssignment", assign)
+            .await;
+    }
+
+    /// A pupil of a class, by a link of somebody who may invite.
+    pub async fn pupil(&self, by: &Person, full_name: &str, unit_id: &str) -> Person {
+        let invitation = json!({"role": "ROLE_PUPIL", "unit_id": unit_id});
+        self.comes(by, full_name, invitation).await
+    }
+
+    /// A parent of a child in a class, confirmed by who invited.
+    pub async fn parent(&self, by: &Person, full_name: &str, child: &Person, unit_id: &str) -> Person {
+        let invitation =
+            json!({"role": "ROLE_PARENT", "unit_id": unit_id, "child_id": child.member_id, "max_uses": 1});
+        let parent = self.comes(by, full_name, invitation).await;
+        let list = json!({"child_id": child.member_id, "pending_only": true});
+        let pending = by
+            .client
+            .must("GuardianshipService/ListGuardianships", list)
+            .await;
+        let of_this = |g: &&Value| g["guardian_id"] == json!(parent.member_id);
+        let found = pending["guardianships"]
+            .as_array()
+            .and_then(|all| all.iter().find(of_this));
+        let confirm = json!({"guardianship_id": found.expect("a pending relation")["id"]});
+        by.client
+            .must("GuardianshipService/ConfirmGuardianship", confirm)
+            .await;
+        parent
+    }
+}

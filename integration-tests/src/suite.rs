@@ -1,0 +1,215 @@
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parta_grpc::{ClientBuilder, ServiceChannel, Target};
+use parta_ids::Ambient;
+use parta_runtime::{Running, Sources};
+use parta_testkit::TestDatabase;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::{Client, Process};
+
+/// LiveKit as the tests' suites know it; no server stands behind it, join tokens are made all the same.
+const LIVEKIT: [(&str, &str); 3] = [
+    ("call_scheduling.livekit_url", "wss://media.example"),
+    ("call_scheduling.livekit_api_key", "key"),
+    (
+        "call_scheduling.livekit_api_secret",
+        "a-secret-of-a-test-that-is-long-enough",
+    ),
+];
+
+/// The whole suite, running. Cheap to clone; [`Suite::stop`] ends it in order.
+#[derive(Clone)]
+pub struct Suite {
+    client: Client,
+    operator: Client,
+    keys: PathBuf,
+    addresses: Arc<BTreeMap<String, String>>,
+    inner: Arc<Mutex<Option<Inner>>>,
+}
+
+enum Inner {
+    Together(Running, Arc<tempfile::TempDir>),
+    Processes {
+        processes: BTreeMap<String, Process>,
+        /// Dropped after the processes ended.
+        _databases: Vec<TestDatabase>,
+        _folder: tempfile::TempDir,
+    },
+}
+
+impl Suite {
+    /// Five services in this process, on five SQLite files of a temporary folder.
+    pub async fn one_process() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::one_process_in(Arc::new(folder), &[]).await
+    }
+
+    /// [`Suite::one_process`] on a folder that a test keeps, with settings `key=value` of its own.
+    pub async fn one_process_in(folder: Arc<tempfile::TempDir>, settings: &[&str]) -> Self {
+        let path = folder.path().to_owned();
+        let set = [
+            format!("data.folder={}", path.display()),
+            "server.listen=127.0.0.1:0".to_owned(),
+            "server.grace_seconds=5".to_owned(),
+        ];
+        let own = settings.iter().map(|s| (*s).to_owned());
+        let livekit = LIVEKIT.iter().map(|(key, value)| format!("{key}={value}"));
+        let (settings, _) = Sources::set(set.into_iter().chain(livekit).chain(own))
+            .load(&parta::SERVICES)
+            .expect("settings");
+        let running = parta_runtime::compose(&parta::SERVICES, &settings)
+            .await
+            .expect("the suite starts");
+        let address = format!("http://{}", running.address());
+        let addresses = parta::SERVICES
+            .iter()
+            .map(|service| (service.name.to_owned(), address.clone()));
+        let addresses = addresses.collect();
+        Self::over(path.join("keys"), addresses, Inner::Together(running, folder))
+    }
+
+    /// Five processes, each with a PostgreSQL database of its own, joined by NATS. `program` is `suite-process`.
+    pub async fn split(program: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keys = folder.path().join("keys");
+        parta_runtime::make_keys(&parta::SERVICES, &keys, &Ambient::system()).expect("keys");
+        let (mut databases, mut settings, mut addresses) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut set = |key: &str, value: &str| {
+            let name = format!("PARTA__{}", key.replace('.', "__").to_uppercase());
+            settings.push((name, value.to_owned()));
+        };
+        set("data.folder", &folder.path().display().to_string());
+        set("keys.folder", &keys.display().to_string());
+        set("bus.url", &parta_testkit::nats_url());
+        set("server.grace_seconds", "5");
+        for (key, value) in LIVEKIT {
+            set(key, value);
+        }
+        let ports = free_ports(parta::SERVICES.len());
+        for (service, port) in parta::SERVICES.iter().zip(ports) {
+            let (section, database) = (service.section(), TestDatabase::postgres().await);
+            let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+            set(&format!("{section}.database_url"), database.url());
+            set(&format!("{section}.database_max_connections"), "6");
+            set(&format!("{section}.listen"), &listen);
+            set(&format!("{section}.address"), &format!("http://{listen}"));
+            addresses.insert(service.name.to_owned(), format!("http://{listen}"));
+            databases.push(database);
+        }
+        let start = |words: &[&str]| {
+            Process::start(
+                program,
+                words,
+                settings.iter().map(|(k, v)| (k.as_str(), v.as_str())),
+            )
+        };
+        let migrations: Vec<_> = parta::SERVICES
+            .iter()
+            .map(|service| start(&[service.name, "migrate"]))
+            .collect();
+        for migration in migrations {
+            migration.finished().await;
+        }
+        let mut processes: BTreeMap<_, _> = parta::SERVICES
+            .iter()
+            .map(|service| (service.name.to_owned(), start(&[service.name, "serve"])))
+            .collect();
+        for process in processes.values_mut() {
+            process.serving().await;
+        }
+        let inner = Inner::Processes {
+            processes,
+            _databases: databases,
+            _folder: folder,
+        };
+        Self::over(keys, addresses, inner)
+    }
+
+    fn over(keys: PathBuf, addresses: BTreeMap<String, String>, inner: Inner) -> Self {
+        let client = Client::new(channels(&addresses));
+        let key = std::fs::read_to_string(keys.join("operator.key")).expect("the operator's key");
+        Self {
+            operator: client.with(key.trim()),
+            client,
+            keys,
+            addresses: Arc::new(addresses),
+            inner: Arc::new(Mutex::new(Some(inner))),
+        }
+    }
+
+    /// A client without a credential.
+    pub fn anonymous(&self) -> &Client {
+        &self.client
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> &Client {
+        &self.operator
+    }
+
+    /// The folder of all keys.
+    pub fn keys(&self) -> &Path {
+        &self.keys
+    }
+
+    /// Where each service is, `http://host:port`; the same for all when they share a process.
+    pub fn addresses(&self) -> &BTreeMap<String, String> {
+        &self.addresses
+    }
+
+    /// Ends everything in order. In a suite of processes each has to have logged no WARN or ERROR.
+    pub async fn stop(&self) {
+        match self.inner.lock().await.take() {
+            Some(Inner::Together(running, _folder)) => running.stop().await,
+            Some(Inner::Processes { processes, .. }) => {
+                let complaints: Vec<Value> = processes.values().flat_map(Process::complaints).collect();
+                for process in processes.into_values() {
+                    process.stop().await;
+                }
+                assert!(complaints.is_empty(), "{complaints:#?}");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Channels to services by their addresses.
+fn channels(addresses: &BTreeMap<String, String>) -> BTreeMap<String, ServiceChannel> {
+    let builder = ClientBuilder::new(Ambient::system());
+    let channel = |(name, address): (&String, &String)| {
+        let channel = builder.channel(name, Target::Uri(address.clone()));
+        (name.clone(), channel.expect("a channel"))
+    };
+    addresses.iter().map(channel).collect()
+}
+
+/// Ports that nobody listens on, below those that the system gives to outgoing connections.
+fn free_ports(count: usize) -> Vec<u16> {
+    let spread = std::process::id() as u16 % 1_000 * 16;
+    let ports = (0..16_000_u16).map(|n| 12_000 + (spread + n) % 16_000);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.filter(free).take(count).collect()
+}
+
+/// Waits until something that happens in the background is there, bounded.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found)
+        .await
+        .unwrap_or_else(|_| panic!("it did not come about: {what}"))
+}
