@@ -85,6 +85,11 @@ impl Client {
         }
     }
 
+    /// The organisation of [`Client::of`].
+    pub fn org_id(&self) -> Option<&str> {
+        self.org_id.as_deref()
+    }
+
     /// The header `authorization`, if the client has a credential.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()

@@ -101,7 +101,6 @@ impl Suite {
             administrator_full_name: administrator.to_owned(),
             administrator_email: format!("admin{n}@school.example"),
             administrator_phone: phone.to_owned(),
-            ..Default::default()
         };
         let header = pb::SubmitApplicationHeader {
             form: Some(form),
@@ -165,12 +164,8 @@ impl Suite {
             .as_str()
             .expect("a message")
             .to_owned();
-        let digits = text.split(|c: char| !c.is_ascii_digit());
-        digits
-            .filter(|word| word.len() == 6)
-            .next_back()
-            .expect("a code")
-            .to_owned()
+        let mut words = text.split(|c: char| !c.is_ascii_digit());
+        words.rfind(|word| word.len() == 6).expect("a code").to_owned()
     }
 }
 

@@ -36,13 +36,47 @@ pub struct Suite {
 }
 
 enum Inner {
-    Together(Running, Arc<tempfile::TempDir>),
-    Processes {
-        processes: BTreeMap<String, Process>,
-        /// Dropped after the processes ended.
-        _databases: Vec<TestDatabase>,
-        _folder: tempfile::TempDir,
-    },
+    Together(Box<Running>, Arc<tempfile::TempDir>),
+    Processes(Processes),
+}
+
+/// Real processes, how they were started, and what has to outlive them.
+struct Processes {
+    running: BTreeMap<&'static str, Process>,
+    program: String,
+    settings: Vec<(String, String)>,
+    _databases: Vec<TestDatabase>,
+    _folder: tempfile::TempDir,
+}
+
+/// The process of all services.
+const PARTA: &str = "parta";
+
+impl Processes {
+    fn start(&self, words: &[&str]) -> Process {
+        let settings = self.settings.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        Process::start(&self.program, words, settings)
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let name = format!("PARTA__{}", key.replace('.', "__").to_uppercase());
+        self.settings.push((name, value.to_owned()));
+    }
+
+    fn serve(&mut self, name: &'static str) -> &mut Process {
+        let words: &[&str] = if name == PARTA { &[PARTA] } else { &[name, "serve"] };
+        let process = self.start(words);
+        self.running.entry(name).insert_entry(process).into_mut()
+    }
+
+    /// The process that runs a service.
+    fn of(&self, service: &'static str) -> &'static str {
+        if self.running.contains_key(PARTA) || self.running.is_empty() {
+            PARTA
+        } else {
+            service
+        }
+    }
 }
 
 impl Suite {
@@ -73,64 +107,94 @@ impl Suite {
             .iter()
             .map(|service| (service.name.to_owned(), address.clone()));
         let addresses = addresses.collect();
-        Self::over(path.join("keys"), addresses, Inner::Together(running, folder))
+        Self::over(
+            path.join("keys"),
+            addresses,
+            Inner::Together(Box::new(running), folder),
+        )
+    }
+
+    /// All services in one real process on SQLite, which can be killed. `program` is `suite-process`.
+    pub async fn process(program: &str) -> Self {
+        let mut processes = Self::processes(program);
+        let listen = format!("{}:{}", Ipv4Addr::LOCALHOST, free_ports(1)[0]);
+        processes.set("server.listen", &listen);
+        processes.serve(PARTA).serving().await;
+        let address =
+            |service: &parta_runtime::Service| (service.name.to_owned(), format!("http://{listen}"));
+        let addresses = parta::SERVICES.iter().map(address).collect();
+        let keys = processes._folder.path().join("keys");
+        Self::over(keys, addresses, Inner::Processes(processes))
     }
 
     /// Five processes, each with a PostgreSQL database of its own, joined by NATS. `program` is `suite-process`.
     pub async fn split(program: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let keys = folder.path().join("keys");
+        let mut processes = Self::processes(program);
+        let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Ambient::system()).expect("keys");
-        let (mut databases, mut settings, mut addresses) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut set = |key: &str, value: &str| {
-            let name = format!("PARTA__{}", key.replace('.', "__").to_uppercase());
-            settings.push((name, value.to_owned()));
-        };
-        set("data.folder", &folder.path().display().to_string());
-        set("keys.folder", &keys.display().to_string());
-        set("bus.url", &parta_testkit::nats_url());
-        set("server.grace_seconds", "5");
-        for (key, value) in LIVEKIT {
-            set(key, value);
-        }
+        processes.set("bus.url", &parta_testkit::nats_url());
+        let mut addresses = BTreeMap::new();
         let ports = free_ports(parta::SERVICES.len());
         for (service, port) in parta::SERVICES.iter().zip(ports) {
             let (section, database) = (service.section(), TestDatabase::postgres().await);
             let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
-            set(&format!("{section}.database_url"), database.url());
-            set(&format!("{section}.database_max_connections"), "6");
-            set(&format!("{section}.listen"), &listen);
-            set(&format!("{section}.address"), &format!("http://{listen}"));
+            processes.set(&format!("{section}.database_url"), database.url());
+            processes.set(&format!("{section}.database_max_connections"), "6");
+            processes.set(&format!("{section}.listen"), &listen);
+            processes.set(&format!("{section}.address"), &format!("http://{listen}"));
             addresses.insert(service.name.to_owned(), format!("http://{listen}"));
-            databases.push(database);
+            processes._databases.push(database);
         }
-        let start = |words: &[&str]| {
-            Process::start(
-                program,
-                words,
-                settings.iter().map(|(k, v)| (k.as_str(), v.as_str())),
-            )
-        };
         let migrations: Vec<_> = parta::SERVICES
             .iter()
-            .map(|service| start(&[service.name, "migrate"]))
+            .map(|service| processes.start(&[service.name, "migrate"]))
             .collect();
         for migration in migrations {
             migration.finished().await;
         }
-        let mut processes: BTreeMap<_, _> = parta::SERVICES
-            .iter()
-            .map(|service| (service.name.to_owned(), start(&[service.name, "serve"])))
-            .collect();
-        for process in processes.values_mut() {
+        for service in &parta::SERVICES {
+            processes.serve(service.name);
+        }
+        for process in processes.running.values_mut() {
             process.serving().await;
         }
-        let inner = Inner::Processes {
-            processes,
-            _databases: databases,
+        Self::over(keys, addresses, Inner::Processes(processes))
+    }
+
+    fn processes(program: &str) -> Processes {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().to_owned();
+        let mut processes = Processes {
+            running: BTreeMap::new(),
+            program: program.to_owned(),
+            settings: Vec::new(),
+            _databases: Vec::new(),
             _folder: folder,
         };
-        Self::over(keys, addresses, inner)
+        processes.set("data.folder", &path.display().to_string());
+        processes.set("keys.folder", &path.join("keys").display().to_string());
+        processes.set("server.grace_seconds", "5");
+        for (key, value) in LIVEKIT {
+            processes.set(key, value);
+        }
+        processes
+    }
+
+    /// Ends the process that runs a service, as a power cut would.
+    pub async fn kill(&self, service: &'static str) {
+        if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
+            let name = processes.of(service);
+            let process = processes.running.remove(name).expect("it runs");
+            process.kill().await;
+        }
+    }
+
+    /// Starts the process of a service that was killed.
+    pub async fn restart(&self, service: &'static str) {
+        if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
+            let name = processes.of(service);
+            processes.serve(name).serving().await;
+        }
     }
 
     fn over(keys: PathBuf, addresses: BTreeMap<String, String>, inner: Inner) -> Self {
@@ -169,9 +233,10 @@ impl Suite {
     pub async fn stop(&self) {
         match self.inner.lock().await.take() {
             Some(Inner::Together(running, _folder)) => running.stop().await,
-            Some(Inner::Processes { processes, .. }) => {
-                let complaints: Vec<Value> = processes.values().flat_map(Process::complaints).collect();
-                for process in processes.into_values() {
+            Some(Inner::Processes(mut processes)) => {
+                let running = std::mem::take(&mut processes.running);
+                let complaints: Vec<Value> = running.values().flat_map(Process::complaints).collect();
+                for process in running.into_values() {
                     process.stop().await;
                 }
                 assert!(complaints.is_empty(), "{complaints:#?}");
