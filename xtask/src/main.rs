@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod docs;
+mod python;
 mod requirements;
 mod servers;
 mod test;

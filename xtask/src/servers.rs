@@ -19,7 +19,7 @@ const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
 const NATS_URL: &str = "PARTA_TEST_NATS_URL";
 const POSTGRES_IMAGE: &str = "postgres:15";
 const NATS_IMAGE: &str = "nats:2";
-const MAX_CONNECTIONS: &str = "max_connections=200";
+const MAX_CONNECTIONS: &str = "max_connections=500";
 
 /// The servers that the tests use; those that were started here end with it.
 pub(crate) struct Servers {
@@ -218,12 +218,18 @@ fn postgres_bin(program: &str) -> Option<PathBuf> {
 }
 
 /// A local binary; on Debian, as root, its package is installed where it is missing.
-fn local(program: &str, package: &str, find: impl Fn() -> Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(crate) fn local(
+    program: &str,
+    package: &str,
+    find: impl Fn() -> Option<PathBuf>,
+) -> anyhow::Result<PathBuf> {
     if let Some(path) = find() {
         return Ok(path);
     }
     if !is_root() || !crate::answers("apt-get", "--version") {
-        bail!("{program} is missing: install the package {package}, or give {POSTGRES_URL} and {NATS_URL}");
+        bail!(
+            "{program} is missing: install Debian's package {package}, or give what {POSTGRES_URL}, {NATS_URL} and PARTA_TEST_PYTHON name"
+        );
     }
     println!("xtask: {program} is missing; installing Debian's package {package}");
     crate::execute(Command::new("apt-get").args(["update", "-qq"]))?;

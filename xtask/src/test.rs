@@ -11,6 +11,7 @@ use crate::{answers, cargo, describe, servers::Servers};
 
 pub(crate) fn run(rest: &[String]) -> anyhow::Result<()> {
     let servers = Servers::provide()?;
+    let (variable, python) = crate::python::provide()?;
     let nextest = answers("cargo-nextest", "--version");
     let mut command = cargo();
     if nextest {
@@ -27,6 +28,7 @@ pub(crate) fn run(rest: &[String]) -> anyhow::Result<()> {
     }
     command.args(rest).env("CARGO_TERM_COLOR", "never");
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
+    command.env(variable, python);
     println!("xtask: {}", describe(&command));
     // nextest reports on the standard error, cargo test on the standard output.
     if nextest {

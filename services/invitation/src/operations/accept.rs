@@ -22,7 +22,7 @@ use parta_proto::parta::{
 };
 use parta_status::{self as status, Refusal};
 use parta_storage::{
-    Mutation, Tx,
+    ConsistencyToken, Mutation, Tx,
     jobs::{self, Job, JobError, JobHandler},
 };
 use tonic::{Code, IntoRequest as _};
@@ -43,9 +43,18 @@ pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 const ATTEMPT: Duration = Duration::from_secs(15);
 
+/// Who was let in.
+struct Admitted {
+    member: MemberId,
+    /// By this link before: nobody new came in.
+    already: bool,
+    /// Membership's consistency token, so that whoever came in is known wherever they go next; empty if told before.
+    token: String,
+}
+
 /// What membership's answer means for the use.
 enum Verdict {
-    Admitted(MemberId, bool),
+    Admitted(Admitted),
     Refused(String),
     Unknown,
 }
@@ -129,12 +138,18 @@ impl App {
         let verdict = match &reservation.stage {
             Stage::Pending => self.admit(scope, reservation).await?,
             // Ended before: the recorded end is answered again.
-            Stage::Confirmed(member) => Verdict::Admitted(*member, false),
+            Stage::Confirmed(member) => Verdict::Admitted(Admitted {
+                member: *member,
+                already: false,
+                token: String::new(),
+            }),
             Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
         };
         match verdict {
-            Verdict::Admitted(member, already) => {
-                self.confirm(caller, scope, reservation, member, already).await
+            Verdict::Admitted(admitted) => {
+                let mut answer = self.confirm(caller, scope, reservation, &admitted).await?;
+                answer.consistency_token = self.both(&answer.consistency_token, &admitted.token)?;
+                Ok(answer)
             }
             Verdict::Refused(reason) => self.release(caller, scope, reservation, &reason).await,
             Verdict::Unknown => Err(Error::AdmissionUnavailable),
@@ -191,9 +206,13 @@ impl App {
                 let AdmitMemberResponse {
                     member_id,
                     already_member,
-                    ..
+                    consistency_token,
                 } = admitted.into_inner();
-                return Ok(Verdict::Admitted(convert::stored_id(&member_id)?, already_member));
+                return Ok(Verdict::Admitted(Admitted {
+                    member: convert::stored_id(&member_id)?,
+                    already: already_member,
+                    token: consistency_token,
+                }));
             }
             Ok(Err(status)) => status,
         };
@@ -216,9 +235,9 @@ impl App {
         caller: &Caller,
         scope: &OrgScope,
         reservation: &Reservation,
-        member: MemberId,
-        already_member: bool,
+        admitted: &Admitted,
     ) -> Result<AcceptInvitationResponse, Error> {
+        let member = admitted.member;
         let done = answer(reservation, Some(member));
         let mutation = Mutation::internal("invitation.confirm", reservation.id.uuid(), &done);
         let done = &done;
@@ -227,7 +246,7 @@ impl App {
             .mutate(&mutation, |tx| async move {
                 let (now, invitation) = (tx.now(), reservation.invitation_id);
                 if reservations::update_confirmed(&tx, scope, reservation.id, member, now).await? {
-                    if already_member {
+                    if admitted.already {
                         // Nobody new came in by it: the use goes back (R16).
                         invitations::give_back_use(&tx, scope, invitation).await?;
                     }
@@ -244,6 +263,14 @@ impl App {
             })
             .await?;
         Ok(confirmed)
+    }
+
+    /// One token for what two services did.
+    fn both(&self, own: &str, membership: &str) -> Result<String, Refusal> {
+        let read = |text| ConsistencyToken::decode(text, self.db.secrets());
+        // What is no token here is membership's slip, not the caller's.
+        let membership = read(membership).map_err(|e| Refusal::internal(e.to_string()))?;
+        Ok(read(own)?.merge(membership).encode(self.db.secrets()))
     }
 
     async fn release(

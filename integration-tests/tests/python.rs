@@ -1,0 +1,60 @@
+//! That a client in another language needs nothing but the protos.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use std::path::{Path, PathBuf};
+
+use parta_integration_tests::Suite;
+use tokio::process::Command;
+
+/// The interpreter that has grpcio-tools; `cargo xtask test` makes one.
+const PYTHON: &str = "PARTA_TEST_PYTHON";
+
+fn protos(folder: &Path) -> Vec<PathBuf> {
+    let all = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    let files = all.map(|entry| entry.unwrap().into_path());
+    files
+        .filter(|path| path.extension().is_some_and(|e| e == "proto"))
+        .collect()
+}
+
+async fn succeeds(command: &mut Command) -> String {
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
+}
+
+mod stubs_of_grpcio_tools_register_subscribe_and_send {
+    use super::*;
+
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            let python = std::env::var(PYTHON)
+                .expect("run the tests by `cargo xtask test`: it gives PARTA_TEST_PYTHON");
+            let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let (stubs, proto) = (tempfile::tempdir().unwrap(), here.join("../proto"));
+            let mut generate = Command::new(&python);
+            generate.args(["-m", "grpc_tools.protoc", "-I"]).arg(&proto);
+            for out in ["python_out", "grpc_python_out"] {
+                generate.arg(format!("--{out}={}", stubs.path().display()));
+            }
+            succeeds(generate.args(protos(&proto))).await;
+
+            let suite = Suite::one_process().await;
+            let address = suite.addresses()["chat"].trim_start_matches("http://").to_owned();
+            let mut play = Command::new(&python);
+            play.arg(here.join("python/first_steps.py"))
+                .arg(address)
+                .arg(suite.keys().join("operator.key"))
+                .env("PYTHONPATH", stubs.path())
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            let said = succeeds(&mut play).await;
+            assert!(said.starts_with("ok: Здравствуйте, коллеги!"), "{said}");
+            suite.stop().await;
+        });
+    }
+}
