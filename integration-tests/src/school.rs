@@ -148,6 +148,15 @@ impl Suite {
         }
     }
 
+    /// Somebody who signed in before the suite was started anew.
+    pub fn again(&self, account: &Account) -> Account {
+        let credential = account.client.credential().unwrap_or_default();
+        Account {
+            client: self.anonymous().with(credential.trim_start_matches("Bearer ")),
+            ..account.clone()
+        }
+    }
+
     /// Somebody new, by a phone of their own.
     pub async fn newcomer(&self, full_name: &str) -> Account {
         self.sign_in(&new_phone(), full_name).await
@@ -211,6 +220,16 @@ impl Account {
 }
 
 impl School {
+    /// The same school after its suite was started anew.
+    #[must_use]
+    pub fn with(self, suite: &Suite, administrator: Person) -> Self {
+        Self {
+            administrator,
+            suite: suite.clone(),
+            ..self
+        }
+    }
+
     /// The suite it lives in.
     pub fn suite(&self) -> &Suite {
         &self.suite

@@ -175,6 +175,8 @@ impl MigrationTrait for Tables {
         let conn = manager.get_connection();
         for sql in [
             "CREATE INDEX session_account ON session (account_id)",
+            "CREATE INDEX account_address_account ON account_address (account_id)",
+            "CREATE INDEX sign_in_flow_expiry ON sign_in_flow (expire_time)",
             // One person is one member of an organisation, whether present or left.
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
             "CREATE INDEX appointment_phone ON appointment (phone)",

@@ -1,0 +1,315 @@
+//! That no request reads a whole table, however large it has grown: PostgreSQL's own counters of sequential reads, with
+//! 100,000 rows in every table that grows with schools and people.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::join_all;
+use parta_integration_tests::{Person, School, Suite};
+use parta_testkit::TestDatabase;
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
+use serde_json::{Value, json};
+
+/// Rows of a service's own tables, and of what each service keeps a copy of.
+const ROWS: i64 = 100_000;
+const COPIED_ROWS: i64 = 10_000;
+
+/// Tables of the log, its cursors and its work: consumers and runners would take invented rows for real.
+/// The outbox is of development, and the last message to a phone has to stay the last.
+const LEFT_ALONE: [&str; 10] = [
+    "event",
+    "event_head",
+    "feed_cursor",
+    "feed_parked",
+    "feed_parked_event",
+    "job",
+    "audit_entry",
+    "audit_head",
+    "seaql_migrations",
+    "outbox_message",
+];
+
+async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<sea_orm::QueryResult> {
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    db.query_all_raw(statement).await.unwrap()
+}
+
+/// Repeats the first row of each table, with other keys, until it has as many rows as a large installation.
+async fn grow(url: &str) {
+    let db = Database::connect(url).await.unwrap();
+    let columns = rows(
+        &db,
+        "SELECT c.relname AS name, a.attname AS column_name, format_type(a.atttypid, NULL) AS type,
+            EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)) AS keyed,
+            EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indkey[0] = a.attnum
+                AND i.indnkeyatts = 1) AS alone
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace
+        ORDER BY c.relname, a.attnum",
+    )
+    .await;
+    let mut tables = BTreeMap::<String, Vec<(String, String)>>::new();
+    for row in columns {
+        let get = |column: &str| row.try_get::<String>("", column).unwrap();
+        let (table, column, kind) = (get("name"), get("column_name"), get("type"));
+        let is = |flag: &str| row.try_get::<bool>("", flag).unwrap();
+        let old = format!("s.\"{column}\"");
+        let new = match (kind.as_str(), is("keyed")) {
+            ("uuid", _) if column == "org_id" && !is("alone") => "md5('org' || i % 200)::uuid".to_owned(),
+            ("uuid", _) => format!("md5('{column}' || i)::uuid"),
+            ("text" | "character varying", true) => format!("{old} || i"),
+            ("bytea", true) => "sha256(i::text::bytea)".to_owned(),
+            ("integer" | "bigint", true) => format!("{old} + i"),
+            ("timestamp with time zone", _) => format!("{old} + i * interval '1 second'"),
+            _ => old.clone(),
+        };
+        let value = format!("CASE WHEN {old} IS NULL THEN NULL ELSE {new} END");
+        tables
+            .entry(table)
+            .or_default()
+            .push((format!("\"{column}\""), value));
+    }
+    let mut script = "SET session_replication_role = replica; SET synchronous_commit = off;".to_owned();
+    for (table, columns) in &tables {
+        if LEFT_ALONE.contains(&table.as_str()) {
+            continue;
+        }
+        let copied = table.starts_with("roster_") || table == "idempotency_record";
+        let count = if copied { COPIED_ROWS } else { ROWS };
+        let (names, values): (Vec<_>, Vec<_>) = columns.iter().cloned().unzip();
+        script += &format!(
+            "INSERT INTO \"{table}\" ({}) SELECT {} FROM (SELECT * FROM \"{table}\" LIMIT 1) s,
+                generate_series(1, {count}) i ON CONFLICT DO NOTHING;",
+            names.join(", "),
+            values.join(", ")
+        );
+    }
+    // One connection: the settings are the session's.
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let one = Database::connect(options).await.unwrap();
+    one.execute_unprepared(&script).await.unwrap();
+    one.execute_unprepared("ANALYZE").await.unwrap();
+    one.execute_unprepared("SELECT pg_stat_reset()").await.unwrap();
+    one.close().await.unwrap();
+    db.close().await.unwrap();
+}
+
+/// Tables with many rows that were read from end to end, and how often.
+async fn read_whole(url: &str) -> (Vec<String>, usize) {
+    let db = Database::connect(url).await.unwrap();
+    let found = rows(
+        &db,
+        "SELECT s.relname AS name, s.seq_scan, c.reltuples::bigint AS size FROM pg_stat_user_tables s
+        JOIN pg_class c ON c.oid = s.relid WHERE c.reltuples >= 5000",
+    )
+    .await;
+    let large = found.len();
+    let whole = found.into_iter().filter_map(|row| {
+        let scans: i64 = row.try_get("", "seq_scan").unwrap();
+        let name: String = row.try_get("", "name").unwrap();
+        (scans > 0).then(|| format!("{name}: {scans} times"))
+    });
+    let whole = whole.collect();
+    db.close().await.unwrap();
+    (whole, large)
+}
+
+async fn suite_on(databases: &BTreeMap<String, TestDatabase>, folder: &Arc<tempfile::TempDir>) -> Suite {
+    let set = |(section, database): (&String, &TestDatabase)| {
+        [
+            format!("{section}.database_url={}", database.url()),
+            format!("{section}.database_max_connections=4"),
+        ]
+    };
+    let settings: Vec<_> = databases.iter().flat_map(set).collect();
+    let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+    Suite::one_process_in(folder.clone(), &settings).await
+}
+
+struct Cast {
+    school: School,
+    leader: Person,
+    pupil: Person,
+    parent: Person,
+    class: String,
+    chat: Value,
+    call: Value,
+    invitation: Value,
+}
+
+/// A small school with a row of everything.
+async fn found(suite: &Suite) -> Cast {
+    let school = suite.school("Школа № 1").await;
+    let class = school.class("5А").await;
+    let leader = school.class_teacher("Мария Кузнецова", &class).await;
+    let pupil = school.pupil(&leader, "Пётр Сидоров", &class).await;
+    let parent = school.parent(&leader, "Ольга Сидорова", &pupil, &class).await;
+    let chats = leader.client.must("ChatService/ListChats", json!({})).await;
+    let of_pupils = |c: &&Value| c["kind"] == "CHAT_KIND_CLASS_PUPILS";
+    let chat = chats["chats"].as_array().unwrap().iter().find(of_pupils).unwrap()["id"].clone();
+    let made = json!({"title": "Кружок", "member_ids": [pupil.member_id]});
+    leader.client.must("ChatService/CreateChat", made).await;
+    let text = json!({"chat_id": chat, "text": "Здравствуйте!"});
+    leader.client.must("MessageService/SendMessage", text).await;
+    let plan = json!({
+        "unit_id": class, "title": "Математика", "kind": "CALL_KIND_LESSON", "format": "CALL_FORMAT_ONLINE",
+        "start_civil_time": "2027-01-12T09:00:00", "duration": "2700s",
+        "weekly": {"interval": 1, "count": 10}, "announce": true,
+    });
+    let call = leader.client.must("CallService/PlanCall", plan).await["call"]["id"].clone();
+    let invite = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 3});
+    let invitation = leader
+        .client
+        .must("InvitationService/CreateInvitation", invite)
+        .await["invitation"]["id"]
+        .clone();
+    let permissions = json!({"display_name": "Журнал", "permissions": ["members.read"]});
+    // A refusal leaves the table empty; then it is not measured, which the count of tables would show.
+    let _ = school
+        .administrator
+        .client
+        .call("ServiceAccountService/CreateServiceAccount", permissions)
+        .await;
+    Cast {
+        school,
+        leader,
+        pupil,
+        parent,
+        class,
+        chat,
+        call,
+        invitation,
+    }
+}
+
+/// What people do all day, and what an administration does.
+async fn a_day(suite: &Suite, cast: &Cast) {
+    let enter = async |person: &Person| suite.again(&person.account).enter(&cast.school.org_id).await;
+    let (admin, leader) = (enter(&cast.school.administrator).await, enter(&cast.leader).await);
+    let (pupil, parent) = (enter(&cast.pupil).await, enter(&cast.parent).await);
+    let (class, chat) = (&cast.class, &cast.chat);
+    for who in [&admin, &leader, &pupil, &parent] {
+        for (rpc, body) in [
+            ("ChatService/ListChats", json!({})),
+            ("MemberService/ListMembers", json!({"unit_id": class})),
+            (
+                "MemberService/GetMember",
+                json!({"member_id": cast.pupil.member_id}),
+            ),
+            ("UnitService/ListUnits", json!({})),
+            ("OrganizationService/GetOrganization", json!({})),
+            (
+                "MessageService/ListEntries",
+                json!({"chat_id": chat, "page_size": 20}),
+            ),
+            ("ChatService/ListParticipants", json!({"chat_id": chat})),
+            (
+                "GuardianshipService/ListGuardianships",
+                json!({"child_id": cast.pupil.member_id}),
+            ),
+            ("AssignmentService/ListAssignments", json!({"unit_id": class})),
+            ("InvitationService/ListInvitations", json!({})),
+            (
+                "InvitationService/ListInvitationUses",
+                json!({"invitation_id": cast.invitation}),
+            ),
+            ("CallService/GetCall", json!({"call_id": cast.call})),
+            (
+                "CallService/ListOccurrences",
+                json!({"window_start_time": "2027-01-01T00:00:00Z", "window_end_time": "2027-02-01T00:00:00Z"}),
+            ),
+            ("ServiceAccountService/ListServiceAccounts", json!({})),
+            (
+                "MessageService/SendMessage",
+                json!({"chat_id": chat, "text": "Домашнее задание"}),
+            ),
+            ("MessageService/MarkRead", json!({"chat_id": chat, "seq": "1"})),
+        ] {
+            // Whoever may not do it is refused; that too reads something.
+            let _ = who.client.call(rpc, body).await;
+        }
+        for (rpc, body) in [
+            ("AuthenticationService/ListSessions", json!({})),
+            ("AuthenticationService/ListMemberships", json!({})),
+            ("AppointmentService/ListAppointments", json!({})),
+        ] {
+            who.account.client.must(rpc, body).await;
+        }
+        who.client
+            .open("LiveService/SubscribeChats", json!({}))
+            .await
+            .unwrap()
+            .message()
+            .await
+            .unwrap();
+    }
+    for (rpc, body) in [
+        ("ApplicationService/ListApplications", json!({})),
+        ("OrganizationService/ListOrganizations", json!({})),
+        ("OperatorService/ListOutboxMessages", json!({})),
+    ] {
+        suite.operator().must(rpc, body).await;
+    }
+    let school = School::clone(&cast.school).with(suite, admin.clone());
+    let other = school.class("6Б").await;
+    let newcomer = school.pupil(&leader, "Анна Новикова", class).await;
+    let transfer = json!({"member_id": newcomer.member_id, "from_unit_id": class, "to_unit_id": other});
+    admin
+        .client
+        .must("EnrollmentService/TransferPupil", transfer)
+        .await;
+    let left = json!({"member_id": newcomer.member_id});
+    admin.client.must("MemberService/RemoveMember", left).await;
+    let link = json!({"invitation_id": cast.invitation});
+    leader
+        .client
+        .must("InvitationService/GetInvitationLink", link.clone())
+        .await;
+    leader
+        .client
+        .must("InvitationService/RevokeInvitation", link)
+        .await;
+    let annul = json!({"condition": "ANNUL_CONDITION_UNUSED", "dry_run": true});
+    admin
+        .client
+        .must("InvitationService/AnnulInvitations", annul)
+        .await;
+    let custom = json!({"title": "Поход", "member_ids": [cast.pupil.member_id]});
+    leader.client.must("ChatService/CreateChat", custom).await;
+    let direct = json!({"member_id": cast.parent.member_id});
+    leader.client.must("ChatService/CreateDirectChat", direct).await;
+    let cancel = json!({"call_id": cast.call});
+    leader.client.must("CallService/CancelCall", cancel).await;
+}
+
+mod no_request_reads_a_whole_table {
+    use super::*;
+
+    #[test]
+    fn postgres() {
+        parta_testkit::run(async {
+            let folder = Arc::new(tempfile::tempdir().unwrap());
+            let mut databases = BTreeMap::new();
+            for service in &parta::SERVICES {
+                databases.insert(service.section(), TestDatabase::postgres().await);
+            }
+            let suite = suite_on(&databases, &folder).await;
+            let cast = found(&suite).await;
+            suite.stop().await;
+            join_all(databases.values().map(|database| grow(database.url()))).await;
+
+            let suite = suite_on(&databases, &folder).await;
+            a_day(&suite, &cast).await;
+            // The counters are complete when the connections have ended.
+            suite.stop().await;
+            let (mut whole, mut large) = (Vec::new(), 0);
+            for (section, database) in &databases {
+                let (tables, count) = read_whole(database.url()).await;
+                whole.extend(tables.iter().map(|table| format!("{section}.{table}")));
+                large += count;
+            }
+            assert!(large >= 20, "only {large} tables were large");
+            assert!(whole.is_empty(), "read from end to end: {whole:#?}");
+        });
+    }
+}
