@@ -6,6 +6,8 @@
 //! | `<service>.pem` | key pair of a service | that service |
 //! | `<service>.pub` | its public half | every service |
 //! | `token-signing.pem` | signs access tokens | membership |
+//! | `token-signing-next.pem` | published, to sign after the next rotation; may be absent | membership |
+//! | `token-signing-previous.pem` | signed before the last rotation, still published; may be absent | membership |
 //! | `operator.key` or `operator.digest` | the operator's credential or its digest | every service |
 use std::{
     fs,
@@ -14,7 +16,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use parta_access::{KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys};
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_access::{KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey};
 use parta_ids::Ambient;
 use secrecy::ExposeSecret as _;
 
@@ -24,6 +27,8 @@ const SUITE_SECRET: &str = "suite.secret";
 const OPERATOR_KEY: &str = "operator.key";
 const OPERATOR_DIGEST: &str = "operator.digest";
 const TOKEN_SIGNING: &str = "token-signing.pem";
+const TOKEN_SIGNING_NEXT: &str = "token-signing-next.pem";
+const TOKEN_SIGNING_PREVIOUS: &str = "token-signing-previous.pem";
 const MEMBERSHIP: &str = "membership";
 
 pub(crate) struct Keys {
@@ -94,11 +99,29 @@ impl Keys {
         )?)
     }
 
-    pub(crate) fn signing_key(&self, service: &str) -> anyhow::Result<Option<KeyPair>> {
+    /// The keys of the token issuer. Which of them signs is told by their files alone, so that replicas agree.
+    pub(crate) fn signing_keys(&self, service: &str) -> anyhow::Result<Vec<SigningKey>> {
         if service != MEMBERSHIP {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        self.pair(TOKEN_SIGNING).map(Some)
+        let since = DateTime::UNIX_EPOCH;
+        let files = [
+            (TOKEN_SIGNING_PREVIOUS, since),
+            (TOKEN_SIGNING, since + TimeDelta::seconds(1)),
+            (TOKEN_SIGNING_NEXT, DateTime::<Utc>::MAX_UTC),
+        ];
+        let there = |(name, _): &(&str, _)| *name == TOKEN_SIGNING || self.folder.join(name).exists();
+        let key = |(name, sign_from)| {
+            let pair = self.pair(name)?;
+            Ok(SigningKey {
+                kid: pair.public().to_owned(),
+                pair,
+                publish_time: since,
+                sign_from,
+                retire_time: None,
+            })
+        };
+        files.into_iter().filter(there).map(key).collect()
     }
 
     /// Every `<service>.pub` of the folder: who is not there cannot call.
@@ -141,6 +164,35 @@ impl Keys {
     }
 }
 
+/// What [`rotate_signing_key`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// A next key was made; when membership has run with it for ten minutes, every verifier knows it.
+    Prepared,
+    /// The next key signs from the next start of membership on; the one before stays published until the next rotation.
+    Switched,
+}
+
+/// Takes the next of the two steps by which the key that signs access tokens is changed without refusing a token. After
+/// each step restart membership (all its replicas, one after the other); between the steps let ten minutes pass.
+pub fn rotate_signing_key(folder: &Path, ambient: &Ambient) -> anyhow::Result<Rotation> {
+    let [current, next, previous] =
+        [TOKEN_SIGNING, TOKEN_SIGNING_NEXT, TOKEN_SIGNING_PREVIOUS].map(|name| folder.join(name));
+    if !next.exists() {
+        KeyPair::from_pem(&read(&current)?).context(TOKEN_SIGNING)?;
+        make(folder, TOKEN_SIGNING_NEXT, || {
+            Ok(KeyPair::generate(ambient)?.pem().to_owned())
+        })?;
+        return Ok(Rotation::Prepared);
+    }
+    KeyPair::from_pem(&read(&next)?).context(TOKEN_SIGNING_NEXT)?;
+    // A crash in between leaves `next` with both others: rotating again goes on here.
+    fs::copy(&current, &previous).with_context(|| format!("key file {}", previous.display()))?;
+    fs::rename(&next, &current).with_context(|| format!("key file {}", current.display()))?;
+    fs::File::open(folder)?.sync_all()?;
+    Ok(Rotation::Switched)
+}
+
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("key file {}", path.display()))
 }
@@ -176,4 +228,44 @@ fn make(folder: &Path, name: &str, text: impl FnOnce() -> anyhow::Result<String>
         fs::File::open(folder)?.sync_all()
     };
     write(text()?).with_context(|| format!("key file {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_access::TokenIssuer;
+
+    use super::*;
+
+    const SERVICES: [Service; 1] = [Service {
+        name: MEMBERSHIP,
+        grpc_services: &[],
+        config: |_| Vec::new(),
+        build: |_| Box::pin(async { anyhow::bail!("is not built") }),
+        migrations: Vec::new,
+    }];
+
+    #[test]
+    fn a_rotation_publishes_before_it_signs_and_keeps_what_has_signed() {
+        let (folder, ambient) = (tempfile::tempdir().unwrap(), Ambient::system());
+        let folder = folder.path().join("keys");
+        let open = || Keys::open_or_make(&folder, &SERVICES, &ambient).unwrap();
+        // The kid that signs, and those that are published.
+        let state = || {
+            let keys = open().signing_keys(MEMBERSHIP).unwrap();
+            let kids: Vec<_> = keys.iter().map(|key| key.kid.clone()).collect();
+            let issuer = TokenIssuer::new(keys, "parta", TimeDelta::minutes(10), ambient.clone());
+            let token = issuer.joiner(ambient.id()).unwrap().text;
+            let jwks = issuer.jwks().to_json();
+            assert!(kids.iter().all(|kid| jwks.contains(kid)));
+            (jsonwebtoken::decode_header(token).unwrap().kid.unwrap(), kids)
+        };
+        let (first, _) = state();
+        assert_eq!(rotate_signing_key(&folder, &ambient).unwrap(), Rotation::Prepared);
+        let (signs, kids) = state();
+        assert_eq!((&signs, kids.len()), (&first, 2));
+        let next = kids.into_iter().find(|kid| *kid != first).unwrap();
+        assert_eq!(rotate_signing_key(&folder, &ambient).unwrap(), Rotation::Switched);
+        let (signs, kids) = state();
+        assert_eq!((signs, kids), (next.clone(), vec![first, next]));
+    }
 }

@@ -21,5 +21,6 @@ pub use entry::{
     compose, compose_with, make_keys, migrate, run, run_service, run_service_with, serve_composed,
     start_alone,
 };
+pub use keys::{Rotation, rotate_signing_key};
 pub use running::Running;
 pub use service::{Deps, Parts, Service, Task};

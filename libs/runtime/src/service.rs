@@ -1,8 +1,8 @@
 //! What a service gives to the runtime, and what it is given.
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
-use parta_access::{KeyPair, Secrets, ServiceIdentity, Verifier};
+use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
 use parta_feed::Bus;
 use parta_grpc::Peers;
 use parta_ids::Ambient;
@@ -107,10 +107,8 @@ pub struct Deps {
     pub cancel: CancellationToken,
     /// Cancelled first, when serving ends: an open stream answers NOT_SERVING ([`parta_grpc::until_shutdown`]).
     pub draining: CancellationToken,
-    /// Folder for what is kept in files (uploads, an outbox), private to this service; exists.
-    pub data_folder: PathBuf,
-    /// Key that signs access tokens; `Some` for membership alone.
-    pub signing_key: Option<KeyPair>,
+    /// Keys of the token issuer, of which one signs; empty for all but membership.
+    pub signing_keys: Vec<SigningKey>,
     /// Whether this process is reachable from this machine only. A development outbox refuses to start otherwise.
     pub loopback_only: bool,
     /// `iss` of the suite's tokens.

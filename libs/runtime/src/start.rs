@@ -82,9 +82,6 @@ impl Start<'_> {
             let identity = Arc::new(keys.identity(service.name, ambient)?);
             let client = tls.client(ClientBuilder::new(ambient.clone()).identity(identity.clone()));
             let others = targets.iter().filter(|(name, _)| name != service.name).cloned();
-            let data_folder = settings.data.folder.join(service.section());
-            std::fs::create_dir_all(&data_folder)
-                .with_context(|| format!("folder {}", data_folder.display()))?;
             let deps = Deps {
                 service: service.name,
                 ambient: ambient.clone(),
@@ -97,8 +94,7 @@ impl Start<'_> {
                 tracker: tasks.tracker.clone(),
                 cancel: tasks.cancel.clone(),
                 draining: draining.clone(),
-                data_folder,
-                signing_key: keys.signing_key(service.name)?,
+                signing_keys: keys.signing_keys(service.name)?,
                 loopback_only: listen.ip().is_loopback(),
                 issuer: settings.keys.issuer.clone(),
                 section: settings

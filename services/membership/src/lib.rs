@@ -18,7 +18,7 @@ mod storage;
 
 use std::sync::Arc;
 
-use parta_access::{KeyPair, Secrets, SigningKey, TokenIssuer, Verifier};
+use parta_access::{Secrets, SigningKey, TokenIssuer, Verifier};
 use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
@@ -87,18 +87,9 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all
 }
 
-/// Tokens signed by one key, named by its public half.
-pub fn issuer(pair: KeyPair, issuer: &str, ambient: &Ambient) -> TokenIssuer {
-    let since = chrono::DateTime::UNIX_EPOCH;
-    let kid = pair.public().to_owned();
-    let key = SigningKey {
-        kid,
-        pair,
-        publish_time: since,
-        sign_from: since,
-        retire_time: None,
-    };
-    TokenIssuer::new(vec![key], issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+/// Signs tokens with the keys of an installation, of which one signs. `issuer` is `iss`.
+pub fn issuer(keys: Vec<SigningKey>, issuer: &str, ambient: &Ambient) -> TokenIssuer {
+    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), ambient.clone())
 }
 
 async fn build(deps: Deps) -> anyhow::Result<Parts> {
@@ -108,10 +99,10 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
             "the development outbox is for a loopback address only: set membership.delivery to smtp"
         );
     }
-    let pair = deps
-        .signing_key
-        .clone()
-        .ok_or_else(|| anyhow::anyhow!("membership has no key that signs tokens"))?;
+    anyhow::ensure!(
+        !deps.signing_keys.is_empty(),
+        "membership has no key that signs tokens"
+    );
     let source = FeedClient::<OrgRegistryFeed, _>::new(deps.peers.watch("org-registry")?);
     let handler = Organizations::new(Arc::new(NoObserver));
     let consumer = Consumer::new(NAMES.organizations, deps.db.clone(), source, handler);
@@ -121,7 +112,7 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
         organizations: consumer.freshness(),
         secrets: deps.secrets.clone(),
         verifier: deps.verifier.clone(),
-        issuer: Arc::new(issuer(pair, &deps.issuer, &deps.ambient)),
+        issuer: Arc::new(issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)),
         draining: deps.draining.clone(),
     };
     let consumers = vec![Task::new(NAMES.organizations, move |cancel| {

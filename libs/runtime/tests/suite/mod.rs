@@ -1,13 +1,13 @@
 //! Two services that need each other: one issues tokens, the other takes them.
 use std::{
     convert::Infallible,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
-use parta_access::{Caller, SigningKey, TokenIssuer};
+use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
 use parta_ids::{Ambient, MemberId, OrgId, SessionId};
 use parta_proto::parta::membership::v1::GetJwksResponse;
 use parta_runtime::{Deps, Parts, Running, Service, Settings, Sources, Task};
@@ -70,36 +70,33 @@ pub const CHAT: Service = Service {
 };
 
 /// What ended, in order, and in which suite: tests run side by side.
-pub static ENDED: Mutex<Vec<(PathBuf, &'static str)>> = Mutex::new(Vec::new());
+pub static ENDED: Mutex<Vec<([u8; 32], &'static str)>> = Mutex::new(Vec::new());
+
+/// Tells one suite from another: each makes a master secret of its own.
+fn mark(secrets: &Secrets) -> [u8; 32] {
+    secrets.hmac("test", b"")
+}
 
 pub fn ended(folder: &Path) -> Vec<&'static str> {
+    let secret = std::fs::read_to_string(folder.join("keys/suite.secret")).unwrap();
+    let suite = mark(&Secrets::from_text(&secret).unwrap());
     ENDED
         .lock()
         .unwrap()
         .iter()
-        .filter(|(of, _)| of.starts_with(folder))
+        .filter(|(of, _)| *of == suite)
         .map(|(_, name)| *name)
         .collect()
 }
 
-fn issuer(pair: parta_access::KeyPair, issuer: &str, ambient: &Ambient) -> TokenIssuer {
-    let time = ambient.now() - chrono::TimeDelta::hours(1);
-    let key = SigningKey {
-        kid: "one".into(),
-        pair,
-        publish_time: time,
-        sign_from: time,
-        retire_time: None,
-    };
-    TokenIssuer::new(vec![key], issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+fn issuer(keys: Vec<SigningKey>, issuer: &str, ambient: &Ambient) -> TokenIssuer {
+    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), ambient.clone())
 }
 
 async fn membership(deps: Deps) -> anyhow::Result<Parts> {
-    let pair = deps
-        .signing_key
-        .clone()
-        .ok_or_else(|| anyhow::anyhow!("membership needs the signing key"))?;
-    let jwks = issuer(pair, &deps.issuer, &deps.ambient).jwks().to_json();
+    let jwks = issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)
+        .jwks()
+        .to_json();
     let handler: Handler = Arc::new(move |request| {
         let jwks = jwks.clone();
         Box::pin(async move {
@@ -134,7 +131,7 @@ async fn live(_: Request<Note>) -> Result<Response<BoxStream<'static, Result<Not
 }
 
 async fn chat(deps: Deps) -> anyhow::Result<Parts> {
-    anyhow::ensure!(deps.signing_key.is_none(), "only membership signs");
+    anyhow::ensure!(deps.signing_keys.is_empty(), "only membership signs");
     deps.peers.client("membership")?;
     let calls: Handler = Arc::new(|request| {
         Box::pin(async move {
@@ -149,14 +146,11 @@ async fn chat(deps: Deps) -> anyhow::Result<Parts> {
         })
     });
     let until_cancelled = |name: &'static str| {
-        let folder = deps.data_folder.clone();
-        Task::new(name, move |cancel| {
-            let folder = folder.clone();
-            async move {
-                cancel.cancelled().await;
-                ENDED.lock().unwrap().push((folder, name));
-                Ok(())
-            }
+        let suite = mark(deps.db.secrets());
+        Task::new(name, move |cancel| async move {
+            cancel.cancelled().await;
+            ENDED.lock().unwrap().push((suite, name));
+            Ok(())
         })
     };
     Ok(Parts {
@@ -180,7 +174,8 @@ pub fn settings(folder: &Path, more: &[String]) -> Settings {
 pub fn person(folder: &Path) -> String {
     let ambient = Ambient::system();
     let pem = std::fs::read_to_string(folder.join("keys/token-signing.pem")).unwrap();
-    let issuer = issuer(parta_access::KeyPair::from_pem(&pem).unwrap(), "parta", &ambient);
+    let pair = parta_access::KeyPair::from_pem(&pem).unwrap();
+    let issuer = issuer(vec![SigningKey::first(pair, ambient.now())], "parta", &ambient);
     issuer
         .person(
             ambient.id::<OrgId>(),

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parta_access::{
-    AccessTable, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, Verifier,
+    AccessTable, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
+    Verifier,
 };
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
 use parta_grpc::{
@@ -91,7 +92,14 @@ impl World {
             .await
             .unwrap();
         db.migrate(parta_membership::migrations()).await.unwrap();
-        let issuer = parta_membership::issuer(KeyPair::generate(&ambient).unwrap(), "test", &ambient);
+        let issuer = parta_membership::issuer(
+            vec![SigningKey::first(
+                KeyPair::generate(&ambient).unwrap(),
+                ambient.now(),
+            )],
+            "test",
+            &ambient,
+        );
         let source = JwkSource::shared();
         source.set(&issuer.jwks(), ambient.now());
         let verifier = Arc::new(Verifier::new(source, "test", ambient.clone()));
