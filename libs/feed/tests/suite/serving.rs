@@ -41,7 +41,8 @@ async fn refused(
     watch
 }
 
-/// R63, invariant 4: a service account reads its own organisation and learns nothing of another.
+/// Invariant 4: a service account reads its own organisation and learns nothing of another.
+/// Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
 #[tokio::test]
 async fn a_service_account_is_held_to_its_organisation() {
     each(migrations, |store| async move {
@@ -98,6 +99,7 @@ async fn a_service_account_is_held_to_its_organisation() {
 }
 
 /// A feed is no way for people, whatever the access table says.
+/// Covers: R63 refused
 #[tokio::test]
 async fn people_do_not_read_feeds() {
     each(migrations, |store| async move {

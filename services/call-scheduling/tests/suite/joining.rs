@@ -27,6 +27,7 @@ fn claims(token: &str) -> BTreeMap<String, Value> {
         .claims
 }
 
+/// Covers: R55 allowed
 #[tokio::test]
 async fn a_token_is_what_the_media_server_expects() {
     with(async |house| {
@@ -67,6 +68,7 @@ async fn a_token_is_what_the_media_server_expects() {
     .await;
 }
 
+/// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn the_room_is_open_around_the_call_only() {
     with(async |house| {
@@ -90,7 +92,8 @@ async fn the_room_is_open_around_the_call_only() {
     .await;
 }
 
-// R55: nobody sees, hears or speaks before staff came.
+/// Nobody sees, hears or speaks before staff came.
+/// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn pupils_wait_in_the_lobby_until_staff_came() {
     with(async |house| {
@@ -112,7 +115,8 @@ async fn pupils_wait_in_the_lobby_until_staff_came() {
     .await;
 }
 
-// R50, R55: the audience of that moment and nobody else.
+/// The audience of that moment and nobody else.
+/// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn only_the_audience_joins() {
     with(async |house| {
@@ -141,7 +145,7 @@ async fn only_the_audience_joins() {
     .await;
 }
 
-// R52, R55
+/// Covers: R52 allowed, R52 refused, R55 allowed, R55 refused
 #[tokio::test]
 async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
     with(async |house| {

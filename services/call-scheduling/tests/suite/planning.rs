@@ -23,7 +23,8 @@ async fn may(house: &House, member: MemberId, kind: CallKind, unit: parta_ids::U
     reason == "OK"
 }
 
-// R50: each kind says who may organise it.
+/// Each kind says who may organise it.
+/// Covers: R50 allowed, R50 refused
 #[tokio::test]
 async fn each_kind_is_organised_by_its_roles() {
     with(async |house| {
@@ -77,7 +78,8 @@ async fn each_kind_is_organised_by_its_roles() {
     .await;
 }
 
-// R49, R50: where a kind is not held, and who is not concerned.
+/// Where a kind is not held, and who is not concerned.
+/// Covers: R49 refused, R50 allowed, R50 refused
 #[tokio::test]
 async fn a_call_fits_its_unit_and_its_audience() {
     with(async |house| {
@@ -110,7 +112,7 @@ async fn a_call_fits_its_unit_and_its_audience() {
     .await;
 }
 
-// R49, R51, R52
+/// Covers: R49 allowed, R51 allowed, R52 allowed
 #[tokio::test]
 async fn a_call_is_a_promise_on_the_clock_of_the_place() {
     with(async |house| {
@@ -140,7 +142,8 @@ async fn a_call_is_a_promise_on_the_clock_of_the_place() {
     .await;
 }
 
-// R51, R52: every fault of a request is told at once.
+/// Every fault of a request is told at once.
+/// Covers: R49 refused, R51 refused, R52 refused
 #[tokio::test]
 async fn a_malformed_request_is_told_all_its_faults() {
     with(async |house| {
@@ -195,7 +198,8 @@ async fn a_malformed_request_is_told_all_its_faults() {
     .await;
 }
 
-// R57, invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
+/// Invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
+/// Covers: R57 allowed, R57 refused
 #[tokio::test]
 async fn a_call_is_announced_once() {
     with(async |house| {
@@ -252,7 +256,7 @@ async fn a_call_is_announced_once() {
     .await;
 }
 
-// R51
+/// Covers: R51 allowed, R51 refused
 #[tokio::test]
 async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administration() {
     with(async |house| {
@@ -302,7 +306,8 @@ async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administratio
     .await;
 }
 
-// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
+/// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
+/// Covers: R63 allowed
 #[tokio::test]
 async fn the_feed_tells_what_was_planned_and_cancelled() {
     with(async |house| {
@@ -358,7 +363,8 @@ async fn the_feed_tells_what_was_planned_and_cancelled() {
     .await;
 }
 
-// Invariant 2
+/// Invariant 2
+/// Covers: R49 allowed, R49 refused
 #[tokio::test]
 async fn a_repeated_planning_is_one_call() {
     with(async |house| {

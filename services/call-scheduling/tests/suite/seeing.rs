@@ -14,7 +14,8 @@ async fn seen(house: &House, member: MemberId) -> (usize, usize) {
     (all.len(), all.iter().filter(|o| o.may_join).count())
 }
 
-// R50, R59: pupils, parents and teachers see what concerns them; the administration all.
+/// Pupils, parents and teachers see what concerns them; the administration all.
+/// Covers: R49 allowed, R49 refused, R50 allowed
 #[tokio::test]
 async fn each_sees_what_concerns_him() {
     with(async |house| {
@@ -42,7 +43,8 @@ async fn each_sees_what_concerns_him() {
     .await;
 }
 
-// R49: an individual consultation is for whom it names, and for the parents of the named pupil.
+/// An individual consultation is for whom it names, and for the parents of the named pupil.
+/// Covers: R49 allowed, R49 refused
 #[tokio::test]
 async fn a_call_of_named_people_is_theirs() {
     with(async |house| {
@@ -66,7 +68,8 @@ async fn a_call_of_named_people_is_theirs() {
     .await;
 }
 
-// R26, R38: who moved sees and joins the calls of the new class, and no more those of the old one.
+/// Who moved sees and joins the calls of the new class, and no more those of the old one.
+/// Covers: R26 allowed, R26 refused
 #[tokio::test]
 async fn movement_reaches_future_calls_at_once() {
     with(async |house| {
@@ -99,7 +102,7 @@ async fn movement_reaches_future_calls_at_once() {
     .await;
 }
 
-// R59
+/// Covers: R59 refused
 #[tokio::test]
 async fn another_school_sees_nothing() {
     with(async |house| {
@@ -142,7 +145,8 @@ async fn another_school_sees_nothing() {
     .await;
 }
 
-// R51: windows are bounded, pages go on where they stopped and belong to their list.
+/// Windows are bounded, pages go on where they stopped and belong to their list.
+/// Covers: R51 allowed, R51 refused
 #[tokio::test]
 async fn occurrences_are_paged() {
     with(async |house| {

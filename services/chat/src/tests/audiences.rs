@@ -12,7 +12,7 @@ use super::{
     suite::{Suite, at_least},
 };
 
-// R33, R35, R38
+// Covers: R33 allowed, R33 refused, R35 allowed, R35 refused, R38 allowed, R38 refused, R22 refused
 on_both!(
     each_role_sees_the_chats_that_the_roster_gives_it,
     |database| async move {
@@ -84,7 +84,7 @@ on_both!(
     }
 );
 
-// R33
+// Covers: R33 allowed, R33 refused
 on_both!(
     only_the_administration_writes_in_the_school_channel,
     |database| async move {
@@ -120,7 +120,7 @@ on_both!(
     }
 );
 
-// R26, R38
+// Covers: R26 allowed, R26 refused, R38 allowed, R38 refused
 on_both!(
     a_transferred_pupil_reads_the_new_chat_at_once_and_the_old_one_no_more,
     |database| async move {
@@ -168,7 +168,7 @@ on_both!(
     }
 );
 
-// R22, R27
+// Covers: R22 allowed, R22 refused, R27 refused
 on_both!(
     what_a_seat_rested_on_takes_the_seat_with_it,
     |database| async move {
@@ -203,7 +203,7 @@ on_both!(
     }
 );
 
-// R9, R33
+// Covers: R33 allowed, R33 refused
 on_both!(
     the_policy_closes_the_school_channel_to_families,
     |database| async move {
@@ -230,7 +230,7 @@ on_both!(
     }
 );
 
-// R5
+// Covers: R35 allowed, R35 refused
 on_both!(
     the_chats_of_an_archived_class_are_read_only,
     |database| async move {
@@ -255,7 +255,7 @@ on_both!(
     }
 );
 
-// R59
+// Covers: R38 refused, R59 refused
 on_both!(
     from_another_organisation_there_is_nothing,
     |database| async move {
@@ -314,6 +314,7 @@ on_both!(
 );
 
 // Invariant 8: what another consumer committed first is not overlooked, in whichever order the feeds arrive.
+// Covers: R38 allowed
 on_both!(
     members_that_arrive_before_their_class_are_seated_with_it,
     |database| async move {

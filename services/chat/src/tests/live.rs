@@ -79,7 +79,8 @@ impl Reader {
     }
 }
 
-// R43, invariant 3
+// Invariant 3
+// Covers: R43 allowed
 on_both!(
     a_subscriber_sees_every_entry_once_and_in_order_across_reconnects,
     |database| async move {
@@ -114,7 +115,8 @@ on_both!(
     }
 );
 
-// R43, invariant 5
+// Invariant 5
+// Covers: R38 refused, R43 refused
 on_both!(after_the_entry_of_removal_nothing_comes, |database| async move {
     let school = School::open(database).await;
     let class = school.chat(school.pupil, ClassPupils).await;
@@ -170,7 +172,7 @@ on_both!(after_the_entry_of_removal_nothing_comes, |database| async move {
     assert_eq!(of_class, [left]);
 });
 
-// R38, R43
+// Covers: R38 allowed, R43 allowed
 on_both!(
     a_chat_that_one_comes_into_begins_with_the_entry_of_joining,
     |database| async move {
@@ -193,7 +195,8 @@ on_both!(
     }
 );
 
-// R43: several replicas, and a bus that loses everything.
+// Several replicas, and a bus that loses everything.
+// Covers: R43 allowed
 on_both!(
     a_replica_delivers_what_another_committed_even_if_the_bus_loses_it,
     |database| async move {
@@ -249,7 +252,7 @@ impl Bus for OnlyCounters {
     }
 }
 
-// R43
+// Covers: R43 allowed, R43 refused
 on_both!(a_slow_reader_is_cut_off_and_resumes, |database| async move {
     let config = crate::Config {
         live_queue: 4,
@@ -284,7 +287,7 @@ on_both!(a_slow_reader_is_cut_off_and_resumes, |database| async move {
     }
 });
 
-// R59
+// Covers: R43 refused, R59 refused
 on_both!(
     a_subscription_is_of_one_organisation_and_names_its_faults,
     |database| async move {

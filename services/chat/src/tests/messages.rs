@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::school::*;
 
-// R39
+// Covers: R39 allowed, R39 refused
 on_both!(
     a_retried_send_answers_the_first_place_and_another_text_is_refused,
     |database| async move {
@@ -35,7 +35,7 @@ on_both!(
     }
 );
 
-// R39
+// Covers: R39 allowed, R39 refused
 on_both!(
     bad_fields_are_named_and_nothing_is_stored,
     |database| async move {
@@ -60,7 +60,7 @@ on_both!(
     }
 );
 
-// R39
+// Covers: R39 allowed, R39 refused
 on_both!(
     the_read_mark_moves_forward_only_and_tells_what_is_unread,
     |database| async move {
@@ -105,7 +105,7 @@ on_both!(
     }
 );
 
-// R39
+// Covers: R39 allowed, R39 refused
 on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
     let school = School::open(database).await;
     let class = school.chat(school.pupil, ClassPupils).await;
@@ -145,7 +145,7 @@ on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
     assert_eq!(seen, all);
 });
 
-// R53: announcements of other services, with the rights of the person.
+// An internal RPC, so it covers no requirement: announcements of other services, with the rights of the person.
 on_both!(
     a_service_announces_with_the_rights_of_the_person_it_calls_for,
     |database| async move {

@@ -73,7 +73,7 @@ impl School {
     }
 }
 
-// R37
+// Covers: R37 allowed, R37 refused
 on_both!(
     personal_chats_follow_the_who_may_talk_policy,
     |database| async move {
@@ -119,7 +119,7 @@ on_both!(
     }
 );
 
-// R37, R26
+// Covers: R26 allowed, R26 refused, R37 allowed, R37 refused
 on_both!(
     a_personal_chat_falls_silent_with_the_relation_and_speaks_again_with_it,
     |database| async move {
@@ -139,7 +139,7 @@ on_both!(
     }
 );
 
-// R34, R38
+// Covers: R34 allowed, R34 refused, R38 allowed, R38 refused, R35 allowed
 on_both!(staff_names_people_and_families_do_not, |database| async move {
     let s = School::open(database).await;
     let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
@@ -188,7 +188,8 @@ on_both!(staff_names_people_and_families_do_not, |database| async move {
     assert_eq!(refused, (Code::FailedPrecondition, "PARTICIPANTS_FIXED".into()));
 });
 
-// R38, invariant 5
+// Invariant 5
+// Covers: R38 allowed, R38 refused
 on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
     let s = School::open(database).await;
     let chat = s.custom(s.class_teacher, &[s.pupil, s.classmate]).await.unwrap();
@@ -213,7 +214,7 @@ on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
     assert_eq!(code(s.send(s.classmate, chat, "нет").await).0, Code::NotFound);
 });
 
-// R22
+// Covers: R22 allowed, R22 refused
 on_both!(
     a_teacher_who_may_not_meet_minors_any_more_leaves_the_rooms_with_them,
     |database| async move {
@@ -253,7 +254,7 @@ on_both!(
     }
 );
 
-// R26
+// Covers: R26 refused
 on_both!(who_left_the_organisation_is_in_no_chat, |database| async move {
     let s = School::open(database).await;
     let chat = s.custom(s.class_teacher, &[s.pupil]).await.unwrap();

@@ -8,7 +8,8 @@ use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 
 use super::school::*;
 
-// Invariants 2, 3, 5; R39
+// Invariants 2, 3, 5
+// Covers: R39 allowed
 on_both!(
     places_stay_gapless_under_concurrent_senders_retries_and_removals,
     |database| async move {

@@ -15,6 +15,7 @@ use crate::{
     world::reason,
 };
 
+/// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn a_link_of_n_uses_admits_n_under_concurrency() {
     with(async |house| {
@@ -34,6 +35,7 @@ async fn a_link_of_n_uses_admits_n_under_concurrency() {
     .await;
 }
 
+/// Covers: R16 allowed
 #[tokio::test]
 async fn accepting_again_is_the_same_acceptance() {
     with(async |house| {
@@ -54,7 +56,8 @@ async fn accepting_again_is_the_same_acceptance() {
     .await;
 }
 
-// R16: the same flow at once, with acts of their own, takes one use.
+/// The same flow at once, with acts of their own, takes one use.
+/// Covers: R16 allowed
 #[tokio::test]
 async fn one_person_takes_one_use_at_once() {
     with(async |house| {
@@ -71,6 +74,7 @@ async fn one_person_takes_one_use_at_once() {
     .await;
 }
 
+/// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn a_refusal_gives_the_use_back() {
     with(async |house| {
@@ -91,6 +95,7 @@ async fn a_refusal_gives_the_use_back() {
     .await;
 }
 
+/// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn who_was_a_member_before_takes_no_use() {
     with(async |house| {
@@ -139,7 +144,8 @@ async fn recover(house: &House) {
     running.await.unwrap();
 }
 
-// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
+/// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
+/// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn a_crash_between_the_services_is_finished_by_the_recovery() {
     for fault in [Fault::Before, Fault::After] {
@@ -167,7 +173,8 @@ async fn a_crash_between_the_services_is_finished_by_the_recovery() {
     }
 }
 
-// R16: unknown, expired, used-up and annulled answer alike, to both RPCs.
+/// Unknown, expired, used-up and annulled answer alike, to both RPCs.
+/// Covers: R13 refused, R16 refused
 #[tokio::test]
 async fn unusable_links_answer_alike() {
     with(async |house| {
@@ -213,7 +220,8 @@ async fn unusable_links_answer_alike() {
     .await;
 }
 
-// R16: only a join ticket accepts; a person's token is of another kind.
+/// Only a join ticket accepts; a person's token is of another kind.
+/// Covers: R16 refused
 #[tokio::test]
 async fn only_a_join_ticket_accepts() {
     with(async |house| {
@@ -239,7 +247,8 @@ async fn only_a_join_ticket_accepts() {
     .await;
 }
 
-// R17: who came by which link.
+/// Who came by which link.
+/// Covers: R17 allowed, R17 refused
 #[tokio::test]
 async fn a_link_knows_who_came_by_it() {
     with(async |house| {
@@ -271,7 +280,8 @@ async fn a_link_knows_who_came_by_it() {
     .await;
 }
 
-// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
+/// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
+/// Covers: R63 allowed
 #[tokio::test]
 async fn the_feed_tells_made_used_and_revoked() {
     with(async |house| {
@@ -385,7 +395,8 @@ async fn run(uses: i32, steps: Vec<Step>) {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
-    // R16, invariant 6
+    // Invariant 6
+    // Covers: R16 refused
     #[test]
     fn uses_never_exceed_n(uses in 1_i32..4, steps in prop::collection::vec(step(), 1..7)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -32,7 +32,7 @@ async fn annul(
     Ok(report.invitations.into_iter().map(|i| i.id).collect())
 }
 
-// R15
+/// Covers: R15 allowed, R15 refused
 #[tokio::test]
 async fn unused_links_are_annulled_by_filter_and_reported() {
     with(async |house| {
@@ -83,7 +83,8 @@ async fn unused_links_are_annulled_by_filter_and_reported() {
     .await;
 }
 
-// R15: idle = no use within the policy's time since the last one.
+/// Idle = no use within the policy's time since the last one.
+/// Covers: R15 allowed
 #[tokio::test]
 async fn idle_links_are_counted_from_the_last_use() {
     with(async |house| {
@@ -128,7 +129,8 @@ async fn idle_links_are_counted_from_the_last_use() {
     .await;
 }
 
-// R15: the issuer and the administration annul one link; whoever came in stays.
+/// The issuer and the administration annul one link; whoever came in stays.
+/// Covers: R15 allowed, R15 refused
 #[tokio::test]
 async fn one_link_is_annulled_by_issuer_and_administration() {
     with(async |house| {

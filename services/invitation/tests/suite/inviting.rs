@@ -16,8 +16,9 @@ async fn may(house: &House, member: MemberId, role: Role) -> String {
     reason(&house.create(member, house.wanted(role)).await)
 }
 
-// R14: staff by the administration only; pupils by a teacher of the class; parents by the class teacher, and by other
-// verified teachers of the class under the policy only; an unverified teacher, pupils and parents invite nobody.
+/// Staff by the administration only; pupils by a teacher of the class; parents by the class teacher, and by other
+/// verified teachers of the class under the policy only; an unverified teacher, pupils and parents invite nobody.
+/// Covers: R14 allowed, R14 refused, R22 refused
 #[tokio::test]
 async fn each_role_invites_whom_it_may() {
     with(async |house| {
@@ -59,7 +60,7 @@ async fn each_role_invites_whom_it_may() {
     .await;
 }
 
-// R13, R14
+/// Covers: R13 allowed, R13 refused, R14 allowed, R14 refused
 #[tokio::test]
 async fn a_link_is_what_its_role_allows() {
     with(async |house| {
@@ -126,7 +127,8 @@ async fn a_link_is_what_its_role_allows() {
     .await;
 }
 
-// R13: every fault of a request is told at once.
+/// Every fault of a request is told at once.
+/// Covers: R13 refused
 #[tokio::test]
 async fn a_malformed_request_is_told_all_its_faults() {
     with(async |house| {
@@ -152,7 +154,8 @@ async fn a_malformed_request_is_told_all_its_faults() {
     .await;
 }
 
-// Invariant 2, R13: the secret is answered again although it is not stored.
+/// The secret is answered again although it is not stored.
+/// Covers: R13 allowed, R13 refused
 #[tokio::test]
 async fn a_repeated_creation_answers_the_same_link() {
     with(async |house| {
@@ -196,7 +199,8 @@ async fn a_repeated_creation_answers_the_same_link() {
     .await;
 }
 
-// R59: from another school nothing is there, and a link of one school cannot name people of another.
+/// From another school nothing is there, and a link of one school cannot name people of another.
+/// Covers: R59 refused
 #[tokio::test]
 async fn another_school_sees_nothing() {
     with(async |house| {
@@ -257,7 +261,8 @@ async fn another_school_sees_nothing() {
     .await;
 }
 
-// R13, R16: a link tells where it leads and never a child; the code opens the same, typed as people type.
+/// A link tells where it leads and never a child; the code opens the same, typed as people type.
+/// Covers: R13 allowed
 #[tokio::test]
 async fn a_link_tells_where_it_leads() {
     with(async |house| {
@@ -293,7 +298,8 @@ async fn a_link_tells_where_it_leads() {
     .await;
 }
 
-// R13: the administration sees all, other staff the own ones, page by page.
+/// The administration sees all, other staff the own ones, page by page.
+/// Covers: R13 allowed, R13 refused
 #[tokio::test]
 async fn lists_are_paged_and_show_what_concerns() {
     with(async |house| {
@@ -349,7 +355,8 @@ async fn lists_are_paged_and_show_what_concerns() {
     .await;
 }
 
-// R31: a staged import makes one single-use link for each expected member, however often it is told.
+/// A staged import makes one single-use link for each expected member, however often it is told.
+/// Covers: R31 allowed
 #[tokio::test]
 async fn an_import_makes_each_link_once() {
     with(async |house| {

@@ -20,7 +20,7 @@ fn request(world: &World, flow_id: &str, role: Role) -> AdmitMemberRequest {
     }
 }
 
-// R16: the same person by the same invitation is the same member; a record is claimed once.
+// An internal RPC, so it covers no requirement: the same person by the same invitation is the same member; a record is claimed once.
 on_both!(an_invitation_makes_one_member, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;
@@ -87,7 +87,8 @@ on_both!(an_invitation_makes_one_member, |database| async move {
     world.close().await;
 });
 
-// R27: a parent's link relates, staff confirms, and ending takes the access away at once.
+// A parent's link relates, staff confirms, and ending takes the access away at once.
+// Covers: R27 allowed, R27 refused, R28 refused
 on_both!(a_guardianship_waits_for_confirmation, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;

@@ -67,7 +67,8 @@ async fn create(
         .unwrap())
 }
 
-// R23, R24: administrators are named from staff who came in, and the last one stays.
+// Administrators are named from staff who came in, and the last one stays.
+// Covers: R23 allowed, R23 refused, R24 allowed, R24 refused
 on_both!(the_last_administrator_stays, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;
@@ -118,7 +119,8 @@ on_both!(the_last_administrator_stays, |database| async move {
     world.close().await;
 });
 
-// R22: a teacher meets minors when verified; the badge can be withdrawn.
+// A teacher meets minors when verified; the badge can be withdrawn.
+// Covers: R22 allowed, R22 refused
 on_both!(
     an_unverified_teacher_learns_nothing_of_minors,
     |database| async move {
@@ -197,7 +199,8 @@ on_both!(
     }
 );
 
-// R25: a task is given once, to a teacher, for a time where one is set.
+// A task is given once, to a teacher, for a time where one is set.
+// Covers: R25 allowed, R25 refused
 on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;
@@ -284,7 +287,8 @@ on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
     world.close().await;
 });
 
-// R26, R28: what a pupil sees moves with the pupil; who left sees nothing.
+// What a pupil sees moves with the pupil; who left sees nothing.
+// Covers: R26 allowed, R26 refused, R28 allowed, R28 refused
 on_both!(a_pupil_sees_the_own_class, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;

@@ -25,7 +25,8 @@ async fn sessions(world: &World, person: &Person) -> Result<usize, Status> {
     Ok(answer.into_inner().sessions.len())
 }
 
-// R19: one address serves several people; sign-in chooses among them and nobody else.
+// One address serves several people; sign-in chooses among them and nobody else.
+// Covers: R19 allowed, R19 refused
 on_both!(one_address_serves_siblings, |database| async move {
     let world = World::open(database).await;
     let phone = "+79161234567";
@@ -66,7 +67,8 @@ on_both!(one_address_serves_siblings, |database| async move {
     world.close().await;
 });
 
-// R19, R20: five tries a code, and the same answer whether the address is known or not.
+// Five tries a code, and the same answer whether the address is known or not.
+// Covers: R19 refused
 on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
     let world = World::open(database).await;
     let phone = "+79161234567";
@@ -96,7 +98,8 @@ on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
     world.close().await;
 });
 
-// R29: a used refresh token that comes back ends the session; a lost answer is answered again for a minute.
+// A used refresh token that comes back ends the session; a lost answer is answered again for a minute.
+// Covers: R29 allowed, R29 refused
 on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
     let world = World::open(database).await;
     let person = world.newcomer("+79161234567", "Иван Орлов").await;
@@ -130,7 +133,8 @@ on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
     world.close().await;
 });
 
-// R29: who ends a session ends its tokens, of organisations too; nobody ends another's.
+// Who ends a session ends its tokens, of organisations too; nobody ends another's.
+// Covers: R29 allowed, R29 refused
 on_both!(an_ended_session_ends_its_tokens, |database| async move {
     let world = World::open(database).await;
     let seat = world.administrator(1).await;
@@ -159,7 +163,8 @@ on_both!(an_ended_session_ends_its_tokens, |database| async move {
     world.close().await;
 });
 
-// R19, R3: the application's phone alone makes an administrator, once.
+// The application's phone alone makes an administrator, once.
+// Covers: R3 allowed, R3 refused, R19 allowed, R19 refused
 on_both!(
     the_phone_of_the_application_makes_the_administrator,
     |database| async move {
@@ -175,7 +180,8 @@ on_both!(
     }
 );
 
-// R28: two organisations are told different ids of one person and of one session.
+// A token tells an organisation neither the account nor its session, and opens no other organisation.
+// Covers: R28 refused, R59 refused
 on_both!(organizations_cannot_link_a_person, |database| async move {
     let world = World::open(database).await;
     let here = world.administrator(1).await;
@@ -205,7 +211,8 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
     world.close().await;
 });
 
-// R30: a key is answered again at a repetition, opens its organisation only, and ends when revoked.
+// A key is answered again at a repetition, opens its organisation only, and ends when revoked.
+// Covers: R30 allowed, R30 refused, R59 refused
 on_both!(a_service_account_lives_until_revoked, |database| async move {
     let world = World::open(database).await;
     let administrator = world.administrator(1).await;
