@@ -87,8 +87,8 @@ impl Suite {
         }
     }
 
-    /// Hands in an application with its order.
-    async fn apply(&self, n: u64, name: &str, administrator: &str, phone: &str) -> Value {
+    /// Hands in an application with its order; `n` makes its registration number.
+    pub async fn apply(&self, n: u64, name: &str, administrator: &str, phone: &str) -> Value {
         use parta_proto::parta::org_registry::v1 as pb;
         let form = pb::ApplicationForm {
             organization_name: name.to_owned(),

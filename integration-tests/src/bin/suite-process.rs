@@ -1,5 +1,6 @@
 //! Any process of the suite, for tests that start and kill real ones: `suite-process SERVICE serve|migrate`, or
-//! `suite-process parta` for all in one. Each is the `main` of the binary of that name, which is one line.
+//! `suite-process parta` for all in one, `suite-process command ...` for the command line. Each is the `main` of the
+//! binary of that name, which is one line.
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -10,6 +11,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let name = words.remove(1);
+    if name == "command" {
+        let Line { common, command } = Line::parse_from(words);
+        return parta::run(command, &common);
+    }
     if name == "parta" {
         let args = Args::parse_from(words).config;
         return parta_runtime::run(parta_runtime::serve_composed(&parta::SERVICES, args));
@@ -24,4 +29,12 @@ fn main() -> ExitCode {
 struct Args {
     #[command(flatten)]
     config: parta_runtime::ConfigArgs,
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    common: parta::command::Common,
+    #[command(subcommand)]
+    command: parta::command::Command,
 }

@@ -70,8 +70,22 @@ pub fn make_keys(services: &[Service], folder: &Path, ambient: &Ambient) -> anyh
 
 /// The whole `serve` of a process with all services: configuration, logging, signals.
 pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::Result<()> {
+    serve_composed_with(services, args, |_| ()).await
+}
+
+/// [`serve_composed`] that calls `ready` once, when everything serves.
+pub async fn serve_composed_with(
+    services: &[Service],
+    args: ConfigArgs,
+    ready: impl FnOnce(&Running),
+) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up("parta", services, args)?;
-    let served = async { Ok(compose(services, &settings).await?.until_signal().await?) }.await;
+    let served = async {
+        let running = compose(services, &settings).await?;
+        ready(&running);
+        Ok(running.until_signal().await?)
+    }
+    .await;
     end(served, telemetry).await
 }
 
@@ -148,7 +162,8 @@ async fn end(result: anyhow::Result<()>, telemetry: telemetry::Telemetry) -> any
     result
 }
 
-/// Two providers are linked, so rustls cannot choose by itself. Who has chosen already is right.
-fn use_one_tls_provider() {
+/// Two providers of TLS are linked, so rustls cannot choose by itself; every entry of this crate calls it. Who has
+/// chosen already is right.
+pub fn use_one_tls_provider() {
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

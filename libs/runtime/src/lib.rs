@@ -19,7 +19,7 @@ pub mod telemetry;
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
 pub use entry::{
     compose, compose_with, make_keys, migrate, run, run_service, run_service_with, serve_composed,
-    start_alone,
+    serve_composed_with, start_alone, use_one_tls_provider,
 };
 pub use keys::{Rotation, rotate_signing_key};
 pub use running::Running;

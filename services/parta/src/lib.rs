@@ -1,6 +1,16 @@
-//! The whole suite in one process.
+//! The whole suite in one process, and the command line that talks to a running one.
 
-use parta_runtime::Service;
+pub mod client;
+pub mod command;
+pub mod demo;
+pub mod output;
+
+use std::process::ExitCode;
+
+use parta_runtime::{Running, Service};
+
+use command::{Command, Common};
+use output::{Format, Output};
 
 /// The five services, in the order of their start.
 pub const SERVICES: [Service; 5] = [
@@ -10,3 +20,38 @@ pub const SERVICES: [Service; 5] = [
     parta_chat::SERVICE,
     parta_call_scheduling::SERVICE,
 ];
+
+/// Runs a command to its end and tells a failure in one line and its fields.
+#[expect(clippy::print_stderr, reason = "a command line speaks")]
+pub fn run(command: Command, common: &Common) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    parta_runtime::use_one_tls_provider();
+    match runtime.block_on(command.run(common)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// Tells whoever started the suite where it is and what to try.
+pub fn greet(running: &Running) {
+    let out = Output(Format::Text);
+    let (address, key) = (running.address(), running.operator_key_file().display());
+    out.line(format!(
+        "Parta listens on http://{address} (gRPC, with reflection and health)."
+    ));
+    out.line(format!("The operator's key lies in {key}."));
+    out.line("Try, in another terminal:");
+    out.line(format!(
+        "  parta demo --server http://{address} --operator-key-file {key}"
+    ));
+    out.line("  or the five minutes of README.md");
+}

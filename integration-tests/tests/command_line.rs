@@ -1,0 +1,111 @@
+//! The command line against a running suite: what it prints, and its exit codes.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use std::process::Output;
+
+use parta_integration_tests::Suite;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Runs `parta` with these words against a suite.
+async fn parta(suite: &Suite, words: &[&str]) -> Output {
+    let server = suite.addresses()["membership"].clone();
+    let key = suite.keys().join("operator.key");
+    let folder = suite.keys().parent().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_suite-process"))
+        .arg("command")
+        .args(words)
+        .env_clear()
+        .env("PARTA_SERVER", server)
+        .env("PARTA_OPERATOR_KEY_FILE", key)
+        .env("PARTA_SESSION_FILE", folder.join("session.json"))
+        .output()
+        .await
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn document(suite: &Suite, words: &[&str]) -> Value {
+    let words: Vec<_> = words.iter().copied().chain(["--output", "json"]).collect();
+    let output = parta(suite, &words).await;
+    assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+mod the_operator_decides_applications {
+    use super::*;
+
+    // Covers: R2 allowed, R2 refused
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            let suite = Suite::one_process().await;
+            let phone = "+79160000001";
+            let applied = suite.apply(1, "Школа № 1", "Иван Орлов", phone).await;
+            let id = applied["application_id"].as_str().unwrap();
+
+            let listed = document(&suite, &["application", "list"]).await;
+            assert_eq!(listed["applications"][0]["id"], id);
+            let made = document(&suite, &["application", "approve", id]).await;
+            // A decision is taken once.
+            let again = parta(&suite, &["application", "refuse", id, "--reason", "поздно"]).await;
+            assert_eq!(again.status.code(), Some(1));
+            let said = text(&again.stderr);
+            assert!(
+                said.contains("APPLICATION_DECIDED of org-registry.parta"),
+                "{said}"
+            );
+            assert_eq!(
+                document(&suite, &["application", "list"]).await,
+                json!({"applications": []})
+            );
+
+            assert!(made["id"].as_str().is_some_and(|id| id.starts_with("org_")));
+
+            // Somebody signs in without a terminal: the flow first, then the code, which the operator reads.
+            let asked = document(&suite, &["login", "--phone", phone]).await;
+            let (flow, code) = (asked["flow_id"].as_str().unwrap(), suite.code(phone).await);
+            let codes = text(&parta(&suite, &["codes", "--recipient", phone]).await.stdout);
+            assert!(codes.contains(&code), "{codes}");
+            let wrong = if code == "000000" { "000001" } else { "000000" };
+            let login = ["login", "--phone", phone, "--flow", flow, "--code", wrong];
+            let said = text(&parta(&suite, &login).await.stderr);
+            assert!(said.contains("CODE_WRONG of membership.parta"), "{said}");
+            suite.stop().await;
+        });
+    }
+}
+
+mod exit_codes_tell_what_went_wrong {
+    use super::*;
+
+    // Covers: R2 refused
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            let suite = Suite::one_process().await;
+            let wrong = suite.keys().join("membership.pub").display().to_string();
+            for (words, code) in [
+                (vec!["application", "list"], 0),
+                (vec!["application", "list", "--operator-key-file", &wrong], 1),
+                (vec!["application", "approve", "app_x"], 1),
+                (vec!["application", "list", "--operator-key-file", "/nowhere"], 1),
+                (vec!["roster", "list"], 1),
+                (vec!["application", "bury"], 2),
+                (vec!["application", "list", "--server", "http://127.0.0.1:9"], 3),
+            ] {
+                let output = parta(&suite, &words).await;
+                assert_eq!(
+                    output.status.code(),
+                    Some(code),
+                    "{words:?}: {}",
+                    text(&output.stderr)
+                );
+                assert!(output.status.success() || text(&output.stderr).starts_with("error: "));
+            }
+            suite.stop().await;
+        });
+    }
+}

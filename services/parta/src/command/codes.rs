@@ -1,0 +1,44 @@
+use clap::Args;
+use parta_proto::parta::membership::v1 as pb;
+
+use super::Common;
+use crate::output::{Failure, json as to_json};
+
+#[derive(Debug, Args)]
+pub struct Codes {
+    /// Only those to this phone or e-mail address.
+    #[arg(long)]
+    recipient: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=200))]
+    count: i32,
+}
+
+impl Codes {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (session, output) = (common.operator()?, common.print());
+        let request = pb::ListOutboxMessagesRequest {
+            recipient: self.recipient.unwrap_or_default(),
+            page_size: self.count,
+            ..Default::default()
+        };
+        let mut answer = session
+            .operators()
+            .list_outbox_messages(request)
+            .await?
+            .into_inner();
+        for message in &answer.messages {
+            output.line(format!("{}  {}", message.recipient, message.text));
+        }
+        if answer.messages.is_empty() {
+            output.line("the outbox is empty");
+        }
+        // The list is what was asked for, not a page of more.
+        answer.next_page_token.clear();
+        output.document(&to_json(
+            "parta.membership.v1.ListOutboxMessagesResponse",
+            &answer,
+        )?);
+        Ok(())
+    }
+}

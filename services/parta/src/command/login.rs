@@ -1,0 +1,260 @@
+use std::{
+    fs,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use parta_proto::parta::membership::v1 as pb;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Common;
+use crate::{client::Session, output::Failure};
+
+/// Where the remembered session lies.
+#[derive(Debug, Clone, Args)]
+pub struct Remembered {
+    /// File of the remembered session, readable by its owner only.
+    #[arg(long, env = "PARTA_SESSION_FILE", default_value = "data/session.json")]
+    session_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Phone in international form.
+    #[arg(long, required_unless_present = "email", conflicts_with = "email")]
+    phone: Option<String>,
+    /// E-mail address.
+    #[arg(long)]
+    email: Option<String>,
+    /// Who of several people with this address, by a part of the name.
+    #[arg(long)]
+    name: Option<String>,
+    /// The code; asked for if not given.
+    #[arg(long)]
+    code: Option<String>,
+    /// The flow that an earlier run without a terminal printed, with its `--code`.
+    #[arg(long, requires = "code")]
+    flow: Option<String>,
+    /// Organisation to act in, `org_...`; the only one if not given.
+    #[arg(long)]
+    org: Option<String>,
+    #[command(flatten)]
+    remembered: Remembered,
+}
+
+#[derive(Debug, Args)]
+pub struct Logout {
+    #[command(flatten)]
+    remembered: Remembered,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    refresh_token: String,
+    org_id: String,
+}
+
+fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut out = options
+        .open(&unfinished)
+        .with_context(|| unfinished.display().to_string())?;
+    out.write_all(&serde_json::to_vec(kept)?)?;
+    out.sync_all()?;
+    Ok(fs::rename(unfinished, file)?)
+}
+
+impl Remembered {
+    /// The remembered person in the remembered organisation, and the organisation's id. The refresh token is used up and
+    /// replaced.
+    pub(super) async fn enter(&self, session: &Session) -> Result<(Session, String), Failure> {
+        let file = &self.session_file;
+        let text = fs::read(file).with_context(|| format!("{}: run `parta login` first", file.display()))?;
+        let mut kept: Kept = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        let request = pb::RefreshSessionRequest {
+            request_id: session.act(),
+            refresh_token: kept.refresh_token,
+        };
+        let fresh = session
+            .authentication()
+            .refresh_session(request)
+            .await?
+            .into_inner();
+        kept.refresh_token = fresh.refresh_token;
+        keep(file, &kept)?;
+        let account = session.with(&fresh.access_token)?;
+        let request = pb::IssueOrganizationTokenRequest {
+            org_id: kept.org_id.clone(),
+        };
+        let issued = account.authentication().issue_organization_token(request).await?;
+        Ok((session.with(&issued.into_inner().access_token)?, kept.org_id))
+    }
+}
+
+fn ask_code() -> anyhow::Result<Option<String>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut out = io::stderr().lock();
+    write!(out, "code: ")?;
+    out.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(Some(line.trim().to_owned()))
+}
+
+/// The one profile that is meant.
+fn choose(profiles: Vec<pb::AccountProfile>, name: Option<&str>) -> anyhow::Result<pb::AccountProfile> {
+    let names: Vec<_> = profiles.iter().map(|p| p.full_name.clone()).collect();
+    let mut fitting = profiles
+        .into_iter()
+        .filter(|p| name.is_none_or(|n| p.full_name.to_lowercase().contains(&n.to_lowercase())));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        _ => bail!("choose one with --name: {}", names.join(", ")),
+    }
+}
+
+impl Login {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (session, output) = (common.anonymous()?, common.print());
+        let mut api = session.authentication();
+        let flow_id = match &self.flow {
+            Some(flow) => flow.clone(),
+            None => {
+                let request = pb::RequestCodeRequest {
+                    request_id: session.act(),
+                    phone: self.phone.clone().unwrap_or_default(),
+                    email: self.email.clone().unwrap_or_default(),
+                };
+                api.request_code(request).await?.into_inner().flow_id
+            }
+        };
+        let code = match self.code.clone() {
+            Some(code) => Some(code),
+            None => ask_code()?,
+        };
+        let Some(code) = code else {
+            output.line(format!(
+                "a code was sent; go on with: --flow {flow_id} --code CODE"
+            ));
+            output.document(&json!({"flow_id": flow_id}));
+            return Ok(());
+        };
+        let request = pb::VerifyCodeRequest {
+            flow_id: flow_id.clone(),
+            code,
+        };
+        let profiles = api.verify_code(request).await?.into_inner().profiles;
+        let mut request = pb::StartSessionRequest {
+            request_id: session.act(),
+            flow_id,
+            ..Default::default()
+        };
+        if profiles.is_empty() {
+            let full_name = self
+                .name
+                .clone()
+                .context("nobody has this address yet: give the full name with --name")?;
+            request.new_account = Some(pb::NewAccount { full_name });
+        } else {
+            request.account_id = choose(profiles, self.name.as_deref())?.account_id;
+        }
+        let started = api.start_session(request).await?.into_inner();
+        let account = session.with(&started.access_token)?;
+        claim(&account).await?;
+        let org_id = organization(&account, self.org.as_deref()).await?;
+        keep(
+            &self.remembered.session_file,
+            &Kept {
+                refresh_token: started.refresh_token,
+                org_id: org_id.clone(),
+            },
+        )?;
+        output.line(format!("signed in, acting in {org_id}"));
+        output.document(&json!({"org_id": org_id}));
+        Ok(())
+    }
+}
+
+/// Takes the rights of founding administrators that wait for this phone.
+async fn claim(account: &Session) -> Result<(), Failure> {
+    let mut api = account.appointments();
+    let waiting = api
+        .list_appointments(pb::ListAppointmentsRequest::default())
+        .await?;
+    for appointment in waiting.into_inner().appointments {
+        let request = pb::ClaimAppointmentRequest {
+            request_id: account.act(),
+            org_id: appointment.org_id,
+        };
+        api.claim_appointment(request).await?;
+    }
+    Ok(())
+}
+
+async fn organization(account: &Session, wanted: Option<&str>) -> Result<String, Failure> {
+    let request = pb::ListMembershipsRequest::default();
+    let list = account
+        .authentication()
+        .list_memberships(request)
+        .await?
+        .into_inner()
+        .memberships;
+    let mut fitting = list.iter().filter(|m| wanted.is_none_or(|w| w == m.org_id));
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one.org_id.clone()),
+        (None, _) => Err(anyhow::anyhow!("no organisation: come in by a link first").into()),
+        _ => {
+            let all = list
+                .iter()
+                .map(|m| format!("{} {}", m.org_id, m.organization_display_name));
+            let all = all.collect::<Vec<_>>().join(", ");
+            Err(anyhow::anyhow!("choose one with --org: {all}").into())
+        }
+    }
+}
+
+impl Logout {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let file = &self.remembered.session_file;
+        let text = fs::read(file).with_context(|| file.display().to_string())?;
+        let kept: Kept = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        let session = common.anonymous()?;
+        let request = pb::RefreshSessionRequest {
+            request_id: session.act(),
+            refresh_token: kept.refresh_token,
+        };
+        // A session that ended by itself needs no ending.
+        if let Ok(fresh) = session.authentication().refresh_session(request).await {
+            let account = session.with(&fresh.into_inner().access_token)?;
+            let mut api = account.authentication();
+            let sessions = api
+                .list_sessions(pb::ListSessionsRequest::default())
+                .await?
+                .into_inner()
+                .sessions;
+            for current in sessions.into_iter().filter(|s| s.current) {
+                let request = pb::EndSessionRequest {
+                    request_id: account.act(),
+                    session_id: current.id,
+                };
+                api.end_session(request).await?;
+            }
+        }
+        fs::remove_file(file)?;
+        common.print().line("signed out");
+        common.print().document(&json!({}));
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The operator's and the administrator's command line.
+mod application;
+mod codes;
+mod keys;
+mod login;
+mod roster;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    client::{Endpoints, Session},
+    demo,
+    output::{Failure, Format, Output},
+};
+
+/// Where the suite is, and how to print.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Address of the suite, or of the services that `--service` does not name.
+    #[arg(
+        long,
+        global = true,
+        env = "PARTA_SERVER",
+        default_value = "http://127.0.0.1:7710"
+    )]
+    pub server: String,
+    /// Address of one service of a suite that runs in several processes: `--service chat=http://127.0.0.1:7714`.
+    #[arg(long = "service", global = true, value_name = "NAME=URL", value_parser = own_address)]
+    pub services: Vec<(String, String)>,
+    /// File with the operator's key.
+    #[arg(
+        long,
+        global = true,
+        env = "PARTA_OPERATOR_KEY_FILE",
+        default_value = "data/keys/operator.key"
+    )]
+    pub operator_key_file: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub output: Format,
+}
+
+fn own_address(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text.split_once('=').ok_or("write NAME=URL")?;
+    if crate::SERVICES.iter().any(|service| service.name == name) {
+        Ok((name.to_owned(), address.to_owned()))
+    } else {
+        Err(format!("there is no service {name}"))
+    }
+}
+
+impl Common {
+    /// Where the services are.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            all: self.server.clone(),
+            own: self.services.iter().cloned().collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn anonymous(&self) -> Result<Session, Failure> {
+        Ok(Session::new(&self.endpoints())?)
+    }
+
+    fn operator(&self) -> Result<Session, Failure> {
+        Ok(self.anonymous()?.operator(&self.operator_key_file)?)
+    }
+
+    fn print(&self) -> Output {
+        Output(self.output)
+    }
+}
+
+/// What talks to a running suite, or prepares one.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Applications of organisations: list, show, approve, refuse. Needs the operator's key.
+    #[command(subcommand)]
+    Application(application::Application),
+    /// One-time codes that the development outbox holds, newest first. Needs the operator's key.
+    Codes(codes::Codes),
+    /// Signs in by phone or e-mail and remembers the session for the commands that a person gives.
+    Login(login::Login),
+    /// Ends the remembered session.
+    Logout(login::Logout),
+    /// Takes over a roster from another school system. Needs `parta login` as an administrator.
+    #[command(subcommand)]
+    Roster(roster::Roster),
+    /// Keys of an installation of several processes. Needs no running suite.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Plays a school's first weeks against a running suite and tells each step.
+    Demo,
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        match self {
+            Self::Application(command) => command.run(common).await,
+            Self::Codes(command) => command.run(common).await,
+            Self::Login(command) => command.run(common).await,
+            Self::Logout(command) => command.run(common).await,
+            Self::Roster(command) => command.run(common).await,
+            Self::Keys(command) => command.run(common),
+            Self::Demo => {
+                let output = common.print();
+                let key = std::fs::read_to_string(&common.operator_key_file).map_err(|error| {
+                    anyhow::anyhow!(
+                        "the operator's key {}: {error}",
+                        common.operator_key_file.display()
+                    )
+                })?;
+                let story = demo::play(&common.endpoints(), &key, |step| output.line(step.to_string())).await;
+                let steps = story.map_err(Failure::Local)?;
+                output.document(&serde_json::json!({"steps": steps}));
+                Ok(())
+            }
+        }
+    }
+}

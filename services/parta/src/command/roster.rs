@@ -1,0 +1,364 @@
+use std::{
+    fs,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use parta_proto::parta::membership::v1 as pb;
+use serde_json::json;
+
+use super::{Common, login::Remembered};
+use crate::{
+    client::Session,
+    output::{Failure, Output, json as to_json},
+};
+
+/// Bytes of one message of an upload.
+const CHUNK: usize = 256 * 1024;
+/// Rows of the difference, and problems, that are printed for people.
+const SHOWN: i32 = 20;
+
+#[derive(Debug, Subcommand)]
+pub enum Roster {
+    /// Checks a folder of OneRoster 1.1 or 1.2 CSV files, shows the difference, and imports it once it is confirmed.
+    Import {
+        /// The folder with manifest.csv, users.csv and the others.
+        folder: PathBuf,
+        /// Shows the difference and ends.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Imports without asking.
+        #[arg(long)]
+        yes: bool,
+        /// Says that the many removals of the difference are meant.
+        #[arg(long)]
+        allow_mass_removal: bool,
+        #[command(flatten)]
+        remembered: Remembered,
+    },
+    /// Lists imports, newest first.
+    List {
+        #[command(flatten)]
+        remembered: Remembered,
+    },
+    /// Shows an import with its difference and its problems.
+    Show {
+        /// `imp_...`.
+        id: String,
+        #[command(flatten)]
+        remembered: Remembered,
+    },
+}
+
+impl Roster {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (session, output) = (common.anonymous()?, common.print());
+        match self {
+            Self::Import {
+                folder,
+                dry_run,
+                yes,
+                allow_mass_removal,
+                remembered,
+            } => {
+                let files = read(&folder)?;
+                if !dry_run && !yes && !io::stdin().is_terminal() {
+                    return Err(anyhow::anyhow!("there is nobody to ask: give --yes or --dry-run").into());
+                }
+                let (session, org_id) = remembered.enter(&session).await?;
+                let checked = check(&session, &org_id, files).await?;
+                let details = Details::of(&session, &org_id, &checked.id).await?;
+                details.print(output, &checked);
+                if checked.state() == pb::RosterImportState::Refused {
+                    output.document(&details.document(&checked)?);
+                    return Err(Failure::RosterRefused);
+                }
+                if dry_run || !(yes || confirmed()?) {
+                    output.document(&details.document(&checked)?);
+                    output.line("nothing was changed");
+                    return Ok(());
+                }
+                let done = carry_out(&session, &org_id, &checked, allow_mass_removal, output).await?;
+                output.line(format!("done: {}", counts(done.done.as_ref())));
+                output.document(&details.document(&done)?);
+            }
+            Self::List { remembered } => {
+                let (session, org_id) = remembered.enter(&session).await?;
+                let request = pb::ListRosterImportsRequest {
+                    org_id,
+                    page_size: 200,
+                    ..Default::default()
+                };
+                let answer = session
+                    .roster_imports()
+                    .list_roster_imports(request)
+                    .await?
+                    .into_inner();
+                for import in &answer.roster_imports {
+                    output.line(format!(
+                        "{}  {}  {}",
+                        import.id,
+                        state(import),
+                        counts(import.planned.as_ref())
+                    ));
+                }
+                output.document(&to_json(
+                    "parta.membership.v1.ListRosterImportsResponse",
+                    &answer,
+                )?);
+            }
+            Self::Show { id, remembered } => {
+                let (session, org_id) = remembered.enter(&session).await?;
+                let request = pb::GetRosterImportRequest {
+                    org_id: org_id.clone(),
+                    roster_import_id: id.clone(),
+                };
+                let import = session
+                    .roster_imports()
+                    .get_roster_import(request)
+                    .await?
+                    .into_inner();
+                let import = import.roster_import.unwrap_or_default();
+                let details = Details::of(&session, &org_id, &id).await?;
+                details.print(output, &import);
+                output.document(&details.document(&import)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The CSV files of a folder, by name.
+fn read(folder: &Path) -> anyhow::Result<Vec<(String, Bytes)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let is_csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        if let Some(name) = path.file_name().and_then(|n| n.to_str()).filter(|_| is_csv) {
+            let data = fs::read(&path).with_context(|| path.display().to_string())?;
+            files.push((name.to_owned(), Bytes::from(data)));
+        }
+    }
+    if !files
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("users.csv"))
+    {
+        bail!(
+            "{} holds no users.csv: is it a OneRoster folder?",
+            folder.display()
+        );
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Sends a set of files to be checked; nothing is changed by it.
+pub(crate) async fn check(
+    session: &Session,
+    org_id: &str,
+    files: Vec<(String, Bytes)>,
+) -> Result<pb::RosterImport, Failure> {
+    use pb::check_roster_import_request::Part;
+    let header = pb::CheckRosterImportRequest {
+        request_id: session.act(),
+        part: Some(Part::Header(pb::CheckRosterImportHeader {
+            org_id: org_id.to_owned(),
+        })),
+    };
+    let chunks = files.into_iter().flat_map(|(file_name, data)| {
+        let starts = (0..data.len().max(1)).step_by(CHUNK);
+        starts.map(move |from| pb::CheckRosterImportRequest {
+            request_id: String::new(),
+            part: Some(Part::Chunk(pb::RosterFileChunk {
+                file_name: file_name.clone(),
+                data: data.slice(from..data.len().min(from + CHUNK)),
+            })),
+        })
+    });
+    let messages: Vec<_> = std::iter::once(header).chain(chunks).collect();
+    let mut api = session.roster_imports();
+    let answer = api
+        .check_roster_import(tokio_stream::iter(messages))
+        .await?
+        .into_inner();
+    session.saw("membership", &answer.consistency_token);
+    Ok(answer.roster_import.unwrap_or_default())
+}
+
+/// Starts a checked import and follows it to its end.
+pub(crate) async fn carry_out(
+    session: &Session,
+    org_id: &str,
+    checked: &pb::RosterImport,
+    allow_mass_removal: bool,
+    output: Output,
+) -> Result<pb::RosterImport, Failure> {
+    let mut api = session.roster_imports();
+    let request = pb::StartRosterImportRequest {
+        request_id: session.act(),
+        org_id: org_id.to_owned(),
+        roster_import_id: checked.id.clone(),
+        etag: checked.etag.clone(),
+        allow_mass_removal,
+    };
+    let started = api.start_roster_import(request).await?.into_inner();
+    session.saw("membership", &started.consistency_token);
+    let request = pb::WatchRosterImportRequest {
+        org_id: org_id.to_owned(),
+        roster_import_id: checked.id.clone(),
+    };
+    let mut stream = api.watch_roster_import(request).await?.into_inner();
+    let bar = if output.shows_progress() {
+        ProgressBar::new(total(checked.planned.as_ref()))
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let mut last = started.roster_import.unwrap_or_default();
+    while let Some(next) = stream.message().await? {
+        last = next.roster_import.unwrap_or_default();
+        bar.set_position(total(last.done.as_ref()));
+        bar.set_message(counts(last.done.as_ref()));
+    }
+    bar.finish_and_clear();
+    if last.state() == pb::RosterImportState::Done {
+        Ok(last)
+    } else {
+        Err(anyhow::anyhow!("the stream ended while the import is {}", state(&last)).into())
+    }
+}
+
+fn confirmed() -> io::Result<bool> {
+    let mut out = io::stderr().lock();
+    write!(out, "import this? [y/N] ")?;
+    out.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+fn state(import: &pb::RosterImport) -> &'static str {
+    import
+        .state()
+        .as_str_name()
+        .trim_start_matches("ROSTER_IMPORT_STATE_")
+}
+
+fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 10] {
+    let c = of.copied().unwrap_or_default();
+    [
+        (c.units, "classes"),
+        (c.members, "people"),
+        (c.renames, "renamed"),
+        (c.enrollments_begun, "into classes"),
+        (c.enrollments_ended, "out of classes"),
+        (c.assignments_begun, "tasks given"),
+        (c.assignments_ended, "tasks taken"),
+        (c.guardianships, "parents related"),
+        (c.removals, "leaving"),
+        (c.invitations, "links"),
+    ]
+}
+
+fn total(of: Option<&pb::RosterImportCounts>) -> u64 {
+    numbers(of)
+        .iter()
+        .map(|(n, _)| u64::try_from(*n).unwrap_or(0))
+        .sum()
+}
+
+/// Numbers of changes in words.
+pub(crate) fn counts(of: Option<&pb::RosterImportCounts>) -> String {
+    let some = numbers(of).into_iter().filter(|(n, _)| *n > 0);
+    let words: Vec<_> = some.map(|(n, what)| format!("{n} {what}")).collect();
+    if words.is_empty() {
+        "no difference".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+/// The first rows of the difference and the first problems.
+struct Details {
+    changes: pb::ListRosterImportChangesResponse,
+    problems: pb::ListRosterImportProblemsResponse,
+}
+
+impl Details {
+    async fn of(session: &Session, org_id: &str, id: &str) -> Result<Self, Failure> {
+        let mut api = session.roster_imports();
+        let request = pb::ListRosterImportChangesRequest {
+            org_id: org_id.to_owned(),
+            roster_import_id: id.to_owned(),
+            page_size: SHOWN,
+            ..Default::default()
+        };
+        let changes = api.list_roster_import_changes(request).await?.into_inner();
+        let request = pb::ListRosterImportProblemsRequest {
+            org_id: org_id.to_owned(),
+            roster_import_id: id.to_owned(),
+            page_size: 1_000,
+            ..Default::default()
+        };
+        let problems = api.list_roster_import_problems(request).await?.into_inner();
+        Ok(Self { changes, problems })
+    }
+
+    fn print(&self, output: Output, import: &pb::RosterImport) {
+        output.line(format!("{}  {}", import.id, state(import)));
+        for problem in &self.problems.problems {
+            let kind = if problem.fatal { "refused" } else { "passed over" };
+            let column = if problem.column.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", problem.column)
+            };
+            let place = format!("{}:{}{column}", problem.file, problem.line);
+            output.line(format!("  {place}: {} ({kind})", problem.description));
+        }
+        for change in &self.changes.changes {
+            let kind = change
+                .kind()
+                .as_str_name()
+                .trim_start_matches("ROSTER_CHANGE_KIND_");
+            let replaced = if change.before.is_empty() && change.after.is_empty() {
+                String::new()
+            } else {
+                format!(" {} -> {}", change.before, change.after)
+            };
+            output.line(format!(
+                "  {kind} {} {}{replaced}",
+                change.person, change.unit_label
+            ));
+        }
+        if !self.changes.next_page_token.is_empty() {
+            output.line("  ... and more");
+        }
+        output.line(format!("difference: {}", counts(import.planned.as_ref())));
+        if import.mass_removal {
+            output.line("many people would leave: import it with --allow-mass-removal if this is meant");
+        }
+    }
+
+    fn document(&self, import: &pb::RosterImport) -> anyhow::Result<serde_json::Value> {
+        let problems = to_json(
+            "parta.membership.v1.ListRosterImportProblemsResponse",
+            &self.problems,
+        )?;
+        let changes = to_json(
+            "parta.membership.v1.ListRosterImportChangesResponse",
+            &self.changes,
+        )?;
+        Ok(json!({
+            "roster_import": to_json("parta.membership.v1.RosterImport", import)?,
+            "problems": problems.get("problems"),
+            "first_changes": changes.get("changes"),
+        }))
+    }
+}
