@@ -10,6 +10,7 @@
 )]
 
 mod client;
+pub mod permissions;
 mod process;
 mod school;
 mod suite;
