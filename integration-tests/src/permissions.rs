@@ -16,6 +16,9 @@ pub fn rows() -> Vec<Permission> {
     .concat()
 }
 
+/// What a service's RPCs answer to whom: in the own organisation, and in a foreign one.
+type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
+
 /// docs/permissions.md.
 pub fn document() -> String {
     let rows = rows();
@@ -24,7 +27,7 @@ pub fn document() -> String {
         .map(|row| usize::from(row.own) + usize::from(row.foreign))
         .sum();
     let refused = rows.len() * 2 - allowed;
-    let mut services: BTreeMap<&str, BTreeMap<&str, BTreeMap<PrincipalKind, (bool, bool)>>> = BTreeMap::new();
+    let mut services: BTreeMap<&str, Methods<'_>> = BTreeMap::new();
     for row in &rows {
         let (service, method) = row.rpc.split_once('/').unwrap_or((row.rpc, ""));
         let methods = services.entry(service).or_default();

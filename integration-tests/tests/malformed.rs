@@ -1,4 +1,9 @@
 //! That no input panics a service: every RPC gets messages that no client of ours would send.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail loudly and says its seed"
+)]
 use bytes::{Buf as _, BufMut as _, Bytes};
 use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, Suite, Town};
