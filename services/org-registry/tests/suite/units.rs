@@ -1,5 +1,5 @@
 //! Classes, groups and departments.
-use parta_ids::UnitId;
+use parta_ids::{OrgId, UnitId};
 use parta_proto::parta::{membership::v1::Role, org_registry::v1::OrganizationKind};
 use parta_testkit::on_both;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ const LIST: &str = "UnitService/ListUnits";
 const RENAME: &str = "UnitService/RenameUnit";
 const ARCHIVE: &str = "UnitService/ArchiveUnit";
 
-fn class(org: impl ToString, label: &str) -> Value {
+fn class(org: OrgId, label: &str) -> Value {
     json!({"org_id": org.to_string(), "kind": "UNIT_KIND_CLASS", "label": label})
 }
 
