@@ -10,14 +10,17 @@
 )]
 
 mod client;
+pub mod permissions;
 mod process;
 mod school;
 mod suite;
+mod town;
 
 pub use client::{Client, Refused, reason};
 pub use process::Process;
-pub use school::{Account, Person, School, ogrn};
+pub use school::{Account, Person, School, new_phone, ogrn};
 pub use suite::{Suite, eventually};
+pub use town::{Place, Town};
 
 /// Makes two tests of one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS, each with a suite of
 /// its own, both under [`parta_testkit::run`]; a WARN or ERROR that no one allowed fails them, in whichever process.

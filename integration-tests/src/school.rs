@@ -52,6 +52,21 @@ pub struct School {
 impl Suite {
     /// A school that applied and was approved; its administrator has come in.
     pub async fn school(&self, name: &str) -> School {
+        let (account, org_id) = self.appointed(name).await;
+        let claim = json!({"org_id": org_id});
+        account
+            .client
+            .must("AppointmentService/ClaimAppointment", claim)
+            .await;
+        School {
+            administrator: account.enter(&org_id).await,
+            org_id,
+            suite: self.clone(),
+        }
+    }
+
+    /// A school that was approved and whose administrator has signed in, but not come in yet.
+    pub async fn appointed(&self, name: &str) -> (Account, String) {
         let (n, phone) = (number(), new_phone());
         let administrator_name = format!("Иван Орлов {n}");
         let answer = self.apply(n, name, &administrator_name, &phone).await;
@@ -75,16 +90,14 @@ impl Suite {
                 .then_some(())
         })
         .await;
-        let claim = json!({"org_id": org_id});
-        account
-            .client
-            .must("AppointmentService/ClaimAppointment", claim)
-            .await;
-        School {
-            administrator: account.enter(&org_id).await,
-            org_id,
-            suite: self.clone(),
-        }
+        (account, org_id)
+    }
+
+    /// An application that waits for the operator; its id.
+    pub async fn applied(&self, name: &str) -> String {
+        let (n, phone) = (number(), new_phone());
+        let answer = self.apply(n, name, &format!("Иван Орлов {n}"), &phone).await;
+        answer["application_id"].as_str().expect("an id").to_owned()
     }
 
     /// Hands in an application with its order; `n` makes its registration number.
@@ -178,7 +191,8 @@ impl Suite {
     }
 }
 
-fn new_phone() -> String {
+/// A phone that nobody of this test process has.
+pub fn new_phone() -> String {
     format!("+7916{:07}", number())
 }
 

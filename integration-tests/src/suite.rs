@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use parta_access::{KeyPair, ServiceIdentity};
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Ambient;
 use parta_runtime::{Running, Sources};
@@ -198,7 +199,7 @@ impl Suite {
     }
 
     fn over(keys: PathBuf, addresses: BTreeMap<String, String>, inner: Inner) -> Self {
-        let client = Client::new(channels(&addresses));
+        let client = Client::new(channels(&ClientBuilder::new(Ambient::system()), &addresses));
         let key = std::fs::read_to_string(keys.join("operator.key")).expect("the operator's key");
         Self {
             operator: client.with(key.trim()),
@@ -217,6 +218,16 @@ impl Suite {
     /// The operator.
     pub fn operator(&self) -> &Client {
         &self.operator
+    }
+
+    /// A service of the suite, by its own key.
+    pub fn service(&self, name: &str) -> Client {
+        let pem = std::fs::read_to_string(self.keys.join(format!("{name}.pem"))).expect("the service's key");
+        let pair = KeyPair::from_pem(&pem).expect("a key pair");
+        let ambient = Ambient::system();
+        let identity = ServiceIdentity::new(name, &pair, ambient.clone()).expect("an identity");
+        let builder = ClientBuilder::new(ambient).identity(Arc::new(identity));
+        Client::new(channels(&builder, &self.addresses))
     }
 
     /// The folder of all keys.
@@ -247,8 +258,10 @@ impl Suite {
 }
 
 /// Channels to services by their addresses.
-fn channels(addresses: &BTreeMap<String, String>) -> BTreeMap<String, ServiceChannel> {
-    let builder = ClientBuilder::new(Ambient::system());
+fn channels(
+    builder: &ClientBuilder,
+    addresses: &BTreeMap<String, String>,
+) -> BTreeMap<String, ServiceChannel> {
     let channel = |(name, address): (&String, &String)| {
         let channel = builder.channel(name, Target::Uri(address.clone()));
         (name.clone(), channel.expect("a channel"))

@@ -31,7 +31,10 @@ pub fn permissions() -> Vec<Permission> {
         }),
         ("parta.call_scheduling.v1.CallService/CancelCall", manages),
         ("parta.call_scheduling.v1.CallService/CancelOccurrence", manages),
-        ("parta.call_scheduling.v1.CallService/AnnounceCall", manages),
+        // Announcing writes in the class's chats, where the administration has no seat.
+        ("parta.call_scheduling.v1.CallService/AnnounceCall", |k| {
+            manages(k) && Facts::sample(k).is_some_and(|f| f.teaches_in(Facts::sample_unit()))
+        }),
         ("parta.call_scheduling.v1.CallService/IssueJoinToken", |k| {
             Facts::sample(k).is_some_and(|f| policy::join(&f, &sample(&f)).is_allowed())
         }),

@@ -134,6 +134,9 @@ const RULES: [(&str, Rule); 37] = [
     ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
 ];
 
+/// What an account does with organisations and sessions of its own alone.
+const OF_ONE_ACCOUNT: [&str; 3] = ["/EndSession", "/IssueOrganizationToken", "/ClaimAppointment"];
+
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
     let mut rows = Vec::with_capacity(RULES.len() * PrincipalKind::ALL.len());
@@ -141,15 +144,16 @@ pub fn permissions() -> Vec<Permission> {
         for kind in PrincipalKind::ALL {
             let own = rule(kind);
             // People and external systems are of one organisation; what belongs to none has no border to cross.
-            let crosses =
-                !kind.is_person() && kind != PrincipalKind::ServiceAccount && kind != PrincipalKind::Account;
+            let crosses = !kind.is_person() && kind != PrincipalKind::ServiceAccount;
+            let account_bound =
+                kind == PrincipalKind::Account && OF_ONE_ACCOUNT.iter().any(|method| rpc.ends_with(method));
             let of_none =
                 rpc.contains(".AuthenticationService/") || rpc.ends_with("/IssueServiceAccountToken");
             rows.push(Permission {
                 rpc,
                 kind,
                 own,
-                foreign: own && (crosses || of_none && kind != PrincipalKind::Account),
+                foreign: own && !account_bound && (crosses || of_none),
             });
         }
     }

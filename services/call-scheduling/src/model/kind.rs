@@ -159,14 +159,27 @@ impl Kind {
 
     /// As stored and as on the wire.
     pub(crate) fn of_number(number: i32) -> Option<Self> {
-        usize::try_from(number - 1)
-            .ok()
-            .and_then(|n| Self::ALL.get(n))
-            .copied()
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        Self::ALL.get(place).copied()
     }
 }
 
 /// Whether pupils are taught in units of this kind.
 pub fn is_class(unit: UnitKind) -> bool {
     matches!(unit, UnitKind::Class | UnitKind::Group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_numbers_of_kinds_are_kinds() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_number(i32::from(kind.number())), Some(kind));
+        }
+        for number in [i32::MIN, -1, 0, 16, i32::MAX] {
+            assert_eq!(Kind::of_number(number), None);
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! The authorization table of the suite, as the services' policies compute it.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use parta_access::{Permission, PrincipalKind};
+
+/// The rows of all services.
+pub fn rows() -> Vec<Permission> {
+    [
+        parta_org_registry::permissions(),
+        parta_membership::permissions(),
+        parta_invitation::permissions(),
+        parta_chat::permissions(),
+        parta_call_scheduling::permissions(),
+    ]
+    .concat()
+}
+
+/// What a service's RPCs answer to whom: in the own organisation, and in a foreign one.
+type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
+
+/// docs/permissions.md.
+pub fn document() -> String {
+    let rows = rows();
+    let allowed: usize = rows
+        .iter()
+        .map(|row| usize::from(row.own) + usize::from(row.foreign))
+        .sum();
+    let refused = rows.len() * 2 - allowed;
+    let mut services: BTreeMap<&str, Methods<'_>> = BTreeMap::new();
+    for row in &rows {
+        let (service, method) = row.rpc.split_once('/').unwrap_or((row.rpc, ""));
+        let methods = services.entry(service).or_default();
+        let cells = methods.entry(method).or_default();
+        cells.insert(row.kind, (row.own, row.foreign));
+    }
+    let mut text = format!(
+        "# Permissions\n\n\
+        Generated from the policies of the services by `cargo xtask docs`: {allowed} permissions, {refused} refusals. A test\n\
+        (`integration-tests/tests/permissions`) asks each of them over the public API.\n\n\
+        `own`: in the own organisation, towards what concerns the caller. `all`: in every organisation, or where an RPC belongs\n\
+        to none. A dot: refused. Which of what it may see a call shows, and what the state of things forbids, stands with the\n\
+        RPC. A teacher is a verified subject teacher of the class, a service account holds every permission, a service is one\n\
+        that the RPC's access rule names.\n"
+    );
+    for (service, methods) in services {
+        _ = write!(text, "\n## {service}\n\n| RPC |");
+        for kind in PrincipalKind::ALL {
+            _ = write!(text, " {} |", told(kind));
+        }
+        text.push_str("\n|---|");
+        text.push_str(&"---|".repeat(PrincipalKind::ALL.len()));
+        text.push('\n');
+        for (method, cells) in methods {
+            _ = write!(text, "| {method} |");
+            for kind in PrincipalKind::ALL {
+                let cell = match cells.get(&kind) {
+                    Some((true, true)) => "all",
+                    Some((true, false)) => "own",
+                    Some((false, true)) => "foreign",
+                    Some((false, false)) => ".",
+                    None => "?",
+                };
+                _ = write!(text, " {cell} |");
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn told(kind: PrincipalKind) -> &'static str {
+    match kind {
+        PrincipalKind::Anonymous => "nobody",
+        PrincipalKind::Account => "account",
+        PrincipalKind::Joiner => "joiner",
+        PrincipalKind::Pupil => "pupil",
+        PrincipalKind::Parent => "parent",
+        PrincipalKind::UnverifiedTeacher => "unverified teacher",
+        PrincipalKind::Teacher => "teacher",
+        PrincipalKind::ClassTeacher => "class teacher",
+        PrincipalKind::Administrator => "administrator",
+        PrincipalKind::Head => "head",
+        PrincipalKind::Operator => "operator",
+        PrincipalKind::ServiceAccount => "service account",
+        PrincipalKind::Service => "service",
+    }
+}

@@ -1,0 +1,231 @@
+//! What every RPC does with a `request_id` that was used, a page token of elsewhere, and a credential that is none.
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use parta_access::{KeyPair, PrincipalKind as Kind, SigningKey, TokenIssuer};
+use parta_ids::Ambient;
+use parta_integration_tests::{Suite, Town, permissions, reason};
+use parta_status::Refusal;
+use parta_testkit::dynamic;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::{ask, samples::sample, served, service};
+
+/// Somebody whom the table lets in; the administrator where possible.
+fn welcome(rpc: &str) -> Option<Kind> {
+    let rows = permissions::rows();
+    let mut kinds: Vec<_> = rows
+        .iter()
+        .filter(|r| r.rpc == rpc && r.own)
+        .map(|r| r.kind)
+        .collect();
+    kinds.sort_by_key(|kind| *kind != Kind::Administrator);
+    kinds.first().copied()
+}
+
+/// Another request where a second sample is the same as the first.
+fn altered(town: &Town, rpc: &str, mut body: Value) -> Value {
+    match rpc.rsplit_once('/').unwrap().1 {
+        "UpdateOrganization" => body["organization"]["region"] = json!("Омск"),
+        "ChangePolicies" => body["policies"]["unused_after"] = json!("7200s"),
+        "PlanCall" | "CreateChat" => body["title"] = json!("Другое"),
+        "SendMessage" => body["text"] = json!("Другое"),
+        "MarkRead" => body["seq"] = json!(0),
+        "CreateInvitation" => body["max_uses"] = json!(2),
+        "CreateMember" => body["full_name"] = json!("Другой Человек"),
+        "CreateServiceAccount" => body["display_name"] = json!("Другое"),
+        "AnnulInvitations" => body["condition"] = json!("ANNUL_CONDITION_IDLE"),
+        "CreateDirectChat" => body["member_id"] = json!(town.people[&Kind::Teacher].member_id),
+        "CreateJoinTicket" => body["invitation_token"] = json!(town.foreign.link),
+        _ => {}
+    }
+    body
+}
+
+/// An answer without what is signed anew each time, because it is kept nowhere.
+fn lasting(answer: &Value) -> Value {
+    let mut answer = answer.clone();
+    for signed in ["access_token", "ticket", "expire_time"] {
+        answer.as_object_mut().unwrap().remove(signed);
+    }
+    answer
+}
+
+fn fields(status: &Status) -> Vec<String> {
+    let refusal = Refusal::from_status(status);
+    let named = refusal
+        .iter()
+        .flat_map(Refusal::fields)
+        .map(|(path, _)| path.clone());
+    named.collect()
+}
+
+#[test]
+fn a_request_id_stands_for_one_request() {
+    parta_testkit::run(async {
+        let suite = Suite::one_process().await;
+        let town = Town::new(&suite).await;
+        let (mut wrong, mut asked) = (Vec::new(), BTreeSet::new());
+        for rpc in served() {
+            let method = dynamic::method(&rpc);
+            if method.input().get_field_by_name("request_id").is_none() || method.is_client_streaming() {
+                continue;
+            }
+            let Some(kind) = welcome(&rpc) else { continue };
+            let (caller, mut first) = sample(&town, &town.own, kind, true, &rpc).await;
+            if caller.is_some() {
+                continue; // Callers of their own: what another caller uses is another id.
+            }
+            let client = town.client(kind, service(&rpc));
+            first["request_id"] = json!(client.request_id());
+            let (_, second) = sample(&town, &town.own, kind, true, &rpc).await;
+            let mut second = altered(&town, &rpc, second);
+            second["request_id"] = first["request_id"].clone();
+            let answers = [
+                client.call(&rpc, first.clone()).await,
+                client.call(&rpc, first).await,
+            ];
+            match &answers {
+                [Ok(one), Ok(two)] if lasting(one) == lasting(two) => {}
+                _ => wrong.push(format!("{rpc} twice: {answers:?}")),
+            }
+            if rpc.ends_with("/RefreshSession") {
+                continue; // The id is the session's: another session may use it.
+            }
+            match client.call(&rpc, second).await {
+                Err(status) if reason(&status) == "REQUEST_ID_REUSED" => {}
+                other => wrong.push(format!("{rpc} with another body: {other:?}")),
+            }
+            asked.insert(rpc);
+        }
+        suite.stop().await;
+        assert!(wrong.is_empty(), "of {}:\n{}", asked.len(), wrong.join("\n"));
+        assert!(asked.len() > 25, "{asked:?}");
+    });
+}
+
+#[test]
+fn a_page_token_is_good_where_it_came_from_alone() {
+    parta_testkit::run(async {
+        let suite = Suite::one_process().await;
+        let town = Town::new(&suite).await;
+        let page = town
+            .own
+            .must("UnitService/ListUnits", json!({"page_size": 1}))
+            .await;
+        let foreign = town
+            .foreign
+            .must("UnitService/ListUnits", json!({"page_size": 1}))
+            .await;
+        let tokens = [
+            &page["next_page_token"],
+            &foreign["next_page_token"],
+            &json!("AAAA"),
+            &json!("\u{0}"),
+        ];
+        let (mut wrong, mut asked) = (Vec::new(), 0);
+        for rpc in served() {
+            if dynamic::method(&rpc)
+                .input()
+                .get_field_by_name("page_token")
+                .is_none()
+            {
+                continue;
+            }
+            let Some(kind) = welcome(&rpc) else { continue };
+            let (caller, body) = sample(&town, &town.own, kind, true, &rpc).await;
+            let client = caller.unwrap_or_else(|| town.client(kind, service(&rpc)));
+            // Its own list takes its own token.
+            let own = rpc.ends_with("/ListUnits");
+            for (field, value) in tokens
+                .iter()
+                .skip(usize::from(own))
+                .map(|token| ("page_token", (*token).clone()))
+                .chain([("page_size", json!(-1)), ("page_size", json!(i32::MIN))])
+            {
+                let mut bad = body.clone();
+                bad[field] = value;
+                asked += 1;
+                match client.call(&rpc, bad).await {
+                    Err(status) if status.code() == Code::InvalidArgument && fields(&status) == [field] => {}
+                    other => wrong.push(format!("{rpc} {field}: {other:?}")),
+                }
+            }
+        }
+        suite.stop().await;
+        assert!(wrong.is_empty(), "of {asked}:\n{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn what_is_no_credential_opens_nothing() {
+    parta_testkit::run(async {
+        let suite = Suite::one_process().await;
+        let town = Town::new(&suite).await;
+        let administrator = &town.own.school.administrator.client;
+        let good = administrator
+            .credential()
+            .unwrap()
+            .trim_start_matches("Bearer ")
+            .to_owned();
+        let parts: Vec<&str> = good.split('.').collect();
+        let claims: Value =
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
+        let issuer = claims["iss"].as_str().unwrap();
+        let (org, member) = (
+            town.own.school.org_id.parse().unwrap(),
+            town.own.school.administrator.member_id.parse().unwrap(),
+        );
+        let ambient = Ambient::system();
+        let hour = TimeDelta::hours(1);
+        let forge = |pair: KeyPair, issuer: &str, life| {
+            let key = SigningKey::first(pair, ambient.now() - hour);
+            let issuer = TokenIssuer::new(vec![key], issuer, life, ambient.clone());
+            issuer.person(org, member, ambient.id()).unwrap().text
+        };
+        let mut signature = parts[2].to_owned();
+        signature.replace_range(..1, if signature.starts_with('A') { "B" } else { "A" });
+        let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#);
+        let credentials = [
+            ("truncated", good[..good.len() - 7].to_owned()),
+            ("wrongly signed", format!("{}.{}.{signature}", parts[0], parts[1])),
+            ("unsigned", format!("{none}.{}.", parts[1])),
+            (
+                "of another installation",
+                forge(KeyPair::generate(&ambient).unwrap(), issuer, hour),
+            ),
+            ("expired", forge(pair_of(&suite), issuer, -hour)),
+            (
+                "of another issuer",
+                forge(pair_of(&suite), "https://elsewhere.example", hour),
+            ),
+            ("a joiner's behind another's", "eyJ.eyJ.AAAA".to_owned()),
+            (
+                "an operator's made up",
+                "opk_00000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_000000".to_owned(),
+            ),
+        ];
+        let mut wrong = Vec::new();
+        for rpc in served() {
+            // Where everybody may enter nobody looks at credentials.
+            let open = permissions::rows().iter().all(|row| row.rpc != rpc || row.own);
+            for (what, token) in credentials.iter().filter(|_| !open) {
+                let (client, body) = (suite.anonymous().with(token), json!({}));
+                match ask(&client, &rpc, body).await {
+                    Err(status) if status.code() == Code::Unauthenticated && !reason(&status).is_empty() => {}
+                    other => wrong.push(format!("{rpc} {what}: {other:?}")),
+                }
+            }
+        }
+        suite.stop().await;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// The key by which the suite really signs.
+fn pair_of(suite: &Suite) -> KeyPair {
+    let pem = std::fs::read_to_string(suite.keys().join("token-signing.pem")).unwrap();
+    KeyPair::from_pem(&pem).unwrap()
+}

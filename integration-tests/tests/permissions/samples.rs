@@ -1,0 +1,300 @@
+//! A request for each RPC that is right in every respect but perhaps the caller.
+use parta_access::PrincipalKind as Kind;
+use parta_integration_tests::{Client, Place, Town, new_phone};
+use serde_json::{Value, json};
+
+/// An id in an answer.
+fn id(answer: &Value, path: &str) -> String {
+    answer
+        .pointer(path)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no {path} in {answer:#}"))
+        .to_owned()
+}
+
+/// Something new of the place, so that calls do not meet what calls before them did.
+struct Fresh<'a>(&'a Place);
+
+impl Fresh<'_> {
+    async fn unit(&self) -> String {
+        let label = &self.0.school.administrator.client.request_id()[20..];
+        self.0.school.class(label).await
+    }
+
+    async fn member(&self, role: &str, unit: Option<&str>) -> String {
+        let mut wanted = json!({"full_name": "Ожидаемый Человек", "role": role});
+        if let Some(unit) = unit {
+            wanted["unit_id"] = json!(unit);
+        }
+        id(
+            &self.0.must("MemberService/CreateMember", wanted).await,
+            "/member/id",
+        )
+    }
+
+    async fn invitation(&self) -> (String, String) {
+        let wanted = json!({"role": "ROLE_PUPIL", "unit_id": self.0.class});
+        let made = self.0.must("InvitationService/CreateInvitation", wanted).await;
+        (id(&made, "/invitation/id"), id(&made, "/link/link_token"))
+    }
+
+    async fn call(&self) -> Value {
+        let wanted = lesson(&self.0.class);
+        let planned = self.0.colleague.client.must("CallService/PlanCall", wanted).await;
+        planned["call"].clone()
+    }
+
+    async fn guardianship(&self, suite: &Town) -> String {
+        let wanted = json!({
+            "role": "ROLE_PARENT", "unit_id": self.0.class, "child_id": self.0.pupil.member_id, "max_uses": 1,
+        });
+        let link = self.0.school.link(&self.0.school.administrator, wanted).await;
+        let parent = suite.suite.newcomer("Новый Родитель").await.join(&link).await;
+        let list = json!({"child_id": self.0.pupil.member_id, "page_size": 200});
+        let all = self.0.must("GuardianshipService/ListGuardianships", list).await;
+        let all = all["guardianships"].as_array().unwrap();
+        let own = all.iter().find(|g| g["guardian_id"] == json!(parent.member_id));
+        id(own.unwrap(), "/id")
+    }
+
+    /// The chat in which the kind may write, or the pupils' one of the class.
+    async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
+        let wanted = match kind {
+            Kind::Parent => "CHAT_KIND_CLASS_PARENTS",
+            Kind::UnverifiedTeacher | Kind::Administrator | Kind::Head => "CHAT_KIND_STAFF_CHANNEL",
+            _ => "CHAT_KIND_CLASS_PUPILS",
+        };
+        let by = person.unwrap_or(&self.0.colleague.client);
+        let list = by.must("ChatService/ListChats", json!({"page_size": 200})).await;
+        let all = list["chats"].as_array().unwrap();
+        let own = all.iter().find(|chat| chat["kind"] == json!(wanted));
+        id(
+            own.unwrap_or_else(|| panic!("no {wanted} for {kind:?} in {list:#}")),
+            "/id",
+        )
+    }
+
+    async fn custom_chat(&self, members: &[String]) -> String {
+        let wanted = json!({"title": "Кружок", "member_ids": members});
+        id(&self.0.must("ChatService/CreateChat", wanted).await, "/chat/id")
+    }
+}
+
+fn lesson(unit: &str) -> Value {
+    json!({
+        "unit_id": unit, "title": "Алгебра", "kind": "CALL_KIND_LESSON", "format": "CALL_FORMAT_ONLINE",
+        "start_civil_time": "2027-03-01T09:00:00", "duration": "2700s",
+    })
+}
+
+/// A verified flow of sign-in, with how far it is wanted.
+async fn flow(town: &Town, verified: bool) -> (String, String) {
+    let (phone, nobody) = (new_phone(), town.suite.anonymous());
+    let asked = nobody
+        .must("AuthenticationService/RequestCode", json!({"phone": phone}))
+        .await;
+    let (flow, code) = (id(&asked, "/flow_id"), town.suite.code(&phone).await);
+    if verified {
+        let verify = json!({"flow_id": flow, "code": code});
+        nobody.must("AuthenticationService/VerifyCode", verify).await;
+    }
+    (flow, code)
+}
+
+/// Makes the request. `own`: whether the caller is of this place.
+pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str) -> (Option<Client>, Value) {
+    let fresh = Fresh(place);
+    let person = town.people.get(&kind).filter(|_| own);
+    let (_, name) = rpc.rsplit_once('.').unwrap();
+    let mut caller = None;
+    let mut body = match name {
+        "ApplicationService/SubmitApplication" => json!({"header": {"form": {}, "file_name": "a.pdf"}}),
+        "ApplicationService/GetApplication"
+        | "ApplicationService/DownloadApplicationOrder"
+        | "ApplicationService/ApproveApplication" => {
+            json!({"application_id": town.suite.applied("Школа № 9").await})
+        }
+        "ApplicationService/RefuseApplication" => {
+            json!({"application_id": town.suite.applied("Школа № 9").await, "reason": "Нет печати"})
+        }
+        "OrganizationService/UpdateOrganization" => {
+            json!({"organization": {"region": "Тверь"}, "update_mask": "region"})
+        }
+        "OrganizationService/ChangePolicies" => json!({"policies": {
+            "teacher_verification": "TEACHER_VERIFICATION_REQUIRED",
+            "parent_inviters": "PARENT_INVITERS_CLASS_TEACHER",
+            "school_channel_open_to_families": true, "unused_after": "1209600s",
+        }}),
+        "UnitService/CreateUnit" => {
+            json!({"kind": "UNIT_KIND_GROUP", "label": &town.suite.anonymous().request_id()[20..]})
+        }
+        "UnitService/GetUnit" => json!({"unit_id": place.class}),
+        "UnitService/RenameUnit" => {
+            json!({"unit_id": fresh.unit().await, "label": &town.suite.anonymous().request_id()[20..]})
+        }
+        "UnitService/ArchiveUnit" => json!({"unit_id": fresh.unit().await}),
+        "AuthenticationService/RequestCode" => json!({"phone": new_phone()}),
+        "AuthenticationService/VerifyCode" => {
+            let (flow, code) = flow(town, false).await;
+            json!({"flow_id": flow, "code": code})
+        }
+        "AuthenticationService/StartSession" => {
+            json!({"flow_id": flow(town, true).await.0, "new_account": {"full_name": "Новый Человек"}})
+        }
+        "AuthenticationService/RefreshSession" => {
+            let start =
+                json!({"flow_id": flow(town, true).await.0, "new_account": {"full_name": "Новый Человек"}});
+            let nobody = town.suite.anonymous();
+            let session = nobody.must("AuthenticationService/StartSession", start).await;
+            json!({"refresh_token": session["refresh_token"]})
+        }
+        "AuthenticationService/EndSession" => {
+            let other = town.suite.newcomer("Новый Человек").await.client;
+            let list = other.must("AuthenticationService/ListSessions", json!({})).await;
+            let session = list["sessions"][0]["id"].clone();
+            caller = Some(other).filter(|_| kind == Kind::Account);
+            json!({"session_id": session})
+        }
+        "AuthenticationService/CreateJoinTicket" => json!({"invitation_token": place.link}),
+        "AppointmentService/ClaimAppointment" => {
+            let (account, org) = town.suite.appointed("Школа № 8").await;
+            let org = if own { org } else { place.school.org_id.clone() };
+            caller = Some(account.client).filter(|_| kind == Kind::Account);
+            json!({"org_id": org})
+        }
+        "MemberService/GetMember" => {
+            // Whom an unverified teacher may see is staff.
+            let whom = if kind == Kind::UnverifiedTeacher {
+                &place.colleague
+            } else {
+                &place.pupil
+            };
+            json!({"member_id": whom.member_id})
+        }
+        "MemberService/BatchGetMembers" => json!({"member_ids": [place.pupil.member_id]}),
+        "MemberService/CreateMember" => {
+            json!({"full_name": "Ожидаемый Ученик", "role": "ROLE_PUPIL", "unit_id": place.class})
+        }
+        "MemberService/ChangeMemberRoles" => {
+            json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "roles": ["ROLE_STAFF"]})
+        }
+        "MemberService/VerifyTeacher" => {
+            json!({"member_id": fresh.member("ROLE_TEACHER", None).await, "evidence": "приказ № 7"})
+        }
+        "MemberService/WithdrawTeacherVerification" => {
+            let member = fresh.member("ROLE_TEACHER", None).await;
+            let verify = json!({"member_id": member, "evidence": "приказ № 7"});
+            place.must("MemberService/VerifyTeacher", verify).await;
+            json!({"member_id": member, "cause": "уволен"})
+        }
+        "MemberService/RemoveMember" => {
+            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
+        }
+        "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
+            let wanted = json!({
+                "member_id": place.colleague.member_id, "unit_id": fresh.unit().await,
+                "kind": "ASSIGNMENT_KIND_SUBJECT_TEACHER",
+            });
+            if name.ends_with("EndAssignment") {
+                let made = place.must("AssignmentService/CreateAssignment", wanted).await;
+                json!({"assignment_id": made["assignment"]["id"]})
+            } else {
+                wanted
+            }
+        }
+        "EnrollmentService/EnrollPupil" => {
+            json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "unit_id": place.other_class})
+        }
+        "EnrollmentService/TransferPupil" => json!({
+            "member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await,
+            "from_unit_id": place.class, "to_unit_id": place.other_class,
+        }),
+        "GuardianshipService/ConfirmGuardianship" => {
+            json!({"guardianship_id": fresh.guardianship(town).await})
+        }
+        "GuardianshipService/EndGuardianship" => {
+            json!({"guardianship_id": fresh.guardianship(town).await, "cause": "ошибка"})
+        }
+        "ServiceAccountService/CreateServiceAccount" => {
+            json!({"display_name": "Расписание", "permissions": ["roster.read"]})
+        }
+        "ServiceAccountService/RevokeServiceAccount" => {
+            let wanted = json!({"display_name": "Расписание", "permissions": ["roster.read"]});
+            let made = place
+                .must("ServiceAccountService/CreateServiceAccount", wanted)
+                .await;
+            json!({"service_account_id": made["service_account"]["id"]})
+        }
+        "ServiceAccountService/IssueServiceAccountToken" => json!({"key": town.key}),
+        "AdmissionService/AdmitMember" => {
+            let (invitation, link) = fresh.invitation().await;
+            let ask = json!({"invitation_token": link});
+            let newcomer = town.suite.newcomer("Новый Ученик").await.client;
+            let ticket = newcomer.must("AuthenticationService/CreateJoinTicket", ask).await;
+            json!({
+                "invitation_id": invitation, "flow_id": ticket["flow_id"], "role": "ROLE_PUPIL",
+                "unit_id": place.class, "issuer_id": place.school.administrator.member_id,
+            })
+        }
+        "AdmissionService/AppointFoundingAdministrator" => json!({
+            "application_id": town.suite.applied("Школа № 7").await, "phone": new_phone(),
+            "full_name": "Иван Орлов", "organization_display_name": "Школа № 7",
+        }),
+        "InvitationService/CreateInvitation" => json!({"role": "ROLE_PUPIL", "unit_id": place.class}),
+        "InvitationService/GetInvitation"
+        | "InvitationService/GetInvitationLink"
+        | "InvitationService/ListInvitationUses"
+        | "InvitationService/RevokeInvitation" => json!({"invitation_id": fresh.invitation().await.0}),
+        "InvitationService/ResolveInvitation" => json!({"link_token": place.link}),
+        "InvitationService/AcceptInvitation" => {
+            let (_, link) = fresh.invitation().await;
+            if kind == Kind::Joiner {
+                caller = Some(town.suite.newcomer("Новый Ученик").await.joiner(&link).await);
+            }
+            json!({"link_token": link})
+        }
+        "InvitationService/AnnulInvitations" => {
+            json!({"condition": "ANNUL_CONDITION_UNUSED", "dry_run": true})
+        }
+        "CallService/PlanCall" => lesson(&place.class),
+        "CallService/GetCall" | "CallService/CancelCall" | "CallService/AnnounceCall" => {
+            json!({"call_id": fresh.call().await["id"]})
+        }
+        "CallService/CancelOccurrence" | "CallService/IssueJoinToken" => {
+            let call = fresh.call().await;
+            json!({"call_id": call["id"], "start_time": call["start_time"]})
+        }
+        "CallService/ListOccurrences" => json!({
+            "window_start_time": "2027-03-01T00:00:00Z", "window_end_time": "2027-03-02T00:00:00Z",
+        }),
+        "ChatService/CreateChat" => json!({"title": "Кружок", "member_ids": [place.colleague.member_id]}),
+        "ChatService/CreateDirectChat" => json!({"member_id": place.colleague.member_id}),
+        "ChatService/GetChat" | "ChatService/ListParticipants" | "MessageService/ListEntries" => {
+            json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await})
+        }
+        "MessageService/MarkRead" => {
+            json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "seq": 1})
+        }
+        "MessageService/SendMessage" => {
+            json!({"chat_id": fresh.chat(kind, person.map(|p| &p.client)).await, "text": "Здравствуйте"})
+        }
+        "ChatService/AddParticipants" | "ChatService/RemoveParticipants" => {
+            let oneself = person.map_or(&place.pupil.member_id, |p| &p.member_id).clone();
+            let chat = fresh.custom_chat(std::slice::from_ref(&oneself)).await;
+            let adds = name.ends_with("AddParticipants");
+            let whom = if adds {
+                place.colleague.member_id.clone()
+            } else {
+                oneself
+            };
+            json!({"chat_id": chat, "member_ids": [whom]})
+        }
+        "AnnouncementService/PostAnnouncement" => json!({"unit_id": place.class, "text": "Урок"}),
+        _ => json!({}),
+    };
+    let input = parta_testkit::dynamic::method(rpc).input();
+    if input.get_field_by_name("org_id").is_some() && body.get("org_id").is_none() {
+        body["org_id"] = json!(place.school.org_id);
+    }
+    (caller, body)
+}

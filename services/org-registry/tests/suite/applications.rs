@@ -1,0 +1,234 @@
+//! Applying.
+use parta_proto::parta::org_registry::v1::{ApplicationForm, SubmitApplicationRequest};
+use parta_testkit::on_both;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tonic::Code;
+
+use crate::house::{House, PDF, chunk, form, header, why};
+
+on_both!(
+    /// Covers: R1 allowed
+    an_order_is_kept_byte_for_byte_with_its_hash,
+    |database| async move {
+        let house = House::open(database).await;
+        // Larger than a row of storage and than a message.
+        let mut order = b"%PDF-1.7\n".to_vec();
+        order.extend((0..700_000_u32).map(|n| (n % 251) as u8));
+        let made = house.submit(&house.act(), form(1), &order).await.unwrap();
+        let sha256: String = Sha256::digest(&order).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(made.order_sha256, sha256);
+        let get = json!({"application_id": made.application_id});
+        let kept = house
+            .must(&house.operator, "ApplicationService/GetApplication", get.clone())
+            .await["application"]
+            .take();
+        assert_eq!(kept["order"]["sha256"], json!(sha256));
+        assert_eq!(kept["order"]["size_bytes"], json!(order.len().to_string()));
+        assert_eq!(kept["order"]["content_type"], json!("application/pdf"));
+        assert_eq!(kept["form"]["administrator_phone"], json!("+79160000001"));
+        assert_eq!(kept["state"], json!("APPLICATION_STATE_SUBMITTED"));
+        assert_eq!(house.download(&made.application_id).await, order);
+        house.close().await;
+    }
+);
+
+on_both!(
+    /// Covers: R1 refused
+    every_bad_field_of_a_form_is_named_at_once,
+    |database| async move {
+        let house = House::open(database).await;
+        let before = house.rows().await;
+        let bad = ApplicationForm {
+            organization_name: "\u{0}".to_owned(),
+            kind: 77,
+            region: "a\u{7}b".to_owned(),
+            ogrn: "1027700132196".to_owned(),
+            kpp: "77050100".to_owned(),
+            time_zone: "Europe/Nowhere".to_owned(),
+            head_full_name: " ".to_owned(),
+            administrator_full_name: "я".repeat(201),
+            administrator_email: "nobody".to_owned(),
+            administrator_phone: "12".to_owned(),
+        };
+        let status = house.submit(&house.act(), bad, b"MZ").await.unwrap_err();
+        let (reason, fields) = why(&status);
+        assert_eq!((status.code(), reason.as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
+        let expected = [
+            "chunk",
+            "header.form.administrator_email",
+            "header.form.administrator_full_name",
+            "header.form.administrator_phone",
+            "header.form.head_full_name",
+            "header.form.kind",
+            "header.form.kpp",
+            "header.form.ogrn",
+            "header.form.organization_name",
+            "header.form.region",
+            "header.form.time_zone",
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(house.rows().await, before);
+        house.close().await;
+    }
+);
+
+on_both!(
+    each_field_alone_refuses_what_no_text_may_hold,
+    |database| async move {
+        let house = House::open(database).await;
+        let before = house.rows().await;
+        type Spoil = fn(&mut ApplicationForm) -> &mut String;
+        let fields: [(&str, Spoil); 9] = [
+            ("organization_name", |f| &mut f.organization_name),
+            ("region", |f| &mut f.region),
+            ("ogrn", |f| &mut f.ogrn),
+            ("kpp", |f| &mut f.kpp),
+            ("time_zone", |f| &mut f.time_zone),
+            ("head_full_name", |f| &mut f.head_full_name),
+            ("administrator_full_name", |f| &mut f.administrator_full_name),
+            ("administrator_email", |f| &mut f.administrator_email),
+            ("administrator_phone", |f| &mut f.administrator_phone),
+        ];
+        for (name, spoil) in fields {
+            for dirt in ["\u{0}", "\u{1b}[2J", "\u{7f}"] {
+                let mut bad = form(1);
+                spoil(&mut bad).push_str(dirt);
+                spoil(&mut bad).push('1');
+                let status = house.submit(&house.act(), bad, PDF).await.unwrap_err();
+                assert_eq!(
+                    why(&status),
+                    ("FIELD_INVALID".to_owned(), vec![format!("header.form.{name}")])
+                );
+            }
+            let mut bad = form(1);
+            spoil(&mut bad).clear();
+            let status = house.submit(&house.act(), bad, PDF).await.unwrap_err();
+            assert_eq!(why(&status).1, [format!("header.form.{name}")], "empty");
+        }
+        assert_eq!(house.rows().await, before);
+        house.close().await;
+    }
+);
+
+on_both!(
+    a_stream_has_one_header_first_and_then_the_document,
+    |database| async move {
+        let house = House::open(database).await;
+        let before = house.rows().await;
+        let id = house.act();
+        let nothing = SubmitApplicationRequest {
+            request_id: id.clone(),
+            part: None,
+        };
+        let (head, body) = (header(&id, form(1)), chunk(PDF));
+        for (field, messages) in [
+            ("header", vec![]),
+            ("header", vec![nothing.clone()]),
+            ("header", vec![body.clone(), head.clone()]),
+            ("header", vec![head.clone(), body.clone(), head.clone()]),
+            ("chunk", vec![head.clone()]),
+            ("chunk", vec![head.clone(), nothing, body.clone()]),
+            ("request_id", vec![header("", form(1)), body.clone()]),
+            ("request_id", vec![header("not a uuid", form(1)), body.clone()]),
+        ] {
+            let status = house.send(&None, messages).await.unwrap_err();
+            assert_eq!(
+                (status.code(), why(&status).1),
+                (Code::InvalidArgument, vec![field.to_owned()])
+            );
+        }
+        assert_eq!(house.rows().await, before);
+        house.close().await;
+    }
+);
+
+on_both!(an_order_is_a_scan_of_at_most_20_mib, |database| async move {
+    let house = House::open(database).await;
+    let limit = 20 * 1024 * 1024;
+    for (number, kind, start) in [
+        (1, "application/pdf", &b"%PDF-"[..]),
+        (2, "image/jpeg", b"\xFF\xD8\xFF\xE0"),
+        (3, "image/png", b"\x89PNG\r\n\x1a\n"),
+    ] {
+        let made = house.submit(&house.act(), form(number), start).await.unwrap();
+        let get = json!({"application_id": made.application_id});
+        let kept = house
+            .must(&house.operator, "ApplicationService/GetApplication", get)
+            .await;
+        assert_eq!(kept["application"]["order"]["content_type"], json!(kind));
+    }
+    let before = house.rows().await;
+    for start in [&b"PK\x03\x04"[..], b"<svg/>", b" %PDF-1.7", b"%PDF", b"GIF89a"] {
+        let status = house.submit(&house.act(), form(4), start).await.unwrap_err();
+        assert_eq!(
+            why(&status),
+            ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
+        );
+    }
+    let mut order = PDF.to_vec();
+    order.resize(limit + 1, b' ');
+    let status = house.submit(&house.act(), form(4), &order).await.unwrap_err();
+    assert_eq!(
+        why(&status),
+        ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
+    );
+    assert_eq!(house.rows().await, before);
+    order.truncate(limit);
+    house.submit(&house.act(), form(4), &order).await.unwrap();
+    house.close().await;
+});
+
+on_both!(
+    a_repeated_application_is_one_and_another_under_its_id_is_refused,
+    |database| async move {
+        let house = House::open(database).await;
+        let id = house.act();
+        let first = house.submit(&id, form(1), PDF).await.unwrap();
+        let rows = house.rows().await;
+        // However the document is cut into messages.
+        let cut = vec![header(&id, form(1)), chunk(&PDF[..7]), chunk(&PDF[7..])];
+        assert_eq!(house.send(&None, cut).await.unwrap(), first);
+        for (form, document) in [(form(2), PDF), (form(1), &b"%PDF-another"[..])] {
+            let status = house.submit(&id, form, document).await.unwrap_err();
+            assert_eq!(why(&status).0, "REQUEST_ID_REUSED");
+        }
+        assert_eq!(house.rows().await, rows);
+        house.close().await;
+    }
+);
+
+on_both!(
+    /// Covers: R2 refused
+    an_organisation_applies_once_until_it_is_refused,
+    |database| async move {
+        let house = House::open(database).await;
+        let first = house.submit(&house.act(), form(1), PDF).await.unwrap();
+        let rows = house.rows().await;
+        let mut again = form(1);
+        again.organization_name = "Другое имя".to_owned();
+        let status = house.submit(&house.act(), again.clone(), PDF).await.unwrap_err();
+        assert_eq!(
+            (status.code(), why(&status).0.as_str()),
+            (Code::AlreadyExists, "APPLICATION_DUPLICATE")
+        );
+        assert_eq!(house.rows().await, rows);
+        // Branches differ by their КПП.
+        let mut branch = form(1);
+        branch.kpp = "770102001".to_owned();
+        house.submit(&house.act(), branch, PDF).await.unwrap();
+        let refuse = json!({"application_id": first.application_id, "reason": "Приказ без печати"});
+        house
+            .must(&house.operator, "ApplicationService/RefuseApplication", refuse)
+            .await;
+        let second = house.submit(&house.act(), again, PDF).await.unwrap();
+        assert_ne!(second.application_id, first.application_id);
+        let approve = json!({"application_id": second.application_id});
+        house
+            .must(&house.operator, "ApplicationService/ApproveApplication", approve)
+            .await;
+        let status = house.submit(&house.act(), form(1), PDF).await.unwrap_err();
+        assert_eq!(why(&status).0, "APPLICATION_DUPLICATE");
+        house.close().await;
+    }
+);

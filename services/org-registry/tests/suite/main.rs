@@ -1,0 +1,9 @@
+//! What the registry promises, proven over its gRPC API behind the real layers, on each database.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+mod applications;
+mod decisions;
+mod house;
+mod membership;
+mod organizations;
+mod units;

@@ -1,0 +1,58 @@
+//! A membership that appoints like the real one, and is away when told to.
+use std::sync::{Arc, Mutex};
+
+use parta_proto::parta::membership::internal::v1::{
+    self as pb,
+    admission_service_server::{AdmissionService, AdmissionServiceServer},
+};
+use tonic::{Request, Response, Status, service::Routes};
+
+pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
+
+#[derive(Default)]
+struct State {
+    away: u32,
+    calls: Vec<pb::AppointFoundingAdministratorRequest>,
+}
+
+#[derive(Clone, Default)]
+pub struct Membership(Arc<Mutex<State>>);
+
+impl Membership {
+    pub fn routes(&self) -> Routes {
+        Routes::new(AdmissionServiceServer::new(self.clone()))
+    }
+
+    /// The next calls are not answered.
+    pub fn away_for(&self, calls: u32) {
+        self.0.lock().unwrap().away = calls;
+    }
+
+    pub fn calls(&self) -> Vec<pb::AppointFoundingAdministratorRequest> {
+        self.0.lock().unwrap().calls.clone()
+    }
+}
+
+#[tonic::async_trait]
+impl AdmissionService for Membership {
+    async fn admit_member(
+        &self,
+        _: Request<pb::AdmitMemberRequest>,
+    ) -> Result<Response<pb::AdmitMemberResponse>, Status> {
+        panic!("the registry admits nobody");
+    }
+
+    async fn appoint_founding_administrator(
+        &self,
+        request: Request<pb::AppointFoundingAdministratorRequest>,
+    ) -> Result<Response<pb::AppointFoundingAdministratorResponse>, Status> {
+        let mut state = self.0.lock().unwrap();
+        state.calls.push(request.into_inner());
+        if state.away > 0 {
+            state.away -= 1;
+            // Not UNAVAILABLE, which the client layers would hide by repeating.
+            return Err(parta_status::conflict().into());
+        }
+        Ok(Response::new(pb::AppointFoundingAdministratorResponse::default()))
+    }
+}
