@@ -1,5 +1,4 @@
 //! A school's first weeks, as `parta demo` plays them, and what the command line says of it.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use parta::client::Endpoints;
 use parta_integration_tests::{Suite, on_both_topologies};
 

@@ -13,6 +13,7 @@ pub mod model;
 mod operations;
 mod permissions;
 pub mod policy;
+mod roster_import;
 mod secret;
 mod storage;
 
@@ -33,10 +34,11 @@ use parta_proto::parta::membership::{
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
         operator_service_server::OperatorServiceServer,
+        roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
     },
 };
-use parta_roster::{Names, NoObserver, Organizations, Roster};
+use parta_roster::{Names, Organizations, Roster, RosterObserver};
 use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
@@ -59,6 +61,7 @@ pub const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.GuardianshipService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",
+    "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",
     "parta.membership.v1.MembershipFeedService",
 ];
@@ -104,7 +107,11 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
         "membership has no key that signs tokens"
     );
     let source = FeedClient::<OrgRegistryFeed, _>::new(deps.peers.watch("org-registry")?);
-    let handler = Organizations::new(Arc::new(NoObserver));
+    let progress = tokio::sync::watch::Sender::default();
+    let observer = Arc::new(roster_import::observe::ClassesMade {
+        progress: progress.clone(),
+    });
+    let handler = Organizations::new(observer);
     let consumer = Consumer::new(NAMES.organizations, deps.db.clone(), source, handler);
     let ports = Ports {
         config,
@@ -114,6 +121,7 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
         verifier: deps.verifier.clone(),
         issuer: Arc::new(issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)),
         draining: deps.draining.clone(),
+        progress,
     };
     let consumers = vec![Task::new(NAMES.organizations, move |cancel| {
         let consumer = consumer.clone();
@@ -149,6 +157,8 @@ pub struct Ports {
     pub issuer: Arc<TokenIssuer>,
     /// Cancelled when streams are to end.
     pub draining: CancellationToken,
+    /// Raised whenever a roster import may have come further.
+    pub progress: tokio::sync::watch::Sender<u64>,
 }
 
 impl Ports {
@@ -170,7 +180,25 @@ impl Ports {
             verifier: self.verifier.clone(),
             issuer: self.issuer.clone(),
             delivery: self.config.delivery,
+            progress: self.progress.clone(),
         }
+    }
+
+    /// What goes on with roster imports when a class has been made.
+    pub fn observer(&self) -> Arc<dyn RosterObserver> {
+        Arc::new(roster_import::observe::ClassesMade {
+            progress: self.progress.clone(),
+        })
+    }
+
+    /// Runs what committed transactions owe.
+    pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
+        let runner = JobRunner::new(self.db.clone()).handle(roster_import::run::JOB, Arc::new(self.app()));
+        if self.config.delivery != DeliveryKind::Smtp {
+            return Ok(runner);
+        }
+        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
+        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
     }
 
     /// The servers of the service's API.
@@ -186,6 +214,7 @@ impl Ports {
             .add_service(GuardianshipServiceServer::new(app.clone()))
             .add_service(ServiceAccountServiceServer::new(app.clone()))
             .add_service(OperatorServiceServer::new(app.clone()))
+            .add_service(RosterImportServiceServer::new(app.clone()))
             .add_service(AdmissionServiceServer::new(app))
             .add_service(MembershipFeedServiceServer::new(feed))
     }
@@ -224,16 +253,15 @@ fn tasks(deps: &Deps, ports: &Ports) -> anyhow::Result<Vec<Task>> {
             }
         }),
     ];
-    if ports.config.delivery == DeliveryKind::Smtp {
-        let mailer = Arc::new(delivery::Mailer::new(&ports.config, ports.secrets.clone())?);
-        let db = db.clone();
-        tasks.push(Task::new("membership.jobs", move |cancel| {
-            let runner = JobRunner::new(db.clone()).handle(delivery::MAIL_JOB, mailer.clone());
-            async move {
-                runner.run(cancel).await;
-                Ok(())
-            }
-        }));
-    }
+    // Made once here, so that a wrong configuration stops the start.
+    ports.job_runner()?;
+    let jobs = ports.clone();
+    tasks.push(Task::new("membership.jobs", move |cancel| {
+        let runner = jobs.job_runner();
+        async move {
+            runner?.run(cancel).await;
+            Ok(())
+        }
+    }));
     Ok(tasks)
 }

@@ -48,7 +48,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 37] = [
+const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -122,6 +122,31 @@ const RULES: [(&str, Rule); 37] = [
     ("parta.membership.v1.OperatorService/ListOutboxMessages", |k| {
         k == PrincipalKind::Operator
     }),
+    (
+        "parta.membership.v1.RosterImportService/CheckRosterImport",
+        manages,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/StartRosterImport",
+        manages,
+    ),
+    ("parta.membership.v1.RosterImportService/GetRosterImport", manages),
+    (
+        "parta.membership.v1.RosterImportService/ListRosterImports",
+        manages,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/ListRosterImportChanges",
+        manages,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/ListRosterImportProblems",
+        manages,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/WatchRosterImport",
+        manages,
+    ),
     (
         "parta.membership.internal.v1.AdmissionService/AdmitMember",
         service,

@@ -2,7 +2,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use parta_ids::{AssignmentId, GuardianshipId, MemberId, OrgId, ServiceAccountId, TypedId, UnitId};
+use parta_ids::{
+    AssignmentId, GuardianshipId, MemberId, OrgId, RosterImportId, ServiceAccountId, TypedId, UnitId,
+};
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
 use parta_status::{Refusal, Violations, field, invalid};
@@ -13,6 +15,7 @@ use crate::{
     model::Address,
     operations::{Admission, NewAssignment, NewMember, Page, Who},
     storage::{
+        imports,
         members::Member,
         relations::{Assignment, Guardianship},
         service_accounts::ServiceAccount,
@@ -251,4 +254,43 @@ pub(crate) fn permissions(asked: &[String]) -> Result<Vec<String>, Refusal> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect())
+}
+
+/// An import as it is answered.
+pub(crate) fn roster_import(row: &imports::Import) -> pb::RosterImport {
+    use prost::Message as _;
+    let counts = |bytes: &[u8]| pb::RosterImportCounts::decode(bytes).ok();
+    pb::RosterImport {
+        id: RosterImportId::from_uuid(row.import_id).to_string(),
+        state: row.state,
+        one_roster_version: row.one_roster_version.clone(),
+        planned: counts(&row.planned),
+        done: counts(&row.done),
+        problem_count: row.problem_count,
+        mass_removal: row.mass_removal,
+        create_time: Some(timestamp(row.create_time)),
+        start_time: row.start_time.map(timestamp),
+        finish_time: row.finish_time.map(timestamp),
+        etag: parta_storage::etag(row.revision),
+    }
+}
+
+pub(crate) fn roster_change(row: imports::ChangeRow) -> pb::RosterChange {
+    pb::RosterChange {
+        kind: row.kind.into(),
+        person: row.person,
+        unit_label: row.unit_label,
+        before: row.before,
+        after: row.after,
+    }
+}
+
+pub(crate) fn roster_problem(row: imports::ProblemRow) -> pb::RosterImportProblem {
+    pb::RosterImportProblem {
+        file: row.file,
+        line: i32::try_from(row.line).unwrap_or(i32::MAX),
+        column: row.column_name,
+        description: row.description,
+        fatal: row.fatal,
+    }
 }

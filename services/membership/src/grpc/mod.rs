@@ -8,6 +8,7 @@ mod enrollment;
 mod guardianship;
 mod member;
 mod operator;
+mod roster_import;
 mod service_account;
 
 use parta_access::Caller;

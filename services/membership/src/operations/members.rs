@@ -283,22 +283,7 @@ impl App {
                 if row.roles & Role::Administrator.bit() != 0 {
                     keep_one(&administrators, &row)?;
                 }
-                let ended = relations::end_all(&tx, &scope, id, tx.now()).await?;
-                let assignments = ended.assignments.into_iter().map(events::assignment_ended);
-                let enrollments = ended.enrollments.into_iter().map(events::enrollment_ended);
-                let guardianships = ended.guardianships.into_iter().map(events::guardianship_ended);
-                for payload in assignments
-                    .chain(enrollments)
-                    .chain(guardianships)
-                    .collect::<Vec<_>>()
-                {
-                    events::state(&tx, org, payload).await?;
-                }
-                row.state = MemberState::Left.into();
-                row.teacher_verified = false;
-                row.leave_time = Some(tx.now());
-                members::update(&tx, &scope, &mut row).await?;
-                events::state(&tx, org, events::changed(&row)).await?;
+                self.end_membership(&tx, &scope, &mut row).await?;
                 let member = self.settled(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::RemoveMemberResponse {
                     member,
@@ -306,6 +291,32 @@ impl App {
                 })
             })
             .await
+    }
+
+    /// Ends everything that a locked member is in the organisation.
+    pub(crate) async fn end_membership(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        row: &mut Member,
+    ) -> Result<(), Error> {
+        let (org, id) = (scope.org_id(), MemberId::from_uuid(row.member_id));
+        let ended = relations::end_all(tx, scope, id, tx.now()).await?;
+        let assignments = ended.assignments.into_iter().map(events::assignment_ended);
+        let enrollments = ended.enrollments.into_iter().map(events::enrollment_ended);
+        let guardianships = ended.guardianships.into_iter().map(events::guardianship_ended);
+        for payload in assignments
+            .chain(enrollments)
+            .chain(guardianships)
+            .collect::<Vec<_>>()
+        {
+            events::state(tx, org, payload).await?;
+        }
+        row.state = MemberState::Left.into();
+        row.teacher_verified = false;
+        row.leave_time = Some(tx.now());
+        members::update(tx, scope, row).await?;
+        events::state(tx, org, events::changed(row)).await
     }
 
     /// The scope of the administration, in the transaction.

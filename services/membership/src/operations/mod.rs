@@ -5,6 +5,7 @@ mod assignments;
 mod enrollments;
 mod guardianships;
 mod members;
+pub(crate) mod roster_imports;
 mod service_accounts;
 mod sessions;
 mod sign_in;
@@ -22,7 +23,7 @@ use parta_status::{Refusal, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, enroll};
 pub(crate) use assignments::NewAssignment;
 pub(crate) use members::NewMember;
 pub(crate) use sign_in::Who;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) delivery: DeliveryKind,
+    /// Raised whenever an import of any organisation may have come further.
+    pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
 /// A page as asked for.

@@ -159,3 +159,66 @@ table!(outbox, "outbox_message", {
     text: String,
     create_time: DateTimeUtc,
 });
+table!(roster_import, "roster_import", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    state: i32,
+    one_roster_version: String,
+    /// `RosterImportCounts` as protobuf.
+    planned: Vec<u8>,
+    done: Vec<u8>,
+    change_count: i64,
+    problem_count: i32,
+    mass_removal: bool,
+    /// Rows of the difference that are carried out.
+    position: i64,
+    create_time: DateTimeUtc,
+    start_time: Option<DateTimeUtc>,
+    finish_time: Option<DateTimeUtc>,
+    revision: i64,
+});
+table!(roster_import_change, "roster_import_change", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    seq: i64,
+    kind: i16,
+    source_key: String,
+    other_key: String,
+    person: String,
+    unit_label: String,
+    before: String,
+    after: String,
+    value: i32,
+});
+table!(roster_import_problem, "roster_import_problem", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    seq: i64,
+    file: String,
+    line: i64,
+    column_name: String,
+    description: String,
+    fatal: bool,
+});
+table!(roster_person, "roster_person", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    source_key: String,
+    member_id: Uuid,
+});
+table!(roster_class, "roster_class", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    source_key: String,
+    label: String,
+});

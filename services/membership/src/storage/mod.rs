@@ -2,6 +2,8 @@
 pub(crate) mod accounts;
 pub(crate) mod appointments;
 pub(crate) mod entities;
+mod import_migration;
+pub(crate) mod imports;
 pub(crate) mod members;
 mod migration;
 pub(crate) mod outbox;
@@ -13,5 +15,5 @@ use sea_orm_migration::MigrationTrait;
 
 /// The service's own migrations.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(migration::Tables)]
+    vec![Box::new(migration::Tables), Box::new(import_migration::Tables)]
 }

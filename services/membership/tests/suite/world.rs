@@ -123,6 +123,7 @@ impl World {
             verifier: verifier.clone(),
             issuer: Arc::new(issuer),
             draining: stop.clone(),
+            progress: tokio::sync::watch::Sender::default(),
         };
         let authenticator = Authenticator {
             access: AccessTable::load(GRPC_SERVICES).unwrap(),

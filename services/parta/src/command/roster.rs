@@ -250,7 +250,7 @@ fn state(import: &pb::RosterImport) -> &'static str {
         .trim_start_matches("ROSTER_IMPORT_STATE_")
 }
 
-fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 10] {
+fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 9] {
     let c = of.copied().unwrap_or_default();
     [
         (c.units, "classes"),
@@ -259,7 +259,6 @@ fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 10] {
         (c.enrollments_begun, "into classes"),
         (c.enrollments_ended, "out of classes"),
         (c.assignments_begun, "tasks given"),
-        (c.assignments_ended, "tasks taken"),
         (c.guardianships, "parents related"),
         (c.removals, "leaving"),
         (c.invitations, "links"),

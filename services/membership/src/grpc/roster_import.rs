@@ -1,0 +1,233 @@
+//! Roster imports.
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::BytesMut;
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use parta_ids::OrgId;
+use parta_proto::parta::membership::v1::{
+    self as pb, RosterImportState, check_roster_import_request::Part,
+    roster_import_service_server::RosterImportService,
+};
+use parta_status::invalid;
+use parta_storage::Mutation;
+use sha2::{Digest as _, Sha256};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Answer, convert};
+use crate::{
+    operations::{App, Page},
+    roster_import::{files, set::Files},
+};
+
+/// Most bytes of one set.
+const MOST: usize = 64 * 1024 * 1024;
+/// How often a watcher looks for what another replica has done; work of this process wakes it at once.
+const LOOK: Duration = Duration::from_secs(5);
+/// Most rows of a page of changes or problems.
+const PAGE: i32 = 1_000;
+
+struct Upload {
+    request_id: String,
+    org_id: String,
+    files: BTreeMap<&'static str, BytesMut>,
+    /// The file whose chunks come now.
+    open: Option<&'static str>,
+    size: usize,
+}
+
+impl Upload {
+    fn take(&mut self, chunk: &pb::RosterFileChunk) -> Result<(), Status> {
+        let known = files::known(&chunk.file_name);
+        let name = known.ok_or_else(|| invalid("chunk.file_name", "is no file of OneRoster"))?;
+        if self.open != Some(name) && self.files.contains_key(name) {
+            return Err(invalid("chunk.file_name", "the file came before").into());
+        }
+        self.open = Some(name);
+        self.size += chunk.data.len();
+        if self.size > MOST {
+            return Err(invalid("chunk.data", "the files must not exceed 64 MiB").into());
+        }
+        self.files.entry(name).or_default().extend_from_slice(&chunk.data);
+        Ok(())
+    }
+}
+
+/// Collects the upload; what exceeds the limit is refused before it is kept.
+async fn upload(mut stream: Streaming<pb::CheckRosterImportRequest>) -> Result<Upload, Status> {
+    let mut upload: Option<Upload> = None;
+    while let Some(message) = stream.next().await {
+        let message = message?;
+        match (message.part, &mut upload) {
+            (Some(Part::Header(header)), None) => {
+                upload = Some(Upload {
+                    request_id: message.request_id,
+                    org_id: header.org_id,
+                    files: BTreeMap::new(),
+                    open: None,
+                    size: 0,
+                });
+            }
+            (Some(Part::Chunk(chunk)), Some(upload)) => upload.take(&chunk)?,
+            (Some(Part::Header(_)), Some(_)) => {
+                return Err(invalid("header", "must come once, first").into());
+            }
+            (Some(Part::Chunk(_)) | None, None) => return Err(invalid("header", "must come first").into()),
+            (None, Some(_)) => return Err(invalid("chunk", "is missing in a message").into()),
+        }
+    }
+    upload.ok_or_else(|| invalid("header", "is required").into())
+}
+
+/// What the digest of a repetition covers: the organisation, and each file by its hash.
+fn essence(upload: &Upload) -> pb::CheckRosterImportRequest {
+    let mut all = Sha256::new();
+    all.update(&upload.org_id);
+    for (name, data) in &upload.files {
+        all.update(name);
+        all.update(Sha256::digest(data));
+    }
+    pb::CheckRosterImportRequest {
+        request_id: upload.request_id.clone(),
+        part: Some(Part::Chunk(pb::RosterFileChunk {
+            file_name: String::new(),
+            data: all.finalize().to_vec().into(),
+        })),
+    }
+}
+
+fn page(size: i32, token: &str, filter: String) -> Result<Page<'_>, Status> {
+    let page = convert::page(size.min(200), token, filter)?;
+    let wide = u64::try_from(size.clamp(0, PAGE)).unwrap_or(0);
+    Ok(Page {
+        size: page.size.max(wide),
+        ..page
+    })
+}
+
+#[tonic::async_trait]
+impl RosterImportService for App {
+    async fn check_roster_import(
+        &self,
+        request: Request<Streaming<pb::CheckRosterImportRequest>>,
+    ) -> Answer<pb::CheckRosterImportResponse> {
+        let (caller, stream) = self.enter(request).await?;
+        let upload = upload(stream).await?;
+        let org = convert::id::<OrgId>("header.org_id", &upload.org_id)?;
+        let mutation = Mutation::new(&caller, &upload.request_id, &essence(&upload))?;
+        let frozen = upload.files.into_iter().map(|(name, data)| (name, data.freeze()));
+        let files: Files = frozen.collect();
+        Ok(Response::new(
+            self.check_roster_import(&caller, &mutation, org, files).await?,
+        ))
+    }
+
+    async fn start_roster_import(
+        &self,
+        request: Request<pb::StartRosterImportRequest>,
+    ) -> Answer<pb::StartRosterImportResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let mutation = Mutation::new(&caller, &request.request_id, &request)?;
+        let (org, id) = convert::ids(&request.org_id, "roster_import_id", &request.roster_import_id)?;
+        let mass = request.allow_mass_removal;
+        let started = self.start_roster_import(&caller, &mutation, org, id, &request.etag, mass);
+        Ok(Response::new(started.await?))
+    }
+
+    async fn get_roster_import(
+        &self,
+        request: Request<pb::GetRosterImportRequest>,
+    ) -> Answer<pb::GetRosterImportResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let (org, id) = convert::ids(&request.org_id, "roster_import_id", &request.roster_import_id)?;
+        let found = self.get_roster_import(&caller, org, id).await?;
+        Ok(Response::new(pb::GetRosterImportResponse {
+            roster_import: Some(found),
+        }))
+    }
+
+    async fn list_roster_imports(
+        &self,
+        request: Request<pb::ListRosterImportsRequest>,
+    ) -> Answer<pb::ListRosterImportsResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let org = convert::id("org_id", &request.org_id)?;
+        let page = convert::page(request.page_size, &request.page_token, format!("imports {org}"))?;
+        Ok(Response::new(self.list_roster_imports(&caller, org, page).await?))
+    }
+
+    async fn list_roster_import_changes(
+        &self,
+        request: Request<pb::ListRosterImportChangesRequest>,
+    ) -> Answer<pb::ListRosterImportChangesResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let (org, id) = convert::ids(&request.org_id, "roster_import_id", &request.roster_import_id)?;
+        if pb::RosterChangeKind::try_from(request.kind).is_err() {
+            return Err(invalid("kind", "is no kind of change").into());
+        }
+        let kind = i16::try_from(request.kind).ok().filter(|kind| *kind != 0);
+        let filter = format!("changes {org} {id} {}", request.kind);
+        let page = page(request.page_size, &request.page_token, filter)?;
+        let list = self.list_roster_import_changes(&caller, org, id, kind, page);
+        Ok(Response::new(list.await?))
+    }
+
+    async fn list_roster_import_problems(
+        &self,
+        request: Request<pb::ListRosterImportProblemsRequest>,
+    ) -> Answer<pb::ListRosterImportProblemsResponse> {
+        let (caller, request) = self.enter(request).await?;
+        let (org, id) = convert::ids(&request.org_id, "roster_import_id", &request.roster_import_id)?;
+        let page = page(
+            request.page_size,
+            &request.page_token,
+            format!("problems {org} {id}"),
+        )?;
+        let list = self.list_roster_import_problems(&caller, org, id, page);
+        Ok(Response::new(list.await?))
+    }
+
+    type WatchRosterImportStream = BoxStream<'static, Result<pb::WatchRosterImportResponse, Status>>;
+
+    async fn watch_roster_import(
+        &self,
+        request: Request<pb::WatchRosterImportRequest>,
+    ) -> Answer<Self::WatchRosterImportStream> {
+        let (caller, request) = self.enter(request).await?;
+        let (org, id) = convert::ids(&request.org_id, "roster_import_id", &request.roster_import_id)?;
+        // Marked before the first look: what happens meanwhile is not missed.
+        let mut progress = self.progress.subscribe();
+        progress.mark_unchanged();
+        let first = self.get_roster_import(&caller, org, id).await?;
+        let app = self.clone();
+        let states = stream::unfold(
+            (Some(first), None, progress),
+            move |(next, last, mut progress)| {
+                let (app, caller) = (app.clone(), caller.clone());
+                async move {
+                    let over = |import: &pb::RosterImport| {
+                        let ended = [RosterImportState::Refused, RosterImportState::Done];
+                        ended.contains(&import.state())
+                    };
+                    if let Some(first) = next {
+                        return Some((Ok(first.clone()), (None, Some(first), progress)));
+                    }
+                    let last = last.filter(|last| !over(last))?;
+                    loop {
+                        let _woken = tokio::time::timeout(LOOK, progress.changed()).await;
+                        match app.get_roster_import(&caller, org, id).await {
+                            Ok(now) if now == last => {}
+                            Ok(now) => return Some((Ok(now.clone()), (None, Some(now), progress))),
+                            Err(error) => return Some((Err(Status::from(error)), (None, None, progress))),
+                        }
+                    }
+                }
+            },
+        );
+        let answers = states.map(|state| {
+            state.map(|import| pb::WatchRosterImportResponse {
+                roster_import: Some(import),
+            })
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}

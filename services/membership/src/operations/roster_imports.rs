@@ -1,0 +1,305 @@
+//! Roster imports: checking, starting, reading (R31).
+use std::collections::BTreeMap;
+
+use parta_access::{Caller, OrgScope, require};
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
+use parta_proto::parta::{
+    membership::v1::{
+        self as pb, AssignmentKind, ErrorReason, RosterImportCounts, RosterImportState as State,
+    },
+    org_registry::v1::UnitKind,
+};
+use parta_roster::{Facts, Role};
+use parta_status::Refusal;
+use parta_storage::{Mutation, Tx, check_etag, jobs};
+use prost::Message as _;
+use sea_orm::ConnectionTrait;
+
+use super::{App, Page};
+use crate::{
+    error::Error,
+    grpc::convert,
+    policy,
+    roster_import::{
+        Problems,
+        plan::{self, Change, Known, There},
+        run::JOB,
+        set::{self, Earlier, Files, Set},
+    },
+    storage::{
+        imports::{self, Import},
+        relations::{self, Whose},
+    },
+};
+
+/// More rows than any organisation has.
+const ALL: u64 = 10_000_000;
+
+fn unknown(id: RosterImportId) -> Error {
+    Error::unknown("roster import", id)
+}
+
+impl App {
+    async fn importing(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<OrgScope, Error> {
+        let facts = self.facts(conn, caller, org).await?;
+        Ok(require(caller, org, policy::manage(&facts))?)
+    }
+
+    /// The labels of the classes that can be filled, with their ids.
+    pub(crate) async fn class_labels(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+    ) -> Result<BTreeMap<String, UnitId>, Refusal> {
+        let units = self.roster.units(conn, org).await?.into_iter();
+        let classes = units.filter(|unit| !unit.archived && unit.kind == UnitKind::Class);
+        Ok(classes.map(|unit| (unit.label, unit.unit_id)).collect())
+    }
+
+    async fn there(&self, tx: &Tx, scope: &OrgScope) -> Result<There, Error> {
+        let org = scope.org_id();
+        let labels = self.class_labels(tx, org).await?;
+        let by_id: BTreeMap<UnitId, &String> = labels.iter().map(|(label, id)| (*id, label)).collect();
+        let label = |id: &UnitId| by_id.get(id).map(|label| (*label).clone());
+        let mut names = imports::names(tx, scope).await?;
+        let everybody = self.roster.everybody(tx, org).await?;
+        let facts: BTreeMap<_, &Facts> = everybody.iter().map(|facts| (facts.member_id, facts)).collect();
+        let mut there = There {
+            labels: labels.keys().cloned().collect(),
+            classes: imports::classes(tx, scope).await?,
+            ..There::default()
+        };
+        let mut keys = BTreeMap::new();
+        for (key, id) in imports::people(tx, scope).await? {
+            // Who left by other hands is nobody to the import.
+            let (Some(facts), Some(full_name)) = (facts.get(&id), names.remove(&id.uuid())) else {
+                continue;
+            };
+            let led = facts
+                .class_teacher_of
+                .iter()
+                .map(|unit| (unit, AssignmentKind::ClassTeacher));
+            let taught = facts.teaches.difference(&facts.class_teacher_of);
+            let taught = taught.map(|unit| (unit, AssignmentKind::SubjectTeacher));
+            let known = Known {
+                full_name,
+                administrator: facts.roles.contains(&Role::Administrator),
+                classes: facts.enrolled_in.iter().filter_map(label).collect(),
+                tasks: led
+                    .chain(taught)
+                    .filter_map(|(unit, kind)| Some((label(unit)?, kind.into())))
+                    .collect(),
+                ..Known::default()
+            };
+            keys.insert(id.uuid(), key.clone());
+            there.people.insert(key, (id, known));
+        }
+        // Also the relations that nobody has confirmed yet.
+        let families = relations::list_guardianships(tx, scope, &Whose::Everybodys, None, false, None, ALL);
+        for row in families.await? {
+            let guardian = keys
+                .get(&row.guardian_id)
+                .and_then(|key| there.people.get_mut(key));
+            if let Some((_, known)) = guardian {
+                known
+                    .children
+                    .insert(parta_ids::MemberId::from_uuid(row.child_id));
+            }
+        }
+        Ok(there)
+    }
+
+    pub(crate) async fn check_roster_import(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        org: OrgId,
+        files: Files,
+    ) -> Result<pb::CheckRosterImportResponse, Error> {
+        // Who may not import costs nothing but this look.
+        let scope = &self.importing(self.db.conn(), caller, org).await?;
+        let earlier = Earlier {
+            people: imports::people(self.db.conn(), scope)
+                .await?
+                .into_keys()
+                .collect(),
+            classes: imports::classes(self.db.conn(), scope).await?,
+        };
+        let understood = tokio::task::spawn_blocking(move || set::understand(&files, &earlier));
+        let understood = understood.await.map_err(Refusal::internal)?;
+        let (set, problems): &(Set, Problems) = &understood;
+        self.db
+            .mutate(mutation, |tx| async move {
+                let scope = self.importing(&tx, caller, org).await?;
+                let refused = problems.refused();
+                let (changes, known) = if refused {
+                    (Vec::new(), 0)
+                } else {
+                    let there = self.there(&tx, &scope).await?;
+                    (plan::plan(set, &there), there.people.len())
+                };
+                let counts = plan::counts(&changes);
+                let id: RosterImportId = tx.ambient().id();
+                let import = Import {
+                    org_id: org.uuid(),
+                    import_id: id.uuid(),
+                    state: if refused { State::Refused } else { State::Checked }.into(),
+                    one_roster_version: set.version.clone(),
+                    planned: counts.encode_to_vec(),
+                    done: RosterImportCounts::default().encode_to_vec(),
+                    change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
+                    problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
+                    mass_removal: plan::is_mass_removal(&counts, known),
+                    position: 0,
+                    create_time: tx.now(),
+                    start_time: None,
+                    finish_time: None,
+                    revision: 1,
+                };
+                imports::insert(&tx, &scope, &import, &changes, &problems.0).await?;
+                if !refused {
+                    imports::put_classes(&tx, &scope, &set.classes).await?;
+                }
+                let object = format!("organizations/{org}/rosterImports/{id}");
+                parta_audit::record(&tx, caller, Some(org), object).await?;
+                Ok::<_, Error>(pb::CheckRosterImportResponse {
+                    roster_import: Some(convert::roster_import(&import)),
+                    ..Default::default()
+                })
+            })
+            .await
+    }
+
+    pub(crate) async fn start_roster_import(
+        &self,
+        caller: &Caller,
+        mutation: &Mutation,
+        org: OrgId,
+        id: RosterImportId,
+        etag: &str,
+        allow_mass_removal: bool,
+    ) -> Result<pb::StartRosterImportResponse, Error> {
+        self.db
+            .mutate(mutation, |tx| async move {
+                let scope = self.importing(&tx, caller, org).await?;
+                let mut import = imports::lock(&tx, &scope, id).await?.ok_or_else(|| unknown(id))?;
+                check_etag(etag, import.revision)?;
+                if import.state != i32::from(State::Checked)
+                    || imports::overtaken(&tx, &scope, id, import.create_time).await?
+                {
+                    return Err(Error::State(ErrorReason::RosterImportNotStartable));
+                }
+                if import.mass_removal && !allow_mass_removal {
+                    return Err(Error::State(ErrorReason::RosterImportMassRemoval));
+                }
+                import.state = State::Running.into();
+                import.start_time = Some(tx.now());
+                import.revision += 1;
+                imports::update(&tx, &scope, &import).await?;
+                jobs::enqueue(&tx, JOB, Some(org), id.to_string().into_bytes(), id.uuid()).await?;
+                let object = format!("organizations/{org}/rosterImports/{id}");
+                parta_audit::record(&tx, caller, Some(org), object).await?;
+                Ok::<_, Error>(pb::StartRosterImportResponse {
+                    roster_import: Some(convert::roster_import(&import)),
+                    ..Default::default()
+                })
+            })
+            .await
+    }
+
+    pub(crate) async fn get_roster_import(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        id: RosterImportId,
+    ) -> Result<pb::RosterImport, Error> {
+        let scope = self.importing(self.db.conn(), caller, org).await?;
+        let found = imports::find(self.db.conn(), &scope, id).await?;
+        Ok(convert::roster_import(&found.ok_or_else(|| unknown(id))?))
+    }
+
+    pub(crate) async fn list_roster_imports(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        page: Page<'_>,
+    ) -> Result<pb::ListRosterImportsResponse, Error> {
+        let scope = self.importing(self.db.conn(), caller, org).await?;
+        let after = self.db.decode_page(caller, &page.filter, page.token)?;
+        let mut rows = imports::list(self.db.conn(), &scope, after, page.size + 1).await?;
+        let key = |row: &Import| RosterImportId::from_uuid(row.import_id);
+        let next_page_token = self.cut(caller, &page, &mut rows, key);
+        Ok(pb::ListRosterImportsResponse {
+            roster_imports: rows.iter().map(convert::roster_import).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(crate) async fn list_roster_import_changes(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        id: RosterImportId,
+        kind: Option<i16>,
+        page: Page<'_>,
+    ) -> Result<pb::ListRosterImportChangesResponse, Error> {
+        let (conn, after) = (
+            self.db.conn(),
+            self.db.decode_page(caller, &page.filter, page.token)?,
+        );
+        let scope = self.importing(conn, caller, org).await?;
+        imports::find(conn, &scope, id)
+            .await?
+            .ok_or_else(|| unknown(id))?;
+        let after: i64 = after.unwrap_or(0);
+        let mut rows = imports::list_changes(conn, &scope, id, kind, after, page.size + 1).await?;
+        let next_page_token = self.cut(caller, &page, &mut rows, |row| row.seq);
+        Ok(pb::ListRosterImportChangesResponse {
+            changes: rows.into_iter().map(convert::roster_change).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(crate) async fn list_roster_import_problems(
+        &self,
+        caller: &Caller,
+        org: OrgId,
+        id: RosterImportId,
+        page: Page<'_>,
+    ) -> Result<pb::ListRosterImportProblemsResponse, Error> {
+        let (conn, after) = (
+            self.db.conn(),
+            self.db.decode_page(caller, &page.filter, page.token)?,
+        );
+        let scope = self.importing(conn, caller, org).await?;
+        imports::find(conn, &scope, id)
+            .await?
+            .ok_or_else(|| unknown(id))?;
+        let after: i64 = after.unwrap_or(0);
+        let mut rows = imports::list_problems(conn, &scope, id, after, page.size + 1).await?;
+        let next_page_token = self.cut(caller, &page, &mut rows, |row| row.seq);
+        Ok(pb::ListRosterImportProblemsResponse {
+            problems: rows.into_iter().map(convert::roster_problem).collect(),
+            next_page_token,
+        })
+    }
+}
+
+/// The change of a stored row.
+pub(crate) fn change(row: imports::ChangeRow) -> Change {
+    Change {
+        kind: row.kind,
+        source_key: row.source_key,
+        other_key: row.other_key,
+        person: row.person,
+        unit_label: row.unit_label,
+        before: row.before,
+        after: row.after,
+        value: row.value,
+    }
+}

@@ -1,0 +1,132 @@
+//! CSV files as rows with their lines.
+use std::collections::BTreeMap;
+
+use super::Problems;
+
+/// Files that are read, and those that OneRoster and its relatives name and nothing here has a use for.
+const KNOWN: [&str; 22] = [
+    "manifest.csv",
+    "orgs.csv",
+    "academicsessions.csv",
+    "users.csv",
+    "roles.csv",
+    "courses.csv",
+    "classes.csv",
+    "enrollments.csv",
+    "demographics.csv",
+    "userprofiles.csv",
+    "userresources.csv",
+    "relationships.csv",
+    "userflags.csv",
+    "categories.csv",
+    "classresources.csv",
+    "courseresources.csv",
+    "lineitems.csv",
+    "lineitemlearningobjectiveids.csv",
+    "lineitemscorescales.csv",
+    "resources.csv",
+    "results.csv",
+    "scorescales.csv",
+];
+
+/// The name under which a file is known, or `None`.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    KNOWN.into_iter().find(|known| *known == name)
+}
+
+/// A file with its header.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) file: &'static str,
+    columns: BTreeMap<String, usize>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Counted from 1, with the header.
+    pub(crate) line: u32,
+    cells: csv::StringRecord,
+}
+
+impl Table {
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.columns.contains_key(column)
+    }
+
+    /// A cell without blanks around it; empty where the file has no such column. Column names in lower case.
+    pub(crate) fn cell<'a>(&self, row: &'a Row, column: &str) -> &'a str {
+        let at = self.columns.get(column);
+        at.and_then(|at| row.cells.get(*at)).unwrap_or_default().trim()
+    }
+
+    /// Refuses the set if one of these columns is missing.
+    pub(crate) fn require(&self, columns: &[&str], problems: &mut Problems) {
+        for column in columns.iter().filter(|column| !self.has(column)) {
+            problems.fatal(self.file, 1, column, "the column is missing");
+        }
+    }
+}
+
+/// UTF-8 with or without its mark, or else Windows-1251, in which every byte means something.
+fn decode(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => encoding_rs::WINDOWS_1251.decode(bytes).0.into_owned(),
+    }
+}
+
+fn line(position: Option<&csv::Position>) -> u32 {
+    position.map_or(0, |p| u32::try_from(p.line()).unwrap_or(u32::MAX))
+}
+
+/// Reads one file.
+pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) -> Table {
+    let text = decode(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let mut table = Table {
+        file,
+        columns: BTreeMap::new(),
+        rows: Vec::new(),
+    };
+    let header = match reader.headers() {
+        Ok(header) => header.clone(),
+        Err(_) => {
+            problems.fatal(file, 1, "", "the header cannot be read");
+            return table;
+        }
+    };
+    for (at, name) in header.iter().enumerate() {
+        table.columns.entry(name.trim().to_lowercase()).or_insert(at);
+    }
+    for record in reader.records() {
+        let cells = match record {
+            Ok(cells) => cells,
+            Err(error) => {
+                problems.fatal(file, line(error.position()), "", "the row cannot be read");
+                continue;
+            }
+        };
+        let line = line(cells.position());
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
+        if cells.len() == header.len() {
+            table.rows.push(Row { line, cells });
+        } else {
+            let (is, want) = (cells.len(), header.len());
+            problems.fatal(
+                file,
+                line,
+                "",
+                format!("the row has {is} fields, the header {want}"),
+            );
+        }
+    }
+    table
+}

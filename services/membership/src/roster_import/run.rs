@@ -1,0 +1,278 @@
+//! Carrying a plan out.
+use async_trait::async_trait;
+use parta_access::{Caller, OrgScope, Principal};
+use parta_feed as feed;
+use parta_ids::{AssignmentId, GuardianshipId, MemberId, OrgId, RosterImportId, TypedId as _};
+use parta_proto::parta::membership::v1::{
+    MemberState, RosterChangeKind as Kind, RosterImportCounts, RosterImportStaged, RosterImportState,
+    StagedInvitation, StagedUnit, membership_event::Payload,
+};
+use parta_roster::{Role, State};
+use parta_status::Refusal;
+use parta_storage::{
+    Tx,
+    jobs::{Job, JobError, JobHandler},
+};
+use prost::Message as _;
+
+use super::plan::{self, Change};
+use crate::{
+    error::Error,
+    events,
+    operations::{App, enroll, roster_imports},
+    storage::{
+        imports::{self, Import},
+        members,
+        relations::{self, Assignment, Guardianship},
+    },
+};
+
+/// Kind of the durable job.
+pub(crate) const JOB: &str = "membership.roster_import";
+/// Rows of the difference that one transaction carries out: others do not wait long behind it.
+const BATCH: u64 = 100;
+
+/// How a batch ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// There may be more to do.
+    More,
+    /// The next row needs a class that org-registry has not made yet; its event goes on with it.
+    Waits,
+    /// Nothing is left, or nothing was to be done.
+    Ended,
+}
+
+/// Counts the finished classes and ends the import where everything is there.
+pub(crate) fn settle(import: &mut Import, done: &RosterImportCounts, tx: &Tx) {
+    import.done = done.encode_to_vec();
+    let planned = RosterImportCounts::decode(import.planned.as_slice()).unwrap_or_default();
+    if import.position >= import.change_count && done.units >= planned.units {
+        import.state = RosterImportState::Done.into();
+        import.finish_time = Some(tx.now());
+        import.revision += 1;
+    }
+}
+
+/// What a batch tells others at its end.
+#[derive(Default)]
+struct Staged {
+    units: Vec<StagedUnit>,
+    invitations: Vec<StagedInvitation>,
+}
+
+impl App {
+    async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Outcome, Error> {
+        let Some(mut import) = imports::lock(tx, scope, id).await? else {
+            return Ok(Outcome::Ended);
+        };
+        if import.state != i32::from(RosterImportState::Running) {
+            return Ok(Outcome::Ended);
+        }
+        let rows = imports::list_changes(tx, scope, id, None, import.position, BATCH).await?;
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| (row.seq, roster_imports::change(row)))
+            .collect();
+        let labels = self.class_labels(tx, scope.org_id()).await?;
+        let keys = rows
+            .iter()
+            .flat_map(|(_, c)| [c.source_key.clone(), c.other_key.clone()]);
+        let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
+        let mut people = imports::people_of(tx, scope, &keys).await?;
+        let mut done = RosterImportCounts::decode(import.done.as_slice()).unwrap_or_default();
+        let (mut staged, mut waits) = (Staged::default(), false);
+        for (seq, change) in &rows {
+            let kind = Kind::try_from(i32::from(change.kind)).unwrap_or_default();
+            let places = matches!(
+                kind,
+                Kind::BeginEnrollment | Kind::EndEnrollment | Kind::BeginAssignment
+            );
+            let unit = labels.get(&change.unit_label).copied();
+            if places && unit.is_none() {
+                waits = true;
+                break;
+            }
+            let who = people.get(&change.source_key).copied();
+            match (kind, who, unit) {
+                // Counted when it is there.
+                (Kind::CreateUnit, ..) => staged.units.push(StagedUnit {
+                    source_key: change.source_key.clone(),
+                    label: change.unit_label.clone(),
+                }),
+                (Kind::CreateMember, ..) => {
+                    let made = self.expect(tx, scope, change, &mut staged).await?;
+                    people.insert(change.source_key.clone(), made);
+                }
+                (Kind::RenameMember, Some(who), _) => rename(tx, scope, who, &change.after).await?,
+                (Kind::BeginEnrollment, Some(who), Some(unit)) => {
+                    enroll(tx, scope, who, unit).await?;
+                }
+                (Kind::EndEnrollment, Some(who), Some(unit)) => {
+                    if let Some(ended) = relations::end_enrollment(tx, scope, who, unit, tx.now()).await? {
+                        events::state(tx, scope.org_id(), events::enrollment_ended(ended)).await?;
+                    }
+                }
+                (Kind::BeginAssignment, Some(who), Some(unit)) => {
+                    let row = Assignment {
+                        org_id: scope.org_id().uuid(),
+                        assignment_id: tx.ambient().id::<AssignmentId>().uuid(),
+                        member_id: who.uuid(),
+                        unit_id: unit.uuid(),
+                        kind: plan::task(change.value).into(),
+                        create_time: tx.now(),
+                        expire_time: None,
+                        end_time: None,
+                    };
+                    if relations::insert_assignment(tx, scope, &row).await? {
+                        events::state(tx, scope.org_id(), events::made(&row)).await?;
+                    }
+                }
+                (Kind::EstablishGuardianship, Some(guardian), _) => {
+                    if let Some(child) = people.get(&change.other_key).copied() {
+                        self.relate_unconfirmed(tx, scope, guardian, child).await?;
+                    }
+                }
+                (Kind::RemoveMember, Some(who), _) => {
+                    self.leave(tx, scope, who).await?;
+                    imports::delete_person(tx, scope, &change.source_key).await?;
+                }
+                // Whoever it speaks of has gone by other hands since.
+                _ => {}
+            }
+            if kind != Kind::CreateUnit {
+                plan::count(&mut done, kind);
+            }
+            import.position = *seq;
+        }
+        self.stage(tx, scope.org_id(), id, staged);
+        let full = rows.len() as u64 == BATCH;
+        settle(&mut import, &done, tx);
+        imports::update(tx, scope, &import).await?;
+        let caller = Caller::new(
+            Principal::Service {
+                name: self.db.service().to_owned(),
+            },
+            JOB,
+        );
+        let object = format!("organizations/{}/rosterImports/{id}", scope.org_id());
+        parta_audit::record(tx, &caller, Some(scope.org_id()), object).await?;
+        Ok(match (waits, full) {
+            (true, _) => Outcome::Waits,
+            (false, true) => Outcome::More,
+            (false, false) => Outcome::Ended,
+        })
+    }
+
+    /// Makes the record of somebody new, who is to get a link.
+    async fn expect(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        change: &Change,
+        staged: &mut Staged,
+    ) -> Result<MemberId, Error> {
+        let id: MemberId = tx.ambient().id();
+        let expected = MemberState::Expected;
+        let row = members::new(
+            scope.org_id(),
+            id,
+            &change.person,
+            expected,
+            change.value,
+            tx.now(),
+        );
+        members::insert(tx, scope, &row).await?;
+        events::state(tx, scope.org_id(), events::admitted(&row)).await?;
+        imports::put_person(tx, scope, &change.source_key, id).await?;
+        let role = events::roles(change.value).first().copied().unwrap_or_default();
+        staged.invitations.push(StagedInvitation {
+            member_id: id.to_string(),
+            role,
+        });
+        Ok(id)
+    }
+
+    /// A parent and a child, without effect until staff confirm it (R27).
+    async fn relate_unconfirmed(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        guardian: MemberId,
+        child: MemberId,
+    ) -> Result<(), Error> {
+        let facts = self.facts_of(tx, scope.org_id(), child).await?;
+        if facts.is_none_or(|f| f.state == State::Left || !f.roles.contains(&Role::Pupil)) {
+            return Ok(());
+        }
+        let row = Guardianship {
+            org_id: scope.org_id().uuid(),
+            guardianship_id: tx.ambient().id::<GuardianshipId>().uuid(),
+            guardian_id: guardian.uuid(),
+            child_id: child.uuid(),
+            confirmed: false,
+            create_time: tx.now(),
+            end_time: None,
+            end_cause: None,
+        };
+        if relations::insert_guardianship(tx, scope, &row).await? {
+            events::state(tx, scope.org_id(), events::established(&row)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets somebody go whom the source has no more; administrators stay, whatever the source says.
+    async fn leave(&self, tx: &Tx, scope: &OrgScope, who: MemberId) -> Result<(), Error> {
+        let Some(mut row) = members::lock(tx, scope, who).await? else {
+            return Ok(());
+        };
+        if row.state == i32::from(MemberState::Left) || row.roles & Role::Administrator.bit() != 0 {
+            return Ok(());
+        }
+        self.end_membership(tx, scope, &mut row).await
+    }
+
+    fn stage(&self, tx: &Tx, org: OrgId, id: RosterImportId, staged: Staged) {
+        if !staged.units.is_empty() || !staged.invitations.is_empty() {
+            let event = RosterImportStaged {
+                roster_import_id: id.to_string(),
+                units: staged.units,
+                invitations: staged.invitations,
+            };
+            feed::emit(tx, org, Payload::RosterImportStaged(event));
+        }
+    }
+}
+
+async fn rename(tx: &Tx, scope: &OrgScope, who: MemberId, full_name: &str) -> Result<(), Error> {
+    if let Some(mut row) = members::lock(tx, scope, who).await? {
+        full_name.clone_into(&mut row.full_name);
+        members::update(tx, scope, &mut row).await?;
+    }
+    Ok(())
+}
+
+/// Goes on with an import; run again after a crash, and when a class that it waits for has been made.
+#[async_trait]
+impl JobHandler for App {
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        let id = std::str::from_utf8(&job.payload)
+            .ok()
+            .and_then(|text| text.parse::<RosterImportId>().ok());
+        let (Some(id), Some(org)) = (id, job.org_id) else {
+            return Err(JobError::Fatal("the payload is no roster import".to_owned()));
+        };
+        let scope = &OrgScope::for_consumer(JOB, org);
+        loop {
+            let batch = self
+                .db
+                .write(|tx| async move { self.batch(&tx, scope, id).await })
+                .await;
+            let outcome = batch.map_err(|error| JobError::Retry(Refusal::from(error).to_string()))?;
+            self.progress.send_modify(|n| *n += 1);
+            if outcome != Outcome::More {
+                return Ok(());
+            }
+        }
+    }
+}
