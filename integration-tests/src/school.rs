@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::{Value, json};
 
@@ -26,6 +29,7 @@ pub struct Account {
     pub phone: String,
     /// What they call themselves.
     pub full_name: String,
+    refresh: Arc<Mutex<String>>,
 }
 
 /// A member of an organisation.
@@ -158,6 +162,9 @@ impl Suite {
             client: client.with(session["access_token"].as_str().expect("a token")),
             phone: phone.to_owned(),
             full_name: full_name.to_owned(),
+            refresh: Arc::new(Mutex::new(
+                session["refresh_token"].as_str().expect("a token").to_owned(),
+            )),
         }
     }
 
@@ -197,6 +204,19 @@ pub fn new_phone() -> String {
 }
 
 impl Account {
+    /// The token by which the session is prolonged, once.
+    pub fn refresh_token(&self) -> String {
+        self.refresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes the next one.
+    pub fn refreshed(&self, token: &str) {
+        token.clone_into(&mut self.refresh.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// A token of an organisation that they belong to.
     pub async fn enter(&self, org_id: &str) -> Person {
         let ask = json!({"org_id": org_id});
@@ -313,6 +333,40 @@ impl School {
     pub async fn pupil(&self, by: &Person, full_name: &str, unit_id: &str) -> Person {
         let invitation = json!({"role": "ROLE_PUPIL", "unit_id": unit_id});
         self.comes(by, full_name, invitation).await
+    }
+
+    /// A roster import that was checked and brings nobody; answers its id.
+    pub async fn checked_import(&self) -> String {
+        use parta_proto::parta::membership::v1 as pb;
+        use pb::check_roster_import_request::Part;
+        let client = &self.administrator.client;
+        let header = pb::CheckRosterImportRequest {
+            request_id: client.request_id(),
+            part: Some(Part::Header(pb::CheckRosterImportHeader {
+                org_id: self.org_id.clone(),
+            })),
+        };
+        let files = [
+            ("orgs.csv", "sourcedId,name,type\n"),
+            ("users.csv", "sourcedId,role,givenName,familyName\n"),
+            ("classes.csv", "sourcedId,title\n"),
+            ("enrollments.csv", "sourcedId,classSourcedId,userSourcedId,role\n"),
+        ];
+        let chunks = files.map(|(file_name, text)| pb::CheckRosterImportRequest {
+            request_id: String::new(),
+            part: Some(Part::Chunk(pb::RosterFileChunk {
+                file_name: file_name.to_owned(),
+                data: text.into(),
+            })),
+        });
+        let all: Vec<_> = std::iter::once(header).chain(chunks).collect();
+        let mut api =
+            pb::roster_import_service_client::RosterImportServiceClient::new(client.channel("membership"));
+        let answer = api
+            .check_roster_import(client.request(tokio_stream::iter(all)))
+            .await;
+        let import = answer.expect("the set is taken").into_inner().roster_import;
+        import.expect("an import").id
     }
 
     /// A parent of a child in a class, confirmed by who invited.

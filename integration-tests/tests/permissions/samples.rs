@@ -226,6 +226,14 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
             json!({"service_account_id": made["service_account"]["id"]})
         }
         "ServiceAccountService/IssueServiceAccountToken" => json!({"key": town.key}),
+        "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),
+        "RosterImportService/StartRosterImport"
+        | "RosterImportService/GetRosterImport"
+        | "RosterImportService/ListRosterImportChanges"
+        | "RosterImportService/ListRosterImportProblems"
+        | "RosterImportService/WatchRosterImport" => {
+            json!({"roster_import_id": place.school.checked_import().await})
+        }
         "AdmissionService/AdmitMember" => {
             let (invitation, link) = fresh.invitation().await;
             let ask = json!({"invitation_token": link});

@@ -89,6 +89,8 @@ impl App {
             let known = Known {
                 full_name,
                 administrator: facts.roles.contains(&Role::Administrator),
+                pupil: facts.roles.contains(&Role::Pupil),
+                teacher: facts.roles.contains(&Role::Teacher),
                 classes: facts.enrolled_in.iter().filter_map(label).collect(),
                 tasks: led
                     .chain(taught)

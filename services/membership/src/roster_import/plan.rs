@@ -13,6 +13,9 @@ pub(crate) struct Known {
     pub(crate) full_name: String,
     /// Never removed by an import.
     pub(crate) administrator: bool,
+    /// Whether classes and tasks are for such people. An import changes no roles of who is there: people do.
+    pub(crate) pupil: bool,
+    pub(crate) teacher: bool,
     /// Labels of the classes that the person is a pupil of.
     pub(crate) classes: BTreeSet<String>,
     /// Labels and kinds of the tasks.
@@ -142,10 +145,12 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
         let Some(label) = p.label(class).cloned().filter(|_| p.stays(key)) else {
             continue;
         };
-        let teacher = set
-            .people
-            .get(key)
-            .is_none_or(|wanted| wanted.role == Role::Teacher);
+        let wanted = || {
+            set.people
+                .get(key)
+                .is_some_and(|wanted| wanted.role == Role::Teacher)
+        };
+        let teacher = p.known(key).map_or_else(wanted, |known| known.teacher);
         let has = p
             .known(key)
             .is_some_and(|known| known.tasks.contains(&(label.clone(), *kind)));
@@ -209,11 +214,13 @@ fn places(p: &mut Planner<'_>) {
         p.add(Kind::EndEnrollment, &key, change);
     }
     for (key, labels) in wanted {
-        let pupil = p
-            .set
-            .people
-            .get(&key)
-            .is_none_or(|wanted| wanted.role == Role::Pupil);
+        let new = || {
+            p.set
+                .people
+                .get(&key)
+                .is_some_and(|wanted| wanted.role == Role::Pupil)
+        };
+        let pupil = p.known(&key).map_or_else(new, |known| known.pupil);
         for label in labels {
             let has = p.known(&key).is_some_and(|known| known.classes.contains(&label));
             if pupil && !has {

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_proto::parta::membership::v1::{RosterChangeKind as Kind, RosterImportCounts};
+use parta_roster::Role;
 use proptest::prelude::*;
 
 use super::{
@@ -75,6 +76,8 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
                 let full_name = change.person.clone();
                 let known = Known {
                     full_name,
+                    pupil: change.value == Role::Pupil.bit(),
+                    teacher: change.value == Role::Teacher.bit(),
                     ..Known::default()
                 };
                 there.people.insert(key.clone(), (id(&key), known));

@@ -225,7 +225,10 @@ pub(crate) fn policies_in(from: Option<&pb::Policies>) -> Result<Policies, Refus
         "policies.parent_inviters",
         "must be CLASS_TEACHER or CLASS_STAFF",
     );
-    let span = from.unused_after.and_then(|span| Duration::try_from(span).ok());
+    // The conversion overflows on what is far out of range.
+    let sane = |span: &prost_types::Duration| span.seconds >= 0 && (0..1_000_000_000).contains(&span.nanos);
+    let span = from.unused_after.filter(sane);
+    let span = span.and_then(|span| Duration::try_from(span).ok());
     let (hour, year) = (Duration::from_secs(3_600), Duration::from_secs(365 * 24 * 3_600));
     v.check(
         span.is_some_and(|span| (hour..=year).contains(&span)),

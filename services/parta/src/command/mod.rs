@@ -3,7 +3,7 @@ mod application;
 mod codes;
 mod keys;
 mod login;
-mod roster;
+pub(crate) mod roster;
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -356,8 +356,8 @@ impl Details {
         )?;
         Ok(json!({
             "roster_import": to_json("parta.membership.v1.RosterImport", import)?,
-            "problems": problems.get("problems"),
-            "first_changes": changes.get("changes"),
+            "problems": problems.get("problems").cloned().unwrap_or_else(|| json!([])),
+            "first_changes": changes.get("changes").cloned().unwrap_or_else(|| json!([])),
         }))
     }
 }

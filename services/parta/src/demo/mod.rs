@@ -3,6 +3,8 @@
 //! Every step asserts what it tells. The people are made anew at each run, so that it can be played again on the same
 //! data.
 mod cast;
+mod roster;
+pub mod school;
 mod story;
 mod strangers;
 

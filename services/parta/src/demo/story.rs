@@ -15,7 +15,7 @@ use tonic::Streaming;
 use super::{
     Narrator, Step,
     cast::{Person, Town},
-    refused, said,
+    refused, roster, said,
     strangers::{self, Known},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct School {
 pub(super) async fn play<F: FnMut(&Step)>(town: &Town, tell: &mut Narrator<F>) -> anyhow::Result<()> {
     let administrator = registration(town, tell).await?;
     let school = people(town, tell, administrator).await?;
+    roster::play(town, tell, &school.administrator).await?;
     let pupils = chats(tell, &school).await?;
     let planned = lesson(tell, &school, &pupils).await?;
     movement(tell, &school, &pupils).await?;
@@ -231,7 +232,7 @@ async fn people<F: FnMut(&Step)>(
         class(&administrator, "5А").await.is_err(),
         "a label was given twice"
     );
-    tell.step("R7", "Classes 5А and 6Б are made; a second 5А is refused");
+    tell.step("R5", "Classes 5А and 6Б are made; a second 5А is refused");
     let leader = teacher(town, &administrator, 3, "Мария Кузнецова").await?;
     let other = teacher(town, &administrator, 4, "Олег Попов").await?;
     tell.step("R13 R22", "Two teachers come by links and are verified");
@@ -491,7 +492,7 @@ async fn lesson<F: FnMut(&Step)>(
         seen.occurrences.len()
     );
     tell.step(
-        "R49 R50",
+        "R49 R50 R51",
         "A weekly lesson is planned and announced in the class chat; the pupil sees its four dates",
     );
     let request = |who: &Person| call::IssueJoinTokenRequest {
@@ -511,7 +512,7 @@ async fn lesson<F: FnMut(&Step)>(
             let joined = joined.map_err(said)?.into_inner();
             ensure!(!joined.token.is_empty(), "a join token is empty");
             tell.step(
-                "R51",
+                "R55",
                 format!("Teacher and pupil join it on {}", joined.server_url),
             );
         }
@@ -523,7 +524,7 @@ async fn lesson<F: FnMut(&Step)>(
                 said(status)
             );
             tell.step(
-                "R51",
+                "R55",
                 "Joining answers MEDIA_NOT_CONFIGURED: this suite has no LiveKit",
             );
         }

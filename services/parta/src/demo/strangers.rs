@@ -51,7 +51,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
         .await
         .finish()?;
     tell.step(
-        "R8",
+        "R59",
         format!("Another school's administrator is refused in all {tried} tries"),
     );
 

@@ -1,0 +1,144 @@
+//! A roster of 600 people through the command line: checked, imported, checked again, dirt refused.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use std::path::Path;
+
+use parta_integration_tests::{School, Suite, on_both_topologies};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Runs `parta roster import` as the school's administrator; answers the exit code and the document.
+async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
+    let suite = school.suite();
+    let home = tempfile::tempdir().unwrap();
+    let session = home.path().join("session.json");
+    let fresh =
+        json!({"refresh_token": school.administrator.account.refresh_token(), "org_id": school.org_id});
+    std::fs::write(&session, fresh.to_string()).unwrap();
+    let mut parta = Command::new(env!("CARGO_BIN_EXE_suite-process"));
+    parta
+        .args(["command", "roster", "import", "--output", "json"])
+        .arg(folder)
+        .args(more);
+    for (service, address) in suite.addresses() {
+        parta.arg("--service").arg(format!("{service}={address}"));
+    }
+    let output = parta
+        .env_clear()
+        .env("PARTA_SESSION_FILE", &session)
+        .output()
+        .await
+        .unwrap();
+    // The refresh token was used up; the next one lies in the file.
+    let kept: Value = serde_json::from_slice(&std::fs::read(&session).unwrap()).unwrap();
+    school
+        .administrator
+        .account
+        .refreshed(kept["refresh_token"].as_str().unwrap());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let document = serde_json::from_slice(&output.stdout);
+    (
+        output.status.code().unwrap(),
+        document.unwrap_or_else(|_| json!({"stderr": said})),
+    )
+}
+
+fn write(folder: &Path) {
+    for (name, text) in parta::demo::school::generate(600) {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+on_both_topologies!(
+    // Covers: R31 allowed, R31 refused
+    a_roster_of_six_hundred_is_imported_once,
+    |suite: Suite| async move {
+        let school = suite.school("Школа № 1").await;
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
+
+        // Dirt changes nothing and is told by its place.
+        let users = folder.path().join("users.csv");
+        let clean = std::fs::read_to_string(&users).unwrap();
+        std::fs::write(
+            &users,
+            format!("{clean}user-00001,,,,,,,,,,,,,,,,,,,,,\nbroken\n"),
+        )
+        .unwrap();
+        let (code, refused) = import(&school, folder.path(), &["--yes"]).await;
+        assert_eq!(code, 4, "{refused:#}");
+        let problems = refused["problems"].as_array().unwrap();
+        let at = |line: i64| {
+            problems
+                .iter()
+                .any(|p| p["file"] == "users.csv" && p["line"] == line && p["fatal"] == true)
+        };
+        assert!(at(602) && at(603), "{problems:#?}");
+        std::fs::write(&users, clean).unwrap();
+        let before = school
+            .administrator
+            .client
+            .must("MemberService/ListMembers", json!({}))
+            .await;
+        assert_eq!(before["members"].as_array().unwrap().len(), 1);
+
+        // A dry run changes nothing either.
+        let (code, checked) = import(&school, folder.path(), &["--dry-run"]).await;
+        assert_eq!(
+            (code, &checked["roster_import"]["planned"]["members"]),
+            (0, &json!(600)),
+            "{checked:#}"
+        );
+
+        let (code, done) = import(&school, folder.path(), &["--yes"]).await;
+        assert_eq!(code, 0, "{done:#}");
+        let counts = &done["roster_import"]["done"];
+        for (what, count) in [
+            ("units", 22),
+            ("members", 600),
+            ("enrollments_begun", 560),
+            ("invitations", 600),
+        ] {
+            assert_eq!(counts[what], count, "{what}: {counts:#}");
+        }
+        assert_eq!(done["roster_import"]["state"], "ROSTER_IMPORT_STATE_DONE");
+        let (code, again) = import(&school, folder.path(), &["--yes"]).await;
+        assert_eq!((code, &again["first_changes"]), (0, &json!([])), "{again:#}");
+
+        // Most of the people vanish from the source: that has to be meant.
+        for name in ["users.csv", "roles.csv", "enrollments.csv"] {
+            let whole = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            let half: Vec<_> = whole.lines().take(301).collect();
+            std::fs::write(folder.path().join(name), half.join("\n")).unwrap();
+        }
+        let (code, said) = import(&school, folder.path(), &["--yes"]).await;
+        assert_eq!(code, 1);
+        assert!(
+            said["stderr"]
+                .as_str()
+                .unwrap()
+                .contains("ROSTER_IMPORT_MASS_REMOVAL"),
+            "{said:#}"
+        );
+        let (code, done) = import(&school, folder.path(), &["--yes", "--allow-mass-removal"]).await;
+        assert_eq!(
+            (code, &done["roster_import"]["done"]["removals"]),
+            (0, &json!(300)),
+            "{done:#}"
+        );
+
+        // Nobody else imports.
+        let teacher = school.teacher("Мария Кузнецова").await;
+        let header = json!({"header": {"org_id": school.org_id}});
+        let refused = teacher
+            .client
+            .refused("RosterImportService/CheckRosterImport", header.clone())
+            .await;
+        assert_eq!(refused.reason, "PERMISSION_DENIED");
+        let other = suite.school("Школа № 2").await.administrator;
+        let refused = other
+            .client
+            .refused("RosterImportService/CheckRosterImport", header)
+            .await;
+        assert_eq!(refused.reason, "NOT_FOUND");
+    }
+);
