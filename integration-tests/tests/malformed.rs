@@ -261,7 +261,8 @@ fn no_message_brings_a_service_down() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let town = Town::new(&suite).await;
-        let seed = number(SEED, u64::from(std::process::id()));
+        // The same for everybody who names none: what it finds is found again.
+        let seed = number(SEED, 1);
         println!("{SEED}={seed}");
         let texts = texts(&town);
         let mut maker = Maker {

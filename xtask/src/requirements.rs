@@ -131,7 +131,7 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     for line in source.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("///").or_else(|| line.strip_prefix("//")) {
             pending.extend(markers(comment.trim()));
-        } else if line == "on_both!(" || line.ends_with("::on_both!(") {
+        } else if line.ends_with("on_both!(") || line.ends_with("on_both_topologies!(") {
             in_macro = true;
         } else if line.starts_with("#[") || line.is_empty() {
         } else {
@@ -152,12 +152,12 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     }
 }
 
-/// The name of the test that a line begins: a function, or the first word of `on_both!`.
+/// The name of the test that a line begins: a function, a module of one test's variants, or the first word of the macro.
 fn name(line: &str, in_macro: bool) -> Option<&str> {
     let rest = match line.split_once("on_both!(") {
         Some((_, rest)) => rest,
         None if in_macro => line,
-        None => line.split_once("fn ")?.1,
+        None => line.split_once("fn ").or_else(|| line.split_once("mod "))?.1,
     };
     let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
     (end > 0).then(|| &rest[..end])
