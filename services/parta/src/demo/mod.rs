@@ -3,10 +3,12 @@
 //! Every step asserts what it tells. The people are made anew at each run, so that it can be played again on the same
 //! data.
 mod cast;
+mod people;
 mod roster;
 pub mod school;
 mod story;
 mod strangers;
+mod talk;
 
 use std::fmt;
 

@@ -9,8 +9,8 @@ use tonic::Status;
 use super::{
     Narrator, Step,
     cast::{Person, Town},
-    refused,
-    story::{self, School},
+    people::{self, School},
+    refused, talk,
 };
 use crate::client::Session;
 
@@ -55,9 +55,9 @@ pub(super) async fn play<F: FnMut(&Step)>(
         format!("Another school's administrator is refused in all {tried} tries"),
     );
 
-    let classmate = story::pupil(town, &school.leader, 13, "Лев Волков", &school.class).await?;
+    let classmate = people::pupil(town, &school.leader, 13, "Лев Волков", &school.class).await?;
     let parent = parent_of_another_class(town, school).await?;
-    let outcome = story::write(&parent, &known.chat, "Можно к вам?").await;
+    let outcome = talk::write(&parent, &known.chat, "Можно к вам?").await;
     refused("a parent of another class writing", &outcome)?;
     let (mut api, org_id) = (parent.session.chats(), parent.org_id.clone());
     let get = chat::GetChatRequest {
@@ -95,8 +95,8 @@ pub(super) async fn play<F: FnMut(&Step)>(
 
 async fn parent_of_another_class(town: &Town, school: &School) -> anyhow::Result<Person> {
     let class = &school.other_class;
-    let child = story::pupil(town, &school.administrator, 11, "Анна Новикова", class).await?;
-    let parents = story::parents(town, &school.administrator, [(12, "Юрий Новиков")], &child, class).await?;
+    let child = people::pupil(town, &school.administrator, 11, "Анна Новикова", class).await?;
+    let parents = people::parents(town, &school.administrator, [(12, "Юрий Новиков")], &child, class).await?;
     parents
         .into_iter()
         .next()

@@ -1,0 +1,194 @@
+//! What goes on in chats: who is in them, what is written, what arrives.
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use parta_proto::parta::chat::v1::{self as chat, ChatKind};
+use tonic::Streaming;
+
+use super::{Narrator, Step, cast::Person, people::School, refused, said};
+
+/// Longest that something live may take to arrive.
+const LIVE: Duration = Duration::from_secs(20);
+
+pub(super) async fn list(of: &Person) -> anyhow::Result<Vec<chat::Chat>> {
+    let request = chat::ListChatsRequest {
+        org_id: of.org_id.clone(),
+        page_size: 200,
+        ..Default::default()
+    };
+    Ok(of
+        .session
+        .chats()
+        .list_chats(request)
+        .await
+        .map_err(said)?
+        .into_inner()
+        .chats)
+}
+
+fn find(chats: &[chat::Chat], kind: ChatKind) -> anyhow::Result<String> {
+    let found = chats.iter().find(|c| c.kind() == kind);
+    Ok(found
+        .with_context(|| format!("no chat of kind {}", kind.as_str_name()))?
+        .id
+        .clone())
+}
+
+fn has(chats: &[chat::Chat], kind: ChatKind) -> bool {
+    find(chats, kind).is_ok()
+}
+
+pub(super) async fn write(
+    by: &Person,
+    chat_id: &str,
+    text: &str,
+) -> Result<chat::SendMessageResponse, tonic::Status> {
+    let request = chat::SendMessageRequest {
+        request_id: by.session.act(),
+        org_id: by.org_id.clone(),
+        chat_id: chat_id.to_owned(),
+        text: text.to_owned(),
+    };
+    Ok(by.session.messages().send_message(request).await?.into_inner())
+}
+
+type Live = Streaming<chat::SubscribeChatsResponse>;
+
+pub(super) async fn subscribe(who: &Person) -> anyhow::Result<Live> {
+    let request = chat::SubscribeChatsRequest {
+        org_id: who.org_id.clone(),
+        ..Default::default()
+    };
+    let mut stream = who
+        .session
+        .live()
+        .subscribe_chats(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    match stream.message().await.map_err(said)?.and_then(|m| m.item) {
+        Some(chat::subscribe_chats_response::Item::Started(_)) => Ok(stream),
+        other => bail!("a subscription began with {other:?}"),
+    }
+}
+
+/// Waits for an entry.
+pub(super) async fn heard(
+    stream: &mut Live,
+    what: &str,
+    wanted: impl Fn(&chat::Entry) -> bool,
+) -> anyhow::Result<()> {
+    let found = async {
+        while let Some(next) = stream.message().await.map_err(said)? {
+            if let Some(chat::subscribe_chats_response::Item::Entry(entry)) = next.item
+                && wanted(&entry)
+            {
+                return Ok(());
+            }
+        }
+        bail!("the stream ended before {what} arrived")
+    };
+    tokio::time::timeout(LIVE, found)
+        .await
+        .with_context(|| format!("{what} did not arrive"))?
+}
+
+pub(super) fn says(entry: &chat::Entry, id: &str) -> bool {
+    entry.id == id
+}
+
+pub(super) async fn entries(of: &Person, chat_id: &str) -> Result<Vec<chat::Entry>, tonic::Status> {
+    let request = chat::ListEntriesRequest {
+        org_id: of.org_id.clone(),
+        chat_id: chat_id.to_owned(),
+        ..Default::default()
+    };
+    Ok(of
+        .session
+        .messages()
+        .list_entries(request)
+        .await?
+        .into_inner()
+        .entries)
+}
+
+/// Derived chats fill by themselves; messages flow live. Answers the class chat of the pupils.
+pub(super) async fn chats<F: FnMut(&Step)>(
+    tell: &mut Narrator<F>,
+    school: &School,
+) -> anyhow::Result<String> {
+    let [mother, father] = &school.parents;
+    let (of_pupil, of_mother, of_leader) = (
+        list(&school.pupil).await?,
+        list(mother).await?,
+        list(&school.leader).await?,
+    );
+    ensure!(
+        has(&of_pupil, ChatKind::ClassPupils),
+        "the pupil is not in the class chat"
+    );
+    ensure!(
+        !has(&of_pupil, ChatKind::ClassParents),
+        "the pupil is in the parents' chat"
+    );
+    ensure!(
+        !has(&of_pupil, ChatKind::StaffChannel),
+        "the pupil is in the staff channel"
+    );
+    ensure!(
+        has(&of_mother, ChatKind::ClassParents),
+        "the mother is not in the parents' chat"
+    );
+    ensure!(
+        !has(&of_mother, ChatKind::ClassPupils),
+        "the mother is in the pupils' chat"
+    );
+    for kind in [
+        ChatKind::ClassPupils,
+        ChatKind::ClassParents,
+        ChatKind::ClassTeachers,
+        ChatKind::StaffChannel,
+    ] {
+        ensure!(
+            has(&of_leader, kind),
+            "the teacher is not in {}",
+            kind.as_str_name()
+        );
+    }
+    tell.step(
+        "R33 R35 R38",
+        "The chats of the class fill by themselves: pupils, parents, teachers, each with theirs",
+    );
+
+    let pupils = find(&of_pupil, ChatKind::ClassPupils)?;
+    let (mut to_pupil, mut to_father) = (subscribe(&school.pupil).await?, subscribe(father).await?);
+    let sent = write(&school.leader, &pupils, "Здравствуйте, 5А!")
+        .await
+        .map_err(said)?;
+    heard(&mut to_pupil, "the teacher's greeting", |e| {
+        says(e, &sent.entry_id)
+    })
+    .await?;
+    let of_parents = find(&of_mother, ChatKind::ClassParents)?;
+    let sent = write(mother, &of_parents, "Когда собрание?")
+        .await
+        .map_err(said)?;
+    heard(&mut to_father, "the mother's question", |e| {
+        says(e, &sent.entry_id)
+    })
+    .await?;
+    tell.step("R39 R43", "Messages reach subscribers live, in their own chats");
+
+    let everybody = find(&of_pupil, ChatKind::SchoolChannel)?;
+    refused(
+        "a pupil publishing to the whole school",
+        &write(&school.pupil, &everybody, "Привет всем!").await,
+    )?;
+    let news = write(&school.administrator, &everybody, "Завтра первый звонок в 9:00")
+        .await
+        .map_err(said)?;
+    heard(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
+    heard(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
+    tell.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");
+    Ok(pupils)
+}
