@@ -38,6 +38,16 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     Ok(())
 }
 
+/// The form in which counts of an import are kept.
+pub(crate) fn counts_kept(counts: &pb::RosterImportCounts) -> Vec<u8> {
+    prost::Message::encode_to_vec(counts)
+}
+
+/// Counts as they were kept.
+pub(crate) fn counts_of(kept: &[u8]) -> pb::RosterImportCounts {
+    prost::Message::decode(kept).unwrap_or_default()
+}
+
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     // Below 2e9 even in a leap second.
     prost_types::Timestamp {

@@ -12,12 +12,12 @@ use parta_proto::parta::{
 use parta_roster::{Facts, Role};
 use parta_status::Refusal;
 use parta_storage::{Mutation, Tx, check_etag, jobs};
-use prost::Message as _;
 use sea_orm::ConnectionTrait;
 
 use super::{App, Page};
 use crate::{
     error::Error,
+    events,
     grpc::convert,
     policy,
     roster_import::{
@@ -152,8 +152,8 @@ impl App {
                     import_id: id.uuid(),
                     state: if refused { State::Refused } else { State::Checked }.into(),
                     one_roster_version: set.version.clone(),
-                    planned: counts.encode_to_vec(),
-                    done: RosterImportCounts::default().encode_to_vec(),
+                    planned: events::counts_kept(&counts),
+                    done: events::counts_kept(&RosterImportCounts::default()),
                     change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
                     problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
                     mass_removal: plan::is_mass_removal(&counts, known),

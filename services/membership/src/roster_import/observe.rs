@@ -3,13 +3,12 @@ use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, RosterImportId, TypedId as _};
-use parta_proto::parta::membership::v1::{RosterImportCounts, RosterImportState};
+use parta_proto::parta::membership::v1::RosterImportState;
 use parta_roster::{Change, RosterObserver};
 use parta_storage::{Tx, jobs};
-use prost::Message as _;
 
 use super::run::{JOB, settle};
-use crate::storage::imports;
+use crate::{events, storage::imports};
 
 /// Watches for the classes of running imports, in the transaction by which they become known here.
 pub(crate) struct ClassesMade {
@@ -30,17 +29,21 @@ impl RosterObserver for ClassesMade {
             return Ok(());
         };
         let scope = OrgScope::for_consumer("membership.roster_import", org);
-        let storage = |error: sea_orm::DbErr| HandleError::Storage(error.into());
-        let Some(mut import) = imports::lock(tx, &scope, id).await.map_err(storage)? else {
+        let Some(mut import) = imports::lock(tx, &scope, id)
+            .await
+            .map_err(|error| HandleError::Storage(error.into()))?
+        else {
             return Ok(());
         };
         if import.state != i32::from(RosterImportState::Running) {
             return Ok(());
         }
-        let mut done = RosterImportCounts::decode(import.done.as_slice()).unwrap_or_default();
+        let mut done = events::counts_of(&import.done);
         done.units += 1;
         settle(&mut import, &done, tx);
-        imports::update(tx, &scope, &import).await.map_err(storage)?;
+        imports::update(tx, &scope, &import)
+            .await
+            .map_err(|error| HandleError::Storage(error.into()))?;
         // Each class wakes the job once, whether or not it waits for this one.
         jobs::enqueue(tx, JOB, Some(org), id.to_string().into_bytes(), unit_id.uuid()).await?;
         // Heard after the commit by the job; a watcher that looks too early looks again then.

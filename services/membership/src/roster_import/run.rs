@@ -13,7 +13,6 @@ use parta_storage::{
     Tx,
     jobs::{Job, JobError, JobHandler},
 };
-use prost::Message as _;
 
 use super::plan::{self, Change};
 use crate::{
@@ -45,8 +44,8 @@ enum Outcome {
 
 /// Counts the finished classes and ends the import where everything is there.
 pub(crate) fn settle(import: &mut Import, done: &RosterImportCounts, tx: &Tx) {
-    import.done = done.encode_to_vec();
-    let planned = RosterImportCounts::decode(import.planned.as_slice()).unwrap_or_default();
+    import.done = events::counts_kept(done);
+    let planned = events::counts_of(&import.planned);
     if import.position >= import.change_count && done.units >= planned.units {
         import.state = RosterImportState::Done.into();
         import.finish_time = Some(tx.now());
@@ -80,7 +79,7 @@ impl App {
             .flat_map(|(_, c)| [c.source_key.clone(), c.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
-        let mut done = RosterImportCounts::decode(import.done.as_slice()).unwrap_or_default();
+        let mut done = events::counts_of(&import.done);
         let (mut staged, mut waits) = (Staged::default(), false);
         for (seq, change) in &rows {
             let kind = Kind::try_from(i32::from(change.kind)).unwrap_or_default();
