@@ -113,8 +113,10 @@ def main(address: str, operator_key_file: str) -> None:
     while not suite.appointments.ListAppointments(list_appointments, metadata=account).appointments:
         time.sleep(0.05)
     claim = appointment_service_pb2.ClaimAppointmentRequest(request_id=act(), org_id=org_id)
-    suite.appointments.ClaimAppointment(claim, metadata=account)
+    claimed = suite.appointments.ClaimAppointment(claim, metadata=account)
     administrator, _ = suite.member(account, org_id)
+    # Whatever is asked from now on waits until the claim is known there.
+    administrator.append(("parta-at-least", claimed.consistency_token))
 
     # A teacher comes in by a link.
     invite = invitation_service_pb2.CreateInvitationRequest(

@@ -118,6 +118,10 @@ async fn check(town: &Town, rows: &[Permission], allowed: bool, lies: &mut Vec<S
             }
         }
     }
+    // What was made is known everywhere: chat has made its chats of it.
+    for place in [&town.own, &town.foreign] {
+        place.must("ChatService/ListChats", json!({})).await;
+    }
     let before = if allowed {
         BTreeMap::new()
     } else {
