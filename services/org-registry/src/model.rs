@@ -194,6 +194,19 @@ pub fn content_type(document: &[u8]) -> Option<&'static str> {
 /// What labels are compared by: without case and blanks, Latin letters that look like Cyrillic ones folded, so that
 /// "5A" and "5 а" are one class.
 pub fn label_key(label: &str) -> String {
+    // Without the blanks between them, letters may meet that compose: again, until nothing changes.
+    let mut key = folded(label);
+    for _ in 0..4 {
+        let next = folded(&key);
+        if next == key {
+            break;
+        }
+        key = next;
+    }
+    key
+}
+
+fn folded(label: &str) -> String {
     label
         .nfkc()
         .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '«' | '»' | '"'))

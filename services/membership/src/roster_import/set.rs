@@ -142,8 +142,12 @@ impl Reading<'_> {
             None if has_roles => "1.2".to_owned(),
             None => "1.1".to_owned(),
         };
-        self.set.all_people = mode("users") != Some("delta");
-        self.set.all_places = mode("enrollments") != Some("delta");
+        // Only a file that is there and whole says who is not in it.
+        let whole = |file: &str, name: &str| {
+            self.files.contains_key(name) && !matches!(mode(file), Some("delta" | "absent"))
+        };
+        self.set.all_people = whole("users", "users.csv");
+        self.set.all_places = whole("enrollments", "enrollments.csv");
         let mut required = vec!["orgs", "users", "classes", "enrollments"];
         if self.set.version == "1.2" {
             required.push("roles");
