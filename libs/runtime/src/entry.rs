@@ -70,19 +70,19 @@ pub fn make_keys(services: &[Service], folder: &Path, ambient: &Ambient) -> anyh
 
 /// The whole `serve` of a process with all services: configuration, logging, signals.
 pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::Result<()> {
-    serve_composed_with(services, args, |_| ()).await
+    serve_composed_with(services, args, |_, _| ()).await
 }
 
 /// [`serve_composed`] that calls `ready` once, when everything serves.
 pub async fn serve_composed_with(
     services: &[Service],
     args: ConfigArgs,
-    ready: impl FnOnce(&Running),
+    ready: impl FnOnce(&Running, &Settings),
 ) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up("parta", services, args)?;
     let served = async {
         let running = compose(services, &settings).await?;
-        ready(&running);
+        ready(&running, &settings);
         Ok(running.until_signal().await?)
     }
     .await;

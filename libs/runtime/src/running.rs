@@ -1,6 +1,6 @@
 //! A started process and how it ends.
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -46,6 +46,22 @@ impl Running {
     /// Where it listens; tells the port when that was chosen by the system.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What a client on this machine gives as the server: `http://127.0.0.1:7710`. Where it listens on all addresses,
+    /// that of this machine.
+    pub fn url(&self) -> String {
+        let scheme = match self.server.tls_certificate_file {
+            Some(_) => "https",
+            None => "http",
+        };
+        let mut address = self.address;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        format!("{scheme}://{address}")
     }
 
     /// File of the operator's credential, readable by its owner only.

@@ -7,7 +7,7 @@ pub mod output;
 
 use std::process::ExitCode;
 
-use parta_runtime::{Running, Service};
+use parta_runtime::{Running, Service, Settings, config::LogFormat};
 
 use command::{Command, Common};
 use output::{Format, Output};
@@ -22,12 +22,11 @@ pub const SERVICES: [Service; 5] = [
 ];
 
 /// Runs a command to its end and tells a failure in one line and its fields.
-#[expect(clippy::print_stderr, reason = "a command line speaks")]
 pub fn run(command: Command, common: &Common) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::complain(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -35,23 +34,24 @@ pub fn run(command: Command, common: &Common) -> ExitCode {
     match runtime.block_on(command.run(common)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            output::complain(&failure);
             failure.exit_code()
         }
     }
 }
 
-/// Tells whoever started the suite where it is and what to try.
-pub fn greet(running: &Running) {
+/// Tells whoever started the suite where it is and what to try; nothing where programs read the log.
+pub fn greet(running: &Running, settings: &Settings) {
+    if settings.log.format == LogFormat::Json {
+        return;
+    }
     let out = Output(Format::Text);
-    let (address, key) = (running.address(), running.operator_key_file().display());
+    let (url, key) = (running.url(), running.operator_key_file().display());
     out.line(format!(
-        "Parta listens on http://{address} (gRPC, with reflection and health)."
+        "Parta listens on {url} (gRPC, with reflection and health)."
     ));
     out.line(format!("The operator's key lies in {key}."));
     out.line("Try, in another terminal:");
-    out.line(format!(
-        "  parta demo --server http://{address} --operator-key-file {key}"
-    ));
+    out.line(format!("  parta demo --server {url} --operator-key-file {key}"));
     out.line("  or the five minutes of README.md");
 }

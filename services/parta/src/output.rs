@@ -1,5 +1,6 @@
 //! What the command line prints, and how it ends.
 use std::{
+    fmt,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
@@ -124,6 +125,11 @@ impl Output {
     pub fn shows_progress(&self) -> bool {
         self.0 == Format::Text && io::stderr().is_terminal()
     }
+}
+
+/// Tells on standard error why it did not work. Nobody need be reading there: the exit code says it too.
+pub fn complain(why: &impl fmt::Display) {
+    let _unread = writeln!(io::stderr().lock(), "error: {why}");
 }
 
 fn print(text: &str) {

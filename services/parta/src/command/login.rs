@@ -59,8 +59,15 @@ struct Kept {
 
 fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
     let unfinished = file.with_extension("unfinished");
+    // One that was left behind may be readable by others, and would stay so.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| unfinished.display().to_string());
+        }
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     if let Some(folder) = file.parent() {

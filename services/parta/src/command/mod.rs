@@ -114,7 +114,7 @@ impl Command {
                     )
                 })?;
                 let story = demo::play(&common.endpoints(), &key, |step| output.line(step.to_string())).await;
-                let steps = story.map_err(Failure::Local)?;
+                let steps = story.map_err(|error| error.downcast().unwrap_or_else(Failure::Local))?;
                 output.document(&serde_json::json!({"steps": steps}));
                 Ok(())
             }

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 
 use crate::{
     client::{Endpoints, Session},
-    output,
+    output::Failure,
 };
 
 /// Something that was done and proven.
@@ -78,10 +78,9 @@ pub async fn play(
     Ok(narrator.steps)
 }
 
-/// A refusal of the suite in the words of the command line.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
+/// A failed call in the words of the command line; [`Failure`] can be taken out again.
 fn said(status: Status) -> anyhow::Error {
-    anyhow::anyhow!(output::explain(&status))
+    anyhow::Error::new(Failure::from(status))
 }
 
 /// Whether a call was refused as to somebody who may not know of the thing, or may not do it.
