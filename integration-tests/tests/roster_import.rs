@@ -89,11 +89,13 @@ on_both_topologies!(
             "{checked:#}"
         );
 
+        // Somebody made the class by hand and wrote it with Latin letters: it is the same one.
+        school.class("5a").await;
         let (code, done) = import(&school, folder.path(), &["--yes"]).await;
         assert_eq!(code, 0, "{done:#}");
         let counts = &done["roster_import"]["done"];
         for (what, count) in [
-            ("units", 22),
+            ("units", 21),
             ("members", 600),
             ("enrollments_begun", 560),
             ("invitations", 600),

@@ -7,6 +7,7 @@
 mod change;
 mod entities;
 mod facts;
+mod label;
 mod members;
 mod migrations;
 mod organizations;
@@ -15,6 +16,7 @@ mod roster;
 
 pub use change::{Change, NoObserver, RosterObserver};
 pub use facts::{Child, Facts, Policies, Role, State};
+pub use label::label_key;
 pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;

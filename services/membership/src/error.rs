@@ -5,7 +5,7 @@ use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{Refusal, not_found};
 use parta_storage::StorageError;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, SqlErr};
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum Error {
     /// There is no such thing in the organisation, or the caller may not know.
     #[error("no {0} {1}")]
     Unknown(&'static str, String),
+    /// A roster import removes so many that somebody has to say that it is meant.
+    #[error("{0} members would be removed")]
+    MassRemoval(i32),
     /// Too many codes or wrong tries for one address.
     #[error("limit {limit} reached")]
     Limited {
@@ -38,6 +41,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn unknown(kind: &'static str, name: impl std::fmt::Display) -> Self {
         Self::Unknown(kind, name.to_string())
+    }
+
+    /// What a failed insert means where another call may be making the same row.
+    pub(crate) fn raced(error: DbErr) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => parta_status::conflict().into(),
+            _ => error.into(),
+        }
     }
 }
 
@@ -80,7 +91,8 @@ impl From<Error> for Refusal {
             Error::State(reason) => {
                 let refusal = Self::new(reason, sentence(reason));
                 if refusal.code() == tonic::Code::FailedPrecondition {
-                    return refusal.precondition("STATE", reason.as_str_name(), sentence(reason));
+                    let subject = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+                    return refusal.precondition("STATE", subject, sentence(reason));
                 }
                 refusal
             }
@@ -88,6 +100,12 @@ impl From<Error> for Refusal {
                 Self::new(ErrorReason::UnitUnknown, sentence(ErrorReason::UnitUnknown))
                     .precondition("UNIT", unit, "unknown, archived or of another kind")
                     .meta("unit_id", unit)
+            }
+            Error::MassRemoval(removals) => {
+                let why = sentence(ErrorReason::RosterImportMassRemoval);
+                Self::new(ErrorReason::RosterImportMassRemoval, why)
+                    .precondition("STATE", "ROSTER_IMPORT_MASS_REMOVAL", why)
+                    .meta("removals", removals)
             }
             Error::Unknown(kind, name) => not_found(kind, name),
             Error::Limited { limit, wait } => {

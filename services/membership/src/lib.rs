@@ -38,7 +38,7 @@ use parta_proto::parta::membership::{
         service_account_service_server::ServiceAccountServiceServer,
     },
 };
-use parta_roster::{Names, Organizations, Roster, RosterObserver};
+use parta_roster::{Names, Organizations, Roster};
 use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
@@ -107,11 +107,7 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
         "membership has no key that signs tokens"
     );
     let source = FeedClient::<OrgRegistryFeed, _>::new(deps.peers.watch("org-registry")?);
-    let progress = tokio::sync::watch::Sender::default();
-    let observer = Arc::new(roster_import::observe::ClassesMade {
-        progress: progress.clone(),
-    });
-    let handler = Organizations::new(observer);
+    let handler = Organizations::new(Arc::new(roster_import::observe::ClassesMade));
     let consumer = Consumer::new(NAMES.organizations, deps.db.clone(), source, handler);
     let ports = Ports {
         config,
@@ -121,7 +117,7 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
         verifier: deps.verifier.clone(),
         issuer: Arc::new(issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)),
         draining: deps.draining.clone(),
-        progress,
+        progress: tokio::sync::watch::Sender::default(),
     };
     let consumers = vec![Task::new(NAMES.organizations, move |cancel| {
         let consumer = consumer.clone();
@@ -182,13 +178,6 @@ impl Ports {
             delivery: self.config.delivery,
             progress: self.progress.clone(),
         }
-    }
-
-    /// What goes on with roster imports when a class has been made.
-    pub fn observer(&self) -> Arc<dyn RosterObserver> {
-        Arc::new(roster_import::observe::ClassesMade {
-            progress: self.progress.clone(),
-        })
     }
 
     /// Runs what committed transactions owe.

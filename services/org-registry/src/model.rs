@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use parta_ids::{ApplicationId, OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::{ApplicationState, OrganizationKind, UnitKind};
 use parta_roster::Policies;
-use unicode_normalization::UnicodeNormalization as _;
 
 /// The largest order that is taken, in bytes.
 pub const MAX_DOCUMENT: usize = 20 * 1024 * 1024;
@@ -191,44 +190,6 @@ pub fn content_type(document: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What labels are compared by: without case and blanks, Latin letters that look like Cyrillic ones folded, so that
-/// "5A" and "5 а" are one class.
-pub fn label_key(label: &str) -> String {
-    // Without the blanks between them, letters may meet that compose: again, until nothing changes.
-    let mut key = folded(label);
-    for _ in 0..4 {
-        let next = folded(&key);
-        if next == key {
-            break;
-        }
-        key = next;
-    }
-    key
-}
-
-fn folded(label: &str) -> String {
-    label
-        .nfkc()
-        .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '«' | '»' | '"'))
-        .flat_map(char::to_lowercase)
-        .map(|c| match c {
-            'a' => 'а',
-            'b' => 'в',
-            'c' => 'с',
-            'e' | 'ё' => 'е',
-            'h' => 'н',
-            'k' => 'к',
-            'm' => 'м',
-            'o' => 'о',
-            'p' => 'р',
-            't' => 'т',
-            'x' => 'х',
-            'y' => 'у',
-            other => other,
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,19 +223,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn look_alike_labels_are_one() {
-        for label in ["5а", "5 А", "5A", "«5А»", "5-а"] {
-            assert_eq!(label_key(label), label_key("5А"), "{label}");
-        }
-        assert_ne!(label_key("5Б"), label_key("5А"));
-    }
-
     proptest::proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
             let _ = (is_ogrn(&text), is_kpp(&text), phone(&text), is_email(&text), content_type(text.as_bytes()));
-            proptest::prop_assert_eq!(label_key(&label_key(&text)), label_key(&text));
         }
 
         #[test]

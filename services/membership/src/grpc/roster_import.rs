@@ -8,7 +8,7 @@ use parta_proto::parta::membership::v1::{
     self as pb, RosterImportState, check_roster_import_request::Part,
     roster_import_service_server::RosterImportService,
 };
-use parta_status::invalid;
+use parta_status::{Refusal, invalid};
 use parta_storage::Mutation;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
@@ -26,9 +26,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Most rows of a page of changes or problems.
 const PAGE: i32 = 1_000;
 
+/// A set of files that is being sent.
+#[derive(Default)]
 struct Upload {
-    request_id: String,
-    org_id: String,
     files: BTreeMap<&'static str, BytesMut>,
     /// The file whose chunks come now.
     open: Option<&'static str>,
@@ -36,58 +36,38 @@ struct Upload {
 }
 
 impl Upload {
-    fn take(&mut self, chunk: &pb::RosterFileChunk) -> Result<(), Status> {
+    /// Keeps the next message after the header; what exceeds the limit is refused before it is kept.
+    fn take(&mut self, message: pb::CheckRosterImportRequest) -> Result<(), Refusal> {
+        let chunk = match message.part {
+            Some(Part::Chunk(chunk)) => chunk,
+            Some(Part::Header(_)) => return Err(invalid("header", "must come once, first")),
+            None => return Err(invalid("chunk", "is missing in a message")),
+        };
         let known = files::known(&chunk.file_name);
         let name = known.ok_or_else(|| invalid("chunk.file_name", "is no file of OneRoster"))?;
         if self.open != Some(name) && self.files.contains_key(name) {
-            return Err(invalid("chunk.file_name", "the file came before").into());
+            return Err(invalid("chunk.file_name", "the file came before"));
         }
         self.open = Some(name);
         self.size += chunk.data.len();
         if self.size > MOST {
-            return Err(invalid("chunk.data", "the files must not exceed 64 MiB").into());
+            return Err(invalid("chunk.data", "the files must not exceed 64 MiB"));
         }
         self.files.entry(name).or_default().extend_from_slice(&chunk.data);
         Ok(())
     }
 }
 
-/// Collects the upload; what exceeds the limit is refused before it is kept.
-async fn upload(mut stream: Streaming<pb::CheckRosterImportRequest>) -> Result<Upload, Status> {
-    let mut upload: Option<Upload> = None;
-    while let Some(message) = stream.next().await {
-        let message = message?;
-        match (message.part, &mut upload) {
-            (Some(Part::Header(header)), None) => {
-                upload = Some(Upload {
-                    request_id: message.request_id,
-                    org_id: header.org_id,
-                    files: BTreeMap::new(),
-                    open: None,
-                    size: 0,
-                });
-            }
-            (Some(Part::Chunk(chunk)), Some(upload)) => upload.take(&chunk)?,
-            (Some(Part::Header(_)), Some(_)) => {
-                return Err(invalid("header", "must come once, first").into());
-            }
-            (Some(Part::Chunk(_)) | None, None) => return Err(invalid("header", "must come first").into()),
-            (None, Some(_)) => return Err(invalid("chunk", "is missing in a message").into()),
-        }
-    }
-    upload.ok_or_else(|| invalid("header", "is required").into())
-}
-
 /// What the digest of a repetition covers: the organisation, and each file by its hash.
-fn essence(upload: &Upload) -> pb::CheckRosterImportRequest {
+fn essence(request_id: &str, org_id: &str, upload: &Upload) -> pb::CheckRosterImportRequest {
     let mut all = Sha256::new();
-    all.update(&upload.org_id);
+    all.update(org_id);
     for (name, data) in &upload.files {
         all.update(name);
         all.update(Sha256::digest(data));
     }
     pb::CheckRosterImportRequest {
-        request_id: upload.request_id.clone(),
+        request_id: request_id.to_owned(),
         part: Some(Part::Chunk(pb::RosterFileChunk {
             file_name: String::new(),
             data: all.finalize().to_vec().into(),
@@ -110,10 +90,20 @@ impl RosterImportService for App {
         &self,
         request: Request<Streaming<pb::CheckRosterImportRequest>>,
     ) -> Answer<pb::CheckRosterImportResponse> {
-        let (caller, stream) = self.enter(request).await?;
-        let upload = upload(stream).await?;
-        let org = convert::id::<OrgId>("header.org_id", &upload.org_id)?;
-        let mutation = Mutation::new(&caller, &upload.request_id, &essence(&upload))?;
+        let (caller, mut stream) = self.enter(request).await?;
+        let first = stream.message().await?;
+        let Some(Part::Header(header)) = first.as_ref().and_then(|message| message.part.as_ref()) else {
+            return Err(invalid("header", "must come first").into());
+        };
+        let org = convert::id::<OrgId>("header.org_id", &header.org_id)?;
+        // Before the first byte is kept.
+        self.may_import(&caller, org).await?;
+        let mut upload = Upload::default();
+        while let Some(message) = stream.message().await? {
+            upload.take(message)?;
+        }
+        let request_id = first.as_ref().map_or("", |message| message.request_id.as_str());
+        let mutation = Mutation::new(&caller, request_id, &essence(request_id, &header.org_id, &upload))?;
         let frozen = upload.files.into_iter().map(|(name, data)| (name, data.freeze()));
         let files: Files = frozen.collect();
         Ok(Response::new(

@@ -135,13 +135,14 @@ impl App {
         );
         row.account_id = Some(account.uuid());
         row.invitation_id = Some(wanted.invitation_id.uuid());
-        members::insert(tx, scope, &row).await?;
+        // Another link may be making the same person a member at this moment: repeated, it is found.
+        members::insert(tx, scope, &row).await.map_err(Error::raced)?;
         events::state(tx, org, events::admitted(&row)).await?;
         Ok(row)
     }
 
     /// Relates a parent to the child of the link; without effect until staff confirm it (R27).
-    async fn relate(
+    pub(crate) async fn relate(
         &self,
         tx: &Tx,
         scope: &OrgScope,

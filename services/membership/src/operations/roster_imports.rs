@@ -1,5 +1,5 @@
 //! Roster imports: checking, starting, reading (R31).
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::{Caller, OrgScope, require};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
@@ -9,7 +9,7 @@ use parta_proto::parta::{
     },
     org_registry::v1::UnitKind,
 };
-use parta_roster::{Facts, Role};
+use parta_roster::{Facts, Role, label_key};
 use parta_status::Refusal;
 use parta_storage::{Mutation, Tx, check_etag, jobs};
 use sea_orm::ConnectionTrait;
@@ -32,14 +32,39 @@ use crate::{
     },
 };
 
+/// Classes by the keys of their labels.
+#[derive(Default)]
+pub(crate) struct Classes {
+    /// Those that can be filled.
+    pub(crate) living: BTreeMap<String, UnitId>,
+    /// Their labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Those that were archived, too.
+    pub(crate) ever: BTreeSet<String>,
+}
+
 /// More rows than any organisation has.
-const ALL: u64 = 10_000_000;
+pub(crate) const ALL: u64 = 10_000_000;
 
 fn unknown(id: RosterImportId) -> Error {
     Error::unknown("roster import", id)
 }
 
 impl App {
+    /// Refuses who may not import into the organisation.
+    pub(crate) async fn may_import(&self, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+        self.importing(self.db.conn(), caller, org).await
+    }
+
+    async fn roster_import(
+        &self,
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        id: RosterImportId,
+    ) -> Result<Import, Error> {
+        imports::find(conn, scope, id).await?.ok_or_else(|| unknown(id))
+    }
+
     async fn importing(
         &self,
         conn: &impl ConnectionTrait,
@@ -50,27 +75,32 @@ impl App {
         Ok(require(caller, org, policy::manage(&facts))?)
     }
 
-    /// The labels of the classes that can be filled, with their ids.
-    pub(crate) async fn class_labels(
-        &self,
-        conn: &impl ConnectionTrait,
-        org: OrgId,
-    ) -> Result<BTreeMap<String, UnitId>, Refusal> {
-        let units = self.roster.units(conn, org).await?.into_iter();
-        let classes = units.filter(|unit| !unit.archived && unit.kind == UnitKind::Class);
-        Ok(classes.map(|unit| (unit.label, unit.unit_id)).collect())
+    /// The classes of an organisation by the keys of their labels.
+    pub(crate) async fn classes(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Classes, Refusal> {
+        let mut classes = Classes::default();
+        for unit in self.roster.units(conn, org).await? {
+            if unit.kind == UnitKind::Class {
+                let key = label_key(&unit.label);
+                if !unit.archived {
+                    classes.labels.insert(key.clone(), unit.label);
+                    classes.living.insert(key.clone(), unit.unit_id);
+                }
+                classes.ever.insert(key);
+            }
+        }
+        Ok(classes)
     }
 
     async fn there(&self, tx: &Tx, scope: &OrgScope) -> Result<There, Error> {
         let org = scope.org_id();
-        let labels = self.class_labels(tx, org).await?;
-        let by_id: BTreeMap<UnitId, &String> = labels.iter().map(|(label, id)| (*id, label)).collect();
-        let label = |id: &UnitId| by_id.get(id).map(|label| (*label).clone());
+        let classes = self.classes(tx, org).await?;
+        let by_id: BTreeMap<UnitId, &String> = classes.living.iter().map(|(key, id)| (*id, key)).collect();
+        let label = |id: &UnitId| by_id.get(id).map(|key| (*key).clone());
         let mut names = imports::names(tx, scope).await?;
         let everybody = self.roster.everybody(tx, org).await?;
         let facts: BTreeMap<_, &Facts> = everybody.iter().map(|facts| (facts.member_id, facts)).collect();
         let mut there = There {
-            labels: labels.keys().cloned().collect(),
+            labels: classes.labels,
             classes: imports::classes(tx, scope).await?,
             ..There::default()
         };
@@ -123,8 +153,7 @@ impl App {
         org: OrgId,
         files: Files,
     ) -> Result<pb::CheckRosterImportResponse, Error> {
-        // Who may not import costs nothing but this look.
-        let scope = &self.importing(self.db.conn(), caller, org).await?;
+        let scope = &self.may_import(caller, org).await?;
         let earlier = Earlier {
             people: imports::people(self.db.conn(), scope)
                 .await?
@@ -157,6 +186,7 @@ impl App {
                     change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
                     problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
                     mass_removal: plan::is_mass_removal(&counts, known),
+                    classes: serde_json::to_string(&set.classes).map_err(Refusal::internal)?,
                     position: 0,
                     create_time: tx.now(),
                     start_time: None,
@@ -164,9 +194,6 @@ impl App {
                     revision: 1,
                 };
                 imports::insert(&tx, &scope, &import, &changes, &problems.0).await?;
-                if !refused {
-                    imports::put_classes(&tx, &scope, &set.classes).await?;
-                }
                 let object = format!("organizations/{org}/rosterImports/{id}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 Ok::<_, Error>(pb::CheckRosterImportResponse {
@@ -197,8 +224,11 @@ impl App {
                     return Err(Error::State(ErrorReason::RosterImportNotStartable));
                 }
                 if import.mass_removal && !allow_mass_removal {
-                    return Err(Error::State(ErrorReason::RosterImportMassRemoval));
+                    return Err(Error::MassRemoval(events::counts_of(&import.planned).removals));
                 }
+                // From now on the source's class ids mean these; a check alone changes nothing.
+                let classes = serde_json::from_str(&import.classes).map_err(Refusal::internal)?;
+                imports::put_classes(&tx, &scope, &classes).await?;
                 import.state = State::Running.into();
                 import.start_time = Some(tx.now());
                 import.revision += 1;
@@ -221,8 +251,8 @@ impl App {
         id: RosterImportId,
     ) -> Result<pb::RosterImport, Error> {
         let scope = self.importing(self.db.conn(), caller, org).await?;
-        let found = imports::find(self.db.conn(), &scope, id).await?;
-        Ok(convert::roster_import(&found.ok_or_else(|| unknown(id))?))
+        let found = self.roster_import(self.db.conn(), &scope, id).await?;
+        Ok(convert::roster_import(&found))
     }
 
     pub(crate) async fn list_roster_imports(
@@ -255,9 +285,7 @@ impl App {
             self.db.decode_page(caller, &page.filter, page.token)?,
         );
         let scope = self.importing(conn, caller, org).await?;
-        imports::find(conn, &scope, id)
-            .await?
-            .ok_or_else(|| unknown(id))?;
+        self.roster_import(conn, &scope, id).await?;
         let after: i64 = after.unwrap_or(0);
         let mut rows = imports::list_changes(conn, &scope, id, kind, after, page.size + 1).await?;
         let next_page_token = self.cut(caller, &page, &mut rows, |row| row.seq);
@@ -279,9 +307,7 @@ impl App {
             self.db.decode_page(caller, &page.filter, page.token)?,
         );
         let scope = self.importing(conn, caller, org).await?;
-        imports::find(conn, &scope, id)
-            .await?
-            .ok_or_else(|| unknown(id))?;
+        self.roster_import(conn, &scope, id).await?;
         let after: i64 = after.unwrap_or(0);
         let mut rows = imports::list_problems(conn, &scope, id, after, page.size + 1).await?;
         let next_page_token = self.cut(caller, &page, &mut rows, |row| row.seq);

@@ -79,8 +79,32 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-fn line(position: Option<&csv::Position>) -> u32 {
-    position.map_or(0, |p| u32::try_from(p.line()).unwrap_or(u32::MAX))
+/// Rows of one file: no school has more, and each costs memory.
+const MOST_ROWS: usize = 500_000;
+
+/// Tells lines by byte offsets that grow. What the reader itself counts is off where lines end in CR and LF.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl Lines<'_> {
+    /// The line on which a record at this offset begins: the offset may still point at the end of the line before.
+    fn of(&mut self, position: Option<&csv::Position>) -> u32 {
+        let Some(byte) = position.and_then(|p| usize::try_from(p.byte()).ok()) else {
+            return 0;
+        };
+        let rest = self.text.get(byte..).unwrap_or_default();
+        let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let start = (byte + blank).min(self.text.len()).max(self.at);
+        let passed = self.text[self.at..start].iter().filter(|b| **b == b'\n').count();
+        self.line = self
+            .line
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        self.at = start;
+        self.line
+    }
 }
 
 /// Reads one file.
@@ -89,6 +113,11 @@ pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) ->
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .from_reader(text.as_bytes());
+    let mut lines = Lines {
+        text: text.as_bytes(),
+        at: 0,
+        line: 1,
+    };
     let mut table = Table {
         file,
         columns: BTreeMap::new(),
@@ -108,11 +137,15 @@ pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) ->
         let cells = match record {
             Ok(cells) => cells,
             Err(error) => {
-                problems.fatal(file, line(error.position()), "", "the row cannot be read");
+                problems.fatal(file, lines.of(error.position()), "", "the row cannot be read");
                 continue;
             }
         };
-        let line = line(cells.position());
+        let line = lines.of(cells.position());
+        if table.rows.len() == MOST_ROWS {
+            problems.fatal(file, line, "", format!("a file has at most {MOST_ROWS} rows"));
+            break;
+        }
         if cells.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }

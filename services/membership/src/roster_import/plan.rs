@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parta_ids::MemberId;
 use parta_proto::parta::membership::v1::{AssignmentKind, RosterChangeKind as Kind, RosterImportCounts};
-use parta_roster::Role;
+use parta_roster::{Role, label_key};
 
 use super::set::Set;
 
@@ -16,9 +16,9 @@ pub(crate) struct Known {
     /// Whether classes and tasks are for such people. An import changes no roles of who is there: people do.
     pub(crate) pupil: bool,
     pub(crate) teacher: bool,
-    /// Labels of the classes that the person is a pupil of.
+    /// Keys of the labels of the classes that the person is a pupil of.
     pub(crate) classes: BTreeSet<String>,
-    /// Labels and kinds of the tasks.
+    /// Keys of labels, and kinds, of the tasks.
     pub(crate) tasks: BTreeSet<(String, i32)>,
     pub(crate) children: BTreeSet<MemberId>,
 }
@@ -26,8 +26,8 @@ pub(crate) struct Known {
 /// What is there.
 #[derive(Debug, Default)]
 pub(crate) struct There {
-    /// Labels of the classes.
-    pub(crate) labels: BTreeSet<String>,
+    /// Labels of the classes, by their keys ([`label_key`]).
+    pub(crate) labels: BTreeMap<String, String>,
     /// By the source's id, those who have not left.
     pub(crate) people: BTreeMap<String, (MemberId, Known)>,
     /// Labels by the source's class id, of earlier imports.
@@ -112,16 +112,18 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
         changes: Vec::new(),
     };
     for (key, label) in &set.classes {
-        if !there.labels.contains(label) {
+        if !there.labels.contains_key(&label_key(label)) {
             p.add(Kind::CreateUnit, key, at(String::new(), label));
         }
     }
     for (key, wanted) in &set.people {
         match p.known(key).map(|known| known.full_name.clone()) {
             None => {
-                let value = wanted.role.bit();
-                let new = at(wanted.full_name.clone(), "");
-                p.add(Kind::CreateMember, key, Change { value, ..new });
+                if let Some(role) = wanted.role {
+                    let value = role.bit();
+                    let new = at(wanted.full_name.clone(), "");
+                    p.add(Kind::CreateMember, key, Change { value, ..new });
+                }
             }
             Some(before) if before != wanted.full_name => {
                 let after = wanted.full_name.clone();
@@ -148,12 +150,12 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
         let wanted = || {
             set.people
                 .get(key)
-                .is_some_and(|wanted| wanted.role == Role::Teacher)
+                .is_some_and(|wanted| wanted.role == Some(Role::Teacher))
         };
         let teacher = p.known(key).map_or_else(wanted, |known| known.teacher);
         let has = p
             .known(key)
-            .is_some_and(|known| known.tasks.contains(&(label.clone(), *kind)));
+            .is_some_and(|known| known.tasks.contains(&(label_key(&label), *kind)));
         if teacher && !has {
             let new = at(p.name(key), &label);
             p.add(Kind::BeginAssignment, key, Change { value: *kind, ..new });
@@ -183,47 +185,48 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
     p.changes
 }
 
+/// Labels by their keys.
+type Labels = BTreeMap<String, String>;
+
 /// Who comes into which class and who leaves which; a place is left before another one is taken.
 fn places(p: &mut Planner<'_>) {
     let labelled = |p: &Planner<'_>, pairs: &BTreeSet<(String, String)>| {
-        let mut by = BTreeMap::<String, BTreeSet<String>>::new();
+        let mut by = BTreeMap::<String, Labels>::new();
         for (key, class) in pairs {
             if let Some(label) = p.label(class).filter(|_| p.stays(key)) {
-                by.entry(key.clone()).or_default().insert(label.clone());
+                by.entry(key.clone())
+                    .or_default()
+                    .insert(label_key(label), label.clone());
             }
         }
         by
     };
     let (wanted, over) = (labelled(p, &p.set.places), labelled(p, &p.set.places_over));
-    let none = BTreeSet::new();
-    let mut ends = Vec::new();
-    for (key, (_, known)) in &p.there.people {
-        if !p.stays(key) {
-            continue;
-        }
-        for label in &known.classes {
-            let kept = wanted.get(key).unwrap_or(&none).contains(label);
-            let ended = p.set.all_places || over.get(key).unwrap_or(&none).contains(label);
-            if ended && !kept {
-                ends.push((key.clone(), label.clone()));
+    let none = Labels::new();
+    let there = p.there;
+    for (key, (_, known)) in there
+        .people
+        .iter()
+        .filter(|(key, _)| p.stays(key))
+        .collect::<Vec<_>>()
+    {
+        for class in &known.classes {
+            let kept = wanted.get(key).unwrap_or(&none).contains_key(class);
+            let ended = p.set.all_places || over.get(key).unwrap_or(&none).contains_key(class);
+            if let Some(label) = there.labels.get(class).filter(|_| ended && !kept) {
+                let change = at(p.name(key), label);
+                p.add(Kind::EndEnrollment, key, change);
             }
         }
     }
-    for (key, label) in ends {
-        let change = at(p.name(&key), &label);
-        p.add(Kind::EndEnrollment, &key, change);
-    }
     for (key, labels) in wanted {
-        let new = || {
-            p.set
-                .people
-                .get(&key)
-                .is_some_and(|wanted| wanted.role == Role::Pupil)
-        };
-        let pupil = p.known(&key).map_or_else(new, |known| known.pupil);
-        for label in labels {
-            let has = p.known(&key).is_some_and(|known| known.classes.contains(&label));
-            if pupil && !has {
+        let of_set = p.set.people.get(&key);
+        let new = || of_set.is_some_and(|wanted| wanted.role == Some(Role::Pupil));
+        if !p.known(&key).map_or_else(new, |known| known.pupil) {
+            continue;
+        }
+        for (class, label) in labels {
+            if !p.known(&key).is_some_and(|known| known.classes.contains(&class)) {
                 let change = at(p.name(&key), &label);
                 p.add(Kind::BeginEnrollment, &key, change);
             }

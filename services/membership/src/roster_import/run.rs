@@ -2,12 +2,12 @@
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_feed as feed;
-use parta_ids::{AssignmentId, GuardianshipId, MemberId, OrgId, RosterImportId, TypedId as _};
+use parta_ids::{AssignmentId, MemberId, OrgId, RosterImportId, TypedId as _};
 use parta_proto::parta::membership::v1::{
-    MemberState, RosterChangeKind as Kind, RosterImportCounts, RosterImportStaged, RosterImportState,
+    ErrorReason, MemberState, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
     StagedInvitation, StagedUnit, membership_event::Payload,
 };
-use parta_roster::{Role, State};
+use parta_roster::{Role, label_key};
 use parta_status::Refusal;
 use parta_storage::{
     Tx,
@@ -20,9 +20,8 @@ use crate::{
     events,
     operations::{App, enroll, roster_imports},
     storage::{
-        imports::{self, Import},
-        members,
-        relations::{self, Assignment, Guardianship},
+        imports, members,
+        relations::{self, Assignment},
     },
 };
 
@@ -40,17 +39,6 @@ enum Outcome {
     Waits,
     /// Nothing is left, or nothing was to be done.
     Ended,
-}
-
-/// Counts the finished classes and ends the import where everything is there.
-pub(crate) fn settle(import: &mut Import, done: &RosterImportCounts, tx: &Tx) {
-    import.done = events::counts_kept(done);
-    let planned = events::counts_of(&import.planned);
-    if import.position >= import.change_count && done.units >= planned.units {
-        import.state = RosterImportState::Done.into();
-        import.finish_time = Some(tx.now());
-        import.revision += 1;
-    }
 }
 
 /// What a batch tells others at its end.
@@ -73,13 +61,21 @@ impl App {
             .into_iter()
             .map(|row| (row.seq, roster_imports::change(row)))
             .collect();
-        let labels = self.class_labels(tx, scope.org_id()).await?;
+        let classes = self.classes(tx, scope.org_id()).await?;
+        let wanted = plan::number(Kind::CreateUnit);
+        let wanted = imports::list_changes(tx, scope, id, Some(wanted), 0, roster_imports::ALL).await?;
         let keys = rows
             .iter()
             .flat_map(|(_, c)| [c.source_key.clone(), c.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
+        let planned = events::counts_of(&import.planned);
         let mut done = events::counts_of(&import.done);
+        // What was made once counts, whatever becomes of it by other hands; told twice, it counts once.
+        let made = wanted
+            .iter()
+            .filter(|row| row.seq <= import.position && classes.ever.contains(&label_key(&row.unit_label)));
+        done.units = done.units.max(i32::try_from(made.count()).unwrap_or(i32::MAX));
         let (mut staged, mut waits) = (Staged::default(), false);
         for (seq, change) in &rows {
             let kind = Kind::try_from(i32::from(change.kind)).unwrap_or_default();
@@ -87,8 +83,9 @@ impl App {
                 kind,
                 Kind::BeginEnrollment | Kind::EndEnrollment | Kind::BeginAssignment
             );
-            let unit = labels.get(&change.unit_label).copied();
-            if places && unit.is_none() {
+            let unit = classes.living.get(&label_key(&change.unit_label)).copied();
+            // A class that is not coming any more was archived or renamed since: its rows are passed over.
+            if places && unit.is_none() && done.units < planned.units {
                 waits = true;
                 break;
             }
@@ -129,7 +126,11 @@ impl App {
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&change.other_key).copied() {
-                        self.relate_unconfirmed(tx, scope, guardian, child).await?;
+                        match self.relate(tx, scope, guardian, child).await {
+                            // The child has gone, or is no pupil any more.
+                            Ok(()) | Err(Error::State(ErrorReason::ChildUnknown)) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
                 }
                 (Kind::RemoveMember, Some(who), _) => {
@@ -146,7 +147,12 @@ impl App {
         }
         self.stage(tx, scope.org_id(), id, staged);
         let full = rows.len() as u64 == BATCH;
-        settle(&mut import, &done, tx);
+        import.done = events::counts_kept(&done);
+        if import.position >= import.change_count && done.units >= planned.units {
+            import.state = RosterImportState::Done.into();
+            import.finish_time = Some(tx.now());
+            import.revision += 1;
+        }
         imports::update(tx, scope, &import).await?;
         let caller = Caller::new(
             Principal::Service {
@@ -190,34 +196,6 @@ impl App {
             role,
         });
         Ok(id)
-    }
-
-    /// A parent and a child, without effect until staff confirm it (R27).
-    async fn relate_unconfirmed(
-        &self,
-        tx: &Tx,
-        scope: &OrgScope,
-        guardian: MemberId,
-        child: MemberId,
-    ) -> Result<(), Error> {
-        let facts = self.facts_of(tx, scope.org_id(), child).await?;
-        if facts.is_none_or(|f| f.state == State::Left || !f.roles.contains(&Role::Pupil)) {
-            return Ok(());
-        }
-        let row = Guardianship {
-            org_id: scope.org_id().uuid(),
-            guardianship_id: tx.ambient().id::<GuardianshipId>().uuid(),
-            guardian_id: guardian.uuid(),
-            child_id: child.uuid(),
-            confirmed: false,
-            create_time: tx.now(),
-            end_time: None,
-            end_cause: None,
-        };
-        if relations::insert_guardianship(tx, scope, &row).await? {
-            events::state(tx, scope.org_id(), events::established(&row)).await?;
-        }
-        Ok(())
     }
 
     /// Lets somebody go whom the source has no more; administrators stay, whatever the source says.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use parta_proto::parta::membership::v1::AssignmentKind;
-use parta_roster::Role;
+use parta_roster::{Role, label_key};
 
 use super::{
     Problems,
@@ -26,7 +26,8 @@ pub(crate) struct Earlier {
 pub(crate) struct Wanted {
     /// «Фамилия Имя Отчество», as class registers have it.
     pub(crate) full_name: String,
-    pub(crate) role: Role,
+    /// `None` for somebody of an earlier import of whose role the set says nothing: they stay what they are.
+    pub(crate) role: Option<Role>,
 }
 
 /// What the set wants. Keys are the source's ids.
@@ -162,7 +163,6 @@ impl Reading<'_> {
         self.people();
         self.classes();
         self.enrollments();
-        self.relationships();
     }
 
     /// Reads a file that is there, and refuses ids that come twice.
@@ -254,6 +254,13 @@ impl Reading<'_> {
                 }
             }
         }
+        let related = self.relationships();
+        for (_, _, guardian) in &related {
+            if self.listed.contains(guardian) {
+                // Sources that keep relations in a file of their own give their parents no role besides.
+                roles.entry(guardian.clone()).or_insert(Role::Parent);
+            }
+        }
         let mut agents = Vec::new();
         for row in &users.rows {
             let key = users.cell(row, "sourcedid");
@@ -261,11 +268,12 @@ impl Reading<'_> {
                 self.set.leaving.insert(key.to_owned());
                 continue;
             }
-            let Some(role) = roles.get(key).copied() else {
+            let role = roles.get(key).copied();
+            if role.is_none() && !self.earlier.people.contains(key) {
                 self.problems
                     .passed(users.file, row.line, "role", "the person has no role here");
                 continue;
-            };
+            }
             let parts = ["familyname", "givenname", "middlename"].map(|column| users.cell(row, column));
             let full_name = parts
                 .into_iter()
@@ -285,11 +293,20 @@ impl Reading<'_> {
         for (line, person, agent) in agents {
             self.family(users.file, line, "agentSourcedIds", &person, &agent);
         }
+        for (line, person, guardian) in related {
+            self.family(
+                "relationships.csv",
+                line,
+                "relationshipUserSourcedId",
+                &person,
+                &guardian,
+            );
+        }
     }
 
     /// Two people of whom one is the child.
     fn family(&mut self, file: &str, line: u32, column: &str, one: &str, other: &str) {
-        let role = |key: &str| self.set.people.get(key).map(|person| person.role);
+        let role = |key: &str| self.set.people.get(key).and_then(|person| person.role);
         let pair = match (role(one), role(other)) {
             (Some(Role::Pupil), Some(Role::Parent)) => (other, one),
             (Some(Role::Parent), Some(Role::Pupil)) => (one, other),
@@ -307,17 +324,20 @@ impl Reading<'_> {
         self.set.families.insert((pair.0.to_owned(), pair.1.to_owned()));
     }
 
-    fn relationships(&mut self) {
+    /// Line, person and guardian of each living row of relationships.csv.
+    fn relationships(&mut self) -> Vec<(u32, String, String)> {
         let columns = ["usersourcedid", "relationshipusersourcedid"];
         let Some(table) = self.table("relationships.csv", &columns) else {
-            return;
+            return Vec::new();
         };
+        let mut related = Vec::new();
         for row in &table.rows {
             if let Status::Active = self.status(&table, row) {
-                let [one, other] = columns.map(|column| table.cell(row, column).to_owned());
-                self.family(table.file, row.line, "relationshipUserSourcedId", &one, &other);
+                let [person, guardian] = columns.map(|column| table.cell(row, column).to_owned());
+                related.push((row.line, person, guardian));
             }
         }
+        related
     }
 
     fn classes(&mut self) {
@@ -337,7 +357,7 @@ impl Reading<'_> {
             if !clean(label, LABEL) {
                 let why = "the title is missing, longer than 50 characters, or has control characters";
                 self.problems.fatal(table.file, row.line, "title", why);
-            } else if !labels.insert(label.to_lowercase()) {
+            } else if !labels.insert(label_key(label)) {
                 self.problems
                     .fatal(table.file, row.line, "title", "two classes have this title");
             } else {

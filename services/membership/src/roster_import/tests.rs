@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_proto::parta::membership::v1::{RosterChangeKind as Kind, RosterImportCounts};
-use parta_roster::Role;
+use parta_roster::{Role, label_key};
 use proptest::prelude::*;
 
 use super::{
@@ -70,7 +70,7 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
         };
         match kind {
             Kind::CreateUnit => {
-                there.labels.insert(label);
+                there.labels.insert(label_key(&label), label);
             }
             Kind::CreateMember => {
                 let full_name = change.person.clone();
@@ -84,13 +84,13 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
             }
             Kind::RenameMember => person(&mut there, &|k| k.full_name.clone_from(&change.after)),
             Kind::BeginEnrollment => person(&mut there, &|k| {
-                k.classes.insert(label.clone());
+                k.classes.insert(label_key(&label));
             }),
             Kind::EndEnrollment => person(&mut there, &|k| {
-                k.classes.remove(&label);
+                k.classes.remove(&label_key(&label));
             }),
             Kind::BeginAssignment => person(&mut there, &|k| {
-                k.tasks.insert((label.clone(), change.value));
+                k.tasks.insert((label_key(&label), change.value));
             }),
             Kind::EstablishGuardianship => person(&mut there, &|k| {
                 k.children.insert(child);
@@ -217,6 +217,96 @@ fn windows_1251_is_read() {
     let (set, problems) = understood(&old);
     assert_eq!(problems.0, []);
     assert_eq!(set.people["s1"].full_name, "Сидоров Пётр");
+}
+
+#[test]
+fn a_file_that_is_absent_removes_nobody() {
+    let (set, _) = understood(&small());
+    let there = carried_out(&plan::plan(&set, &There::default()), &set, There::default());
+    let earlier = Earlier {
+        people: there.people.keys().cloned().collect(),
+        classes: there.classes.clone(),
+    };
+    let manifest = "propertyName,value\noneroster.version,1.1\nfile.users,absent\nfile.enrollments,absent\n";
+    let mut later = small();
+    later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
+    later.remove("users.csv");
+    later.remove("enrollments.csv");
+    let (set, problems) = set::understand(&later, &earlier);
+    assert_eq!(problems.0, []);
+    assert_eq!(plan::plan(&set, &there), []);
+}
+
+#[test]
+fn labels_that_look_alike_are_one_class() {
+    let (set, _) = understood(&small());
+    let there = There {
+        labels: BTreeMap::from([(label_key("5a"), "5a".to_owned())]),
+        ..There::default()
+    };
+    assert_eq!(counts(&plan::plan(&set, &there)).units, 0);
+    let mut twice = small();
+    twice.insert(
+        "classes.csv",
+        Bytes::from_static("sourcedId,title\nc1,5А\nc2,5 a\n".as_bytes()),
+    );
+    let (_, problems) = understood(&twice);
+    let at = |p: &super::Problem| (p.file.as_str(), p.line, p.column.as_str()) == ("classes.csv", 3, "title");
+    assert!(problems.refused() && problems.0.iter().any(at), "{problems:?}");
+}
+
+#[test]
+fn somebody_of_whose_role_a_later_set_says_nothing_stays_and_is_renamed() {
+    let (set, _) = understood(&small());
+    let there = carried_out(&plan::plan(&set, &There::default()), &set, There::default());
+    let earlier = Earlier {
+        people: there.people.keys().cloned().collect(),
+        classes: there.classes.clone(),
+    };
+    let mut later = small();
+    let manifest = "propertyName,value\noneroster.version,1.2\n";
+    later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
+    let roles = "sourcedId,userSourcedId,role\nr1,t1,teacher\nr2,s1,observer\nr3,p1,parent\n";
+    later.insert("roles.csv", Bytes::from_static(roles.as_bytes()));
+    let users = "sourcedId,givenName,familyName,middleName\nt1,Мария,Кузнецова,Ивановна\ns1,Пётр,Иванов,\ns2,Анна,Новикова,\np1,Ольга,Сидорова,\n";
+    later.insert("users.csv", Bytes::from_static(users.as_bytes()));
+    let (set, problems) = set::understand(&later, &earlier);
+    assert!(!problems.refused(), "{problems:?}");
+    let planned = counts(&plan::plan(&set, &there));
+    let wanted = RosterImportCounts {
+        renames: 1,
+        ..Default::default()
+    };
+    assert_eq!(planned, wanted);
+}
+
+#[test]
+fn lines_are_counted_whatever_ends_them() {
+    for text in [
+        "sourcedId,title\na,1\n\nb,\"x\ny\"\nc,3\n",
+        "sourcedId,title\r\na,1\r\n\r\nb,\"x\r\ny\"\r\nc,3\r\n",
+    ] {
+        let mut problems = Problems::default();
+        let table = super::files::read("classes.csv", text.as_bytes(), &mut problems);
+        let lines: Vec<_> = table.rows.iter().map(|row| row.line).collect();
+        assert_eq!((lines, problems.0), (vec![2, 4, 6], vec![]), "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_of_too_many_rows_is_refused() {
+    let mut many = small();
+    many.insert(
+        "orgs.csv",
+        Bytes::from(format!("name\n{}", "a\n".repeat(500_001))),
+    );
+    let (_, problems) = understood(&many);
+    assert!(
+        problems
+            .0
+            .iter()
+            .any(|p| p.file == "orgs.csv" && p.line == 500_002 && p.fatal)
+    );
 }
 
 #[test]

@@ -172,6 +172,8 @@ table!(roster_import, "roster_import", {
     change_count: i64,
     problem_count: i32,
     mass_removal: bool,
+    /// Labels by the source's class ids, as JSON.
+    classes: String,
     /// Rows of the difference that are carried out.
     position: i64,
     create_time: DateTimeUtc,

@@ -48,6 +48,7 @@ impl MigrationTrait for Tables {
             .col(big_integer("change_count"))
             .col(integer("problem_count"))
             .col(boolean("mass_removal"))
+            .col(text("classes"))
             .col(big_integer("position"))
             .col(timestamp_with_time_zone("create_time"))
             .col(timestamp_with_time_zone_null("start_time"))

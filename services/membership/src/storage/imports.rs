@@ -101,7 +101,7 @@ pub(crate) async fn lock(
         .await
 }
 
-/// Whether another import runs, or was started after `since`: then what was checked may not be so any more.
+/// Whether another import runs, or ended after `since`: then what was checked may not be so any more.
 pub(crate) async fn overtaken(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -111,7 +111,7 @@ pub(crate) async fn overtaken(
     use roster_import::Column;
     let newer = Condition::any()
         .add(Column::State.eq(i32::from(RosterImportState::Running)))
-        .add(Column::StartTime.gte(since));
+        .add(Column::FinishTime.gte(since));
     let found = roster_import::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::ImportId.ne(id.uuid()))

@@ -1,16 +1,14 @@
 use parta_access::OrgScope;
 use parta_ids::{OrgId, TypedId as _, UnitId, Uuid};
 use parta_proto::parta::org_registry::v1::UnitKind;
+use parta_roster::label_key;
 use parta_storage::{StorageError, Tx};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::entities::unit::{self, ActiveModel, Column, Entity};
-use crate::{
-    error::Error,
-    model::{Unit, label_key},
-};
+use crate::{error::Error, model::Unit};
 
 /// From which roster import a unit comes; empty texts where a person made it.
 #[derive(Debug, Clone, Default)]

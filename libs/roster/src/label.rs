@@ -1,0 +1,60 @@
+//! When two labels name one unit.
+use unicode_normalization::UnicodeNormalization as _;
+
+/// What labels are compared by: without case and blanks, Latin letters that look like Cyrillic ones folded, so that
+/// "5A" and "5 а" are one class.
+pub fn label_key(label: &str) -> String {
+    // Without the blanks between them, letters may meet that compose: again, until nothing changes.
+    let mut key = folded(label);
+    for _ in 0..4 {
+        let next = folded(&key);
+        if next == key {
+            break;
+        }
+        key = next;
+    }
+    key
+}
+
+fn folded(label: &str) -> String {
+    label
+        .nfkc()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '«' | '»' | '"'))
+        .flat_map(char::to_lowercase)
+        .map(|c| match c {
+            'a' => 'а',
+            'b' => 'в',
+            'c' => 'с',
+            'e' | 'ё' => 'е',
+            'h' => 'н',
+            'k' => 'к',
+            'm' => 'м',
+            'o' => 'о',
+            'p' => 'р',
+            't' => 'т',
+            'x' => 'х',
+            'y' => 'у',
+            other => other,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label_key;
+
+    #[test]
+    fn look_alike_labels_are_one() {
+        for label in ["5а", "5 А", "5A", "«5А»", "5-а"] {
+            assert_eq!(label_key(label), label_key("5А"), "{label}");
+        }
+        assert_ne!(label_key("5Б"), label_key("5А"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_key_is_its_own_key(text in ".*") {
+            proptest::prop_assert_eq!(label_key(&label_key(&text)), label_key(&text));
+        }
+    }
+}
