@@ -9,7 +9,7 @@ use parta_proto::parta::chat::{
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
         chat_feed_service_server::ChatFeedServiceServer, chat_service_server::ChatServiceServer,
-        live_service_server::LiveServiceServer, message_service_server::MessageServiceServer,
+        message_service_server::MessageServiceServer,
     },
 };
 use parta_roster::{Names, Projection};
@@ -80,10 +80,10 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
     let routes = Routes::new(ChatServiceServer::new(app.clone()))
         .add_service(MessageServiceServer::new(app.clone()))
-        .add_service(LiveServiceServer::new(grpc::LiveServer {
+        .add_service(grpc::LiveServer {
             app: app.clone(),
             heartbeat,
-        }))
+        })
         .add_service(ChatFeedServiceServer::new(feed))
         .add_service(AnnouncementServiceServer::new(app.clone()));
     let consumers = vec![

@@ -14,9 +14,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parta_feed::Bus;
 use parta_ids::{ChatId, MemberId, OrgId};
-use parta_proto::parta::chat::v1 as pb;
+use parta_proto::parta::chat::v1::subscribe_chats_response::Item;
 use parta_storage::{CommitStep, Db, StorageError, Tx};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
@@ -33,7 +34,8 @@ pub(crate) struct LiveEntry {
     pub(crate) chat_id: ChatId,
     pub(crate) seq: i64,
     pub(crate) kind: LiveKind,
-    pub(crate) entry: pb::Entry,
+    /// The response that carries it, encoded once for all streams and replicas.
+    pub(crate) response: Bytes,
 }
 
 /// What of an entry decides who gets it.
@@ -56,7 +58,7 @@ impl From<EntryRow> for LiveEntry {
             chat_id: row.chat_id,
             seq: row.seq,
             kind,
-            entry: row.into(),
+            response: wire::response(Item::Entry(row.into())),
         }
     }
 }

@@ -1,8 +1,22 @@
-use std::{pin::Pin, time::Duration};
+//! Serves live streams with a codec of its own: an entry is encoded once and shared as bytes by every stream.
+use std::{
+    convert::Infallible,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures::{Stream, stream};
-use parta_proto::parta::chat::v1::{self as pb, live_service_server::LiveService};
-use tonic::{Request, Response, Status};
+use bytes::{BufMut as _, Bytes};
+use futures::{Stream, future::BoxFuture, stream};
+use parta_proto::parta::chat::v1 as pb;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    server::{Grpc, NamedService, ServerStreamingService},
+};
+use tonic_prost::ProstDecoder;
 
 use super::{Answer, convert};
 use crate::{
@@ -17,15 +31,11 @@ pub(crate) struct LiveServer {
     pub(crate) heartbeat: Duration,
 }
 
-#[tonic::async_trait]
-impl LiveService for LiveServer {
-    type SubscribeChatsStream =
-        Pin<Box<dyn Stream<Item = Result<pb::SubscribeChatsResponse, Status>> + Send>>;
+/// Responses that are encoded already.
+type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
-    async fn subscribe_chats(
-        &self,
-        request: Request<pb::SubscribeChatsRequest>,
-    ) -> Answer<Self::SubscribeChatsStream> {
+impl LiveServer {
+    async fn subscribe_chats(&self, request: Request<pb::SubscribeChatsRequest>) -> Answer<Encoded> {
         let app = &self.app;
         let (caller, request) = app.enter(request).await?;
         let (org, cursors) = convert::subscribe(&request)?;
@@ -45,5 +55,95 @@ impl LiveService for LiveServer {
             }
         });
         Ok(Response::new(Box::pin(entries)))
+    }
+}
+
+impl NamedService for LiveServer {
+    const NAME: &'static str = "parta.chat.v1.LiveService";
+}
+
+const SUBSCRIBE: &str = "/parta.chat.v1.LiveService/SubscribeChats";
+
+impl tower::Service<http::Request<Body>> for LiveServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move {
+            if request.uri().path() == SUBSCRIBE {
+                return Ok(Grpc::new(Shared::default())
+                    .server_streaming(Subscribe(server), request)
+                    .await);
+            }
+            let mut unknown = http::Response::new(Body::default());
+            let headers = unknown.headers_mut();
+            headers.insert(Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
+            headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+            Ok(unknown)
+        })
+    }
+}
+
+struct Subscribe(LiveServer);
+
+impl ServerStreamingService<pb::SubscribeChatsRequest> for Subscribe {
+    type Response = Bytes;
+    type ResponseStream = Encoded;
+    type Future = BoxFuture<'static, Answer<Encoded>>;
+
+    fn call(&mut self, request: Request<pb::SubscribeChatsRequest>) -> Self::Future {
+        let server = self.0.clone();
+        Box::pin(async move { server.subscribe_chats(request).await })
+    }
+}
+
+/// Room for the frames of a stream that idles; it grows with what is to be sent, up to [`FLUSH`].
+const BUFFER: usize = 512;
+/// So much is gathered into one frame of the transport while more is ready.
+const FLUSH: usize = 32 * 1024;
+
+/// Reads requests as prost does, and writes responses that others have encoded.
+struct Shared<T>(PhantomData<fn() -> T>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
+    type Encode = Bytes;
+    type Decode = T;
+    type Encoder = AsItIs;
+    type Decoder = ProstDecoder<T>;
+
+    fn encoder(&mut self) -> AsItIs {
+        AsItIs
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<T> {
+        ProstDecoder::new(BufferSettings::new(BUFFER, FLUSH))
+    }
+}
+
+struct AsItIs;
+
+impl Encoder for AsItIs {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, FLUSH)
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parta_access::OrgScope;
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
@@ -16,7 +17,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::{Live, LiveEntry, LiveKind};
+use super::{Live, LiveEntry, LiveKind, wire::response};
 use crate::{
     error::Error,
     storage::{self, Standing},
@@ -44,7 +45,8 @@ pub(crate) struct Subscription {
     cursors: HashMap<ChatId, i64>,
     /// Chats of which the database knows more than was delivered.
     behind: BTreeSet<ChatId>,
-    ready: VecDeque<pb::SubscribeChatsResponse>,
+    /// Encoded responses that wait to be taken.
+    ready: VecDeque<Bytes>,
 }
 
 /// Entries read from the database at a time.
@@ -89,31 +91,28 @@ pub(crate) async fn subscribe(
     Ok(subscription)
 }
 
-fn response(item: Item) -> pb::SubscribeChatsResponse {
-    pb::SubscribeChatsResponse { item: Some(item) }
-}
-
 impl Subscription {
-    /// The next response; an error ends the stream.
-    pub(crate) async fn next(&mut self) -> Result<pb::SubscribeChatsResponse, Error> {
+    /// The next response, encoded; an error ends the stream.
+    pub(crate) async fn next(&mut self) -> Result<Bytes, Error> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return Ok(ready);
             }
             if let Some(chat) = self.behind.pop_first() {
-                self.replay(chat).await?;
+                // Boxed, as all that is rare: a stream that idles is not to be as large as its longest query.
+                Box::pin(self.replay(chat)).await?;
                 continue;
             }
             tokio::select! {
                 // In this order: a chat that never pauses must not put off the look at who is listening.
                 biased;
                 _ = self.beat.tick() => {
-                    self.still_a_member().await?;
+                    Box::pin(self.still_a_member()).await?;
                     return Ok(response(Item::Heartbeat(pb::Heartbeat {})));
                 }
                 changed = self.missed.changed() => {
                     if changed.is_ok() {
-                        self.compare(false).await?;
+                        Box::pin(self.compare(false)).await?;
                     }
                 }
                 entry = self.inlet.recv() => match entry {
@@ -137,7 +136,7 @@ impl Subscription {
             return;
         };
         if live.seq == cursor + 1 {
-            self.deliver(live.chat_id, live.seq, live.entry.clone());
+            self.deliver(live.chat_id, live.seq, live.response.clone());
             if live.kind == LiveKind::Leaving(self.member) {
                 self.forget(live.chat_id);
             }
@@ -146,9 +145,9 @@ impl Subscription {
         }
     }
 
-    fn deliver(&mut self, chat: ChatId, seq: i64, entry: pb::Entry) {
+    fn deliver(&mut self, chat: ChatId, seq: i64, response: Bytes) {
         self.cursors.insert(chat, seq);
-        self.ready.push_back(response(Item::Entry(entry)));
+        self.ready.push_back(response);
     }
 
     fn forget(&mut self, chat: ChatId) {
@@ -215,7 +214,7 @@ impl Subscription {
         };
         let last = entries.last().map_or(upto, |entry| entry.seq);
         for entry in entries {
-            self.deliver(chat, entry.seq, entry.into());
+            self.deliver(chat, entry.seq, response(Item::Entry(entry.into())));
         }
         if last < upto {
             self.behind.insert(chat);

@@ -1,11 +1,18 @@
 //! What replicas tell each other over the bus.
 use std::sync::Arc;
 
-use parta_ids::{OrgId, TypedId};
-use parta_proto::parta::chat::v1::{self as pb, entry::Content};
+use bytes::Bytes;
+use parta_ids::{ChatId, MemberId, OrgId, TypedId};
+use parta_proto::parta::chat::v1::{SubscribeChatsResponse, subscribe_chats_response};
+use prost::Message as _;
 use uuid::Uuid;
 
 use super::{LiveEntry, LiveKind};
+
+/// A response of a live stream as it goes out.
+pub(super) fn response(item: subscribe_chats_response::Item) -> Bytes {
+    SubscribeChatsResponse { item: Some(item) }.encode_to_vec().into()
+}
 
 /// Entries of one replica, or none to say how many there have been.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -21,20 +28,48 @@ pub(super) struct Frame {
     pub(super) items: Vec<Item>,
 }
 
-/// An entry and where it belongs.
+/// An entry, encoded as streams carry it, and what decides who gets it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Item {
-    #[prost(bytes = "vec", tag = "1")]
-    org_id: Vec<u8>,
-    #[prost(message, optional, tag = "2")]
-    entry: Option<pb::Entry>,
+    #[prost(bytes = "bytes", tag = "1")]
+    org_id: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    chat_id: Bytes,
+    #[prost(int64, tag = "3")]
+    seq: i64,
+    /// Who came in; empty for all else.
+    #[prost(bytes = "bytes", tag = "4")]
+    joins: Bytes,
+    /// Who left; empty for all else.
+    #[prost(bytes = "bytes", tag = "5")]
+    leaves: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    response: Bytes,
+}
+
+fn bytes(id: impl TypedId) -> Bytes {
+    Bytes::copy_from_slice(id.uuid().as_bytes())
+}
+
+fn id<T: TypedId>(bytes: &Bytes) -> Option<T> {
+    Uuid::from_slice(bytes).ok().map(T::from_uuid)
 }
 
 impl From<&LiveEntry> for Item {
     fn from(live: &LiveEntry) -> Self {
+        let (joins, leaves) = match live.kind {
+            LiveKind::Message => (None, None),
+            LiveKind::Joining(member) => (Some(member), None),
+            LiveKind::Leaving(member) => (None, Some(member)),
+        };
+        let named = |member: Option<MemberId>| member.map(bytes).unwrap_or_default();
         Self {
-            org_id: live.org_id.uuid().as_bytes().to_vec(),
-            entry: Some(live.entry.clone()),
+            org_id: bytes(live.org_id),
+            chat_id: bytes(live.chat_id),
+            seq: live.seq,
+            joins: named(joins),
+            leaves: named(leaves),
+            response: live.response.clone(),
         }
     }
 }
@@ -42,20 +77,20 @@ impl From<&LiveEntry> for Item {
 impl Item {
     /// The entry; none where a replica of another release sends what this one does not understand.
     pub(super) fn into_live(self) -> Option<Arc<LiveEntry>> {
-        let org_id = OrgId::from_uuid(Uuid::from_slice(&self.org_id).ok()?);
-        let entry = self.entry?;
-        let kind = match entry.content.as_ref()? {
-            Content::Message(_) => LiveKind::Message,
-            Content::Joining(joining) => LiveKind::Joining(joining.member_id.parse().ok()?),
-            Content::Leaving(leaving) => LiveKind::Leaving(leaving.member_id.parse().ok()?),
+        let kind = match (self.joins.is_empty(), self.leaves.is_empty()) {
+            (true, true) => LiveKind::Message,
+            (false, true) => LiveKind::Joining(id(&self.joins)?),
+            (true, false) => LiveKind::Leaving(id(&self.leaves)?),
+            (false, false) => return None,
         };
-        let chat_id = entry.chat_id.parse().ok()?;
+        let org_id: OrgId = id(&self.org_id)?;
+        let chat_id: ChatId = id(&self.chat_id)?;
         Some(Arc::new(LiveEntry {
             org_id,
             chat_id,
-            seq: entry.seq,
+            seq: self.seq,
             kind,
-            entry,
+            response: self.response,
         }))
     }
 }
