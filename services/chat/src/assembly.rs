@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    Config, events, grpc, live,
+    Config, archiving, events, grpc, live,
     operations::{App, Parked},
     writer,
 };
@@ -77,6 +77,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         parked: Arc::new(Parked::default()),
     };
     let heartbeat = Duration::from_secs(config.heartbeat_seconds);
+    let archive = (db.clone(), config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
     let routes = Routes::new(ChatServiceServer::new(app.clone()))
         .add_service(MessageServiceServer::new(app.clone()))
@@ -112,6 +113,10 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         }),
         work("chat.parked", app, |app, cancel| async move {
             app.parked.run(&app.db, cancel).await
+        }),
+        work("chat.archive", archive, |(db, days), cancel| async move {
+            archiving::run(db, days, cancel).await;
+            Ok(())
         }),
     ];
     Assembly {

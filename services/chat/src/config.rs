@@ -14,6 +14,8 @@ pub struct Config {
     pub live_queue: usize,
     /// A live stream without news says so after so long.
     pub heartbeat_seconds: u64,
+    /// Entries older than so many days are moved to the archive; 0 leaves them where they are.
+    pub archive_after_days: u32,
 }
 
 impl Default for Config {
@@ -23,6 +25,7 @@ impl Default for Config {
             send_batch: 1_024,
             live_queue: 512,
             heartbeat_seconds: 15,
+            archive_after_days: 400,
         }
     }
 }
@@ -50,6 +53,11 @@ impl ServiceConfig for Config {
         check(
             (1..=60).contains(&self.heartbeat_seconds),
             "heartbeat_seconds must be 1 to 60",
+        );
+        // A message sent again is looked for in the log alone, and is promised to be found for 30 days.
+        check(
+            matches!(self.archive_after_days, 0 | 31..=36_500),
+            "archive_after_days must be 0 or 31 to 36500",
         );
     }
 }

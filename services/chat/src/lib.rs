@@ -3,6 +3,7 @@
 //! Owns chats, participants and the log of each chat. Invariants: places in a log are gapless; a message is stored once
 //! however often it is sent; every subscriber sees every entry once and in order, across reconnects, loss of replicas
 //! and of the bus; nobody gets an entry after that of his removal.
+mod archiving;
 mod assembly;
 mod config;
 mod error;

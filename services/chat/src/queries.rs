@@ -120,17 +120,19 @@ impl App {
         let filter = format!("{chat} {after_seq:?}");
         let from: Option<i64> = self.db.decode_page(caller, &filter, token)?;
         let size = page_size(size)?;
-        // One moment: a removal between the two reads would show what came after it.
+        // One moment: a removal between the two reads would show what came after it, the archive would hide what was
+        // moved to it.
         let mut page = self
             .db
             .read(|tx| async move {
                 let (scope, facts) = self.reader(&tx, caller, org).await?;
-                let (_, upto) = self.readable(&tx, &scope, facts.member_id, chat).await?;
+                let (standing, upto) = self.readable(&tx, &scope, facts.member_id, chat).await?;
                 let (range, newest_first) = match after_seq {
                     Some(after) => ((from.unwrap_or(after), upto), false),
                     None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
                 };
-                Ok::<_, Error>(storage::list_entries(&tx, &scope, chat, range, newest_first, size + 1).await?)
+                let head = &standing.chat;
+                Ok::<_, Error>(storage::list_log(&tx, &scope, head, range, newest_first, size + 1).await?)
             })
             .await?;
         let more = page.len() as u64 > size;

@@ -1,5 +1,6 @@
 //! Named queries of chat. Every function takes the scope of one organisation; the writer, which serves all of them at
 //! once, joins on `org_id` throughout.
+mod archive;
 mod audience;
 mod chats;
 mod entities;
@@ -7,6 +8,7 @@ mod entries;
 mod migrations;
 mod participants;
 
+pub(crate) use archive::{Step, archive_step};
 pub(crate) use audience::apply;
 pub(crate) use chats::{
     Standing, archive_chat, find_chat_by_key, find_peer, find_peers, find_standing, insert_chat, kind_of,
@@ -14,8 +16,13 @@ pub(crate) use chats::{
     relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
-pub(crate) use entries::{EntryRow, Kind, MESSAGE, list_entries};
+pub(crate) use entries::{EntryRow, Kind, MESSAGE, list_entries, list_log};
 pub use migrations::migrations;
 pub(crate) use participants::{
     list_members, list_participants, lock_head, lock_organization, move_read_mark, seats, seats_among,
+};
+#[cfg(test)]
+pub(crate) use {
+    chats::{chats_of, peers_of},
+    entries::{Place, entries_query},
 };

@@ -1,6 +1,8 @@
 //! The service as its callers meet it: through its layers, over a pipe, on both databases.
 
+mod archive;
 mod audiences;
+mod growth;
 mod live;
 mod messages;
 mod personal;

@@ -7,6 +7,7 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, JoinType, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, Select, SelectTwo, Set, sea_query::Expr,
 };
+use uuid::Uuid;
 
 use super::{chat, participant};
 use crate::model::{ChatKind, Rule};
@@ -91,7 +92,24 @@ pub(crate) async fn find_standing(
     Ok(standings(rows).pop())
 }
 
-/// The chats that a member is in, the newest first, from the one before `before`.
+/// The chats that a member is in, the newest first, from the one before `before`: a walk along `participant_member`.
+pub(crate) fn chats_of(
+    scope: &OrgScope,
+    member: MemberId,
+    before: Option<ChatId>,
+    limit: u64,
+) -> SelectTwo<participant::Entity, chat::Entity> {
+    let query = seats_with_chats(scope, member)
+        .filter(participant::Column::LeftSeq.is_null())
+        .order_by_desc(participant::Column::ChatId)
+        .limit(limit);
+    match before {
+        Some(before) => query.filter(participant::Column::ChatId.lt(before.uuid())),
+        None => query,
+    }
+}
+
+/// A page of [`chats_of`].
 pub(crate) async fn list_chats_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -99,14 +117,15 @@ pub(crate) async fn list_chats_of(
     before: Option<ChatId>,
     limit: u64,
 ) -> Result<Vec<Standing>, StorageError> {
-    let mut query = seats_with_chats(scope, member)
-        .filter(participant::Column::LeftSeq.is_null())
-        .order_by_desc(participant::Column::ChatId)
-        .limit(limit);
-    if let Some(before) = before {
-        query = query.filter(participant::Column::ChatId.lt(before.uuid()));
+    Ok(standings(chats_of(scope, member, before, limit).all(conn).await?))
+}
+
+/// A list whose length is a power of two, by repeating the last: few lengths are few statements to prepare.
+fn padded(mut ids: Vec<Uuid>) -> Vec<Uuid> {
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
     }
-    Ok(standings(query.all(conn).await?))
+    ids
 }
 
 /// Every chat that a member is in, and of those in `also` the ones that it has left.
@@ -116,7 +135,8 @@ pub(crate) async fn list_standings(
     member: MemberId,
     also: &[ChatId],
 ) -> Result<Vec<Standing>, StorageError> {
-    let also = participant::Column::ChatId.is_in(also.iter().map(|c| c.uuid()));
+    let also = padded(also.iter().map(|c| c.uuid()).collect());
+    let also = participant::Column::ChatId.is_in(also);
     let query = seats_with_chats(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
     Ok(standings(query.all(conn).await?))
 }
@@ -155,6 +175,7 @@ pub(crate) async fn insert_chat(
         archive_time: Set(None),
         head_seq: Set(0),
         audience_version: Set(0),
+        archived_seq: Set(0),
     };
     chat::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(id)
@@ -210,7 +231,7 @@ pub(crate) async fn list_organizations(
     if let Some(org) = only {
         query = query.filter(chat::Column::OrgId.eq(org.uuid()));
     }
-    let ids: Vec<uuid::Uuid> = query.into_tuple().all(conn).await?;
+    let ids: Vec<Uuid> = query.into_tuple().all(conn).await?;
     Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
@@ -278,14 +299,17 @@ pub(crate) async fn find_peers(
     if direct.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows = participant::Entity::find()
-        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(participant::Column::ChatId.is_in(direct))
-        .filter(participant::Column::MemberId.ne(member.uuid()))
-        .all(conn)
-        .await?;
+    let rows = peers_of(scope, member, direct).all(conn).await?;
     Ok(rows
         .into_iter()
         .map(|p| (ChatId::from_uuid(p.chat_id), MemberId::from_uuid(p.member_id)))
         .collect())
+}
+
+/// The rows of everybody else in these chats.
+pub(crate) fn peers_of(scope: &OrgScope, member: MemberId, direct: Vec<Uuid>) -> Select<participant::Entity> {
+    participant::Entity::find()
+        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(participant::Column::ChatId.is_in(padded(direct)))
+        .filter(participant::Column::MemberId.ne(member.uuid()))
 }

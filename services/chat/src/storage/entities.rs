@@ -21,6 +21,8 @@ pub(crate) mod chat {
         pub(crate) head_seq: i64,
         /// Rises with every change of participants, so that a change waits for a send under way and the other way round.
         pub(crate) audience_version: i64,
+        /// The entries up to this place lie in the archive.
+        pub(crate) archived_seq: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -2,10 +2,13 @@ use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId};
 use parta_storage::StorageError;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Set, sea_query::SelectStatement,
+};
 use uuid::Uuid;
 
-use super::entry;
+use super::{chat, entry};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,15 +103,21 @@ pub(crate) fn to_row(entry: &EntryRow) -> entry::ActiveModel {
     }
 }
 
-/// Entries of a chat between two places, `after` and `upto` where the first is left out, in either direction.
-pub(crate) async fn list_entries(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    chat: ChatId,
+/// Where entries lie: in the log that is written to, or, when they are old, in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Log,
+    Archive,
+}
+
+/// The entries of one place, by its key.
+pub(crate) fn entries_query(
+    place: Place,
+    (scope, chat): (&OrgScope, ChatId),
     (after, upto): (i64, i64),
     newest_first: bool,
     limit: u64,
-) -> Result<Vec<EntryRow>, StorageError> {
+) -> SelectStatement {
     let query = entry::Entity::find()
         .filter(entry::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(entry::Column::ChatId.eq(chat.uuid()))
@@ -120,5 +129,61 @@ pub(crate) async fn list_entries(
     } else {
         query.order_by_asc(entry::Column::Seq)
     };
-    query.all(conn).await?.into_iter().map(from_model).collect()
+    let mut query = query.into_query();
+    if place == Place::Archive {
+        query.from_clear().from_as("entry_archive", entry::Entity);
+    }
+    query
+}
+
+/// Entries of a chat between two places, `after` and `upto` where the first is left out, in either direction. `chat` has
+/// to be of the same moment: what was archived since would be looked for where it no longer lies.
+pub(crate) async fn list_log(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: &chat::Model,
+    (after, upto): (i64, i64),
+    newest_first: bool,
+    limit: u64,
+) -> Result<Vec<EntryRow>, StorageError> {
+    let border = chat.archived_seq;
+    let mut parts = [
+        (Place::Archive, (after, upto.min(border))),
+        (Place::Log, (after.max(border), upto)),
+    ];
+    if newest_first {
+        parts.reverse();
+    }
+    let at = (scope, ChatId::from_uuid(chat.chat_id));
+    let mut found = Vec::new();
+    for (place, range) in parts {
+        let wanted = limit.saturating_sub(found.len() as u64);
+        if range.0 >= range.1 || wanted == 0 {
+            continue;
+        }
+        let query = entries_query(place, at, range, newest_first, wanted);
+        let rows = entry::Model::find_by_statement(conn.get_database_backend().build(&query))
+            .all(conn)
+            .await?;
+        for row in rows {
+            found.push(from_model(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// [`list_log`] for whoever has not read the chat; within one snapshot too.
+pub(crate) async fn list_entries(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    range: (i64, i64),
+    newest_first: bool,
+    limit: u64,
+) -> Result<Vec<EntryRow>, StorageError> {
+    let head = chat::Entity::find_by_id((scope.org_id().uuid(), chat.uuid()));
+    match head.one(conn).await? {
+        Some(head) => list_log(conn, scope, &head, range, newest_first, limit).await,
+        None => Ok(Vec::new()),
+    }
 }

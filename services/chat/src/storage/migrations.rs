@@ -8,6 +8,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
     all.push(Box::new(Tables));
+    all.push(Box::new(Archive));
     all
 }
 
@@ -20,6 +21,15 @@ impl MigrationName for Tables {
 }
 
 const PARTITIONS: u32 = 8;
+
+/// Types of columns that the two databases call differently.
+fn types(postgres: bool) -> [&'static str; 3] {
+    if postgres {
+        ["uuid", "bytea", "timestamptz"]
+    } else {
+        ["blob", "blob", "timestamp_with_timezone_text"]
+    }
+}
 
 #[async_trait::async_trait]
 impl MigrationTrait for Tables {
@@ -92,11 +102,7 @@ impl Tables {
     async fn entries(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let postgres = manager.get_database_backend() == DbBackend::Postgres;
-        let (uuid, bytes, time) = if postgres {
-            ("uuid", "bytea", "timestamptz")
-        } else {
-            ("blob", "blob", "timestamp_with_timezone_text")
-        };
+        let [uuid, bytes, time] = types(postgres);
         let end = if postgres {
             "PARTITION BY HASH (chat_id)"
         } else {
@@ -120,6 +126,71 @@ impl Tables {
                 .await?;
             }
             db.execute_unprepared(include_str!("post.sql")).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Archive;
+
+impl MigrationName for Archive {
+    fn name(&self) -> &str {
+        "chat_0002_archive"
+    }
+}
+
+/// Written once, read by its key, at last moved away: full pages, and vacuum after a fixed share of new rows, so that
+/// the visibility map and the statistics follow a table that nobody updates.
+const INSERT_ONLY: &str = "fillfactor = 100, autovacuum_vacuum_insert_scale_factor = 0.05, \
+    autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Archive {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let postgres = manager.get_database_backend() == DbBackend::Postgres;
+        let [uuid, bytes, time] = types(postgres);
+        let end = if postgres { "" } else { "WITHOUT ROWID" };
+        // Where the log ends that is written to; what lies up to here is in the archive.
+        db.execute_unprepared("ALTER TABLE chat ADD COLUMN archived_seq bigint NOT NULL DEFAULT 0")
+            .await?;
+        // Repetitions are looked for in `entry` alone: its key by request is not needed here.
+        db.execute_unprepared(&format!(
+            "CREATE TABLE entry_archive (
+               org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL, seq bigint NOT NULL, entry_id {uuid} NOT NULL,
+               kind smallint NOT NULL, sender {uuid}, request_id {uuid}, digest {bytes}, body text, subject {uuid},
+               service text, create_time {time} NOT NULL,
+               PRIMARY KEY (org_id, chat_id, seq)
+             ) {end}"
+        ))
+        .await?;
+        // How far the walk through the chats has come: one row, which also keeps the replicas apart.
+        db.execute_unprepared(&format!(
+            "CREATE TABLE archive_walk (
+               walk_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
+             )"
+        ))
+        .await?;
+        let nil = if postgres {
+            "'00000000-0000-0000-0000-000000000000'"
+        } else {
+            "zeroblob(16)"
+        };
+        db.execute_unprepared(&format!("INSERT INTO archive_walk VALUES (1, {nil}, {nil})"))
+            .await?;
+        if postgres {
+            for n in 0..PARTITIONS {
+                db.execute_unprepared(&format!("ALTER TABLE entry_{n} SET ({INSERT_ONLY})"))
+                    .await?;
+            }
+            // Every message updates its chat's head and every reader the own mark, neither of which is in an index:
+            // with room in the page the new version stays there and no index is touched.
+            db.execute_unprepared(&format!(
+                "ALTER TABLE entry_archive SET ({INSERT_ONLY});
+                 ALTER TABLE chat SET (fillfactor = 50);
+                 ALTER TABLE participant SET (fillfactor = 80)"
+            ))
+            .await?;
         }
         Ok(())
     }

@@ -1,0 +1,161 @@
+//! Moves old entries from the log to the archive, a bounded number in one short transaction.
+use chrono::{DateTime, Utc};
+use parta_storage::{Db, StorageError, Tx};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use uuid::Uuid;
+
+/// Organisation and chat.
+type Key = (Uuid, Uuid);
+
+/// Before every chat.
+const START: Key = (Uuid::nil(), Uuid::nil());
+/// Chats looked at in one step.
+const WALK: u64 = 200;
+
+const COLUMNS: &str =
+    "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, subject, service, create_time";
+
+/// What one step of the walk through the chats did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Moved so many entries of one chat.
+    Moved(u64),
+    /// Went past chats without old entries.
+    Walked,
+    /// Came to the last chat; the next step begins with the first.
+    Finished,
+    /// Another replica is at work.
+    Busy,
+}
+
+fn sql(conn: &impl ConnectionTrait, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+    Statement::from_sql_and_values(conn.get_database_backend(), sql, values)
+}
+
+fn key(row: &QueryResult) -> Result<Key, DbErr> {
+    Ok((row.try_get("", "org_id")?, row.try_get("", "chat_id")?))
+}
+
+/// Looks at the next chats, in the order of their keys, and moves up to `batch` entries from before `horizon` of the
+/// first that has some. Where the walk stands is kept in the database, so the next step may be another replica's.
+pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) -> Result<Step, StorageError> {
+    let Some(from) = position(db.conn(), false).await? else {
+        return Err(StorageError::Fault("the walk of the archive has no place".into()));
+    };
+    let chats = oldest_after(db.conn(), from).await?;
+    let mut before = from;
+    let mut found = None;
+    for (chat, oldest) in &chats {
+        if oldest.is_some_and(|time| time < horizon) {
+            found = Some(*chat);
+            break;
+        }
+        before = *chat;
+    }
+    let finished = (chats.len() as u64) < WALK;
+    db.write(|tx| async move {
+        // Whoever holds the row works; whoever finds it moved has looked at what was done meanwhile.
+        if position(&tx, db.is_postgres()).await? != Some(from) {
+            return Ok(Step::Busy);
+        }
+        let (to, step) = match found {
+            Some(chat) => {
+                let moved = move_entries(&tx, chat, horizon, batch).await?;
+                // After a full batch the chat is looked at again.
+                let to = if moved < batch { chat } else { before };
+                (to, Step::Moved(moved))
+            }
+            None if finished => (START, Step::Finished),
+            None => (before, Step::Walked),
+        };
+        let update = "UPDATE archive_walk SET org_id = $1, chat_id = $2 WHERE walk_id = 1";
+        tx.execute_raw(sql(&tx, update, [to.0.into(), to.1.into()]))
+            .await?;
+        Ok(step)
+    })
+    .await
+}
+
+/// Where the walk stands; none while another transaction holds it.
+async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>, StorageError> {
+    let select = if lock {
+        "SELECT org_id, chat_id FROM archive_walk WHERE walk_id = 1 FOR UPDATE SKIP LOCKED"
+    } else {
+        "SELECT org_id, chat_id FROM archive_walk WHERE walk_id = 1"
+    };
+    let row = conn.query_one_raw(sql(conn, select, [])).await?;
+    Ok(row.as_ref().map(key).transpose()?)
+}
+
+/// The next chats, each with the time of the oldest entry of its log: two look-ups by key a chat.
+async fn oldest_after(
+    conn: &impl ConnectionTrait,
+    from: Key,
+) -> Result<Vec<(Key, Option<DateTime<Utc>>)>, StorageError> {
+    let select = format!(
+        "SELECT c.org_id, c.chat_id, (
+           SELECT e.create_time FROM entry e
+           WHERE e.org_id = c.org_id AND e.chat_id = c.chat_id AND e.seq > c.archived_seq ORDER BY e.seq LIMIT 1
+         ) AS oldest
+         FROM chat c WHERE (c.org_id, c.chat_id) > ($1, $2) ORDER BY c.org_id, c.chat_id LIMIT {WALK}"
+    );
+    let rows = conn
+        .query_all_raw(sql(conn, &select, [from.0.into(), from.1.into()]))
+        .await?;
+    let read = |row: &QueryResult| Ok((key(row)?, row.try_get("", "oldest")?));
+    rows.iter()
+        .map(read)
+        .collect::<Result<_, DbErr>>()
+        .map_err(Into::into)
+}
+
+/// Moves the oldest entries of a chat and its border with them. The times of a log rise with its places, so only its
+/// beginning is looked at. Nobody else touches what is old, so the chat's head is locked by the last statement alone:
+/// senders wait for the commit, not for the copying.
+async fn move_entries(
+    tx: &Tx,
+    (org, chat): Key,
+    horizon: DateTime<Utc>,
+    batch: u64,
+) -> Result<u64, StorageError> {
+    let select = "SELECT archived_seq FROM chat WHERE org_id = $1 AND chat_id = $2";
+    let Some(row) = tx
+        .query_one_raw(sql(tx, select, [org.into(), chat.into()]))
+        .await?
+    else {
+        return Ok(0);
+    };
+    let border: i64 = row.try_get("", "archived_seq")?;
+    let select = format!(
+        "SELECT seq, create_time FROM entry WHERE org_id = $1 AND chat_id = $2 AND seq > $3 ORDER BY seq LIMIT {batch}"
+    );
+    let (mut upto, mut count) = (border, 0);
+    for row in tx
+        .query_all_raw(sql(tx, &select, [org.into(), chat.into(), border.into()]))
+        .await?
+    {
+        if row.try_get::<DateTime<Utc>>("", "create_time")? >= horizon {
+            break;
+        }
+        upto = row.try_get("", "seq")?;
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    let range = || [org.into(), chat.into(), border.into(), upto.into()];
+    let of_range = "FROM entry WHERE org_id = $1 AND chat_id = $2 AND seq > $3 AND seq <= $4";
+    let insert = format!("INSERT INTO entry_archive ({COLUMNS}) SELECT {COLUMNS} {of_range}");
+    let copied = tx.execute_raw(sql(tx, &insert, range())).await?.rows_affected();
+    let delete = format!("DELETE {of_range}");
+    let deleted = tx.execute_raw(sql(tx, &delete, range())).await?.rows_affected();
+    let update = "UPDATE chat SET archived_seq = $4 WHERE org_id = $1 AND chat_id = $2 AND archived_seq = $3";
+    let moved = tx.execute_raw(sql(tx, update, range())).await?.rows_affected();
+    if (copied, deleted, moved) != (count, count, 1) {
+        let found = format!("{count} entries, {copied} copied, {deleted} deleted, {moved} borders moved");
+        return Err(StorageError::Fault(format!(
+            "chat {chat} was not archived: {found}"
+        )));
+    }
+    Ok(count)
+}

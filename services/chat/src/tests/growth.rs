@@ -1,0 +1,371 @@
+//! That reads of a large log cost what those of a small one cost: plans and counters of both databases, with the very
+//! statements of the service, at a thousand entries and at a million.
+#![expect(clippy::print_stdout, reason = "the figures are what the test is run for")]
+use chrono::TimeDelta;
+use parta_access::{OrgScope, Secrets};
+use parta_ids::{Ambient, ChatId, MemberId, OrgId, TypedId};
+use parta_storage::{DatabaseConfig, Db};
+use parta_testkit::TestDatabase;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, QueryTrait,
+    Statement, Value, sea_query::SelectStatement,
+};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    model::ChatKind,
+    storage::{self, Place},
+};
+
+const PAGE: u64 = 51;
+/// Chats of the member whose list is read; the other ones of half of them are asked for.
+const CHATS: u64 = 200;
+
+/// The `n`th id, the same in either database's arithmetic.
+fn id(n: u64) -> Uuid {
+    Uuid::from_u64_pair(0x7000, 0x8000_0000_0000_0000 | n)
+}
+
+/// PostgreSQL's and SQLite's word for the id of a number.
+const POSTGRES_ID: &str = "('00000000-0000-7000-8000-' || lpad(to_hex(#), 12, '0'))::uuid";
+const SQLITE_ID: &str = "unhex('00000000000070008000' || printf('%012x', #))";
+
+struct Reads {
+    scope: OrgScope,
+    chat: ChatId,
+    member: MemberId,
+}
+
+impl Reads {
+    fn new() -> Self {
+        Self {
+            scope: OrgScope::for_consumer("growth", OrgId::from_uuid(id(0))),
+            chat: ChatId::from_uuid(id(1)),
+            member: MemberId::from_uuid(id(7)),
+        }
+    }
+
+    fn page(&self, place: Place, range: (i64, i64), newest_first: bool) -> SelectStatement {
+        storage::entries_query(place, (&self.scope, self.chat), range, newest_first, PAGE)
+    }
+
+    /// What a person does all day in a chat of so many entries, and how many rows it may read.
+    fn all(&self, entries: i64) -> Vec<(&'static str, SelectStatement, u64)> {
+        let (middle, newest) = (entries / 2, true);
+        let direct = (1..=CHATS / 2).map(id).collect();
+        let log = Place::Log;
+        vec![
+            ("newest page", self.page(log, (0, entries), newest), PAGE),
+            (
+                "page back in the middle",
+                self.page(log, (0, middle), newest),
+                PAGE,
+            ),
+            (
+                "forward from a cursor",
+                self.page(log, (middle, entries), !newest),
+                PAGE,
+            ),
+            (
+                "page back in the archive",
+                self.page(Place::Archive, (0, middle), newest),
+                PAGE,
+            ),
+            (
+                "forward in the archive",
+                self.page(Place::Archive, (middle, entries), !newest),
+                PAGE,
+            ),
+            (
+                "unread list",
+                storage::chats_of(&self.scope, self.member, None, CHATS + 1).into_query(),
+                2 * CHATS,
+            ),
+            (
+                "peers of personal chats",
+                storage::peers_of(&self.scope, self.member, direct).into_query(),
+                // Both are looked at, the caller too.
+                2 * 128,
+            ),
+        ]
+    }
+}
+
+/// Fills the tables up to so many chats and so many entries of the first chat, in the log and in the archive.
+fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
+    let id = |n: &str| if postgres { POSTGRES_ID } else { SQLITE_ID }.replace('#', n);
+    let series = |upto: u64| {
+        if postgres {
+            format!("generate_series(1, {upto}) i")
+        } else {
+            format!(
+                "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {upto}) SELECT i FROM n)"
+            )
+        }
+    };
+    let (now, yes) = if postgres {
+        ("now()", "true")
+    } else {
+        ("'2026-01-01T00:00:00.000000+00:00'", "1")
+    };
+    let (direct, custom) = (ChatKind::Direct as i16, ChatKind::Custom as i16);
+    let insert = |table: &str, columns: &str, select: String, from: String| {
+        format!(
+            "INSERT INTO {table} ({columns}) SELECT {select} FROM {from} WHERE true ON CONFLICT DO NOTHING"
+        )
+    };
+    // An organisation has ten thousand chats; the first is the one that is read.
+    let org = id("(i / 10000)");
+    let columns = "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, create_time";
+    let entry = format!(
+        "{}, {}, i, {}, 1, {}, {}, NULL, 'Домашнее задание: упражнение 214, страница 87', {now}",
+        id("0"),
+        id("1"),
+        id("i"),
+        id("7"),
+        id("i"),
+    );
+    let member = |who: &str| format!("{org}, {}, {}, 0, NULL, 0, {yes}", id("i"), id(who));
+    let columns_of_participant = "org_id, chat_id, member_id, joined_seq, left_seq, read_seq, may_post";
+    vec![
+        insert(
+            "chat",
+            "org_id, chat_id, kind, label, create_time, head_seq, audience_version",
+            format!(
+                "{org}, {}, CASE WHEN i <= 100 THEN {direct} ELSE {custom} END, 'Чат', {now}, 0, 0",
+                id("i")
+            ),
+            series(chats),
+        ),
+        insert("participant", columns_of_participant, member("7"), series(CHATS)),
+        insert(
+            "participant",
+            columns_of_participant,
+            member("(1000000 + i)"),
+            series(chats),
+        ),
+        insert("entry", columns, entry.clone(), series(entries)),
+        insert("entry_archive", columns, entry, series(entries)),
+    ]
+}
+
+async fn database(database: &TestDatabase) -> (Db, DatabaseConnection) {
+    let ambient = Ambient::system();
+    let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&ambient));
+    let db = Db::connect(&config, "chat", secrets, ambient).await.unwrap();
+    db.migrate(storage::migrations()).await.unwrap();
+    // One connection: settings and counters are the session's.
+    let mut options = ConnectOptions::new(database.url());
+    options.max_connections(1).sqlx_logging(false);
+    (db, Database::connect(options).await.unwrap())
+}
+
+async fn rows(conn: &DatabaseConnection, sql: &str) -> Vec<QueryResult> {
+    let statement = Statement::from_string(conn.get_database_backend(), sql);
+    conn.query_all_raw(statement).await.unwrap()
+}
+
+/// What a statement read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    rows: u64,
+    blocks: u64,
+}
+
+fn number(node: &Json, name: &str) -> u64 {
+    node[name].as_f64().map_or(0, |n| n.round() as u64)
+}
+
+/// Rows that the leaves of a plan took from tables and indexes; none of them by reading a table whole.
+fn rows_read(node: &Json, name: &str) -> u64 {
+    let kind = node["Node Type"].as_str().unwrap();
+    assert!(!kind.contains("Seq Scan") && kind != "Sort", "{name}: {node:#}");
+    let below = node["Plans"].as_array().map_or(&[][..], Vec::as_slice);
+    if kind.contains("Scan") && below.is_empty() {
+        let dropped = number(node, "Rows Removed by Filter") + number(node, "Rows Removed by Index Recheck");
+        return (number(node, "Actual Rows") + dropped) * number(node, "Actual Loops");
+    }
+    below.iter().map(|node| rows_read(node, name)).sum()
+}
+
+/// The cost of a statement, prepared as the driver prepares it: once planned for its values and once for any.
+async fn cost(conn: &DatabaseConnection, name: &str, query: &SelectStatement) -> Cost {
+    let Statement { sql, values, .. } = DbBackend::Postgres.build(query);
+    let values: Vec<_> = values.map(|values| values.0).unwrap_or_default();
+    let literals: Vec<_> = values
+        .iter()
+        .map(|value| match value {
+            Value::Uuid(Some(id)) => format!("'{id}'"),
+            Value::BigInt(Some(n)) => n.to_string(),
+            Value::BigUnsigned(Some(n)) => n.to_string(),
+            other => panic!("a value of another kind: {other:?}"),
+        })
+        .collect();
+    conn.execute_unprepared(&format!("PREPARE this AS {sql}"))
+        .await
+        .unwrap();
+    let mut most = Cost { rows: 0, blocks: 0 };
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        conn.execute_unprepared(&format!("SET plan_cache_mode = {mode}"))
+            .await
+            .unwrap();
+        let explain = format!(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE this ({})",
+            literals.join(", ")
+        );
+        // The first one warms what planning looks up.
+        rows(conn, &explain).await;
+        let plan: Json = rows(conn, &explain).await[0].try_get_by_index(0).unwrap();
+        let plan = &plan[0]["Plan"];
+        most.rows = most.rows.max(rows_read(plan, name));
+        let blocks = number(plan, "Shared Hit Blocks") + number(plan, "Shared Read Blocks");
+        most.blocks = most.blocks.max(blocks);
+    }
+    conn.execute_unprepared("DEALLOCATE this").await.unwrap();
+    most
+}
+
+mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
+    use super::*;
+
+    async fn measure(conn: &DatabaseConnection, (chats, entries): (u64, u64)) -> Vec<(&'static str, Cost)> {
+        conn.execute_unprepared("SET session_replication_role = replica; SET synchronous_commit = off")
+            .await
+            .unwrap();
+        for sql in fill(true, (chats, entries)) {
+            conn.execute_unprepared(&sql).await.unwrap();
+        }
+        conn.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+        let mut costs = Vec::new();
+        for (name, query, rows) in Reads::new().all(entries.cast_signed()) {
+            let cost = cost(conn, name, &query).await;
+            assert!(
+                cost.rows > 0 && cost.rows <= rows,
+                "{name} at {entries}: {cost:?}"
+            );
+            costs.push((name, cost));
+        }
+        costs
+    }
+
+    #[test]
+    fn postgres() {
+        parta_testkit::run(async {
+            let test = TestDatabase::postgres().await;
+            let (db, conn) = database(&test).await;
+            let small = measure(&conn, (60_000, 1_000)).await;
+            let large = measure(&conn, (60_000, 1_000_000)).await;
+            for ((name, small), (_, large)) in small.iter().zip(&large) {
+                println!("{name}: {small:?} of a thousand, {large:?} of a million");
+                // A page of entries lies in a few blocks, one of chats in a few for each chat.
+                let few = if small.rows <= PAGE { 16 } else { 8 * CHATS };
+                assert!(large.blocks <= few, "{name}: {large:?}");
+                // A tree of a million is one or two levels higher than one of a thousand.
+                let higher = 2 * small.rows.max(4);
+                assert!(
+                    large.rows <= small.rows && large.blocks <= small.blocks + higher,
+                    "{name}: {small:?}, then {large:?}"
+                );
+            }
+            heads_are_updated_in_their_pages(&conn).await;
+            // Candidates for the archive are found by key as well, and a batch touches what it moves.
+            archiving_reads_by_key(&db, &conn).await;
+            conn.close().await.unwrap();
+        });
+    }
+
+    async fn counter(conn: &DatabaseConnection, expression: &str, tables: &str) -> i64 {
+        let sql = format!(
+            "SELECT COALESCE(SUM({expression}), 0)::bigint FROM pg_stat_user_tables WHERE relname {tables}"
+        );
+        rows(conn, &sql).await[0].try_get_by_index(0).unwrap()
+    }
+
+    /// A message updates the head of its chat without touching an index.
+    async fn heads_are_updated_in_their_pages(conn: &DatabaseConnection) {
+        conn.execute_unprepared("SELECT pg_stat_reset()").await.unwrap();
+        for round in 0..20 {
+            let posts = format!(
+                "WITH p AS (SELECT i, {} AS chat FROM generate_series(2, {CHATS}) i)
+                 SELECT COUNT(*) FILTER (WHERE verdict = 1) FROM chat_post(
+                   ARRAY(SELECT '{org}'::uuid FROM p ORDER BY i), ARRAY(SELECT chat FROM p ORDER BY i),
+                   ARRAY(SELECT '{me}'::uuid FROM p ORDER BY i), ARRAY(SELECT gen_random_uuid() FROM p),
+                   ARRAY(SELECT 'x'::bytea FROM p), ARRAY(SELECT gen_random_uuid() FROM p),
+                   ARRAY(SELECT 'text {round}' FROM p), ARRAY(SELECT NULL::text FROM p), now())",
+                POSTGRES_ID.replace('#', "i"),
+                org = id(0),
+                me = id(7),
+            );
+            let sent: i64 = rows(conn, &posts).await[0].try_get_by_index(0).unwrap();
+            assert_eq!(sent.unsigned_abs(), CHATS - 1);
+        }
+        conn.execute_unprepared("SELECT pg_stat_force_next_flush()")
+            .await
+            .unwrap();
+        let updates = counter(conn, "n_tup_upd", "= 'chat'").await;
+        let hot = counter(conn, "n_tup_hot_upd", "= 'chat'").await;
+        println!("heads: {updates} updates, {hot} of them within their page");
+        assert!(
+            updates >= 20 * 199 && hot * 2 >= updates,
+            "{hot} of {updates}"
+        );
+    }
+
+    async fn archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {
+        for sql in ["TRUNCATE entry_archive", "SELECT pg_stat_reset()"] {
+            conn.execute_unprepared(sql).await.unwrap();
+        }
+        let horizon = db.ambient().now() + TimeDelta::days(1);
+        for _ in 0..3 {
+            let step = storage::archive_step(db, horizon, 1_000).await.unwrap();
+            assert_eq!(step, storage::Step::Moved(1_000));
+        }
+        // The counters are complete when the connections have ended.
+        db.close().await;
+        let scans = counter(conn, "seq_tup_read", "= 'chat' OR relname LIKE 'entry%'").await;
+        let read = counter(conn, "idx_tup_fetch", "LIKE 'entry%'").await;
+        println!("three batches of the archive: {scans} rows by scans, {read} by keys");
+        assert!(
+            scans == 0 && read <= 3 * 4_000,
+            "{scans} by scans, {read} by keys"
+        );
+    }
+
+    #[test]
+    fn sqlite() {
+        parta_testkit::run(async {
+            const ENTRIES: u64 = 1_000_000;
+            let test = TestDatabase::sqlite();
+            let (db, conn) = database(&test).await;
+            db.close().await;
+            conn.execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
+            for sql in fill(false, (20_000, ENTRIES)) {
+                conn.execute_unprepared(&sql).await.unwrap();
+            }
+            for analyzed in [false, true] {
+                if analyzed {
+                    conn.execute_unprepared("ANALYZE").await.unwrap();
+                }
+                for (name, query, count) in Reads::new().all(ENTRIES.cast_signed()) {
+                    let statement = DbBackend::Sqlite.build(&query);
+                    let found = conn.query_all_raw(statement.clone()).await.unwrap().len() as u64;
+                    assert!(found > 0 && found <= count, "{name}: {found} rows");
+                    let explain = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+                    let plan = Statement {
+                        sql: explain,
+                        ..statement
+                    };
+                    for row in conn.query_all_raw(plan).await.unwrap() {
+                        let detail: String = row.try_get("", "detail").unwrap();
+                        assert!(
+                            detail.starts_with("SEARCH "),
+                            "{name}, analyzed {analyzed}: {detail}"
+                        );
+                    }
+                }
+            }
+            conn.close().await.unwrap();
+        });
+    }
+}
