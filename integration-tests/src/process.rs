@@ -108,6 +108,11 @@ impl Process {
         self.log().into_iter().filter(bad).collect()
     }
 
+    /// Its id; none once it ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its memory as the system counts it, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let id = self.child.id().expect("it runs");

@@ -45,6 +45,8 @@ enum Inner {
 struct Processes {
     running: BTreeMap<&'static str, Process>,
     program: String,
+    /// The words by which the program serves all services.
+    composed: Vec<String>,
     settings: Vec<(String, String)>,
     _databases: Vec<TestDatabase>,
     _folder: tempfile::TempDir,
@@ -65,7 +67,12 @@ impl Processes {
     }
 
     fn serve(&mut self, name: &'static str) -> &mut Process {
-        let words: &[&str] = if name == PARTA { &[PARTA] } else { &[name, "serve"] };
+        let composed: Vec<&str> = self.composed.iter().map(String::as_str).collect();
+        let words: &[&str] = if name == PARTA {
+            &composed
+        } else {
+            &[name, "serve"]
+        };
         let process = self.start(words);
         self.running.entry(name).insert_entry(process).into_mut()
     }
@@ -117,7 +124,30 @@ impl Suite {
 
     /// All services in one real process on SQLite, which can be killed. `program` is `suite-process`.
     pub async fn process(program: &str) -> Self {
+        Self::process_with(program, &[PARTA], false, &[]).await
+    }
+
+    /// [`Suite::process`] of any program that serves all services by these words, on PostgreSQL if so wanted, with settings
+    /// of the caller's own.
+    pub async fn process_with(
+        program: &str,
+        words: &[&str],
+        postgres: bool,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut processes = Self::processes(program);
+        processes.composed = words.iter().map(|word| (*word).to_owned()).collect();
+        for (key, value) in settings {
+            processes.set(key, value);
+        }
+        if postgres {
+            for service in &parta::SERVICES {
+                let database = TestDatabase::postgres().await;
+                let key = format!("{}.database_url", service.section());
+                processes.set(&key, database.url());
+                processes._databases.push(database);
+            }
+        }
         let listen = format!("{}:{}", Ipv4Addr::LOCALHOST, free_ports(1)[0]);
         processes.set("server.listen", &listen);
         processes.serve(PARTA).serving().await;
@@ -168,6 +198,7 @@ impl Suite {
         let mut processes = Processes {
             running: BTreeMap::new(),
             program: program.to_owned(),
+            composed: vec![PARTA.to_owned()],
             settings: Vec::new(),
             _databases: Vec::new(),
             _folder: folder,
@@ -207,6 +238,27 @@ impl Suite {
             keys,
             addresses: Arc::new(addresses),
             inner: Arc::new(Mutex::new(Some(inner))),
+        }
+    }
+
+    /// The ids of its processes by what they run; none where it runs in this one.
+    pub async fn process_ids(&self) -> BTreeMap<&'static str, u32> {
+        match self.inner.lock().await.as_ref() {
+            Some(Inner::Processes(processes)) => {
+                let id = |(name, process): (&&'static str, &Process)| Some((*name, process.id()?));
+                processes.running.iter().filter_map(id).collect()
+            }
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Where the databases of a suite of processes on PostgreSQL are, in the order of the services; empty on SQLite.
+    pub async fn database_urls(&self) -> Vec<String> {
+        match self.inner.lock().await.as_ref() {
+            Some(Inner::Processes(processes)) => {
+                processes._databases.iter().map(|d| d.url().to_owned()).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -254,7 +254,7 @@ fn root() -> PathBuf {
 fn sources(with_tests: bool) -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
-    for area in ["libs", "services", "proto", "xtask", "integration-tests"] {
+    for area in ["libs", "services", "proto", "xtask", "integration-tests", "bench"] {
         let entries = walkdir::WalkDir::new(root.join(area))
             .into_iter()
             .filter_entry(|entry| {

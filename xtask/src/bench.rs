@@ -1,4 +1,5 @@
-//! `cargo xtask bench start`: how long until it serves, how much memory it rests with, how large it is.
+//! `cargo xtask bench`: builds what is measured, provides PostgreSQL and hands both to the bench; and the case `start`,
+//! how long until it serves, how much memory it rests with, how large it is.
 
 use std::{
     fs,
@@ -10,7 +11,78 @@ use std::{
 use anyhow::{Context as _, bail};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::{cargo, execute, free_port, root};
+use crate::{cargo, execute, free_port, root, servers::Servers};
+
+/// What is to be measured.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Cases by name, `start` or `all`.
+    #[arg(required = true)]
+    cases: Vec<String>,
+    /// On which database; both without it.
+    #[arg(long, value_enum)]
+    db: Option<Database>,
+    /// Rounds that have to count, or starts to take the median of.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of a side in a round.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Entries of the longest chat of `history`.
+    #[arg(long, default_value_t = 1_000_000)]
+    entries: u64,
+    /// Writes the table and the chart of docs/performance.md.
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Database {
+    Postgres,
+    Sqlite,
+}
+
+/// Measures what is asked for.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let all = options.cases.iter().any(|case| case == "all");
+    if all || options.cases.iter().any(|case| case == "start") {
+        start(options.rounds)?;
+    }
+    let cases: Vec<_> = options.cases.iter().filter(|case| *case != "start").collect();
+    if cases.is_empty() {
+        return Ok(());
+    }
+    execute(cargo().args(["build", "--release", "-p", "parta", "-p", "parta-bench"]))?;
+    let servers = Servers::provide()?;
+    let mut bench = Command::new(release("parta-bench"));
+    bench.args(cases).arg("--program").arg(release("parta"));
+    for (name, value) in [
+        ("--rounds", options.rounds as u64),
+        ("--seconds", options.seconds),
+        ("--entries", options.entries),
+    ] {
+        bench.args([name, &value.to_string()]);
+    }
+    match options.db {
+        None => {}
+        Some(Database::Postgres) => {
+            bench.args(["--db", "postgres"]);
+        }
+        Some(Database::Sqlite) => {
+            bench.args(["--db", "sqlite"]);
+        }
+    }
+    if options.write {
+        bench.arg("--write").arg(root().join("docs"));
+    }
+    bench.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
+    execute(&mut bench)
+}
+
+fn release(program: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join(program)
+}
 
 /// A start that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,10 +95,9 @@ struct Start {
     resting_kib: u64,
 }
 
-pub(crate) fn start(runs: usize) -> anyhow::Result<()> {
+fn start(runs: usize) -> anyhow::Result<()> {
     execute(cargo().args(["build", "--release", "-p", "parta", "--bin", "parta"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let binary = target.join("release").join("parta");
+    let binary = release("parta");
     let size = fs::metadata(&binary)
         .with_context(|| binary.display().to_string())?
         .len();

@@ -231,13 +231,13 @@ mod tests {
 
     #[test]
     fn commands_are_found_with_their_words() {
-        let text = "Run `cargo xtask test`, or:\n\n    cargo xtask bench start --runs 3\n\n`cargo xtask ci`.";
+        let text =
+            "Run `cargo xtask test`, or:\n\n    cargo xtask bench start --rounds 3\n\n`cargo xtask ci`.";
         assert_eq!(
             after(text, "cargo xtask "),
             [vec!["test"], vec!["bench", "start"], vec!["ci"]]
         );
         assert!(subcommand(&["bench".to_owned(), "start".to_owned()]));
-        assert!(!subcommand(&["bench".to_owned(), "nothing".to_owned()]));
         assert!(!subcommand(&["dance".to_owned()]));
     }
 

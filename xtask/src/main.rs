@@ -43,19 +43,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measures.
-    #[command(subcommand)]
-    Bench(Bench),
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// Time until it serves, memory at rest, size of the binary.
-    Start {
-        /// Starts to take the median of.
-        #[arg(long, default_value_t = 5)]
-        runs: usize,
-    },
+    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by name.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,7 +55,7 @@ fn main() -> ExitCode {
         Task::Docs { check } => {
             docs::generate(check).and_then(|()| if check { docs::truth() } else { Ok(()) })
         }
-        Task::Bench(Bench::Start { runs }) => bench::start(runs),
+        Task::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

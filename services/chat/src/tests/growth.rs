@@ -306,10 +306,7 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
         let updates = counter(conn, "n_tup_upd", "= 'chat'").await;
         let hot = counter(conn, "n_tup_hot_upd", "= 'chat'").await;
         println!("heads: {updates} updates, {hot} of them within their page");
-        assert!(
-            updates >= 20 * 199 && hot * 2 >= updates,
-            "{hot} of {updates}"
-        );
+        assert!(updates >= 20 * 199 && hot * 2 >= updates, "{hot} of {updates}");
     }
 
     async fn archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {

@@ -1,0 +1,311 @@
+//! Listening: how much a delivery costs, what an idle stream holds, how fast many open or come back.
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use parta_integration_tests::Person;
+use tokio::{sync::Mutex, task::JoinSet};
+use tonic::transport::Channel;
+
+use crate::{
+    Options,
+    limits::EchoProcess,
+    load::{Credential, Reader, Sender, TEXT, channels, connect},
+    measure::{Machine, Measured, Numbers, Side, alternate, cpu, resident_kib},
+    world::World,
+};
+
+/// Opens a stream for each of these, so many at once.
+async fn open_all(channels: &[Channel], people: &[Credential], count: usize) -> anyhow::Result<Vec<Reader>> {
+    let opening = (0..count).map(|n| async move {
+        let channel = channels.get(n % channels.len()).context("a channel")?.clone();
+        let person = people.get(n % people.len()).context("somebody")?;
+        Reader::open(channel, person, Vec::new()).await
+    });
+    stream::iter(opening).buffer_unordered(64).try_collect().await
+}
+
+/// Single messages whose last arrival is timed, then a burst whose deliveries are counted.
+async fn spread(
+    sender: &mut Sender,
+    readers: Vec<Reader>,
+    processes: &[u32],
+) -> anyhow::Result<(Numbers, Vec<Reader>)> {
+    const SINGLE: usize = 10;
+    const BURST: usize = 50;
+    let count = readers.len();
+    let begin = Instant::now();
+    let arrived = Arc::new(std::sync::Mutex::new(vec![0_u32; SINGLE]));
+    let (tell, mut told) = tokio::sync::mpsc::channel::<()>(count);
+    let mut reading = JoinSet::new();
+    for mut reader in readers {
+        let (arrived, tell) = (arrived.clone(), tell.clone());
+        reading.spawn(async move {
+            for n in 0..SINGLE {
+                reader.next().await?;
+                let now = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
+                if let Some(last) = arrived
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .get_mut(n)
+                {
+                    *last = now.max(*last);
+                }
+                tell.send(()).await?;
+            }
+            for _ in 0..BURST {
+                reader.next().await?;
+            }
+            anyhow::Ok(reader)
+        });
+    }
+    let mut lasts = Vec::new();
+    for n in 0..SINGLE {
+        let start = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
+        sender.send(TEXT).await?;
+        for _ in 0..count {
+            told.recv().await.context("a reader ended")?;
+        }
+        let arrived = arrived
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(n)
+            .copied();
+        lasts.push(f64::from(arrived.unwrap_or_default() - start) / 1e3);
+    }
+    let before = cpu(processes);
+    let start = Instant::now();
+    for _ in 0..BURST {
+        sender.send(TEXT).await?;
+    }
+    let mut back = Vec::with_capacity(count);
+    while let Some(done) = reading.join_next().await {
+        back.push(done??);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let deliveries = (BURST * count) as f64;
+    let numbers = Numbers::from([
+        ("last_ms", crate::measure::median(&mut lasts)),
+        ("rate", deliveries / seconds),
+        (
+            "cpu_us",
+            (cpu(processes) - before).as_secs_f64() * 1e6 / deliveries,
+        ),
+    ]);
+    Ok((numbers, back))
+}
+
+type Audience = Rc<Mutex<(Sender, Vec<Reader>)>>;
+
+fn audience(sender: Sender, readers: Vec<Reader>) -> Audience {
+    Rc::new(Mutex::new((sender, readers)))
+}
+
+async fn spreading(audience: Audience, processes: Vec<u32>) -> anyhow::Result<Numbers> {
+    let (sender, readers) = &mut *audience.lock().await;
+    let (numbers, back) = spread(sender, std::mem::take(readers), &processes).await?;
+    *readers = back;
+    Ok(numbers)
+}
+
+fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Vec<Credential>> {
+    people.iter().map(|person| world.credential(person)).collect()
+}
+
+pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
+    const STREAMS: usize = 1_000;
+    let mut world = World::open(&options, &[]).await?;
+    let people = world.pupils(STREAMS).await?;
+    let channel_id = world.channel().await?;
+    let people = world.renew(&people).await;
+    let mut administrator = world.school.administrator.clone();
+    administrator = world
+        .renew(&[administrator])
+        .await
+        .pop()
+        .context("the administrator")?;
+    let credentials = credentials(&world, &people)?;
+    let own = channels(&world.address, STREAMS).await?;
+    let readers = open_all(&own, &credentials, STREAMS).await?;
+    let sender = Sender::new(
+        connect(&world.address).await?,
+        &world.credential(&administrator)?,
+        &channel_id,
+    );
+    let echo = EchoProcess::start().await?;
+    world.machine.processes.push(echo.id());
+    let echo_channels = channels(&echo.address, STREAMS).await?;
+    let echo_readers = open_all(&echo_channels, &credentials, STREAMS).await?;
+    let echo_sender = Sender::new(
+        connect(&echo.address).await?,
+        &world.credential(&administrator)?,
+        &channel_id,
+    );
+    let (ours, theirs) = (audience(sender, readers), audience(echo_sender, echo_readers));
+    let (server, echo_id) = (world.server.clone(), echo.id());
+    let mut sides = [
+        Side::new("ours", || spreading(ours.clone(), server.clone())),
+        Side::new("echo", || spreading(theirs.clone(), vec![echo_id])),
+    ];
+    let folder = tempfile::tempdir()?;
+    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    drop(sides);
+    drop((ours, theirs));
+    world.close().await;
+    Ok(measured)
+}
+
+pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
+    let options = &options;
+    let mut sides = [
+        Side::new("own", || hold(options, (5_000, 5_000))),
+        Side::new("shared", || hold(options, (10_000, 100))),
+        Side::new("echo_own", || hold_echo((5_000, 5_000))),
+        Side::new("echo_shared", || hold_echo((10_000, 100))),
+    ];
+    let folder = tempfile::tempdir()?;
+    // Memory does not care for noise, and every round starts the suite anew.
+    let machine = Machine { processes: vec![1] };
+    alternate(3, folder.path(), &machine, &mut sides).await
+}
+
+/// What a fresh suite holds for so many streams over so many connections more than for none.
+async fn hold(options: &Options, many: (usize, usize)) -> anyhow::Result<Numbers> {
+    let world = World::open(options, &[]).await?;
+    let people = world.pupils(50).await?;
+    let credentials = credentials(&world, &people)?;
+    let server = *world.server.first().context("a server")?;
+    let numbers = growth(&world.address, server, &credentials, many).await?;
+    world.close().await;
+    Ok(numbers)
+}
+
+async fn hold_echo(many: (usize, usize)) -> anyhow::Result<Numbers> {
+    let echo = EchoProcess::start().await?;
+    let anybody = Credential::new("org_01h455vb4pex5vsknk084sn02q", "Bearer nobody")?;
+    growth(&echo.address, echo.id(), &[anybody], many).await
+}
+
+async fn growth(
+    address: &str,
+    process: u32,
+    people: &[Credential],
+    (streams, connections): (usize, usize),
+) -> anyhow::Result<Numbers> {
+    let before = resident_kib(process);
+    let channels = channels(address, connections).await?;
+    let readers = open_all(&channels, people, streams).await?;
+    let after = resident_kib(process);
+    drop(readers);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let streams = streams as f64;
+    Ok(Numbers::from([
+        ("kib", (after - before).max(0.0) / streams),
+        ("total_mib", after / 1024.0),
+    ]))
+}
+
+pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
+    const STREAMS: usize = 1_000;
+    let world = World::open(&options, &[]).await?;
+    let people = world.pupils(STREAMS).await?;
+    let people = world.renew(&people).await;
+    let credentials = credentials(&world, &people)?;
+    let (world_ref, credentials) = (&world, credentials.as_slice());
+    let mut sides = [Side::new("ours", || async move {
+        let channels = channels(&world_ref.address, 100).await?;
+        let before = cpu(&world_ref.server);
+        let begin = Instant::now();
+        let readers = open_all(&channels, credentials, STREAMS).await?;
+        let seconds = begin.elapsed().as_secs_f64();
+        ensure!(readers.len() == STREAMS);
+        let cpu_us = (cpu(&world_ref.server) - before).as_secs_f64() * 1e6 / 1e3;
+        Ok(Numbers::from([("seconds", seconds), ("cpu_us", cpu_us)]))
+    })];
+    let folder = tempfile::tempdir()?;
+    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    drop(sides);
+    world.close().await;
+    Ok(measured)
+}
+
+pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
+    const PEOPLE: usize = 500;
+    const STREAMS: usize = 5_000;
+    const MISSED: usize = 20;
+    let world = World::open(&options, &[]).await?;
+    let people = world.pupils(PEOPLE).await?;
+    let people = world.renew(&people).await;
+    let channel_id = world.channel().await?;
+    let administrator = world
+        .renew(std::slice::from_ref(&world.school.administrator))
+        .await;
+    let administrator = world.credential(administrator.first().context("the administrator")?)?;
+    let credentials = Rc::new(credentials(&world, &people)?);
+    let senders = world.senders(&people, 16).await?;
+    let senders = Rc::new(Mutex::new(senders));
+    let world_ref = &world;
+    let mut sides = [Side::new("ours", || {
+        let (credentials, channel_id, senders) = (credentials.clone(), channel_id.clone(), senders.clone());
+        let administrator = administrator.clone();
+        async move {
+            let channels = channels(&world_ref.address, 100).await?;
+            let mut sender = Sender::new(connect(&world_ref.address).await?, &administrator, &channel_id);
+            let first = sender.send(TEXT).await?;
+            for _ in 0..MISSED {
+                sender.send(TEXT).await?;
+            }
+            // About a thousand messages a second flow meanwhile, in chats of their own.
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            let mut flowing = JoinSet::new();
+            let mut all = senders.lock().await;
+            for mut sender in all.drain(..) {
+                let stopped = stopped.clone();
+                flowing.spawn(async move {
+                    let mut tick = tokio::time::interval(std::time::Duration::from_millis(16));
+                    let mut sent = 0_u32;
+                    while !*stopped.borrow() {
+                        tick.tick().await;
+                        sender.send(TEXT).await?;
+                        sent += 1;
+                    }
+                    anyhow::Ok((sender, sent))
+                });
+            }
+            let begin = Instant::now();
+            let end = first + i64::try_from(MISSED)?;
+            let (channels, credentials, channel) = (&channels, &credentials, channel_id.as_str());
+            let coming = (0..STREAMS).map(|n| async move {
+                let cursor = parta_proto::parta::chat::v1::ChatCursor {
+                    chat_id: channel.to_owned(),
+                    seq: first,
+                };
+                let http = channels.get(n % channels.len()).context("a channel")?.clone();
+                let person = credentials.get(n % credentials.len()).context("somebody")?;
+                let mut reader = Reader::open(http, person, vec![cursor]).await?;
+                reader.read_to(channel, first, end).await?;
+                anyhow::Ok(reader)
+            });
+            let readers: Vec<_> = stream::iter(coming).buffer_unordered(256).try_collect().await?;
+            let seconds = begin.elapsed().as_secs_f64();
+            ensure!(readers.len() == STREAMS);
+            stop.send_replace(true);
+            let mut sent = 0;
+            while let Some(done) = flowing.join_next().await {
+                let (sender, mine) = done??;
+                all.push(sender);
+                sent += mine;
+            }
+            Ok(Numbers::from([
+                ("seconds", seconds),
+                ("messages_per_second", f64::from(sent) / seconds),
+            ]))
+        }
+    })];
+    let folder = tempfile::tempdir()?;
+    let measured = alternate(options.rounds.min(3), folder.path(), &world.machine, &mut sides).await?;
+    drop(sides);
+    world.close().await;
+    Ok(measured)
+}

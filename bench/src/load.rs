@@ -1,0 +1,298 @@
+//! The load: closed loops of typed clients over channels of their own, nothing but tonic between them and the socket.
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
+use parta_ids::{Ambient, IdSource};
+use parta_proto::parta::chat::v1::{
+    self as pb, live_service_client::LiveServiceClient, message_service_client::MessageServiceClient,
+    subscribe_chats_response::Item,
+};
+use tokio::task::JoinSet;
+use tonic::{Request, Streaming, metadata::MetadataValue, transport::Channel};
+
+use crate::measure::{Numbers, quantile};
+
+/// A person's text, 200 bytes.
+pub(crate) const TEXT: &str = "Завтра на первом уроке контрольная по алгебре, принесите тетради и чертёжные инструменты; начало в девять......";
+
+/// Opens a connection.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a load client carries none of the suite's layers"
+)]
+pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
+    let endpoint = tonic::transport::Endpoint::from_shared(address.to_owned())?;
+    Ok(endpoint.tcp_nodelay(true).connect().await?)
+}
+
+/// So many connections.
+pub(crate) async fn channels(address: &str, count: usize) -> anyhow::Result<Vec<Channel>> {
+    try_join_all((0..count).map(|_| connect(address))).await
+}
+
+/// With what somebody calls.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    org_id: String,
+    authorization: MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Credential {
+    pub(crate) fn new(org_id: &str, authorization: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            org_id: org_id.to_owned(),
+            authorization: authorization.parse()?,
+        })
+    }
+
+    pub(crate) fn request<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        request
+            .metadata_mut()
+            .insert("authorization", self.authorization.clone());
+        request
+    }
+}
+
+/// Somebody who writes in one chat, one message after the other.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    api: MessageServiceClient<Channel>,
+    credential: Credential,
+    chat_id: String,
+    ids: Arc<dyn IdSource>,
+    last: Option<(String, i64)>,
+    places: Vec<i64>,
+}
+
+impl Sender {
+    pub(crate) fn new(channel: Channel, credential: &Credential, chat_id: &str) -> Self {
+        Self {
+            api: MessageServiceClient::new(channel),
+            credential: credential.clone(),
+            chat_id: chat_id.to_owned(),
+            ids: Ambient::system().ids,
+            last: None,
+            places: Vec::new(),
+        }
+    }
+
+    fn message(&self, request_id: String, text: &str) -> Request<pb::SendMessageRequest> {
+        self.credential.request(pb::SendMessageRequest {
+            request_id,
+            org_id: self.credential.org_id.clone(),
+            chat_id: self.chat_id.clone(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// Sends one message; its place.
+    pub(crate) async fn send(&mut self, text: &str) -> Result<i64, tonic::Status> {
+        let request_id = self.ids.uuid().to_string();
+        let request = self.message(request_id.clone(), text);
+        let seq = self.api.send_message(request).await?.into_inner().seq;
+        self.last = Some((request_id, seq));
+        Ok(seq)
+    }
+
+    /// A page of the chat: the newest first, or what follows a place.
+    pub(crate) async fn page(
+        &mut self,
+        page_size: i32,
+        after_seq: Option<i64>,
+    ) -> Result<Vec<pb::Entry>, tonic::Status> {
+        let request = self.credential.request(pb::ListEntriesRequest {
+            org_id: self.credential.org_id.clone(),
+            chat_id: self.chat_id.clone(),
+            page_size,
+            after_seq,
+            ..pb::ListEntriesRequest::default()
+        });
+        Ok(self.api.list_entries(request).await?.into_inner().entries)
+    }
+
+    /// Says the last message again: it has to stay where it is.
+    async fn repeat(&mut self) -> anyhow::Result<()> {
+        if let Some((request_id, seq)) = self.last.clone() {
+            let request = self.message(request_id, TEXT);
+            let again = self.api.send_message(request).await?.into_inner().seq;
+            ensure!(again == seq, "a repeated message moved from {seq} to {again}");
+        }
+        Ok(())
+    }
+
+    /// The places of the messages of the last [`Load`].
+    pub(crate) fn places(&self) -> &[i64] {
+        &self.places
+    }
+}
+
+/// What came of a closed loop.
+pub(crate) struct Load {
+    pub(crate) seconds: f64,
+    /// Of each operation, in microseconds, ascending.
+    pub(crate) times: Vec<u32>,
+}
+
+impl Load {
+    pub(crate) fn numbers(&self, cpu: Duration) -> Numbers {
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let count = self.times.len() as f64;
+        Numbers::from([
+            ("rate", count / self.seconds),
+            ("p50_ms", quantile(&self.times, 0.5) / 1e3),
+            ("p99_ms", quantile(&self.times, 0.99) / 1e3),
+            ("cpu_us", cpu.as_secs_f64() * 1e6 / count.max(1.0)),
+        ])
+    }
+}
+
+/// What is done again and again by one worker.
+pub(crate) trait Work: Send + 'static {
+    fn once(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+impl Work for Sender {
+    async fn once(&mut self) -> anyhow::Result<()> {
+        let seq = self.send(TEXT).await?;
+        self.places.push(seq);
+        Ok(())
+    }
+}
+
+/// Every worker does its work for so long, one after the other without a pause.
+pub(crate) async fn closed_loop<W: Work>(workers: &mut Vec<W>, span: Duration) -> anyhow::Result<Load> {
+    let begin = Instant::now();
+    let end = begin + span;
+    let mut running = JoinSet::new();
+    for (n, mut worker) in workers.drain(..).enumerate() {
+        running.spawn(async move {
+            let mut times = Vec::with_capacity(1 << 14);
+            while Instant::now() < end {
+                let start = Instant::now();
+                worker.once().await?;
+                times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+            anyhow::Ok((n, worker, times))
+        });
+    }
+    let mut back = Vec::new();
+    let mut times = Vec::new();
+    while let Some(done) = running.join_next().await {
+        let (n, worker, mine) = done??;
+        back.push((n, worker));
+        times.extend(mine);
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    back.sort_by_key(|(n, _)| *n);
+    workers.extend(back.into_iter().map(|(_, worker)| worker));
+    times.sort_unstable();
+    Ok(Load { seconds, times })
+}
+
+/// Lets everybody write for so long and checks the answers: gapless in each chat, nothing twice, repetitions in place.
+/// `own_chats`: nobody else writes in the chat of a sender.
+pub(crate) async fn send_for(
+    senders: &mut Vec<Sender>,
+    span: Duration,
+    own_chats: bool,
+) -> anyhow::Result<Load> {
+    for sender in senders.iter_mut() {
+        sender.places.clear();
+    }
+    let load = closed_loop(senders, span).await?;
+    if own_chats {
+        for sender in senders.iter() {
+            gapless(sender.places.clone())?;
+        }
+    } else {
+        gapless(senders.iter().flat_map(|s| s.places.iter().copied()).collect())?;
+    }
+    for sender in senders.iter_mut() {
+        sender.repeat().await?;
+    }
+    Ok(load)
+}
+
+/// Places without a gap and without a repeat.
+pub(crate) fn gapless(mut places: Vec<i64>) -> anyhow::Result<()> {
+    places.sort_unstable();
+    let broken = places.windows(2).find(|w| w[0] + 1 != w[1]);
+    ensure!(broken.is_none(), "places are not gapless: {broken:?}");
+    Ok(())
+}
+
+/// A live stream.
+pub(crate) struct Reader {
+    stream: Streaming<pb::SubscribeChatsResponse>,
+    /// Where each chat stood at the beginning.
+    pub(crate) cursors: Vec<pb::ChatCursor>,
+}
+
+impl Reader {
+    /// Opens a stream from these places on, or from the heads; it is open once the suite said so.
+    pub(crate) async fn open(
+        channel: Channel,
+        credential: &Credential,
+        cursors: Vec<pb::ChatCursor>,
+    ) -> anyhow::Result<Self> {
+        let request = credential.request(pb::SubscribeChatsRequest {
+            org_id: credential.org_id.clone(),
+            cursors,
+        });
+        let mut api = LiveServiceClient::new(channel);
+        let mut stream = api.subscribe_chats(request).await?.into_inner();
+        let first = stream.message().await?.context("an empty stream")?;
+        let Some(Item::Started(started)) = first.item else {
+            anyhow::bail!("a stream that does not say where it begins");
+        };
+        Ok(Self {
+            stream,
+            cursors: started.cursors,
+        })
+    }
+
+    /// The next entry.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<pb::Entry> {
+        loop {
+            let response = self.stream.message().await?.context("the stream ended")?;
+            if let Some(Item::Entry(entry)) = response.item {
+                return Ok(entry);
+            }
+        }
+    }
+
+    /// Reads entries of a chat, which have to follow each other, up to a place.
+    pub(crate) async fn read_to(&mut self, chat_id: &str, from: i64, to: i64) -> anyhow::Result<()> {
+        let mut seq = from;
+        while seq < to {
+            let entry = self.next().await?;
+            if entry.chat_id == chat_id {
+                ensure!(entry.seq == seq + 1, "entry {} after {seq}", entry.seq);
+                seq = entry.seq;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_and_repeats_are_noticed() {
+        assert!(gapless(vec![4, 3, 5]).is_ok());
+        assert!(gapless(vec![3, 5]).is_err());
+        assert!(gapless(vec![3, 3, 4]).is_err());
+    }
+
+    #[test]
+    fn the_text_is_two_hundred_bytes() {
+        assert_eq!(TEXT.len(), 200);
+    }
+}

@@ -1,0 +1,88 @@
+//! Measures the suite beside its physical limits, both in one run, and says where it stands to its goals.
+//!
+//! Run by `cargo xtask bench CASE|all`, which builds the suite, provides PostgreSQL and hands both over.
+#![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
+
+mod cases;
+mod limits;
+mod load;
+mod measure;
+mod report;
+mod world;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+
+/// What is asked for.
+#[derive(Parser, Clone)]
+#[command(name = "cargo xtask bench", about = "Measures the suite beside its limits")]
+pub(crate) struct Options {
+    /// Names of cases, or `all`.
+    #[arg(required = true)]
+    cases: Vec<String>,
+    /// The suite's program.
+    #[arg(long)]
+    program: PathBuf,
+    /// On which database; both without it.
+    #[arg(long, value_enum)]
+    db: Option<Database>,
+    /// Rounds that have to count.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of a side in a round.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Entries of the longest chat of `history`.
+    #[arg(long, default_value_t = 1_000_000)]
+    entries: i64,
+    /// Folder of docs/performance.md, whose table and chart are written anew.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Database {
+    Postgres,
+    Sqlite,
+}
+
+impl Options {
+    pub(crate) fn span(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    match words.get(1).and_then(|word| word.to_str()) {
+        Some("bare") => {
+            words.remove(1);
+            return parta_runtime::run_service_with(limits::BARE, words);
+        }
+        Some("echo") => return parta_runtime::run(limits::echo()),
+        _ => {}
+    }
+    let options = Options::parse();
+    parta_runtime::run(async move { run(options).await })
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let mut results = Vec::new();
+    for (case, database) in cases::chosen(&options.cases, options.db)? {
+        println!("bench: {} ...", case.name);
+        let options = Options {
+            db: Some(database),
+            ..options.clone()
+        };
+        let measured = (case.run)(options).await?;
+        let result = report::Result::of(case, database, &measured);
+        println!("{}", result.json());
+        results.push(result);
+    }
+    println!("{}", report::table(&results));
+    if let Some(folder) = &options.write {
+        report::write(folder, &options, &results)?;
+    }
+    Ok(())
+}
