@@ -49,11 +49,12 @@ async fn elsewhere(address: &str, like: &Credential, count: usize) -> anyhow::Re
 }
 
 pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
-    let world = World::open(&options, &[]).await?;
+    let mut world = World::open(&options, &[]).await?;
     let people = world.pupils(1).await?;
     let url = world.chat_database.clone().context("PostgreSQL")?;
     let senders: Senders = Rc::new(Mutex::new(world.senders(&people, 1).await?));
     let echo = EchoProcess::start().await?;
+    world.machine.processes.push(echo.id());
     let credential = world.credential(people.first().context("somebody")?)?;
     let echoed = elsewhere(&echo.address, &credential, 1).await?;
     let span = options.span();
