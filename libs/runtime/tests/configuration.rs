@@ -12,6 +12,7 @@ struct Config {
     send_batch: u64,
     live_queue: u64,
     heartbeat_seconds: u64,
+    archive_after_days: u32,
 }
 
 impl ServiceConfig for Config {
@@ -49,6 +50,7 @@ fn the_built_in_defaults_are_complete_and_valid() {
     assert_eq!(settings.services.len(), 5);
     let chat: Config = settings.services["chat"].own.parse().unwrap();
     assert_eq!((chat.send_queue, chat.heartbeat_seconds), (8192, 15));
+    assert_eq!(chat.archive_after_days, 400);
 }
 
 /// Code defaults and the file that documents them must not drift apart.
