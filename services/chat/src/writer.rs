@@ -108,6 +108,7 @@ impl WriterTask {
     /// Serves the queue until `cancel`; what waits then is still stored.
     pub(crate) async fn run(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut queue = self.queue.lock().await;
+        let mut link = postgres::Link::default();
         let mut jobs = Vec::with_capacity(self.batch);
         loop {
             tokio::select! {
@@ -116,7 +117,7 @@ impl WriterTask {
                     if count == 0 {
                         return Ok(());
                     }
-                    self.serve(std::mem::take(&mut jobs)).await;
+                    self.serve(&mut link, std::mem::take(&mut jobs)).await;
                 }
                 () = cancel.cancelled(), if !queue.is_closed() => queue.close(),
             }
@@ -124,7 +125,7 @@ impl WriterTask {
     }
 
     /// Stores a batch, answers each and hands on what is new.
-    async fn serve(&self, jobs: Vec<Job>) {
+    async fn serve(&self, link: &mut postgres::Link, jobs: Vec<Job>) {
         // Repetitions within the batch wait for the first of their kind: dropped before anything is counted.
         let mut first: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
         let mut posts = Vec::with_capacity(jobs.len());
@@ -139,7 +140,7 @@ impl WriterTask {
                 others.push(waits);
             }
         }
-        let outcomes = self.store(&posts).await;
+        let outcomes = self.store(link, &posts).await;
         let fresh = posts
             .iter()
             .zip(&outcomes)
@@ -165,11 +166,11 @@ impl WriterTask {
 
     /// Stores posts, each key once. A batch that fails by itself is run again, then by halves, so that one bad row does
     /// not take the others with it.
-    async fn store(&self, posts: &[Post]) -> Vec<Result<Outcome, Refusal>> {
+    async fn store(&self, link: &mut postgres::Link, posts: &[Post]) -> Vec<Result<Outcome, Refusal>> {
         let mut outcomes = Vec::with_capacity(posts.len());
         let mut parts = vec![(posts, false)];
         while let Some((part, again)) = parts.pop() {
-            match self.commit(part).await {
+            match self.commit(link, part).await {
                 Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
                 Err(StorageError::UniqueViolation { .. }) if !again => parts.push((part, true)),
                 Err(error) if error.is_transient() || part.len() < 2 => {
@@ -189,13 +190,13 @@ impl WriterTask {
 
     /// Commits one batch, sending the same rows again where the connection broke: the heads' locks make the repetition
     /// wait for a commit whose fate is unknown, and then it finds them stored.
-    async fn commit(&self, posts: &[Post]) -> Result<Vec<Outcome>, StorageError> {
+    async fn commit(&self, link: &mut postgres::Link, posts: &[Post]) -> Result<Vec<Outcome>, StorageError> {
         const ATTEMPTS: u32 = 6;
         let mut attempt = 0;
         loop {
             let now = self.db.ambient().now();
             let result = if self.db.is_postgres() {
-                postgres::store(&self.db, posts, now).await
+                postgres::store(&self.db, link, posts, now).await
             } else {
                 sqlite::store(&self.db, posts, now).await
             };

@@ -5,7 +5,7 @@ use parta_ids::{EntryId, TypedId};
 use parta_storage::{Db, StorageError};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, Row},
+    sqlx::{self, PgConnection, Postgres, Row, pool::PoolConnection},
 };
 use uuid::Uuid;
 
@@ -18,7 +18,36 @@ fn failed(error: sqlx::Error) -> StorageError {
     DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
 }
 
-pub(super) async fn store(db: &Db, posts: &[Post], now: Time) -> Result<Vec<Outcome>, StorageError> {
+/// The writer's own connection, kept from batch to batch: a pool asks a connection whether it lives before and after each
+/// use, two more round trips than a batch has, and a plan is kept by one connection only.
+#[derive(Default)]
+pub(super) struct Link(Option<PoolConnection<Postgres>>);
+
+impl Link {
+    async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, sqlx::Error> {
+        let connection = match self.0.take() {
+            Some(connection) => connection,
+            None => db.writer().get_postgres_connection_pool().acquire().await?,
+        };
+        Ok(&mut *self.0.insert(connection))
+    }
+}
+
+/// One round trip. After a failure the connection goes back to the pool, which tries whether it still lives.
+pub(super) async fn store(
+    db: &Db,
+    link: &mut Link,
+    posts: &[Post],
+    now: Time,
+) -> Result<Vec<Outcome>, StorageError> {
+    let stored = post(db, link, posts, now).await;
+    if stored.is_err() {
+        link.0 = None;
+    }
+    stored
+}
+
+async fn post(db: &Db, link: &mut Link, posts: &[Post], now: Time) -> Result<Vec<Outcome>, StorageError> {
     let ids = |of: fn(&Post) -> Uuid| posts.iter().map(of).collect::<Vec<_>>();
     let query = sqlx::query(SQL)
         .bind(ids(|p| p.org_id.uuid()))
@@ -30,10 +59,8 @@ pub(super) async fn store(db: &Db, posts: &[Post], now: Time) -> Result<Vec<Outc
         .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
         .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
         .bind(now);
-    let rows = query
-        .fetch_all(db.writer().get_postgres_connection_pool())
-        .await
-        .map_err(failed)?;
+    let connection = link.connection(db).await.map_err(failed)?;
+    let rows = query.fetch_all(connection).await.map_err(failed)?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let (input, outcome) = read(&row).map_err(failed)?;
