@@ -68,21 +68,30 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    let mut results = Vec::new();
+    let (mut results, mut failed) = (Vec::new(), Vec::new());
     for (case, database) in cases::chosen(&options.cases, options.db)? {
         println!("bench: {} ...", case.name);
         let options = Options {
             db: Some(database),
             ..options.clone()
         };
-        let measured = (case.run)(options).await?;
-        let result = report::Result::of(case, database, &measured);
-        println!("{}", result.json());
-        results.push(result);
+        match (case.run)(options).await {
+            Ok(measured) => {
+                let result = report::Result::of(case, database, &measured);
+                println!("{}", result.json());
+                results.push(result);
+            }
+            // The others are measured all the same; the run as a whole fails.
+            Err(error) => {
+                println!("bench: {} failed: {error:#}", case.name);
+                failed.push(case.name);
+            }
+        }
     }
     println!("{}", report::table(&results));
     if let Some(folder) = &options.write {
         report::write(folder, &options, &results)?;
     }
+    anyhow::ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
