@@ -165,12 +165,12 @@ fn chart(results: &[Result]) -> String {
         .collect();
     let height = bars.len() * ROW + 50;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"900\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1200 {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"1200\" height=\"{height}\" fill=\"#ffffff\"/>\n\
          <text x=\"10\" y=\"20\" font-size=\"14\">How far each goal is reached (logarithmic; the line is the goal)</text>\n"
     );
     // A tenth of the goal to ten times it.
-    let place = |reached: f64| 500.0 + 180.0 * reached.clamp(0.1, 10.0).log10();
+    let place = |reached: f64| 900.0 + 200.0 * reached.clamp(0.1, 10.0).log10();
     for (n, (label, reached)) in bars.iter().enumerate() {
         let y = 36 + n * ROW;
         let color = if *reached >= 1.0 { "#3a7d44" } else { "#b5502f" };
@@ -180,11 +180,11 @@ fn chart(results: &[Result]) -> String {
             .replace('>', "&gt;");
         let _infallible = writeln!(
             svg,
-            "<text x=\"10\" y=\"{}\">{label}</text><rect x=\"320\" y=\"{}\" width=\"{:.0}\" height=\"14\" fill=\"{color}\"/>\
+            "<text x=\"10\" y=\"{}\">{label}</text><rect x=\"700\" y=\"{}\" width=\"{:.0}\" height=\"14\" fill=\"{color}\"/>\
              <text x=\"{:.0}\" y=\"{}\">{}</text>",
             y + 12,
             y + 1,
-            place(*reached) - 320.0,
+            place(*reached) - 700.0,
             place(*reached) + 6.0,
             y + 12,
             round(*reached)
@@ -192,7 +192,7 @@ fn chart(results: &[Result]) -> String {
     }
     let _infallible = writeln!(
         svg,
-        "<line x1=\"500\" y1=\"30\" x2=\"500\" y2=\"{}\" stroke=\"#222222\" stroke-dasharray=\"4 3\"/>\n</svg>",
+        "<line x1=\"900\" y1=\"30\" x2=\"900\" y2=\"{}\" stroke=\"#222222\" stroke-dasharray=\"4 3\"/>\n</svg>",
         height - 10
     );
     svg

@@ -41,10 +41,13 @@ impl World {
         )
         .await;
         let mut server: Vec<u32> = suite.process_ids().await.into_values().collect();
+        let mut machine = Machine::default();
         let chat_database = match suite.database_urls().await.into_iter().next() {
             None => None,
             Some(any) => {
-                server.push(postmaster(&any).await?);
+                let postmaster = postmaster(&any).await?;
+                server.push(postmaster);
+                machine.postmaster = Some(postmaster);
                 chat_of(suite.database_urls().await).await?
             }
         };
@@ -53,9 +56,7 @@ impl World {
         let teacher = school.class_teacher("Мария Кузнецова", &class).await;
         let address = suite.addresses().values().next().context("an address")?.clone();
         Ok(Self {
-            machine: Machine {
-                processes: server.clone(),
-            },
+            machine,
             suite,
             school,
             class,

@@ -17,7 +17,7 @@ mod suite;
 mod town;
 
 pub use client::{Client, Refused, reason};
-pub use process::Process;
+pub use process::{Process, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};
 pub use suite::{Suite, eventually};
 pub use town::{Place, Town};

@@ -112,13 +112,12 @@ impl Process {
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
+}
 
-    /// Its memory as the system counts it, in KiB.
-    pub fn resident_kib(&self) -> u64 {
-        let id = self.child.id().expect("it runs");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-        line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok())
-            .unwrap_or_default()
-    }
+/// The resident memory of a process, in KiB; 0 once it ended.
+pub fn resident_kib(id: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or_default()
 }

@@ -3,7 +3,7 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use parta_integration_tests::Person;
+use parta_integration_tests::{Person, resident_kib};
 use tokio::{sync::Mutex, task::JoinSet};
 use tonic::transport::Channel;
 
@@ -11,7 +11,7 @@ use crate::{
     Options,
     limits::EchoProcess,
     load::{Credential, Reader, Sender, TEXT, channels, connect},
-    measure::{Machine, Measured, Numbers, Side, alternate, cpu, resident_kib},
+    measure::{Machine, Measured, Numbers, Side, alternate, cpu},
     world::World,
 };
 
@@ -115,7 +115,7 @@ fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Vec<Credentia
 
 pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
-    let mut world = World::open(&options, &[]).await?;
+    let world = World::open(&options, &[]).await?;
     let people = world.pupils(STREAMS).await?;
     let channel_id = world.channel().await?;
     let people = world.renew(&people).await;
@@ -134,7 +134,6 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
         &channel_id,
     );
     let echo = EchoProcess::start().await?;
-    world.machine.processes.push(echo.id());
     let echo_channels = channels(&echo.address, STREAMS).await?;
     let echo_readers = open_all(&echo_channels, &credentials, STREAMS).await?;
     let echo_sender = Sender::new(
@@ -165,9 +164,7 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
         Side::new("echo_shared", || hold_echo((10_000, 100))),
     ];
     let folder = tempfile::tempdir()?;
-    // Memory does not care for noise, and every round starts the suite anew.
-    let machine = Machine { processes: vec![1] };
-    alternate(3, folder.path(), &machine, &mut sides).await
+    alternate(options.rounds, folder.path(), &Machine::default(), &mut sides).await
 }
 
 /// What a fresh suite holds for so many streams over so many connections more than for none.
@@ -304,7 +301,7 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
         }
     })];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds.min(3), folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
     world.close().await;
     Ok(measured)

@@ -49,12 +49,11 @@ async fn elsewhere(address: &str, like: &Credential, count: usize) -> anyhow::Re
 }
 
 pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
-    let mut world = World::open(&options, &[]).await?;
+    let world = World::open(&options, &[]).await?;
     let people = world.pupils(1).await?;
     let url = world.chat_database.clone().context("PostgreSQL")?;
     let senders: Senders = Rc::new(Mutex::new(world.senders(&people, 1).await?));
     let echo = EchoProcess::start().await?;
-    world.machine.processes.push(echo.id());
     let credential = world.credential(people.first().context("somebody")?)?;
     let echoed = elsewhere(&echo.address, &credential, 1).await?;
     let span = options.span();
@@ -77,7 +76,7 @@ async fn finish(options: &Options, world: &World, sides: &mut [Side<'_>]) -> any
 }
 
 pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
-    let mut world = World::open(&options, &[]).await?;
+    let world = World::open(&options, &[]).await?;
     let people = world.pupils(64).await?;
     let url = world.chat_database.clone().context("PostgreSQL")?;
     let all = world.senders(&people, 256).await?;
@@ -86,7 +85,6 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
     let credential = world.credential(people.first().context("somebody")?)?;
     let echo = EchoProcess::start().await?;
     let bare = BareProcess::start(&world).await?;
-    world.machine.processes.extend([echo.id(), bare.id()]);
     let echoed = elsewhere(&echo.address, &credential, 64).await?;
     let bared = elsewhere(&bare.address, &credential, 256).await?;
     let span = options.span();
@@ -195,7 +193,7 @@ impl Work for Outsider {
 }
 
 pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
-    let mut world = World::open(&options, &[]).await?;
+    let world = World::open(&options, &[]).await?;
     let people = world.pupils(17).await?;
     let (owner, others) = people.split_first().context("somebody")?;
     let chat = world.chat("Не для всех", &[owner]).await?;
@@ -209,7 +207,6 @@ pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
         )));
     }
     let echo = EchoProcess::start().await?;
-    world.machine.processes.push(echo.id());
     let echoed = elsewhere(&echo.address, &world.credential(owner)?, 16).await?;
     let outsiders = Rc::new(Mutex::new(outsiders));
     let (server, span) = (world.server.clone(), options.span());
@@ -235,8 +232,6 @@ pub(super) async fn embedded(options: Options) -> anyhow::Result<Measured> {
     let senders: Senders = Rc::new(Mutex::new(world.senders(&world.pupils(64).await?, 64).await?));
     let naive = World::open(&options, &[("chat.send_batch", "1")]).await?;
     let naively: Senders = Rc::new(Mutex::new(naive.senders(&naive.pupils(64).await?, 64).await?));
-    let mut machine = world.machine.clone();
-    machine.processes.extend(naive.server.clone());
     let span = options.span();
     let mut sides = [
         Side::new("ours", sending(&senders, world.server.clone(), &options, true)),
@@ -244,7 +239,7 @@ pub(super) async fn embedded(options: Options) -> anyhow::Result<Measured> {
         Side::new("raw", move || sqlite_rows(span)),
     ];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &machine, &mut sides).await?;
+    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     world.close().await;
     naive.close().await;
     Ok(measured)

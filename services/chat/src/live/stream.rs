@@ -205,7 +205,7 @@ impl Subscription {
                 return Ok(None);
             };
             let (from, upto) = readable(&standing, cursor)?;
-            let entries = storage::list_entries(&tx, scope, chat, (from, upto), false, PAGE).await?;
+            let entries = storage::list_log(&tx, scope, &standing.chat, (from, upto), false, PAGE).await?;
             Ok::<_, Error>(Some((standing, upto, entries)))
         });
         let Some((standing, upto, entries)) = page.await? else {

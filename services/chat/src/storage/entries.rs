@@ -171,19 +171,3 @@ pub(crate) async fn list_log(
     }
     Ok(found)
 }
-
-/// [`list_log`] for whoever has not read the chat; within one snapshot too.
-pub(crate) async fn list_entries(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    chat: ChatId,
-    range: (i64, i64),
-    newest_first: bool,
-    limit: u64,
-) -> Result<Vec<EntryRow>, StorageError> {
-    let head = chat::Entity::find_by_id((scope.org_id().uuid(), chat.uuid()));
-    match head.one(conn).await? {
-        Some(head) => list_log(conn, scope, &head, range, newest_first, limit).await,
-        None => Ok(Vec::new()),
-    }
-}

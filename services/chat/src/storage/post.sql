@@ -7,7 +7,7 @@ CREATE FUNCTION chat_post(
 LANGUAGE plpgsql VOLATILE
 -- A plan made while the tables were small must not scan them once they are large.
 SET enable_seqscan = off
--- Planned once: planning the partitions for each batch cost four times what running it does.
+-- Planned once for each connection: planning all partitions for each batch costs more than running it does.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
