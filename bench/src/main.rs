@@ -10,9 +10,10 @@ mod measure;
 mod report;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use futures::FutureExt as _;
 
 /// What is asked for.
 #[derive(Parser, Clone)]
@@ -75,7 +76,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
             db: Some(database),
             ..options.clone()
         };
-        match (case.run)(options).await {
+        // The people of the harness panic where the suite refuses what it must not.
+        let run = AssertUnwindSafe((case.run)(options)).catch_unwind().await;
+        match run.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
             Ok(measured) => {
                 let result = report::Result::of(case, database, &measured);
                 println!("{}", result.json());

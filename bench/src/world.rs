@@ -78,7 +78,15 @@ impl World {
         let coming = (0..count).map(|n| async move {
             let link = links.get(n / LINK).context("a link")?;
             let name = format!("Ученик {n}");
-            anyhow::Ok(self.suite.newcomer(&name).await.join(link).await)
+            let mut account = self.suite.newcomer(&name).await;
+            account.client = account.client.on_its_own();
+            let person = account.join(link).await;
+            // The load carries no consistency tokens: chat has to know everybody before it begins.
+            person
+                .client
+                .must("ChatService/ListChats", json!({"page_size": 1}))
+                .await;
+            anyhow::Ok(person)
         });
         stream::iter(coming).buffer_unordered(8).try_collect().await
     }

@@ -66,6 +66,16 @@ impl Client {
         }
     }
 
+    /// The same that waits for nothing but what itself and those made of it have seen: of answers to many at once the
+    /// last may be an older one.
+    #[must_use]
+    pub fn on_its_own(&self) -> Self {
+        Self {
+            seen: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// The same without a credential.
     #[must_use]
     pub fn anonymous(&self) -> Self {

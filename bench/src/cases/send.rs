@@ -261,7 +261,8 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
                     .link(&world_ref.teacher, invitation.clone())
                     .await;
                 for _ in 0..60.min(JOINS - ready.len()) {
-                    let account = world_ref.suite.newcomer("Новый Ученик").await;
+                    let mut account = world_ref.suite.newcomer("Новый Ученик").await;
+                    account.client = account.client.on_its_own();
                     let joiner = account.joiner(&link).await;
                     ready.push((account, joiner, link.clone()));
                 }
