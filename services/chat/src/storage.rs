@@ -16,7 +16,7 @@ pub(crate) use chats::{
     relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
-pub(crate) use entries::{EntryRow, Kind, MESSAGE, list_log};
+pub(crate) use entries::{EntryRow, Kind, MESSAGE, find_own_move, list_log};
 pub use migrations::migrations;
 pub(crate) use participants::{
     list_members, list_participants, lock_head, lock_organization, move_read_mark, seats, seats_among,

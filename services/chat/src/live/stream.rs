@@ -20,7 +20,7 @@ use tokio::{
 use super::{Live, LiveEntry, LiveKind, wire::response};
 use crate::{
     error::Error,
-    storage::{self, Standing},
+    storage::{self, Kind, Standing},
 };
 
 /// With what every subscription works.
@@ -204,15 +204,27 @@ impl Subscription {
             let Some(standing) = storage::find_standing(&tx, scope, chat, member).await? else {
                 return Ok(None);
             };
-            let (from, upto) = readable(&standing, cursor)?;
-            let entries = storage::list_log(&tx, scope, &standing.chat, (from, upto), false, PAGE).await?;
-            Ok::<_, Error>(Some((standing, upto, entries)))
+            let (mut from, upto) = readable(&standing, cursor)?;
+            let mut end = upto;
+            let joined = standing.seat.joined_seq;
+            if from < joined - 1 {
+                // Who was out meanwhile gets what was written up to the leaving, and goes on with the joining.
+                let range = (from, joined);
+                let moved = storage::find_own_move(&tx, scope, &standing.chat, member, range).await?;
+                match moved {
+                    Some(row) if row.kind == Kind::Leaving(member) => end = row.seq,
+                    Some(row) => from = row.seq - 1,
+                    None => {}
+                }
+            }
+            let entries = storage::list_log(&tx, scope, &standing.chat, (from, end), false, PAGE).await?;
+            Ok::<_, Error>(Some((standing, (end, upto), entries)))
         });
-        let Some((standing, upto, entries)) = page.await? else {
+        let Some((standing, (end, upto), entries)) = page.await? else {
             self.forget(chat);
             return Ok(());
         };
-        let last = entries.last().map_or(upto, |entry| entry.seq);
+        let last = entries.last().map_or(end, |entry| entry.seq);
         for entry in entries {
             self.deliver(chat, entry.seq, response(Item::Entry(entry.into())));
         }

@@ -171,3 +171,33 @@ pub(crate) async fn list_log(
     }
     Ok(found)
 }
+
+/// The first entry between two places, `after` and `upto` where the first is left out, by which this member came or went.
+pub(crate) async fn find_own_move(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: &chat::Model,
+    member: MemberId,
+    (after, upto): (i64, i64),
+) -> Result<Option<EntryRow>, StorageError> {
+    let border = chat.archived_seq;
+    let at = (scope, ChatId::from_uuid(chat.chat_id));
+    for (place, range) in [
+        (Place::Archive, (after, upto.min(border))),
+        (Place::Log, (after.max(border), upto)),
+    ] {
+        if range.0 >= range.1 {
+            continue;
+        }
+        let mut query = entries_query(place, at, range, false, 1);
+        query.and_where(entry::Column::Kind.is_in([JOINING, LEAVING]));
+        query.and_where(entry::Column::Subject.eq(member.uuid()));
+        let row = entry::Model::find_by_statement(conn.get_database_backend().build(&query))
+            .one(conn)
+            .await?;
+        if let Some(row) = row {
+            return from_model(row).map(Some);
+        }
+    }
+    Ok(None)
+}

@@ -195,6 +195,51 @@ on_both!(
     }
 );
 
+// Invariant 5
+// Covers: R38 refused, R43 refused
+on_both!(
+    who_was_out_while_away_gets_nothing_of_the_time_between,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let away = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        let cursors = away.cursors.clone();
+        let last = cursors[&class.to_string()];
+        drop(away);
+        school.send(school.classmate, class, "при нём").await.unwrap();
+        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.send(school.classmate, class, "без него").await.unwrap();
+        let again = enrolled(school.suite.ambient.id(), school.pupil, school.class);
+        school.learn(vec![again]).await;
+        school.send(school.classmate, class, "снова").await.unwrap();
+        let request = pb::SubscribeChatsRequest {
+            org_id: school.org.to_string(),
+            cursors: vec![pb::ChatCursor {
+                chat_id: class.to_string(),
+                seq: last,
+            }],
+        };
+        let mut back = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        back.cursors.clear();
+        back.stream = LiveServiceClient::new(school.suite.channel.clone())
+            .subscribe_chats(school.suite.request(school.org, school.pupil, request))
+            .await
+            .unwrap()
+            .into_inner();
+        let mut entries = Vec::new();
+        while entries.last().and_then(text) != Some("снова") {
+            let Some(Item::Entry(entry)) = back.stream.message().await.unwrap().unwrap().item else {
+                continue;
+            };
+            if entry.chat_id == class.to_string() {
+                entries.push(entry);
+            }
+        }
+        let places: Vec<i64> = entries.iter().map(|e| e.seq - last).collect();
+        assert_eq!(places, [1, 2, 4, 5], "{entries:?}");
+    }
+);
+
 // Several replicas, and a bus that loses everything.
 // Covers: R43 allowed
 on_both!(
