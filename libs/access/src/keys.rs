@@ -124,17 +124,41 @@ impl Secrets {
 
     /// HMAC-SHA256 of `bytes` under the key of one purpose.
     pub fn hmac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
+        self.keyed(label).digest([bytes])
+    }
+
+    /// HMAC-SHA256 under the key of one purpose, derived once for many digests.
+    pub fn keyed(&self, label: &str) -> KeyedDigest {
         // HMAC pads a key with zeros to the block of 64 bytes; a whole block cannot be of the wrong length.
         let mut block = [0; 64];
         block[..32].copy_from_slice(&self.derive(label));
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&block.into());
-        mac.update(bytes);
-        mac.finalize().into_bytes().into()
+        KeyedDigest(<Hmac<Sha256> as hmac::KeyInit>::new(&block.into()))
     }
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secrets(..)")
+    }
+}
+
+/// Makes digests under one key; made by [`Secrets::keyed`].
+#[derive(Clone)]
+pub struct KeyedDigest(Hmac<Sha256>);
+
+impl KeyedDigest {
+    /// The digest of these parts, one after the other.
+    pub fn digest<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for KeyedDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyedDigest")
     }
 }

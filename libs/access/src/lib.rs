@@ -15,7 +15,7 @@ mod tokens;
 mod verifier;
 
 pub use caller::{Caller, Principal};
-pub use keys::{KeyError, KeyPair, Secrets};
+pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
 pub use operator::OperatorCredential;
 pub use permission::{Permission, PrincipalKind};
 pub use scope::{Decision, OrgScope, require};

@@ -17,7 +17,7 @@ pub use client::{ClientBuilder, ClientError, Idempotent, OnBehalf, RequestExt, S
 pub use memory::InProcess;
 pub use peers::{PeerMissing, Peers, current_trace_id};
 pub use server::{Authenticator, Limits, ServerLayers, layers};
-pub use step::{Outcome, Step};
+pub use step::{Outcome, StackService, Step};
 pub use stream::{until_credential_ends, until_shutdown};
 
 /// Metadata key under which a service presents itself.

@@ -127,6 +127,24 @@ impl Roster {
         Ok(self.facts_of(conn, org, &[member]).await?.pop())
     }
 
+    /// Where a member stands; `None` where the organisation has no such member. One row by its key, without the check of
+    /// freshness.
+    pub async fn state(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        member: MemberId,
+    ) -> Result<Option<State>, Refusal> {
+        let state: Option<i32> = member::Entity::find_by_id((org.uuid(), member.uuid()))
+            .select_only()
+            .column(member::Column::State)
+            .into_tuple()
+            .one(conn)
+            .await
+            .map_err(fault)?;
+        Ok(state.and_then(state_of))
+    }
+
     /// The facts of these members, without the check of freshness: for consumers, who work at the projection's own time.
     pub async fn facts_of(
         &self,
@@ -281,9 +299,7 @@ impl Roster {
         let mut facts: BTreeMap<Uuid, Facts> = rows
             .into_iter()
             .filter_map(|row| {
-                let state = MemberState::try_from(row.state)
-                    .ok()
-                    .and_then(|s| State::try_from(s).ok())?;
+                let state = state_of(row.state)?;
                 let member = MemberId::from_uuid(row.member_id);
                 let mut facts = Facts::new(org, member, state, Role::set_of(row.roles));
                 facts.teacher_verified = row.teacher_verified;
@@ -351,6 +367,10 @@ impl Roster {
         }
         Ok(facts.into_values().collect())
     }
+}
+
+fn state_of(number: i32) -> Option<State> {
+    State::try_from(MemberState::try_from(number).ok()?).ok()
 }
 
 fn policies(row: &organization::Model) -> Policies {

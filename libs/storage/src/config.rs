@@ -6,7 +6,7 @@ use serde::Deserialize;
 pub struct DatabaseConfig {
     /// `sqlite:///folder/file.db` (or `sqlite:file.db`), or `postgres://user:password@host/database`.
     pub url: String,
-    /// Connections of this process to PostgreSQL, or readers of the SQLite file.
+    /// Connections of this process to PostgreSQL, half of them to read only; or readers of the SQLite file.
     pub max_connections: u32,
     /// Longest that one statement may take on PostgreSQL.
     pub statement_timeout_seconds: u64,

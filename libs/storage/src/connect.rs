@@ -6,12 +6,17 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::{DatabaseConfig, StorageError, lock::FileLock};
 
-/// A pool to read from and one to write to; on PostgreSQL they are the same.
+/// A pool to read from and one to write to.
 pub(crate) struct Pools {
     pub(crate) reader: DatabaseConnection,
     pub(crate) writer: DatabaseConnection,
     pub(crate) lock: Option<FileLock>,
+    /// The SQLite file; none on PostgreSQL.
+    pub(crate) file: Option<PathBuf>,
 }
+
+/// So long a connection waits for another that holds the SQLite file.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 fn options(config: &DatabaseConfig) -> ConnectOptions {
     let url = config.url.replacen("postgresql://", "postgres://", 1);
@@ -22,14 +27,37 @@ fn options(config: &DatabaseConfig) -> ConnectOptions {
     options
 }
 
+/// A read transaction is one of a moment; to say so to each would be two more round trips.
+const MOMENT: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "repeatable read"),
+    ("default_transaction_read_only", "on"),
+];
+
 pub(crate) async fn postgres(config: &DatabaseConfig, service: &'static str) -> Result<Pools, StorageError> {
+    let readers = (config.max_connections / 2).max(2);
+    let writers = config.max_connections.saturating_sub(readers).max(2);
+    Ok(Pools {
+        reader: postgres_pool(config, service, readers, MOMENT).await?,
+        writer: postgres_pool(config, service, writers, &[]).await?,
+        lock: None,
+        file: None,
+    })
+}
+
+async fn postgres_pool(
+    config: &DatabaseConfig,
+    service: &'static str,
+    connections: u32,
+    settings: &'static [(&'static str, &'static str)],
+) -> Result<DatabaseConnection, StorageError> {
     let mut options = options(config);
     options
-        .max_connections(config.max_connections.max(2))
+        .max_connections(connections)
         .connect_lazy(true)
         .set_application_name(format!("parta-{service}"))
         .statement_timeout(Duration::from_secs(config.statement_timeout_seconds.max(1)))
         .map_sqlx_postgres_opts(|o| {
+            let o = o.options(settings.iter().copied());
             // A dead peer is noticed by the server as well, so that its locks do not outlive it.
             o.options([
                 ("idle_in_transaction_session_timeout", "60000"),
@@ -39,12 +67,7 @@ pub(crate) async fn postgres(config: &DatabaseConfig, service: &'static str) -> 
                 ("tcp_keepalives_count", "3"),
             ])
         });
-    let pool = Database::connect(options).await?;
-    Ok(Pools {
-        reader: pool.clone(),
-        writer: pool,
-        lock: None,
-    })
+    Ok(Database::connect(options).await?)
 }
 
 fn file_of(url: &str) -> Result<PathBuf, StorageError> {
@@ -60,7 +83,8 @@ fn file_of(url: &str) -> Result<PathBuf, StorageError> {
 }
 
 pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageError> {
-    let lock = FileLock::take(&file_of(&config.url)?).await?;
+    let file = file_of(&config.url)?;
+    let lock = FileLock::take(&file).await?;
 
     let mut write = options(config);
     write
@@ -73,7 +97,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                .busy_timeout(Duration::from_secs(5))
+                .busy_timeout(BUSY)
         });
     let writer = Database::connect(write).await?;
 
@@ -81,11 +105,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
     read.max_connections(config.max_connections.max(2))
         .idle_timeout(None)
         .max_lifetime(None)
-        .map_sqlx_sqlite_opts(|o| {
-            o.foreign_keys(true)
-                .pragma("query_only", "ON")
-                .busy_timeout(Duration::from_secs(5))
-        });
+        .map_sqlx_sqlite_opts(|o| o.foreign_keys(true).pragma("query_only", "ON").busy_timeout(BUSY));
     let reader = Database::connect(read).await?;
 
     for (connection, pragma, want) in [
@@ -106,6 +126,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
         reader,
         writer,
         lock: Some(lock),
+        file: Some(file),
     })
 }
 

@@ -5,15 +5,15 @@ use parta_ids::Ambient;
 use parta_proto::MutationResponse;
 use parta_status::Refusal;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, IsolationLevel, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    ConsistencyToken, DatabaseConfig, Head, Mark, Mutation, StorageError, Tx, WriteGate,
+    ConsistencyToken, DatabaseConfig, DirectWriter, Head, Mark, Mutation, StorageError, Tx, WriteGate,
     connect::{self, Pools},
     head,
     idempotency::{self, Claim},
@@ -143,13 +143,18 @@ impl Db {
     pub fn is_postgres(&self) -> bool {
         self.backend() == DbBackend::Postgres
     }
-    /// For reads outside a transaction. On SQLite it cannot write.
+    /// For reads outside a transaction. It cannot write.
     pub fn conn(&self) -> &DatabaseConnection {
         &self.0.pools.reader
     }
     /// For hot paths that write without [`Db::write`]; hold the [`Db::write_gate`]'s pass meanwhile.
     pub fn writer(&self) -> &DatabaseConnection {
         &self.0.pools.writer
+    }
+    /// A connection of its own for a hot path that writes to SQLite; none on PostgreSQL.
+    pub fn direct_writer(&self) -> Option<DirectWriter> {
+        let file = self.0.pools.file.clone()?;
+        Some(DirectWriter::new(file, self.0.gate.clone()))
     }
     /// The FIFO gate that every writer of an SQLite file holds.
     pub fn write_gate(&self) -> &WriteGate {
@@ -270,17 +275,10 @@ impl Db {
         E: From<StorageError> + Send,
         T: Send,
     {
-        let options = if self.is_postgres() {
-            TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                access_mode: Some(AccessMode::ReadOnly),
-                sqlite_transaction_mode: None,
-            }
-        } else {
-            TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-                ..TransactionOptions::default()
-            }
+        // On PostgreSQL the pool's transactions are of one moment and read only.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Deferred),
+            ..TransactionOptions::default()
         };
         let conn = self.0.pools.reader.begin_with_options(options).await;
         let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;

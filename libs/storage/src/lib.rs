@@ -7,6 +7,7 @@
 mod config;
 mod connect;
 mod db;
+mod direct;
 mod error;
 mod etag;
 mod gate;
@@ -22,6 +23,7 @@ mod tx;
 
 pub use config::DatabaseConfig;
 pub use db::Db;
+pub use direct::DirectWriter;
 pub use error::StorageError;
 pub use etag::{check_etag, etag};
 pub use gate::{WriteGate, WritePass};

@@ -3,6 +3,7 @@
 //! The router only carries; that nothing is missed, repeated or shown after a removal is kept by each stream, which takes
 //! the entries of a chat strictly by their places, reads what is missing from the database, and ends a chat at the
 //! entry of its own member's leaving. So nothing that is right depends on the bus.
+mod recent;
 mod relay;
 mod routes;
 mod stream;

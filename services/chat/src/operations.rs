@@ -62,15 +62,18 @@ impl App {
             .ok_or_else(|| not_found("organization", org))
     }
 
-    /// The scope of a person who takes part, with the facts of that person.
+    /// The scope of a person who takes part, and who that is: one row by its key, for what is done all day.
     pub(crate) async fn reader(
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
         org: OrgId,
-    ) -> Result<(OrgScope, Facts), Refusal> {
-        let facts = self.facts(conn, caller, org).await?;
-        Ok((require(caller, org, policy::take_part(&facts))?, facts))
+    ) -> Result<(OrgScope, MemberId), Refusal> {
+        let member = member_of(caller, org)?;
+        self.parked.require(&self.roster, org)?;
+        let state = self.roster.state(conn, org, member).await?;
+        let state = state.ok_or_else(|| not_found("organization", org))?;
+        Ok((require(caller, org, policy::take_part(state))?, member))
     }
 
     /// A chat that the person may read; to everybody else there is none.

@@ -3,15 +3,15 @@
 mod table;
 
 use parta_access::Decision;
-use parta_roster::Facts;
+use parta_roster::{Facts, State};
 
 use crate::model::ChatKind;
 
 pub use table::permissions;
 
 /// Whether the caller may use chat at all: list, read and write where it has a seat, open personal chats.
-pub fn take_part(facts: &Facts) -> Decision {
-    Decision::allow_if(facts.is_active(), "only active members use chat")
+pub fn take_part(state: State) -> Decision {
+    Decision::allow_if(state == State::Active, "only active members use chat")
 }
 
 /// Whether the caller may make a chat that names people, or change who is in one.

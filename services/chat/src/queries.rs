@@ -39,8 +39,8 @@ impl App {
         chat: ChatId,
     ) -> Result<pb::Chat, Error> {
         let conn = self.db.conn();
-        let (scope, facts) = self.reader(conn, caller, org).await?;
-        let (standing, _) = self.readable(conn, &scope, facts.member_id, chat).await?;
+        let (scope, member) = self.reader(conn, caller, org).await?;
+        let (standing, _) = self.readable(conn, &scope, member, chat).await?;
         Ok(self.view(conn, &scope, &standing).await?)
     }
 
@@ -52,18 +52,18 @@ impl App {
         (size, token): (i32, &str),
     ) -> Result<pb::ListChatsResponse, Error> {
         let conn = self.db.conn();
-        let (scope, facts) = self.reader(conn, caller, org).await?;
+        let (scope, member) = self.reader(conn, caller, org).await?;
         let filter = org.to_string();
         let before: Option<ChatId> = self.db.decode_page(caller, &filter, token)?;
         let size = page_size(size)?;
-        let mut page = storage::list_chats_of(conn, &scope, facts.member_id, before, size + 1).await?;
+        let mut page = storage::list_chats_of(conn, &scope, member, before, size + 1).await?;
         let more = page.len() as u64 > size;
         page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let next_page_token = match page.last() {
             Some(last) if more => self.db.encode_page(caller, &filter, &last.chat_id()),
             _ => String::new(),
         };
-        let peers = storage::find_peers(conn, &scope, facts.member_id, &page).await?;
+        let peers = storage::find_peers(conn, &scope, member, &page).await?;
         let chats = page
             .iter()
             .map(|standing| {
@@ -88,7 +88,8 @@ impl App {
         (size, token): (i32, &str),
     ) -> Result<pb::ListParticipantsResponse, Error> {
         let conn = self.db.conn();
-        let (scope, facts) = self.reader(conn, caller, org).await?;
+        let facts = self.facts(conn, caller, org).await?;
+        let scope = require(caller, org, policy::take_part(facts.state))?;
         let standing = self.present(conn, &scope, facts.member_id, chat).await?;
         let scope = require(caller, org, policy::list_participants(&facts, standing.kind()?))?;
         let filter = chat.to_string();
@@ -125,8 +126,8 @@ impl App {
         let mut page = self
             .db
             .read(|tx| async move {
-                let (scope, facts) = self.reader(&tx, caller, org).await?;
-                let (standing, upto) = self.readable(&tx, &scope, facts.member_id, chat).await?;
+                let (scope, member) = self.reader(&tx, caller, org).await?;
+                let (standing, upto) = self.readable(&tx, &scope, member, chat).await?;
                 let (range, newest_first) = match after_seq {
                     Some(after) => ((from.unwrap_or(after), upto), false),
                     None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),

@@ -3,6 +3,7 @@
 mod archive;
 mod audiences;
 mod growth;
+mod instructions;
 mod live;
 mod messages;
 mod personal;

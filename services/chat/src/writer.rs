@@ -6,14 +6,14 @@ mod outcome;
 mod postgres;
 mod sqlite;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use parta_access::OrgScope;
-use parta_ids::{ChatId, EntryId, MemberId, OrgId};
+use parta_access::{KeyedDigest, OrgScope};
+use parta_ids::{Ambient, ChatId, EntryId, MemberId, OrgId};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::Refusal;
-use parta_storage::{Db, StorageError};
+use parta_storage::{Db, DirectWriter, StorageError};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,25 +25,59 @@ use crate::{
     storage::{EntryRow, Kind},
 };
 
-/// A message that is to be stored.
-#[derive(Debug, Clone)]
-pub(crate) struct Post {
-    pub(crate) org_id: OrgId,
+type Digest = [u8; 16];
+
+/// A message that somebody writes.
+pub(crate) struct Message {
     pub(crate) chat_id: ChatId,
     pub(crate) sender: MemberId,
     pub(crate) request_id: Uuid,
-    /// Keyed digest of what was asked for.
-    pub(crate) digest: Vec<u8>,
-    pub(crate) entry_id: EntryId,
     pub(crate) text: String,
     /// The service that writes for the sender.
     pub(crate) service: Option<String>,
+}
+
+/// A message that is to be stored.
+#[derive(Debug)]
+struct Post {
+    org_id: OrgId,
+    chat_id: ChatId,
+    sender: MemberId,
+    request_id: Uuid,
+    /// Keyed digest of what was asked for.
+    digest: Digest,
+    entry_id: EntryId,
+    text: String,
+    service: Option<String>,
 }
 
 impl Post {
     /// Of all posts with one of these only the first is stored.
     fn key(&self) -> (OrgId, ChatId, MemberId, Uuid) {
         (self.org_id, self.chat_id, self.sender, self.request_id)
+    }
+}
+
+/// Posts that are stored together; cheap to clone and to halve.
+#[derive(Clone)]
+struct Batch {
+    all: Arc<[Post]>,
+    part: Range<usize>,
+}
+
+impl Batch {
+    fn posts(&self) -> &[Post] {
+        self.all.get(self.part.clone()).unwrap_or_default()
+    }
+
+    fn halves(self) -> (Self, Self) {
+        let Range { start, end } = self.part;
+        let middle = start + (end - start) / 2;
+        let half = |part| Self {
+            all: self.all.clone(),
+            part,
+        };
+        (half(start..middle), half(middle..end))
     }
 }
 
@@ -56,6 +90,9 @@ struct Job {
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
+    ambient: Ambient,
+    /// Keyed, so that what was deleted cannot be guessed from what is kept of it.
+    digests: KeyedDigest,
 }
 
 /// The other end of the queue: runs as a task of the service.
@@ -63,6 +100,8 @@ pub(crate) struct WriterTask {
     db: Db,
     live: Live,
     batch: usize,
+    /// On SQLite.
+    direct: Option<DirectWriter>,
     // The task is started again should it ever fail; the queue outlives it.
     queue: Mutex<mpsc::Receiver<Job>>,
 }
@@ -71,8 +110,13 @@ pub(crate) struct WriterTask {
 pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writer, Arc<WriterTask>) {
     let (sender, receiver) = mpsc::channel(capacity);
     (
-        Writer { queue: sender },
+        Writer {
+            queue: sender,
+            ambient: db.ambient().clone(),
+            digests: db.secrets().keyed("chat.message"),
+        },
         Arc::new(WriterTask {
+            direct: db.direct_writer(),
             db,
             live,
             batch,
@@ -84,8 +128,27 @@ pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writ
 impl Writer {
     /// Hands a message to the writer and waits for the commit. The scope proves that the caller may speak for the
     /// organisation; whether the sender may write in the chat is decided under the lock of its head.
-    pub(crate) async fn send(&self, scope: &OrgScope, mut post: Post) -> Result<Outcome, Refusal> {
-        post.org_id = scope.org_id();
+    pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, Refusal> {
+        let Message {
+            chat_id,
+            sender,
+            request_id,
+            text,
+            service,
+        } = message;
+        let by = service.as_deref().unwrap_or_default();
+        let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            self.digests.digest([by.as_bytes(), &[0], text.as_bytes()]);
+        let post = Post {
+            org_id: scope.org_id(),
+            chat_id,
+            sender,
+            request_id,
+            digest,
+            entry_id: self.ambient.id(),
+            text,
+            service,
+        };
         let (reply, answer) = oneshot::channel();
         self.queue
             .try_send(Job { post, reply })
@@ -129,10 +192,10 @@ impl WriterTask {
         // Repetitions within the batch wait for the first of their kind: dropped before anything is counted.
         let mut first: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
         let mut posts = Vec::with_capacity(jobs.len());
-        let mut waiting: Vec<Vec<(Vec<u8>, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
+        let mut waiting: Vec<Vec<(Digest, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
         for Job { post, reply } in jobs {
             let at = *first.entry(post.key()).or_insert(posts.len());
-            let waits = (post.digest.clone(), reply);
+            let waits = (post.digest, reply);
             if at == posts.len() {
                 posts.push(post);
                 waiting.push(vec![waits]);
@@ -140,8 +203,9 @@ impl WriterTask {
                 others.push(waits);
             }
         }
-        let outcomes = self.store(link, &posts).await;
-        let fresh = posts
+        let all: Arc<[Post]> = posts.into();
+        let outcomes = self.store(link, all.clone()).await;
+        let fresh = all
             .iter()
             .zip(&outcomes)
             .filter_map(|(post, outcome)| match outcome {
@@ -150,7 +214,7 @@ impl WriterTask {
                 _ => None,
             });
         self.live.publish(fresh.collect());
-        for ((post, outcome), replies) in posts.iter().zip(outcomes).zip(waiting) {
+        for ((post, outcome), replies) in all.iter().zip(outcomes).zip(waiting) {
             for (digest, reply) in replies {
                 let same = digest == post.digest;
                 let answer = match &outcome {
@@ -164,24 +228,25 @@ impl WriterTask {
         }
     }
 
-    /// Stores posts, each key once. A batch that fails by itself is run again, then by halves, so that one bad row does
-    /// not take the others with it.
-    async fn store(&self, link: &mut postgres::Link, posts: &[Post]) -> Vec<Result<Outcome, Refusal>> {
-        let mut outcomes = Vec::with_capacity(posts.len());
-        let mut parts = vec![(posts, false)];
-        while let Some((part, again)) = parts.pop() {
-            match self.commit(link, part).await {
+    /// Stores posts, each key once. A batch that fails by itself is run again by halves, so that one bad row does not
+    /// take the others with it.
+    async fn store(&self, link: &mut postgres::Link, all: Arc<[Post]>) -> Vec<Result<Outcome, Refusal>> {
+        let mut outcomes = Vec::with_capacity(all.len());
+        let part = 0..all.len();
+        let mut parts = vec![Batch { all, part }];
+        while let Some(batch) = parts.pop() {
+            let rows = batch.posts().len();
+            match self.commit(link, &batch).await {
                 Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
-                Err(StorageError::UniqueViolation { .. }) if !again => parts.push((part, true)),
-                Err(error) if error.is_transient() || part.len() < 2 => {
+                Err(error) if error.is_transient() || rows < 2 => {
                     let refusal = Refusal::from(error);
-                    outcomes.extend(part.iter().map(|_| Err(refusal.clone())));
+                    outcomes.extend((0..rows).map(|_| Err(refusal.clone())));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, rows = part.len(), "a batch of messages is stored by halves");
-                    let (one, other) = part.split_at(part.len() / 2);
-                    parts.push((other, false));
-                    parts.push((one, false));
+                    tracing::warn!(%error, rows, "a batch of messages is stored by halves");
+                    let (one, other) = batch.halves();
+                    parts.push(other);
+                    parts.push(one);
                 }
             }
         }
@@ -190,15 +255,14 @@ impl WriterTask {
 
     /// Commits one batch, sending the same rows again where the connection broke: the heads' locks make the repetition
     /// wait for a commit whose fate is unknown, and then it finds them stored.
-    async fn commit(&self, link: &mut postgres::Link, posts: &[Post]) -> Result<Vec<Outcome>, StorageError> {
+    async fn commit(&self, link: &mut postgres::Link, batch: &Batch) -> Result<Vec<Outcome>, StorageError> {
         const ATTEMPTS: u32 = 6;
         let mut attempt = 0;
         loop {
             let now = self.db.ambient().now();
-            let result = if self.db.is_postgres() {
-                postgres::store(&self.db, link, posts, now).await
-            } else {
-                sqlite::store(&self.db, posts, now).await
+            let result = match &self.direct {
+                Some(writer) => sqlite::store(writer, batch.clone(), now).await,
+                None => postgres::store(&self.db, link, batch.posts(), now).await,
             };
             attempt += 1;
             match result {
@@ -224,30 +288,6 @@ fn entry(post: &Post, stored: &Stored) -> EntryRow {
             text: post.text.clone(),
             service: post.service.clone(),
         },
-    }
-}
-
-/// A post of this person; `digest` is keyed, so that what was deleted cannot be guessed from it.
-pub(crate) fn post(
-    db: &Db,
-    (org_id, chat_id, sender): (OrgId, ChatId, MemberId),
-    request_id: Uuid,
-    text: String,
-    service: Option<String>,
-) -> Post {
-    let mut content = service.clone().unwrap_or_default().into_bytes();
-    content.push(0);
-    content.extend_from_slice(text.as_bytes());
-    let digest = db.secrets().hmac("chat.message", &content)[..16].to_vec();
-    Post {
-        org_id,
-        chat_id,
-        sender,
-        request_id,
-        digest,
-        entry_id: db.ambient().id(),
-        text,
-        service,
     }
 }
 

@@ -39,14 +39,14 @@ impl LiveServer {
         let app = &self.app;
         let (caller, request) = app.enter(request).await?;
         let (org, cursors) = convert::subscribe(&request)?;
-        let (scope, facts) = app.reader(app.db.conn(), &caller, org).await?;
+        let (scope, member) = app.reader(app.db.conn(), &caller, org).await?;
         let settings = Settings {
             db: app.db.clone(),
             live: app.live.clone(),
             roster: app.roster.clone(),
             heartbeat: self.heartbeat,
         };
-        let subscription = subscribe(settings, scope, facts.member_id, cursors).await?;
+        let subscription = subscribe(settings, scope, member, cursors).await?;
         let entries = stream::unfold(Some(subscription), |subscription| async move {
             let mut subscription = subscription?;
             match subscription.next().await {

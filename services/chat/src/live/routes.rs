@@ -5,11 +5,15 @@ use std::{
 
 use parta_ids::{ChatId, MemberId, OrgId};
 
-use super::{LiveEntry, LiveKind, Outlet};
+use super::{LiveEntry, LiveKind, Outlet, recent::Recent};
+
+/// So many bytes of the last entries are kept for streams that come back.
+const RECENT: usize = 8 * 1024 * 1024;
 
 /// Which stream hears of which chat.
-#[derive(Default)]
 pub(super) struct Routes {
+    /// What went by last.
+    pub(super) recent: Recent,
     last_id: u64,
     streams: HashMap<u64, Route>,
     chats: HashMap<(OrgId, ChatId), BTreeSet<u64>>,
@@ -21,6 +25,18 @@ struct Route {
     member_id: MemberId,
     outlet: Outlet,
     chats: BTreeSet<ChatId>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            recent: Recent::new(RECENT),
+            last_id: 0,
+            streams: HashMap::new(),
+            chats: HashMap::new(),
+            members: HashMap::new(),
+        }
+    }
 }
 
 impl Routes {
@@ -70,6 +86,7 @@ impl Routes {
 
     /// Hands an entry to the streams of its chat. A stream whose queue is full is closed: it is cut off, not waited for.
     pub(super) fn deliver(&mut self, entry: &Arc<LiveEntry>) {
+        self.recent.push(entry);
         let at = (entry.org_id, entry.chat_id);
         if let LiveKind::Joining(member) = entry.kind {
             for id in self

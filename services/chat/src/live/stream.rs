@@ -1,6 +1,6 @@
 //! One subscription: replays what was missed, then goes on live, without a gap or a repeat.
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parta_access::OrgScope;
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
-use parta_roster::Roster;
+use parta_roster::{Roster, State};
 use parta_status::{Refusal, permission_denied};
 use parta_storage::Db;
 use tokio::{
@@ -43,10 +43,20 @@ pub(crate) struct Subscription {
     beat: Interval,
     /// Per chat the last place delivered. A chat that is not here is not the member's.
     cursors: HashMap<ChatId, i64>,
-    /// Chats of which the database knows more than was delivered.
-    behind: BTreeSet<ChatId>,
+    /// Chats of which there is more than was delivered, and where that is looked for.
+    behind: BTreeMap<ChatId, Missing>,
     /// Encoded responses that wait to be taken.
     ready: VecDeque<Bytes>,
+}
+
+/// Where the entries are that a stream has not delivered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The member was in at the cursor, so that the log itself says what may be seen: up to the own leaving. What went by
+    /// last may do if it reaches this place.
+    FromHere(i64),
+    /// Only the database can tell what of it may be seen.
+    Stored,
 }
 
 /// Entries read from the database at a time.
@@ -79,7 +89,7 @@ pub(crate) async fn subscribe(
         missed,
         beat,
         cursors,
-        behind: BTreeSet::new(),
+        behind: BTreeMap::new(),
         ready: VecDeque::new(),
     };
     let started = subscription.compare(true).await?;
@@ -98,9 +108,15 @@ impl Subscription {
             if let Some(ready) = self.ready.pop_front() {
                 return Ok(ready);
             }
-            if let Some(chat) = self.behind.pop_first() {
-                // Boxed, as all that is rare: a stream that idles is not to be as large as its longest query.
-                Box::pin(self.replay(chat)).await?;
+            if let Some((chat, missing)) = self.behind.pop_first() {
+                let done = match missing {
+                    Missing::FromHere(upto) => self.replay_recent(chat, upto),
+                    Missing::Stored => false,
+                };
+                if !done {
+                    // Boxed, as all that is rare: a stream that idles is not to be as large as its longest query.
+                    Box::pin(self.replay(chat)).await?;
+                }
                 continue;
             }
             tokio::select! {
@@ -141,7 +157,9 @@ impl Subscription {
                 self.forget(live.chat_id);
             }
         } else if live.seq > cursor {
-            self.behind.insert(live.chat_id);
+            self.behind
+                .entry(live.chat_id)
+                .or_insert(Missing::FromHere(live.seq));
         }
     }
 
@@ -155,32 +173,41 @@ impl Subscription {
         self.settings.live.routes().detach(self.id, chat);
     }
 
-    /// Compares every chat of the member with what was delivered. It listens before it reads, so that what is
-    /// committed in between comes either way.
+    /// Compares every chat of the member with what was delivered. What is committed between the look at the database and
+    /// the listening went by, so what went by is looked at last.
     async fn compare(&mut self, first: bool) -> Result<Vec<pb::ChatCursor>, Error> {
         let known: Vec<_> = self.cursors.keys().copied().collect();
         let conn = self.settings.db.conn();
-        let present = storage::list_standings(conn, &self.scope, self.member, &[]).await?;
-        {
-            let mut routes = self.settings.live.routes();
-            for standing in &present {
-                routes.attach(self.id, standing.chat_id());
-            }
-        }
+        let passed = self.settings.live.routes().recent.passed();
         let standings = storage::list_standings(conn, &self.scope, self.member, &known).await?;
         let mut started = Vec::new();
         let mut mine = BTreeSet::new();
+        let live = self.settings.live.clone();
+        let mut routes = live.routes();
         for standing in &standings {
             let chat = standing.chat_id();
             let (head, left) = (standing.chat.head_seq, standing.seat.left_seq);
             mine.insert(chat);
             let begin = if first { head } else { standing.seat.joined_seq - 1 };
             let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
+            if left.is_none() {
+                routes.attach(self.id, chat);
+            }
+            let at = (self.scope.org_id(), chat);
             if cursor < left.unwrap_or(head) {
-                self.behind.insert(chat);
+                let inside = left.is_none() && cursor >= standing.seat.joined_seq - 1;
+                let missing = if inside {
+                    Missing::FromHere(head)
+                } else {
+                    Missing::Stored
+                };
+                self.behind.insert(chat, missing);
             } else if left.is_some() {
-                self.forget(chat);
+                self.cursors.remove(&chat);
+                routes.detach(self.id, chat);
                 continue;
+            } else if routes.recent.after_look(at, head, passed) {
+                self.behind.insert(chat, Missing::FromHere(head));
             }
             self.cursors.insert(chat, cursor);
             started.push(pb::ChatCursor {
@@ -191,6 +218,26 @@ impl Subscription {
         // Places in chats that never were the member's mean nothing.
         self.cursors.retain(|chat, _| mine.contains(chat));
         Ok(started)
+    }
+
+    /// Delivers what went by of a chat after the cursor, at which the member was in; false where that is not kept any more
+    /// or does not reach `upto`.
+    fn replay_recent(&mut self, chat: ChatId, upto: i64) -> bool {
+        let Some(cursor) = self.cursors.get(&chat).copied() else {
+            return false;
+        };
+        let at = (self.scope.org_id(), chat);
+        let Some(entries) = self.settings.live.routes().recent.after(at, cursor) else {
+            return false;
+        };
+        for entry in entries {
+            self.deliver(chat, entry.seq, entry.response.clone());
+            if entry.kind == LiveKind::Leaving(self.member) {
+                self.forget(chat);
+                return true;
+            }
+        }
+        self.cursors.get(&chat).is_some_and(|cursor| *cursor >= upto)
     }
 
     /// Reads the next page of a chat from the database, up to where the member may read.
@@ -229,7 +276,7 @@ impl Subscription {
             self.deliver(chat, entry.seq, response(Item::Entry(entry.into())));
         }
         if last < upto {
-            self.behind.insert(chat);
+            self.behind.insert(chat, Missing::Stored);
         } else if standing.seat.left_seq.is_some() {
             self.forget(chat);
         }
@@ -241,7 +288,7 @@ impl Subscription {
         let found = storage::find_standing(conn, &self.scope, chat, self.member).await?;
         if let Some(standing) = found.filter(|s| s.seat.left_seq.is_none()) {
             self.cursors.insert(chat, standing.seat.joined_seq - 1);
-            self.behind.insert(chat);
+            self.behind.insert(chat, Missing::Stored);
         }
         Ok(())
     }
@@ -250,10 +297,10 @@ impl Subscription {
     async fn still_a_member(&self) -> Result<(), Error> {
         let roster = &self.settings.roster;
         match roster
-            .facts(self.settings.db.conn(), self.scope.org_id(), self.member)
+            .state(self.settings.db.conn(), self.scope.org_id(), self.member)
             .await
         {
-            Ok(Some(facts)) if facts.is_active() => Ok(()),
+            Ok(Some(State::Active)) => Ok(()),
             Ok(_) => Err(permission_denied("You have left the organisation.").into()),
             Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
             Err(refusal) => Err(Refusal::into(refusal)),

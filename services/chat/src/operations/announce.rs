@@ -15,7 +15,7 @@ impl App {
         request_id: Uuid,
         text: String,
     ) -> Result<(ChatId, Stored), Error> {
-        let (scope, facts) = self.reader(self.db.conn(), caller, org_id).await?;
+        let (scope, member) = self.reader(self.db.conn(), caller, org_id).await?;
         let key = Rule::Pupils(unit_id).key();
         let found = storage::find_chat_by_key(self.db.conn(), &scope, &key).await?;
         let chat_id = found
@@ -31,14 +31,14 @@ impl App {
             request_id,
             text,
         };
-        let stored =
-            self.post(&scope, facts.member_id, send, service)
-                .await
-                .map_err(|error| match error {
-                    // Who is not in the class's chat belongs to the organisation nevertheless.
-                    Error::UnknownChat(chat) => Error::MayNotPost(chat),
-                    other => other,
-                })?;
+        let stored = self
+            .post(&scope, member, send, service)
+            .await
+            .map_err(|error| match error {
+                // Who is not in the class's chat belongs to the organisation nevertheless.
+                Error::UnknownChat(chat) => Error::MayNotPost(chat),
+                other => other,
+            })?;
         Ok((chat_id, stored))
     }
 }

@@ -66,7 +66,7 @@ impl App {
             .mutate(mutation, |tx| async move {
                 events::lock_roster(&tx, org, false).await?;
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(&facts))?;
+                let scope = require(caller, org, policy::take_part(facts.state))?;
                 let peer = self
                     .roster
                     .facts_of(&tx, org, &[other])
@@ -126,7 +126,7 @@ impl App {
             .mutate(mutation, |tx| async move {
                 events::lock_roster(&tx, org, false).await?;
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(&facts))?;
+                let scope = require(caller, org, policy::take_part(facts.state))?;
                 self.present(&tx, &scope, facts.member_id, chat).await?;
                 let scope = require(caller, org, policy::name_people(&facts))?;
                 let standing = self.named(&tx, &scope, facts.member_id, chat).await?;
@@ -163,7 +163,7 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(&facts))?;
+                let scope = require(caller, org, policy::take_part(facts.state))?;
                 self.present(&tx, &scope, facts.member_id, chat).await?;
                 let only_oneself = members.iter().all(|m| *m == facts.member_id);
                 let scope = require(caller, org, policy::remove(&facts, only_oneself))?;

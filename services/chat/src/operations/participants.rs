@@ -18,17 +18,14 @@ impl App {
     ) -> Result<pb::MarkReadResponse, Error> {
         self.db
             .mutate(mutation, |tx| async move {
-                let (scope, facts) = self.reader(&tx, caller, org).await?;
-                let standing = self.present(&tx, &scope, facts.member_id, chat).await?;
+                let (scope, member) = self.reader(&tx, caller, org).await?;
+                let standing = self.present(&tx, &scope, member, chat).await?;
                 if seq > standing.chat.head_seq {
                     let refusal: Refusal = invalid("seq", "must be at most the head of the chat");
                     return Err(refusal.into());
                 }
-                storage::move_read_mark(&tx, &scope, chat, facts.member_id, seq).await?;
-                let object = format!(
-                    "organizations/{org}/chats/{chat}/participants/{}",
-                    facts.member_id
-                );
+                storage::move_read_mark(&tx, &scope, chat, member, seq).await?;
+                let object = format!("organizations/{org}/chats/{chat}/participants/{member}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 let read_seq = standing.seat.read_seq.max(seq);
                 let unread_count = standing.chat.head_seq - read_seq;

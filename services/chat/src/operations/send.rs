@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{App, member_of};
 use crate::{
     error::Error,
-    writer::{self, Outcome, Stored},
+    writer::{Message, Outcome, Stored},
 };
 
 /// A message that somebody wants to write.
@@ -35,13 +35,19 @@ impl App {
         service: Option<String>,
     ) -> Result<Stored, Error> {
         let SendMessage {
-            org_id,
             chat_id,
             request_id,
             text,
+            ..
         } = send;
-        let post = writer::post(&self.db, (org_id, chat_id, member), request_id, text, service);
-        match self.writer.send(scope, post).await? {
+        let message = Message {
+            chat_id,
+            sender: member,
+            request_id,
+            text,
+            service,
+        };
+        match self.writer.send(scope, message).await? {
             Outcome::Stored(stored) => Ok(stored),
             Outcome::NotParticipant => Err(Error::UnknownChat(chat_id)),
             Outcome::MayNotPost => Err(Error::MayNotPost(chat_id)),

@@ -50,7 +50,7 @@ pub fn permissions() -> Vec<Permission> {
 }
 
 fn takes_part(kind: PrincipalKind) -> bool {
-    Facts::sample(kind).is_some_and(|f| super::take_part(&f).is_allowed())
+    Facts::sample(kind).is_some_and(|f| super::take_part(f.state).is_allowed())
 }
 
 fn names_people(kind: PrincipalKind) -> bool {

@@ -9,6 +9,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_roster::migrations());
     all.push(Box::new(Tables));
     all.push(Box::new(Archive));
+    all.push(Box::new(Post));
     all
 }
 
@@ -125,7 +126,6 @@ impl Tables {
                 ))
                 .await?;
             }
-            db.execute_unprepared(include_str!("post.sql")).await?;
         }
         Ok(())
     }
@@ -191,6 +191,27 @@ impl MigrationTrait for Archive {
                  ALTER TABLE participant SET (fillfactor = 80)"
             ))
             .await?;
+        }
+        Ok(())
+    }
+}
+
+struct Post;
+
+impl MigrationName for Post {
+    fn name(&self) -> &str {
+        "chat_0003_post"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Post {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let db = manager.get_connection();
+            // What a database may have that was made before there was a release.
+            db.execute_unprepared("DROP FUNCTION IF EXISTS chat_post").await?;
+            db.execute_unprepared(include_str!("post.sql")).await?;
         }
         Ok(())
     }

@@ -1,9 +1,15 @@
--- Stores a batch of messages in one round trip. Lock and insert are two statements of a VOLATILE function, so that under
--- READ COMMITTED the second sees what was committed while the first waited: a removal among it.
-CREATE FUNCTION chat_post(
-  p_org uuid[], p_chat uuid[], p_sender uuid[], p_request uuid[], p_digest bytea[], p_entry uuid[],
+-- Stores messages in one round trip. A send that waits for a chat's head still has the snapshot from before the wait, in
+-- which a removal that committed meanwhile has not happened; so who may write is judged again once the head is locked.
+-- Neither function looks for repetitions: the key `entry_once` refuses them, and the writer then asks what is stored.
+-- What is refused locks nothing, writes nothing and flushes nothing.
+--
+-- Verdicts: 1 stored, 2 not in the chat, 3 reads only, 4 the chat is read-only.
+
+-- Many messages. `p_chat` names each chat once, and `p_at` says for each message which of them it is for.
+CREATE FUNCTION chat_post_many(
+  p_org uuid[], p_chat uuid[], p_at int[], p_sender uuid[], p_request uuid[], p_digest bytea[], p_entry uuid[],
   p_body text[], p_service text[], p_now timestamptz
-) RETURNS TABLE (input_id uuid, verdict smallint, seq bigint, entry_id uuid, create_time timestamptz)
+) RETURNS TABLE (place bigint, verdict smallint, seq bigint)
 LANGUAGE plpgsql VOLATILE
 -- A plan made while the tables were small must not scan them once they are large.
 SET enable_seqscan = off
@@ -11,50 +17,108 @@ SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+  v_head bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(p_chat)]);
+  v_open boolean[] := array_fill(NULL::boolean, ARRAY[cardinality(p_chat)]);
+  v_row record;
 BEGIN
-  PERFORM 1
-  FROM (SELECT DISTINCT u.org_id, u.chat_id FROM unnest(p_org, p_chat) AS u(org_id, chat_id)) i
-  JOIN chat c ON c.org_id = i.org_id AND c.chat_id = i.chat_id
-  ORDER BY c.org_id, c.chat_id
-  FOR NO KEY UPDATE OF c;
+  -- In the order of their keys, as everybody locks several of them.
+  FOR v_row IN
+    SELECT k.at, c.head_seq, c.archive_time IS NULL AS open
+    FROM (
+      SELECT DISTINCT p_org[i.at] AS org_id, p_chat[i.at] AS chat_id, i.at
+      FROM unnest(p_at, p_sender) AS i(at, sender)
+      JOIN LATERAL (
+        SELECT 1 FROM participant m
+        WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender AND m.left_seq IS NULL
+        LIMIT 1
+      ) seat ON true
+    ) k
+    JOIN chat c ON c.org_id = k.org_id AND c.chat_id = k.chat_id
+    ORDER BY c.org_id, c.chat_id
+    FOR NO KEY UPDATE OF c
+  LOOP
+    v_head[v_row.at] := v_row.head_seq;
+    v_open[v_row.at] := v_row.open;
+  END LOOP;
 
   RETURN QUERY
   WITH judged AS MATERIALIZED (
-    SELECT i.*, s.seq AS stored_seq, s.entry_id AS stored_id, s.create_time AS stored_time,
-      -- Repetitions are answered first, whatever has happened since: 0 stored, 5 stored with another content.
-      CASE WHEN s.seq IS NOT NULL THEN CASE WHEN s.digest = i.digest THEN 0 ELSE 5 END
-           WHEN p.may_post IS NULL THEN 2
-           WHEN p.archive_time IS NOT NULL THEN 4
+    SELECT i.*,
+      CASE WHEN v_head[i.at] IS NULL OR p.may_post IS NULL THEN 2
+           WHEN NOT v_open[i.at] THEN 4
            WHEN NOT p.may_post THEN 3
            ELSE 1 END AS verdict
-    FROM unnest(p_org, p_chat, p_sender, p_request, p_digest, p_entry, p_body, p_service) WITH ORDINALITY
-      AS i(org_id, chat_id, sender, request_id, digest, input_id, body, service, place)
+    FROM unnest(p_at, p_sender, p_request, p_digest, p_entry, p_body, p_service) WITH ORDINALITY
+      AS i(at, sender, request_id, digest, entry_id, body, service, place)
     LEFT JOIN LATERAL (
-      SELECT e.seq, e.entry_id, e.create_time, e.digest FROM entry e
-      WHERE e.org_id = i.org_id AND e.chat_id = i.chat_id AND e.sender = i.sender AND e.request_id = i.request_id
-      LIMIT 1
-    ) s ON true
-    LEFT JOIN LATERAL (
-      SELECT m.may_post, c.archive_time FROM participant m
-      JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
-      WHERE m.org_id = i.org_id AND m.chat_id = i.chat_id AND m.member_id = i.sender AND m.left_seq IS NULL
+      SELECT m.may_post FROM participant m
+      WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender AND m.left_seq IS NULL
       LIMIT 1
     ) p ON true
   ), fresh AS MATERIALIZED (
-    SELECT j.*, row_number() OVER (PARTITION BY j.org_id, j.chat_id ORDER BY j.place) AS nth
+    SELECT j.*, v_head[j.at] + row_number() OVER (PARTITION BY j.at ORDER BY j.place) AS seq
     FROM judged j WHERE j.verdict = 1
-  ), bumped AS (
-    UPDATE chat c SET head_seq = c.head_seq + n.count
-    FROM (SELECT f.org_id, f.chat_id, count(*) AS count FROM fresh f GROUP BY f.org_id, f.chat_id) n
-    WHERE c.org_id = n.org_id AND c.chat_id = n.chat_id
-    RETURNING c.org_id, c.chat_id, c.head_seq - n.count AS base
-  ), inserted AS (
+  ), grown AS (
+    UPDATE chat c SET head_seq = n.seq
+    FROM (SELECT f.at, max(f.seq) AS seq FROM fresh f GROUP BY f.at) n
+    WHERE c.org_id = p_org[n.at] AND c.chat_id = p_chat[n.at]
+  ), written AS (
     INSERT INTO entry (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time)
-    SELECT f.org_id, f.chat_id, b.base + f.nth, f.input_id, 1, f.sender, f.request_id, f.digest, f.body, f.service, p_now
-    FROM fresh f JOIN bumped b ON b.org_id = f.org_id AND b.chat_id = f.chat_id
-    RETURNING entry_id, seq
+    SELECT p_org[f.at], p_chat[f.at], f.seq, f.entry_id, 1, f.sender, f.request_id, f.digest, f.body, f.service, p_now
+    FROM fresh f
   )
-  SELECT n.entry_id, 1::smallint, n.seq, n.entry_id, p_now FROM inserted n
+  SELECT f.place, 1::smallint, f.seq FROM fresh f
   UNION ALL
-  SELECT j.input_id, j.verdict::smallint, j.stored_seq, j.stored_id, j.stored_time FROM judged j WHERE j.verdict <> 1;
-END $$
+  SELECT j.place, j.verdict::smallint, NULL FROM judged j WHERE j.verdict <> 1;
+END $$;
+
+-- One message: what a lone sender pays is this and its commit.
+CREATE FUNCTION chat_post_one(
+  p_org uuid, p_chat uuid, p_sender uuid, p_request uuid, p_digest bytea, p_entry uuid, p_body text, p_service text,
+  p_now timestamptz, OUT verdict smallint, OUT seq bigint
+)
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+  v_may boolean;
+  v_open boolean;
+  v_seen bigint;
+  v_version bigint;
+BEGIN
+  SELECT m.may_post, c.archive_time IS NULL, c.audience_version INTO v_may, v_open, v_seen
+  FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
+  WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender AND m.left_seq IS NULL;
+  verdict := CASE WHEN v_may IS NULL THEN 2 WHEN NOT v_open THEN 4 WHEN NOT v_may THEN 3 ELSE 1 END;
+  IF verdict <> 1 THEN
+    RETURN;
+  END IF;
+
+  UPDATE chat c SET head_seq = c.head_seq + 1
+  WHERE c.org_id = p_org AND c.chat_id = p_chat AND c.archive_time IS NULL
+  RETURNING c.head_seq, c.audience_version INTO seq, v_version;
+  IF seq IS NULL THEN
+    verdict := 4;
+    RETURN;
+  END IF;
+
+  -- Somebody came or went while this one waited: every change of participants raises the version.
+  IF v_version <> v_seen THEN
+    v_may := NULL;
+    SELECT m.may_post INTO v_may FROM participant m
+    WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender AND m.left_seq IS NULL;
+    verdict := CASE WHEN v_may IS NULL THEN 2 WHEN NOT v_may THEN 3 ELSE 1 END;
+    IF verdict <> 1 THEN
+      -- Nobody has seen the place: the head is locked.
+      UPDATE chat c SET head_seq = c.head_seq - 1 WHERE c.org_id = p_org AND c.chat_id = p_chat;
+      seq := NULL;
+      RETURN;
+    END IF;
+  END IF;
+
+  INSERT INTO entry (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time)
+  VALUES (p_org, p_chat, seq, p_entry, 1, p_sender, p_request, p_digest, p_body, p_service, p_now);
+END $$;

@@ -1,10 +1,11 @@
 //! Invariants 3 and 5 under concurrency, and why the send is two statements on PostgreSQL.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parta_ids::TypedId;
+use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
+use parta_storage::Db;
 use parta_testkit::{TestDatabase, on_both};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, TransactionTrait};
 
 use super::school::*;
 
@@ -89,33 +90,15 @@ const NAIVE: &str = "WITH head AS MATERIALIZED (SELECT head_seq FROM chat WHERE 
   SELECT EXISTS (SELECT 1 FROM head, participant p
                  WHERE p.org_id = $1 AND p.chat_id = $2 AND p.member_id = $3 AND p.left_seq IS NULL) AS allowed";
 
-/// The race that the two statements of `chat_post` are there for: a removal commits while the send waits for the lock.
+/// The race that a second look is there for: a removal commits while the send waits for the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by_one_statement() {
     let school = Arc::new(School::open(TestDatabase::postgres().await).await);
     let class = school.chat(school.pupil, ClassPupils).await;
     let db = &school.suite.db;
-    let keys = || {
-        [
-            school.org.uuid().into(),
-            class.uuid().into(),
-            school.pupil.uuid().into(),
-        ]
-    };
-    let sql =
-        |sql: &str, values: Vec<sea_orm::Value>| Statement::from_sql_and_values(db.backend(), sql, values);
-
-    let removal = db.writer().begin().await.unwrap();
-    let lock = sql(
-        "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE",
-        keys()[..2].to_vec(),
-    );
-    removal.execute_raw(lock).await.unwrap();
-    let left = "UPDATE participant SET left_seq = 1 WHERE org_id = $1 AND chat_id = $2 AND member_id = $3";
-    removal.execute_raw(sql(left, keys().to_vec())).await.unwrap();
-
+    let removal = removal(&school, class).await;
     let naive = {
-        let (school, statement) = (school.clone(), sql(NAIVE, keys().to_vec()));
+        let (school, statement) = (school.clone(), sql(db, NAIVE, keys(&school, class).to_vec()));
         school.clone().suite.spawn(async move {
             let row = school
                 .suite
@@ -135,27 +118,100 @@ async fn a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by
             .suite
             .spawn(async move { school.send(school.pupil, class, "нет").await })
     };
-    // Both wait for the head's lock.
-    let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    loop {
-        let row = db
-            .conn()
-            .query_one_raw(sql(waiting, Vec::new()))
-            .await
-            .unwrap()
-            .unwrap();
-        if row.try_get::<i64>("", "n").unwrap() >= 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    waiting(db, 2).await;
     removal.commit().await.unwrap();
     assert!(
         naive.await.unwrap(),
         "the naive statement still finds the participant"
     );
     assert_eq!(code(send.await.unwrap()).0, tonic::Code::NotFound);
+}
+
+/// The same of a batch, which goes another way than a lone message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_commits_while_a_batch_waits_is_seen_by_it() {
+    let school = Arc::new(School::open(TestDatabase::postgres().await).await);
+    let class = school.chat(school.pupil, ClassPupils).await;
+    let teachers = school.chat(school.class_teacher, ClassTeachers).await;
+    let db = &school.suite.db;
+    let send = |who, chat, said: &'static str| {
+        let school = school.clone();
+        let sending = school.clone();
+        school
+            .suite
+            .spawn(async move { sending.send(who, chat, said).await })
+    };
+
+    // The writer waits for another chat's head, so that the next messages queue.
+    let other = db.writer().begin().await.unwrap();
+    let lock = "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE";
+    let key = vec![school.org.uuid().into(), teachers.uuid().into()];
+    other.execute_raw(sql(db, lock, key)).await.unwrap();
+    let first = send(school.class_teacher, teachers, "раз");
+    waiting(db, 1).await;
+    let queued = [
+        send(school.pupil, class, "два"),
+        send(school.pupil, class, "три"),
+        send(school.classmate, class, "четыре"),
+    ];
+    let removal = removal(&school, class).await;
+    other.commit().await.unwrap();
+    first.await.unwrap().unwrap();
+    waiting(db, 1).await;
+    removal.commit().await.unwrap();
+
+    let [two, three, four] = futures::future::join_all(queued).await.try_into().unwrap();
+    assert_eq!(code(two.unwrap()).0, tonic::Code::NotFound);
+    assert_eq!(code(three.unwrap()).0, tonic::Code::NotFound);
+    // The classmate is still there, and gets the place that the others did not take.
+    let head = school.read(school.classmate, class).await.unwrap().len() as i64;
+    assert_eq!(four.unwrap().unwrap().seq, head);
+}
+
+fn sql(db: &Db, sql: &str, values: Vec<sea_orm::Value>) -> Statement {
+    Statement::from_sql_and_values(db.backend(), sql, values)
+}
+
+fn keys(school: &School, chat: ChatId) -> [sea_orm::Value; 3] {
+    [
+        school.org.uuid().into(),
+        chat.uuid().into(),
+        school.pupil.uuid().into(),
+    ]
+}
+
+/// A removal of the pupil that holds the chat's head and has not committed.
+async fn removal(school: &School, chat: ChatId) -> DatabaseTransaction {
+    let db = &school.suite.db;
+    let removal = db.writer().begin().await.unwrap();
+    for statement in [
+        "UPDATE chat SET audience_version = audience_version + 1 WHERE org_id = $1 AND chat_id = $2 AND $3::uuid IS NOT NULL",
+        "UPDATE participant SET left_seq = 1 WHERE org_id = $1 AND chat_id = $2 AND member_id = $3",
+    ] {
+        removal
+            .execute_raw(sql(db, statement, keys(school, chat).to_vec()))
+            .await
+            .unwrap();
+    }
+    removal
+}
+
+/// Returns when so many wait for a lock.
+async fn waiting(db: &Db, many: i64) {
+    let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    loop {
+        let row = db
+            .conn()
+            .query_one_raw(sql(db, waiting, Vec::new()))
+            .await
+            .unwrap()
+            .unwrap();
+        if row.try_get::<i64>("", "n").unwrap() >= many {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 // G11

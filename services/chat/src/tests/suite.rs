@@ -9,7 +9,8 @@ use parta_feed::{
     AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed, emit,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, ServerLayers, ServiceChannel,
+    StackService, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Ambient, MemberId, OrgId, SessionId};
@@ -21,6 +22,7 @@ use parta_storage::{DatabaseConfig, Db, StorageError};
 use parta_testkit::TestDatabase;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, service::Routes};
+use tower::Layer as _;
 
 use crate::{
     Config, GRPC_SERVICES, assembly,
@@ -35,6 +37,8 @@ pub(super) struct Suite {
     pub(super) ambient: Ambient,
     pub(super) db: Db,
     pub(super) channel: ServiceChannel,
+    /// The layers and the service, without a transport.
+    pub(super) service: StackService,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) call_scheduling: ServiceChannel,
     org_registry: Db,
@@ -140,7 +144,7 @@ impl Suite {
             &cancel,
         ))));
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let pipe = start_chat(
+        let (pipe, service) = start_chat(
             (&tracker, &cancel, &keys, &ambient),
             (db.clone(), bus.clone()),
             (&org_pipe, &member_pipe),
@@ -155,6 +159,7 @@ impl Suite {
             ambient,
             db,
             channel,
+            service,
             bus,
             call_scheduling,
             org_registry,
@@ -175,7 +180,7 @@ impl Suite {
         } else {
             self.db.clone()
         };
-        let pipe = start_chat(
+        let (pipe, _) = start_chat(
             (&self.tracker, &self.cancel, &self.keys, &self.ambient),
             (db, bus),
             (&self.feeds.0, &self.feeds.1),
@@ -265,6 +270,14 @@ async fn state<P: EventPayload>(db: &Db, org: OrgId, facts: Vec<P>) -> String {
     db.consistency_token(db.head().await.unwrap())
 }
 
+fn stack(cancel: &CancellationToken, keys: &Keys, ambient: &Ambient) -> ServerLayers {
+    let limits = Limits {
+        calls: 1_024,
+        streams: 1_024,
+    };
+    layers(ambient, keys.authenticator.clone(), limits, cancel.clone())
+}
+
 fn start_server(
     tracker: &TaskTracker,
     cancel: &CancellationToken,
@@ -273,11 +286,7 @@ fn start_server(
     routes: Routes,
 ) -> InProcess {
     let (pipe, incoming) = InProcess::pair();
-    let limits = Limits {
-        calls: 1_024,
-        streams: 1_024,
-    };
-    let stack = layers(ambient, keys.authenticator.clone(), limits, cancel.clone());
+    let stack = stack(cancel, keys, ambient);
     let ended = cancel.clone().cancelled_owned();
     tracker.spawn(async move {
         serve(incoming, routes, stack, ServeOptions::default(), ended)
@@ -292,7 +301,7 @@ fn start_chat(
     (db, bus): (Db, Arc<dyn Bus>),
     (org_registry, membership): (&InProcess, &InProcess),
     config: &Config,
-) -> InProcess {
+) -> (InProcess, StackService) {
     let client = ClientBuilder::new(ambient.clone()).identity(keys.chat.clone());
     let channel = |name: &str, pipe: &InProcess| client.channel(name, Target::Memory(pipe.clone())).unwrap();
     let wiring = Wiring {
@@ -316,5 +325,6 @@ fn start_chat(
         let (run, cancel) = (work.run, cancel.clone());
         tracker.spawn(async move { run(cancel).await.unwrap() });
     }
-    start_server(tracker, cancel, keys, ambient, routes)
+    let service = stack(cancel, keys, ambient).layer(routes.clone());
+    (start_server(tracker, cancel, keys, ambient, routes), service)
 }

@@ -1,6 +1,6 @@
 use parta_ids::EntryId;
 
-use super::Time;
+use super::{Post, Time};
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub(crate) enum Outcome {
     RequestIdReused,
 }
 
+impl Outcome {
+    /// Of a post whose `request_id` is stored with this digest.
+    pub(super) fn repeated(post: &Post, digest: Option<&[u8]>, stored: Stored) -> Self {
+        if digest == Some(post.digest.as_slice()) {
+            Self::Stored(stored)
+        } else {
+            Self::RequestIdReused
+        }
+    }
+}
+
 /// Where a message is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -24,11 +35,3 @@ pub(crate) struct Stored {
     pub(crate) seq: i64,
     pub(crate) create_time: Time,
 }
-
-/// Numbers that `chat_post` answers.
-pub(super) const ALREADY: i16 = 0;
-pub(super) const FRESH: i16 = 1;
-pub(super) const NOT_PARTICIPANT: i16 = 2;
-pub(super) const MAY_NOT_POST: i16 = 3;
-pub(super) const ARCHIVED: i16 = 4;
-pub(super) const REUSED: i16 = 5;

@@ -1,18 +1,23 @@
-//! One round trip a batch: `chat_post` of the schema, committed by itself.
-use std::collections::HashMap;
+//! One round trip a batch: a function of the schema, committed by itself.
+use std::collections::{BTreeMap, HashMap};
 
 use parta_ids::{EntryId, TypedId};
 use parta_storage::{Db, StorageError};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, PgConnection, Postgres, Row, pool::PoolConnection},
+    sqlx::{self, PgConnection, Postgres, Row, pool::PoolConnection, postgres::PgRow},
 };
 use uuid::Uuid;
 
-use super::{Outcome, Post, Stored, Time, outcome};
+use super::{Outcome, Post, Stored, Time};
 
-const SQL: &str =
-    "SELECT input_id, verdict, seq, entry_id, create_time FROM chat_post($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+const MANY: &str = "SELECT place, verdict, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
+const ONE: &str = "SELECT 1::bigint, verdict, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+const FIND: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
+     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
+       AS i(org_id, chat_id, sender, request_id, place) \
+     JOIN LATERAL (SELECT * FROM entry WHERE org_id = i.org_id AND chat_id = i.chat_id AND sender = i.sender \
+       AND request_id = i.request_id LIMIT 1) e ON true";
 
 fn failed(error: sqlx::Error) -> StorageError {
     DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
@@ -31,67 +36,170 @@ impl Link {
         };
         Ok(&mut *self.0.insert(connection))
     }
+
+    /// After a failure the connection goes back to the pool, which tries whether it still lives.
+    fn keep<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+        if result.is_err() {
+            self.0 = None;
+        }
+        result.map_err(failed)
+    }
+
+    async fn post(&mut self, db: &Db, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, sqlx::Error> {
+        let connection = self.connection(db).await?;
+        if let [post] = posts {
+            let query = sqlx::query(ONE)
+                .bind(post.org_id.uuid())
+                .bind(post.chat_id.uuid())
+                .bind(post.sender.uuid())
+                .bind(post.request_id)
+                .bind(post.digest.as_slice())
+                .bind(post.entry_id.uuid())
+                .bind(post.text.as_str())
+                .bind(post.service.as_deref())
+                .bind(now);
+            return query.fetch_all(connection).await;
+        }
+        let mut chats: BTreeMap<(Uuid, Uuid), i32> = posts
+            .iter()
+            .map(|post| ((post.org_id.uuid(), post.chat_id.uuid()), 0))
+            .collect();
+        for (at, number) in chats.values_mut().zip(1..) {
+            *at = number;
+        }
+        let at = |post: &&&Post| {
+            let key = (post.org_id.uuid(), post.chat_id.uuid());
+            chats.get(&key).copied().unwrap_or_default()
+        };
+        let query = sqlx::query(MANY)
+            .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
+            .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
+            .bind(posts.iter().map(|post| at(&post)).collect::<Vec<_>>())
+            .bind(ids(posts, |post| post.sender.uuid()))
+            .bind(ids(posts, |post| post.request_id))
+            .bind(posts.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
+            .bind(ids(posts, |post| post.entry_id.uuid()))
+            .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
+            .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
+            .bind(now);
+        query.fetch_all(connection).await
+    }
+
+    async fn find(&mut self, db: &Db, posts: &[&Post]) -> Result<Vec<PgRow>, sqlx::Error> {
+        let query = sqlx::query(FIND)
+            .bind(ids(posts, |post| post.org_id.uuid()))
+            .bind(ids(posts, |post| post.chat_id.uuid()))
+            .bind(ids(posts, |post| post.sender.uuid()))
+            .bind(ids(posts, |post| post.request_id));
+        query.fetch_all(self.connection(db).await?).await
+    }
 }
 
-/// One round trip. After a failure the connection goes back to the pool, which tries whether it still lives.
+fn ids(posts: &[&Post], of: fn(&Post) -> Uuid) -> Vec<Uuid> {
+    posts.iter().map(|post| of(post)).collect()
+}
+
+/// Stores what is new and finds what is a repetition, which the key of the log refuses.
 pub(super) async fn store(
     db: &Db,
     link: &mut Link,
     posts: &[Post],
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
-    let stored = post(db, link, posts, now).await;
-    if stored.is_err() {
-        link.0 = None;
-    }
-    stored
-}
-
-async fn post(db: &Db, link: &mut Link, posts: &[Post], now: Time) -> Result<Vec<Outcome>, StorageError> {
-    let ids = |of: fn(&Post) -> Uuid| posts.iter().map(of).collect::<Vec<_>>();
-    let query = sqlx::query(SQL)
-        .bind(ids(|p| p.org_id.uuid()))
-        .bind(ids(|p| p.chat_id.uuid()))
-        .bind(ids(|p| p.sender.uuid()))
-        .bind(ids(|p| p.request_id))
-        .bind(posts.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
-        .bind(ids(|p| p.entry_id.uuid()))
-        .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
-        .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
-        .bind(now);
-    let connection = link.connection(db).await.map_err(failed)?;
-    let rows = query.fetch_all(connection).await.map_err(failed)?;
-    let mut found = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let (input, outcome) = read(&row).map_err(failed)?;
-        found.insert(input, outcome);
-    }
-    posts
+    let all: Vec<&Post> = posts.iter().collect();
+    let mut known = HashMap::new();
+    let mut outcomes = match insert(db, link, &all, now).await {
+        Err(StorageError::UniqueViolation { .. }) => {
+            known = stored(db, link, &all).await?;
+            let new: Vec<&Post> = all
+                .iter()
+                .copied()
+                .filter(|post| !known.contains_key(&post.entry_id))
+                .collect();
+            if new.is_empty() {
+                HashMap::new()
+            } else {
+                insert(db, link, &new, now).await?
+            }
+        }
+        other => other?,
+    };
+    // Repetitions are answered first, whatever has happened since.
+    let refused: Vec<&Post> = all
         .iter()
+        .copied()
+        .filter(|post| !matches!(outcomes.get(&post.entry_id), None | Some(Outcome::Stored(_))))
+        .collect();
+    if !refused.is_empty() {
+        known.extend(stored(db, link, &refused).await?);
+    }
+    outcomes.extend(known);
+    all.iter()
         .map(|post| {
             let lost = || StorageError::Fault("a message was neither stored nor refused".into());
-            found.remove(&post.entry_id.uuid()).ok_or_else(lost)
+            outcomes.remove(&post.entry_id).ok_or_else(lost)
         })
         .collect()
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Result<(Uuid, Outcome), sqlx::Error> {
-    let verdict: i16 = row.try_get(1)?;
-    let outcome = match verdict {
-        outcome::ALREADY | outcome::FRESH => Outcome::Stored(Stored {
-            seq: row.try_get(2)?,
-            entry_id: EntryId::from_uuid(row.try_get(3)?),
-            create_time: row.try_get(4)?,
-        }),
-        outcome::NOT_PARTICIPANT => Outcome::NotParticipant,
-        outcome::MAY_NOT_POST => Outcome::MayNotPost,
-        outcome::ARCHIVED => Outcome::Archived,
-        outcome::REUSED => Outcome::RequestIdReused,
-        other => {
-            return Err(sqlx::Error::Protocol(format!(
-                "chat_post answered verdict {other}"
-            )));
-        }
+/// One round trip, by the ids that the posts would get.
+async fn insert(
+    db: &Db,
+    link: &mut Link,
+    posts: &[&Post],
+    now: Time,
+) -> Result<HashMap<EntryId, Outcome>, StorageError> {
+    let rows = link.post(db, posts, now).await;
+    let rows = link.keep(rows)?;
+    let outcome = |row: PgRow| {
+        let post = at(posts, &row)?;
+        let outcome = match row.try_get::<i16, _>(1)? {
+            1 => Outcome::Stored(Stored {
+                entry_id: post.entry_id,
+                seq: row.try_get(2)?,
+                create_time: now,
+            }),
+            2 => Outcome::NotParticipant,
+            3 => Outcome::MayNotPost,
+            4 => Outcome::Archived,
+            other => return Err(sqlx::Error::Protocol(format!("a post has the verdict {other}"))),
+        };
+        Ok((post.entry_id, outcome))
     };
-    Ok((row.try_get(0)?, outcome))
+    rows.into_iter()
+        .map(outcome)
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+/// What the posts' request ids stand for already.
+async fn stored(
+    db: &Db,
+    link: &mut Link,
+    posts: &[&Post],
+) -> Result<HashMap<EntryId, Outcome>, StorageError> {
+    let rows = link.find(db, posts).await;
+    let rows = link.keep(rows)?;
+    let outcome = |row: PgRow| {
+        let post = at(posts, &row)?;
+        let digest: Option<&[u8]> = row.try_get(1)?;
+        let stored = Stored {
+            entry_id: EntryId::from_uuid(row.try_get(2)?),
+            seq: row.try_get(3)?,
+            create_time: row.try_get(4)?,
+        };
+        Ok((post.entry_id, Outcome::repeated(post, digest, stored)))
+    };
+    rows.into_iter()
+        .map(outcome)
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+/// The post that a row speaks of, by its place in the batch.
+fn at<'a>(posts: &[&'a Post], row: &PgRow) -> Result<&'a Post, sqlx::Error> {
+    let place: i64 = row.try_get(0)?;
+    let post = usize::try_from(place - 1).ok().and_then(|at| posts.get(at));
+    post.copied()
+        .ok_or_else(|| sqlx::Error::Protocol(format!("a batch has no place {place}")))
 }

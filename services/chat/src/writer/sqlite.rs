@@ -1,185 +1,139 @@
-//! One transaction a batch behind the write gate, a handful of multi-row statements whatever its size.
+//! One transaction a batch behind the write gate, by prepared statements on a thread of its own.
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::SecondsFormat;
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{Db, StorageError, Tx};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set, Statement,
-    sea_query::{Expr, ExprTrait, ValueTuple},
-};
+use parta_storage::{DirectWriter, StorageError};
+use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi, params, types::Type};
 use uuid::Uuid;
 
-use super::{Outcome, Post, Stored, Time};
-use crate::storage::{MESSAGE, chat, entry, participant};
+use super::{Batch, Outcome, Post, Stored, Time};
+use crate::storage::MESSAGE;
+
+const SEAT: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
+     JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
+     WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3 AND p.left_seq IS NULL";
+const STORED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
+     WHERE org_id = ?1 AND chat_id = ?2 AND sender = ?3 AND request_id = ?4";
+const INSERT: &str = "INSERT INTO entry \
+     (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+const GROW: &str = "UPDATE chat SET head_seq = ?3 WHERE org_id = ?1 AND chat_id = ?2";
 
 /// Organisation and chat.
-type Head = (Uuid, Uuid);
+type Head = ([u8; 16], [u8; 16]);
 
-pub(super) async fn store(db: &Db, posts: &[Post], now: Time) -> Result<Vec<Outcome>, StorageError> {
-    db.write(|tx| async move { run(&tx, posts, now).await }).await
+fn bytes(id: impl TypedId) -> [u8; 16] {
+    id.uuid().into_bytes()
 }
 
-async fn run(tx: &Tx, posts: &[Post], now: Time) -> Result<Vec<Outcome>, StorageError> {
-    let mut heads = heads(tx, posts).await?;
-    let seats = seats(tx, posts).await?;
-    let stored = stored(tx, posts).await?;
-    let mut rows = Vec::new();
+pub(super) async fn store(
+    writer: &DirectWriter,
+    batch: Batch,
+    now: Time,
+) -> Result<Vec<Outcome>, StorageError> {
+    writer.write(move |tx| run(tx, batch.posts(), now)).await
+}
+
+fn run(tx: &Transaction<'_>, posts: &[Post], now: Time) -> Result<Vec<Outcome>, Error> {
+    // As sqlx writes a time, so that both drivers read each other's.
+    let time = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
+    let mut seat = tx.prepare_cached(SEAT)?;
+    let mut stored = tx.prepare_cached(STORED)?;
+    let mut insert = tx.prepare_cached(INSERT)?;
+    // A head is read once and then counted here; written once, in the end.
+    let mut heads: HashMap<Head, i64> = HashMap::new();
     let mut grown: BTreeMap<Head, i64> = BTreeMap::new();
-    let outcomes = posts
-        .iter()
-        .map(|post| {
-            let at = (post.org_id.uuid(), post.chat_id.uuid());
-            if let Some((digest, was)) = stored.get(&(at.0, at.1, post.sender.uuid(), post.request_id)) {
-                let same = digest.as_deref() == Some(post.digest.as_slice());
-                return if same {
-                    Outcome::Stored(was.clone())
-                } else {
-                    Outcome::RequestIdReused
-                };
-            }
-            let (Some((seq, archived)), Some(may_post)) =
-                (heads.get_mut(&at), seats.get(&(at.0, at.1, post.sender.uuid())))
-            else {
-                return Outcome::NotParticipant;
-            };
-            if *archived {
-                return Outcome::Archived;
-            }
-            if !may_post {
-                return Outcome::MayNotPost;
-            }
-            *seq += 1;
-            grown.insert(at, *seq);
-            rows.push(row(post, *seq, now));
-            Outcome::Stored(Stored {
-                entry_id: post.entry_id,
-                seq: *seq,
-                create_time: now,
+    let mut outcomes = Vec::with_capacity(posts.len());
+    for post in posts {
+        let (org, chat) = (bytes(post.org_id), bytes(post.chat_id));
+        let sender = bytes(post.sender);
+        let found = seat
+            .query_row(params![org, chat, sender], |row| {
+                Ok((
+                    row.get::<_, bool>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, bool>(2)?,
+                ))
             })
-        })
-        .collect();
-    if !rows.is_empty() {
-        entry::Entity::insert_many(rows)
-            .exec_without_returning(tx)
-            .await?;
-        grow(tx, &grown).await?;
+            .optional()?;
+        let refusal = match found {
+            None => Some(Outcome::NotParticipant),
+            Some((_, _, false)) => Some(Outcome::Archived),
+            Some((false, _, _)) => Some(Outcome::MayNotPost),
+            Some(_) => None,
+        };
+        if let (None, Some((_, head, _))) = (&refusal, found) {
+            let seq = heads.entry((org, chat)).or_insert(head);
+            let next = *seq + 1;
+            let values = params![
+                org,
+                chat,
+                next,
+                bytes(post.entry_id),
+                MESSAGE,
+                sender,
+                post.request_id.into_bytes(),
+                post.digest,
+                post.text,
+                post.service,
+                time,
+            ];
+            match insert.execute(values) {
+                Ok(_) => {
+                    *seq = next;
+                    grown.insert((org, chat), next);
+                    outcomes.push(Outcome::Stored(Stored {
+                        entry_id: post.entry_id,
+                        seq: next,
+                        create_time: now,
+                    }));
+                    continue;
+                }
+                // The statement alone is undone, no place was given.
+                Err(error) if repeats(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Repetitions are answered first, whatever has happened since.
+        let before = find(&mut stored, post)?;
+        outcomes.push(match (before, refusal) {
+            (Some(outcome), _) | (None, Some(outcome)) => outcome,
+            (None, None) => {
+                return Err(Error::SqliteFailure(
+                    ffi::Error::new(ffi::SQLITE_CONSTRAINT_PRIMARYKEY),
+                    Some(format!("the head of chat {} is behind its log", post.chat_id)),
+                ));
+            }
+        });
+    }
+    let mut grow = tx.prepare_cached(GROW)?;
+    for ((org, chat), seq) in grown {
+        grow.execute(params![org, chat, seq])?;
     }
     Ok(outcomes)
 }
 
-fn row(post: &Post, seq: i64, now: Time) -> entry::ActiveModel {
-    entry::ActiveModel {
-        org_id: Set(post.org_id.uuid()),
-        chat_id: Set(post.chat_id.uuid()),
-        seq: Set(seq),
-        entry_id: Set(post.entry_id.uuid()),
-        kind: Set(MESSAGE),
-        sender: Set(Some(post.sender.uuid())),
-        request_id: Set(Some(post.request_id)),
-        digest: Set(Some(post.digest.clone())),
-        body: Set(Some(post.text.clone())),
-        subject: Set(None),
-        service: Set(post.service.clone()),
-        create_time: Set(now),
-    }
+fn repeats(error: &Error) -> bool {
+    matches!(error, Error::SqliteFailure(failure, _)
+        if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&failure.extended_code))
 }
 
-async fn heads(tx: &Tx, posts: &[Post]) -> Result<HashMap<Head, (i64, bool)>, StorageError> {
-    let keys = posts
-        .iter()
-        .map(|p| ValueTuple::Two(p.org_id.uuid().into(), p.chat_id.uuid().into()));
-    let columns = Expr::tuple([Expr::col(chat::Column::OrgId), Expr::col(chat::Column::ChatId)]);
-    let rows: Vec<(Uuid, Uuid, i64, Option<Time>)> = chat::Entity::find()
-        .select_only()
-        .columns([
-            chat::Column::OrgId,
-            chat::Column::ChatId,
-            chat::Column::HeadSeq,
-            chat::Column::ArchiveTime,
-        ])
-        .filter(columns.in_tuples(keys))
-        .into_tuple()
-        .all(tx)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(org, chat, seq, archived)| ((org, chat), (seq, archived.is_some())))
-        .collect())
-}
-
-async fn seats(tx: &Tx, posts: &[Post]) -> Result<HashMap<(Uuid, Uuid, Uuid), bool>, StorageError> {
-    use participant::Column;
-    let keys = posts.iter().map(|p| {
-        ValueTuple::Three(
-            p.org_id.uuid().into(),
-            p.chat_id.uuid().into(),
-            p.sender.uuid().into(),
-        )
-    });
-    let columns = Expr::tuple([
-        Expr::col(Column::OrgId),
-        Expr::col(Column::ChatId),
-        Expr::col(Column::MemberId),
-    ]);
-    let rows: Vec<(Uuid, Uuid, Uuid, bool)> = participant::Entity::find()
-        .select_only()
-        .columns([Column::OrgId, Column::ChatId, Column::MemberId, Column::MayPost])
-        .filter(columns.in_tuples(keys))
-        .filter(Column::LeftSeq.is_null())
-        .into_tuple()
-        .all(tx)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(org, chat, member, may_post)| ((org, chat, member), may_post))
-        .collect())
-}
-
-type Request = (Uuid, Uuid, Uuid, Uuid);
-
-async fn stored(
-    tx: &Tx,
-    posts: &[Post],
-) -> Result<HashMap<Request, (Option<Vec<u8>>, Stored)>, StorageError> {
-    use entry::Column;
-    let keys = posts.iter().map(|p| {
-        let key = [p.org_id.uuid(), p.chat_id.uuid(), p.sender.uuid(), p.request_id];
-        ValueTuple::Many(key.map(Into::into).to_vec())
-    });
-    let columns = [Column::OrgId, Column::ChatId, Column::Sender, Column::RequestId].map(Expr::col);
-    let rows = entry::Entity::find()
-        .filter(Expr::tuple(columns).in_tuples(keys))
-        .all(tx)
-        .await?;
-    let found = rows.into_iter().filter_map(|row| {
-        let stored = Stored {
-            entry_id: EntryId::from_uuid(row.entry_id),
-            seq: row.seq,
-            create_time: row.create_time,
-        };
-        Some((
-            (row.org_id, row.chat_id, row.sender?, row.request_id?),
-            (row.digest, stored),
-        ))
-    });
-    Ok(found.collect())
-}
-
-async fn grow(tx: &Tx, heads: &BTreeMap<Head, i64>) -> Result<(), StorageError> {
-    let marks = vec!["(?, ?, ?)"; heads.len()].join(", ");
-    // SQLite names the columns of VALUES itself.
-    let sql = format!(
-        "UPDATE chat SET head_seq = v.column3 FROM (VALUES {marks}) AS v \
-         WHERE chat.org_id = v.column1 AND chat.chat_id = v.column2"
-    );
-    let values = heads
-        .iter()
-        .flat_map(|((org, chat), seq)| [(*org).into(), (*chat).into(), (*seq).into()]);
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
-    Ok(())
+/// What the post's `request_id` stands for already.
+fn find(stored: &mut CachedStatement<'_>, post: &Post) -> Result<Option<Outcome>, Error> {
+    let (org, chat, sender) = (bytes(post.org_id), bytes(post.chat_id), bytes(post.sender));
+    stored
+        .query_row(params![org, chat, sender, post.request_id.into_bytes()], |row| {
+            let digest: Option<Vec<u8>> = row.get(0)?;
+            let time: String = row.get(3)?;
+            let time = chrono::DateTime::parse_from_rfc3339(&time)
+                .map_err(|error| Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
+            let stored = Stored {
+                entry_id: EntryId::from_uuid(Uuid::from_bytes(row.get(1)?)),
+                seq: row.get(2)?,
+                create_time: time.to_utc(),
+            };
+            Ok(Outcome::repeated(post, digest.as_deref(), stored))
+        })
+        .optional()
 }
