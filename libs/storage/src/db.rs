@@ -5,8 +5,8 @@ use parta_ids::Ambient;
 use parta_proto::MutationResponse;
 use parta_status::Refusal;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,9 +20,18 @@ use crate::{
     lock::FileLock,
     page,
     tx::End,
+    whole::Whole,
 };
 
 const ATTEMPTS: u32 = 12;
+
+/// Begins a transaction, wholly: the driver knows of one when PostgreSQL has answered. Given up before that, as a call is
+/// whose caller goes away, the connection would go back to its pool in a transaction that nobody ends, and what is written
+/// through it next would never be committed.
+async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+    let pool = pool.clone();
+    Whole::new(async move { pool.begin_with_options(options).await }).await
+}
 
 /// The database of one service. Cheap to clone.
 #[derive(Clone)]
@@ -198,7 +207,7 @@ impl Db {
             sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let conn = self.0.pools.writer.begin_with_options(options).await?;
+        let conn = begin(&self.0.pools.writer, options).await?;
         Ok(Tx::new(conn, self, mutation, Some(pass)))
     }
 
@@ -280,7 +289,7 @@ impl Db {
             sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Deferred),
             ..TransactionOptions::default()
         };
-        let conn = self.0.pools.reader.begin_with_options(options).await;
+        let conn = begin(&self.0.pools.reader, options).await;
         let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
         let tx = Tx::new(conn, self, None, None);
         let result = work(tx.clone()).await;

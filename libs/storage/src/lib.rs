@@ -20,6 +20,7 @@ mod mutation;
 mod page;
 mod token;
 mod tx;
+mod whole;
 
 pub use config::DatabaseConfig;
 pub use db::Db;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt as _;
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
 use parta_status::{Reason, Refusal};
 use parta_storage::{Db, StorageError};
@@ -67,6 +68,48 @@ async fn a_cut_connection_heals() {
             (value(db.conn(), "a").await, value(db.conn(), "b").await),
             (Some(0), Some(0))
         );
+    })
+    .await;
+}
+
+/// Whoever gives up while a transaction begins leaves none open behind, in which the next user of the connection would
+/// write what is never committed.
+#[tokio::test]
+async fn a_transaction_that_is_given_up_while_it_begins_ends() {
+    each(migrations, |store| async move {
+        if !store.db.is_postgres() {
+            return;
+        }
+        let mut config = store.config.clone();
+        // Everybody uses the same connections.
+        config.max_connections = 2;
+        let (secrets, ambient) = (crate::support::secrets(), store.ambient.clone());
+        let db = Db::connect(&config, "test", secrets, ambient).await.unwrap();
+        let read = || {
+            db.read(|_| async { Ok::<_, StorageError>(()) })
+                .boxed_local()
+                .fuse()
+        };
+        for n in 0..60 {
+            // Both connections are there and nothing is wrong with them.
+            let (one, other) = tokio::join!(read(), read());
+            one.and(other).unwrap();
+            let mut given_up = [read(), read()];
+            // Each time another number of steps far.
+            for _ in 0..=n % 5 {
+                for work in &mut given_up {
+                    _ = futures::poll!(work);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            drop(given_up);
+            let name = format!("after {n}");
+            let insert = format!("INSERT INTO counter (name, n) VALUES ('{name}', 0)");
+            db.writer().execute_unprepared(&insert).await.unwrap();
+            let seen = value(store.db.conn(), &name).await;
+            assert_eq!(seen, Some(0), "what was written {name} is not committed");
+        }
+        db.close().await;
     })
     .await;
 }
