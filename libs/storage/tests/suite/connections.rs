@@ -85,16 +85,16 @@ async fn a_transaction_that_is_given_up_while_it_begins_ends() {
         config.max_connections = 2;
         let (secrets, ambient) = (crate::support::secrets(), store.ambient.clone());
         let db = Db::connect(&config, "test", secrets, ambient).await.unwrap();
-        let read = || {
-            db.read(|_| async { Ok::<_, StorageError>(()) })
+        let write = || {
+            db.write(|_| async { Ok::<_, StorageError>(()) })
                 .boxed_local()
                 .fuse()
         };
         for n in 0..60 {
             // Both connections are there and nothing is wrong with them.
-            let (one, other) = tokio::join!(read(), read());
+            let (one, other) = tokio::join!(write(), write());
             one.and(other).unwrap();
-            let mut given_up = [read(), read()];
+            let mut given_up = [write(), write()];
             // Each time another number of steps far.
             for _ in 0..=n % 5 {
                 for work in &mut given_up {

@@ -41,8 +41,12 @@ pub(crate) struct Subscription {
     inlet: mpsc::Receiver<Arc<LiveEntry>>,
     missed: watch::Receiver<u64>,
     beat: Interval,
-    /// Per chat the last place delivered. A chat that is not here is not the member's.
+    /// Per chat the last place delivered. A chat that is not here never was the member's.
     cursors: HashMap<ChatId, i64>,
+    /// Chats that were left: nothing of them comes but what follows a joining after the cursor. The cursor stays, or an old
+    /// joining that waits in the queue would be delivered again, and a time in the chat of which the bus lost the joining
+    /// would be passed over.
+    out: BTreeSet<ChatId>,
     /// Chats of which there is more than was delivered, and where that is looked for.
     behind: BTreeMap<ChatId, Missing>,
     /// Encoded responses that wait to be taken.
@@ -89,6 +93,7 @@ pub(crate) async fn subscribe(
         missed,
         beat,
         cursors,
+        out: BTreeSet::new(),
         behind: BTreeMap::new(),
         ready: VecDeque::new(),
     };
@@ -142,34 +147,36 @@ impl Subscription {
 
     /// A live entry: the next one of its chat is delivered, an old one dropped, a later one shows a gap.
     fn take(&mut self, live: &LiveEntry) {
-        let joins = live.kind == LiveKind::Joining(self.member);
-        let Some(cursor) = self
-            .cursors
-            .get(&live.chat_id)
-            .copied()
-            .or_else(|| joins.then(|| live.seq - 1))
-        else {
+        let (chat, joins) = (live.chat_id, live.kind == LiveKind::Joining(self.member));
+        let known = self.cursors.get(&chat).copied();
+        let Some(cursor) = known.or_else(|| joins.then(|| live.seq - 1)) else {
             return;
         };
-        if live.seq == cursor + 1 {
-            self.deliver(live.chat_id, live.seq, live.response.clone());
+        if self.out.contains(&chat) {
+            if joins && live.seq > cursor {
+                // This may have been handed on before the leaving was taken from the queue, and with that the stream
+                // ceased to hear of the chat.
+                self.settings.live.routes().attach(self.id, chat);
+                self.behind.insert(chat, Missing::Stored);
+            }
+        } else if live.seq == cursor + 1 {
+            self.deliver(chat, live.seq, live.response.clone());
             if live.kind == LiveKind::Leaving(self.member) {
-                self.forget(live.chat_id);
+                self.leave(chat);
             }
         } else if live.seq > cursor {
-            self.behind
-                .entry(live.chat_id)
-                .or_insert(Missing::FromHere(live.seq));
+            self.behind.entry(chat).or_insert(Missing::FromHere(live.seq));
         }
     }
 
     fn deliver(&mut self, chat: ChatId, seq: i64, response: Bytes) {
         self.cursors.insert(chat, seq);
+        self.out.remove(&chat);
         self.ready.push_back(response);
     }
 
-    fn forget(&mut self, chat: ChatId) {
-        self.cursors.remove(&chat);
+    fn leave(&mut self, chat: ChatId) {
+        self.out.insert(chat);
         self.settings.live.routes().detach(self.id, chat);
     }
 
@@ -190,6 +197,7 @@ impl Subscription {
             mine.insert(chat);
             let begin = if first { head } else { standing.seat.joined_seq - 1 };
             let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
+            self.cursors.insert(chat, cursor);
             if left.is_none() {
                 routes.attach(self.id, chat);
             }
@@ -203,13 +211,12 @@ impl Subscription {
                 };
                 self.behind.insert(chat, missing);
             } else if left.is_some() {
-                self.cursors.remove(&chat);
+                self.out.insert(chat);
                 routes.detach(self.id, chat);
                 continue;
             } else if routes.recent.after_look(at, head, passed) {
                 self.behind.insert(chat, Missing::FromHere(head));
             }
-            self.cursors.insert(chat, cursor);
             started.push(pb::ChatCursor {
                 chat_id: chat.to_string(),
                 seq: cursor,
@@ -217,6 +224,7 @@ impl Subscription {
         }
         // Places in chats that never were the member's mean nothing.
         self.cursors.retain(|chat, _| mine.contains(chat));
+        self.out.retain(|chat| mine.contains(chat));
         Ok(started)
     }
 
@@ -233,7 +241,7 @@ impl Subscription {
         for entry in entries {
             self.deliver(chat, entry.seq, entry.response.clone());
             if entry.kind == LiveKind::Leaving(self.member) {
-                self.forget(chat);
+                self.leave(chat);
                 return true;
             }
         }
@@ -255,20 +263,23 @@ impl Subscription {
             let mut end = upto;
             let joined = standing.seat.joined_seq;
             if from < joined - 1 {
-                // Who was out meanwhile gets what was written up to the leaving, and goes on with the joining.
-                let range = (from, joined);
-                let moved = storage::find_own_move(&tx, scope, &standing.chat, member, range).await?;
-                match moved {
-                    Some(row) if row.kind == Kind::Leaving(member) => end = row.seq,
-                    Some(row) => from = row.seq - 1,
-                    None => {}
+                // Who was out meanwhile gets what was written up to the leaving, and goes on with the joining: with each in
+                // turn, of those who came and went more than once.
+                let head = &standing.chat;
+                let mut moved = storage::find_own_move(&tx, scope, head, member, (from, joined)).await?;
+                if let Some(row) = moved.take_if(|row| row.kind == Kind::Joining(member)) {
+                    from = row.seq - 1;
+                    moved = storage::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
+                }
+                if let Some(row) = moved {
+                    end = row.seq;
                 }
             }
             let entries = storage::list_log(&tx, scope, &standing.chat, (from, end), false, PAGE).await?;
             Ok::<_, Error>(Some((standing, (end, upto), entries)))
         });
         let Some((standing, (end, upto), entries)) = page.await? else {
-            self.forget(chat);
+            self.leave(chat);
             return Ok(());
         };
         let last = entries.last().map_or(end, |entry| entry.seq);
@@ -278,7 +289,7 @@ impl Subscription {
         if last < upto {
             self.behind.insert(chat, Missing::Stored);
         } else if standing.seat.left_seq.is_some() {
-            self.forget(chat);
+            self.leave(chat);
         }
         Ok(())
     }
