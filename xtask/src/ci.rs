@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf, process::Command};
 
-use crate::{answers, cargo, docs, execute, requirements, root, test};
+use crate::{answers, cargo, docs, execute, instructions, requirements, root, test};
 
 const BUF: &str = "@bufbuild/buf@1.75.0";
 
@@ -23,6 +23,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     docs::generate(true)?;
     docs::truth()?;
     requirements::run()?;
+    instructions::run(false)?;
     test::run(&[])?;
     for remark in remarks {
         println!("xtask: {remark}");

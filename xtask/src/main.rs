@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask test | ci | requirements | docs | bench`.
+//! The project's own commands: `cargo xtask test | ci | requirements | docs | bench | instructions`.
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod bench;
 mod ci;
 mod docs;
+mod instructions;
 mod python;
 mod requirements;
 mod servers;
@@ -45,6 +46,12 @@ enum Task {
     },
     /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by name.
     Bench(bench::Options),
+    /// Counts the instructions of one send and one delivery, and fails where they have grown.
+    Instructions {
+        /// Keeps what was counted in bench/instructions.toml.
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
             docs::generate(check).and_then(|()| if check { docs::truth() } else { Ok(()) })
         }
         Task::Bench(options) => bench::run(&options),
+        Task::Instructions { write } => instructions::run(write),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
