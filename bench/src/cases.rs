@@ -1,6 +1,8 @@
 //! What is measured, and the goal of each.
+pub(crate) mod fanout;
 mod history;
 mod live;
+mod paced;
 mod send;
 
 use anyhow::ensure;
@@ -121,7 +123,7 @@ const CASES: &[Case] = &[
     case!(
         "fanout",
         BOTH,
-        live::fanout,
+        fanout::fanout,
         [
             (
                 "1,000 streams: CPU of the server per delivery, microseconds, against an echo's",

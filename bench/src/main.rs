@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod cases;
+mod delivery;
 mod limits;
 mod load;
 mod measure;
@@ -62,6 +63,8 @@ fn main() -> ExitCode {
             return parta_runtime::run_service_with(limits::BARE, words);
         }
         Some("echo") => return parta_runtime::run(limits::echo()),
+        Some("shared") => return parta_runtime::run(delivery::shared()),
+        Some("sockets") => return parta_runtime::run(async { delivery::sockets() }),
         _ => {}
     }
     let options = Options::parse();

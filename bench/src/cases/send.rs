@@ -6,6 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio::{sync::Mutex, task::JoinSet};
 
+use super::paced::{self, Peak};
 use crate::{
     Options,
     limits::{BareProcess, EchoProcess, pgbench, sqlite_rows},
@@ -89,9 +90,29 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
     let bared = elsewhere(&bare.address, &credential, 256).await?;
     let span = options.span();
     let batch = url.clone();
+    let peak = Rc::new(Peak::default());
+    let seen = |side: usize, senders: &Senders| {
+        let (mut send, peak) = (
+            sending(senders, world.server.clone(), &options, true),
+            peak.clone(),
+        );
+        move || {
+            let (sent, peak) = (send(), peak.clone());
+            async move { sent.await.inspect(|numbers| peak.see(side, numbers)) }
+        }
+    };
+    let server = world.server.clone();
     let mut sides = [
-        Side::new("ours64", sending(&few, world.server.clone(), &options, true)),
-        Side::new("ours256", sending(&all, world.server.clone(), &options, true)),
+        Side::new("ours64", seen(0, &few)),
+        Side::new("ours256", seen(1, &all)),
+        Side::new("half", move || {
+            let (few, peak, server) = (few.clone(), peak.clone(), server.clone());
+            async move {
+                let before = cpu(&server);
+                let load = paced::send(&mut *few.lock().await, peak.half(), span).await?;
+                Ok(load.numbers(cpu(&server) - before))
+            }
+        }),
         Side::new("echo64", sending(&echoed, vec![echo.id()], &options, false)),
         Side::new("bare256", sending(&bared, vec![bare.id()], &options, false)),
         Side::new("pgbench64", move || {
