@@ -8,6 +8,7 @@ mod delivery;
 mod limits;
 mod load;
 mod measure;
+mod peers;
 mod report;
 mod world;
 
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// Entries of the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: i64,
+    /// Servers of others to measure beside it, where PostgreSQL is used.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<peers::Peer>,
     /// Folder of docs/performance.md, whose table and chart are written anew.
     #[arg(long)]
     write: Option<PathBuf>,
@@ -52,6 +56,14 @@ pub(crate) enum Database {
 impl Options {
     pub(crate) fn span(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    /// The peers to be measured. Their archives lie in PostgreSQL: beside SQLite they would say nothing.
+    pub(crate) fn peers(&self) -> &[peers::Peer] {
+        match self.db {
+            Some(Database::Sqlite) => &[],
+            _ => &self.peers,
+        }
     }
 }
 
@@ -72,6 +84,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    peers::installed(&options.peers)?;
     let (mut results, mut failed) = (Vec::new(), Vec::new());
     for (case, database) in cases::chosen(&options.cases, options.db)? {
         println!("bench: {} ...", case.name);
@@ -80,10 +93,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
             ..options.clone()
         };
         // The people of the harness panic where the suite refuses what it must not.
-        let run = AssertUnwindSafe((case.run)(options)).catch_unwind().await;
+        let run = AssertUnwindSafe((case.run)(options.clone())).catch_unwind().await;
         match run.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
             Ok(measured) => {
-                let result = report::Result::of(case, database, &measured);
+                let result = report::Result::of(case, database, options.peers(), &measured);
                 println!("{}", result.json());
                 results.push(result);
             }

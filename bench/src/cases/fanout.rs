@@ -13,6 +13,7 @@ use crate::{
     limits::EchoProcess,
     load::{Reader, Sender, TEXT, channels, connect},
     measure::{Measured, Numbers, Side, alternate, cpu},
+    peers,
     world::World,
 };
 
@@ -203,6 +204,8 @@ async fn plain(limit: &EchoProcess, sockets: usize) -> anyhow::Result<Audience<S
 
 pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
+    // First, because some take minutes to let a thousand in, and streams of ours end with their tokens.
+    let others = peers::fanout(&options, STREAMS).await?;
     // With the usual heartbeat ten thousand streams look into the database so often that this would be what is measured.
     let crowd = School::open(&options, 100, &[("chat.heartbeat_seconds", "60")]).await?;
     let school = School::open(&options, STREAMS, &[]).await?;
@@ -215,7 +218,7 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     let sockets = plain(&raw, STREAMS).await?;
     let crowd = Rc::new(crowd);
     let crowded = crowd.clone();
-    let mut sides = [
+    let mut sides = vec![
         side("ours", ours),
         // Its streams are there for its own side alone: the others are not to be measured beside what they cost.
         Side::new("ours10k", move || {
@@ -226,6 +229,7 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
         side("shared", bytes),
         side("sockets", sockets),
     ];
+    sides.extend(others);
     let folder = tempfile::tempdir()?;
     let measured = alternate(options.rounds, folder.path(), &school.world.machine, &mut sides).await?;
     drop(sides);

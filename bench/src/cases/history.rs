@@ -9,11 +9,14 @@ use crate::{
     Options,
     load::{Sender, Work, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
+    peers,
     world::{World, chat_uuid},
 };
 
 /// Entries of the chat that the long one is compared with.
 const SHORT: i64 = 1_000;
+/// The most that a peer's archive is filled with: what it does with a million takes long enough.
+const PEERS_MOST: i64 = 1_000_000;
 
 /// Reads the newest page again and again, or the one after a place.
 struct Reading {
@@ -35,6 +38,8 @@ impl Work for Reading {
 }
 
 pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
+    let longest = usize::try_from(options.entries.min(PEERS_MOST))?;
+    let others = peers::history(&options, longest).await?;
     let world = World::open(&options, &[]).await?;
     let people = world.pupils(16).await?;
     let mut chats = Vec::new();
@@ -72,6 +77,7 @@ pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     sides.push(Side::new("index", move || {
         read(index.clone(), server.clone(), span)
     }));
+    sides.extend(others);
     let folder = tempfile::tempdir()?;
     let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);

@@ -12,6 +12,7 @@ use crate::{
     limits::EchoProcess,
     load::{Credential, Reader, Sender, TEXT, channels, connect},
     measure::{Machine, Measured, Numbers, Side, alternate, cpu},
+    peers,
     world::World,
 };
 
@@ -36,12 +37,13 @@ pub(super) fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Ve
 
 pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
     let options = &options;
-    let mut sides = [
+    let mut sides = vec![
         Side::new("own", || hold(options, (5_000, 5_000))),
         Side::new("shared", || hold(options, (10_000, 100))),
         Side::new("echo_own", || hold_echo((5_000, 5_000))),
         Side::new("echo_shared", || hold_echo((10_000, 100))),
     ];
+    sides.extend(peers::idle(options, 5_000));
     let folder = tempfile::tempdir()?;
     alternate(options.rounds, folder.path(), &Machine::default(), &mut sides).await
 }
@@ -87,7 +89,7 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
     let world = World::open(&options, &[]).await?;
     let people = world.pupils(STREAMS).await?;
     let (world_ref, people) = (&world, people.as_slice());
-    let mut sides = [Side::new("ours", || async move {
+    let mut sides = vec![Side::new("ours", || async move {
         // Each time anew: beside a peer that takes minutes a round the tokens of the beginning would end.
         let people = world_ref.renew(people).await;
         let credentials = &credentials(world_ref, &people)?;
@@ -100,6 +102,7 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
         let cpu_us = (cpu(&world_ref.server) - before).as_secs_f64() * 1e6 / 1e3;
         Ok(Numbers::from([("seconds", seconds), ("cpu_us", cpu_us)]))
     })];
+    sides.extend(peers::open(&options, STREAMS).await?);
     let folder = tempfile::tempdir()?;
     let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
