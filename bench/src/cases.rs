@@ -1,6 +1,8 @@
 //! What is measured, and the goal of each.
+pub(crate) mod fanout;
 mod history;
 mod live;
+mod paced;
 mod send;
 
 use anyhow::ensure;
@@ -40,12 +42,20 @@ const CASES: &[Case] = &[
         "send1",
         POSTGRES,
         send::one,
-        [(
-            "one sender: rate against pgbench with one client",
-            ("ours", "rate"),
-            Some(("pgbench", "rate")),
-            AtLeast(0.6)
-        ),]
+        [
+            (
+                "one sender: rate against pgbench with one client",
+                ("ours", "rate"),
+                Some(("pgbench", "rate")),
+                AtLeast(0.6)
+            ),
+            (
+                "one sender: rate against ejabberd",
+                ("ours", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(1.5)
+            ),
+        ]
     ),
     case!(
         "send64",
@@ -64,29 +74,63 @@ const CASES: &[Case] = &[
                 Some(("pgbench64", "rate")),
                 AtLeast(1.0)
             ),
+            (
+                "64 senders: rate against ejabberd",
+                ("ours64", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(5.0)
+            ),
+            (
+                "64 senders: rate against Synapse",
+                ("ours64", "rate"),
+                Some(("synapse", "rate")),
+                AtLeast(300.0)
+            ),
+            (
+                "64 senders at half of our peak: p99 against ejabberd's p50",
+                ("half", "p99_ms"),
+                Some(("ejabberd", "p50_ms")),
+                AtMost(1.0)
+            ),
         ]
     ),
     case!(
         "room16",
         POSTGRES,
         send::room,
-        [(
-            "16 senders and 16 readers in one chat: rate against 64 senders in own chats",
-            ("room", "rate"),
-            Some(("own", "rate")),
-            AtLeast(0.4)
-        ),]
+        [
+            (
+                "16 senders and 16 readers in one chat: rate against 64 senders in own chats",
+                ("room", "rate"),
+                Some(("own", "rate")),
+                AtLeast(0.4)
+            ),
+            (
+                "16 senders and 16 readers in one chat: rate against ejabberd",
+                ("room", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(8.0)
+            ),
+        ]
     ),
     case!(
         "refused",
         POSTGRES,
         send::refused,
-        [(
-            "16 outsiders: rate against an echo",
-            ("ours", "rate"),
-            Some(("echo", "rate")),
-            AtLeast(0.8)
-        ),]
+        [
+            (
+                "16 outsiders: rate against an echo",
+                ("ours", "rate"),
+                Some(("echo", "rate")),
+                AtLeast(0.8)
+            ),
+            (
+                "16 outsiders: rate against ejabberd",
+                ("ours", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(1.5)
+            ),
+        ]
     ),
     case!(
         "embedded",
@@ -111,17 +155,31 @@ const CASES: &[Case] = &[
         "invite",
         BOTH,
         send::invite,
-        [(
-            "joins to the first message in the derived chat, a second",
-            ("ours", "rate"),
-            None,
-            AtLeast(100.0)
-        ),]
+        [
+            (
+                "joins to the first message in the derived chat, a second",
+                ("ours", "rate"),
+                None,
+                AtLeast(100.0)
+            ),
+            (
+                "joins to the first message in the derived chat: rate against ejabberd",
+                ("ours", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(3.0)
+            ),
+            (
+                "joins to the first message in the derived chat: rate against Synapse",
+                ("ours", "rate"),
+                Some(("synapse", "rate")),
+                AtLeast(200.0)
+            ),
+        ]
     ),
     case!(
         "fanout",
         BOTH,
-        live::fanout,
+        fanout::fanout,
         [
             (
                 "1,000 streams: CPU of the server per delivery, microseconds, against an echo's",
@@ -140,6 +198,24 @@ const CASES: &[Case] = &[
                 ("ours", "last_ms"),
                 Some(("echo", "last_ms")),
                 AtMost(1.2)
+            ),
+            (
+                "1,000 streams: CPU of the server per delivery, against ejabberd's",
+                ("ours", "cpu_us"),
+                Some(("ejabberd", "cpu_us")),
+                AtMost(0.25)
+            ),
+            (
+                "1,000 streams: last member, against ejabberd's",
+                ("ours", "last_ms"),
+                Some(("ejabberd", "last_ms")),
+                AtMost(0.333)
+            ),
+            (
+                "1,000 streams: deliveries a second, against ejabberd's",
+                ("ours", "rate"),
+                Some(("ejabberd", "rate")),
+                AtLeast(3.0)
             ),
         ]
     ),
@@ -160,6 +236,12 @@ const CASES: &[Case] = &[
                 None,
                 AtMost(5.0)
             ),
+            (
+                "5,000 idle streams, a connection each: memory against ejabberd's",
+                ("own", "kib"),
+                Some(("ejabberd", "kib")),
+                AtMost(0.5)
+            ),
         ]
     ),
     case!(
@@ -179,18 +261,32 @@ const CASES: &[Case] = &[
                 Some(("short", "p50_ms")),
                 AtMost(1.2)
             ),
+            (
+                "newest 50 of a long chat: p50 against ejabberd's, whose archive has 1,000,000 at most",
+                ("long", "p50_ms"),
+                Some(("ejabberd", "p50_ms")),
+                AtMost(0.01)
+            ),
         ]
     ),
     case!(
         "open1000",
         BOTH,
         live::open,
-        [(
-            "1,000 members open the channel: seconds",
-            ("ours", "seconds"),
-            None,
-            AtMost(0.36)
-        ),]
+        [
+            (
+                "1,000 members open the channel: seconds",
+                ("ours", "seconds"),
+                None,
+                AtMost(0.36)
+            ),
+            (
+                "1,000 members open the channel: time against ejabberd's",
+                ("ours", "seconds"),
+                Some(("ejabberd", "seconds")),
+                AtMost(0.01)
+            ),
+        ]
     ),
     case!(
         "storm",

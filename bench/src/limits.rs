@@ -158,8 +158,13 @@ pub(crate) struct EchoProcess {
 
 impl EchoProcess {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_as("echo").await
+    }
+
+    /// This program by one of its other words, which first says where it listens.
+    pub(crate) async fn start_as(word: &str) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("echo")
+            .arg(word)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;

@@ -4,9 +4,11 @@
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod cases;
+mod delivery;
 mod limits;
 mod load;
 mod measure;
+mod peers;
 mod report;
 mod world;
 
@@ -37,6 +39,9 @@ pub(crate) struct Options {
     /// Entries of the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: i64,
+    /// Servers of others to measure beside it, where PostgreSQL is used.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<peers::Peer>,
     /// Folder of docs/performance.md, whose table and chart are written anew.
     #[arg(long)]
     write: Option<PathBuf>,
@@ -52,6 +57,14 @@ impl Options {
     pub(crate) fn span(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
+
+    /// The peers to be measured. Their archives lie in PostgreSQL: beside SQLite they would say nothing.
+    pub(crate) fn peers(&self) -> &[peers::Peer] {
+        match self.db {
+            Some(Database::Sqlite) => &[],
+            _ => &self.peers,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -62,6 +75,8 @@ fn main() -> ExitCode {
             return parta_runtime::run_service_with(limits::BARE, words);
         }
         Some("echo") => return parta_runtime::run(limits::echo()),
+        Some("shared") => return parta_runtime::run(delivery::shared()),
+        Some("sockets") => return parta_runtime::run(async { delivery::sockets() }),
         _ => {}
     }
     let options = Options::parse();
@@ -69,6 +84,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    peers::installed(&options.peers)?;
     let (mut results, mut failed) = (Vec::new(), Vec::new());
     for (case, database) in cases::chosen(&options.cases, options.db)? {
         println!("bench: {} ...", case.name);
@@ -77,10 +93,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
             ..options.clone()
         };
         // The people of the harness panic where the suite refuses what it must not.
-        let run = AssertUnwindSafe((case.run)(options)).catch_unwind().await;
+        let run = AssertUnwindSafe((case.run)(options.clone())).catch_unwind().await;
         match run.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
             Ok(measured) => {
-                let result = report::Result::of(case, database, &measured);
+                let result = report::Result::of(case, database, options.peers(), &measured);
                 println!("{}", result.json());
                 results.push(result);
             }

@@ -137,6 +137,7 @@ pub(crate) async fn alternate(
             let side = &mut sides[(n + round) % count];
             let begin = machine.look();
             let numbers = (side.run)().await?;
+            println!("bench: round {}: {} {}", round + 1, side.name, told(&numbers));
             others.push(machine.look().others_since(&begin));
             taken.push((side.name, numbers));
         }
@@ -154,6 +155,14 @@ pub(crate) async fn alternate(
         }
     }
     Ok(measured)
+}
+
+/// The numbers of a side in one line.
+fn told(numbers: &Numbers) -> String {
+    let each = numbers
+        .iter()
+        .map(|(metric, value)| format!("{metric} {value:.3}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// p50 of a write of 8 KiB and its flush, in milliseconds.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     Database, Options,
     cases::Case,
-    measure::{Bound, Measured, median},
+    measure::{Bound, Goal, Measured, median},
+    peers::Peer,
 };
 
 /// One case, summed up.
@@ -30,7 +31,8 @@ struct Held {
 }
 
 impl Result {
-    pub(crate) fn of(case: &Case, database: Database, measured: &Measured) -> Self {
+    /// What came of a case. Goals against peers that were not asked for are left out.
+    pub(crate) fn of(case: &Case, database: Database, peers: &[Peer], measured: &Measured) -> Self {
         let sides = measured.sides.iter().map(|(name, rounds)| {
             let metrics = rounds.iter().flat_map(|n| n.keys().copied());
             let of = |metric| Some((metric, measured.median((name, metric))?));
@@ -51,6 +53,7 @@ impl Result {
             goals: case
                 .goals
                 .iter()
+                .filter(|goal| asked(goal, peers))
                 .map(|goal| Held {
                     text: goal.text,
                     value: measured.ratio(goal),
@@ -77,6 +80,12 @@ impl Result {
             "sides": sides, "goals": self.goals.iter().map(goal).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Whether a goal is against nobody, against a limit, or against a peer that was asked for.
+fn asked(goal: &Goal, peers: &[Peer]) -> bool {
+    let peer = goal.against.and_then(|(side, _)| Peer::of_side(side));
+    peer.is_none_or(|peer| peers.contains(&peer))
 }
 
 /// Three significant digits are more than these machines know.
@@ -230,6 +239,19 @@ mod tests {
         assert_eq!(round(12_345.0), 12_300.0);
         assert_eq!(round(0.012_345), 0.012_3);
         assert_eq!(round(0.0), 0.0);
+    }
+
+    #[test]
+    fn a_goal_against_a_peer_is_told_where_that_was_asked_for() {
+        let goal = |side| Goal {
+            text: "",
+            ours: ("ours", "rate"),
+            against: Some((side, "rate")),
+            bound: Bound::AtLeast(5.0),
+        };
+        assert!(asked(&goal("pgbench"), &[]));
+        assert!(!asked(&goal("ejabberd"), &[Peer::Prosody]));
+        assert!(asked(&goal("ejabberd"), &[Peer::Ejabberd]));
     }
 
     #[test]

@@ -140,27 +140,35 @@ impl World {
         Ok(senders)
     }
 
-    /// Writes so many entries into a chat by SQL: history that nobody has the time to write.
+    /// Writes so many entries into a chat by SQL: history that nobody has the time to write. A batch is a transaction of
+    /// bounded size; how long all took is said.
     pub(crate) async fn fill(&self, chat_id: &str, entries: i64) -> anyhow::Result<()> {
+        const BATCH: i64 = 250_000;
+        let begin = std::time::Instant::now();
         let url = self.chat_database.as_deref().context("PostgreSQL")?;
-        let chat: parta_ids::ChatId = chat_id.parse()?;
-        let id = parta_ids::TypedId::uuid(chat);
+        let id = chat_uuid(chat_id)?;
         let db = sea_orm::Database::connect(url).await?;
-        for sql in [
-            format!(
+        let mut left = entries;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            left -= batch;
+            db.execute_unprepared(&format!(
                 "INSERT INTO entry (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, create_time)
                  SELECT c.org_id, c.chat_id, c.head_seq + n, gen_random_uuid(), 1, p.member_id, gen_random_uuid(), '\\x00',
                    repeat('слово ', 18), now()
                  FROM chat c JOIN LATERAL (SELECT member_id FROM participant p WHERE p.org_id = c.org_id
-                   AND p.chat_id = c.chat_id LIMIT 1) p ON true, generate_series(1, {entries}) n
-                 WHERE c.chat_id = '{id}'"
-            ),
-            format!("UPDATE chat SET head_seq = head_seq + {entries} WHERE chat_id = '{id}'"),
-            "VACUUM ANALYZE entry".to_owned(),
-        ] {
-            db.execute_unprepared(&sql).await?;
+                   AND p.chat_id = c.chat_id LIMIT 1) p ON true, generate_series(1, {batch}) n
+                 WHERE c.chat_id = '{id}';
+                 UPDATE chat SET head_seq = head_seq + {batch} WHERE chat_id = '{id}'"
+            ))
+            .await?;
         }
+        db.execute_unprepared("VACUUM ANALYZE entry").await?;
         db.close().await?;
+        println!(
+            "bench: {entries} entries written in {:.1} s",
+            begin.elapsed().as_secs_f64()
+        );
         Ok(())
     }
 
@@ -169,15 +177,21 @@ impl World {
     }
 }
 
+/// How the databases name a chat.
+pub(crate) fn chat_uuid(chat_id: &str) -> anyhow::Result<uuid::Uuid> {
+    let chat: parta_ids::ChatId = chat_id.parse()?;
+    Ok(parta_ids::TypedId::uuid(chat))
+}
+
 /// The process of the PostgreSQL server, which has to be on this machine.
-async fn postmaster(url: &str) -> anyhow::Result<u32> {
+pub(crate) async fn postmaster(url: &str) -> anyhow::Result<u32> {
     let folder = ask(url, "SHOW data_directory").await?;
     let file = std::fs::read_to_string(Path::new(&folder).join("postmaster.pid"))
         .context("the bench measures a PostgreSQL server of this machine only")?;
     Ok(file.lines().next().unwrap_or_default().trim().parse()?)
 }
 
-async fn ask(url: &str, sql: &str) -> anyhow::Result<String> {
+pub(crate) async fn ask(url: &str, sql: &str) -> anyhow::Result<String> {
     let db = sea_orm::Database::connect(url).await?;
     let statement = Statement::from_string(db.get_database_backend(), sql);
     let row = db.query_one_raw(statement).await?.context("an answer")?;

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Entries of the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: u64,
+    /// Servers of others to measure beside it, by name and comma: ejabberd, prosody, synapse.
+    #[arg(long)]
+    peers: Option<String>,
     /// Writes the table and the chart of docs/performance.md.
     #[arg(long)]
     write: bool,
@@ -59,6 +62,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     if let Some(database) = &options.db {
         bench.args(["--db", database]);
+    }
+    if let Some(peers) = &options.peers {
+        bench.args(["--peers", peers]);
     }
     if options.write {
         bench.arg("--write").arg(root().join("docs"));

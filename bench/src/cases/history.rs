@@ -2,14 +2,21 @@
 use std::{rc::Rc, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use tokio::sync::Mutex;
 
 use crate::{
     Options,
-    load::{Sender, Work, closed_loop, connect},
+    load::{Sender, Work, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
-    world::World,
+    peers,
+    world::{World, chat_uuid},
 };
+
+/// Entries of the chat that the long one is compared with.
+const SHORT: i64 = 1_000;
+/// The most that a peer's archive is filled with: what it does with a million takes long enough.
+const PEERS_MOST: i64 = 1_000_000;
 
 /// Reads the newest page again and again, or the one after a place.
 struct Reading {
@@ -31,31 +38,46 @@ impl Work for Reading {
 }
 
 pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
+    let longest = usize::try_from(options.entries.min(PEERS_MOST))?;
+    let others = peers::history(&options, longest).await?;
     let world = World::open(&options, &[]).await?;
-    let people = world.pupils(1).await?;
-    let person = people.first().context("somebody")?;
+    let people = world.pupils(16).await?;
+    let mut chats = Vec::new();
+    for (title, entries) in [("Короткая", SHORT), ("Длинная", options.entries)] {
+        let chat = world.chat(title, &[people.first().context("somebody")?]).await?;
+        world.fill(&chat, entries).await?;
+        chats.push((chat, entries));
+    }
+    // Anew, because a token lasts ten minutes and filling may take some.
+    let people = world.renew(&people).await;
+    let credential = world.credential(people.first().context("somebody")?)?;
     let channel = connect(&world.address).await?;
     let mut readings = Vec::new();
-    for (title, entries) in [("Короткая", 1_000), ("Длинная", options.entries)] {
-        let chat = world.chat(title, &[person]).await?;
-        world.fill(&chat, entries).await?;
-        let chat = Sender::new(channel.clone(), &world.credential(person)?, &chat);
-        let middle = (entries > 1_000).then_some(entries / 2);
-        for after_seq in [None, middle] {
-            readings.push(Rc::new(Mutex::new(vec![Reading {
-                chat: chat.clone(),
-                after_seq,
-            }])));
+    for (chat, entries) in &chats {
+        let chat = Sender::new(channel.clone(), &credential, chat);
+        for after_seq in [None, Some(entries / 2)] {
+            let chat = chat.clone();
+            readings.push(Rc::new(Mutex::new(vec![Reading { chat, after_seq }])));
         }
     }
-    let server = world.server.clone();
-    let span = options.span();
+    let busy = Rc::new(Mutex::new(world.senders(&people, 16).await?));
+    let (long, _) = chats.last().context("a chat")?;
+    let index = Rc::new(Mutex::new(vec![Index::open(&world, long).await?]));
+    let (server, span) = (world.server.clone(), options.span());
     let reading = |name: &'static str, n: usize| {
         let reading = readings.get(n).cloned().unwrap_or_default();
         let server = server.clone();
         Side::new(name, move || read(reading.clone(), server.clone(), span))
     };
-    let mut sides = [reading("short", 0), reading("long", 2), reading("middle", 3)];
+    let mut sides = vec![reading("short", 0), reading("long", 2), reading("middle", 3)];
+    let (quiet, writing) = (readings.first().cloned().unwrap_or_default(), server.clone());
+    sides.push(Side::new("quiet", move || {
+        among_writers(quiet.clone(), busy.clone(), writing.clone(), span)
+    }));
+    sides.push(Side::new("index", move || {
+        read(index.clone(), server.clone(), span)
+    }));
+    sides.extend(others);
     let folder = tempfile::tempdir()?;
     let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
@@ -63,8 +85,69 @@ pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     Ok(measured)
 }
 
-async fn read(reading: Rc<Mutex<Vec<Reading>>>, server: Vec<u32>, span: Duration) -> anyhow::Result<Numbers> {
+async fn read<W: Work>(
+    reading: Rc<Mutex<Vec<W>>>,
+    server: Vec<u32>,
+    span: Duration,
+) -> anyhow::Result<Numbers> {
     let before = cpu(&server);
     let load = closed_loop(&mut *reading.lock().await, span).await?;
     Ok(load.numbers(cpu(&server) - before))
+}
+
+/// Reads one chat while others write in theirs. The processor time is that of both and says nothing of either.
+async fn among_writers(
+    reading: Rc<Mutex<Vec<Reading>>>,
+    writing: Rc<Mutex<Vec<Sender>>>,
+    server: Vec<u32>,
+    span: Duration,
+) -> anyhow::Result<Numbers> {
+    let (mut writers, mut readers) = (writing.lock().await, reading.lock().await);
+    let before = cpu(&server);
+    let (read, written) = tokio::try_join!(
+        closed_loop(&mut *readers, span),
+        send_for(&mut writers, span, true)
+    )?;
+    let mut numbers = read.numbers(cpu(&server) - before);
+    numbers.remove("cpu_us");
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    numbers.insert("written", written.times.len() as f64 / written.seconds);
+    Ok(numbers)
+}
+
+/// The newest page by one query through one connection: what the index alone costs.
+struct Index {
+    db: DatabaseConnection,
+    query: Statement,
+}
+
+impl Index {
+    async fn open(world: &World, chat: &str) -> anyhow::Result<Self> {
+        let mut options = ConnectOptions::new(world.chat_database.clone().context("PostgreSQL")?);
+        options.max_connections(1).sqlx_logging(false);
+        let db = Database::connect(options).await?;
+        let chat = chat_uuid(chat)?;
+        let found = Statement::from_sql_and_values(
+            db.get_database_backend(),
+            "SELECT org_id FROM chat WHERE chat_id = $1",
+            [chat.into()],
+        );
+        let found = db.query_one_raw(found).await?.context("the chat")?;
+        let org: uuid::Uuid = found.try_get_by_index(0)?;
+        let query = Statement::from_sql_and_values(
+            db.get_database_backend(),
+            "SELECT seq, entry_id, kind, sender, body, create_time FROM entry
+             WHERE org_id = $1 AND chat_id = $2 ORDER BY seq DESC LIMIT 50",
+            [org.into(), chat.into()],
+        );
+        Ok(Self { db, query })
+    }
+}
+
+impl Work for Index {
+    async fn once(&mut self) -> anyhow::Result<()> {
+        let rows = self.db.query_all_raw(self.query.clone()).await?;
+        ensure!(rows.len() == 50, "a page of {}", rows.len());
+        Ok(())
+    }
 }

@@ -1,5 +1,5 @@
-//! Listening: how much a delivery costs, what an idle stream holds, how fast many open or come back.
-use std::{rc::Rc, sync::Arc, time::Instant};
+//! Listening: what an idle stream holds, how fast many open or come back.
+use std::{rc::Rc, time::Instant};
 
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,11 +12,16 @@ use crate::{
     limits::EchoProcess,
     load::{Credential, Reader, Sender, TEXT, channels, connect},
     measure::{Machine, Measured, Numbers, Side, alternate, cpu},
+    peers,
     world::World,
 };
 
 /// Opens a stream for each of these, so many at once.
-async fn open_all(channels: &[Channel], people: &[Credential], count: usize) -> anyhow::Result<Vec<Reader>> {
+pub(super) async fn open_all(
+    channels: &[Channel],
+    people: &[Credential],
+    count: usize,
+) -> anyhow::Result<Vec<Reader>> {
     let opening = (0..count).map(|n| async move {
         let channel = channels.get(n % channels.len()).context("a channel")?.clone();
         let person = people.get(n % people.len()).context("somebody")?;
@@ -25,144 +30,20 @@ async fn open_all(channels: &[Channel], people: &[Credential], count: usize) -> 
     stream::iter(opening).buffer_unordered(64).try_collect().await
 }
 
-/// Single messages whose last arrival is timed, then a burst whose deliveries are counted.
-async fn spread(
-    sender: &mut Sender,
-    readers: Vec<Reader>,
-    processes: &[u32],
-) -> anyhow::Result<(Numbers, Vec<Reader>)> {
-    const SINGLE: usize = 10;
-    const BURST: usize = 50;
-    let count = readers.len();
-    let begin = Instant::now();
-    let arrived = Arc::new(std::sync::Mutex::new(vec![0_u32; SINGLE]));
-    let (tell, mut told) = tokio::sync::mpsc::channel::<()>(count);
-    let mut reading = JoinSet::new();
-    for mut reader in readers {
-        let (arrived, tell) = (arrived.clone(), tell.clone());
-        reading.spawn(async move {
-            for n in 0..SINGLE {
-                reader.next().await?;
-                let now = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
-                if let Some(last) = arrived
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .get_mut(n)
-                {
-                    *last = now.max(*last);
-                }
-                tell.send(()).await?;
-            }
-            for _ in 0..BURST {
-                reader.next().await?;
-            }
-            anyhow::Ok(reader)
-        });
-    }
-    let mut lasts = Vec::new();
-    for n in 0..SINGLE {
-        let start = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
-        sender.send(TEXT).await?;
-        for _ in 0..count {
-            told.recv().await.context("a reader ended")?;
-        }
-        let arrived = arrived
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(n)
-            .copied();
-        lasts.push(f64::from(arrived.unwrap_or_default() - start) / 1e3);
-    }
-    let before = cpu(processes);
-    let start = Instant::now();
-    for _ in 0..BURST {
-        sender.send(TEXT).await?;
-    }
-    let mut back = Vec::with_capacity(count);
-    while let Some(done) = reading.join_next().await {
-        back.push(done??);
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let deliveries = (BURST * count) as f64;
-    let numbers = Numbers::from([
-        ("last_ms", crate::measure::median(&mut lasts)),
-        ("rate", deliveries / seconds),
-        (
-            "cpu_us",
-            (cpu(processes) - before).as_secs_f64() * 1e6 / deliveries,
-        ),
-    ]);
-    Ok((numbers, back))
-}
-
-type Audience = Rc<Mutex<(Sender, Vec<Reader>)>>;
-
-fn audience(sender: Sender, readers: Vec<Reader>) -> Audience {
-    Rc::new(Mutex::new((sender, readers)))
-}
-
-async fn spreading(audience: Audience, processes: Vec<u32>) -> anyhow::Result<Numbers> {
-    let (sender, readers) = &mut *audience.lock().await;
-    let (numbers, back) = spread(sender, std::mem::take(readers), &processes).await?;
-    *readers = back;
-    Ok(numbers)
-}
-
-fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Vec<Credential>> {
+/// With what these call.
+pub(super) fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Vec<Credential>> {
     people.iter().map(|person| world.credential(person)).collect()
-}
-
-pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
-    const STREAMS: usize = 1_000;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(STREAMS).await?;
-    let channel_id = world.channel().await?;
-    let people = world.renew(&people).await;
-    let mut administrator = world.school.administrator.clone();
-    administrator = world
-        .renew(&[administrator])
-        .await
-        .pop()
-        .context("the administrator")?;
-    let credentials = credentials(&world, &people)?;
-    let own = channels(&world.address, STREAMS).await?;
-    let readers = open_all(&own, &credentials, STREAMS).await?;
-    let sender = Sender::new(
-        connect(&world.address).await?,
-        &world.credential(&administrator)?,
-        &channel_id,
-    );
-    let echo = EchoProcess::start().await?;
-    let echo_channels = channels(&echo.address, STREAMS).await?;
-    let echo_readers = open_all(&echo_channels, &credentials, STREAMS).await?;
-    let echo_sender = Sender::new(
-        connect(&echo.address).await?,
-        &world.credential(&administrator)?,
-        &channel_id,
-    );
-    let (ours, theirs) = (audience(sender, readers), audience(echo_sender, echo_readers));
-    let (server, echo_id) = (world.server.clone(), echo.id());
-    let mut sides = [
-        Side::new("ours", || spreading(ours.clone(), server.clone())),
-        Side::new("echo", || spreading(theirs.clone(), vec![echo_id])),
-    ];
-    let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
-    drop(sides);
-    drop((ours, theirs));
-    world.close().await;
-    Ok(measured)
 }
 
 pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
     let options = &options;
-    let mut sides = [
+    let mut sides = vec![
         Side::new("own", || hold(options, (5_000, 5_000))),
         Side::new("shared", || hold(options, (10_000, 100))),
         Side::new("echo_own", || hold_echo((5_000, 5_000))),
         Side::new("echo_shared", || hold_echo((10_000, 100))),
     ];
+    sides.extend(peers::idle(options, 5_000));
     let folder = tempfile::tempdir()?;
     alternate(options.rounds, folder.path(), &Machine::default(), &mut sides).await
 }
@@ -207,10 +88,11 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
     let world = World::open(&options, &[]).await?;
     let people = world.pupils(STREAMS).await?;
-    let people = world.renew(&people).await;
-    let credentials = credentials(&world, &people)?;
-    let (world_ref, credentials) = (&world, credentials.as_slice());
-    let mut sides = [Side::new("ours", || async move {
+    let (world_ref, people) = (&world, people.as_slice());
+    let mut sides = vec![Side::new("ours", || async move {
+        // Each time anew: beside a peer that takes minutes a round the tokens of the beginning would end.
+        let people = world_ref.renew(people).await;
+        let credentials = &credentials(world_ref, &people)?;
         let channels = channels(&world_ref.address, 100).await?;
         let before = cpu(&world_ref.server);
         let begin = Instant::now();
@@ -220,6 +102,7 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
         let cpu_us = (cpu(&world_ref.server) - before).as_secs_f64() * 1e6 / 1e3;
         Ok(Numbers::from([("seconds", seconds), ("cpu_us", cpu_us)]))
     })];
+    sides.extend(peers::open(&options, STREAMS).await?);
     let folder = tempfile::tempdir()?;
     let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);

@@ -6,11 +6,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use tokio::{sync::Mutex, task::JoinSet};
 
+use super::paced::{self, Peak};
 use crate::{
     Options,
     limits::{BareProcess, EchoProcess, pgbench, sqlite_rows},
     load::{Credential, Load, Reader, Sender, Work, channels, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
+    peers,
     world::World,
 };
 
@@ -49,6 +51,8 @@ async fn elsewhere(address: &str, like: &Credential, count: usize) -> anyhow::Re
 }
 
 pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
+    // Before the people of ours have their tokens, which last ten minutes.
+    let others = peers::send(&options, 1).await?;
     let world = World::open(&options, &[]).await?;
     let people = world.pupils(1).await?;
     let url = world.chat_database.clone().context("PostgreSQL")?;
@@ -57,7 +61,7 @@ pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
     let credential = world.credential(people.first().context("somebody")?)?;
     let echoed = elsewhere(&echo.address, &credential, 1).await?;
     let span = options.span();
-    let mut sides = [
+    let mut sides = vec![
         Side::new("ours", sending(&senders, world.server.clone(), &options, true)),
         Side::new("echo", sending(&echoed, vec![echo.id()], &options, false)),
         Side::new("pgbench", move || {
@@ -65,6 +69,7 @@ pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
             async move { pgbench(&url, 1, 1, span).await }
         }),
     ];
+    sides.extend(others);
     let measured = finish(&options, &world, &mut sides).await?;
     world.close().await;
     Ok(measured)
@@ -76,6 +81,7 @@ async fn finish(options: &Options, world: &World, sides: &mut [Side<'_>]) -> any
 }
 
 pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
+    let others = peers::send(&options, 64).await?;
     let world = World::open(&options, &[]).await?;
     let people = world.pupils(64).await?;
     let url = world.chat_database.clone().context("PostgreSQL")?;
@@ -89,9 +95,29 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
     let bared = elsewhere(&bare.address, &credential, 256).await?;
     let span = options.span();
     let batch = url.clone();
-    let mut sides = [
-        Side::new("ours64", sending(&few, world.server.clone(), &options, true)),
-        Side::new("ours256", sending(&all, world.server.clone(), &options, true)),
+    let peak = Rc::new(Peak::default());
+    let seen = |side: usize, senders: &Senders| {
+        let (mut send, peak) = (
+            sending(senders, world.server.clone(), &options, true),
+            peak.clone(),
+        );
+        move || {
+            let (sent, peak) = (send(), peak.clone());
+            async move { sent.await.inspect(|numbers| peak.see(side, numbers)) }
+        }
+    };
+    let server = world.server.clone();
+    let mut sides = vec![
+        Side::new("ours64", seen(0, &few)),
+        Side::new("ours256", seen(1, &all)),
+        Side::new("half", move || {
+            let (few, peak, server) = (few.clone(), peak.clone(), server.clone());
+            async move {
+                let before = cpu(&server);
+                let load = paced::send(&mut *few.lock().await, peak.half(), span).await?;
+                Ok(load.numbers(cpu(&server) - before))
+            }
+        }),
         Side::new("echo64", sending(&echoed, vec![echo.id()], &options, false)),
         Side::new("bare256", sending(&bared, vec![bare.id()], &options, false)),
         Side::new("pgbench64", move || {
@@ -103,6 +129,7 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
             async move { pgbench(&url, 1, 64, span).await }
         }),
     ];
+    sides.extend(others);
     let measured = finish(&options, &world, &mut sides).await?;
     world.close().await;
     Ok(measured)
@@ -123,7 +150,7 @@ pub(super) async fn room(options: Options) -> anyhow::Result<Measured> {
     let senders: Senders = Rc::new(Mutex::new(senders));
     let (world_ref, span) = (&world, options.span());
     let channel = channels.get(1).context("a channel")?;
-    let mut sides = [
+    let mut sides = vec![
         Side::new("room", || {
             let (senders, chat, in_room) = (senders.clone(), chat.clone(), in_room.clone());
             async move {
@@ -175,6 +202,7 @@ pub(super) async fn room(options: Options) -> anyhow::Result<Measured> {
         }),
         Side::new("own", sending(&own, world.server.clone(), &options, true)),
     ];
+    sides.extend(peers::room(&options, 16).await?);
     let measured = finish(&options, &world, &mut sides).await?;
     drop(sides);
     world.close().await;
@@ -210,7 +238,7 @@ pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
     let echoed = elsewhere(&echo.address, &world.credential(owner)?, 16).await?;
     let outsiders = Rc::new(Mutex::new(outsiders));
     let (server, span) = (world.server.clone(), options.span());
-    let mut sides = [
+    let mut sides = vec![
         Side::new("ours", || {
             let (outsiders, server) = (outsiders.clone(), server.clone());
             async move {
@@ -221,6 +249,7 @@ pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
         }),
         Side::new("echo", sending(&echoed, vec![echo.id()], &options, false)),
     ];
+    sides.extend(peers::refused(&options, 16).await?);
     let measured = finish(&options, &world, &mut sides).await?;
     drop(sides);
     world.close().await;
@@ -233,7 +262,7 @@ pub(super) async fn embedded(options: Options) -> anyhow::Result<Measured> {
     let naive = World::open(&options, &[("chat.send_batch", "1")]).await?;
     let naively: Senders = Rc::new(Mutex::new(naive.senders(&naive.pupils(64).await?, 64).await?));
     let span = options.span();
-    let mut sides = [
+    let mut sides = vec![
         Side::new("ours", sending(&senders, world.server.clone(), &options, true)),
         Side::new("naive", sending(&naively, naive.server.clone(), &options, true)),
         Side::new("raw", move || sqlite_rows(span)),
@@ -251,7 +280,7 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
     let people = world.pupils(64).await?;
     let senders: Senders = Rc::new(Mutex::new(world.senders(&people, 64).await?));
     let world_ref = &world;
-    let mut sides = [
+    let mut sides = vec![
         Side::new("ours", || async move {
             let invitation = json!({"role": "ROLE_PUPIL", "unit_id": world_ref.class, "max_uses": 60});
             let mut ready = Vec::new();
@@ -298,6 +327,7 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
         }),
         Side::new("sends", sending(&senders, world.server.clone(), &options, true)),
     ];
+    sides.extend(peers::invite(&options, JOINS).await?);
     let measured = finish(&options, &world, &mut sides).await?;
     drop(sides);
     world.close().await;
