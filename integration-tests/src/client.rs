@@ -76,6 +76,17 @@ impl Client {
         }
     }
 
+    /// The same that reaches a service by another of its replicas.
+    #[must_use]
+    pub fn at(&self, service: &str, replica: &str) -> Self {
+        let mut channels = BTreeMap::clone(&self.channels);
+        channels.insert(service.to_owned(), self.channel(replica));
+        Self {
+            channels: Arc::new(channels),
+            ..self.clone()
+        }
+    }
+
     /// The same without a credential.
     #[must_use]
     pub fn anonymous(&self) -> Self {

@@ -9,17 +9,23 @@
     reason = "this crate runs in tests only, which may fail loudly"
 )]
 
+mod chance;
 mod client;
+mod link;
 pub mod permissions;
+mod postgres;
 mod process;
 mod school;
 mod suite;
 mod town;
 
+pub use chance::{Chance, SEED, number};
 pub use client::{Client, Refused, reason};
-pub use process::{Process, resident_kib};
+pub use link::Link;
+pub use postgres::Postgres;
+pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};
-pub use suite::{Suite, eventually};
+pub use suite::{REPLICAS, Replicated, Suite, eventually};
 pub use town::{Place, Town};
 
 /// Makes two tests of one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS, each with a suite of

@@ -121,3 +121,8 @@ pub fn resident_kib(id: u32) -> f64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
         .unwrap_or_default()
 }
+
+/// How many descriptors a process has open; 0 once it ended.
+pub fn open_descriptors(id: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+}

@@ -1,3 +1,5 @@
+mod processes;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, TcpListener},
@@ -10,11 +12,11 @@ use parta_access::{KeyPair, ServiceIdentity};
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Ambient;
 use parta_runtime::{Running, Sources};
-use parta_testkit::TestDatabase;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Client, Process};
+use crate::{Client, Link, Postgres, Process};
+use processes::{PARTA, Processes};
 
 /// LiveKit as the tests' suites know it; no server stands behind it, join tokens are made all the same.
 const LIVEKIT: [(&str, &str); 3] = [
@@ -25,6 +27,19 @@ const LIVEKIT: [(&str, &str); 3] = [
         "a-secret-of-a-test-that-is-long-enough",
     ),
 ];
+
+/// The replicas of chat in a suite of [`Suite::replicated`]: names for channels, [`Suite::kill`] and [`Suite::restart`].
+pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
+
+/// A split suite in which chat has [`REPLICAS`], and what they may lose.
+pub struct Replicated {
+    /// The suite.
+    pub suite: Suite,
+    /// The way of every process to NATS.
+    pub bus: Link,
+    /// The database of chat.
+    pub database: Postgres,
+}
 
 /// The whole suite, running. Cheap to clone; [`Suite::stop`] ends it in order.
 #[derive(Clone)]
@@ -39,52 +54,6 @@ pub struct Suite {
 enum Inner {
     Together(Box<Running>, Arc<tempfile::TempDir>),
     Processes(Processes),
-}
-
-/// Real processes, how they were started, and what has to outlive them.
-struct Processes {
-    running: BTreeMap<&'static str, Process>,
-    program: String,
-    /// The words by which the program serves all services.
-    composed: Vec<String>,
-    settings: Vec<(String, String)>,
-    _databases: Vec<TestDatabase>,
-    _folder: tempfile::TempDir,
-}
-
-/// The process of all services.
-const PARTA: &str = "parta";
-
-impl Processes {
-    fn start(&self, words: &[&str]) -> Process {
-        let settings = self.settings.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        Process::start(&self.program, words, settings)
-    }
-
-    fn set(&mut self, key: &str, value: &str) {
-        let name = format!("PARTA__{}", key.replace('.', "__").to_uppercase());
-        self.settings.push((name, value.to_owned()));
-    }
-
-    fn serve(&mut self, name: &'static str) -> &mut Process {
-        let composed: Vec<&str> = self.composed.iter().map(String::as_str).collect();
-        let words: &[&str] = if name == PARTA {
-            &composed
-        } else {
-            &[name, "serve"]
-        };
-        let process = self.start(words);
-        self.running.entry(name).insert_entry(process).into_mut()
-    }
-
-    /// The process that runs a service.
-    fn of(&self, service: &'static str) -> &'static str {
-        if self.running.contains_key(PARTA) || self.running.is_empty() {
-            PARTA
-        } else {
-            service
-        }
-    }
 }
 
 impl Suite {
@@ -142,10 +111,8 @@ impl Suite {
         }
         if postgres {
             for service in &parta::SERVICES {
-                let database = TestDatabase::postgres().await;
-                let key = format!("{}.database_url", service.section());
-                processes.set(&key, database.url());
-                processes._databases.push(database);
+                let url = processes.new_database().await;
+                processes.set(&format!("{}.database_url", service.section()), &url);
             }
         }
         let listen = format!("{}:{}", Ipv4Addr::LOCALHOST, free_ports(1)[0]);
@@ -160,21 +127,51 @@ impl Suite {
 
     /// Five processes, each with a PostgreSQL database of its own, joined by NATS. `program` is `suite-process`.
     pub async fn split(program: &str) -> Self {
+        Self::split_over(program, &parta_testkit::nats_url(), None).await
+    }
+
+    /// [`Suite::split`] with three processes of chat on a database and behind a bus that the test may take away.
+    pub async fn replicated(program: &str) -> Replicated {
+        let nats = parta_testkit::nats_url();
+        let (database, bus) = (Postgres::start().await, Link::to(&nats).await);
+        Replicated {
+            suite: Self::split_over(program, &bus.through(&nats), Some(database.url())).await,
+            bus,
+            database,
+        }
+    }
+
+    /// Separate processes; with a database of chat's own, chat has [`REPLICAS`].
+    async fn split_over(program: &str, bus: &str, chat_database: Option<&str>) -> Self {
         let mut processes = Self::processes(program);
         let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Ambient::system()).expect("keys");
-        processes.set("bus.url", &parta_testkit::nats_url());
+        processes.set("bus.url", bus);
         let mut addresses = BTreeMap::new();
         let ports = free_ports(parta::SERVICES.len());
         for (service, port) in parta::SERVICES.iter().zip(ports) {
-            let (section, database) = (service.section(), TestDatabase::postgres().await);
+            let section = service.section();
             let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
-            processes.set(&format!("{section}.database_url"), database.url());
+            let database_url = match chat_database {
+                Some(url) if service.name == "chat" => url.to_owned(),
+                _ => processes.new_database().await,
+            };
+            processes.set(&format!("{section}.database_url"), &database_url);
             processes.set(&format!("{section}.database_max_connections"), "6");
             processes.set(&format!("{section}.listen"), &listen);
             processes.set(&format!("{section}.address"), &format!("http://{listen}"));
             addresses.insert(service.name.to_owned(), format!("http://{listen}"));
-            processes._databases.push(database);
+        }
+        if chat_database.is_some() {
+            let more = &REPLICAS[1..];
+            for (name, port) in more
+                .iter()
+                .zip(free_ports_from(parta::SERVICES.len(), more.len()))
+            {
+                let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+                addresses.insert((*name).to_owned(), format!("http://{listen}"));
+                processes.replica(name, "chat", &[("chat.listen", &listen)]);
+            }
         }
         let migrations: Vec<_> = parta::SERVICES
             .iter()
@@ -183,8 +180,8 @@ impl Suite {
         for migration in migrations {
             migration.finished().await;
         }
-        for service in &parta::SERVICES {
-            processes.serve(service.name);
+        for name in processes.names() {
+            processes.serve(name);
         }
         for process in processes.running.values_mut() {
             process.serving().await;
@@ -193,16 +190,8 @@ impl Suite {
     }
 
     fn processes(program: &str) -> Processes {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().to_owned();
-        let mut processes = Processes {
-            running: BTreeMap::new(),
-            program: program.to_owned(),
-            composed: vec![PARTA.to_owned()],
-            settings: Vec::new(),
-            _databases: Vec::new(),
-            _folder: folder,
-        };
+        let mut processes = Processes::new(program);
+        let path = processes._folder.path().to_owned();
         processes.set("data.folder", &path.display().to_string());
         processes.set("keys.folder", &path.join("keys").display().to_string());
         processes.set("server.grace_seconds", "5");
@@ -212,7 +201,16 @@ impl Suite {
         processes
     }
 
-    /// Ends the process that runs a service, as a power cut would.
+    /// Lists what the test provokes: what processes log at WARN or ERROR with one of these texts in it does not fail
+    /// [`Suite::stop`].
+    pub async fn expect_complaints(&self, texts: &[&str]) {
+        if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
+            let texts = texts.iter().map(|text| (*text).to_owned());
+            processes.expected.extend(texts);
+        }
+    }
+
+    /// Ends the process that runs a service, or of a replica by its name, as a power cut would.
     pub async fn kill(&self, service: &'static str) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
@@ -221,7 +219,7 @@ impl Suite {
         }
     }
 
-    /// Starts the process of a service that was killed.
+    /// Starts the process of a service, or the replica, that was killed.
     pub async fn restart(&self, service: &'static str) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
@@ -241,7 +239,7 @@ impl Suite {
         }
     }
 
-    /// The ids of its processes by what they run; none where it runs in this one.
+    /// The ids of its processes by what they run, replicas by their names; none where it runs in this one.
     pub async fn process_ids(&self) -> BTreeMap<&'static str, u32> {
         match self.inner.lock().await.as_ref() {
             Some(Inner::Processes(processes)) => {
@@ -292,13 +290,14 @@ impl Suite {
         &self.addresses
     }
 
-    /// Ends everything in order. In a suite of processes each has to have logged no WARN or ERROR.
+    /// Ends everything in order. In a suite of processes each has to have logged no WARN or ERROR but what was expected.
     pub async fn stop(&self) {
         match self.inner.lock().await.take() {
             Some(Inner::Together(running, _folder)) => running.stop().await,
             Some(Inner::Processes(mut processes)) => {
                 let running = std::mem::take(&mut processes.running);
-                let complaints: Vec<Value> = running.values().flat_map(Process::complaints).collect();
+                let complaints = running.values().flat_map(Process::complaints);
+                let complaints: Vec<Value> = complaints.filter(|c| !processes.expects(c)).collect();
                 for process in running.into_values() {
                     process.stop().await;
                 }
@@ -323,10 +322,15 @@ fn channels(
 
 /// Ports that nobody listens on, below those that the system gives to outgoing connections.
 fn free_ports(count: usize) -> Vec<u16> {
+    free_ports_from(0, count)
+}
+
+/// [`free_ports`] without the first ones, which were given away and may not be listened on yet.
+pub(crate) fn free_ports_from(skip: usize, count: usize) -> Vec<u16> {
     let spread = std::process::id() as u16 % 1_000 * 16;
     let ports = (0..16_000_u16).map(|n| 12_000 + (spread + n) % 16_000);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    ports.filter(free).take(count).collect()
+    ports.filter(free).skip(skip).take(count).collect()
 }
 
 /// Waits until something that happens in the background is there, bounded.

@@ -6,7 +6,7 @@
 )]
 use bytes::{Buf as _, BufMut as _, Bytes};
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Client, Suite, Town};
+use parta_integration_tests::{Chance, Client, SEED, Suite, Town, number};
 use parta_status::Refusal;
 use parta_testkit::dynamic;
 use prost::Message as _;
@@ -21,31 +21,8 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Names the seed of a run that is to be repeated.
-const SEED: &str = "PARTA_TEST_SEED";
 /// Names how many messages each kind of caller sends to each RPC.
 const COUNT: &str = "PARTA_TEST_MALFORMED";
-
-/// SplitMix64: the same seed makes the same messages.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[usize::try_from(self.below(all.len() as u64)).unwrap()]
-    }
-}
 
 /// Texts that are right somewhere, and texts that are right nowhere.
 fn texts(town: &Town) -> Vec<String> {
@@ -142,7 +119,7 @@ impl Maker<'_> {
             Type::Message(of) => Value::Message(self.message(&of, depth + 1)),
             Type::String => Value::String(self.text(field.name(), small)),
             Type::Bytes => {
-                let count = usize::try_from(self.chance.below(2_000)).unwrap();
+                let count = self.chance.below(2_000);
                 let bytes: Vec<u8> = (0..count).map(|_| self.chance.next() as u8).collect();
                 Value::Bytes(bytes.into())
             }
@@ -245,10 +222,6 @@ fn fault(status: &Status) -> Option<String> {
     wrong.then(|| format!("{:?} {reason:?} {}", status.code(), status.message()))
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
-}
-
 fn served() -> Vec<MethodDescriptor> {
     let all = dynamic::all_methods().into_iter();
     let names: Vec<_> = parta::SERVICES.iter().flat_map(|s| s.grpc_services).collect();
@@ -266,7 +239,7 @@ fn no_message_brings_a_service_down() {
         println!("{SEED}={seed}");
         let texts = texts(&town);
         let mut maker = Maker {
-            chance: Chance(seed),
+            chance: Chance::new(seed),
             texts: &texts,
             own: &town.own.school.org_id,
         };

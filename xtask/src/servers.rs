@@ -17,6 +17,8 @@ use crate::free_port;
 
 const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
 const NATS_URL: &str = "PARTA_TEST_NATS_URL";
+/// With local binaries: their folder, for tests that crash a server of their own.
+const POSTGRES_BIN: &str = "PARTA_TEST_POSTGRES_BIN";
 const POSTGRES_IMAGE: &str = "postgres:15";
 const NATS_IMAGE: &str = "nats:2";
 const MAX_CONNECTIONS: &str = "max_connections=500";
@@ -91,6 +93,7 @@ impl Servers {
                 "xtask: PostgreSQL: local binaries of {} on port {port}",
                 bin.display()
             );
+            self.environment.push((POSTGRES_BIN, bin.display().to_string()));
             let data = self.data_folder("postgres")?;
             let mut init = unprivileged(&bin.join("initdb"));
             init.args([

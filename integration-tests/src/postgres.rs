@@ -1,0 +1,195 @@
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use parta_testkit::TestDatabase;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use tokio::{
+    process::{Child, Command},
+    sync::Mutex,
+};
+
+use crate::{Link, eventually, suite::free_ports_from};
+
+/// Names the folder of PostgreSQL's programs, where the tests run on those of this machine.
+const BIN: &str = "PARTA_TEST_POSTGRES_BIN";
+/// Longest that it may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// PostgreSQL that a test may crash without others noticing.
+pub struct Postgres {
+    url: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A server of the test's own.
+    Own {
+        bin: PathBuf,
+        port: u16,
+        folder: tempfile::TempDir,
+        server: Box<Mutex<Option<Child>>>,
+    },
+    /// A database on the server of all tests, by a way that can be cut.
+    Shared { database: TestDatabase, link: Link },
+}
+
+impl Postgres {
+    /// Starts a server of the test's own, where the folder of PostgreSQL's programs was handed over; else makes a database
+    /// on the server that there is.
+    pub async fn start() -> Self {
+        let Some(bin) = std::env::var_os(BIN).map(PathBuf::from) else {
+            let database = TestDatabase::postgres().await;
+            let link = Link::to(database.url()).await;
+            return Self {
+                url: link.through(database.url()),
+                kind: Kind::Shared { database, link },
+            };
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The unprivileged user that the server runs as must reach its folder inside.
+        open_to(folder.path(), 0o755);
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("a folder");
+        open_to(&data, 0o700);
+        if is_root().await {
+            run(Command::new("chown").arg("nobody").arg(&data)).await;
+        }
+        let mut init = unprivileged(&bin.join("initdb")).await;
+        init.args([
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]);
+        // What is made here need not survive the machine; what is written later is flushed as in production.
+        run(init.args(["--no-sync", "-D"]).arg(&data)).await;
+        // Behind those that a suite takes, which are given away before anybody listens on them.
+        let port = free_ports_from(8, 1)[0];
+        let server = serve(&bin, &data, port).await;
+        let own = Self {
+            url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            kind: Kind::Own {
+                bin,
+                port,
+                folder,
+                server: Box::new(Mutex::new(Some(server))),
+            },
+        };
+        eventually("PostgreSQL takes connections", async || {
+            connect(&own.url).await.ok()
+        })
+        .await;
+        own
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What [`Postgres::crash`] does.
+    pub fn way_to_crash(&self) -> &'static str {
+        match self.kind {
+            Kind::Own { .. } => "PostgreSQL of the test's own is ended at once and recovers",
+            Kind::Shared { .. } => "PostgreSQL is shared: its connections are cut and their backends ended",
+        }
+    }
+
+    /// Lets it end without an orderly stop, and begin again; returns when it began.
+    pub async fn crash(&self) {
+        match &self.kind {
+            Kind::Own {
+                bin,
+                port,
+                folder,
+                server,
+            } => {
+                let mut server = server.lock().await;
+                end(server.take().expect("it runs"), "-QUIT").await;
+                *server = Some(serve(bin, &folder.path().join("data"), *port).await);
+            }
+            Kind::Shared { database, link } => {
+                link.cut().await;
+                let ended = async {
+                    let connection = connect(database.url()).await?;
+                    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                    connection.execute_unprepared(sql).await
+                };
+                ended.await.expect("its backends can be ended");
+                link.mend();
+            }
+        }
+    }
+
+    /// Ends it in order.
+    pub async fn stop(self) {
+        if let Kind::Own { server, .. } = self.kind
+            && let Some(server) = (*server).into_inner()
+        {
+            // Fast: whoever is still connected is sent away.
+            end(server, "-INT").await;
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await
+}
+
+async fn serve(bin: &Path, data: &Path, port: u16) -> Child {
+    let mut server = unprivileged(&bin.join("postgres")).await;
+    server.arg("-D").arg(data).args(["-p", &port.to_string()]);
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "log_min_messages=fatal",
+    ] {
+        server.args(["-c", setting]);
+    }
+    server.stdout(Stdio::null()).stderr(Stdio::null());
+    server.spawn().expect("PostgreSQL can be started")
+}
+
+async fn end(mut server: Child, signal: &str) {
+    let id = server.id().expect("it runs").to_string();
+    run(Command::new("kill").args([signal, &id])).await;
+    let ended = tokio::time::timeout(PATIENCE, server.wait()).await;
+    assert!(ended.is_ok_and(|e| e.is_ok()), "PostgreSQL does not end");
+}
+
+/// A command that ends with this process, and that root runs as `nobody`: PostgreSQL refuses to run as root.
+async fn unprivileged(program: &Path) -> Command {
+    let mut command = if is_root().await {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+        command.args(["--pdeathsig", "INT", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/").kill_on_drop(true);
+    command
+}
+
+async fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().await;
+    id.is_ok_and(|id| id.stdout.starts_with(b"0\n"))
+}
+
+async fn run(command: &mut Command) {
+    let output = command.output().await.expect("the command can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+fn open_to(folder: &Path, mode: u32) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("the folder is ours");
+}

@@ -1,0 +1,120 @@
+//! What fails, and when: at counts of answers, so that a slow machine changes nothing.
+use parta_integration_tests::{Chance, Link, Postgres, Replicated, Suite};
+
+use crate::{Size, round::Course, tally::Tally};
+
+/// How often each kind of fault comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Steps {
+    pub(crate) kills: usize,
+    pub(crate) crashes: usize,
+    pub(crate) cuts: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Kill(&'static str),
+    Start(&'static str),
+    Crash,
+    Cut,
+    Mend,
+}
+
+/// What can fail.
+#[derive(Clone, Copy)]
+pub(crate) struct Faults<'a> {
+    suite: &'a Suite,
+    mortal: &'a [&'static str],
+    bus: Option<&'a Link>,
+    database: Option<&'a Postgres>,
+}
+
+impl<'a> Faults<'a> {
+    /// One process of all services, which is killed.
+    pub(crate) fn of_one_process(suite: &'a Suite) -> Self {
+        Self {
+            suite,
+            mortal: &["chat"],
+            bus: None,
+            database: None,
+        }
+    }
+
+    /// Replicas, of which some are killed, their database and the bus.
+    pub(crate) fn of_a_cluster(cluster: &'a Replicated, mortal: &'a [&'static str]) -> Self {
+        Self {
+            suite: &cluster.suite,
+            mortal,
+            bus: Some(&cluster.bus),
+            database: Some(&cluster.database),
+        }
+    }
+
+    /// When what happens: each kind in sections of its own, so that one replica is dead at a time but all kinds meet.
+    fn plan(&self, seed: u64, size: &Size) -> Vec<(usize, Step)> {
+        let mut chance = Chance::of_actor(seed, "faults", 0);
+        let acts = size.all_acts();
+        let mut steps = Vec::new();
+        for n in 0..size.faults.kills {
+            let (begin, end) = span(&mut chance, acts, n, size.faults.kills);
+            let replica = self.mortal[n % self.mortal.len()];
+            // Nobody answers where the only one is dead.
+            let end = if self.bus.is_some() { end } else { begin };
+            steps.extend([(begin, Step::Kill(replica)), (end, Step::Start(replica))]);
+        }
+        if self.bus.is_some() {
+            for n in 0..size.faults.cuts {
+                let (begin, end) = span(&mut chance, acts, n, size.faults.cuts);
+                steps.extend([(begin, Step::Cut), (end, Step::Mend)]);
+            }
+        }
+        if self.database.is_some() {
+            for n in 0..size.faults.crashes {
+                let (at, _) = span(&mut chance, acts, n, size.faults.crashes);
+                steps.push((at, Step::Crash));
+            }
+        }
+        // Stable: a kill stays before the start at the same count.
+        steps.sort_by_key(|(at, _)| *at);
+        steps
+    }
+
+    /// Lets everything fail at its time.
+    pub(crate) async fn happen(self, seed: u64, size: Size, course: Course, tally: &Tally) {
+        for (at, step) in self.plan(seed, &size) {
+            course.reaches(at).await;
+            match step {
+                Step::Kill(replica) => {
+                    self.suite.kill(replica).await;
+                    tally.kills.add();
+                }
+                Step::Start(replica) => self.suite.restart(replica).await,
+                Step::Crash => {
+                    if let Some(database) = self.database {
+                        database.crash().await;
+                    }
+                    tally.crashes.add();
+                }
+                Step::Cut => {
+                    if let Some(bus) = self.bus {
+                        bus.cut().await;
+                    }
+                    tally.cuts.add();
+                }
+                Step::Mend => {
+                    if let Some(bus) = self.bus {
+                        bus.mend();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Beginning and end of the nth of so many faults of a kind, in counts of answers. In the last quarter nothing fails: after
+/// a fault every stream looks into the database, and would find there what it had lost by itself.
+fn span(chance: &mut Chance, acts: usize, n: usize, of: usize) -> (usize, usize) {
+    let section = acts * 3 / 4 / of;
+    let begin = n * section + section / 10 + chance.below(section / 3);
+    (begin, begin + section / 10 + chance.below(section / 3))
+}

@@ -1,0 +1,256 @@
+//! One round: everybody writes, comes, goes and reads while things fail; then everything is compared.
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use parta_integration_tests::Chance;
+use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    Size,
+    faults::Faults,
+    moves::{self, Moves},
+    reader::{self, Read},
+    scene::Scene,
+    tally::Tally,
+    verdict::{self, Line, Log},
+    writer::{self, Act, Answer, answer, pause},
+};
+
+/// Longest that the round may stand still.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// By chat and member: up to which place there is to read, and whether the member is in.
+pub(crate) type Goals = Vec<BTreeMap<String, (i64, bool)>>;
+
+/// What all who play have in common.
+pub(crate) struct Round {
+    /// With what the texts of its messages begin.
+    pub(crate) name: String,
+    pub(crate) scene: Scene,
+    pub(crate) replicas: Vec<&'static str>,
+    pub(crate) size: Size,
+    pub(crate) tally: Arc<Tally>,
+    seed: u64,
+    /// Acts that have a definite answer.
+    settled: watch::Sender<usize>,
+    /// Streams that have begun.
+    listening: watch::Sender<usize>,
+    acknowledged: Mutex<HashMap<(usize, i64), Instant>>,
+    found: Mutex<Vec<String>>,
+}
+
+/// How far the writing is.
+pub(crate) struct Course {
+    settled: watch::Receiver<usize>,
+    all: usize,
+}
+
+impl Course {
+    /// Waits until so many acts have an answer.
+    pub(crate) async fn reaches(&self, count: usize) {
+        let mut settled = self.settled.clone();
+        let reached = tokio::time::timeout(PATIENCE, settled.wait_for(|n| *n >= count)).await;
+        assert!(reached.is_ok(), "no act is answered any more");
+    }
+
+    /// Waits for a while, which is a part of the whole at most; answers whether the writing goes on then.
+    pub(crate) async fn goes_on(&self, chance: &mut Chance, part: usize) -> bool {
+        let count = *self.settled.borrow() + 1 + chance.below((self.all / part).max(1));
+        self.reaches(count.min(self.all)).await;
+        count < self.all
+    }
+}
+
+impl Round {
+    /// A round that has not begun. The seed decides what everybody wants to do.
+    pub(crate) fn new(
+        scene: Scene,
+        replicas: &[&'static str],
+        size: Size,
+        seed: u64,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Self {
+            name: format!("{seed}"),
+            scene,
+            replicas: replicas.to_vec(),
+            size,
+            tally,
+            seed,
+            settled: watch::Sender::new(0),
+            listening: watch::Sender::new(0),
+            acknowledged: Mutex::default(),
+            found: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn chance(&self, kind: &str, number: usize) -> Chance {
+        Chance::of_actor(self.seed, kind, number)
+    }
+
+    /// One of the replicas.
+    pub(crate) fn replica(&self, chance: &mut Chance) -> &'static str {
+        chance.of::<&'static str>(&self.replicas)
+    }
+
+    pub(crate) fn course(&self) -> Course {
+        Course {
+            settled: self.settled.subscribe(),
+            all: self.size.all_acts(),
+        }
+    }
+
+    /// An act has a definite answer.
+    pub(crate) fn settled(&self) {
+        self.settled.send_modify(|n| *n += 1);
+    }
+
+    /// A stream has begun.
+    pub(crate) fn listens(&self) {
+        self.listening.send_modify(|n| *n += 1);
+    }
+
+    /// Something is wrong.
+    pub(crate) fn found(&self, what: String) {
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what);
+    }
+
+    /// A message was acknowledged just now.
+    pub(crate) fn acknowledged(&self, chat: usize, seq: i64) {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.insert((chat, seq), Instant::now());
+    }
+
+    /// A message arrived at a stream just now. What was acknowledged before the stream was opened says nothing of delivery;
+    /// what arrives before its acknowledgement has no lag.
+    pub(crate) fn arrived(&self, chat: usize, seq: i64, opened: Instant) {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = acknowledged.get(&(chat, seq)).copied();
+        drop(acknowledged);
+        match at {
+            Some(at) if at < opened => {}
+            Some(at) => self.tally.lag.add(at.elapsed()),
+            None => self.tally.lag.add(Duration::ZERO),
+        }
+    }
+
+    /// Plays it, and answers what is wrong, with the scene as it is afterwards.
+    pub(crate) async fn play(self, faults: Faults<'_>) -> (Scene, Vec<String>) {
+        let round = Arc::new(self);
+        let (goals, wanted) = watch::channel(None);
+        let mut readers = JoinSet::new();
+        for person in 0..round.scene.people.len() {
+            for stream in 0..round.size.streams {
+                readers.spawn(reader::read(round.clone(), (person, stream), wanted.clone()));
+            }
+        }
+        // Before anything is written, so that whoever is in hears all of it.
+        let (all, mut listening) = (readers.len(), round.listening.subscribe());
+        let begun = tokio::time::timeout(PATIENCE, listening.wait_for(|n| *n == all)).await;
+        assert!(begun.is_ok(), "not every stream begins");
+
+        let writers = JoinSet::from_iter((0..round.size.writers).map(|n| writer::write(round.clone(), n)));
+        let moved = (0..round.scene.chats.len()).filter(|n| !round.scene.chats[*n].movable.is_empty());
+        let movers = JoinSet::from_iter(moved.map(|chat| {
+            let round = round.clone();
+            async move { (chat, moves::by_hand(round, chat).await) }
+        }));
+        let (acts, moves, class_of, ()) = tokio::join!(
+            writers.join_all(),
+            movers.join_all(),
+            moves::between_classes(round.clone()),
+            faults.happen(round.seed, round.size, round.course(), &round.tally)
+        );
+        let mut acts: Vec<Act> = acts.into_iter().flatten().collect();
+        // Waits until chat has heard of every change of class.
+        let teacher = &round.scene.people[round.scene.chats.last().expect("a chat").witness];
+        teacher.client.must("ChatService/ListChats", json!({})).await;
+        acts.extend(writer::last_words(&round).await);
+        let mut found = std::mem::take(&mut *round.found.lock().unwrap_or_else(PoisonError::into_inner));
+        let logs = round.logs(&mut found).await;
+        let ends = |log: &Log| {
+            let end =
+                |p: &parta_integration_tests::Person| Some((p.member_id.clone(), log.end_of(&p.member_id)?));
+            round.scene.people.iter().filter_map(end).collect()
+        };
+        goals.send_replace(Some(Arc::new(logs.iter().map(ends).collect())));
+        let reads = readers.join_all().await;
+        round.judge(&logs, &acts, &moves.into_iter().collect(), &reads, &mut found);
+        found.append(&mut round.found.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut scene = Arc::into_inner(round).expect("everybody is done").scene;
+        scene.class_of = class_of;
+        (scene, found)
+    }
+
+    fn judge(
+        &self,
+        logs: &[Log],
+        acts: &[Act],
+        moves: &BTreeMap<usize, Moves>,
+        reads: &[Read],
+        found: &mut Vec<String>,
+    ) {
+        assert!(verdict::unique(acts), "two acts with one text");
+        for (chat, log) in logs.iter().enumerate() {
+            let mut wrong = Vec::new();
+            let of_chat: Vec<_> = acts.iter().filter(|act| act.chat == chat).collect();
+            log.judge_acts(&self.name, &of_chat, &mut wrong);
+            if let Some(moves) = moves.get(&chat) {
+                log.judge_moves(moves, &mut wrong);
+            }
+            for read in reads {
+                log.judge_track(&read.name, &read.member, read.tracks.get(&chat), &mut wrong);
+            }
+            found.extend(wrong.into_iter().map(|what| format!("chat {chat}: {what}")));
+        }
+    }
+
+    /// The logs of all chats, as their witnesses list them.
+    async fn logs(&self, found: &mut Vec<String>) -> Vec<Log> {
+        let mut logs = Vec::new();
+        for (n, chat) in self.scene.chats.iter().enumerate() {
+            let mut wrong = Vec::new();
+            let lines = self.list(n).await;
+            logs.push(Log::new(lines, chat.derived, &mut wrong));
+            found.extend(wrong.into_iter().map(|what| format!("chat {n}: {what}")));
+        }
+        logs
+    }
+
+    async fn list(&self, chat: usize) -> Vec<Line> {
+        let chat = &self.scene.chats[chat];
+        let client = self.scene.people[chat.witness].client.on_its_own();
+        let mut chance = self.chance("list", 0);
+        let mut api = MessageServiceClient::new(client.channel("chat"));
+        let mut page = pb::ListEntriesRequest {
+            org_id: client.org_id().unwrap().to_owned(),
+            chat_id: chat.id.clone(),
+            after_seq: Some(0),
+            page_size: 200,
+            page_token: String::new(),
+        };
+        let mut lines = Vec::new();
+        loop {
+            match answer(api.list_entries(client.request(page.clone())).await) {
+                Answer::Done(answered) => {
+                    let answered = answered.into_inner();
+                    lines.extend(answered.entries.into_iter().map(Line::from));
+                    page.page_token = answered.next_page_token;
+                    if page.page_token.is_empty() {
+                        return lines;
+                    }
+                }
+                Answer::Refused(why) => panic!("the witness may not read: {why}"),
+                Answer::Lost => pause(&mut chance).await,
+            }
+        }
+    }
+}
