@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test | ci | requirements | docs | bench | instructions`.
+//! The project's own commands: `cargo xtask test | soak | ci | requirements | docs | bench | instructions`.
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod bench;
@@ -8,6 +8,7 @@ mod instructions;
 mod python;
 mod requirements;
 mod servers;
+mod soak;
 mod test;
 
 use std::{
@@ -34,6 +35,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Runs the consistency test for a long time and watches memory and descriptors of the processes.
+    Soak(soak::Options),
     /// Format, lints, proto lint, documents, then the tests: what a change must pass.
     Ci,
     /// Tells which tests cover which requirement, and fails where one that is called done is not covered.
@@ -57,6 +60,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Task::Test { rest } => test::run(&rest),
+        Task::Soak(options) => soak::run(&options),
         Task::Ci => ci::run(),
         Task::Requirements => requirements::run(),
         Task::Docs { check } => {
