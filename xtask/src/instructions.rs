@@ -48,7 +48,10 @@ pub(crate) fn run(write: bool) -> anyhow::Result<()> {
     let mut grown = Vec::new();
     for (name, number) in &found {
         let was = *kept.get(*name).with_context(|| format!("{KEPT} has no {name}"))?;
-        println!("xtask: {name}: {number} instructions, {:.2} of the {was} kept", number / was);
+        println!(
+            "xtask: {name}: {number} instructions, {:.2} of the {was} kept",
+            number / was
+        );
         if *number > was * (1.0 + TOLERANCE) {
             grown.push(*name);
         }
@@ -64,7 +67,15 @@ pub(crate) fn run(write: bool) -> anyhow::Result<()> {
 /// The tests of chat on the release profile.
 fn build() -> anyhow::Result<PathBuf> {
     let mut command = cargo();
-    command.args(["test", "--release", "--quiet", "-p", "parta-chat", "--lib", "--no-run"]);
+    command.args([
+        "test",
+        "--release",
+        "--quiet",
+        "-p",
+        "parta-chat",
+        "--lib",
+        "--no-run",
+    ]);
     command.arg("--message-format=json");
     println!("xtask: {}", describe(&command));
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
@@ -88,7 +99,12 @@ fn callgrind(valgrind: &Path, program: &Path, messages: u64, streams: u64) -> an
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)
         // With one thread the harness runs the test on its own, which is the first.
-        .args(["--ignored", "--exact", "tests::instructions::messages", "--test-threads=1"])
+        .args([
+            "--ignored",
+            "--exact",
+            "tests::instructions::messages",
+            "--test-threads=1",
+        ])
         .env("PARTA_MESSAGES", messages.to_string())
         .env("PARTA_STREAMS", streams.to_string());
     let output = command.output()?;
@@ -97,9 +113,10 @@ fn callgrind(valgrind: &Path, program: &Path, messages: u64, streams: u64) -> an
         bail!("{} failed:\n{said}", describe(&command));
     }
     let first = fs::read_to_string(out.with_file_name("out-01")).context("callgrind wrote nothing")?;
-    let totals = first
-        .lines()
-        .find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")));
+    let totals = first.lines().find_map(|line| {
+        line.strip_prefix("totals: ")
+            .or_else(|| line.strip_prefix("summary: "))
+    });
     let number = totals.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.context("callgrind tells no total")
 }

@@ -3,8 +3,8 @@ use parta_access::OrgScope;
 use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId};
 use parta_storage::StorageError;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Set, sea_query::SelectStatement,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Set, sea_query::SelectStatement,
 };
 use uuid::Uuid;
 
@@ -40,32 +40,44 @@ pub(crate) const MESSAGE: i16 = 1;
 const JOINING: i16 = 2;
 const LEAVING: i16 = 3;
 
-fn from_model(model: entry::Model) -> Result<EntryRow, StorageError> {
-    let member = |id: Option<Uuid>| {
-        id.map(MemberId::from_uuid)
-            .ok_or_else(|| StorageError::Fault(format!("entry {} names nobody", model.entry_id)))
+/// What is read of an entry, in this order: by its place a column is found at once, by its name it is searched for.
+const COLUMNS: [entry::Column; 8] = [
+    entry::Column::Seq,
+    entry::Column::EntryId,
+    entry::Column::Kind,
+    entry::Column::CreateTime,
+    entry::Column::Sender,
+    entry::Column::Body,
+    entry::Column::Service,
+    entry::Column::Subject,
+];
+
+fn from_row((scope, chat_id): (&OrgScope, ChatId), row: &QueryResult) -> Result<EntryRow, StorageError> {
+    let entry_id: Uuid = row.try_get_by_index(1)?;
+    let member = |column| {
+        row.try_get_by_index::<Option<Uuid>>(column)?
+            .map(MemberId::from_uuid)
+            .ok_or_else(|| StorageError::Fault(format!("entry {entry_id} names nobody")))
     };
-    let kind = match model.kind {
+    let kind = match row.try_get_by_index::<i16>(2)? {
         MESSAGE => Kind::Message {
-            sender: member(model.sender)?,
-            text: model.body.unwrap_or_default(),
-            service: model.service,
+            sender: member(4)?,
+            text: row.try_get_by_index::<Option<String>>(5)?.unwrap_or_default(),
+            service: row.try_get_by_index(6)?,
         },
-        JOINING => Kind::Joining(member(model.subject)?),
-        LEAVING => Kind::Leaving(member(model.subject)?),
+        JOINING => Kind::Joining(member(7)?),
+        LEAVING => Kind::Leaving(member(7)?),
         other => {
-            return Err(StorageError::Fault(format!(
-                "entry {} is of unknown kind {other}",
-                model.entry_id
-            )));
+            let why = format!("entry {entry_id} is of unknown kind {other}");
+            return Err(StorageError::Fault(why));
         }
     };
     Ok(EntryRow {
-        org_id: OrgId::from_uuid(model.org_id),
-        chat_id: ChatId::from_uuid(model.chat_id),
-        seq: model.seq,
-        entry_id: EntryId::from_uuid(model.entry_id),
-        create_time: model.create_time,
+        org_id: scope.org_id(),
+        chat_id,
+        seq: row.try_get_by_index(0)?,
+        entry_id: EntryId::from_uuid(entry_id),
+        create_time: row.try_get_by_index(3)?,
         kind,
     })
 }
@@ -119,6 +131,8 @@ pub(crate) fn entries_query(
     limit: u64,
 ) -> SelectStatement {
     let query = entry::Entity::find()
+        .select_only()
+        .columns(COLUMNS)
         .filter(entry::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(entry::Column::ChatId.eq(chat.uuid()))
         .filter(entry::Column::Seq.gt(after))
@@ -162,11 +176,9 @@ pub(crate) async fn list_log(
             continue;
         }
         let query = entries_query(place, at, range, newest_first, wanted);
-        let rows = entry::Model::find_by_statement(conn.get_database_backend().build(&query))
-            .all(conn)
-            .await?;
-        for row in rows {
-            found.push(from_model(row)?);
+        let statement = conn.get_database_backend().build(&query);
+        for row in conn.query_all_raw(statement).await? {
+            found.push(from_row(at, &row)?);
         }
     }
     Ok(found)
@@ -192,11 +204,9 @@ pub(crate) async fn find_own_move(
         let mut query = entries_query(place, at, range, false, 1);
         query.and_where(entry::Column::Kind.is_in([JOINING, LEAVING]));
         query.and_where(entry::Column::Subject.eq(member.uuid()));
-        let row = entry::Model::find_by_statement(conn.get_database_backend().build(&query))
-            .one(conn)
-            .await?;
-        if let Some(row) = row {
-            return from_model(row).map(Some);
+        let statement = conn.get_database_backend().build(&query);
+        if let Some(row) = conn.query_one_raw(statement).await? {
+            return from_row(at, &row).map(Some);
         }
     }
     Ok(None)
