@@ -90,7 +90,7 @@ struct Start {
 }
 
 fn start(runs: usize) -> anyhow::Result<()> {
-    execute(cargo().args(["build", "--release", "-p", "parta", "--bin", "parta"]))?;
+    execute(cargo().args(["build", "--release", "-p", "parta", "-p", "parta-bench"]))?;
     let binary = release("parta");
     let size = fs::metadata(&binary)
         .with_context(|| binary.display().to_string())?

@@ -12,6 +12,7 @@ use crate::{
     Db, Head, Mutation, StorageError, WritePass,
     error::{Class, class},
     head,
+    whole::Whole,
 };
 
 /// Something that a transaction does once, right before its commit, and tells others about right after it.
@@ -74,6 +75,25 @@ pub(crate) enum End<T, E> {
     Done(T),
     Failed(E),
     Again(StorageError),
+}
+
+impl Inner {
+    /// Commits, and then tells. To be run wholly: a commit whose caller went away has happened all the same.
+    async fn commit(self) -> Result<(), DbErr> {
+        let Self {
+            conn,
+            db,
+            steps,
+            _pass,
+            ..
+        } = self;
+        conn.commit().await?;
+        let done = steps.into_inner().unwrap_or_else(PoisonError::into_inner).done;
+        for step in done {
+            step.after(&db);
+        }
+        Ok(())
+    }
 }
 
 impl Tx {
@@ -217,18 +237,8 @@ impl Tx {
                     End::Failed(E::from(error))
                 }
             }
-            (Ok(value), None) => match inner.conn.commit().await {
-                Ok(()) => {
-                    let done = inner
-                        .steps
-                        .into_inner()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .done;
-                    for step in done {
-                        step.after(&inner.db);
-                    }
-                    End::Done(value)
-                }
+            (Ok(value), None) => match Whole::new(inner.commit()).await {
+                Ok(()) => End::Done(value),
                 Err(error) => match class(&error) {
                     Class::Retry => End::Again(error.into()),
                     Class::Broken if resumable => End::Again(error.into()),

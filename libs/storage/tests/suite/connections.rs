@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::FutureExt as _;
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
 use parta_status::{Reason, Refusal};
-use parta_storage::{Db, StorageError};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use parta_storage::{CommitStep, Db, StorageError, Tx};
+use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 
 use crate::{
     support::each,
@@ -110,6 +110,65 @@ async fn a_transaction_that_is_given_up_while_it_begins_ends() {
             assert_eq!(seen, Some(0), "what was written {name} is not committed");
         }
         db.close().await;
+    })
+    .await;
+}
+
+/// How many commits were told.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Default)]
+struct Told;
+
+#[async_trait::async_trait]
+impl CommitStep for Told {
+    async fn before_commit(&self, _: &Tx) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn after_commit(&self, _: &Db) {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whoever waited for a commit may be gone when it is there: it is told all the same.
+#[tokio::test]
+async fn a_commit_whose_caller_goes_away_is_told() {
+    each(migrations, |store| async move {
+        TOLD.store(0, Ordering::Relaxed);
+        for n in 0..80 {
+            let name = format!("told {n}");
+            let mut work = store
+                .db
+                .write(|tx| {
+                    let name = name.clone();
+                    async move {
+                        tx.step::<Told>();
+                        insert(&tx, &name).await
+                    }
+                })
+                .boxed_local()
+                .fuse();
+            // Each time given up another number of steps far.
+            for _ in 0..=n % 10 {
+                _ = futures::poll!(&mut work);
+                tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+            }
+        }
+        let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
+        let counted = async {
+            loop {
+                let statement = Statement::from_string(store.db.backend(), sql);
+                let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
+                let rows = row.try_get::<i64>("", "n").unwrap();
+                if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
+        counted.expect("every commit is told, and nothing else");
     })
     .await;
 }

@@ -16,7 +16,7 @@ const SUBJECT: &str = "parta.chat.entries";
 /// Most entries of one frame: with the longest texts it stays well below the bus's limit of a message.
 const FRAME: usize = 32;
 
-/// So long without a counter and a replica is taken for dead.
+/// So long without a counter and a replica is taken for dead; so long without the own one, and the bus is.
 const SILENCE: Duration = Duration::from_secs(4);
 
 /// What is known of another replica.
@@ -89,6 +89,7 @@ impl Live {
             // What went by before is not known.
             self.compare_heads();
             let mut known: HashMap<Vec<u8>, Known> = HashMap::new();
+            let mut own = Instant::now();
             let mut tick = tokio::time::interval(SILENCE);
             loop {
                 let bytes = tokio::select! {
@@ -98,7 +99,8 @@ impl Live {
                         // Whoever fell silent may have died between a commit and its telling.
                         let before = known.len();
                         known.retain(|_, replica| replica.heard.elapsed() < SILENCE);
-                        if known.len() < before {
+                        // While nothing is carried, not even to oneself, the database is the only one to ask.
+                        if known.len() < before || own.elapsed() >= SILENCE {
                             self.compare_heads();
                         }
                         continue;
@@ -106,6 +108,7 @@ impl Live {
                 };
                 let Some(bytes) = bytes else { break };
                 match Frame::decode(bytes) {
+                    Ok(frame) if frame.replica == self.0.replica.as_bytes() => own = Instant::now(),
                     Ok(frame) => self.take(frame, &mut known),
                     Err(error) => {
                         tracing::warn!(%error, "the bus carried something unreadable");
@@ -117,9 +120,6 @@ impl Live {
     }
 
     fn take(&self, frame: Frame, known: &mut HashMap<Vec<u8>, Known>) {
-        if frame.replica == self.0.replica.as_bytes() {
-            return;
-        }
         let before = frame.count - (frame.items.len() as u64).min(frame.count);
         let entries: Vec<_> = frame.items.into_iter().filter_map(Item::into_live).collect();
         self.deliver(&entries);

@@ -284,8 +284,33 @@ on_both!(
             21,
             "the counter showed the loss, the database had it"
         );
+
+        let apart = school.suite.replica(Arc::new(Dead)).await;
+        let mut reader = Reader::open(&school, apart, school.pupil, BTreeMap::new()).await;
+        school.send(school.classmate, class, "и без шины").await.unwrap();
+        assert_eq!(
+            reader.until("и без шины").await.len(),
+            1,
+            "not even a counter came"
+        );
     }
 );
+
+/// Carries nothing.
+struct Dead;
+
+#[async_trait::async_trait]
+impl Bus for Dead {
+    async fn publish(&self, _: &str, _: bytes::Bytes) -> Result<(), parta_feed::BusError> {
+        Ok(())
+    }
+    async fn subscribe(
+        &self,
+        _: &str,
+    ) -> Result<futures::stream::BoxStream<'static, bytes::Bytes>, parta_feed::BusError> {
+        Ok(Box::pin(futures::stream::pending()))
+    }
+}
 
 /// Loses every frame that carries an entry.
 struct OnlyCounters(Arc<dyn Bus>);
