@@ -23,7 +23,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     docs::generate(true)?;
     docs::truth()?;
     requirements::run()?;
-    instructions::run(false)?;
+    instructions::run(false, false)?;
     test::run(&[])?;
     for remark in remarks {
         println!("xtask: {remark}");

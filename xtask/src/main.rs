@@ -54,6 +54,9 @@ enum Task {
         /// Keeps what was counted in bench/instructions.toml.
         #[arg(long)]
         write: bool,
+        /// Counts the optimised build instead, and compares with nothing.
+        #[arg(long, conflicts_with = "write")]
+        release: bool,
     },
 }
 
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
             docs::generate(check).and_then(|()| if check { docs::truth() } else { Ok(()) })
         }
         Task::Bench(options) => bench::run(&options),
-        Task::Instructions { write } => instructions::run(write),
+        Task::Instructions { write, release } => instructions::run(write, release),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
