@@ -83,12 +83,12 @@ fn build(release: bool) -> anyhow::Result<PathBuf> {
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the tests of chat do not build");
     let text = String::from_utf8_lossy(&output.stdout);
-    let programs = text.lines().filter_map(|line| {
+    let mut programs = text.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let ours = message["target"]["name"] == "parta_chat" && message["profile"]["test"] == true;
         message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
     });
-    programs.last().context("cargo names no test program")
+    programs.next_back().context("cargo names no test program")
 }
 
 /// Instructions of the thread that serves, in one run.
