@@ -47,7 +47,7 @@ async fn naive(conn: &impl ConnectionTrait, after: i64) -> Vec<i64> {
 #[tokio::test]
 async fn an_identity_column_loses_what_commits_late() {
     each(migrations, |store| async move {
-        let conn = store.db.conn();
+        let conn = store.db.writer();
         if !store.db.is_postgres() {
             // One writer at a time: nothing can overtake.
             return;
