@@ -49,7 +49,8 @@ impl Recent {
         log.push_back(entry.clone());
         self.order.push_back((at, entry.seq));
         self.bytes += size(entry);
-        while self.bytes > self.limit {
+        // The order must not grow by what chats have dropped: there are never more entries than that.
+        while self.bytes > self.limit || self.order.len() > self.limit / AROUND {
             let Some((at, seq)) = self.order.pop_front() else {
                 return;
             };
@@ -95,9 +96,12 @@ impl Recent {
     }
 }
 
-/// What an entry counts for: its response and what is kept around it.
+/// What is kept around the response of an entry, in bytes.
+const AROUND: usize = 256;
+
+/// What an entry counts for.
 fn size(entry: &LiveEntry) -> usize {
-    entry.response.len() + 256
+    entry.response.len() + AROUND
 }
 
 #[cfg(test)]
@@ -140,7 +144,7 @@ mod tests {
                 let seq = match step { 1 => *head + 1, 2 => (*head).max(1), _ => *head + 2 };
                 *head = (*head).max(seq);
                 recent.push(&entry(chat, seq, bytes));
-                prop_assert!(recent.bytes <= 8_000);
+                prop_assert!(recent.bytes <= 8_000 && recent.order.len() <= 8_000 / AROUND);
                 for (chat, head) in &heads {
                     for after in 0..*head {
                         let Some(found) = recent.after(at(*chat), after) else { continue };
