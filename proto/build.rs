@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::ProtoCodec")
         .include_file("parta.rs")
         .emit_rerun_if_changed(false)
         .compile_fds(set)?;

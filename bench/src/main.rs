@@ -5,6 +5,7 @@
 
 mod cases;
 mod delivery;
+mod flame;
 mod limits;
 mod load;
 mod measure;
@@ -45,6 +46,12 @@ pub(crate) struct Options {
     /// Folder of docs/performance.md, whose table and chart are written anew.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Folder for a flame graph of each side's servers, taken in one more round that counts for nothing else.
+    #[arg(long)]
+    flame: Option<PathBuf>,
+    /// The case that runs.
+    #[arg(skip)]
+    case: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -90,6 +97,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         println!("bench: {} ...", case.name);
         let options = Options {
             db: Some(database),
+            case: case.name,
             ..options.clone()
         };
         // The people of the harness panic where the suite refuses what it must not.

@@ -9,6 +9,11 @@ use std::{
 
 use futures::future::LocalBoxFuture;
 
+use crate::{
+    Options,
+    flame::{self, Recording},
+};
+
 /// What one side did in one round, by metric.
 pub(crate) type Numbers = BTreeMap<&'static str, f64>;
 
@@ -118,11 +123,12 @@ pub(crate) fn quantile(sorted: &[u32], share: f64) -> f64 {
 
 /// Runs the sides in turns, until so many rounds count or twice as many were tried.
 pub(crate) async fn alternate(
-    rounds: usize,
+    options: &Options,
     folder: &Path,
     machine: &Machine,
     sides: &mut [Side<'_>],
 ) -> anyhow::Result<Measured> {
+    let rounds = options.rounds;
     let mut measured = Measured::default();
     for round in 0..rounds * 2 {
         if measured.disk.len() == rounds {
@@ -152,6 +158,14 @@ pub(crate) async fn alternate(
         measured.others.push(most);
         for (name, numbers) in taken {
             measured.sides.entry(name).or_default().push(numbers);
+        }
+    }
+    if let Some(graphs) = &options.flame {
+        for side in sides {
+            let recording = Recording::start(&machine.servers())?;
+            let numbers = (side.run)().await?;
+            let title = format!("{}, {}, {}", options.case, side.name, told(&numbers));
+            recording.draw(&title, &flame::path(graphs, options.case, side.name))?;
         }
     }
     Ok(measured)
@@ -207,6 +221,17 @@ impl Look {
 }
 
 impl Machine {
+    /// The processes that serve: all that this one started, and those of PostgreSQL.
+    fn servers(&self) -> Vec<u32> {
+        let own = children(std::process::id());
+        let database = self.postmaster.into_iter().flat_map(|id| {
+            let mut all = children(id);
+            all.push(id);
+            all
+        });
+        own.into_iter().chain(database).collect()
+    }
+
     fn look(&self) -> Look {
         Look {
             at: Instant::now(),
@@ -241,15 +266,18 @@ fn stat(id: u32) -> Option<(u32, f64)> {
 
 /// Processor time of a process and its children, in ticks of 10 ms.
 fn ticks(id: u32) -> f64 {
-    let children = std::fs::read_dir("/proc")
+    let all = children(id).into_iter().chain([id]).filter_map(stat);
+    all.map(|(_, time)| time).sum()
+}
+
+fn children(id: u32) -> Vec<u32> {
+    std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter_map(stat)
-        .filter(|(parent, _)| *parent == id)
-        .map(|(_, time)| time);
-    children.sum::<f64>() + stat(id).map_or(0.0, |(_, time)| time)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|child| stat(*child).is_some_and(|(parent, _)| parent == id))
+        .collect()
 }
 
 /// Processor time of a process and its children.
@@ -259,6 +287,8 @@ pub(crate) fn cpu(ids: &[u32]) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn measured(rounds: usize) -> Measured {
@@ -302,7 +332,9 @@ mod tests {
                 calls += 1;
                 async { Ok(Numbers::from([("rate", 1.0)])) }
             })];
-            alternate(3, folder.path(), &Machine::default(), &mut sides)
+            let options = ["bench", "send1", "--program", "parta", "--rounds", "3"];
+            let options = Options::parse_from(options);
+            alternate(&options, folder.path(), &Machine::default(), &mut sides)
                 .await
                 .unwrap()
         });

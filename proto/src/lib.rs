@@ -1,5 +1,9 @@
 //! The generated API of the suite: messages, clients, servers and the descriptor set. No logic lives here.
 
+mod codec;
+
+pub use codec::{ProtoCodec, ProtoDecoder, ProtoEncoder};
+
 #[expect(
     missing_docs,
     clippy::all,

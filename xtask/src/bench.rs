@@ -37,6 +37,12 @@ pub(crate) struct Options {
     /// Writes the table and the chart of docs/performance.md.
     #[arg(long)]
     write: bool,
+    /// Folder for a flame graph of each side's servers, taken in one more round that counts for nothing else.
+    #[arg(long)]
+    flame: Option<PathBuf>,
+    /// Another build of the suite to measure than that of this tree.
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 /// Measures what is asked for.
@@ -52,7 +58,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     execute(cargo().args(["build", "--release", "-p", "parta", "-p", "parta-bench"]))?;
     let servers = Servers::provide()?;
     let mut bench = Command::new(release("parta-bench"));
-    bench.args(cases).arg("--program").arg(release("parta"));
+    let program = options.program.clone().unwrap_or_else(|| release("parta"));
+    bench.args(cases).arg("--program").arg(program);
     for (name, value) in [
         ("--rounds", options.rounds as u64),
         ("--seconds", options.seconds),
@@ -68,6 +75,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     if options.write {
         bench.arg("--write").arg(root().join("docs"));
+    }
+    if let Some(folder) = &options.flame {
+        fs::create_dir_all(folder)?;
+        bench.arg("--flame").arg(folder);
     }
     bench.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     execute(&mut bench)

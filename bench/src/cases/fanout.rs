@@ -231,7 +231,7 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     ];
     sides.extend(others);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &school.world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &school.world.machine, &mut sides).await?;
     drop(sides);
     school.world.close().await;
     let crowd = Rc::into_inner(crowd).context("a side still has it")?;

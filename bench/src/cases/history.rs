@@ -79,7 +79,7 @@ pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     }));
     sides.extend(others);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
     world.close().await;
     Ok(measured)

@@ -45,7 +45,7 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
     ];
     sides.extend(peers::idle(options, 5_000));
     let folder = tempfile::tempdir()?;
-    alternate(options.rounds, folder.path(), &Machine::default(), &mut sides).await
+    alternate(options, folder.path(), &Machine::default(), &mut sides).await
 }
 
 /// What a fresh suite holds for so many streams over so many connections more than for none.
@@ -104,7 +104,7 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
     })];
     sides.extend(peers::open(&options, STREAMS).await?);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
     world.close().await;
     Ok(measured)
@@ -184,7 +184,7 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
         }
     })];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
     drop(sides);
     world.close().await;
     Ok(measured)

@@ -77,7 +77,7 @@ pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
 
 async fn finish(options: &Options, world: &World, sides: &mut [Side<'_>]) -> anyhow::Result<Measured> {
     let folder = tempfile::tempdir()?;
-    alternate(options.rounds, folder.path(), &world.machine, sides).await
+    alternate(options, folder.path(), &world.machine, sides).await
 }
 
 pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
@@ -268,7 +268,7 @@ pub(super) async fn embedded(options: Options) -> anyhow::Result<Measured> {
         Side::new("raw", move || sqlite_rows(span)),
     ];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(options.rounds, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
     world.close().await;
     naive.close().await;
     Ok(measured)

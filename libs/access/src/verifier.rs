@@ -13,7 +13,7 @@ use parta_status::{Refusal, unavailable};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Jwks, Principal,
+    Caller, Jwks, Principal,
     tokens::{Claims, JWKS_LIFE, LEEWAY, MAX_LIFE, TYP},
 };
 
@@ -140,6 +140,7 @@ impl JwkSource {
 
 #[derive(Clone)]
 struct Verified {
+    token: Arc<str>,
     principal: Principal,
     expire_time: DateTime<Utc>,
 }
@@ -165,8 +166,25 @@ impl Verifier {
         }
     }
 
+    /// The caller of an RPC who presents this token.
+    pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, Refusal> {
+        let verified = self.verified(token).await?;
+        Ok(Caller {
+            principal: verified.principal,
+            on_behalf_of: None,
+            token: Some(verified.token),
+            expire_time: Some(verified.expire_time),
+            rpc,
+        })
+    }
+
     /// Who this token proves somebody to be, and until when.
     pub async fn verify_bearer(&self, token: &str) -> Result<(Principal, DateTime<Utc>), Refusal> {
+        let verified = self.verified(token).await?;
+        Ok((verified.principal, verified.expire_time))
+    }
+
+    async fn verified(&self, token: &str) -> Result<Verified, Refusal> {
         let now = self.ambient.now();
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let verified = match self.verified.get(&digest) {
@@ -190,7 +208,7 @@ impl Verifier {
                 "the session behind the token was ended",
             ));
         }
-        Ok((verified.principal, verified.expire_time))
+        Ok(verified)
     }
 
     /// Refuses every token of a session from now on.
@@ -254,6 +272,7 @@ impl Verifier {
             .principal()
             .ok_or_else(|| bad("the token is for another audience"))?;
         Ok(Verified {
+            token: token.into(),
             principal,
             expire_time,
         })

@@ -1,11 +1,16 @@
 //! What the descriptors say of a path; paths that they do not know stay out of labels and limits.
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 /// One RPC of the suite.
 #[derive(Debug)]
 pub(crate) struct Method {
     /// `/parta.chat.v1.ChatService/SendMessage`
     pub(crate) path: &'static str,
+    /// The same without the slash, as callers carry it.
+    pub(crate) rpc: Arc<str>,
     /// Service that owns it, kebab: `call-scheduling`.
     pub(crate) owner: &'static str,
     /// Whether either side streams.
@@ -28,6 +33,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Method> {
                 // Leaked once per RPC of the suite, at first use.
                 let known = Method {
                     path: path.clone().leak(),
+                    rpc: path.trim_start_matches('/').into(),
                     owner: owner.clone().leak(),
                     streaming,
                 };

@@ -62,7 +62,8 @@ pub trait IdSource: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The operating system's randomness.
+/// Randomness fit for secrets: a generator of each thread, ChaCha seeded and seeded anew by the operating system, which
+/// is not asked for every id.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemIds;
 
@@ -75,14 +76,9 @@ impl IdSource for SystemIds {
         Uuid::now_v7()
     }
 
-    #[expect(
-        clippy::panic,
-        reason = "without randomness every secret would be guessable; going on is worse"
-    )]
     fn fill(&self, bytes: &mut [u8]) {
-        if let Err(error) = getrandom::fill(bytes) {
-            panic!("the operating system gives no random bytes: {error}");
-        }
+        // Panics where the operating system gives no seed: without one every secret would be guessable.
+        rand::Rng::fill_bytes(&mut rand::rng(), bytes);
     }
 }
 

@@ -58,15 +58,20 @@ impl Step for Trace {
         Box::pin(async move {
             let rpc =
                 methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
-            let span = tracing::info_span!(
-                "call",
-                otel.name = rpc,
-                otel.kind = "client",
-                rpc.system = "grpc",
-                rpc.method = rpc
-            );
-            global::get_text_map_propagator(|p| {
+            let span = global::get_text_map_propagator(|p| {
+                // Without a propagator nothing exports spans.
+                if p.fields().next().is_none() {
+                    return tracing::info_span!("call", rpc.method = rpc);
+                }
+                let span = tracing::info_span!(
+                    "call",
+                    otel.name = rpc,
+                    otel.kind = "client",
+                    rpc.system = "grpc",
+                    rpc.method = rpc
+                );
                 p.inject_context(&span.context(), &mut Headers(request.headers_mut()));
+                span
             });
             if !request.headers().contains_key("traceparent") {
                 self.carry_on(request.headers_mut());

@@ -14,7 +14,7 @@ use crate::{
     body::EndWith,
     methods::{self, Method},
     step::{Next, Outcome, Request, Step},
-    stream::credential_end,
+    stream::credential_expired,
 };
 
 /// How often an open stream asks whether its session still is.
@@ -79,22 +79,23 @@ impl Step for Authenticate {
 
 /// Resolves when the credential expires or what stands behind it is revoked.
 async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, end: DateTime<Utc>) -> Status {
-    let expired = credential_end(Some(end), clock.as_ref());
-    let revoked = async {
-        while !verifier.is_revoked(&who) {
-            tokio::time::sleep(RECHECK).await;
+    loop {
+        if verifier.is_revoked(&who) {
+            let why = "the session behind this stream was ended";
+            return Refusal::new(ErrorReason::CredentialRevoked, why).into();
         }
-    };
-    tokio::select! {
-        () = expired => Refusal::new(ErrorReason::CredentialExpired, "the credential of this stream has expired"),
-        () = revoked => Refusal::new(ErrorReason::CredentialRevoked, "the session behind this stream was ended"),
+        let left = (end - clock.now()).to_std().unwrap_or_default();
+        if left.is_zero() {
+            return credential_expired();
+        }
+        // One timer for both: ten thousand streams wait here.
+        tokio::time::sleep(left.min(RECHECK)).await;
     }
-    .into()
 }
 
 impl Authenticator {
     async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, Refusal> {
-        let mut caller = Caller::anonymous(method.path.trim_start_matches('/'));
+        let mut caller = Caller::anonymous(method.rpc.clone());
         // Who signs in or refreshes may still send an expired token along, and nobody asks for it.
         if rule.callers == [CallerKind::Anonymous] {
             return Ok(caller);
@@ -104,10 +105,7 @@ impl Authenticator {
             if OperatorCredential::looks_like(text) {
                 caller.principal = self.operator(text)?;
             } else {
-                let (principal, expire_time) = self.verifier.verify_bearer(text).await?;
-                caller.principal = principal;
-                caller.expire_time = Some(expire_time);
-                caller.token = Some(text.into());
+                caller = self.verifier.caller(text, caller.rpc).await?;
             }
         }
         if let Some(value) = headers.get(SERVICE_TOKEN) {

@@ -45,6 +45,33 @@ impl Extractor for Headers<'_> {
     }
 }
 
+/// The span of a call where spans are exported, which give the trace its id; only then there is a propagator. What is
+/// recorded in a span after it was made costs the log a second pass over all of its fields.
+fn exported(rpc: &'static str, request: &Request) -> Option<(tracing::Span, TraceId)> {
+    let parent = global::get_text_map_propagator(|p| {
+        p.fields()
+            .next()
+            .is_some()
+            .then(|| p.extract(&Headers(request.headers())))
+    })?;
+    let span = tracing::info_span!(
+        "rpc",
+        otel.name = rpc,
+        otel.kind = "server",
+        rpc.system = "grpc",
+        rpc.method = rpc,
+        trace.id = field::Empty
+    );
+    span.set_parent(parent).ok()?;
+    let trace = span.context().span().span_context().trace_id();
+    let trace = TraceId(u128::from_be_bytes(trace.to_bytes()));
+    if trace.0 == 0 {
+        return None;
+    }
+    span.record("trace.id", field::display(trace));
+    Some((span, trace))
+}
+
 impl Step for Trace {
     fn name(&self) -> &'static str {
         "trace"
@@ -59,27 +86,19 @@ impl Step for Trace {
             // A path nobody knows is the caller's text and stays out of the name.
             let rpc =
                 methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
-            let span = tracing::info_span!(
-                "rpc",
-                otel.name = rpc,
-                otel.kind = "server",
-                rpc.system = "grpc",
-                rpc.method = rpc,
-                trace.id = field::Empty
-            );
-            let parent = global::get_text_map_propagator(|p| p.extract(&Headers(request.headers())));
-            // Fails only where no exporter is set up, and then there is nobody to tell.
-            let _unexported = span.set_parent(parent);
-            let exported = span.context().span().span_context().trace_id();
-            let exported = TraceId(u128::from_be_bytes(exported.to_bytes()));
-            let arrived = Headers(request.headers())
-                .get("traceparent")
-                .and_then(TraceId::from_traceparent);
-            let trace = Some(exported)
-                .filter(|t| t.0 != 0)
-                .or(arrived)
-                .unwrap_or_else(|| self.fresh());
-            span.record("trace.id", field::display(trace));
+            let (span, trace) = match exported(rpc, &request) {
+                Some(exported) => exported,
+                None => {
+                    let arrived = Headers(request.headers())
+                        .get("traceparent")
+                        .and_then(TraceId::from_traceparent);
+                    let trace = arrived.unwrap_or_else(|| self.fresh());
+                    (
+                        tracing::info_span!("rpc", rpc.method = rpc, trace.id = %trace),
+                        trace,
+                    )
+                }
+            };
             if let Some(slot) = request.extensions().get::<TraceSlot>() {
                 // Set once: the slot was made for this call.
                 let _first = slot.0.set(trace);
