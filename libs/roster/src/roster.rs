@@ -9,7 +9,10 @@ use parta_ids::{Ambient, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
 use parta_status::Refusal;
 use parta_storage::StorageError;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+    sea_query::SelectStatement,
+};
 
 use crate::{
     Child, Facts, Names, Policies, Role, State,
@@ -135,14 +138,22 @@ impl Roster {
         org: OrgId,
         member: MemberId,
     ) -> Result<Option<State>, Refusal> {
-        let state: Option<i32> = member::Entity::find_by_id((org.uuid(), member.uuid()))
-            .select_only()
-            .column(member::Column::State)
+        let state: Option<i32> = state_column(org, member)
             .into_tuple()
             .one(conn)
             .await
             .map_err(fault)?;
         Ok(state.and_then(state_of))
+    }
+
+    /// The query of [`Roster::state`], for a service that asks for it within a query of its own.
+    pub fn state_query(org: OrgId, member: MemberId) -> SelectStatement {
+        state_column(org, member).into_query()
+    }
+
+    /// What [`Roster::state_query`] found.
+    pub fn found_state(number: Option<i32>) -> Option<State> {
+        number.and_then(state_of)
     }
 
     /// The facts of these members, without the check of freshness: for consumers, who work at the projection's own time.
@@ -367,6 +378,12 @@ impl Roster {
         }
         Ok(facts.into_values().collect())
     }
+}
+
+fn state_column(org: OrgId, member: MemberId) -> Select<member::Entity> {
+    member::Entity::find_by_id((org.uuid(), member.uuid()))
+        .select_only()
+        .column(member::Column::State)
 }
 
 fn state_of(number: i32) -> Option<State> {

@@ -18,11 +18,16 @@ pub(crate) struct Pools {
 /// So long a connection waits for another that holds the SQLite file.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
+/// A connection that rested for longer is asked whether it lives before it is used. To ask each time is a round trip
+/// more for every query; what died within a second fails the call that finds it, as one that dies later in the call does.
+const REST: Duration = Duration::from_secs(1);
+
 fn options(config: &DatabaseConfig) -> ConnectOptions {
     let url = config.url.replacen("postgresql://", "postgres://", 1);
     let mut options = ConnectOptions::new(url);
     options
         .sqlx_logging(false)
+        .test_before_acquire_if_idle_for(REST)
         .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds.max(1)));
     options
 }

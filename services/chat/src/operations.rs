@@ -7,7 +7,7 @@ mod send;
 
 use std::sync::Arc;
 
-use parta_access::{Caller, OrgScope, require};
+use parta_access::{Caller, Decision, OrgScope, require};
 use parta_feed::AtLeast;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::{Facts, Roster};
@@ -89,6 +89,31 @@ impl App {
             .ok_or(Error::UnknownChat(chat))?;
         let upto = standing.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
         Ok((standing, upto))
+    }
+
+    /// A chat that the person may read, with the last place they may read up to. One query.
+    pub(crate) async fn reading(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+        chat: ChatId,
+    ) -> Result<(OrgScope, Standing, i64), Error> {
+        let member = member_of(caller, org)?;
+        self.parked.require(&self.roster, org)?;
+        // Nothing that this finds is told before the member's state, which comes along, was judged.
+        let scope = require(caller, org, Decision::Allow)?;
+        let state = Roster::state_query(org, member);
+        let found = storage::find_standing_and_state(conn, &scope, chat, member, state).await?;
+        let Some((standing, state)) = found else {
+            // First whether there is such an organisation for the caller at all.
+            self.reader(conn, caller, org).await?;
+            return Err(Error::UnknownChat(chat));
+        };
+        let state = Roster::found_state(state).ok_or_else(|| not_found("organization", org))?;
+        let scope = require(caller, org, policy::take_part(state))?;
+        let upto = standing.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
+        Ok((scope, standing, upto))
     }
 
     /// A chat that the person is in now.

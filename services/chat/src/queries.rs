@@ -11,7 +11,7 @@ use crate::{
     model::ChatKind,
     operations::App,
     policy,
-    storage::{self, Standing},
+    storage::{self, EntryRow, Standing},
 };
 
 impl App {
@@ -39,8 +39,7 @@ impl App {
         chat: ChatId,
     ) -> Result<pb::Chat, Error> {
         let conn = self.db.conn();
-        let (scope, member) = self.reader(conn, caller, org).await?;
-        let (standing, _) = self.readable(conn, &scope, member, chat).await?;
+        let (scope, standing, _) = self.reading(conn, caller, org, chat).await?;
         Ok(self.view(conn, &scope, &standing).await?)
     }
 
@@ -121,21 +120,15 @@ impl App {
         let filter = format!("{chat} {after_seq:?}");
         let from: Option<i64> = self.db.decode_page(caller, &filter, token)?;
         let size = page_size(size)?;
-        // One moment: a removal between the two reads would show what came after it, the archive would hide what was
-        // moved to it.
-        let mut page = self
-            .db
-            .read(|tx| async move {
-                let (scope, member) = self.reader(&tx, caller, org).await?;
-                let (standing, upto) = self.readable(&tx, &scope, member, chat).await?;
-                let (range, newest_first) = match after_seq {
-                    Some(after) => ((from.unwrap_or(after), upto), false),
-                    None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
-                };
-                let head = &standing.chat;
-                Ok::<_, Error>(storage::list_log(&tx, &scope, head, range, newest_first, size + 1).await?)
-            })
-            .await?;
+        let at = (org, chat);
+        let range = (from, after_seq);
+        // Two reads of two moments: what the first allows ends where the log ended then, so a removal since shows nothing.
+        let (mut page, whole) = self.log(self.db.conn(), caller, at, range, size + 1).await?;
+        if !whole {
+            // Places are gapless: what is not there was moved to the archive between the two.
+            let read = |tx| async move { self.log(&tx, caller, at, range, size + 1).await };
+            page = self.db.read(read).await?.0;
+        }
         let more = page.len() as u64 > size;
         page.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let next_page_token = match page.last() {
@@ -146,5 +139,32 @@ impl App {
             entries: page.into_iter().map(Into::into).collect(),
             next_page_token,
         })
+    }
+
+    /// Up to `limit` entries of a chat: after a place, oldest first, or without one the newest, newest first; `from` is
+    /// where the page before ended. And whether that is all there was.
+    async fn log(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        (org, chat): (OrgId, ChatId),
+        (from, after_seq): (Option<i64>, Option<i64>),
+        limit: u64,
+    ) -> Result<(Vec<EntryRow>, bool), Error> {
+        let (scope, standing, upto) = self.reading(conn, caller, org, chat).await?;
+        let (range, newest_first) = match after_seq {
+            Some(after) => ((from.unwrap_or(after), upto), false),
+            None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
+        };
+        let page = storage::list_log(conn, &scope, &standing.chat, range, newest_first, limit).await?;
+        let there = u64::try_from(range.1 - range.0).unwrap_or(0).min(limit);
+        let places = page.iter().map(|entry| entry.seq);
+        let whole = page.len() as u64 == there
+            && if newest_first {
+                places.eq((range.0 + 1..=range.1).rev().take(page.len()))
+            } else {
+                places.eq((range.0 + 1..=range.1).take(page.len()))
+            };
+        Ok((page, whole))
     }
 }

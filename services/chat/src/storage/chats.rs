@@ -4,8 +4,9 @@ use parta_access::OrgScope;
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 use parta_storage::{StorageError, Tx};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, JoinType, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, Select, SelectTwo, Set, sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
+    JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, SelectA, SelectB, SelectTwo, Set,
+    sea_query::{Expr, SelectStatement},
 };
 use uuid::Uuid;
 
@@ -90,6 +91,30 @@ pub(crate) async fn find_standing(
         .all(conn)
         .await?;
     Ok(standings(rows).pop())
+}
+
+/// The same with what the roster says of the member by `state`, a query of one number: one round trip for what is done
+/// all day.
+pub(crate) async fn find_standing_and_state(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    member: MemberId,
+    state: SelectStatement,
+) -> Result<Option<(Standing, Option<i32>)>, StorageError> {
+    let query = seats_with_chats(scope, member)
+        .filter(participant::Column::ChatId.eq(chat.uuid()))
+        .expr_as(Expr::SubQuery(None, Box::new(state.into())), "state")
+        .into_query();
+    let statement = conn.get_database_backend().build(&query);
+    let Some(row) = conn.query_one_raw(statement).await? else {
+        return Ok(None);
+    };
+    let standing = Standing {
+        seat: participant::Model::from_query_result(&row, SelectA.as_str())?,
+        chat: chat::Model::from_query_result(&row, SelectB.as_str())?,
+    };
+    Ok(Some((standing, row.try_get("", "state")?)))
 }
 
 /// The chats that a member is in, the newest first, from the one before `before`: a walk along `participant_member`.

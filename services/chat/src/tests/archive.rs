@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::school::*;
 use crate::{
     Config, archiving,
-    storage::{self, Step},
+    storage::{self, Step, archive_step},
 };
 
 async fn count(db: &Db, sql: &str, chat: ChatId) -> i64 {
@@ -116,6 +116,40 @@ on_both!(
         let next = school.send(school.pupil, chat, "on").await.unwrap();
         assert_eq!(next.seq, all + 1, "the log goes on where it was");
         assert_eq!(in_pages(&school, chat, Some(0)).await.len(), log.len() + 1);
+    }
+);
+
+// Invariant 3
+on_both!(
+    a_page_is_whole_while_its_entries_move_to_the_archive,
+    |database| async move {
+        let school = School::open(database).await;
+        let (chat, log) = written(&school, 60).await;
+        let (db, horizon) = (&school.suite.db, later(&school));
+        let moving = async {
+            while places(db, chat).await.0 > 0 {
+                archive_step(db, horizon, 1).await.unwrap();
+            }
+        };
+        tokio::pin!(moving);
+        let mut moved = false;
+        while !moved {
+            let reading = async {
+                let forward = in_pages(&school, chat, Some(0)).await;
+                let mut backward = in_pages(&school, chat, None).await;
+                backward.reverse();
+                (forward, backward)
+            };
+            tokio::pin!(reading);
+            let (forward, backward) = loop {
+                tokio::select! {
+                    pages = &mut reading => break pages,
+                    () = &mut moving, if !moved => moved = true,
+                }
+            };
+            assert_eq!(forward, log);
+            assert_eq!(backward, log);
+        }
     }
 );
 
