@@ -9,7 +9,8 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_roster::migrations());
     all.push(Box::new(Tables));
     all.push(Box::new(Archive));
-    all.push(Box::new(Post));
+    all.push(Box::new(Post("chat_0003_post")));
+    all.push(Box::new(Post("chat_0004_post")));
     all
 }
 
@@ -196,11 +197,12 @@ impl MigrationTrait for Archive {
     }
 }
 
-struct Post;
+/// The functions by which messages are stored, as they are now: whatever a database has of them is replaced.
+struct Post(&'static str);
 
 impl MigrationName for Post {
     fn name(&self) -> &str {
-        "chat_0003_post"
+        self.0
     }
 }
 

@@ -3,10 +3,11 @@
 -- Neither function looks for repetitions: the key `entry_once` refuses them, and the writer then asks what is stored.
 -- What is refused locks nothing, writes nothing and flushes nothing.
 --
--- Verdicts: 1 stored, 2 not in the chat, 3 reads only, 4 the chat is read-only.
+-- Verdicts: 1 stored, 2 not in the chat any more, 3 reads only, 4 the chat is read-only, 5 never was in the chat, so that
+-- no repetition has to be looked for.
 
 -- Many messages. `p_chat` names each chat once, and `p_at` says for each message which of them it is for.
-CREATE FUNCTION chat_post_many(
+CREATE OR REPLACE FUNCTION chat_post_many(
   p_org uuid[], p_chat uuid[], p_at int[], p_sender uuid[], p_request uuid[], p_digest bytea[], p_entry uuid[],
   p_body text[], p_service text[], p_now timestamptz
 ) RETURNS TABLE (place bigint, verdict smallint, seq bigint)
@@ -41,19 +42,28 @@ BEGIN
     v_head[v_row.at] := v_row.head_seq;
     v_open[v_row.at] := v_row.open;
   END LOOP;
+  IF NOT FOUND THEN
+    -- Nobody of them is in any of the chats: a batch of outsiders is not to cost what storing one does.
+    RETURN QUERY
+    SELECT i.place, CASE WHEN p.member_id IS NULL THEN 5 ELSE 2 END::smallint, NULL::bigint
+    FROM unnest(p_at, p_sender) WITH ORDINALITY AS i(at, sender, place)
+    LEFT JOIN participant p ON p.org_id = p_org[i.at] AND p.chat_id = p_chat[i.at] AND p.member_id = i.sender;
+    RETURN;
+  END IF;
 
   RETURN QUERY
   WITH judged AS MATERIALIZED (
     SELECT i.*,
-      CASE WHEN v_head[i.at] IS NULL OR p.may_post IS NULL THEN 2
+      CASE WHEN p.present IS NULL THEN 5
+           WHEN v_head[i.at] IS NULL OR NOT p.present THEN 2
            WHEN NOT v_open[i.at] THEN 4
            WHEN NOT p.may_post THEN 3
            ELSE 1 END AS verdict
     FROM unnest(p_at, p_sender, p_request, p_digest, p_entry, p_body, p_service) WITH ORDINALITY
       AS i(at, sender, request_id, digest, entry_id, body, service, place)
     LEFT JOIN LATERAL (
-      SELECT m.may_post FROM participant m
-      WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender AND m.left_seq IS NULL
+      SELECT m.may_post, m.left_seq IS NULL AS present FROM participant m
+      WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender
       LIMIT 1
     ) p ON true
   ), fresh AS MATERIALIZED (
@@ -74,7 +84,7 @@ BEGIN
 END $$;
 
 -- One message: what a lone sender pays is this and its commit.
-CREATE FUNCTION chat_post_one(
+CREATE OR REPLACE FUNCTION chat_post_one(
   p_org uuid, p_chat uuid, p_sender uuid, p_request uuid, p_digest bytea, p_entry uuid, p_body text, p_service text,
   p_now timestamptz, OUT verdict smallint, OUT seq bigint
 )
@@ -85,14 +95,17 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_may boolean;
+  v_present boolean;
   v_open boolean;
   v_seen bigint;
   v_version bigint;
 BEGIN
-  SELECT m.may_post, c.archive_time IS NULL, c.audience_version INTO v_may, v_open, v_seen
+  SELECT m.may_post, m.left_seq IS NULL, c.archive_time IS NULL, c.audience_version
+  INTO v_may, v_present, v_open, v_seen
   FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
-  WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender AND m.left_seq IS NULL;
-  verdict := CASE WHEN v_may IS NULL THEN 2 WHEN NOT v_open THEN 4 WHEN NOT v_may THEN 3 ELSE 1 END;
+  WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
+  verdict := CASE WHEN v_present IS NULL THEN 5 WHEN NOT v_present THEN 2 WHEN NOT v_open THEN 4
+                  WHEN NOT v_may THEN 3 ELSE 1 END;
   IF verdict <> 1 THEN
     RETURN;
   END IF;

@@ -108,7 +108,7 @@ pub(super) async fn store(
 ) -> Result<Vec<Outcome>, StorageError> {
     let all: Vec<&Post> = posts.iter().collect();
     let mut known = HashMap::new();
-    let mut outcomes = match insert(db, link, &all, now).await {
+    let mut judged = match insert(db, link, &all, now).await {
         Err(StorageError::UniqueViolation { .. }) => {
             known = stored(db, link, &all).await?;
             let new: Vec<&Post> = all
@@ -128,40 +128,49 @@ pub(super) async fn store(
     let refused: Vec<&Post> = all
         .iter()
         .copied()
-        .filter(|post| !matches!(outcomes.get(&post.entry_id), None | Some(Outcome::Stored(_))))
+        .filter(|post| {
+            judged
+                .get(&post.entry_id)
+                .is_some_and(|(_, may_repeat)| *may_repeat)
+        })
         .collect();
     if !refused.is_empty() {
         known.extend(stored(db, link, &refused).await?);
     }
-    outcomes.extend(known);
     all.iter()
         .map(|post| {
             let lost = || StorageError::Fault("a message was neither stored nor refused".into());
-            outcomes.remove(&post.entry_id).ok_or_else(lost)
+            let repeated = known.remove(&post.entry_id);
+            let outcome = repeated.or_else(|| judged.remove(&post.entry_id).map(|(outcome, _)| outcome));
+            outcome.ok_or_else(lost)
         })
         .collect()
 }
 
-/// One round trip, by the ids that the posts would get.
+/// One round trip, by the ids that the posts would get; of what is refused, whether it may have been stored before.
 async fn insert(
     db: &Db,
     link: &mut Link,
     posts: &[&Post],
     now: Time,
-) -> Result<HashMap<EntryId, Outcome>, StorageError> {
+) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
     let rows = link.post(db, posts, now).await;
     let rows = link.keep(rows)?;
     let outcome = |row: PgRow| {
         let post = at(posts, &row)?;
         let outcome = match row.try_get::<i16, _>(1)? {
-            1 => Outcome::Stored(Stored {
-                entry_id: post.entry_id,
-                seq: row.try_get(2)?,
-                create_time: now,
-            }),
-            2 => Outcome::NotParticipant,
-            3 => Outcome::MayNotPost,
-            4 => Outcome::Archived,
+            1 => {
+                let stored = Stored {
+                    entry_id: post.entry_id,
+                    seq: row.try_get(2)?,
+                    create_time: now,
+                };
+                (Outcome::Stored(stored), false)
+            }
+            2 => (Outcome::NotParticipant, true),
+            3 => (Outcome::MayNotPost, true),
+            4 => (Outcome::Archived, true),
+            5 => (Outcome::NotParticipant, false),
             other => return Err(sqlx::Error::Protocol(format!("a post has the verdict {other}"))),
         };
         Ok((post.entry_id, outcome))
