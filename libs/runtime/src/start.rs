@@ -1,5 +1,5 @@
 //! Brings services up in order: keys, databases, parts, servers, background work.
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use parta_access::AccessTable;
@@ -11,7 +11,7 @@ use parta_grpc::{
 use parta_ids::Ambient;
 use parta_storage::{DatabaseConfig, Db};
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
@@ -130,9 +130,7 @@ impl Start<'_> {
             open = merge(open, part.routes.clone());
             inner.serve_memory(part.name, connections, part.routes.clone(), stack());
         }
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("listening on {listen}"))?;
+        let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         outer.serve_public(listener, open, stack(), ServeOptions { tls: tls.server });
 
@@ -298,6 +296,23 @@ impl Phase {
             }
         });
     }
+}
+
+/// So many connections may wait to be taken; the system allows less where its own limit is lower (Linux: somaxconn, 4,096).
+/// After a restart everybody comes at once, and who finds no room here is turned away.
+const BACKLOG: u32 = 16_384;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // As tokio's listeners do: a restart does not wait for what lingers of the connections before. Windows would share.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 struct Tls {
