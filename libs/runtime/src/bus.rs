@@ -8,7 +8,7 @@ use crate::config::BusSettings;
 /// `name` tells the connection to the operator of NATS.
 pub(crate) async fn open(settings: &BusSettings, name: &str) -> anyhow::Result<Arc<dyn Bus>> {
     let Some(url) = &settings.url else {
-        return Ok(Arc::new(LocalBus::new()));
+        return Ok(Arc::new(LocalBus::alone()));
     };
     let nats = NatsConfig {
         servers: vec![url.clone()],

@@ -76,14 +76,19 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         live: live.clone(),
         parked: Arc::new(Parked::default()),
     };
-    let heartbeat = Duration::from_secs(config.heartbeat_seconds);
+    let settings = Arc::new(live::Settings {
+        db: db.clone(),
+        live: live.clone(),
+        roster: app.roster.clone(),
+        heartbeat: Duration::from_secs(config.heartbeat_seconds),
+    });
     let archive = (db.clone(), config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
     let routes = Routes::new(ChatServiceServer::new(app.clone()))
         .add_service(MessageServiceServer::new(app.clone()))
         .add_service(grpc::LiveServer {
             app: app.clone(),
-            heartbeat,
+            settings,
         })
         .add_service(ChatFeedServiceServer::new(feed))
         .add_service(AnnouncementServiceServer::new(app.clone()));
@@ -108,8 +113,11 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         work("chat.live_send", live.clone(), |live, cancel| async move {
             live.send(cancel).await
         }),
-        work("chat.live_receive", live, |live, cancel| async move {
+        work("chat.live_receive", live.clone(), |live, cancel| async move {
             live.receive(cancel).await
+        }),
+        work("chat.live_sweep", live, |live, cancel| async move {
+            live.sweep(cancel).await
         }),
         work("chat.parked", app, |app, cancel| async move {
             app.parked.run(&app.db, cancel).await

@@ -3,14 +3,17 @@
 //! The router only carries; that nothing is missed, repeated or shown after a removal is kept by each stream, which takes
 //! the entries of a chat strictly by their places, reads what is missing from the database, and ends a chat at the
 //! entry of its own member's leaving. So nothing that is right depends on the bus.
+mod queue;
 mod recent;
 mod relay;
 mod routes;
 mod stream;
+mod sweeps;
 mod wire;
 
 use std::{
     collections::VecDeque,
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,7 +23,8 @@ use parta_feed::Bus;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_proto::parta::chat::v1::subscribe_chats_response::Item;
 use parta_storage::{CommitStep, Db, StorageError, Tx};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::storage::{EntryRow, Kind};
@@ -75,6 +79,8 @@ struct Inner {
     bus: Arc<dyn Bus>,
     outgoing: Mutex<Outgoing>,
     waiting: Notify,
+    /// Wakes whoever sweeps.
+    sweep: Notify,
     /// Rises when something may have been missed: every stream compares its chats' heads with the database.
     missed: watch::Sender<u64>,
 }
@@ -94,12 +100,13 @@ impl Live {
     /// `queue` is how many entries may wait for one reader.
     pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue: usize) -> Self {
         Self(Arc::new(Inner {
-            routes: Mutex::default(),
+            routes: Mutex::new(Routes::new(queue)),
             queue,
             replica,
             bus,
             outgoing: Mutex::default(),
             waiting: Notify::new(),
+            sweep: Notify::new(),
             missed: watch::Sender::new(0),
         }))
     }
@@ -114,6 +121,9 @@ impl Live {
             .map(|row| Arc::new(LiveEntry::from(row)))
             .collect();
         self.deliver(&entries);
+        if !self.0.bus.reaches_replicas() {
+            return;
+        }
         let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         outgoing.published += entries.len() as u64;
         outgoing.entries.extend(entries);
@@ -139,9 +149,46 @@ impl Live {
     }
 
     fn deliver(&self, entries: &[Arc<LiveEntry>]) {
-        let mut routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self.routes();
+        let mut overflow = false;
         for entry in entries {
-            routes.deliver(entry);
+            overflow |= routes.deliver(entry);
+        }
+        let begun = routes.has_begun();
+        drop(routes);
+        if begun {
+            self.0.sweep.notify_one();
+        }
+        if overflow {
+            tracing::warn!(
+                "entries come faster than they are handed on; streams will read from the database"
+            );
+            self.compare_heads();
+        }
+    }
+
+    /// Hands entries to the many listeners of large chats, until `cancel`.
+    pub(crate) async fn sweep(&self, cancel: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let next = loop {
+                let step = self.routes().sweep();
+                match step {
+                    // Whoever was woken and whoever has something to say comes before the next.
+                    ControlFlow::Continue(()) => tokio::task::yield_now().await,
+                    ControlFlow::Break(next) => break next,
+                }
+            };
+            let due = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = self.0.sweep.notified() => {}
+                () = due => {}
+            }
         }
     }
 
@@ -154,8 +201,6 @@ impl Live {
         self.0.missed.send_modify(|n| *n = n.wrapping_add(1));
     }
 }
-
-type Outlet = mpsc::Sender<Arc<LiveEntry>>;
 
 /// Entries of one transaction that wait for its commit.
 #[derive(Default)]

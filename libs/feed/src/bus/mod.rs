@@ -20,6 +20,10 @@ pub struct BusError(pub(crate) String);
 pub trait Bus: Send + Sync + 'static {
     /// Sends to all present subscribers of the subject, this process included. Never waits for a broken connection.
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError>;
+    /// Whether there may be other replicas of a service at its other end: what is for them alone need not be sent otherwise.
+    fn reaches_replicas(&self) -> bool {
+        true
+    }
     /// Listens to exactly this subject from now on.
     async fn subscribe(&self, subject: &str) -> Result<BoxStream<'static, Bytes>, BusError>;
 }

@@ -3,20 +3,19 @@ use std::{
     convert::Infallible,
     marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
-use parta_proto::parta::chat::v1 as pb;
+use parta_proto::{ProtoDecoder, parta::chat::v1 as pb};
 use tonic::{
     Request, Response, Status,
     body::Body,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     server::{Grpc, NamedService, ServerStreamingService},
 };
-use tonic_prost::ProstDecoder;
 
 use super::{Answer, convert};
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct LiveServer {
     pub(crate) app: App,
-    pub(crate) heartbeat: Duration,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// Responses that are encoded already.
@@ -40,13 +39,7 @@ impl LiveServer {
         let (caller, request) = app.enter(request).await?;
         let (org, cursors) = convert::subscribe(&request)?;
         let (scope, member) = app.reader(app.db.conn(), &caller, org).await?;
-        let settings = Settings {
-            db: app.db.clone(),
-            live: app.live.clone(),
-            roster: app.roster.clone(),
-            heartbeat: self.heartbeat,
-        };
-        let subscription = subscribe(settings, scope, member, cursors).await?;
+        let subscription = subscribe(self.settings.clone(), scope, member, cursors).await?;
         let entries = stream::unfold(Some(subscription), |subscription| async move {
             let mut subscription = subscription?;
             match subscription.next().await {
@@ -104,7 +97,7 @@ impl ServerStreamingService<pb::SubscribeChatsRequest> for Subscribe {
 }
 
 /// Room for the frames of a stream that idles; it grows with what is to be sent, up to [`FLUSH`].
-const BUFFER: usize = 512;
+const BUFFER: usize = 64;
 /// So much is gathered into one frame of the transport while more is ready.
 const FLUSH: usize = 32 * 1024;
 
@@ -121,14 +114,14 @@ impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
     type Encode = Bytes;
     type Decode = T;
     type Encoder = AsItIs;
-    type Decoder = ProstDecoder<T>;
+    type Decoder = ProtoDecoder<T>;
 
     fn encoder(&mut self) -> AsItIs {
         AsItIs
     }
 
-    fn decoder(&mut self) -> ProstDecoder<T> {
-        ProstDecoder::new(BufferSettings::new(BUFFER, FLUSH))
+    fn decoder(&mut self) -> ProtoDecoder<T> {
+        ProtoDecoder::default()
     }
 }
 

@@ -1,11 +1,18 @@
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
 use parta_ids::{ChatId, MemberId, OrgId};
+use tokio::time::Instant;
 
-use super::{LiveEntry, LiveKind, Outlet, recent::Recent};
+use super::{
+    LiveEntry, LiveKind,
+    queue::Outlet,
+    recent::Recent,
+    sweeps::{MANY, Step, Sweeps, Taken},
+};
 
 /// So many bytes of the last entries are kept for streams that come back.
 const RECENT: usize = 8 * 1024 * 1024;
@@ -14,6 +21,9 @@ const RECENT: usize = 8 * 1024 * 1024;
 pub(super) struct Routes {
     /// What went by last.
     pub(super) recent: Recent,
+    sweeps: Sweeps,
+    /// Whether a sweep has begun of which nobody was told.
+    begun: bool,
     last_id: u64,
     streams: HashMap<u64, Route>,
     chats: HashMap<(OrgId, ChatId), BTreeSet<u64>>,
@@ -27,19 +37,20 @@ struct Route {
     chats: BTreeSet<ChatId>,
 }
 
-impl Default for Routes {
-    fn default() -> Self {
+impl Routes {
+    /// `queue` is how many entries may wait for one stream.
+    pub(super) fn new(queue: usize) -> Self {
         Self {
             recent: Recent::new(RECENT),
+            sweeps: Sweeps::new(queue),
+            begun: false,
             last_id: 0,
             streams: HashMap::new(),
             chats: HashMap::new(),
             members: HashMap::new(),
         }
     }
-}
 
-impl Routes {
     /// Opens a stream: from here on it hears of the chats that its member comes into.
     pub(super) fn open(&mut self, org_id: OrgId, member_id: MemberId, outlet: Outlet) -> u64 {
         self.last_id += 1;
@@ -84,8 +95,9 @@ impl Routes {
         }
     }
 
-    /// Hands an entry to the streams of its chat. A stream whose queue is full is closed: it is cut off, not waited for.
-    pub(super) fn deliver(&mut self, entry: &Arc<LiveEntry>) {
+    /// Hands an entry to the streams of its chat, at once or, where there are many, in a sweep. True where it was one too
+    /// many for that, so that streams have to look into the database.
+    pub(super) fn deliver(&mut self, entry: &Arc<LiveEntry>) -> bool {
         self.recent.push(entry);
         let at = (entry.org_id, entry.chat_id);
         if let LiveKind::Joining(member) = entry.kind {
@@ -98,18 +110,54 @@ impl Routes {
                 self.attach(id, entry.chat_id);
             }
         }
-        let Some(ids) = self.chats.get(&at) else { return };
-        let full: Vec<u64> = ids
-            .iter()
-            .filter(|id| {
-                self.streams
-                    .get(id)
-                    .is_some_and(|route| route.outlet.try_send(entry.clone()).is_err())
-            })
-            .copied()
-            .collect();
-        for id in full {
-            self.close(id);
+        match self.sweeps.join(at, entry) {
+            Taken::Yes => return false,
+            Taken::Overflow => return true,
+            Taken::No => {}
+        }
+        let Some(ids) = self.chats.get(&at) else {
+            return false;
+        };
+        let ids: Vec<u64> = ids.iter().copied().collect();
+        if ids.len() > MANY {
+            self.sweeps.begin(at, entry, ids, Instant::now());
+            self.begun = true;
+        } else {
+            self.hand(std::slice::from_ref(entry), &ids);
+        }
+        false
+    }
+
+    /// Whether a sweep has begun since this was asked last.
+    pub(super) fn has_begun(&mut self) -> bool {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// Goes a step on with the sweeps, and says what comes after it: the next at once, or not before then, or not before
+    /// another sweep begins.
+    pub(super) fn sweep(&mut self) -> ControlFlow<Option<Instant>> {
+        let chats = &self.chats;
+        let listeners = |at: &_| chats.get(at).into_iter().flatten().copied().collect();
+        match self.sweeps.step(Instant::now(), listeners) {
+            Step::Hand(entries, streams) => {
+                self.hand(&entries, &streams);
+                ControlFlow::Continue(())
+            }
+            Step::Wait(until) => ControlFlow::Break(Some(until)),
+            Step::Rest => ControlFlow::Break(None),
+        }
+    }
+
+    /// Hands entries to streams. One whose queue is full is closed: it is cut off, not waited for.
+    fn hand(&mut self, entries: &[Arc<LiveEntry>], ids: &[u64]) {
+        for id in ids {
+            if self
+                .streams
+                .get(id)
+                .is_some_and(|route| !route.outlet.put(entries))
+            {
+                self.close(*id);
+            }
         }
     }
 }

@@ -13,18 +13,21 @@ use parta_roster::{Roster, State};
 use parta_status::{Refusal, permission_denied};
 use parta_storage::Db;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::{Live, LiveEntry, LiveKind, wire::response};
+use super::{
+    Live, LiveEntry, LiveKind,
+    queue::{Inlet, queue},
+    wire::response,
+};
 use crate::{
     error::Error,
     storage::{self, Kind, Standing},
 };
 
 /// With what every subscription works.
-#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) db: Db,
     pub(crate) live: Live,
@@ -34,11 +37,11 @@ pub(crate) struct Settings {
 
 /// A stream over all chats of one member.
 pub(crate) struct Subscription {
-    settings: Settings,
+    settings: Arc<Settings>,
     scope: OrgScope,
     member: MemberId,
     id: u64,
-    inlet: mpsc::Receiver<Arc<LiveEntry>>,
+    inlet: Inlet,
     missed: watch::Receiver<u64>,
     beat: Interval,
     /// Per chat the last place delivered. A chat that is not here never was the member's.
@@ -74,12 +77,12 @@ impl Drop for Subscription {
 
 /// Opens a subscription that goes on after `cursors`.
 pub(crate) async fn subscribe(
-    settings: Settings,
+    settings: Arc<Settings>,
     scope: OrgScope,
     member: MemberId,
     cursors: HashMap<ChatId, i64>,
 ) -> Result<Subscription, Error> {
-    let (outlet, inlet) = mpsc::channel(settings.live.0.queue);
+    let (outlet, inlet) = queue(settings.live.0.queue);
     let missed = settings.live.0.missed.subscribe();
     let id = settings.live.routes().open(scope.org_id(), member, outlet);
     let mut beat = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
@@ -136,8 +139,8 @@ impl Subscription {
                         Box::pin(self.compare(false)).await?;
                     }
                 }
-                entry = self.inlet.recv() => match entry {
-                    Some(entry) => self.take(&entry),
+                entries = self.inlet.take() => match entries {
+                    Some(entries) => entries.iter().for_each(|entry| self.take(entry)),
                     // The router let go of the queue when it was full.
                     None => return Err(Error::SlowReader),
                 },

@@ -172,6 +172,61 @@ on_both!(after_the_entry_of_removal_nothing_comes, |database| async move {
     assert_eq!(of_class, [left]);
 });
 
+// Invariants 3 and 5
+// Covers: R38 refused, R43 allowed, R43 refused
+on_both!(
+    many_hear_each_entry_once_and_in_order_and_none_after_their_leaving,
+    |database| async move {
+        let school = Arc::new(School::open(database).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let channel = school.chat(school.head, SchoolChannel).await;
+        let (mut leavers, mut witnesses) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            leavers.push(Reader::here(&school, school.pupil, BTreeMap::new()).await);
+            witnesses.push(Reader::here(&school, school.classmate, BTreeMap::new()).await);
+        }
+        let writing = (0..4).map(|writer| {
+            let school = school.clone();
+            async move {
+                for n in 0..25 {
+                    let text = format!("{writer} {n}");
+                    school.send(school.classmate, class, &text).await.unwrap();
+                }
+            }
+        });
+        futures::future::join_all(writing).await;
+        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.send(school.classmate, class, "после").await.unwrap();
+        school.send(school.head, channel, "конец").await.unwrap();
+        for witness in &mut witnesses {
+            // Each looks at the places by itself; the two chats are not in order with each other.
+            let mut seen = BTreeMap::new();
+            while !(seen.contains_key("после") && seen.contains_key("конец")) {
+                let entry = witness.next().await;
+                if let Some(text) = text(&entry) {
+                    *seen.entry(text.to_owned()).or_insert(0) += 1;
+                }
+            }
+            assert!(
+                seen.len() == 102 && seen.values().all(|times| *times == 1),
+                "{seen:?}"
+            );
+        }
+        for leaver in &mut leavers {
+            let (mut left, mut ended) = (false, false);
+            while !(left && ended) {
+                let entry = leaver.next().await;
+                if entry.chat_id == class.to_string() {
+                    assert!(!left, "after the leaving: {entry:?}");
+                    left = matches!(entry.content, Some(pb::entry::Content::Leaving(_)));
+                } else {
+                    ended |= text(&entry) == Some("конец");
+                }
+            }
+        }
+    }
+);
+
 // Covers: R38 allowed, R43 allowed
 on_both!(
     a_chat_that_one_comes_into_begins_with_the_entry_of_joining,
