@@ -23,6 +23,9 @@ const WAITING: usize = 4_096;
 /// From the beginning of a sweep to that of the next of the same chat so long passes for each listener, which is about as
 /// long as it takes until they all have what the first one brought, and not more than [`REST`] in all.
 const PACE: Duration = Duration::from_micros(12);
+/// The same where something came in before the sweep was over: whoever writes is as fast as it is, and the more is gathered
+/// the sooner all have everything.
+const BURST: Duration = Duration::from_micros(24);
 const REST: Duration = Duration::from_millis(100);
 
 /// Chats with many listeners, to whom entries are handed in sweeps instead of each by itself. To wake a thousand streams at
@@ -43,19 +46,18 @@ struct Sweep {
     at: At,
     entries: Vec<Arc<LiveEntry>>,
     listeners: vec::IntoIter<u64>,
-    /// When the next may begin.
-    next: Instant,
+    begin: Instant,
+    many: u32,
 }
 
 impl Sweep {
     fn new(at: At, entries: Vec<Arc<LiveEntry>>, listeners: Vec<u64>, now: Instant) -> Self {
-        let many = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
-        let rest = PACE.saturating_mul(many).min(REST);
         Self {
             at,
             entries,
+            begin: now,
+            many: u32::try_from(listeners.len()).unwrap_or(u32::MAX),
             listeners: listeners.into_iter(),
-            next: now + rest,
         }
     }
 }
@@ -136,7 +138,13 @@ impl Sweeps {
         if sweep.listeners.len() > 0 {
             self.running.push_back(sweep);
         } else {
-            self.resting.insert((sweep.next, sweep.at));
+            let burst = self
+                .waiting
+                .get(&sweep.at)
+                .is_some_and(|waiting| !waiting.is_empty());
+            let pace = if burst { BURST } else { PACE };
+            let rest = pace.saturating_mul(sweep.many).min(REST);
+            self.resting.insert((sweep.begin + rest, sweep.at));
         }
         Step::Hand(entries, streams)
     }
@@ -276,15 +284,26 @@ mod tests {
     #[test]
     fn what_comes_during_a_sweep_is_handed_on_at_once() {
         let (mut sweeps, now) = (Sweeps::new(512), Instant::now());
-        sweeps.begin(at(0), &entry(at(0), 1), vec![1, 2], now);
+        let ids: Vec<u64> = (0..100).collect();
+        sweeps.begin(at(0), &entry(at(0), 1), ids.clone(), now);
         assert_eq!(handed(sweeps.step(now, |_| Vec::new())).0.len(), 1);
         for seq in 2..5 {
             assert_eq!(sweeps.join(at(0), &entry(at(0), seq)), Taken::Yes);
         }
-        let Step::Wait(until) = sweeps.step(now, |_| vec![1, 2]) else {
-            panic!("no rest");
+        assert_eq!(handed(sweeps.step(now, |_| Vec::new())).1.len(), 36);
+        let rest = |sweeps: &mut Sweeps, now| match sweeps.step(now, |_| ids.clone()) {
+            Step::Wait(until) => until,
+            Step::Hand(..) | Step::Rest => panic!("no rest"),
         };
-        assert_eq!(until, now + PACE * 2);
-        assert_eq!(handed(sweeps.step(until, |_| vec![1, 2])).0.len(), 3);
+        let until = rest(&mut sweeps, now);
+        assert_eq!(until, now + BURST * 100, "the writer is as fast as the sweep");
+        for _ in 0..2 {
+            assert_eq!(handed(sweeps.step(until, |_| ids.clone())).0.len(), 3);
+        }
+        assert_eq!(
+            rest(&mut sweeps, until),
+            until + PACE * 100,
+            "nothing came meanwhile"
+        );
     }
 }
