@@ -20,7 +20,7 @@ const RATE: &str = "997";
 /// So much of a stack is kept of each sample, in bytes.
 const STACK: &str = "dwarf,16384";
 /// What has less of the samples, in percent of the width, is left out: a graph is read by people.
-const LEAST: f64 = 0.2;
+const LEAST: f64 = 0.4;
 
 /// Processes that are being sampled.
 pub(crate) struct Recording {

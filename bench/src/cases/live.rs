@@ -8,12 +8,12 @@ use tokio::{sync::Mutex, task::JoinSet};
 use tonic::transport::Channel;
 
 use crate::{
-    Options,
+    Database, Options,
     limits::EchoProcess,
     load::{Credential, Reader, Sender, TEXT, channels, connect},
     measure::{Machine, Measured, Numbers, Side, alternate, cpu},
     peers,
-    world::World,
+    world::{World, postmaster},
 };
 
 /// Opens a stream for each of these, so many at once.
@@ -44,8 +44,14 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
         Side::new("echo_shared", || hold_echo((10_000, 100))),
     ];
     sides.extend(peers::idle(options, 5_000));
+    let mut machine = Machine::default();
+    if options.db == Some(Database::Postgres) {
+        // The suites come and go with their sides; the server that all of them use stays.
+        let url = std::env::var(parta_testkit::POSTGRES_URL).context(parta_testkit::POSTGRES_URL)?;
+        machine.postmaster = Some(postmaster(&url).await?);
+    }
     let folder = tempfile::tempdir()?;
-    alternate(options, folder.path(), &Machine::default(), &mut sides).await
+    alternate(options, folder.path(), &machine, &mut sides).await
 }
 
 /// What a fresh suite holds for so many streams over so many connections more than for none.
