@@ -3,8 +3,9 @@ use std::marker::PhantomData;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
+use tonic_prost::{ProstDecoder, ProstEncoder};
 
 /// Room that a call has for a message before it is known how long that is; most are shorter. What tonic takes without a
 /// word, 8 KiB in each direction, is most of the memory of a call that waits, and no allocator hands it out at once.
@@ -30,20 +31,26 @@ impl<T: Message + 'static, U: Message + Default + 'static> Codec for ProtoCodec<
     type Encode = T;
     type Decode = U;
     type Encoder = ProtoEncoder<T>;
-    type Decoder = ProtoDecoder<U>;
+    type Decoder = ProstDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProtoEncoder(PhantomData)
+        ProtoEncoder(ProstEncoder::new(settings()))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProtoDecoder::default()
+        decoder()
     }
+}
+
+/// Reads messages into buffers of their size.
+#[must_use]
+pub fn decoder<U>() -> ProstDecoder<U> {
+    ProstDecoder::new(settings())
 }
 
 /// Writes messages, growing the buffer once for each that needs it.
 #[derive(Debug)]
-pub struct ProtoEncoder<T>(PhantomData<fn(T)>);
+pub struct ProtoEncoder<T>(ProstEncoder<T>);
 
 impl<T: Message> Encoder for ProtoEncoder<T> {
     type Item = T;
@@ -51,37 +58,10 @@ impl<T: Message> Encoder for ProtoEncoder<T> {
 
     fn encode(&mut self, item: T, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
         into.reserve(item.encoded_len());
-        item.encode(into)
-            .map_err(|error| Status::internal(error.to_string()))
+        self.0.encode(item, into)
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        settings()
-    }
-}
-
-/// Reads messages.
-#[derive(Debug)]
-pub struct ProtoDecoder<U>(PhantomData<fn() -> U>);
-
-impl<U> Default for ProtoDecoder<U> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<U: Message + Default> Decoder for ProtoDecoder<U> {
-    type Item = U;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // In the words of tonic's own decoder, by which the layers tell a message that is none from a fault of ours.
-        U::decode(from)
-            .map(Some)
-            .map_err(|error| Status::internal(error.to_string()))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        settings()
+        self.0.buffer_settings()
     }
 }

@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{ProtoCodec, ProtoDecoder, ProtoEncoder};
+pub use codec::{ProtoCodec, ProtoEncoder, decoder};
 
 #[expect(
     missing_docs,

@@ -9,13 +9,14 @@ use std::{
 
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
-use parta_proto::{ProtoDecoder, parta::chat::v1 as pb};
+use parta_proto::parta::chat::v1 as pb;
 use tonic::{
     Request, Response, Status,
     body::Body,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     server::{Grpc, NamedService, ServerStreamingService},
 };
+use tonic_prost::ProstDecoder;
 
 use super::{Answer, convert};
 use crate::{
@@ -114,14 +115,14 @@ impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
     type Encode = Bytes;
     type Decode = T;
     type Encoder = AsItIs;
-    type Decoder = ProtoDecoder<T>;
+    type Decoder = ProstDecoder<T>;
 
     fn encoder(&mut self) -> AsItIs {
         AsItIs
     }
 
-    fn decoder(&mut self) -> ProtoDecoder<T> {
-        ProtoDecoder::default()
+    fn decoder(&mut self) -> ProstDecoder<T> {
+        parta_proto::decoder()
     }
 }
 

@@ -117,22 +117,24 @@ mod tests {
     #[tokio::test]
     async fn entries_come_out_in_order_and_wake_whoever_waits() {
         let (outlet, mut inlet) = queue(1_000);
-        let reader = tokio::spawn(async move {
+        let read = async {
             let mut seen = Vec::new();
             while let Some(entries) = inlet.take().await {
                 seen.extend(places(&entries));
             }
             seen
-        });
-        for seq in 0..500 {
-            assert!(outlet.put(&[entry(seq * 2), entry(seq * 2 + 1)]));
-            if seq % 7 == 0 {
-                tokio::task::yield_now().await;
+        };
+        let write = async move {
+            for seq in 0..500 {
+                assert!(outlet.put(&[entry(seq * 2), entry(seq * 2 + 1)]));
+                if seq % 7 == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
-        }
-        drop(outlet);
-        let seen = tokio::time::timeout(Duration::from_secs(10), reader).await;
-        assert_eq!(seen.unwrap().unwrap(), (0..1_000).collect::<Vec<_>>());
+        };
+        let both = async { tokio::join!(read, write).0 };
+        let seen = tokio::time::timeout(Duration::from_secs(10), both).await;
+        assert_eq!(seen.unwrap(), (0..1_000).collect::<Vec<_>>());
     }
 
     #[tokio::test]
