@@ -52,6 +52,8 @@ pub(crate) struct Subscription {
     out: BTreeSet<ChatId>,
     /// Chats of which there is more than was delivered, and where that is looked for.
     behind: BTreeMap<ChatId, Missing>,
+    /// Live entries that were taken from the queue. Each by itself: what one shows to be missing is looked for before the next.
+    incoming: VecDeque<Arc<LiveEntry>>,
     /// Encoded responses that wait to be taken.
     ready: VecDeque<Bytes>,
 }
@@ -98,6 +100,7 @@ pub(crate) async fn subscribe(
         cursors,
         out: BTreeSet::new(),
         behind: BTreeMap::new(),
+        incoming: VecDeque::new(),
         ready: VecDeque::new(),
     };
     let started = subscription.compare(true).await?;
@@ -127,6 +130,10 @@ impl Subscription {
                 }
                 continue;
             }
+            if let Some(entry) = self.incoming.pop_front() {
+                self.take(&entry);
+                continue;
+            }
             tokio::select! {
                 // In this order: a chat that never pauses must not put off the look at who is listening.
                 biased;
@@ -140,7 +147,7 @@ impl Subscription {
                     }
                 }
                 entries = self.inlet.take() => match entries {
-                    Some(entries) => entries.iter().for_each(|entry| self.take(entry)),
+                    Some(entries) => self.incoming = entries,
                     // The router let go of the queue when it was full.
                     None => return Err(Error::SlowReader),
                 },
@@ -237,6 +244,9 @@ impl Subscription {
         let Some(cursor) = self.cursors.get(&chat).copied() else {
             return false;
         };
+        if self.out.contains(&chat) {
+            return false;
+        }
         let at = (self.scope.org_id(), chat);
         let Some(entries) = self.settings.live.routes().recent.after(at, cursor) else {
             return false;
