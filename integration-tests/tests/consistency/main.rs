@@ -34,7 +34,7 @@ use tally::Tally;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
 /// What the faults make processes complain of, and nothing else does.
-const COMPLAINTS: [&str; 8] = [
+const COMPLAINTS: [&str; 7] = [
     // PostgreSQL is gone, or says that it goes.
     "the database is unavailable",
     "terminating connection due to immediate shutdown command",
@@ -45,8 +45,6 @@ const COMPLAINTS: [&str; 8] = [
     "expected INFO, got nothing",
     // A caller went away while its transaction was committed: the driver takes it back, too late and to no effect.
     "there is no transaction in progress",
-    // Two replicas are sent the same message at once, and one stores it between the other's two attempts.
-    "a batch of messages is stored by halves",
     // The machine is busy.
     "time to acquire exceeded slow threshold",
 ];

@@ -66,7 +66,8 @@ async fn a_token_proves_its_member_until_it_ends() {
         w.ambient.id::<SessionId>(),
     );
     let token = w.issuer.person(org, member, session).unwrap();
-    let (principal, end) = w.verifier.verify_bearer(&token.text).await.unwrap();
+    let caller = w.verifier.caller(&token.text, "rpc".into()).await.unwrap();
+    let (principal, end) = (caller.principal, caller.expire_time.unwrap());
     assert_eq!(
         principal,
         Principal::Person {
@@ -79,7 +80,7 @@ async fn a_token_proves_its_member_until_it_ends() {
     w.clock.advance(TimeDelta::minutes(10));
     assert!(
         w.verifier
-            .verify_bearer(&token.text)
+            .caller(&token.text, "rpc".into())
             .await
             .unwrap_err()
             .is(ErrorReason::CredentialExpired)
@@ -91,11 +92,11 @@ async fn a_revoked_session_is_refused_though_its_token_is_cached() {
     let w = world();
     let session = w.ambient.id::<SessionId>();
     let token = w.issuer.person(w.ambient.id(), w.ambient.id(), session).unwrap();
-    assert!(w.verifier.verify_bearer(&token.text).await.is_ok());
+    assert!(w.verifier.caller(&token.text, "rpc".into()).await.is_ok());
     w.verifier.revoke_session(session);
     assert!(
         w.verifier
-            .verify_bearer(&token.text)
+            .caller(&token.text, "rpc".into())
             .await
             .unwrap_err()
             .is(ErrorReason::CredentialRevoked)
@@ -107,8 +108,11 @@ async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
     let w = world();
     let token = w.issuer.joiner(w.ambient.id()).unwrap().text;
     assert!(matches!(
-        w.verifier.verify_bearer(&token).await,
-        Ok((Principal::Joiner { .. }, _))
+        w.verifier
+            .caller(&token, "rpc".into())
+            .await
+            .map(|caller| caller.principal),
+        Ok(Principal::Joiner { .. })
     ));
     let stranger = TokenIssuer::new(
         vec![key(&w.ambient, "a", w.ambient.now())],
@@ -135,7 +139,7 @@ async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
     ] {
         assert!(
             w.verifier
-                .verify_bearer(&bad)
+                .caller(&bad, "rpc".into())
                 .await
                 .unwrap_err()
                 .is(ErrorReason::CredentialInvalid),
@@ -178,7 +182,7 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
     let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
     assert!(
         verifier
-            .verify_bearer(&w.issuer.joiner(w.ambient.id()).unwrap().text)
+            .caller(&w.issuer.joiner(w.ambient.id()).unwrap().text, "rpc".into())
             .await
             .is_ok()
     );
@@ -191,7 +195,7 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
     for _ in 0..50 {
         assert!(
             verifier
-                .verify_bearer(&elsewhere.joiner(w.ambient.id()).unwrap().text)
+                .caller(&elsewhere.joiner(w.ambient.id()).unwrap().text, "rpc".into())
                 .await
                 .is_err()
         );
@@ -200,7 +204,7 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
     w.clock.advance(TimeDelta::seconds(11));
     assert!(
         verifier
-            .verify_bearer(&elsewhere.joiner(w.ambient.id()).unwrap().text)
+            .caller(&elsewhere.joiner(w.ambient.id()).unwrap().text, "rpc".into())
             .await
             .is_err()
     );

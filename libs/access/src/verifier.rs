@@ -166,7 +166,7 @@ impl Verifier {
         }
     }
 
-    /// The caller of an RPC who presents this token.
+    /// The caller of an RPC who presents this token: who it proves somebody to be, and until when.
     pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, Refusal> {
         let verified = self.verified(token).await?;
         Ok(Caller {
@@ -176,12 +176,6 @@ impl Verifier {
             expire_time: Some(verified.expire_time),
             rpc,
         })
-    }
-
-    /// Who this token proves somebody to be, and until when.
-    pub async fn verify_bearer(&self, token: &str) -> Result<(Principal, DateTime<Utc>), Refusal> {
-        let verified = self.verified(token).await?;
-        Ok((verified.principal, verified.expire_time))
     }
 
     async fn verified(&self, token: &str) -> Result<Verified, Refusal> {

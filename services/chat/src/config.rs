@@ -10,7 +10,8 @@ pub struct Config {
     pub send_queue: usize,
     /// Most messages of one commit.
     pub send_batch: usize,
-    /// Entries that may wait for one live reader; one more and it is cut off with SLOW_READER.
+    /// Entries that may wait for one live reader, beside as many that it has begun to take; one more and it is cut off with
+    /// SLOW_READER.
     pub live_queue: usize,
     /// A live stream without news says so after so long.
     pub heartbeat_seconds: u64,

@@ -8,5 +8,6 @@ mod live;
 mod messages;
 mod personal;
 mod races;
+mod reordered;
 mod school;
 mod suite;

@@ -83,19 +83,21 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
 
     // Keyless: eight at once share one failure, and nobody is told that the token is bad.
     let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
-    for answer in futures::future::join_all(texts.iter().map(|text| verifier.verify_bearer(text))).await {
+    for answer in
+        futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
+    {
         assert!(answer.unwrap_err().is(ErrorReason::DependencyUnavailable));
     }
     assert_eq!(fetches.load(Ordering::SeqCst), 1);
 
     // The next call finds membership up, without waiting for the floor.
     up.store(true, Ordering::SeqCst);
-    assert!(verifier.verify_bearer(&texts[0]).await.is_ok());
+    assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
 
     // Down again: the old keys serve for a day, an unknown one cannot be judged.
     up.store(false, Ordering::SeqCst);
     w.clock.advance(TimeDelta::hours(23));
-    assert!(verifier.verify_bearer(&token(&w)).await.is_ok());
+    assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
     let stranger = TokenIssuer::new(
         vec![key(&w.ambient, "zz", w.ambient.now())],
         "parta",
@@ -105,7 +107,7 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     let unknown = stranger.joiner(w.ambient.id()).unwrap().text;
     assert!(
         verifier
-            .verify_bearer(&unknown)
+            .caller(&unknown, "rpc".into())
             .await
             .unwrap_err()
             .is(ErrorReason::DependencyUnavailable)
@@ -113,7 +115,7 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     w.clock.advance(TimeDelta::hours(2));
     assert!(
         verifier
-            .verify_bearer(&token(&w))
+            .caller(&token(&w), "rpc".into())
             .await
             .unwrap_err()
             .is(ErrorReason::DependencyUnavailable)
@@ -138,9 +140,9 @@ async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
     });
     let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
     let token = w.issuer.joiner(w.ambient.id()).unwrap().text;
-    assert!(futures::FutureExt::now_or_never(verifier.verify_bearer(&token)).is_none());
+    assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
     hang.store(false, Ordering::SeqCst);
-    assert!(verifier.verify_bearer(&token).await.is_ok());
+    assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
 }
 
 #[tokio::test]
@@ -159,7 +161,7 @@ async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_la
     ] {
         assert!(
             w.verifier
-                .verify_bearer(&token.text)
+                .caller(&token.text, "rpc".into())
                 .await
                 .unwrap_err()
                 .is(ErrorReason::CredentialRevoked)
@@ -167,13 +169,14 @@ async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_la
     }
     assert!(
         w.verifier
-            .verify_bearer(&w.issuer.account(account, other).unwrap().text)
+            .caller(&w.issuer.account(account, other).unwrap().text, "rpc".into())
             .await
             .is_ok()
     );
     w.clock.advance(TimeDelta::minutes(11));
     let again = w.issuer.service_account(org, id, permissions).unwrap();
-    let (principal, end) = w.verifier.verify_bearer(&again.text).await.unwrap();
+    let caller = w.verifier.caller(&again.text, "rpc".into()).await.unwrap();
+    let (principal, end) = (caller.principal, caller.expire_time.unwrap());
     assert_eq!(end, again.expire_time);
     assert_eq!(
         principal,
@@ -214,7 +217,7 @@ proptest::proptest! {
         let good = w.issuer.person(w.ambient.id(), w.ambient.id(), session).unwrap().text;
         let at = position % good.len();
         let bad = format!("{}{with}{}", &good[..at], &good[at + 1..]);
-        let answer = futures::executor::block_on(w.verifier.verify_bearer(&bad));
+        let answer = futures::executor::block_on(w.verifier.caller(&bad, "rpc".into()));
         proptest::prop_assert!(bad == good || answer.is_err());
     }
 }

@@ -107,22 +107,23 @@ pub(super) async fn store(
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
     let all: Vec<&Post> = posts.iter().collect();
-    let mut known = HashMap::new();
-    let mut judged = match insert(db, link, &all, now).await {
-        Err(StorageError::UniqueViolation { .. }) => {
-            known = stored(db, link, &all).await?;
-            let new: Vec<&Post> = all
-                .iter()
-                .copied()
-                .filter(|post| !known.contains_key(&post.entry_id))
-                .collect();
-            if new.is_empty() {
-                HashMap::new()
-            } else {
-                insert(db, link, &new, now).await?
-            }
+    let (mut known, mut new) = (HashMap::new(), all.clone());
+    let mut judged = loop {
+        if new.is_empty() {
+            break HashMap::new();
         }
-        other => other?,
+        match insert(db, link, &new, now).await {
+            Err(error @ StorageError::UniqueViolation { .. }) => {
+                // Another replica may store a message between the look and the next attempt: each time one is found, so it ends.
+                let found = stored(db, link, &new).await?;
+                if found.is_empty() {
+                    return Err(error);
+                }
+                new.retain(|post| !found.contains_key(&post.entry_id));
+                known.extend(found);
+            }
+            other => break other?,
+        }
     };
     // Repetitions are answered first, whatever has happened since.
     let refused: Vec<&Post> = all

@@ -1,0 +1,100 @@
+//! R43: what is right about a stream does not rest on the order in which entries arrive.
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parta_access::OrgScope;
+use parta_feed::{Freshness, LocalBus, Progress};
+use parta_ids::{ChatId, MemberId};
+use parta_proto::parta::chat::v1::{
+    self as pb, ChatKind::*, SubscribeChatsResponse, subscribe_chats_response::Item,
+};
+use parta_roster::{Names, Roster};
+use parta_testkit::on_both;
+use prost::Message as _;
+
+use super::school::*;
+use crate::{
+    live::{Live, Settings, subscribe},
+    storage::{self, EntryRow},
+};
+
+/// What this member reads of a chat after a place, as a writer hands it on.
+async fn rows_after(school: &School, member: MemberId, chat: ChatId, after: i64) -> Vec<EntryRow> {
+    let (conn, scope) = (school.suite.db.conn(), scope(school));
+    let standing = storage::find_standing(conn, &scope, chat, member).await.unwrap();
+    let head = standing.unwrap().chat;
+    let range = (after, head.head_seq);
+    storage::list_log(conn, &scope, &head, range, false, 10)
+        .await
+        .unwrap()
+}
+
+fn scope(school: &School) -> OrgScope {
+    OrgScope::for_consumer("test", school.org)
+}
+
+// Invariant 5
+// Covers: R38 refused, R43 refused
+on_both!(
+    a_leaving_that_arrives_late_ends_the_chat_all_the_same,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let channel = school.chat(school.head, SchoolChannel).await;
+        // A replica of its own, whose bus is this test.
+        let live = Live::new(new_uuid(&school.suite), Arc::new(LocalBus::alone()), 512);
+        let fresh = |service| Freshness::fixed(service, Progress::default());
+        let names = Names {
+            organizations: "test.organizations",
+            members: "test.members",
+        };
+        let ambient = school.suite.ambient.clone();
+        let settings = Settings {
+            db: school.suite.db.clone(),
+            live: live.clone(),
+            roster: Roster::new(names, ambient, fresh("org-registry"), fresh("membership")),
+            heartbeat: Duration::from_secs(60),
+        };
+        let opened = subscribe(Arc::new(settings), scope(&school), school.pupil, HashMap::new());
+        let mut subscription = opened.await.unwrap();
+        let mut next = async || {
+            let bytes = tokio::time::timeout(Duration::from_secs(20), subscription.next());
+            let bytes = bytes.await.expect("an entry in time").unwrap();
+            SubscribeChatsResponse::decode(bytes).unwrap().item
+        };
+        let Some(Item::Started(started)) = next().await else {
+            panic!("started")
+        };
+        let head = |chat: ChatId| {
+            let mut cursors = started.cursors.iter();
+            cursors.find(|c| c.chat_id == chat.to_string()).unwrap().seq
+        };
+        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.send(school.classmate, class, "после").await.unwrap();
+
+        // The message behind the leaving is there first, and both before the stream looks.
+        let mut late = rows_after(&school, school.classmate, class, head(class)).await;
+        assert_eq!(late.len(), 2);
+        late.reverse();
+        live.publish(late);
+        let mut of_class = Vec::new();
+        // What comes last is behind everything that the stream may still have to say of the first.
+        for last in ["конец", "ещё"] {
+            let sent = school.send(school.head, channel, last).await.unwrap();
+            live.publish(rows_after(&school, school.head, channel, sent.seq - 1).await);
+            loop {
+                let Some(Item::Entry(entry)) = next().await else {
+                    continue;
+                };
+                if entry.chat_id == class.to_string() {
+                    of_class.push(entry.content);
+                } else if text(&entry) == Some(last) {
+                    break;
+                }
+            }
+        }
+        let left = pb::entry::Content::Leaving(pb::Leaving {
+            member_id: school.pupil.to_string(),
+        });
+        assert_eq!(of_class, [Some(left)]);
+    }
+);
