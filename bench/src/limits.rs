@@ -142,7 +142,7 @@ fn build(_: Deps) -> BoxFuture<'static, anyhow::Result<Parts>> {
     Box::pin(async {
         Ok(Parts {
             name: "chat",
-            routes: tonic::service::Routes::new(MessageServiceServer::new(Echo::new(true))),
+            routes: parta_grpc::Routes::new(MessageServiceServer::new(Echo::new(true))),
             services: vec![SERVICE],
             consumers: Vec::new(),
             tasks: Vec::new(),

@@ -1,14 +1,19 @@
-//! Bodies that watch the body they carry: its end, its span, its panics.
+//! A body that watches the body it carries: its end, its span, its panics.
 use std::{
-    any::Any,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
+use tracing::Span;
+
+use crate::server::{catch_panic::TraceSlot, metrics::InFlight};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
@@ -20,48 +25,100 @@ pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
         .map(|v| Code::from_bytes(v.as_bytes()))
 }
 
-/// Runs `end` once with the code of the call: when its trailers pass, or as CANCELLED when it is dropped before.
-pub(crate) struct OnEnd<F: FnOnce(Code) + Send + Unpin + 'static> {
-    inner: Body,
-    end: Option<F>,
+/// What is to be done while a response goes out. The layers fill it in on the way back, and one body does all of it:
+/// ten thousand streams carry one each.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Counted until the end, which is told the code: that in the trailers, or CANCELLED when the body is dropped before.
+    pub(crate) in_flight: Option<InFlight>,
+    /// Held until the end.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Where everything is done.
+    pub(crate) span: Option<Span>,
+    /// The first that resolves ends a stream with its status. Only between frames, which are whole messages here.
+    pub(crate) ends: Vec<BoxFuture<'static, Status>>,
+    /// Whether a panic becomes trailers, which name this trace.
+    pub(crate) catches: Option<TraceSlot>,
 }
 
-impl<F: FnOnce(Code) + Send + Unpin + 'static> OnEnd<F> {
-    pub(crate) fn wrap(response: http::Response<Body>, end: F) -> http::Response<Body> {
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Puts a response under watch.
+    pub(crate) fn over(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
-            end(code);
+            self.finish(code);
             return response;
         }
         response.map(|inner| {
-            Body::new(Self {
-                inner,
-                end: Some(end),
+            Body::new(Watched {
+                inner: Some(inner),
+                watch: self,
             })
         })
     }
 
+    fn is_finished(&self) -> bool {
+        self.in_flight.is_none() && self.permit.is_none()
+    }
+
     fn finish(&mut self, code: Code) {
-        if let Some(end) = self.end.take() {
-            end(code);
+        if let Some(call) = self.in_flight.take() {
+            call.end(code);
         }
+        self.permit = None;
+    }
+
+    /// The next frame, or that with which one of the ends ends the stream.
+    fn poll(&mut self, inner: &mut Option<Body>, cx: &mut Context<'_>) -> Polled {
+        let Some(body) = inner else {
+            return Poll::Ready(None);
+        };
+        for end in &mut self.ends {
+            if let Poll::Ready(status) = end.as_mut().poll(cx) {
+                *inner = None;
+                return Poll::Ready(Some(trailers(&status)));
+            }
+        }
+        Pin::new(body).poll_frame(cx)
     }
 }
 
-impl<F: FnOnce(Code) + Send + Unpin + 'static> http_body::Body for OnEnd<F> {
+/// A body under watch. It has none itself once it was ended from outside.
+struct Watched {
+    inner: Option<Body>,
+    watch: Watch,
+}
+
+impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let polled = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let Self { inner, watch } = self.get_mut();
+        let span = watch.span.clone();
+        let _entered = span.as_ref().map(Span::enter);
+        let polled = match watch.catches.clone() {
+            None => watch.poll(inner, cx),
+            Some(slot) => catch_unwind(AssertUnwindSafe(|| watch.poll(inner, cx))).unwrap_or_else(|panic| {
+                *inner = None;
+                Poll::Ready(Some(trailers(&slot.refuse(panic.as_ref()))))
+            }),
+        };
+        let polled = ready!(polled);
         match &polled {
-            None => self.finish(Code::Ok),
-            Some(Err(status)) => self.finish(status.code()),
+            None => watch.finish(Code::Ok),
+            Some(Err(status)) => watch.finish(status.code()),
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = trailers
                         .get("grpc-status")
                         .map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
-                    self.finish(code);
+                    watch.finish(code);
                 }
             }
         }
@@ -69,18 +126,24 @@ impl<F: FnOnce(Code) + Send + Unpin + 'static> http_body::Body for OnEnd<F> {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Also when the inner body has ended: the hook then still waits for a last poll or the drop.
-        self.end.is_none() && self.inner.is_end_stream()
+        // Not before the end was noticed: that takes a last poll or the drop.
+        self.inner
+            .as_ref()
+            .is_none_or(|inner| self.watch.is_finished() && inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) if self.watch.ends.is_empty() => inner.size_hint(),
+            _ => SizeHint::default(),
+        }
     }
 }
 
-impl<F: FnOnce(Code) + Send + Unpin + 'static> Drop for OnEnd<F> {
+impl Drop for Watched {
     fn drop(&mut self) {
-        self.finish(if std::thread::panicking() {
+        let panicking = std::thread::panicking();
+        self.watch.finish(if panicking {
             Code::Internal
         } else {
             Code::Cancelled
@@ -88,121 +151,10 @@ impl<F: FnOnce(Code) + Send + Unpin + 'static> Drop for OnEnd<F> {
     }
 }
 
-/// Ends a stream with the status that `end` resolves to. Only between frames, which are whole messages here.
-pub(crate) struct EndWith {
-    inner: Option<Body>,
-    end: Pin<Box<dyn Future<Output = Status> + Send>>,
-}
-
-impl EndWith {
-    pub(crate) fn wrap(
-        response: http::Response<Body>,
-        end: impl Future<Output = Status> + Send + 'static,
-    ) -> http::Response<Body> {
-        if code_in_head(&response).is_some() {
-            return response;
-        }
-        response.map(|inner| {
-            Body::new(Self {
-                inner: Some(inner),
-                end: Box::pin(end),
-            })
-        })
-    }
-}
-
-impl http_body::Body for EndWith {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let this = self.get_mut();
-        let Some(inner) = this.inner.as_mut() else {
-            return Poll::Ready(None);
-        };
-        match this.end.as_mut().poll(cx) {
-            Poll::Pending => Pin::new(inner).poll_frame(cx),
-            Poll::Ready(status) => {
-                this.inner = None;
-                Poll::Ready(Some(trailers(&status)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
 fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
     let mut trailers = http::HeaderMap::new();
     status.add_header(&mut trailers)?;
     Ok(Frame::trailers(trailers))
-}
-
-/// Polls the body inside a span.
-pub(crate) struct InSpan {
-    pub(crate) inner: Body,
-    pub(crate) span: tracing::Span,
-}
-
-impl http_body::Body for InSpan {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let this = self.get_mut();
-        let _entered = this.span.enter();
-        Pin::new(&mut this.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-/// Turns a panic of a stream into trailers made by `answer`.
-pub(crate) struct CatchPanic<F: FnMut(Box<dyn Any + Send>) -> Status + Send + Unpin + 'static> {
-    pub(crate) inner: Option<Body>,
-    pub(crate) answer: F,
-}
-
-impl<F: FnMut(Box<dyn Any + Send>) -> Status + Send + Unpin + 'static> http_body::Body for CatchPanic<F> {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let this = self.get_mut();
-        let Some(inner) = this.inner.as_mut() else {
-            return Poll::Ready(None);
-        };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
-            Ok(polled) => polled,
-            Err(panic) => {
-                this.inner = None;
-                Poll::Ready(Some(trailers(&(this.answer)(panic))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map(http_body::Body::size_hint)
-            .unwrap_or_default()
-    }
 }
 
 /// Reads a whole body, for a request that may have to be sent again.

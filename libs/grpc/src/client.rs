@@ -22,7 +22,7 @@ use tonic::{
 use crate::{
     memory::InProcess,
     server::metrics::Metrics,
-    step::{Callee, Request, Response, Stack, Step},
+    step::{Callee, Request, Response, Stack, Step, Transport},
 };
 
 /// Put into the extensions of a request that travels with a person's token: the person's rights decide.
@@ -135,7 +135,7 @@ impl ClientBuilder {
                 endpoint.connect_with_connector_lazy(tower::service_fn(move |_| pipe.clone().connect()))
             }
         };
-        let transport: Callee = Arc::new(move |request| {
+        let transport: Transport = Arc::new(move |request| {
             let mut channel = channel.clone();
             Box::pin(async move {
                 std::future::poll_fn(|cx| tower::Service::poll_ready(&mut channel, cx))
@@ -148,7 +148,7 @@ impl ClientBuilder {
         });
         Ok(ServiceChannel(Stack {
             steps: self.layers(name),
-            callee: transport,
+            callee: Callee::Transport(transport),
         }))
     }
 
@@ -207,7 +207,7 @@ impl tower::Service<Request> for ServiceChannel {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        self.0.run(request)
+        Box::pin(self.0.clone().run(request))
     }
 }
 

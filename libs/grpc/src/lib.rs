@@ -9,6 +9,7 @@ mod context;
 pub mod memory;
 mod methods;
 mod peers;
+mod routes;
 pub mod server;
 mod step;
 mod stream;
@@ -16,8 +17,9 @@ mod stream;
 pub use client::{ClientBuilder, ClientError, Idempotent, OnBehalf, RequestExt, ServiceChannel, Target};
 pub use memory::InProcess;
 pub use peers::{PeerMissing, Peers, current_trace_id};
+pub use routes::Routes;
 pub use server::{Authenticator, Limits, ServerLayers, layers};
-pub use step::{Outcome, StackService, Step};
+pub use step::{Answer, Call, Next, Outcome, Run, StackService, Step};
 pub use stream::{until_credential_ends, until_shutdown};
 
 /// Metadata key under which a service presents itself.

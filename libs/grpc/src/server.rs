@@ -1,6 +1,6 @@
 //! The server's layers, in request order, and the loop that serves them.
 mod authenticate;
-mod catch_panic;
+pub(crate) mod catch_panic;
 pub(crate) mod deadline;
 pub(crate) mod metrics;
 mod serve;
@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use parta_ids::Ambient;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tower::Layer;
 
 pub use authenticate::Authenticator;
 pub use serve::{ServeOptions, serve};
 pub use shed::Limits;
 
-use crate::step::{Callee, Stack, StackService, Step};
+use crate::{
+    routes::Routes,
+    step::{Callee, Stack, StackService, Step},
+};
 
 /// The stack of one server, whose streams end when `draining` is cancelled. Each server has an instance of its own: limits are counted apart for outer and inner calls.
 #[must_use]
@@ -59,24 +60,13 @@ impl ServerLayers {
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|step| step.name()).collect()
     }
-}
 
-impl Layer<Routes> for ServerLayers {
-    type Service = StackService;
-
-    fn layer(&self, routes: Routes) -> StackService {
-        let callee: Callee = Arc::new(move |request| {
-            let mut routes = routes.clone();
-            Box::pin(async move {
-                match tower::Service::call(&mut routes, request).await {
-                    Ok(response) => Ok(response),
-                    Err(never) => match never {},
-                }
-            })
-        });
+    /// Puts the layers around servers.
+    #[must_use]
+    pub fn around(&self, routes: Routes) -> StackService {
         StackService(Stack {
             steps: self.0.clone(),
-            callee,
+            callee: Callee::Routes(routes),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What a layer is. Written by hand instead of nine tower services: a list of values can be read and asserted.
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -8,19 +9,76 @@ use std::{
 use futures::future::BoxFuture;
 use tonic::{Status, body::Body};
 
+use crate::{
+    body::Watch,
+    methods::{self, Method},
+    routes::Routes,
+};
+
 pub(crate) type Request = http::Request<Body>;
 pub(crate) type Response = http::Response<Body>;
-/// What a layer answers: a response, or a status that the `status` layer turns into one.
-pub type Outcome = Result<http::Response<Body>, Status>;
-pub(crate) type Callee = Arc<dyn Fn(Request) -> BoxFuture<'static, Outcome> + Send + Sync>;
+/// What a layer answers: an answer, or a status that the `status` layer turns into one.
+pub type Outcome = Result<Answer, Status>;
+
+/// A request on its way through the layers.
+pub struct Call {
+    pub(crate) request: Request,
+    /// What the descriptors say of its path, looked up once for all layers.
+    pub(crate) method: Option<&'static Method>,
+}
+
+impl Call {
+    pub(crate) fn new(request: Request) -> Self {
+        let method = methods::find(request.uri().path());
+        Self { request, method }
+    }
+
+    /// Health and reflection, which answer while everything else is refused.
+    pub(crate) fn is_open(&self) -> bool {
+        self.method.is_none() && methods::is_open(self.request.uri().path())
+    }
+
+    /// Its name in logs and labels. A path nobody knows is the caller's text and stays out of them.
+    pub(crate) fn rpc(&self) -> &'static str {
+        self.method.map_or("unknown", |m| m.path.trim_start_matches('/'))
+    }
+}
+
+/// A response, and what is to be done while its body goes out.
+#[derive(Debug)]
+pub struct Answer {
+    pub(crate) response: Response,
+    pub(crate) watch: Watch,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            watch: Watch::default(),
+        }
+    }
+}
 
 /// One layer.
 pub trait Step: Send + Sync + 'static {
     /// Its name in the documented order.
     fn name(&self) -> &'static str;
     /// Handles the call, usually by passing it on with `next.run`.
-    fn call<'a>(&'a self, request: http::Request<Body>, next: Next<'a>) -> BoxFuture<'a, Outcome>;
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome>;
 }
+
+/// What the layers are around.
+#[derive(Clone)]
+pub(crate) enum Callee {
+    /// On the server.
+    Routes(Routes),
+    /// On the client.
+    Transport(Transport),
+}
+
+pub(crate) type Transport =
+    Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, Status>> + Send + Sync>;
 
 /// The layers below and what they wrap.
 #[derive(Clone, Copy)]
@@ -31,16 +89,44 @@ pub struct Next<'a> {
 
 impl<'a> Next<'a> {
     /// Passes the call on.
-    pub fn run(self, request: http::Request<Body>) -> BoxFuture<'a, Outcome> {
+    pub fn run(self, call: Call) -> Run<'a> {
         match self.steps.split_first() {
-            Some((step, steps)) => step.call(
-                request,
+            Some((step, steps)) => Run::Step(step.call(
+                call,
                 Next {
                     steps,
                     callee: self.callee,
                 },
-            ),
-            None => (self.callee)(request),
+            )),
+            None => match self.callee {
+                Callee::Routes(routes) => Run::Served(routes.serve(call.request)),
+                Callee::Transport(transport) => Run::Sent(transport(call.request)),
+            },
+        }
+    }
+}
+
+/// A call that was passed on.
+pub enum Run<'a> {
+    #[doc(hidden)]
+    Step(BoxFuture<'a, Outcome>),
+    #[doc(hidden)]
+    Served(BoxFuture<'static, Result<Response, Infallible>>),
+    #[doc(hidden)]
+    Sent(BoxFuture<'static, Result<Response, Status>>),
+}
+
+impl Future for Run<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self {
+            Self::Step(outcome) => outcome.as_mut().poll(cx),
+            Self::Served(answer) => answer.as_mut().poll(cx).map(|answer| match answer {
+                Ok(response) => Ok(response.into()),
+                Err(never) => match never {},
+            }),
+            Self::Sent(answer) => answer.as_mut().poll(cx).map_ok(Answer::from),
         }
     }
 }
@@ -53,16 +139,13 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub(crate) fn run(&self, request: Request) -> BoxFuture<'static, Outcome> {
-        let stack = self.clone();
-        Box::pin(async move {
-            Next {
-                steps: &stack.steps,
-                callee: &stack.callee,
-            }
-            .run(request)
-            .await
-        })
+    pub(crate) async fn run(self, request: Request) -> Result<Response, Status> {
+        let next = Next {
+            steps: &self.steps,
+            callee: &self.callee,
+        };
+        let Answer { response, watch } = next.run(Call::new(request)).await?;
+        Ok(watch.over(response))
     }
 }
 
@@ -80,7 +163,7 @@ impl tower::Service<Request> for StackService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let answer = self.0.run(request);
+        let answer = self.0.clone().run(request);
         Box::pin(async move { Ok(answer.await.unwrap_or_else(Status::into_http)) })
     }
 }

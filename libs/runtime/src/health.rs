@@ -1,5 +1,5 @@
 //! Health per service and reflection: what answers without a credential.
-use tonic::service::Routes;
+use parta_grpc::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 pub(crate) struct Health {

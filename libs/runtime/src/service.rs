@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
 use parta_feed::Bus;
-use parta_grpc::Peers;
+use parta_grpc::{Peers, Routes};
 use parta_ids::Ambient;
 use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
@@ -50,8 +50,8 @@ impl Service {
 pub struct Parts {
     /// Its name, as in [`Service::name`].
     pub name: &'static str,
-    /// Its generated servers: `Routes::builder()` or `Routes::new(server).add_service(..)`.
-    pub routes: tonic::service::Routes,
+    /// Its generated servers: `Routes::new(server).add_service(..)`.
+    pub routes: Routes,
     /// Full names of the services in `routes`; each has a health state of its own.
     pub services: Vec<&'static str>,
     /// Consumers of feeds; stopped before the other tasks.

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use parta_access::AccessTable;
 use parta_feed::Bus;
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, Peers, ServerLayers, Target, layers, memory,
+    Authenticator, ClientBuilder, InProcess, Limits, Peers, Routes, ServerLayers, Target, layers, memory,
     server::{ServeOptions, serve},
 };
 use parta_ids::Ambient;
@@ -13,10 +13,7 @@ use parta_storage::{DatabaseConfig, Db};
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig, server::TcpIncoming},
-};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig, server::TcpIncoming};
 
 use crate::{
     Deps, Parts, Service, Settings,
@@ -127,7 +124,7 @@ impl Start<'_> {
         let mut open = health.routes()?;
         let (outer, inner) = (Phase::default(), Phase::default());
         for (part, connections) in parts.iter().zip(incoming) {
-            open = merge(open, part.routes.clone());
+            open = open.merge(&part.routes);
             inner.serve_memory(part.name, connections, part.routes.clone(), stack());
         }
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
@@ -255,14 +252,6 @@ fn check_parts(service: &Service, parts: &Parts) -> anyhow::Result<()> {
         service.name
     );
     Ok(())
-}
-
-/// Both sides answer unknown paths with UNIMPLEMENTED; only one of them may say so.
-fn merge(all: Routes, more: Routes) -> Routes {
-    Routes::from(
-        all.into_axum_router()
-            .merge(more.into_axum_router().reset_fallback()),
-    )
 }
 
 impl Phase {

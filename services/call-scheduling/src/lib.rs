@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
-use parta_grpc::Peers;
+use parta_grpc::{Peers, Routes};
 use parta_proto::parta::call_scheduling::v1::{
     call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
     call_service_server::CallServiceServer,
@@ -29,7 +29,6 @@ use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 pub use config::Config;
 pub use permissions::permissions;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use parta_access::Verifier;
 use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
-use parta_grpc::ServiceChannel;
+use parta_grpc::{Routes, ServiceChannel};
 use parta_proto::parta::chat::{
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
@@ -15,7 +15,6 @@ use parta_proto::parta::chat::{
 use parta_roster::{Names, Projection};
 use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::{
     Config, archiving, events, grpc, live,

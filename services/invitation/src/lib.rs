@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_feed::{AtLeast, FeedServer, InvitationFeed};
-use parta_grpc::Peers;
+use parta_grpc::{Peers, Routes};
 use parta_proto::parta::invitation::v1::{
     invitation_feed_service_server::InvitationFeedServiceServer,
     invitation_service_server::InvitationServiceServer,
@@ -29,7 +29,6 @@ use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 pub use config::Config;
 pub use permissions::permissions;

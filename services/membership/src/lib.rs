@@ -23,6 +23,7 @@ use parta_access::{Secrets, SigningKey, TokenIssuer, Verifier};
 use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
+use parta_grpc::Routes;
 use parta_ids::Ambient;
 use parta_proto::parta::membership::{
     internal::v1::admission_service_server::AdmissionServiceServer,
@@ -43,7 +44,6 @@ use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 pub use config::{Config, DeliveryKind};
 pub use permissions::permissions;

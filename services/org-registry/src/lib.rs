@@ -17,7 +17,7 @@ mod storage;
 use std::sync::Arc;
 
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, MembershipFeed, OrgRegistryFeed};
-use parta_grpc::Peers;
+use parta_grpc::{Peers, Routes};
 use parta_proto::parta::org_registry::v1::{
     application_service_server::ApplicationServiceServer,
     org_registry_feed_service_server::OrgRegistryFeedServiceServer,
@@ -28,7 +28,6 @@ use parta_runtime::{Deps, Parts, Service, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 pub use config::Config;
 pub use permissions::permissions;

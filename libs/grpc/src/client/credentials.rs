@@ -9,7 +9,7 @@ use tonic::Status;
 use super::OnBehalf;
 use crate::{
     SERVICE_TOKEN,
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Step},
 };
 
 pub(super) struct Credentials {
@@ -37,18 +37,18 @@ impl Step for Credentials {
         "credentials"
     }
 
-    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             if let Some(identity) = &self.identity {
                 let token = identity.mint(&self.audience)?;
-                request.headers_mut().insert(SERVICE_TOKEN, secret(&token)?);
+                call.request.headers_mut().insert(SERVICE_TOKEN, secret(&token)?);
             }
-            if let Some(OnBehalf(token)) = request.extensions().get::<OnBehalf>().cloned() {
-                request
+            if let Some(OnBehalf(token)) = call.request.extensions().get::<OnBehalf>().cloned() {
+                call.request
                     .headers_mut()
                     .insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
             }
-            next.run(request).await
+            next.run(call).await
         })
     }
 }

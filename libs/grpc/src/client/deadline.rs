@@ -4,9 +4,8 @@ use futures::future::BoxFuture;
 
 use crate::{
     context::CallContext,
-    methods,
     server::deadline::{exceeded, grpc_timeout},
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Step},
 };
 
 pub(super) struct ClientDeadline {
@@ -18,12 +17,12 @@ impl Step for ClientDeadline {
         "deadline"
     }
 
-    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            if methods::find(request.uri().path()).is_none_or(|m| m.streaming) {
-                return next.run(request).await;
+            if call.method.is_none_or(|m| m.streaming) {
+                return next.run(call).await;
             }
-            let asked = grpc_timeout(request.headers()).unwrap_or(self.timeout);
+            let asked = grpc_timeout(call.request.headers()).unwrap_or(self.timeout);
             let remaining = CallContext::current()
                 .deadline
                 .map(|d| d.saturating_duration_since(Instant::now()));
@@ -36,9 +35,9 @@ impl Step for ClientDeadline {
                 format!("{}m", allowed.as_millis().min(99_999_999))
             };
             if let Ok(value) = http::HeaderValue::from_str(&text) {
-                request.headers_mut().insert("grpc-timeout", value);
+                call.request.headers_mut().insert("grpc-timeout", value);
             }
-            match tokio::time::timeout(allowed, next.run(request)).await {
+            match tokio::time::timeout(allowed, next.run(call)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(exceeded()),
             }

@@ -9,7 +9,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use super::Idempotent;
 use crate::{
     body::{self, Whole},
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Request, Step},
 };
 
 const ATTEMPTS: usize = 3;
@@ -71,16 +71,16 @@ impl Step for Retry {
         "retry"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            if request.extensions().get::<Idempotent>().is_none() {
+            if call.request.extensions().get::<Idempotent>().is_none() {
                 return next
-                    .run(request)
+                    .run(call)
                     .await
                     .map_err(|status| self.explain(Failure::of(status)));
             }
             self.budget.deposit();
-            let (head, sent) = request.into_parts();
+            let (head, sent) = call.request.into_parts();
             let (data, _) = body::collect(sent).await?;
             let mut pauses = ExponentialBuilder::new()
                 .with_jitter()
@@ -89,14 +89,15 @@ impl Step for Retry {
                 .with_max_times(ATTEMPTS - 1)
                 .build();
             loop {
-                let again = Request::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
-                let outcome = next.run(again).await;
+                let request = Request::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
+                let method = call.method;
+                let outcome = next.run(Call { request, method }).await;
                 let failure = match outcome {
                     Err(status) => Failure::of(status),
                     // A refusal without a body carries its status in the head.
-                    Ok(response) => match Status::from_header_map(response.headers()) {
+                    Ok(answer) => match Status::from_header_map(answer.response.headers()) {
                         Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
-                        _ => return Ok(response),
+                        _ => return Ok(answer),
                     },
                 };
                 match (failure.may_repeat(), pauses.next()) {

@@ -3,15 +3,12 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Injector};
 use parta_ids::{Ambient, IdSource};
-use tonic::body::Body;
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
-    body,
     context::CallContext,
-    methods,
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Step},
 };
 
 pub(super) struct Trace {
@@ -54,10 +51,10 @@ impl Step for Trace {
         "trace"
     }
 
-    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let rpc =
-                methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
+            let rpc = call.rpc();
+            let headers = call.request.headers_mut();
             let span = global::get_text_map_propagator(|p| {
                 // Without a propagator nothing exports spans.
                 if p.fields().next().is_none() {
@@ -70,14 +67,15 @@ impl Step for Trace {
                     rpc.system = "grpc",
                     rpc.method = rpc
                 );
-                p.inject_context(&span.context(), &mut Headers(request.headers_mut()));
+                p.inject_context(&span.context(), &mut Headers(headers));
                 span
             });
-            if !request.headers().contains_key("traceparent") {
-                self.carry_on(request.headers_mut());
+            if !headers.contains_key("traceparent") {
+                self.carry_on(headers);
             }
-            let response = next.run(request).instrument(span.clone()).await?;
-            Ok(response.map(|inner| Body::new(body::InSpan { inner, span })))
+            let mut answer = next.run(call).instrument(span.clone()).await?;
+            answer.watch.span = Some(span);
+            Ok(answer)
         })
     }
 }

@@ -11,9 +11,8 @@ use tonic::Status;
 
 use crate::{
     SERVICE_TOKEN,
-    body::EndWith,
-    methods::{self, Method},
-    step::{Next, Outcome, Request, Step},
+    methods::Method,
+    step::{Call, Next, Outcome, Step},
     stream::credential_expired,
 };
 
@@ -51,28 +50,28 @@ impl Step for Authenticate {
         "authenticate"
     }
 
-    fn call<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let path = request.uri().path();
-            if methods::is_open(path) {
-                return next.run(request).await;
+            if call.is_open() {
+                return next.run(call).await;
             }
-            let (Some(method), Some(rule)) = (methods::find(path), self.authenticator.access.rule(path))
-            else {
+            let rule = |method: &Method| self.authenticator.access.rule(method.path);
+            let (Some(method), Some(rule)) = (call.method, call.method.and_then(rule)) else {
                 return Err(Status::unimplemented("this server has no such RPC"));
             };
-            let caller = self.authenticator.caller(request.headers(), method, rule).await?;
+            let headers = call.request.headers();
+            let caller = self.authenticator.caller(headers, method, rule).await?;
             admit(&caller, rule)?;
             let end = (caller.expire_time, caller.acting().clone());
-            request.extensions_mut().insert(caller);
-            let outcome = next.run(request).await;
-            match end {
-                (Some(end), who) if method.streaming => {
-                    let (verifier, clock) = (self.authenticator.verifier.clone(), self.clock.clone());
-                    outcome.map(|response| EndWith::wrap(response, ended(verifier, clock, who, end)))
-                }
-                _ => outcome,
+            call.request.extensions_mut().insert(caller);
+            let mut answer = next.run(call).await?;
+            if let (Some(end), who) = end
+                && method.streaming
+            {
+                let (verifier, clock) = (self.authenticator.verifier.clone(), self.clock.clone());
+                answer.watch.ends.push(Box::pin(ended(verifier, clock, who, end)));
             }
+            Ok(answer)
         })
     }
 }

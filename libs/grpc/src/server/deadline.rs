@@ -6,10 +6,8 @@ use parta_status::Refusal;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    body::EndWith,
     context::CallContext,
-    methods,
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Step},
 };
 
 /// Time for a unary call whose caller names none.
@@ -26,19 +24,19 @@ impl Step for ServerDeadline {
         "deadline"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let streaming = methods::find(request.uri().path()).is_none_or(|m| m.streaming);
-            let asked = grpc_timeout(request.headers()).map(earlier);
+            let streaming = call.method.is_none_or(|m| m.streaming);
+            let asked = grpc_timeout(call.request.headers()).map(earlier);
             let outcome = match asked.or((!streaming).then_some(DEFAULT)) {
-                None => next.run(request).await,
+                None => next.run(call).await,
                 Some(allowed) => {
                     let deadline = Instant::now().checked_add(allowed);
                     let context = CallContext {
                         deadline,
                         ..CallContext::current()
                     };
-                    let answer = tokio::time::timeout(allowed, context.scope(next.run(request))).await;
+                    let answer = tokio::time::timeout(allowed, context.scope(next.run(call))).await;
                     answer.unwrap_or_else(|_| Err(exceeded()))
                 }
             };
@@ -50,7 +48,10 @@ impl Step for ServerDeadline {
                 draining.await;
                 not_serving()
             };
-            outcome.map(|response| EndWith::wrap(response, end))
+            outcome.map(|mut answer| {
+                answer.watch.ends.push(Box::pin(end));
+                answer
+            })
         })
     }
 }

@@ -7,11 +7,7 @@ use opentelemetry::{
 };
 use tonic::Code;
 
-use crate::{
-    body::OnEnd,
-    methods,
-    step::{Next, Outcome, Request, Step},
-};
+use crate::step::{Call, Next, Outcome, Step};
 
 /// Duration by RPC and code, and calls in flight. Labels come from the descriptors only, never from the caller.
 pub(crate) struct Metrics {
@@ -41,7 +37,7 @@ impl Metrics {
 }
 
 /// Counts one call down and records it, on every way out.
-struct InFlight {
+pub(crate) struct InFlight {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
     rpc: &'static str,
@@ -50,7 +46,7 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn end(mut self, code: Code) {
+    pub(crate) fn end(mut self, code: Code) {
         self.code = code;
     }
 }
@@ -77,26 +73,28 @@ impl Step for Metrics {
         "metrics"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            if methods::is_open(request.uri().path()) {
-                return next.run(request).await;
+            if call.is_open() {
+                return next.run(call).await;
             }
-            let rpc =
-                methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
+            let rpc = call.rpc();
             self.active.add(1, &[KeyValue::new("rpc.method", rpc)]);
             let (duration, active) = (self.duration.clone(), self.active.clone());
-            let call = InFlight {
+            let in_flight = InFlight {
                 duration,
                 active,
                 rpc,
                 start: Instant::now(),
                 code: Code::Cancelled,
             };
-            match next.run(request).await {
-                Ok(response) => Ok(OnEnd::wrap(response, move |code| call.end(code))),
+            match next.run(call).await {
+                Ok(mut answer) => {
+                    answer.watch.in_flight = Some(in_flight);
+                    Ok(answer)
+                }
                 Err(status) => {
-                    call.end(status.code());
+                    in_flight.end(status.code());
                     Err(status)
                 }
             }

@@ -1,15 +1,10 @@
 use std::{future::Future, io, time::Duration};
 
 use tokio_stream::Stream;
-use tonic::{
-    service::Routes,
-    transport::{
-        Server, ServerTlsConfig,
-        server::{Connected, Router},
-    },
-};
+use tonic::transport::{Server, ServerTlsConfig, server::Connected};
 
 use super::ServerLayers;
+use crate::routes::Routes;
 
 /// How connections are served.
 #[derive(Default)]
@@ -40,6 +35,7 @@ where
     if let Some(tls) = options.tls {
         server = server.tls_config(tls)?;
     }
-    let router: Router<_> = server.layer(layers).add_routes(routes);
-    router.serve_with_incoming_shutdown(incoming, shutdown).await
+    server
+        .serve_with_incoming_shutdown(layers.around(routes), incoming, shutdown)
+        .await
 }

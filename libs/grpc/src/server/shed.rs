@@ -9,11 +9,7 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::Refusal;
 use tokio::sync::Semaphore;
 
-use crate::{
-    body::OnEnd,
-    methods,
-    step::{Next, Outcome, Request, Step},
-};
+use crate::step::{Call, Next, Outcome, Step};
 
 /// How many calls of one service are served at once by one server; what exceeds it is refused, never queued.
 #[derive(Debug, Clone, Copy)]
@@ -73,10 +69,10 @@ impl Step for Shed {
         "shed"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let Some(method) = methods::find(request.uri().path()) else {
-                return next.run(request).await;
+            let Some(method) = call.method else {
+                return next.run(call).await;
             };
             let counters = self.counters(method.owner);
             let semaphore = if method.streaming {
@@ -91,9 +87,10 @@ impl Step for Shed {
                 );
                 return Err(refusal.retry_after(Duration::from_secs(1)).into());
             };
-            let response = next.run(request).await?;
+            let mut answer = next.run(call).await?;
             // A response is paid for until it is delivered.
-            Ok(OnEnd::wrap(response, move |_| drop(permit)))
+            answer.watch.permit = Some(permit);
+            Ok(answer)
         })
     }
 }

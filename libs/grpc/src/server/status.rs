@@ -3,10 +3,7 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::Refusal;
 use tonic::{Code, Status};
 
-use crate::{
-    methods,
-    step::{Next, Outcome, Request, Step},
-};
+use crate::step::{Call, Next, Outcome, Step};
 
 /// Every refusal leaves with exactly one documented reason, also those that tonic makes by itself. UNIMPLEMENTED
 /// stays as it is: it says that the RPC is not there, so no reason of ours can be either.
@@ -17,22 +14,21 @@ impl Step for Details {
         "status"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let open = methods::is_open(request.uri().path());
-            let response = match next.run(request).await {
-                Ok(response) => response,
-                Err(status) => return Ok(explain(status).into_http()),
+            let open = call.is_open();
+            let mut answer = match next.run(call).await {
+                Ok(answer) => answer,
+                Err(status) => return Ok(explain(status).into_http().into()),
             };
-            if open {
-                return Ok(response);
+            if !open
+                && let Some(status) = Status::from_header_map(answer.response.headers())
+                && status.code() != Code::Ok
+                && status.details().is_empty()
+            {
+                answer.response = explain(status).into_http();
             }
-            match Status::from_header_map(response.headers()) {
-                Some(status) if status.code() != Code::Ok && status.details().is_empty() => {
-                    Ok(explain(status).into_http())
-                }
-                _ => Ok(response),
-            }
+            Ok(answer)
         })
     }
 }

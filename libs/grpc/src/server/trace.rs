@@ -3,16 +3,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt as _};
 use parta_ids::{Ambient, IdSource};
-use tonic::body::Body;
 use tracing::{Instrument, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::catch_panic::TraceSlot;
 use crate::{
-    body,
     context::{CallContext, TraceId},
-    methods,
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Request, Step},
 };
 
 pub(super) struct Trace {
@@ -77,16 +74,14 @@ impl Step for Trace {
         "trace"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             // Health checks come every second and would bury everything else.
-            if methods::is_open(request.uri().path()) {
-                return next.run(request).await;
+            if call.is_open() {
+                return next.run(call).await;
             }
-            // A path nobody knows is the caller's text and stays out of the name.
-            let rpc =
-                methods::find(request.uri().path()).map_or("unknown", |m| m.path.trim_start_matches('/'));
-            let (span, trace) = match exported(rpc, &request) {
+            let (rpc, request) = (call.rpc(), &call.request);
+            let (span, trace) = match exported(rpc, request) {
                 Some(exported) => exported,
                 None => {
                     let arrived = Headers(request.headers())
@@ -107,8 +102,9 @@ impl Step for Trace {
                 trace: Some(trace),
                 deadline: None,
             };
-            let outcome = context.scope(next.run(request)).instrument(span.clone()).await;
-            outcome.map(|response| response.map(|inner| Body::new(body::InSpan { inner, span })))
+            let mut answer = context.scope(next.run(call)).instrument(span.clone()).await?;
+            answer.watch.span = Some(span);
+            Ok(answer)
         })
     }
 }

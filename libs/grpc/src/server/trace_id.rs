@@ -3,7 +3,7 @@ use futures::future::BoxFuture;
 use crate::{
     TRACE_ID,
     context::CallContext,
-    step::{Next, Outcome, Request, Step},
+    step::{Call, Next, Outcome, Step},
 };
 
 pub(super) struct ReturnTraceId;
@@ -13,15 +13,15 @@ impl Step for ReturnTraceId {
         "trace_id"
     }
 
-    fn call<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let mut response = next.run(request).await?;
+            let mut answer = next.run(call).await?;
             if let Some(trace) = CallContext::current().trace
                 && let Ok(value) = http::HeaderValue::from_str(&trace.to_string())
             {
-                response.headers_mut().insert(TRACE_ID, value);
+                answer.response.headers_mut().insert(TRACE_ID, value);
             }
-            Ok(response)
+            Ok(answer)
         })
     }
 }

@@ -14,7 +14,7 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InProcess, Limits, Routes, ServiceChannel, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Ambient, MemberId, OrgId, ServiceAccountId, SessionId};
@@ -23,7 +23,7 @@ use parta_status::Refusal;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, body::Body, service::Routes};
+use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
 
 pub const GET_CHAT: &str = "/parta.chat.v1.ChatService/GetChat";
@@ -131,9 +131,7 @@ macro_rules! fakes {
         )*
         const NAMES: &[&str] = &[$($full),*];
         fn routes(seen: &Arc<Seen>) -> Routes {
-            let mut builder = Routes::builder();
-            $(builder.add_service($name(Fake(seen.clone())));)*
-            builder.routes()
+            Routes::default()$(.add_service($name(Fake(seen.clone()))))*
         }
     };
 }

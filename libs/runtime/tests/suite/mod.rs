@@ -8,10 +8,11 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
+use parta_grpc::Routes;
 use parta_ids::{Ambient, MemberId, OrgId, SessionId};
 use parta_proto::parta::membership::v1::GetJwksResponse;
 use parta_runtime::{Deps, Parts, Running, Service, Settings, Sources, Task};
-use tonic::{Request, Response, Status, body::Body, service::Routes};
+use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
 
 pub const GET_CHAT: &str = "/parta.chat.v1.ChatService/GetChat";

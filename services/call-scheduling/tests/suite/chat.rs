@@ -2,12 +2,13 @@
 use std::sync::{Arc, Mutex};
 
 use parta_access::Caller;
+use parta_grpc::Routes;
 use parta_ids::MemberId;
 use parta_proto::parta::chat::internal::v1::{
     self as pb,
     announcement_service_server::{AnnouncementService, AnnouncementServiceServer},
 };
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status};
 
 pub const NAME: &str = "parta.chat.internal.v1.AnnouncementService";
 

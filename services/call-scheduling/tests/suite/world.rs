@@ -7,7 +7,7 @@ use parta_access::{
 };
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, Peers, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InProcess, Limits, Peers, Routes, ServiceChannel, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Ambient, ManualClock, MemberId, OrgId, SystemIds};
@@ -22,7 +22,7 @@ use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::MigrationTrait;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status};
 
 const NAMES: Names = Names {
     organizations: "test.organizations",

@@ -41,7 +41,8 @@ impl LiveServer {
         let (org, cursors) = convert::subscribe(&request)?;
         let (scope, member) = app.reader(app.db.conn(), &caller, org).await?;
         let subscription = subscribe(self.settings.clone(), scope, member, cursors).await?;
-        let entries = stream::unfold(Some(subscription), |subscription| async move {
+        // Boxed, as a future that takes it has room for what it is made of and for what it works with.
+        let entries = stream::unfold(Some(Box::new(subscription)), |subscription| async move {
             let mut subscription = subscription?;
             match subscription.next().await {
                 Ok(response) => Some((Ok(response), Some(subscription))),

@@ -34,7 +34,8 @@ struct Route {
     org_id: OrgId,
     member_id: MemberId,
     outlet: Outlet,
-    chats: BTreeSet<ChatId>,
+    /// A few, each once.
+    chats: Vec<ChatId>,
 }
 
 impl Routes {
@@ -62,7 +63,7 @@ impl Routes {
                 org_id,
                 member_id,
                 outlet,
-                chats: BTreeSet::new(),
+                chats: Vec::new(),
             },
         );
         id
@@ -81,16 +82,17 @@ impl Routes {
 
     /// Lets a stream hear of a chat.
     pub(super) fn attach(&mut self, id: u64, chat: ChatId) {
-        if let Some(route) = self.streams.get_mut(&id) {
-            route.chats.insert(chat);
-            self.chats.entry((route.org_id, chat)).or_default().insert(id);
+        if let Some(route) = self.streams.get_mut(&id)
+            && self.chats.entry((route.org_id, chat)).or_default().insert(id)
+        {
+            route.chats.push(chat);
         }
     }
 
     /// Lets a stream hear no more of a chat.
     pub(super) fn detach(&mut self, id: u64, chat: ChatId) {
         if let Some(route) = self.streams.get_mut(&id) {
-            route.chats.remove(&chat);
+            route.chats.retain(|attached| *attached != chat);
             forget(&mut self.chats, &(route.org_id, chat), id);
         }
     }

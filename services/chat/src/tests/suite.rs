@@ -9,7 +9,7 @@ use parta_feed::{
     AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed, emit,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, ServerLayers, ServiceChannel,
+    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, Routes, ServerLayers, ServiceChannel,
     StackService, Target, layers,
     server::{ServeOptions, serve},
 };
@@ -21,8 +21,7 @@ use parta_proto::parta::{
 use parta_storage::{DatabaseConfig, Db, StorageError};
 use parta_testkit::TestDatabase;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, service::Routes};
-use tower::Layer as _;
+use tonic::Request;
 
 use crate::{
     Config, GRPC_SERVICES, assembly,
@@ -325,6 +324,6 @@ fn start_chat(
         let (run, cancel) = (work.run, cancel.clone());
         tracker.spawn(async move { run(cancel).await.unwrap() });
     }
-    let service = stack(cancel, keys, ambient).layer(routes.clone());
+    let service = stack(cancel, keys, ambient).around(routes.clone());
     (start_server(tracker, cancel, keys, ambient, routes), service)
 }

@@ -4,12 +4,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use parta_grpc::Routes;
 use parta_ids::{Ambient, MemberId};
 use parta_proto::parta::membership::internal::v1::{
     self as pb,
     admission_service_server::{AdmissionService, AdmissionServiceServer},
 };
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status};
 
 pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 

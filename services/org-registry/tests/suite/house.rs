@@ -8,7 +8,7 @@ use parta_access::{
 };
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, Peers, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InProcess, Limits, Peers, Routes, ServiceChannel, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Ambient, EventId, MemberId, OrgId, ServiceAccountId, UnitId};
@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status};
 
 use crate::membership::{self, Membership};
 

@@ -1,11 +1,12 @@
 //! A membership that appoints like the real one, and is away when told to.
 use std::sync::{Arc, Mutex};
 
+use parta_grpc::Routes;
 use parta_proto::parta::membership::internal::v1::{
     self as pb,
     admission_service_server::{AdmissionService, AdmissionServiceServer},
 };
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status};
 
 pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 
