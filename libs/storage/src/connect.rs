@@ -4,12 +4,12 @@ use std::{path::PathBuf, time::Duration};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, sqlx};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use crate::{DatabaseConfig, StorageError, lock::FileLock};
+use crate::{Conn, DatabaseConfig, StorageError, kept::REST, lock::FileLock};
 
 /// A pool to read from and one to write to.
 pub(crate) struct Pools {
-    pub(crate) reader: DatabaseConnection,
-    pub(crate) writer: DatabaseConnection,
+    pub(crate) reader: Conn,
+    pub(crate) writer: Conn,
     pub(crate) lock: Option<FileLock>,
     /// The SQLite file; none on PostgreSQL.
     pub(crate) file: Option<PathBuf>,
@@ -18,18 +18,18 @@ pub(crate) struct Pools {
 /// So long a connection waits for another that holds the SQLite file.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
-/// A connection that rested for longer is asked whether it lives before it is used. To ask each time is a round trip
-/// more for every query; what died within a second fails the call that finds it, as one that dies later in the call does.
-const REST: Duration = Duration::from_secs(1);
-
 fn options(config: &DatabaseConfig) -> ConnectOptions {
     let url = config.url.replacen("postgresql://", "postgres://", 1);
     let mut options = ConnectOptions::new(url);
     options
         .sqlx_logging(false)
         .test_before_acquire_if_idle_for(REST)
-        .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds.max(1)));
+        .acquire_timeout(acquire_timeout(config));
     options
+}
+
+fn acquire_timeout(config: &DatabaseConfig) -> Duration {
+    Duration::from_secs(config.acquire_timeout_seconds.max(1))
 }
 
 /// A read transaction is one of a moment; to say so to each would be two more round trips.
@@ -54,7 +54,7 @@ async fn postgres_pool(
     service: &'static str,
     connections: u32,
     settings: &'static [(&'static str, &'static str)],
-) -> Result<DatabaseConnection, StorageError> {
+) -> Result<Conn, StorageError> {
     let mut options = options(config);
     options
         .max_connections(connections)
@@ -72,7 +72,8 @@ async fn postgres_pool(
                 ("tcp_keepalives_count", "3"),
             ])
         });
-    Ok(Database::connect(options).await?)
+    let pool = Database::connect(options).await?;
+    Ok(Conn::postgres(pool, acquire_timeout(config)))
 }
 
 fn file_of(url: &str) -> Result<PathBuf, StorageError> {
@@ -128,8 +129,8 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
         }
     }
     Ok(Pools {
-        reader,
-        writer,
+        reader: Conn::sqlite(reader),
+        writer: Conn::sqlite(writer),
         lock: Some(lock),
         file: Some(file),
     })

@@ -4,16 +4,14 @@ use parta_access::{Caller, Secrets};
 use parta_ids::Ambient;
 use parta_proto::MutationResponse;
 use parta_status::Refusal;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    ConsistencyToken, DatabaseConfig, DirectWriter, Head, Mark, Mutation, StorageError, Tx, WriteGate,
+    Conn, ConsistencyToken, DatabaseConfig, DirectWriter, Head, Lease, Mark, Mutation, OpenTransaction,
+    StorageError, Tx, WriteGate,
     connect::{self, Pools},
     head,
     idempotency::{self, Claim},
@@ -28,9 +26,9 @@ const ATTEMPTS: u32 = 12;
 /// Begins a transaction, wholly: the driver knows of one when PostgreSQL has answered. Given up before that, as a call is
 /// whose caller goes away, the connection would go back to its pool in a transaction that nobody ends, and what is written
 /// through it next would never be committed.
-async fn begin(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
-    let pool = pool.clone();
-    Whole::new(async move { pool.begin_with_options(options).await }).await
+async fn begin(conn: &Conn, mode: SqliteTransactionMode) -> Result<OpenTransaction, DbErr> {
+    let conn = conn.clone();
+    Whole::new(async move { conn.begin_with(Some(mode)).await }).await
 }
 
 /// The database of one service. Cheap to clone.
@@ -83,7 +81,12 @@ impl Db {
 
     /// Brings the schema up to date in one transaction under a lock that replicas share.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
-        let tx = self.begin(None).await?;
+        let pass = self.0.gate.enter().await;
+        let conn = self
+            .writer()
+            .begin_driver(Some(SqliteTransactionMode::Immediate))
+            .await?;
+        let tx = Tx::new(conn, self, None, Some(pass));
         if self.is_postgres() {
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             // One number for every service: each has a database of its own.
@@ -91,8 +94,13 @@ impl Db {
                 .await?;
         }
         let result = async {
+            let Some(transaction) = tx.transaction().driver() else {
+                return Err(StorageError::Fault(
+                    "migrations want a transaction of the driver's".into(),
+                ));
+            };
             Migrations(std::sync::Mutex::new(migrations))
-                .up(tx.transaction(), None)
+                .up(transaction, None)
                 .await?;
             head::ensure(&tx, self.ambient().ids.uuid()).await
         }
@@ -153,12 +161,18 @@ impl Db {
         self.backend() == DbBackend::Postgres
     }
     /// For reads outside a transaction. It cannot write.
-    pub fn conn(&self) -> &DatabaseConnection {
+    pub fn conn(&self) -> &Conn {
         &self.0.pools.reader
     }
     /// For hot paths that write without [`Db::write`]; hold the [`Db::write_gate`]'s pass meanwhile.
-    pub fn writer(&self) -> &DatabaseConnection {
+    pub fn writer(&self) -> &Conn {
         &self.0.pools.writer
+    }
+    /// A connection to write by, for one user that keeps it: to PostgreSQL only.
+    pub async fn lease_writer(&self) -> Result<Lease, StorageError> {
+        let fault = || StorageError::Fault("only connections to PostgreSQL are kept".into());
+        let kept = self.writer().kept().ok_or_else(fault)?;
+        Ok(kept.take().await?)
     }
     /// A connection of its own for a hot path that writes to SQLite; none on PostgreSQL.
     pub fn direct_writer(&self) -> Option<DirectWriter> {
@@ -203,11 +217,7 @@ impl Db {
 
     pub(crate) async fn begin(&self, mutation: Option<&Mutation>) -> Result<Tx, StorageError> {
         let pass = self.0.gate.enter().await;
-        let options = TransactionOptions {
-            sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let conn = begin(&self.0.pools.writer, options).await?;
+        let conn = begin(&self.0.pools.writer, SqliteTransactionMode::Immediate).await?;
         Ok(Tx::new(conn, self, mutation, Some(pass)))
     }
 
@@ -285,11 +295,7 @@ impl Db {
         T: Send,
     {
         // On PostgreSQL the pool's transactions are of one moment and read only.
-        let options = TransactionOptions {
-            sqlite_transaction_mode: (!self.is_postgres()).then_some(SqliteTransactionMode::Deferred),
-            ..TransactionOptions::default()
-        };
-        let conn = begin(&self.0.pools.reader, options).await;
+        let conn = begin(&self.0.pools.reader, SqliteTransactionMode::Deferred).await;
         let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
         let tx = Tx::new(conn, self, None, None);
         let result = work(tx.clone()).await;
@@ -330,7 +336,7 @@ impl Db {
     /// Closes the connections and lets another process open the file.
     pub async fn close(&self) {
         for pool in [&self.0.pools.writer, &self.0.pools.reader] {
-            if let Err(error) = pool.close_by_ref().await {
+            if let Err(error) = pool.close().await {
                 tracing::warn!(%error, "closing the database failed");
             }
         }

@@ -5,6 +5,7 @@
 //! answer; on SQLite every write holds the FIFO gate; what a commit promised to announce is announced after it only.
 
 mod config;
+mod conn;
 mod connect;
 mod db;
 mod direct;
@@ -14,6 +15,7 @@ mod gate;
 mod head;
 mod idempotency;
 pub mod jobs;
+mod kept;
 mod lock;
 mod migrations;
 mod mutation;
@@ -23,6 +25,7 @@ mod tx;
 mod whole;
 
 pub use config::DatabaseConfig;
+pub use conn::{Conn, OpenTransaction};
 pub use db::Db;
 pub use direct::DirectWriter;
 pub use error::StorageError;
@@ -30,6 +33,7 @@ pub use etag::{check_etag, etag};
 pub use gate::{WriteGate, WritePass};
 pub use head::Head;
 pub use idempotency::{RETENTION_DAYS, purge_task};
+pub use kept::Lease;
 pub use migrations::migrations;
 pub use mutation::Mutation;
 pub use page::page_size;

@@ -6,10 +6,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parta_ids::Ambient;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use crate::{
-    Db, Head, Mutation, StorageError, WritePass,
+    Db, Head, Mutation, OpenTransaction, StorageError, WritePass,
     error::{Class, class},
     head,
     whole::Whole,
@@ -61,7 +61,7 @@ pub struct Tx(Arc<Inner>);
 
 struct Inner {
     // Declared before the pass: an abandoned transaction is rolled back before the next writer enters.
-    conn: DatabaseTransaction,
+    conn: OpenTransaction,
     db: Db,
     mutation: Option<Mutation>,
     now: DateTime<Utc>,
@@ -98,7 +98,7 @@ impl Inner {
 
 impl Tx {
     pub(crate) fn new(
-        conn: DatabaseTransaction,
+        conn: OpenTransaction,
         db: &Db,
         mutation: Option<&Mutation>,
         pass: Option<WritePass>,
@@ -192,7 +192,7 @@ impl Tx {
         }
     }
 
-    pub(crate) fn transaction(&self) -> &DatabaseTransaction {
+    pub(crate) fn transaction(&self) -> &OpenTransaction {
         &self.0.conn
     }
 
@@ -265,7 +265,7 @@ impl Tx {
     }
 }
 
-async fn roll_back(conn: DatabaseTransaction) {
+async fn roll_back(conn: OpenTransaction) {
     if let Err(error) = conn.rollback().await {
         // The connection is gone, and the transaction with it.
         tracing::debug!(%error, "rollback failed");

@@ -7,7 +7,7 @@ use parta_feed::{Delivery, FeedClient, Item, OrgRegistryFeed, Source};
 use parta_ids::TypedId;
 use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Statement};
 
 use crate::{
     school::{add, create, migrations, org, run, service},

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
 use parta_status::{Reason, Refusal};
 use parta_storage::{CommitStep, Db, StorageError, Tx};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Statement};
 
 use crate::{
     support::each,
@@ -169,6 +169,68 @@ async fn a_commit_whose_caller_goes_away_is_told() {
         };
         let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
         counted.expect("every commit is told, and nothing else");
+    })
+    .await;
+}
+
+/// All connections of a database with two of each kind are in use: whoever wants another is refused in time, and served
+/// once one is free.
+#[tokio::test]
+async fn whoever_finds_all_connections_in_use_is_told() {
+    each(migrations, |store| async move {
+        if !store.db.is_postgres() {
+            return;
+        }
+        let mut config = store.config.clone();
+        (config.max_connections, config.acquire_timeout_seconds) = (2, 1);
+        let (secrets, ambient) = (crate::support::secrets(), store.ambient.clone());
+        let db = Db::connect(&config, "test", secrets, ambient).await.unwrap();
+        let (one, other) = (
+            db.lease_writer().await.unwrap(),
+            db.writer().begin().await.unwrap(),
+        );
+        let refused = db.lease_writer().await.err().unwrap();
+        assert!(matches!(refused, StorageError::Unavailable(_)), "{refused}");
+        drop(one);
+        db.write(|tx| async move { insert(&tx, "served").await })
+            .await
+            .unwrap();
+        other.rollback().await.unwrap();
+        db.close().await;
+    })
+    .await;
+}
+
+/// A transaction that is dropped is rolled back, and nobody comes into it with a connection that was kept.
+#[tokio::test]
+async fn a_transaction_that_is_dropped_is_rolled_back_before_others_use_its_connection() {
+    each(migrations, |store| async move {
+        let db = &store.db;
+        for n in 0..20 {
+            let open = db.writer().begin().await.unwrap();
+            let insert_row = |name: String| format!("INSERT INTO counter (name, n) VALUES ('{name}', 0)");
+            open.execute_unprepared(&insert_row(format!("dropped {n}")))
+                .await
+                .unwrap();
+            if n % 2 == 0 {
+                // In the middle of a statement.
+                let statement = insert_row(format!("also dropped {n}"));
+                let mut asking = open.execute_unprepared(&statement).boxed_local();
+                _ = futures::poll!(&mut asking);
+            }
+            drop(open);
+            let kept = format!("kept {n}");
+            db.write(|tx| {
+                let kept = kept.clone();
+                async move { insert(&tx, &kept).await }
+            })
+            .await
+            .unwrap();
+            assert_eq!(value(db.conn(), &kept).await, Some(0), "{kept}");
+            for dropped in [format!("dropped {n}"), format!("also dropped {n}")] {
+                assert_eq!(value(db.conn(), &dropped).await, None, "{dropped}");
+            }
+        }
     })
     .await;
 }

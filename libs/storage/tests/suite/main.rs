@@ -3,5 +3,6 @@
 mod connections;
 mod jobs;
 mod pages;
+mod round_trips;
 mod support;
 mod transactions;

@@ -3,9 +3,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
-use parta_storage::Db;
+use parta_storage::{Db, OpenTransaction};
 use parta_testkit::{TestDatabase, on_both};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, Statement};
 
 use super::school::*;
 
@@ -181,7 +181,7 @@ fn keys(school: &School, chat: ChatId) -> [sea_orm::Value; 3] {
 }
 
 /// A removal of the pupil that holds the chat's head and has not committed.
-async fn removal(school: &School, chat: ChatId) -> DatabaseTransaction {
+async fn removal(school: &School, chat: ChatId) -> OpenTransaction {
     let db = &school.suite.db;
     let removal = db.writer().begin().await.unwrap();
     for statement in [

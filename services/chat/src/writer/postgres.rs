@@ -2,10 +2,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{Db, StorageError};
+use parta_storage::{Db, Lease, StorageError};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, PgConnection, Postgres, Row, pool::PoolConnection, postgres::PgRow},
+    sqlx::{self, PgConnection, Row, postgres::PgRow},
 };
 use uuid::Uuid;
 
@@ -26,15 +26,15 @@ fn failed(error: sqlx::Error) -> StorageError {
 /// The writer's own connection, kept from batch to batch: a pool asks a connection whether it lives before and after each
 /// use, two more round trips than a batch has, and a plan is kept by one connection only.
 #[derive(Default)]
-pub(super) struct Link(Option<PoolConnection<Postgres>>);
+pub(super) struct Link(Option<Lease>);
 
 impl Link {
-    async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, sqlx::Error> {
-        let connection = match self.0.take() {
-            Some(connection) => connection,
-            None => db.writer().get_postgres_connection_pool().acquire().await?,
+    async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
+        let lease = match self.0.take() {
+            Some(lease) => lease,
+            None => db.lease_writer().await?,
         };
-        Ok(&mut *self.0.insert(connection))
+        Ok(self.0.insert(lease).connection())
     }
 
     /// After a failure the connection goes back to the pool, which tries whether it still lives.
@@ -45,54 +45,63 @@ impl Link {
         result.map_err(failed)
     }
 
-    async fn post(&mut self, db: &Db, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, sqlx::Error> {
-        let connection = self.connection(db).await?;
-        if let [post] = posts {
-            let query = sqlx::query(ONE)
-                .bind(post.org_id.uuid())
-                .bind(post.chat_id.uuid())
-                .bind(post.sender.uuid())
-                .bind(post.request_id)
-                .bind(post.digest.as_slice())
-                .bind(post.entry_id.uuid())
-                .bind(post.text.as_str())
-                .bind(post.service.as_deref())
-                .bind(now);
-            return query.fetch_all(connection).await;
-        }
-        let mut chats: BTreeMap<(Uuid, Uuid), i32> = posts
-            .iter()
-            .map(|post| ((post.org_id.uuid(), post.chat_id.uuid()), 0))
-            .collect();
-        for (at, number) in chats.values_mut().zip(1..) {
-            *at = number;
-        }
-        let at = |post: &&&Post| {
-            let key = (post.org_id.uuid(), post.chat_id.uuid());
-            chats.get(&key).copied().unwrap_or_default()
-        };
-        let query = sqlx::query(MANY)
-            .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
-            .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
-            .bind(posts.iter().map(|post| at(&post)).collect::<Vec<_>>())
-            .bind(ids(posts, |post| post.sender.uuid()))
-            .bind(ids(posts, |post| post.request_id))
-            .bind(posts.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
-            .bind(ids(posts, |post| post.entry_id.uuid()))
-            .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
-            .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
-            .bind(now);
-        query.fetch_all(connection).await
+    async fn post(&mut self, db: &Db, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, StorageError> {
+        let rows = post(self.connection(db).await?, posts, now).await;
+        self.keep(rows)
     }
 
-    async fn find(&mut self, db: &Db, posts: &[&Post]) -> Result<Vec<PgRow>, sqlx::Error> {
-        let query = sqlx::query(FIND)
-            .bind(ids(posts, |post| post.org_id.uuid()))
-            .bind(ids(posts, |post| post.chat_id.uuid()))
-            .bind(ids(posts, |post| post.sender.uuid()))
-            .bind(ids(posts, |post| post.request_id));
-        query.fetch_all(self.connection(db).await?).await
+    async fn find(&mut self, db: &Db, posts: &[&Post]) -> Result<Vec<PgRow>, StorageError> {
+        let rows = find(self.connection(db).await?, posts).await;
+        self.keep(rows)
     }
+}
+
+async fn post(connection: &mut PgConnection, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, sqlx::Error> {
+    if let [post] = posts {
+        let query = sqlx::query(ONE)
+            .bind(post.org_id.uuid())
+            .bind(post.chat_id.uuid())
+            .bind(post.sender.uuid())
+            .bind(post.request_id)
+            .bind(post.digest.as_slice())
+            .bind(post.entry_id.uuid())
+            .bind(post.text.as_str())
+            .bind(post.service.as_deref())
+            .bind(now);
+        return query.fetch_all(connection).await;
+    }
+    let mut chats: BTreeMap<(Uuid, Uuid), i32> = posts
+        .iter()
+        .map(|post| ((post.org_id.uuid(), post.chat_id.uuid()), 0))
+        .collect();
+    for (at, number) in chats.values_mut().zip(1..) {
+        *at = number;
+    }
+    let at = |post: &&&Post| {
+        let key = (post.org_id.uuid(), post.chat_id.uuid());
+        chats.get(&key).copied().unwrap_or_default()
+    };
+    let query = sqlx::query(MANY)
+        .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
+        .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
+        .bind(posts.iter().map(|post| at(&post)).collect::<Vec<_>>())
+        .bind(ids(posts, |post| post.sender.uuid()))
+        .bind(ids(posts, |post| post.request_id))
+        .bind(posts.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
+        .bind(ids(posts, |post| post.entry_id.uuid()))
+        .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
+        .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
+        .bind(now);
+    query.fetch_all(connection).await
+}
+
+async fn find(connection: &mut PgConnection, posts: &[&Post]) -> Result<Vec<PgRow>, sqlx::Error> {
+    let query = sqlx::query(FIND)
+        .bind(ids(posts, |post| post.org_id.uuid()))
+        .bind(ids(posts, |post| post.chat_id.uuid()))
+        .bind(ids(posts, |post| post.sender.uuid()))
+        .bind(ids(posts, |post| post.request_id));
+    query.fetch_all(connection).await
 }
 
 fn ids(posts: &[&Post], of: fn(&Post) -> Uuid) -> Vec<Uuid> {
@@ -155,8 +164,7 @@ async fn insert(
     posts: &[&Post],
     now: Time,
 ) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
-    let rows = link.post(db, posts, now).await;
-    let rows = link.keep(rows)?;
+    let rows = link.post(db, posts, now).await?;
     let outcome = |row: PgRow| {
         let post = at(posts, &row)?;
         let outcome = match row.try_get::<i16, _>(1)? {
@@ -188,8 +196,7 @@ async fn stored(
     link: &mut Link,
     posts: &[&Post],
 ) -> Result<HashMap<EntryId, Outcome>, StorageError> {
-    let rows = link.find(db, posts).await;
-    let rows = link.keep(rows)?;
+    let rows = link.find(db, posts).await?;
     let outcome = |row: PgRow| {
         let post = at(posts, &row)?;
         let digest: Option<&[u8]> = row.try_get(1)?;
