@@ -23,7 +23,6 @@ fn options(config: &DatabaseConfig) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options
         .sqlx_logging(false)
-        .test_before_acquire_if_idle_for(REST)
         .acquire_timeout(acquire_timeout(config));
     options
 }
@@ -94,6 +93,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
 
     let mut write = options(config);
     write
+        .test_before_acquire_if_idle_for(REST)
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None)
@@ -108,7 +108,8 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
     let writer = Database::connect(write).await?;
 
     let mut read = options(config);
-    read.max_connections(config.max_connections.max(2))
+    read.test_before_acquire_if_idle_for(REST)
+        .max_connections(config.max_connections.max(2))
         .idle_timeout(None)
         .max_lifetime(None)
         .map_sqlx_sqlite_opts(|o| o.foreign_keys(true).pragma("query_only", "ON").busy_timeout(BUSY));

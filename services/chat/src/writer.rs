@@ -205,15 +205,15 @@ impl WriterTask {
         }
         let all: Arc<[Post]> = posts.into();
         let outcomes = self.store(link, all.clone()).await;
-        let fresh = all
+        let fresh: Vec<_> = all
             .iter()
             .zip(&outcomes)
             .filter_map(|(post, outcome)| match outcome {
                 // By its own id, so that one is handed on too whose commit was only found by the repetition.
                 Ok(Outcome::Stored(stored)) if stored.entry_id == post.entry_id => Some(entry(post, stored)),
                 _ => None,
-            });
-        self.live.publish(fresh.collect());
+            })
+            .collect();
         for ((post, outcome), replies) in all.iter().zip(outcomes).zip(waiting) {
             for (digest, reply) in replies {
                 let same = digest == post.digest;
@@ -226,6 +226,8 @@ impl WriterTask {
                 _ = reply.send(answer);
             }
         }
+        // After the answers: whoever got one may send the next message meanwhile.
+        self.live.publish(fresh);
     }
 
     /// Stores posts, each key once. A batch that fails by itself is run again by halves, so that one bad row does not
