@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL that are kept from use to use.
+//! Connections to PostgreSQL that are kept from use to use (ADR 0009).
 //!
 //! The driver's pool asks a connection whether it lives each time it comes back: a round trip and two waking processes more
 //! for every query and every transaction. So a connection comes back to here, and to the pool only after a failure, after a

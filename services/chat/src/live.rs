@@ -14,7 +14,7 @@ mod wire;
 use std::{
     collections::VecDeque,
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -39,8 +39,53 @@ pub(crate) struct LiveEntry {
     pub(crate) chat_id: ChatId,
     pub(crate) seq: i64,
     pub(crate) kind: LiveKind,
-    /// The response that carries it, encoded once for all streams and replicas.
-    pub(crate) response: Bytes,
+    /// The response that carries it.
+    pub(crate) response: Response,
+}
+
+/// A response, encoded once for all streams and replicas, when the first of them wants it: while nobody listens a sender is
+/// not to wait for that.
+#[derive(Debug)]
+pub(crate) struct Response {
+    encoded: OnceLock<Bytes>,
+    /// What is to be encoded; taken by it.
+    row: Mutex<Option<EntryRow>>,
+    /// About as many bytes it takes, encoded or not.
+    size: usize,
+}
+
+impl Response {
+    /// So many bytes an entry takes besides its text.
+    const AROUND: usize = 160;
+
+    fn of(row: EntryRow) -> Self {
+        let text = match &row.kind {
+            Kind::Message { text, .. } => text.len(),
+            Kind::Joining(_) | Kind::Leaving(_) => 0,
+        };
+        Self {
+            encoded: OnceLock::new(),
+            row: Mutex::new(Some(row)),
+            size: text + Self::AROUND,
+        }
+    }
+
+    fn encoded(bytes: Bytes) -> Self {
+        Self {
+            size: bytes.len(),
+            encoded: OnceLock::from(bytes),
+            row: Mutex::default(),
+        }
+    }
+
+    fn bytes(&self) -> Bytes {
+        let encode = || {
+            let row = self.row.lock().unwrap_or_else(PoisonError::into_inner).take();
+            row.map(|row| wire::response(Item::Entry(row.into())))
+                .unwrap_or_default()
+        };
+        self.encoded.get_or_init(encode).clone()
+    }
 }
 
 /// What of an entry decides who gets it.
@@ -63,7 +108,7 @@ impl From<EntryRow> for LiveEntry {
             chat_id: row.chat_id,
             seq: row.seq,
             kind,
-            response: wire::response(Item::Entry(row.into())),
+            response: Response::of(row),
         }
     }
 }
@@ -217,5 +262,29 @@ impl CommitStep for Staged {
         for (live, entries) in staged {
             live.publish(entries);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{EntryId, TypedId as _};
+
+    use super::*;
+
+    #[test]
+    fn a_response_is_encoded_once_and_not_before_it_is_wanted() {
+        let row = EntryRow {
+            org_id: OrgId::from_uuid(Uuid::from_u128(1)),
+            chat_id: ChatId::from_uuid(Uuid::from_u128(2)),
+            seq: 3,
+            entry_id: EntryId::from_uuid(Uuid::from_u128(4)),
+            create_time: chrono::DateTime::UNIX_EPOCH,
+            kind: Kind::Joining(MemberId::from_uuid(Uuid::from_u128(5))),
+        };
+        let live = LiveEntry::from(row.clone());
+        assert_eq!(live.response.encoded.get(), None);
+        let (one, other) = (live.response.bytes(), live.response.bytes());
+        assert_eq!(one, wire::response(Item::Entry(row.into())));
+        assert_eq!(one.as_ptr(), other.as_ptr());
     }
 }

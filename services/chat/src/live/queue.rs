@@ -98,7 +98,10 @@ mod tests {
     use bytes::Bytes;
     use parta_ids::{ChatId, OrgId, TypedId, Uuid};
 
-    use super::{super::LiveKind, *};
+    use super::{
+        super::{LiveKind, Response},
+        *,
+    };
 
     fn entry(seq: i64) -> Arc<LiveEntry> {
         Arc::new(LiveEntry {
@@ -106,7 +109,7 @@ mod tests {
             chat_id: ChatId::from_uuid(Uuid::from_u128(1)),
             seq,
             kind: LiveKind::Message,
-            response: Bytes::new(),
+            response: Response::encoded(Bytes::new()),
         })
     }
 

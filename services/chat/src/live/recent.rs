@@ -101,7 +101,7 @@ const AROUND: usize = 256;
 
 /// What an entry counts for.
 fn size(entry: &LiveEntry) -> usize {
-    entry.response.len() + AROUND
+    entry.response.size + AROUND
 }
 
 #[cfg(test)]
@@ -111,8 +111,10 @@ mod tests {
     use parta_ids::{TypedId, Uuid};
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::live::LiveKind;
+    use super::{
+        super::{LiveKind, Response},
+        *,
+    };
 
     fn at(chat: u8) -> At {
         (
@@ -128,7 +130,7 @@ mod tests {
             chat_id,
             seq,
             kind: LiveKind::Message,
-            response: vec![0; bytes].into(),
+            response: Response::encoded(vec![0; bytes].into()),
         })
     }
 

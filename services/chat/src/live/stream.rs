@@ -170,7 +170,7 @@ impl Subscription {
                 self.behind.insert(chat, Missing::Stored);
             }
         } else if live.seq == cursor + 1 {
-            self.deliver(chat, live.seq, live.response.clone());
+            self.deliver(chat, live.seq, live.response.bytes());
             if live.kind == LiveKind::Leaving(self.member) {
                 self.leave(chat);
             }
@@ -252,7 +252,7 @@ impl Subscription {
             return false;
         };
         for entry in entries {
-            self.deliver(chat, entry.seq, entry.response.clone());
+            self.deliver(chat, entry.seq, entry.response.bytes());
             if entry.kind == LiveKind::Leaving(self.member) {
                 self.leave(chat);
                 return true;

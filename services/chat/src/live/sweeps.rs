@@ -158,7 +158,10 @@ mod tests {
     use parta_ids::{TypedId, Uuid};
     use proptest::prelude::*;
 
-    use super::{super::LiveKind, *};
+    use super::{
+        super::{LiveKind, Response},
+        *,
+    };
 
     fn entry(at: At, seq: i64) -> Arc<LiveEntry> {
         Arc::new(LiveEntry {
@@ -166,7 +169,7 @@ mod tests {
             chat_id: at.1,
             seq,
             kind: LiveKind::Message,
-            response: Bytes::new(),
+            response: Response::encoded(Bytes::new()),
         })
     }
 

@@ -7,7 +7,7 @@ use parta_proto::parta::chat::v1::{SubscribeChatsResponse, subscribe_chats_respo
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{LiveEntry, LiveKind};
+use super::{LiveEntry, LiveKind, Response};
 
 /// A response of a live stream as it goes out.
 pub(super) fn response(item: subscribe_chats_response::Item) -> Bytes {
@@ -69,7 +69,7 @@ impl From<&LiveEntry> for Item {
             seq: live.seq,
             joins: named(joins),
             leaves: named(leaves),
-            response: live.response.clone(),
+            response: live.response.bytes(),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Item {
             chat_id,
             seq: self.seq,
             kind,
-            response: self.response,
+            response: Response::encoded(self.response),
         }))
     }
 }
