@@ -72,20 +72,20 @@ impl Watch {
         }
         self.permit = None;
     }
+}
 
-    /// The next frame, or that with which one of the ends ends the stream.
-    fn poll(&mut self, inner: &mut Option<Body>, cx: &mut Context<'_>) -> Polled {
-        let Some(body) = inner else {
-            return Poll::Ready(None);
-        };
-        for end in &mut self.ends {
-            if let Poll::Ready(status) = end.as_mut().poll(cx) {
-                *inner = None;
-                return Poll::Ready(Some(trailers(&status)));
-            }
+/// The next frame, or that with which one of the ends ends the stream.
+fn poll(inner: &mut Option<Body>, ends: &mut [BoxFuture<'static, Status>], cx: &mut Context<'_>) -> Polled {
+    let Some(body) = inner else {
+        return Poll::Ready(None);
+    };
+    for end in ends {
+        if let Poll::Ready(status) = end.as_mut().poll(cx) {
+            *inner = None;
+            return Poll::Ready(Some(trailers(&status)));
         }
-        Pin::new(body).poll_frame(cx)
     }
+    Pin::new(body).poll_frame(cx)
 }
 
 /// A body under watch. It has none itself once it was ended from outside.
@@ -100,14 +100,18 @@ impl http_body::Body for Watched {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let Self { inner, watch } = self.get_mut();
-        let span = watch.span.clone();
-        let _entered = span.as_ref().map(Span::enter);
-        let polled = match watch.catches.clone() {
-            None => watch.poll(inner, cx),
-            Some(slot) => catch_unwind(AssertUnwindSafe(|| watch.poll(inner, cx))).unwrap_or_else(|panic| {
-                *inner = None;
-                Poll::Ready(Some(trailers(&slot.refuse(panic.as_ref()))))
-            }),
+        let polled = {
+            let _entered = watch.span.as_ref().map(Span::enter);
+            let ends = &mut watch.ends;
+            match &watch.catches {
+                None => poll(inner, ends, cx),
+                Some(slot) => {
+                    catch_unwind(AssertUnwindSafe(|| poll(inner, ends, cx))).unwrap_or_else(|panic| {
+                        *inner = None;
+                        Poll::Ready(Some(trailers(&slot.refuse(panic.as_ref()))))
+                    })
+                }
+            }
         };
         let polled = ready!(polled);
         match &polled {
