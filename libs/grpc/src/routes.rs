@@ -10,6 +10,27 @@ use crate::step::{Request, Response};
 type Answering = BoxFuture<'static, Result<Response, Infallible>>;
 type Server = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
 
+/// What is generated for a service, or made like it.
+pub trait Generated:
+    tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
+    + NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Generated for S where
+    S: tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Generated servers by the names of their services. A gRPC path has two fixed parts, so one look-up finds the server; the
 /// router for arbitrary paths that tonic brings copies its routes and boxes both bodies for every call. Cheap to clone.
 #[derive(Clone, Default)]
@@ -17,30 +38,14 @@ pub struct Routes(Arc<HashMap<&'static str, Server>>);
 
 impl Routes {
     /// Routes to one server.
-    pub fn new<S>(server: S) -> Self
-    where
-        S: tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
-            + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub fn new(server: impl Generated) -> Self {
         Self::default().add_service(server)
     }
 
     /// Adds a server; one of the same name is replaced. Servers are called without being asked whether they are ready, as
     /// generated ones always are.
     #[must_use]
-    pub fn add_service<S>(mut self, server: S) -> Self
-    where
-        S: tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
-            + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub fn add_service<S: Generated>(mut self, server: S) -> Self {
         let call: Server = Arc::new(move |request| server.clone().call(request));
         Arc::make_mut(&mut self.0).insert(S::NAME, call);
         self

@@ -6,7 +6,10 @@ use sea_orm::{
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 
-use crate::kept::{self, Kept};
+use crate::{
+    kept::{Kept, Open},
+    whole::Whole,
+};
 
 /// Where queries outside of transactions run, and where transactions begin. Passed where a connection is asked for. Cheap
 /// to clone.
@@ -46,7 +49,9 @@ impl Conn {
         }
     }
 
-    /// Begins a transaction of the driver's own kind, which migrations want.
+    /// Begins a transaction of the driver's own kind, which SQLite has and migrations want. Wholly: the driver knows of one when
+    /// the database has answered. Given up before that, as a call is whose caller goes away, the connection would go back to its
+    /// pool in a transaction that nobody ends, and what is written through it next would never be committed.
     pub(crate) async fn begin_driver(
         &self,
         sqlite_transaction_mode: Option<SqliteTransactionMode>,
@@ -58,7 +63,8 @@ impl Conn {
             sqlite_transaction_mode,
             ..TransactionOptions::default()
         };
-        let tx = self.pool.begin_with_options(options).await?;
+        let pool = self.pool.clone();
+        let tx = Whole::new(async move { pool.begin_with_options(options).await }).await?;
         Ok(OpenTransaction(Kind::Driver(tx)))
     }
 
@@ -82,25 +88,25 @@ impl ConnectionTrait for Conn {
     }
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         match &self.kept {
-            Some(kept) => kept.execute(stmt).await,
+            Some(kept) => kept.take().await?.execute(stmt).await,
             None => self.pool.execute_raw(stmt).await,
         }
     }
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match &self.kept {
-            Some(kept) => kept.execute_unprepared(sql).await,
+            Some(kept) => kept.take().await?.execute_unprepared(sql).await,
             None => self.pool.execute_unprepared(sql).await,
         }
     }
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         match &self.kept {
-            Some(kept) => kept.query_one(stmt).await,
+            Some(kept) => kept.take().await?.query_one(stmt).await,
             None => self.pool.query_one_raw(stmt).await,
         }
     }
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match &self.kept {
-            Some(kept) => kept.query_all(stmt).await,
+            Some(kept) => kept.take().await?.query_all(stmt).await,
             None => self.pool.query_all_raw(stmt).await,
         }
     }
@@ -111,7 +117,7 @@ pub struct OpenTransaction(Kind);
 
 enum Kind {
     Driver(DatabaseTransaction),
-    Kept(kept::Open),
+    Kept(Open),
 }
 
 impl OpenTransaction {
@@ -151,25 +157,25 @@ impl ConnectionTrait for OpenTransaction {
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
         match &self.0 {
             Kind::Driver(tx) => tx.execute_raw(stmt).await,
-            Kind::Kept(tx) => tx.execute(stmt).await,
+            Kind::Kept(tx) => tx.lease().await.execute(stmt).await,
         }
     }
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match &self.0 {
             Kind::Driver(tx) => tx.execute_unprepared(sql).await,
-            Kind::Kept(tx) => tx.execute_unprepared(sql).await,
+            Kind::Kept(tx) => tx.lease().await.execute_unprepared(sql).await,
         }
     }
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
         match &self.0 {
             Kind::Driver(tx) => tx.query_one_raw(stmt).await,
-            Kind::Kept(tx) => tx.query_one(stmt).await,
+            Kind::Kept(tx) => tx.lease().await.query_one(stmt).await,
         }
     }
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match &self.0 {
             Kind::Driver(tx) => tx.query_all_raw(stmt).await,
-            Kind::Kept(tx) => tx.query_all(stmt).await,
+            Kind::Kept(tx) => tx.lease().await.query_all(stmt).await,
         }
     }
 }

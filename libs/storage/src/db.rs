@@ -4,32 +4,23 @@ use parta_access::{Caller, Secrets};
 use parta_ids::Ambient;
 use parta_proto::MutationResponse;
 use parta_status::Refusal;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqliteTransactionMode, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    Conn, ConsistencyToken, DatabaseConfig, DirectWriter, Head, Lease, Mark, Mutation, OpenTransaction,
-    StorageError, Tx, WriteGate,
+    Conn, ConsistencyToken, DatabaseConfig, DirectWriter, Head, Lease, Mark, Mutation, StorageError, Tx,
+    WriteGate,
     connect::{self, Pools},
     head,
     idempotency::{self, Claim},
     lock::FileLock,
     page,
     tx::End,
-    whole::Whole,
 };
 
 const ATTEMPTS: u32 = 12;
-
-/// Begins a transaction, wholly: the driver knows of one when PostgreSQL has answered. Given up before that, as a call is
-/// whose caller goes away, the connection would go back to its pool in a transaction that nobody ends, and what is written
-/// through it next would never be committed.
-async fn begin(conn: &Conn, mode: SqliteTransactionMode) -> Result<OpenTransaction, DbErr> {
-    let conn = conn.clone();
-    Whole::new(async move { conn.begin_with(Some(mode)).await }).await
-}
 
 /// The database of one service. Cheap to clone.
 #[derive(Clone)]
@@ -164,7 +155,8 @@ impl Db {
     pub fn conn(&self) -> &Conn {
         &self.0.pools.reader
     }
-    /// For hot paths that write without [`Db::write`]; hold the [`Db::write_gate`]'s pass meanwhile.
+    /// What writes. [`Db::write`] is how to use it; by hand only where a transaction has to stay open, as in tests, which on
+    /// SQLite hold the [`Db::write_gate`]'s pass meanwhile.
     pub fn writer(&self) -> &Conn {
         &self.0.pools.writer
     }
@@ -217,7 +209,10 @@ impl Db {
 
     pub(crate) async fn begin(&self, mutation: Option<&Mutation>) -> Result<Tx, StorageError> {
         let pass = self.0.gate.enter().await;
-        let conn = begin(&self.0.pools.writer, SqliteTransactionMode::Immediate).await?;
+        let conn = self
+            .writer()
+            .begin_with(Some(SqliteTransactionMode::Immediate))
+            .await?;
         Ok(Tx::new(conn, self, mutation, Some(pass)))
     }
 
@@ -295,7 +290,10 @@ impl Db {
         T: Send,
     {
         // On PostgreSQL the pool's transactions are of one moment and read only.
-        let conn = begin(&self.0.pools.reader, SqliteTransactionMode::Deferred).await;
+        let conn = self
+            .conn()
+            .begin_with(Some(SqliteTransactionMode::Deferred))
+            .await;
         let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
         let tx = Tx::new(conn, self, None, None);
         let result = work(tx.clone()).await;

@@ -173,23 +173,23 @@ impl Lease {
         result
     }
 
-    async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let done = query(statement).execute(self.connection()).await;
         self.keep(done).map(ExecResult::from).map_err(failed)
     }
 
-    async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
+    pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         let done = self.connection().execute(AssertSqlSafe(sql.to_owned())).await;
         self.keep(done).map(ExecResult::from).map_err(failed)
     }
 
-    async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+    pub(crate) async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let row = query(statement).fetch_optional(self.connection()).await;
         let row = self.keep(row).map_err(asked_in_vain)?;
         Ok(row.map(QueryResult::from))
     }
 
-    async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+    pub(crate) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let rows = query(statement).fetch_all(self.connection()).await;
         let rows = self.keep(rows).map_err(asked_in_vain)?;
         Ok(rows.into_iter().map(QueryResult::from).collect())
@@ -242,47 +242,14 @@ impl Open {
         let mut lease = self.0.into_inner();
         let ended = lease.connection().execute(how).await;
         let ended = lease.keep(ended).map_err(failed);
-        // After an error too nothing is left open: the driver's pool finds out what is left at all.
+        // After an error it may still be open, and is rolled back when it is dropped.
         lease.open = ended.is_err();
         ended.map(drop)
     }
 
-    pub(crate) async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.0.lock().await.execute(statement).await
-    }
-
-    pub(crate) async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.0.lock().await.execute_unprepared(sql).await
-    }
-
-    pub(crate) async fn query_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.0.lock().await.query_one(statement).await
-    }
-
-    pub(crate) async fn query_all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.0.lock().await.query_all(statement).await
-    }
-}
-
-/// Single statements, each on a connection of its own.
-impl Kept {
-    pub(crate) async fn execute(self: &Arc<Self>, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.take().await?.execute(statement).await
-    }
-
-    pub(crate) async fn execute_unprepared(self: &Arc<Self>, sql: &str) -> Result<ExecResult, DbErr> {
-        self.take().await?.execute_unprepared(sql).await
-    }
-
-    pub(crate) async fn query_one(
-        self: &Arc<Self>,
-        statement: Statement,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        self.take().await?.query_one(statement).await
-    }
-
-    pub(crate) async fn query_all(self: &Arc<Self>, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.take().await?.query_all(statement).await
+    /// Its connection, one statement at a time.
+    pub(crate) async fn lease(&self) -> tokio::sync::MutexGuard<'_, Lease> {
+        self.0.lock().await
     }
 }
 

@@ -73,8 +73,13 @@ async fn no_round_trip_is_made_but_for_what_is_asked() {
             return;
         }
         let mut config = store.config.clone();
-        let (_, rest) = config.url.split_once('@').unwrap();
-        let server = rest.split_once('/').unwrap().0.to_owned();
+        let (_, rest) = config.url.split_once("://").unwrap();
+        let host = rest.split('/').next().unwrap().rsplit('@').next().unwrap();
+        let server = if host.contains(':') {
+            host.to_owned()
+        } else {
+            format!("{host}:5432")
+        };
         let (listener, asked) = (
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
             Arc::<AtomicUsize>::default(),
@@ -83,7 +88,7 @@ async fn no_round_trip_is_made_but_for_what_is_asked() {
         let separator = if config.url.contains('?') { '&' } else { '?' };
         config.url = format!(
             "{}{separator}sslmode=disable",
-            config.url.replacen(&server, &address, 1)
+            config.url.replacen(host, &address, 1)
         );
         let measured = async {
             let db = Db::connect(&config, "test", secrets(), store.ambient.clone())
