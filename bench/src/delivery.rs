@@ -15,7 +15,7 @@ use parta_proto::parta::chat::v1::{
     message_service_server::{MessageService, MessageServiceServer},
     subscribe_chats_response::Item,
 };
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -201,7 +201,7 @@ impl ServerStreamingService<pb::SubscribeChatsRequest> for Shared {
     fn call(&mut self, _: Request<pb::SubscribeChatsRequest>) -> Self::Future {
         let started = encoded(Item::Started(pb::SubscriptionStarted::default()));
         let entries = BroadcastStream::new(self.0.subscribe())
-            .map(|entry| entry.map_err(|lag| Refusal::internal(lag).into()));
+            .map(|entry| entry.map_err(|lag| RpcError::internal(lag).into()));
         let all: Encoded = Box::pin(stream::once(async { Ok(started) }).chain(entries));
         Box::pin(async { Ok(Response::new(all)) })
     }

@@ -12,8 +12,8 @@ use parta_proto::parta::chat::v1::{
     message_service_server::{MessageService, MessageServiceServer},
     subscribe_chats_response::Item,
 };
-use parta_runtime::{Deps, Parts, Service};
-use parta_status::{Refusal, not_found};
+use parta_runtime::{Service, ServiceContext, ServiceParts};
+use parta_status::{RpcError, not_found};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_stream::wrappers::{BroadcastStream, TcpListenerStream};
 use tonic::{Request, Response, Status};
 
-use crate::{measure::Numbers, world::World};
+use crate::{measure::Numbers, test_env::TestEnv};
 
 /// Answers at once; with an audience it hands what is sent to every open stream.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl LiveService for Echo {
         let started = item(Item::Started(pb::SubscriptionStarted::default()));
         let entries = BroadcastStream::new(self.entries.subscribe()).map(move |entry| match entry {
             Ok(entry) => Ok(item(Item::Entry(entry))),
-            Err(lag) => Err(Refusal::internal(lag).into()),
+            Err(lag) => Err(RpcError::internal(lag).into()),
         });
         Ok(Response::new(Box::pin(
             stream::once(async { Ok(started) }).chain(entries),
@@ -138,9 +138,9 @@ pub(crate) const BARE: Service = Service {
     migrations: parta_storage::migrations,
 };
 
-fn build(_: Deps) -> BoxFuture<'static, anyhow::Result<Parts>> {
+fn build(_: ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>> {
     Box::pin(async {
-        Ok(Parts {
+        Ok(ServiceParts {
             name: "chat",
             routes: parta_grpc::Routes::new(MessageServiceServer::new(Echo::new(true))),
             services: vec![SERVICE],
@@ -181,7 +181,7 @@ impl EchoProcess {
     }
 }
 
-/// A running chat service without a database, which trusts the tokens of the world's suite.
+/// A running chat service without a database, which trusts the tokens of the test_env's suite.
 pub(crate) struct BareProcess {
     process: Process,
     _folder: tempfile::TempDir,
@@ -189,7 +189,7 @@ pub(crate) struct BareProcess {
 }
 
 impl BareProcess {
-    pub(crate) async fn start(world: &World) -> anyhow::Result<Self> {
+    pub(crate) async fn start(test_env: &TestEnv) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
             .local_addr()?
@@ -201,8 +201,8 @@ impl BareProcess {
                 "PARTA__CHAT__DATABASE_URL",
                 format!("sqlite://{}", folder.path().join("bare.db").display()),
             ),
-            ("PARTA__KEYS__FOLDER", world.suite.keys().display().to_string()),
-            ("PARTA__MEMBERSHIP__ADDRESS", world.address.clone()),
+            ("PARTA__KEYS__FOLDER", test_env.suite.keys().display().to_string()),
+            ("PARTA__MEMBERSHIP__ADDRESS", test_env.address.clone()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .to_vec();

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use parta_ids::{Ambient, IdSource};
+use parta_ids::{Env, IdSource};
 use parta_proto::parta::chat::v1::{
     self as pb, live_service_client::LiveServiceClient, message_service_client::MessageServiceClient,
     subscribe_chats_response::Item,
@@ -76,7 +76,7 @@ impl Sender {
             api: MessageServiceClient::new(channel),
             credential: credential.clone(),
             chat_id: chat_id.to_owned(),
-            ids: Ambient::system().ids,
+            ids: Env::system().ids,
             last: None,
             places: Vec::new(),
         }

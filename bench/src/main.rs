@@ -11,7 +11,7 @@ mod load;
 mod measure;
 mod peers;
 mod report;
-mod world;
+mod test_env;
 
 use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Duration};
 

@@ -5,8 +5,8 @@ use std::{
 };
 
 use parta_grpc::ServiceChannel;
-use parta_ids::Ambient;
-use parta_status::Refusal;
+use parta_ids::Env;
+use parta_status::RpcError;
 use parta_testkit::dynamic::{self, DynamicClient};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub struct Refused {
 
 /// The reason of a refused call; empty if it names none.
 pub fn reason(status: &Status) -> String {
-    Refusal::from_status(status)
+    RpcError::from_status(status)
         .map(|refusal| refusal.reason().to_owned())
         .unwrap_or_default()
 }
@@ -37,7 +37,7 @@ pub fn reason(status: &Status) -> String {
 #[derive(Clone)]
 pub struct Client {
     channels: Arc<BTreeMap<String, ServiceChannel>>,
-    ambient: Ambient,
+    env: Env,
     /// The value of the header `authorization`.
     credential: Option<String>,
     org_id: Option<String>,
@@ -50,7 +50,7 @@ impl Client {
     pub(crate) fn new(channels: BTreeMap<String, ServiceChannel>) -> Self {
         Self {
             channels: Arc::new(channels),
-            ambient: Ambient::system(),
+            env: Env::system(),
             credential: None,
             org_id: None,
             seen: Arc::default(),
@@ -126,7 +126,7 @@ impl Client {
 
     /// A fresh UUID, for a `request_id`.
     pub fn request_id(&self) -> String {
-        self.ambient.ids.uuid().to_string()
+        self.env.ids.uuid().to_string()
     }
 
     /// Calls `Service/Method` or its full name. A `request_id` is made where the RPC takes one and none is given; calls that
@@ -245,7 +245,7 @@ fn find(rpc: &str) -> MethodDescriptor {
 }
 
 fn wait(status: &Status) -> Option<Duration> {
-    let refusal = Refusal::from_status(status).filter(|_| status.code() == Code::Unavailable)?;
+    let refusal = RpcError::from_status(status).filter(|_| status.code() == Code::Unavailable)?;
     // What is asked for is meant for crowds; a test is alone.
     refusal
         .retry_delay()

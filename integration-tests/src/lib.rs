@@ -9,24 +9,24 @@
     reason = "this crate runs in tests only, which may fail loudly"
 )]
 
-mod chance;
 mod client;
 mod link;
 pub mod permissions;
 mod postgres;
 mod process;
 mod school;
+mod seeded_rng;
 mod suite;
-mod town;
+mod two_schools;
 
-pub use chance::{Chance, SEED, number};
 pub use client::{Client, Refused, reason};
 pub use link::Link;
 pub use postgres::Postgres;
 pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};
+pub use seeded_rng::{Chance, SEED, number};
 pub use suite::{REPLICAS, Replicated, Suite, eventually};
-pub use town::{Place, Town};
+pub use two_schools::{Place, TwoSchools};
 
 /// Makes two tests of one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS, each with a suite of
 /// its own, both under [`parta_testkit::run`]; a WARN or ERROR that no one allowed fails them, in whichever process.

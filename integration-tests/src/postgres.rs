@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{Link, eventually, suite::free_ports_from};
 
-/// Names the folder of PostgreSQL's programs, where the tests run on those of this machine.
+/// ConsumerNames the folder of PostgreSQL's programs, where the tests run on those of this machine.
 const BIN: &str = "PARTA_TEST_POSTGRES_BIN";
 /// Longest that it may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);

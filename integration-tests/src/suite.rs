@@ -10,7 +10,7 @@ use std::{
 
 use parta_access::{KeyPair, ServiceIdentity};
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_runtime::{Running, Sources};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -145,7 +145,7 @@ impl Suite {
     async fn split_over(program: &str, bus: &str, chat_database: Option<&str>) -> Self {
         let mut processes = Self::processes(program);
         let keys = processes._folder.path().join("keys");
-        parta_runtime::make_keys(&parta::SERVICES, &keys, &Ambient::system()).expect("keys");
+        parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
         processes.set("bus.url", bus);
         let mut addresses = BTreeMap::new();
         let ports = free_ports(parta::SERVICES.len());
@@ -228,7 +228,7 @@ impl Suite {
     }
 
     fn over(keys: PathBuf, addresses: BTreeMap<String, String>, inner: Inner) -> Self {
-        let client = Client::new(channels(&ClientBuilder::new(Ambient::system()), &addresses));
+        let client = Client::new(channels(&ClientBuilder::new(Env::system()), &addresses));
         let key = std::fs::read_to_string(keys.join("operator.key")).expect("the operator's key");
         Self {
             operator: client.with(key.trim()),
@@ -274,9 +274,9 @@ impl Suite {
     pub fn service(&self, name: &str) -> Client {
         let pem = std::fs::read_to_string(self.keys.join(format!("{name}.pem"))).expect("the service's key");
         let pair = KeyPair::from_pem(&pem).expect("a key pair");
-        let ambient = Ambient::system();
-        let identity = ServiceIdentity::new(name, &pair, ambient.clone()).expect("an identity");
-        let builder = ClientBuilder::new(ambient).identity(Arc::new(identity));
+        let env = Env::system();
+        let identity = ServiceIdentity::new(name, &pair, env.clone()).expect("an identity");
+        let builder = ClientBuilder::new(env).identity(Arc::new(identity));
         Client::new(channels(&builder, &self.addresses))
     }
 

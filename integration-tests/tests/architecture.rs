@@ -65,7 +65,7 @@ const IMPURE: &[&str] = &[
     "std::net",
 ];
 
-/// Names that are free everywhere: the handle that is passed on, not the technology behind it.
+/// ConsumerNames that are free everywhere: the handle that is passed on, not the technology behind it.
 const FREE: &[&str] = &["sea_orm::ConnectionTrait"];
 
 /// Files that may break a rule, each with its reason. An exception that is needed no longer fails the test.

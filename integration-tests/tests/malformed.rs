@@ -6,8 +6,8 @@
 )]
 use bytes::{Buf as _, BufMut as _, Bytes};
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Chance, Client, SEED, Suite, Town, number};
-use parta_status::Refusal;
+use parta_integration_tests::{Chance, Client, SEED, Suite, TwoSchools, number};
+use parta_status::RpcError;
 use parta_testkit::dynamic;
 use prost::Message as _;
 use prost_reflect::{
@@ -21,11 +21,11 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Names how many messages each kind of caller sends to each RPC.
+/// ConsumerNames how many messages each kind of caller sends to each RPC.
 const COUNT: &str = "PARTA_TEST_MALFORMED";
 
 /// Texts that are right somewhere, and texts that are right nowhere.
-fn texts(town: &Town) -> Vec<String> {
+fn texts(two_schools: &TwoSchools) -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
         " ",
@@ -61,7 +61,7 @@ fn texts(town: &Town) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    for place in [&town.own, &town.foreign] {
+    for place in [&two_schools.own, &two_schools.foreign] {
         texts.extend([
             place.school.org_id.clone(),
             place.class.clone(),
@@ -75,7 +75,7 @@ fn texts(town: &Town) -> Vec<String> {
 }
 
 struct Maker<'a> {
-    chance: Chance,
+    seeded_rng: Chance,
     texts: &'a [String],
     own: &'a str,
 }
@@ -84,11 +84,11 @@ impl Maker<'_> {
     fn message(&mut self, of: &MessageDescriptor, depth: u32) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         for field in of.fields() {
-            if self.chance.below(4) == 0 || depth > 4 {
+            if self.seeded_rng.below(4) == 0 || depth > 4 {
                 continue;
             }
             if field.is_list() {
-                let count = *self.chance.of(&[0, 1, 2, 3, 300]);
+                let count = *self.seeded_rng.of(&[0, 1, 2, 3, 300]);
                 // Many large texts would try the memory of the test, not the service.
                 let list = (0..count).map(|_| self.value(&field, depth, count > 3)).collect();
                 message.set_field(&field, Value::List(list));
@@ -101,7 +101,7 @@ impl Maker<'_> {
     }
 
     fn value(&mut self, field: &FieldDescriptor, depth: u32, small: bool) -> Value {
-        let whole = *self.chance.of(&[
+        let whole = *self.seeded_rng.of(&[
             0,
             1,
             -1,
@@ -119,13 +119,17 @@ impl Maker<'_> {
             Type::Message(of) => Value::Message(self.message(&of, depth + 1)),
             Type::String => Value::String(self.text(field.name(), small)),
             Type::Bytes => {
-                let count = self.chance.below(2_000);
-                let bytes: Vec<u8> = (0..count).map(|_| self.chance.next() as u8).collect();
+                let count = self.seeded_rng.below(2_000);
+                let bytes: Vec<u8> = (0..count).map(|_| self.seeded_rng.next() as u8).collect();
                 Value::Bytes(bytes.into())
             }
-            Type::Bool => Value::Bool(self.chance.below(2) == 0),
+            Type::Bool => Value::Bool(self.seeded_rng.below(2) == 0),
             Type::Enum(_) => {
-                Value::EnumNumber(*self.chance.of(&[0, 1, 2, 3, 4, 5, 6, 99, -1, i32::MAX, i32::MIN]))
+                Value::EnumNumber(
+                    *self
+                        .seeded_rng
+                        .of(&[0, 1, 2, 3, 4, 5, 6, 99, -1, i32::MAX, i32::MIN]),
+                )
             }
             Type::Int64 | Type::Sint64 | Type::Sfixed64 => Value::I64(whole),
             Type::Uint64 | Type::Fixed64 => Value::U64(whole as u64),
@@ -138,11 +142,11 @@ impl Maker<'_> {
 
     /// What gets a message past the first checks, often enough to meet those behind.
     fn text(&mut self, field: &str, small: bool) -> String {
-        if field == "request_id" && self.chance.below(4) > 0 {
-            let (a, b) = (self.chance.next(), self.chance.next());
+        if field == "request_id" && self.seeded_rng.below(4) > 0 {
+            let (a, b) = (self.seeded_rng.next(), self.seeded_rng.next());
             return uuid::Uuid::from_u64_pair(a, b).to_string();
         }
-        if field == "org_id" && self.chance.below(2) > 0 {
+        if field == "org_id" && self.seeded_rng.below(2) > 0 {
             return self.own.to_owned();
         }
         let known = if small {
@@ -150,7 +154,7 @@ impl Maker<'_> {
         } else {
             self.texts.len()
         };
-        self.chance.of(&self.texts[..known]).clone()
+        self.seeded_rng.of(&self.texts[..known]).clone()
     }
 }
 
@@ -211,7 +215,7 @@ async fn send(client: &Client, method: &MethodDescriptor, messages: Vec<Bytes>) 
 }
 
 fn fault(status: &Status) -> Option<String> {
-    let refusal = Refusal::from_status(status);
+    let refusal = RpcError::from_status(status);
     let reason = refusal.as_ref().map_or("", |refusal| refusal.reason());
     let wrong = match status.code() {
         Code::Internal | Code::Unknown | Code::DataLoss => true,
@@ -233,15 +237,15 @@ fn served() -> Vec<MethodDescriptor> {
 fn no_message_brings_a_service_down() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
-        let town = Town::new(&suite).await;
+        let two_schools = TwoSchools::new(&suite).await;
         // The same for everybody who names none: what it finds is found again.
         let seed = number(SEED, 1);
         println!("{SEED}={seed}");
-        let texts = texts(&town);
+        let texts = texts(&two_schools);
         let mut maker = Maker {
-            chance: Chance::new(seed),
+            seeded_rng: Chance::new(seed),
             texts: &texts,
-            own: &town.own.school.org_id,
+            own: &two_schools.own.school.org_id,
         };
         let (mut faults, mut sent) = (std::collections::BTreeMap::new(), 0_u32);
         for kind in [
@@ -257,11 +261,11 @@ fn no_message_brings_a_service_down() {
                     "AppointFoundingAdministrator" => "org-registry",
                     _ => "call-scheduling",
                 };
-                let client = town.client(kind, service);
+                let client = two_schools.client(kind, service);
                 for round in 0..number(COUNT, 12) {
                     let mut messages = Vec::new();
                     let count = if method.is_client_streaming() {
-                        maker.chance.below(4)
+                        maker.seeded_rng.below(4)
                     } else {
                         1
                     };
@@ -269,7 +273,8 @@ fn no_message_brings_a_service_down() {
                         messages.push(match round {
                             0 => Bytes::new(),
                             1 => {
-                                let random: Vec<u8> = (0..64).map(|_| maker.chance.next() as u8).collect();
+                                let random: Vec<u8> =
+                                    (0..64).map(|_| maker.seeded_rng.next() as u8).collect();
                                 random.into()
                             }
                             _ => maker.message(&method.input(), 0).encode_to_vec().into(),
@@ -303,7 +308,7 @@ fn no_message_brings_a_service_down() {
             told.join("\n")
         );
         // It still serves.
-        town.own.must("UnitService/ListUnits", json!({})).await;
+        two_schools.own.must("UnitService/ListUnits", json!({})).await;
         suite.stop().await;
     });
 }

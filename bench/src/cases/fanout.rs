@@ -14,7 +14,7 @@ use crate::{
     load::{Reader, Sender, TEXT, channels, connect},
     measure::{Measured, Numbers, Side, alternate, cpu},
     peers,
-    world::World,
+    test_env::TestEnv,
 };
 
 /// Who sends one message to everybody and waits for the answer.
@@ -139,18 +139,18 @@ async fn spread<S: Tell, R: Hear>(
 
 /// A school of its own, whose administrator writes in its channel.
 struct School {
-    world: World,
+    test_env: TestEnv,
     people: Vec<Person>,
     channel_id: String,
 }
 
 impl School {
     async fn open(options: &Options, people: usize, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let world = World::open(options, settings).await?;
-        let people = world.pupils(people).await?;
-        let channel_id = world.channel().await?;
+        let test_env = TestEnv::open(options, settings).await?;
+        let people = test_env.pupils(people).await?;
+        let channel_id = test_env.channel().await?;
         Ok(Self {
-            world,
+            test_env,
             people,
             channel_id,
         })
@@ -158,18 +158,22 @@ impl School {
 
     /// Its sender and live streams of its people over so many connections, all with new tokens.
     async fn audience(&self, streams: usize, connections: usize) -> anyhow::Result<Audience<Sender, Reader>> {
-        let world = &self.world;
-        let people = world.renew(&self.people).await;
-        let administrator = world
-            .renew(std::slice::from_ref(&world.school.administrator))
+        let test_env = &self.test_env;
+        let people = test_env.renew(&self.people).await;
+        let administrator = test_env
+            .renew(std::slice::from_ref(&test_env.school.administrator))
             .await
             .pop()
             .context("the administrator")?;
-        let channels = channels(&world.address, connections).await?;
-        let readers = open_all(&channels, &credentials(world, &people)?, streams).await?;
-        let administrator = world.credential(&administrator)?;
-        let sender = Sender::new(connect(&world.address).await?, &administrator, &self.channel_id);
-        Ok(Audience::new(sender, readers, world.server.clone()))
+        let channels = channels(&test_env.address, connections).await?;
+        let readers = open_all(&channels, &credentials(test_env, &people)?, streams).await?;
+        let administrator = test_env.credential(&administrator)?;
+        let sender = Sender::new(
+            connect(&test_env.address).await?,
+            &administrator,
+            &self.channel_id,
+        );
+        Ok(Audience::new(sender, readers, test_env.server.clone()))
     }
 }
 
@@ -184,7 +188,7 @@ fn side<'a, S: Tell + 'a, R: Hear>(name: &'static str, audience: Audience<S, R>)
 /// Streams of a limit that speaks as the suite does.
 async fn like(
     limit: &EchoProcess,
-    school: &World,
+    school: &TestEnv,
     streams: usize,
 ) -> anyhow::Result<Audience<Sender, Reader>> {
     let anybody = school.credential(&school.teacher)?;
@@ -213,8 +217,8 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     let shared = EchoProcess::start_as("shared").await?;
     let raw = EchoProcess::start_as("sockets").await?;
     let ours = school.audience(STREAMS, STREAMS).await?;
-    let echoed = like(&echo, &school.world, STREAMS).await?;
-    let bytes = like(&shared, &school.world, STREAMS).await?;
+    let echoed = like(&echo, &school.test_env, STREAMS).await?;
+    let bytes = like(&shared, &school.test_env, STREAMS).await?;
     let sockets = plain(&raw, STREAMS).await?;
     let crowd = Rc::new(crowd);
     let crowded = crowd.clone();
@@ -231,10 +235,10 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     ];
     sides.extend(others);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(&options, folder.path(), &school.world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &school.test_env.machine, &mut sides).await?;
     drop(sides);
-    school.world.close().await;
+    school.test_env.close().await;
     let crowd = Rc::into_inner(crowd).context("a side still has it")?;
-    crowd.world.close().await;
+    crowd.test_env.close().await;
     Ok(measured)
 }

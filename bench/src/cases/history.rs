@@ -10,7 +10,7 @@ use crate::{
     load::{Sender, Work, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
     peers,
-    world::{World, chat_uuid},
+    test_env::{TestEnv, chat_uuid},
 };
 
 /// Entries of the chat that the long one is compared with.
@@ -40,18 +40,20 @@ impl Work for Reading {
 pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     let longest = usize::try_from(options.entries.min(PEERS_MOST))?;
     let others = peers::history(&options, longest).await?;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(16).await?;
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(16).await?;
     let mut chats = Vec::new();
     for (title, entries) in [("Короткая", SHORT), ("Длинная", options.entries)] {
-        let chat = world.chat(title, &[people.first().context("somebody")?]).await?;
-        world.fill(&chat, entries).await?;
+        let chat = test_env
+            .chat(title, &[people.first().context("somebody")?])
+            .await?;
+        test_env.fill(&chat, entries).await?;
         chats.push((chat, entries));
     }
     // Anew, because a token lasts ten minutes and filling may take some.
-    let people = world.renew(&people).await;
-    let credential = world.credential(people.first().context("somebody")?)?;
-    let channel = connect(&world.address).await?;
+    let people = test_env.renew(&people).await;
+    let credential = test_env.credential(people.first().context("somebody")?)?;
+    let channel = connect(&test_env.address).await?;
     let mut readings = Vec::new();
     for (chat, entries) in &chats {
         let chat = Sender::new(channel.clone(), &credential, chat);
@@ -60,10 +62,10 @@ pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
             readings.push(Rc::new(Mutex::new(vec![Reading { chat, after_seq }])));
         }
     }
-    let busy = Rc::new(Mutex::new(world.senders(&people, 16).await?));
+    let busy = Rc::new(Mutex::new(test_env.senders(&people, 16).await?));
     let (long, _) = chats.last().context("a chat")?;
-    let index = Rc::new(Mutex::new(vec![Index::open(&world, long).await?]));
-    let (server, span) = (world.server.clone(), options.span());
+    let index = Rc::new(Mutex::new(vec![Index::open(&test_env, long).await?]));
+    let (server, span) = (test_env.server.clone(), options.span());
     let reading = |name: &'static str, n: usize| {
         let reading = readings.get(n).cloned().unwrap_or_default();
         let server = server.clone();
@@ -79,9 +81,9 @@ pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     }));
     sides.extend(others);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &test_env.machine, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }
 
@@ -122,8 +124,8 @@ struct Index {
 }
 
 impl Index {
-    async fn open(world: &World, chat: &str) -> anyhow::Result<Self> {
-        let mut options = ConnectOptions::new(world.chat_database.clone().context("PostgreSQL")?);
+    async fn open(test_env: &TestEnv, chat: &str) -> anyhow::Result<Self> {
+        let mut options = ConnectOptions::new(test_env.chat_database.clone().context("PostgreSQL")?);
         options.max_connections(1).sqlx_logging(false);
         let db = Database::connect(options).await?;
         let chat = chat_uuid(chat)?;

@@ -13,7 +13,7 @@ use crate::{
     load::{Credential, Reader, Sender, TEXT, channels, connect},
     measure::{Machine, Measured, Numbers, Side, alternate, cpu},
     peers,
-    world::{World, postmaster},
+    test_env::{TestEnv, postmaster},
 };
 
 /// Opens a stream for each of these, so many at once.
@@ -31,8 +31,8 @@ pub(super) async fn open_all(
 }
 
 /// With what these call.
-pub(super) fn credentials(world: &World, people: &[Person]) -> anyhow::Result<Vec<Credential>> {
-    people.iter().map(|person| world.credential(person)).collect()
+pub(super) fn credentials(test_env: &TestEnv, people: &[Person]) -> anyhow::Result<Vec<Credential>> {
+    people.iter().map(|person| test_env.credential(person)).collect()
 }
 
 pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
@@ -56,12 +56,12 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
 
 /// What a fresh suite holds for so many streams over so many connections more than for none.
 async fn hold(options: &Options, many: (usize, usize)) -> anyhow::Result<Numbers> {
-    let world = World::open(options, &[]).await?;
-    let people = world.pupils(50).await?;
-    let credentials = credentials(&world, &people)?;
-    let server = *world.server.first().context("a server")?;
-    let numbers = growth(&world.address, server, &credentials, many).await?;
-    world.close().await;
+    let test_env = TestEnv::open(options, &[]).await?;
+    let people = test_env.pupils(50).await?;
+    let credentials = credentials(&test_env, &people)?;
+    let server = *test_env.server.first().context("a server")?;
+    let numbers = growth(&test_env.address, server, &credentials, many).await?;
+    test_env.close().await;
     Ok(numbers)
 }
 
@@ -92,9 +92,9 @@ async fn growth(
 
 pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(STREAMS).await?;
-    let (world_ref, people) = (&world, people.as_slice());
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(STREAMS).await?;
+    let (world_ref, people) = (&test_env, people.as_slice());
     let mut sides = vec![Side::new("ours", || async move {
         // Each time anew: beside a peer that takes minutes a round the tokens of the beginning would end.
         let people = world_ref.renew(people).await;
@@ -110,9 +110,9 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
     })];
     sides.extend(peers::open(&options, STREAMS).await?);
     let folder = tempfile::tempdir()?;
-    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &test_env.machine, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }
 
@@ -120,18 +120,18 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
     const PEOPLE: usize = 500;
     const STREAMS: usize = 5_000;
     const MISSED: usize = 20;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(PEOPLE).await?;
-    let people = world.renew(&people).await;
-    let channel_id = world.channel().await?;
-    let administrator = world
-        .renew(std::slice::from_ref(&world.school.administrator))
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(PEOPLE).await?;
+    let people = test_env.renew(&people).await;
+    let channel_id = test_env.channel().await?;
+    let administrator = test_env
+        .renew(std::slice::from_ref(&test_env.school.administrator))
         .await;
-    let administrator = world.credential(administrator.first().context("the administrator")?)?;
-    let credentials = Rc::new(credentials(&world, &people)?);
-    let senders = world.senders(&people, 16).await?;
+    let administrator = test_env.credential(administrator.first().context("the administrator")?)?;
+    let credentials = Rc::new(credentials(&test_env, &people)?);
+    let senders = test_env.senders(&people, 16).await?;
     let senders = Rc::new(Mutex::new(senders));
-    let world_ref = &world;
+    let world_ref = &test_env;
     let mut sides = [Side::new("ours", || {
         let (credentials, channel_id, senders) = (credentials.clone(), channel_id.clone(), senders.clone());
         let administrator = administrator.clone();
@@ -190,8 +190,8 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
         }
     })];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
+    let measured = alternate(&options, folder.path(), &test_env.machine, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }

@@ -13,7 +13,7 @@ use crate::{
     load::{Credential, Load, Reader, Sender, Work, channels, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
     peers,
-    world::World,
+    test_env::TestEnv,
 };
 
 type Senders = Rc<Mutex<Vec<Sender>>>;
@@ -53,16 +53,16 @@ async fn elsewhere(address: &str, like: &Credential, count: usize) -> anyhow::Re
 pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
     // Before the people of ours have their tokens, which last ten minutes.
     let others = peers::send(&options, 1).await?;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(1).await?;
-    let url = world.chat_database.clone().context("PostgreSQL")?;
-    let senders: Senders = Rc::new(Mutex::new(world.senders(&people, 1).await?));
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(1).await?;
+    let url = test_env.chat_database.clone().context("PostgreSQL")?;
+    let senders: Senders = Rc::new(Mutex::new(test_env.senders(&people, 1).await?));
     let echo = EchoProcess::start().await?;
-    let credential = world.credential(people.first().context("somebody")?)?;
+    let credential = test_env.credential(people.first().context("somebody")?)?;
     let echoed = elsewhere(&echo.address, &credential, 1).await?;
     let span = options.span();
     let mut sides = vec![
-        Side::new("ours", sending(&senders, world.server.clone(), &options, true)),
+        Side::new("ours", sending(&senders, test_env.server.clone(), &options, true)),
         Side::new("echo", sending(&echoed, vec![echo.id()], &options, false)),
         Side::new("pgbench", move || {
             let url = url.clone();
@@ -70,27 +70,27 @@ pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
         }),
     ];
     sides.extend(others);
-    let measured = finish(&options, &world, &mut sides).await?;
-    world.close().await;
+    let measured = finish(&options, &test_env, &mut sides).await?;
+    test_env.close().await;
     Ok(measured)
 }
 
-async fn finish(options: &Options, world: &World, sides: &mut [Side<'_>]) -> anyhow::Result<Measured> {
+async fn finish(options: &Options, test_env: &TestEnv, sides: &mut [Side<'_>]) -> anyhow::Result<Measured> {
     let folder = tempfile::tempdir()?;
-    alternate(options, folder.path(), &world.machine, sides).await
+    alternate(options, folder.path(), &test_env.machine, sides).await
 }
 
 pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
     let others = peers::send(&options, 64).await?;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(64).await?;
-    let url = world.chat_database.clone().context("PostgreSQL")?;
-    let all = world.senders(&people, 256).await?;
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(64).await?;
+    let url = test_env.chat_database.clone().context("PostgreSQL")?;
+    let all = test_env.senders(&people, 256).await?;
     let few: Senders = Rc::new(Mutex::new(all.iter().take(64).cloned().collect()));
     let all: Senders = Rc::new(Mutex::new(all));
-    let credential = world.credential(people.first().context("somebody")?)?;
+    let credential = test_env.credential(people.first().context("somebody")?)?;
     let echo = EchoProcess::start().await?;
-    let bare = BareProcess::start(&world).await?;
+    let bare = BareProcess::start(&test_env).await?;
     let echoed = elsewhere(&echo.address, &credential, 64).await?;
     let bared = elsewhere(&bare.address, &credential, 256).await?;
     let span = options.span();
@@ -98,7 +98,7 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
     let peak = Rc::new(Peak::default());
     let seen = |side: usize, senders: &Senders| {
         let (mut send, peak) = (
-            sending(senders, world.server.clone(), &options, true),
+            sending(senders, test_env.server.clone(), &options, true),
             peak.clone(),
         );
         move || {
@@ -106,7 +106,7 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
             async move { sent.await.inspect(|numbers| peak.see(side, numbers)) }
         }
     };
-    let server = world.server.clone();
+    let server = test_env.server.clone();
     let mut sides = vec![
         Side::new("ours64", seen(0, &few)),
         Side::new("ours256", seen(1, &all)),
@@ -130,25 +130,25 @@ pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
         }),
     ];
     sides.extend(others);
-    let measured = finish(&options, &world, &mut sides).await?;
-    world.close().await;
+    let measured = finish(&options, &test_env, &mut sides).await?;
+    test_env.close().await;
     Ok(measured)
 }
 
 pub(super) async fn room(options: Options) -> anyhow::Result<Measured> {
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(64).await?;
-    let own: Senders = Rc::new(Mutex::new(world.senders(&people, 64).await?));
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(64).await?;
+    let own: Senders = Rc::new(Mutex::new(test_env.senders(&people, 64).await?));
     let in_room: Vec<_> = people.iter().take(16).collect();
-    let chat = world.chat("Общая беседа", &in_room).await?;
-    let channels = channels(&world.address, 2).await?;
+    let chat = test_env.chat("Общая беседа", &in_room).await?;
+    let channels = channels(&test_env.address, 2).await?;
     let mut senders = Vec::new();
     for person in &in_room {
         let channel = channels.first().context("a channel")?.clone();
-        senders.push(Sender::new(channel, &world.credential(person)?, &chat));
+        senders.push(Sender::new(channel, &test_env.credential(person)?, &chat));
     }
     let senders: Senders = Rc::new(Mutex::new(senders));
-    let (world_ref, span) = (&world, options.span());
+    let (world_ref, span) = (&test_env, options.span());
     let channel = channels.get(1).context("a channel")?;
     let mut sides = vec![
         Side::new("room", || {
@@ -200,12 +200,12 @@ pub(super) async fn room(options: Options) -> anyhow::Result<Measured> {
                 Ok(load.numbers(cpu(&world_ref.server) - before))
             }
         }),
-        Side::new("own", sending(&own, world.server.clone(), &options, true)),
+        Side::new("own", sending(&own, test_env.server.clone(), &options, true)),
     ];
     sides.extend(peers::room(&options, 16).await?);
-    let measured = finish(&options, &world, &mut sides).await?;
+    let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }
 
@@ -221,23 +221,23 @@ impl Work for Outsider {
 }
 
 pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(17).await?;
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(17).await?;
     let (owner, others) = people.split_first().context("somebody")?;
-    let chat = world.chat("Не для всех", &[owner]).await?;
-    let channel = connect(&world.address).await?;
+    let chat = test_env.chat("Не для всех", &[owner]).await?;
+    let channel = connect(&test_env.address).await?;
     let mut outsiders = Vec::new();
     for person in others {
         outsiders.push(Outsider(Sender::new(
             channel.clone(),
-            &world.credential(person)?,
+            &test_env.credential(person)?,
             &chat,
         )));
     }
     let echo = EchoProcess::start().await?;
-    let echoed = elsewhere(&echo.address, &world.credential(owner)?, 16).await?;
+    let echoed = elsewhere(&echo.address, &test_env.credential(owner)?, 16).await?;
     let outsiders = Rc::new(Mutex::new(outsiders));
-    let (server, span) = (world.server.clone(), options.span());
+    let (server, span) = (test_env.server.clone(), options.span());
     let mut sides = vec![
         Side::new("ours", || {
             let (outsiders, server) = (outsiders.clone(), server.clone());
@@ -250,36 +250,38 @@ pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
         Side::new("echo", sending(&echoed, vec![echo.id()], &options, false)),
     ];
     sides.extend(peers::refused(&options, 16).await?);
-    let measured = finish(&options, &world, &mut sides).await?;
+    let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }
 
 pub(super) async fn embedded(options: Options) -> anyhow::Result<Measured> {
-    let world = World::open(&options, &[]).await?;
-    let senders: Senders = Rc::new(Mutex::new(world.senders(&world.pupils(64).await?, 64).await?));
-    let naive = World::open(&options, &[("chat.send_batch", "1")]).await?;
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let senders: Senders = Rc::new(Mutex::new(
+        test_env.senders(&test_env.pupils(64).await?, 64).await?,
+    ));
+    let naive = TestEnv::open(&options, &[("chat.send_batch", "1")]).await?;
     let naively: Senders = Rc::new(Mutex::new(naive.senders(&naive.pupils(64).await?, 64).await?));
     let span = options.span();
     let mut sides = vec![
-        Side::new("ours", sending(&senders, world.server.clone(), &options, true)),
+        Side::new("ours", sending(&senders, test_env.server.clone(), &options, true)),
         Side::new("naive", sending(&naively, naive.server.clone(), &options, true)),
         Side::new("raw", move || sqlite_rows(span)),
     ];
     let folder = tempfile::tempdir()?;
-    let measured = alternate(&options, folder.path(), &world.machine, &mut sides).await?;
-    world.close().await;
+    let measured = alternate(&options, folder.path(), &test_env.machine, &mut sides).await?;
+    test_env.close().await;
     naive.close().await;
     Ok(measured)
 }
 
 pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
     const JOINS: usize = 64;
-    let world = World::open(&options, &[]).await?;
-    let people = world.pupils(64).await?;
-    let senders: Senders = Rc::new(Mutex::new(world.senders(&people, 64).await?));
-    let world_ref = &world;
+    let test_env = TestEnv::open(&options, &[]).await?;
+    let people = test_env.pupils(64).await?;
+    let senders: Senders = Rc::new(Mutex::new(test_env.senders(&people, 64).await?));
+    let world_ref = &test_env;
     let mut sides = vec![
         Side::new("ours", || async move {
             let invitation = json!({"role": "ROLE_PUPIL", "unit_id": world_ref.class, "max_uses": 60});
@@ -325,11 +327,14 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
             };
             Ok(load.numbers(cpu(&world_ref.server) - before))
         }),
-        Side::new("sends", sending(&senders, world.server.clone(), &options, true)),
+        Side::new(
+            "sends",
+            sending(&senders, test_env.server.clone(), &options, true),
+        ),
     ];
     sides.extend(peers::invite(&options, JOINS).await?);
-    let measured = finish(&options, &world, &mut sides).await?;
+    let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
-    world.close().await;
+    test_env.close().await;
     Ok(measured)
 }

@@ -80,7 +80,7 @@ impl Server {
         let mut server = Self {
             peer,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            processes: vec![child.id(), crate::world::postmaster(database.url()).await?],
+            processes: vec![child.id(), crate::test_env::postmaster(database.url()).await?],
             child,
             database,
             folder,
@@ -150,7 +150,7 @@ impl Server {
             Peer::Synapse => "events WHERE type = 'm.room.message'",
         };
         let count = format!("SELECT count(*)::text FROM {table}");
-        Ok(crate::world::ask(self.database.url(), &count).await?.parse()?)
+        Ok(crate::test_env::ask(self.database.url(), &count).await?.parse()?)
     }
 
     /// Writes so many messages into a room's archive by SQL, each like the one that is there.

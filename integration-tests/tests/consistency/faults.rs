@@ -1,7 +1,7 @@
 //! What fails, and when: at counts of answers, so that a slow machine changes nothing.
 use parta_integration_tests::{Chance, Link, Postgres, Replicated, Suite};
 
-use crate::{Size, round::Course, tally::Tally};
+use crate::{Size, round::Course, stats::Stats};
 
 /// How often each kind of fault comes.
 #[derive(Clone, Copy)]
@@ -52,11 +52,11 @@ impl<'a> Faults<'a> {
 
     /// When what happens: each kind in sections of its own, so that one replica is dead at a time but all kinds meet.
     fn plan(&self, seed: u64, size: &Size) -> Vec<(usize, Step)> {
-        let mut chance = Chance::of_actor(seed, "faults", 0);
+        let mut seeded_rng = Chance::of_actor(seed, "faults", 0);
         let acts = size.all_acts();
         let mut steps = Vec::new();
         for n in 0..size.faults.kills {
-            let (begin, end) = span(&mut chance, acts, n, size.faults.kills);
+            let (begin, end) = span(&mut seeded_rng, acts, n, size.faults.kills);
             let replica = self.mortal[n % self.mortal.len()];
             // Nobody answers where the only one is dead.
             let end = if self.bus.is_some() { end } else { begin };
@@ -64,13 +64,13 @@ impl<'a> Faults<'a> {
         }
         if self.bus.is_some() {
             for n in 0..size.faults.cuts {
-                let (begin, end) = span(&mut chance, acts, n, size.faults.cuts);
+                let (begin, end) = span(&mut seeded_rng, acts, n, size.faults.cuts);
                 steps.extend([(begin, Step::Cut), (end, Step::Mend)]);
             }
         }
         if self.database.is_some() {
             for n in 0..size.faults.crashes {
-                let (at, _) = span(&mut chance, acts, n, size.faults.crashes);
+                let (at, _) = span(&mut seeded_rng, acts, n, size.faults.crashes);
                 steps.push((at, Step::Crash));
             }
         }
@@ -80,26 +80,26 @@ impl<'a> Faults<'a> {
     }
 
     /// Lets everything fail at its time.
-    pub(crate) async fn happen(self, seed: u64, size: Size, course: Course, tally: &Tally) {
+    pub(crate) async fn happen(self, seed: u64, size: Size, course: Course, stats: &Stats) {
         for (at, step) in self.plan(seed, &size) {
             course.reaches(at).await;
             match step {
                 Step::Kill(replica) => {
                     self.suite.kill(replica).await;
-                    tally.kills.add();
+                    stats.kills.add();
                 }
                 Step::Start(replica) => self.suite.restart(replica).await,
                 Step::Crash => {
                     if let Some(database) = self.database {
                         database.crash().await;
                     }
-                    tally.crashes.add();
+                    stats.crashes.add();
                 }
                 Step::Cut => {
                     if let Some(bus) = self.bus {
                         bus.cut().await;
                     }
-                    tally.cuts.add();
+                    stats.cuts.add();
                 }
                 Step::Mend => {
                     if let Some(bus) = self.bus {
@@ -113,8 +113,8 @@ impl<'a> Faults<'a> {
 
 /// Beginning and end of the nth of so many faults of a kind, in counts of answers. In the last quarter nothing fails: after
 /// a fault every stream looks into the database, and would find there what it had lost by itself.
-fn span(chance: &mut Chance, acts: usize, n: usize, of: usize) -> (usize, usize) {
+fn span(seeded_rng: &mut Chance, acts: usize, n: usize, of: usize) -> (usize, usize) {
     let section = acts * 3 / 4 / of;
-    let begin = n * section + section / 10 + chance.below(section / 3);
-    (begin, begin + section / 10 + chance.below(section / 3))
+    let begin = n * section + section / 10 + seeded_rng.below(section / 3);
+    (begin, begin + section / 10 + seeded_rng.below(section / 3))
 }

@@ -16,10 +16,10 @@ mod faults;
 mod moves;
 mod reader;
 mod round;
-mod scene;
 mod soak;
-mod tally;
+mod stats;
 mod verdict;
+mod workload;
 mod writer;
 
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use parta_integration_tests::{REPLICAS, SEED, Suite, number};
 
 use faults::{Faults, Steps};
 use round::Round;
-use scene::Scene;
-use tally::Tally;
+use stats::Stats;
+use workload::Workload;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
@@ -89,11 +89,11 @@ async fn holds(suite: &Suite, replicas: &[&'static str], size: Size, faults: Fau
     let seed = number(SEED, 1);
     println!("{SEED}={seed}");
     suite.expect_complaints(&COMPLAINTS).await;
-    let tally = Arc::new(Tally::default());
-    let scene = Scene::new(suite, &size).await;
-    let round = Round::new(scene, replicas, size, seed, tally.clone());
+    let stats = Arc::new(Stats::default());
+    let workload = Workload::new(suite, &size).await;
+    let round = Round::new(workload, replicas, size, seed, stats.clone());
     let (_, found) = round.play(faults).await;
-    println!("{tally}");
+    println!("{stats}");
     assert!(
         found.is_empty(),
         "{} faults, {SEED}={seed}:\n{}",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     round::Round,
-    scene::{ADMINISTRATOR, FIRST_PUPIL},
+    workload::{ADMINISTRATOR, FIRST_PUPIL},
     writer::{Answer, answer, pause},
 };
 
@@ -18,26 +18,26 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) type Moves = BTreeMap<String, (usize, usize)>;
 
 /// Calls until the answer is definite, the same act each time. Some acts are repeated all the same.
-async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, chance: &mut Chance) {
+async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, seeded_rng: &mut Chance) {
     let method = dynamic::method(rpc);
-    body["request_id"] = json!(chance.uuid());
+    body["request_id"] = json!(seeded_rng.uuid());
     body["org_id"] = json!(client.org_id());
-    let again = chance.one_in(4);
+    let again = seeded_rng.one_in(4);
     let done = async {
         let mut answers = Vec::new();
         while answers.len() <= usize::from(again) {
-            let client = client.at("chat", round.replica(chance));
+            let client = client.at("chat", round.replica(seeded_rng));
             match answer(client.once(&method, body.clone()).await) {
                 Answer::Done(value) => answers.push(value),
                 Answer::Refused(why) => panic!("{rpc} was refused: {why}"),
                 Answer::Lost => {
-                    round.tally.retries.add();
-                    pause(chance).await;
+                    round.stats.retries.add();
+                    pause(seeded_rng).await;
                 }
             }
         }
         if again {
-            round.tally.repetitions.add();
+            round.stats.repetitions.add();
         }
         if answers.windows(2).any(|two| two[0] != two[1]) {
             round.found(format!("{rpc}, repeated, answered {answers:?}"));
@@ -45,30 +45,30 @@ async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, 
     };
     let settled = tokio::time::timeout(PATIENCE, done).await;
     assert!(settled.is_ok(), "{rpc} has no definite answer");
-    round.tally.moves.add();
+    round.stats.moves.add();
 }
 
 /// Brings people into a chat that names people and takes them out of it, until everything is written.
 pub(crate) async fn by_hand(round: Arc<Round>, chat: usize) -> Moves {
-    let mut chance = round.chance("mover", chat);
-    let client = &round.scene.people[ADMINISTRATOR].client.on_its_own();
-    let of = &round.scene.chats[chat];
+    let mut seeded_rng = round.seeded_rng("mover", chat);
+    let client = &round.workload.people[ADMINISTRATOR].client.on_its_own();
+    let of = &round.workload.chats[chat];
     let mut present: BTreeMap<usize, bool> = of.movable.iter().map(|who| (*who, true)).collect();
     let mut moves = Moves::new();
-    while round.course().goes_on(&mut chance, 60).await {
-        let inside = present[chance.of(&of.movable)];
+    while round.course().goes_on(&mut seeded_rng, 60).await {
+        let inside = present[seeded_rng.of(&of.movable)];
         let mut moved: Vec<usize> = of
             .movable
             .iter()
             .copied()
             .filter(|who| present[who] == inside)
             .collect();
-        let begin = chance.below(moved.len());
+        let begin = seeded_rng.below(moved.len());
         moved.rotate_left(begin);
-        moved.truncate(1 + chance.below(2));
+        moved.truncate(1 + seeded_rng.below(2));
         let ids: Vec<_> = moved
             .iter()
-            .map(|who| round.scene.people[*who].member_id.clone())
+            .map(|who| round.workload.people[*who].member_id.clone())
             .collect();
         let rpc = if inside {
             "parta.chat.v1.ChatService/RemoveParticipants"
@@ -76,7 +76,7 @@ pub(crate) async fn by_hand(round: Arc<Round>, chat: usize) -> Moves {
             "parta.chat.v1.ChatService/AddParticipants"
         };
         let body = json!({"chat_id": of.id, "member_ids": ids});
-        until_done(&round, client, rpc, body, &mut chance).await;
+        until_done(&round, client, rpc, body, &mut seeded_rng).await;
         for (who, id) in moved.into_iter().zip(ids) {
             present.insert(who, !inside);
             let (joined, left) = moves.entry(id).or_default();
@@ -88,20 +88,20 @@ pub(crate) async fn by_hand(round: Arc<Round>, chat: usize) -> Moves {
 
 /// Moves pupils from class to class, until everything is written; answers in which they are.
 pub(crate) async fn between_classes(round: Arc<Round>) -> Vec<usize> {
-    let mut chance = round.chance("transfers", 0);
+    let mut seeded_rng = round.seeded_rng("transfers", 0);
     // What it has seen is shared, so that whoever lists the logs in the end waits until chat has come as far.
-    let client = &round.scene.people[ADMINISTRATOR].client;
-    let mut class_of = round.scene.class_of.clone();
-    while round.course().goes_on(&mut chance, 40).await {
-        let pupil = chance.below(class_of.len());
+    let client = &round.workload.people[ADMINISTRATOR].client;
+    let mut class_of = round.workload.class_of.clone();
+    while round.course().goes_on(&mut seeded_rng, 40).await {
+        let pupil = seeded_rng.below(class_of.len());
         let (from, to) = (class_of[pupil], 1 - class_of[pupil]);
         let body = json!({
-            "member_id": round.scene.people[FIRST_PUPIL + pupil].member_id,
-            "from_unit_id": round.scene.classes[from],
-            "to_unit_id": round.scene.classes[to],
+            "member_id": round.workload.people[FIRST_PUPIL + pupil].member_id,
+            "from_unit_id": round.workload.classes[from],
+            "to_unit_id": round.workload.classes[to],
         });
         let rpc = "parta.membership.v1.EnrollmentService/TransferPupil";
-        until_done(&round, client, rpc, body, &mut chance).await;
+        until_done(&round, client, rpc, body, &mut seeded_rng).await;
         class_of[pupil] = to;
     }
     class_of

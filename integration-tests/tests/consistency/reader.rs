@@ -34,7 +34,7 @@ struct Reader {
     round: Arc<Round>,
     client: Client,
     member: String,
-    chance: Chance,
+    seeded_rng: Chance,
     cursors: BTreeMap<String, i64>,
     tracks: BTreeMap<usize, Track>,
 }
@@ -51,11 +51,11 @@ pub(crate) async fn read(
     (person, stream): (usize, usize),
     goals: watch::Receiver<Option<Arc<Goals>>>,
 ) -> Read {
-    let who = &round.scene.people[person];
+    let who = &round.workload.people[person];
     let mut reader = Reader {
         client: who.client.on_its_own(),
         member: who.member_id.clone(),
-        chance: round.chance("reader", person * round.size.streams + stream),
+        seeded_rng: round.seeded_rng("reader", person * round.size.streams + stream),
         cursors: BTreeMap::new(),
         tracks: BTreeMap::new(),
         round: round.clone(),
@@ -83,17 +83,17 @@ impl Reader {
         loop {
             if let Some(stream) = self.open().await {
                 if !first {
-                    self.round.tally.reconnects.add();
+                    self.round.stats.reconnects.add();
                 }
                 if matches!(self.follow(stream, &mut goals, first).await, End::All) {
                     return;
                 }
                 first = false;
             }
-            pause(&mut self.chance).await;
-            if self.chance.one_in(3) {
+            pause(&mut self.seeded_rng).await;
+            if self.seeded_rng.one_in(3) {
                 // Away for a while, in which much may happen.
-                self.round.course().goes_on(&mut self.chance, 12).await;
+                self.round.course().goes_on(&mut self.seeded_rng, 12).await;
             }
         }
     }
@@ -107,7 +107,7 @@ impl Reader {
             org_id: self.client.org_id().unwrap().to_owned(),
             cursors: cursors.collect(),
         });
-        let channel = self.client.channel(self.round.replica(&mut self.chance));
+        let channel = self.client.channel(self.round.replica(&mut self.seeded_rng));
         let mut api = LiveServiceClient::new(channel);
         let opened = api.subscribe_chats(request);
         // A replica that is about to die may take the call and say nothing.
@@ -122,7 +122,7 @@ impl Reader {
         first: bool,
     ) -> End {
         let opened = Instant::now();
-        let mut left = 5 + self.chance.below(120);
+        let mut left = 5 + self.seeded_rng.below(120);
         while left > 0 {
             let item = tokio::select! {
                 item = stream.message() => item,
@@ -159,7 +159,7 @@ impl Reader {
     /// The stream says where it goes on: after what was read, or where it finds a chat that is new to the reader.
     fn start(&mut self, started: pb::SubscriptionStarted) {
         for pb::ChatCursor { chat_id, seq } in started.cursors {
-            let Some(chat) = self.round.scene.number_of(&chat_id) else {
+            let Some(chat) = self.round.workload.number_of(&chat_id) else {
                 self.cursors.entry(chat_id).or_insert(seq);
                 continue;
             };
@@ -180,9 +180,9 @@ impl Reader {
     }
 
     fn take(&mut self, entry: pb::Entry, opened: Instant) {
-        self.round.tally.delivered.add();
+        self.round.stats.delivered.add();
         self.cursors.insert(entry.chat_id.clone(), entry.seq);
-        let Some(chat) = self.round.scene.number_of(&entry.chat_id) else {
+        let Some(chat) = self.round.workload.number_of(&entry.chat_id) else {
             return;
         };
         if matches!(entry.content, Some(Content::Message(_))) {
@@ -200,7 +200,7 @@ impl Reader {
             return false;
         };
         self.round
-            .scene
+            .workload
             .chats
             .iter()
             .zip(goals.iter())

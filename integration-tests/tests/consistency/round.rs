@@ -15,9 +15,9 @@ use crate::{
     faults::Faults,
     moves::{self, Moves},
     reader::{self, Read},
-    scene::Scene,
-    tally::Tally,
+    stats::Stats,
     verdict::{self, Line, Log},
+    workload::Workload,
     writer::{self, Act, Answer, answer, pause},
 };
 
@@ -31,10 +31,10 @@ pub(crate) type Goals = Vec<BTreeMap<String, (i64, bool)>>;
 pub(crate) struct Round {
     /// With what the texts of its messages begin.
     pub(crate) name: String,
-    pub(crate) scene: Scene,
+    pub(crate) workload: Workload,
     pub(crate) replicas: Vec<&'static str>,
     pub(crate) size: Size,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) stats: Arc<Stats>,
     seed: u64,
     /// Acts that have a definite answer.
     settled: watch::Sender<usize>,
@@ -59,8 +59,8 @@ impl Course {
     }
 
     /// Waits for a while, which is a part of the whole at most; answers whether the writing goes on then.
-    pub(crate) async fn goes_on(&self, chance: &mut Chance, part: usize) -> bool {
-        let count = *self.settled.borrow() + 1 + chance.below((self.all / part).max(1));
+    pub(crate) async fn goes_on(&self, seeded_rng: &mut Chance, part: usize) -> bool {
+        let count = *self.settled.borrow() + 1 + seeded_rng.below((self.all / part).max(1));
         self.reaches(count.min(self.all)).await;
         count < self.all
     }
@@ -69,18 +69,18 @@ impl Course {
 impl Round {
     /// A round that has not begun. The seed decides what everybody wants to do.
     pub(crate) fn new(
-        scene: Scene,
+        workload: Workload,
         replicas: &[&'static str],
         size: Size,
         seed: u64,
-        tally: Arc<Tally>,
+        stats: Arc<Stats>,
     ) -> Self {
         Self {
             name: format!("{seed}"),
-            scene,
+            workload,
             replicas: replicas.to_vec(),
             size,
-            tally,
+            stats,
             seed,
             settled: watch::Sender::new(0),
             listening: watch::Sender::new(0),
@@ -89,13 +89,13 @@ impl Round {
         }
     }
 
-    pub(crate) fn chance(&self, kind: &str, number: usize) -> Chance {
+    pub(crate) fn seeded_rng(&self, kind: &str, number: usize) -> Chance {
         Chance::of_actor(self.seed, kind, number)
     }
 
     /// One of the replicas.
-    pub(crate) fn replica(&self, chance: &mut Chance) -> &'static str {
-        chance.of::<&'static str>(&self.replicas)
+    pub(crate) fn replica(&self, seeded_rng: &mut Chance) -> &'static str {
+        seeded_rng.of::<&'static str>(&self.replicas)
     }
 
     pub(crate) fn course(&self) -> Course {
@@ -137,17 +137,17 @@ impl Round {
         drop(acknowledged);
         match at {
             Some(at) if at < opened => {}
-            Some(at) => self.tally.lag.add(at.elapsed()),
-            None => self.tally.lag.add(Duration::ZERO),
+            Some(at) => self.stats.lag.add(at.elapsed()),
+            None => self.stats.lag.add(Duration::ZERO),
         }
     }
 
-    /// Plays it, and answers what is wrong, with the scene as it is afterwards.
-    pub(crate) async fn play(self, faults: Faults<'_>) -> (Scene, Vec<String>) {
+    /// Plays it, and answers what is wrong, with the workload as it is afterwards.
+    pub(crate) async fn play(self, faults: Faults<'_>) -> (Workload, Vec<String>) {
         let round = Arc::new(self);
         let (goals, wanted) = watch::channel(None);
         let mut readers = JoinSet::new();
-        for person in 0..round.scene.people.len() {
+        for person in 0..round.workload.people.len() {
             for stream in 0..round.size.streams {
                 readers.spawn(reader::read(round.clone(), (person, stream), wanted.clone()));
             }
@@ -158,7 +158,7 @@ impl Round {
         assert!(begun.is_ok(), "not every stream begins");
 
         let writers = JoinSet::from_iter((0..round.size.writers).map(|n| writer::write(round.clone(), n)));
-        let moved = (0..round.scene.chats.len()).filter(|n| !round.scene.chats[*n].movable.is_empty());
+        let moved = (0..round.workload.chats.len()).filter(|n| !round.workload.chats[*n].movable.is_empty());
         let movers = JoinSet::from_iter(moved.map(|chat| {
             let round = round.clone();
             async move { (chat, moves::by_hand(round, chat).await) }
@@ -167,11 +167,11 @@ impl Round {
             writers.join_all(),
             movers.join_all(),
             moves::between_classes(round.clone()),
-            faults.happen(round.seed, round.size, round.course(), &round.tally)
+            faults.happen(round.seed, round.size, round.course(), &round.stats)
         );
         let mut acts: Vec<Act> = acts.into_iter().flatten().collect();
         // Waits until chat has heard of every change of class.
-        let teacher = &round.scene.people[round.scene.chats.last().expect("a chat").witness];
+        let teacher = &round.workload.people[round.workload.chats.last().expect("a chat").witness];
         teacher.client.must("ChatService/ListChats", json!({})).await;
         acts.extend(writer::last_words(&round).await);
         let mut found = std::mem::take(&mut *round.found.lock().unwrap_or_else(PoisonError::into_inner));
@@ -179,15 +179,15 @@ impl Round {
         let ends = |log: &Log| {
             let end =
                 |p: &parta_integration_tests::Person| Some((p.member_id.clone(), log.end_of(&p.member_id)?));
-            round.scene.people.iter().filter_map(end).collect()
+            round.workload.people.iter().filter_map(end).collect()
         };
         goals.send_replace(Some(Arc::new(logs.iter().map(ends).collect())));
         let reads = readers.join_all().await;
         round.judge(&logs, &acts, &moves.into_iter().collect(), &reads, &mut found);
         found.append(&mut round.found.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut scene = Arc::into_inner(round).expect("everybody is done").scene;
-        scene.class_of = class_of;
-        (scene, found)
+        let mut workload = Arc::into_inner(round).expect("everybody is done").workload;
+        workload.class_of = class_of;
+        (workload, found)
     }
 
     fn judge(
@@ -216,7 +216,7 @@ impl Round {
     /// The logs of all chats, as their witnesses list them.
     async fn logs(&self, found: &mut Vec<String>) -> Vec<Log> {
         let mut logs = Vec::new();
-        for (n, chat) in self.scene.chats.iter().enumerate() {
+        for (n, chat) in self.workload.chats.iter().enumerate() {
             let mut wrong = Vec::new();
             let lines = self.list(n).await;
             logs.push(Log::new(lines, chat.derived, &mut wrong));
@@ -226,9 +226,9 @@ impl Round {
     }
 
     async fn list(&self, chat: usize) -> Vec<Line> {
-        let chat = &self.scene.chats[chat];
-        let client = self.scene.people[chat.witness].client.on_its_own();
-        let mut chance = self.chance("list", 0);
+        let chat = &self.workload.chats[chat];
+        let client = self.workload.people[chat.witness].client.on_its_own();
+        let mut seeded_rng = self.seeded_rng("list", 0);
         let mut api = MessageServiceClient::new(client.channel("chat"));
         let mut page = pb::ListEntriesRequest {
             org_id: client.org_id().unwrap().to_owned(),
@@ -249,7 +249,7 @@ impl Round {
                     }
                 }
                 Answer::Refused(why) => panic!("the witness may not read: {why}"),
-                Answer::Lost => pause(&mut chance).await,
+                Answer::Lost => pause(&mut seeded_rng).await,
             }
         }
     }

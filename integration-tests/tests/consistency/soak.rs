@@ -8,9 +8,9 @@ use std::{
 use parta_integration_tests::{REPLICAS, SEED, Suite, number, open_descriptors, resident_kib};
 use tokio_util::sync::CancellationToken;
 
-use crate::{COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, scene::Scene, tally::Tally};
+use crate::{COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload};
 
-/// Names how long it lasts.
+/// ConsumerNames how long it lasts.
 const MINUTES: &str = "PARTA_SOAK_MINUTES";
 /// Each round is larger than the test's.
 const SIZE: Size = Size {
@@ -114,8 +114,8 @@ fn soak() {
         let cluster = Suite::replicated(PROGRAM).await;
         println!("{}", cluster.database.way_to_crash());
         cluster.suite.expect_complaints(&COMPLAINTS).await;
-        let (tally, samples) = (Arc::new(Tally::default()), Samples::default());
-        let mut scene = Scene::new(&cluster.suite, &SIZE).await;
+        let (stats, samples) = (Arc::new(Stats::default()), Samples::default());
+        let mut workload = Workload::new(&cluster.suite, &SIZE).await;
         let begun = Instant::now();
         samples.take(&cluster.suite, begun, true).await;
         let done = CancellationToken::new();
@@ -132,23 +132,23 @@ fn soak() {
                     break;
                 }
                 let of_round = seed.wrapping_add(n as u64);
-                let round = Round::new(scene, &REPLICAS, SIZE, of_round, tally.clone());
+                let round = Round::new(workload, &REPLICAS, SIZE, of_round, stats.clone());
                 let faults = Faults::of_a_cluster(&cluster, &[MORTAL]);
                 let (after, found) = round.play(faults).await;
                 assert!(found.is_empty(), "{SEED}={of_round}:\n{}", found.join("\n"));
                 samples.take(&cluster.suite, begun, true).await;
                 warm = warm.or(Some(begun.elapsed()));
                 println!("round {n} after {:.0} s", begun.elapsed().as_secs_f64());
-                scene = after;
-                scene.prolong().await;
-                scene.name_people(&SIZE).await;
+                workload = after;
+                workload.prolong().await;
+                workload.name_people(&SIZE).await;
             }
             done.cancel();
             // Warm is who lived through a round, and through a third of the whole.
             warm.unwrap_or_default().max(begun.elapsed() / 3).as_secs_f64()
         };
         let ((), warm) = tokio::join!(watch, play);
-        println!("{tally}");
+        println!("{stats}");
         let mut wrong = Vec::new();
         for (name, seen) in &*samples.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let grows = seen.report(name, warm);

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_integration_tests::{Chance, Client};
 use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::{Code, Status};
 
 use crate::round::Round;
@@ -47,7 +47,7 @@ pub(crate) fn answer<T>(outcome: Result<T, Status>) -> Answer<T> {
         Ok(done) => return Answer::Done(done),
         Err(status) => status,
     };
-    let Some(refusal) = Refusal::from_status(&status) else {
+    let Some(refusal) = RpcError::from_status(&status) else {
         // Of the transport: the connection broke under the call.
         return Answer::Lost;
     };
@@ -61,14 +61,14 @@ pub(crate) fn answer<T>(outcome: Result<T, Status>) -> Answer<T> {
 }
 
 /// The pause of a client whose call was lost. Nothing waits for it to be long enough.
-pub(crate) async fn pause(chance: &mut Chance) {
-    tokio::time::sleep(Duration::from_millis(5 + chance.below(40) as u64)).await;
+pub(crate) async fn pause(seeded_rng: &mut Chance) {
+    tokio::time::sleep(Duration::from_millis(5 + seeded_rng.below(40) as u64)).await;
 }
 
 struct Writer {
     round: Arc<Round>,
     client: Client,
-    chance: Chance,
+    seeded_rng: Chance,
 }
 
 struct Message {
@@ -79,22 +79,22 @@ struct Message {
 
 /// The acts of one writer.
 pub(crate) async fn write(round: Arc<Round>, number: usize) -> Vec<Act> {
-    let person = &round.scene.people[number % round.scene.people.len()];
+    let person = &round.workload.people[number % round.workload.people.len()];
     let mut writer = Writer {
         client: person.client.on_its_own(),
-        chance: round.chance("writer", number),
+        seeded_rng: round.seeded_rng("writer", number),
         round: round.clone(),
     };
     let here = |chat: &usize| {
-        let who = number % round.scene.people.len();
-        round.scene.chats[*chat].people.contains(&who)
+        let who = number % round.workload.people.len();
+        round.workload.chats[*chat].people.contains(&who)
     };
-    let chats: Vec<usize> = (0..round.scene.chats.len()).filter(here).collect();
+    let chats: Vec<usize> = (0..round.workload.chats.len()).filter(here).collect();
     let mut acts = Vec::new();
     for n in 0..round.size.acts {
         let message = Message {
-            chat: *writer.chance.of(&chats),
-            request_id: writer.chance.uuid(),
+            chat: *writer.seeded_rng.of(&chats),
+            request_id: writer.seeded_rng.uuid(),
             text: format!("{}/{number}/{n}", round.name),
         };
         let settled = tokio::time::timeout(PATIENCE, writer.act(&message)).await;
@@ -112,9 +112,9 @@ pub(crate) async fn write(round: Arc<Round>, number: usize) -> Vec<Act> {
 
 impl Writer {
     async fn act(&mut self, message: &Message) -> Fate {
-        let tally = self.round.tally.clone();
-        let fate = if self.chance.one_in(8) {
-            tally.repetitions.add();
+        let stats = self.round.stats.clone();
+        let fate = if self.seeded_rng.one_in(8) {
+            stats.repetitions.add();
             self.twice_at_once(message).await
         } else {
             self.until_definite(message).await
@@ -122,12 +122,12 @@ impl Writer {
         match &fate {
             Fate::Stored { seq, .. } => {
                 self.round.acknowledged(message.chat, *seq);
-                tally.acknowledged.add();
+                stats.acknowledged.add();
             }
-            Fate::Refused | Fate::Unknown => tally.refused.add(),
+            Fate::Refused | Fate::Unknown => stats.refused.add(),
         }
-        if matches!(fate, Fate::Stored { .. }) && self.chance.one_in(6) {
-            tally.repetitions.add();
+        if matches!(fate, Fate::Stored { .. }) && self.seeded_rng.one_in(6) {
+            stats.repetitions.add();
             // Whatever has happened to the sender since.
             let again = self.until_definite(message).await;
             if again != fate {
@@ -149,8 +149,8 @@ impl Writer {
                 Answer::Refused(_) => return Fate::Refused,
                 Answer::Lost => {
                     lost = true;
-                    self.round.tally.retries.add();
-                    pause(&mut self.chance).await;
+                    self.round.stats.retries.add();
+                    pause(&mut self.seeded_rng).await;
                 }
             }
         }
@@ -180,14 +180,14 @@ impl Writer {
     }
 
     fn replica(&mut self) -> &'static str {
-        self.round.replica(&mut self.chance)
+        self.round.replica(&mut self.seeded_rng)
     }
 
     async fn attempt(&self, message: &Message, replica: &str) -> Answer<Fate> {
         let request = self.client.request(pb::SendMessageRequest {
             request_id: message.request_id.clone(),
             org_id: self.client.org_id().unwrap().to_owned(),
-            chat_id: self.round.scene.chats[message.chat].id.clone(),
+            chat_id: self.round.workload.chats[message.chat].id.clone(),
             text: message.text.clone(),
         });
         let mut api = MessageServiceClient::new(self.client.channel(replica));
@@ -206,16 +206,16 @@ impl Writer {
 /// has read that one would have got the others before it, allowed or not.
 pub(crate) async fn last_words(round: &Arc<Round>) -> Vec<Act> {
     let mut acts = BTreeMap::new();
-    for (chat, of) in round.scene.chats.iter().enumerate().rev() {
-        let person = &round.scene.people[of.witness];
+    for (chat, of) in round.workload.chats.iter().enumerate().rev() {
+        let person = &round.workload.people[of.witness];
         let mut writer = Writer {
             client: person.client.on_its_own(),
-            chance: round.chance("witness", chat),
+            seeded_rng: round.seeded_rng("witness", chat),
             round: round.clone(),
         };
         let message = Message {
             chat,
-            request_id: writer.chance.uuid(),
+            request_id: writer.seeded_rng.uuid(),
             text: format!("{}/конец/{chat}", round.name),
         };
         let fate = match writer.attempt(&message, round.replicas[0]).await {

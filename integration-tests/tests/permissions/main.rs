@@ -9,7 +9,7 @@ use std::{
 };
 
 use parta_access::{Permission, PrincipalKind as Kind};
-use parta_integration_tests::{Client, Suite, Town, permissions, reason};
+use parta_integration_tests::{Client, Suite, TwoSchools, permissions, reason};
 use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tokio_stream::StreamExt as _;
@@ -87,10 +87,10 @@ fn lie(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String>
 }
 
 /// Everything that the feeds tell: what a refused call must not change.
-async fn state(town: &Town) -> BTreeMap<String, usize> {
+async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for rpc in served().iter().filter(|rpc| rpc.ends_with("/Snapshot")) {
-        let client = town.suite.service("call-scheduling");
+        let client = two_schools.suite.service("call-scheduling");
         let mut items = client.open(rpc, json!({})).await.unwrap();
         let (mut count, mut last) = (0, Value::Null);
         while let Some(item) = items.next().await {
@@ -105,39 +105,52 @@ async fn state(town: &Town) -> BTreeMap<String, usize> {
     counts
 }
 
-async fn check(town: &Town, rows: &[Permission], allowed: bool, lies: &mut Vec<String>) -> usize {
+async fn check(
+    two_schools: &TwoSchools,
+    rows: &[Permission],
+    allowed: bool,
+    lies: &mut Vec<String>,
+) -> usize {
     let mut asked = 0;
     let mut prepared = BTreeMap::new();
     if !allowed {
         // Made before what is refused is asked: only the refused calls lie between the two looks.
         for rpc in served() {
             for own in [true, false] {
-                let place = if own { &town.own } else { &town.foreign };
-                let (_, body) = samples::sample(town, place, Kind::Operator, false, &rpc).await;
+                let place = if own {
+                    &two_schools.own
+                } else {
+                    &two_schools.foreign
+                };
+                let (_, body) = samples::sample(two_schools, place, Kind::Operator, false, &rpc).await;
                 prepared.insert((rpc.clone(), own), body);
             }
         }
     }
     // What was made is known everywhere: chat has made its chats of it.
-    for place in [&town.own, &town.foreign] {
+    for place in [&two_schools.own, &two_schools.foreign] {
         place.must("ChatService/ListChats", json!({})).await;
     }
     let before = if allowed {
         BTreeMap::new()
     } else {
-        state(town).await
+        state(two_schools).await
     };
     for row in rows {
         for (own, says) in [(true, row.own), (false, row.foreign)] {
             if says != allowed {
                 continue;
             }
-            let place = if own { &town.own } else { &town.foreign };
+            let place = if own {
+                &two_schools.own
+            } else {
+                &two_schools.foreign
+            };
             let (caller, body) = match prepared.get(&(row.rpc.to_owned(), own)) {
                 Some(body) => (None, body.clone()),
-                None => samples::sample(town, place, row.kind, own, row.rpc).await,
+                None => samples::sample(two_schools, place, row.kind, own, row.rpc).await,
             };
-            let client = caller.unwrap_or_else(|| town.client(row.kind, service(row.rpc)));
+            let client = caller.unwrap_or_else(|| two_schools.client(row.kind, service(row.rpc)));
             let outcome = ask(&client, row.rpc, body).await;
             asked += 1;
             if let Some(why) = lie(allowed, row.rpc, &outcome) {
@@ -150,7 +163,11 @@ async fn check(town: &Town, rows: &[Permission], allowed: bool, lies: &mut Vec<S
         }
     }
     if !allowed {
-        assert_eq!(state(town).await, before, "a refused call changed something");
+        assert_eq!(
+            state(two_schools).await,
+            before,
+            "a refused call changed something"
+        );
     }
     asked
 }
@@ -160,11 +177,11 @@ async fn check(town: &Town, rows: &[Permission], allowed: bool, lies: &mut Vec<S
 fn every_cell_of_the_table_is_true() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
-        let town = Town::new(&suite).await;
+        let two_schools = TwoSchools::new(&suite).await;
         let rows = permissions::rows();
         let mut lies = Vec::new();
-        let refused = check(&town, &rows, false, &mut lies).await;
-        let allowed = check(&town, &rows, true, &mut lies).await;
+        let refused = check(&two_schools, &rows, false, &mut lies).await;
+        let allowed = check(&two_schools, &rows, true, &mut lies).await;
         suite.stop().await;
         assert!(
             lies.is_empty(),

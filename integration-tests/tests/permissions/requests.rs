@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use parta_access::{KeyPair, PrincipalKind as Kind, SigningKey, TokenIssuer};
-use parta_ids::Ambient;
-use parta_integration_tests::{Suite, Town, permissions, reason};
-use parta_status::Refusal;
+use parta_ids::Env;
+use parta_integration_tests::{Suite, TwoSchools, permissions, reason};
+use parta_status::RpcError;
 use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -26,7 +26,7 @@ fn welcome(rpc: &str) -> Option<Kind> {
 }
 
 /// Another request where a second sample is the same as the first.
-fn altered(town: &Town, rpc: &str, mut body: Value) -> Value {
+fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
     match rpc.rsplit_once('/').unwrap().1 {
         "UpdateOrganization" => body["organization"]["region"] = json!("Омск"),
         "ChangePolicies" => body["policies"]["unused_after"] = json!("7200s"),
@@ -37,8 +37,8 @@ fn altered(town: &Town, rpc: &str, mut body: Value) -> Value {
         "CreateMember" => body["full_name"] = json!("Другой Человек"),
         "CreateServiceAccount" => body["display_name"] = json!("Другое"),
         "AnnulInvitations" => body["condition"] = json!("ANNUL_CONDITION_IDLE"),
-        "CreateDirectChat" => body["member_id"] = json!(town.people[&Kind::Teacher].member_id),
-        "CreateJoinTicket" => body["invitation_token"] = json!(town.foreign.link),
+        "CreateDirectChat" => body["member_id"] = json!(two_schools.people[&Kind::Teacher].member_id),
+        "CreateJoinTicket" => body["invitation_token"] = json!(two_schools.foreign.link),
         _ => {}
     }
     body
@@ -54,10 +54,10 @@ fn lasting(answer: &Value) -> Value {
 }
 
 fn fields(status: &Status) -> Vec<String> {
-    let refusal = Refusal::from_status(status);
+    let refusal = RpcError::from_status(status);
     let named = refusal
         .iter()
-        .flat_map(Refusal::fields)
+        .flat_map(RpcError::fields)
         .map(|(path, _)| path.clone());
     named.collect()
 }
@@ -66,7 +66,7 @@ fn fields(status: &Status) -> Vec<String> {
 fn a_request_id_stands_for_one_request() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
-        let town = Town::new(&suite).await;
+        let two_schools = TwoSchools::new(&suite).await;
         let (mut wrong, mut asked) = (Vec::new(), BTreeSet::new());
         for rpc in served() {
             let method = dynamic::method(&rpc);
@@ -74,14 +74,14 @@ fn a_request_id_stands_for_one_request() {
                 continue;
             }
             let Some(kind) = welcome(&rpc) else { continue };
-            let (caller, mut first) = sample(&town, &town.own, kind, true, &rpc).await;
+            let (caller, mut first) = sample(&two_schools, &two_schools.own, kind, true, &rpc).await;
             if caller.is_some() {
                 continue; // Callers of their own: what another caller uses is another id.
             }
-            let client = town.client(kind, service(&rpc));
+            let client = two_schools.client(kind, service(&rpc));
             first["request_id"] = json!(client.request_id());
-            let (_, second) = sample(&town, &town.own, kind, true, &rpc).await;
-            let mut second = altered(&town, &rpc, second);
+            let (_, second) = sample(&two_schools, &two_schools.own, kind, true, &rpc).await;
+            let mut second = altered(&two_schools, &rpc, second);
             second["request_id"] = first["request_id"].clone();
             let answers = [
                 client.call(&rpc, first.clone()).await,
@@ -110,12 +110,12 @@ fn a_request_id_stands_for_one_request() {
 fn a_page_token_is_good_where_it_came_from_alone() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
-        let town = Town::new(&suite).await;
-        let page = town
+        let two_schools = TwoSchools::new(&suite).await;
+        let page = two_schools
             .own
             .must("UnitService/ListUnits", json!({"page_size": 1}))
             .await;
-        let foreign = town
+        let foreign = two_schools
             .foreign
             .must("UnitService/ListUnits", json!({"page_size": 1}))
             .await;
@@ -135,8 +135,8 @@ fn a_page_token_is_good_where_it_came_from_alone() {
                 continue;
             }
             let Some(kind) = welcome(&rpc) else { continue };
-            let (caller, body) = sample(&town, &town.own, kind, true, &rpc).await;
-            let client = caller.unwrap_or_else(|| town.client(kind, service(&rpc)));
+            let (caller, body) = sample(&two_schools, &two_schools.own, kind, true, &rpc).await;
+            let client = caller.unwrap_or_else(|| two_schools.client(kind, service(&rpc)));
             // Its own list takes its own token.
             let own = rpc.ends_with("/ListUnits");
             for (field, value) in tokens
@@ -163,8 +163,8 @@ fn a_page_token_is_good_where_it_came_from_alone() {
 fn what_is_no_credential_opens_nothing() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
-        let town = Town::new(&suite).await;
-        let administrator = &town.own.school.administrator.client;
+        let two_schools = TwoSchools::new(&suite).await;
+        let administrator = &two_schools.own.school.administrator.client;
         let good = administrator
             .credential()
             .unwrap()
@@ -175,15 +175,15 @@ fn what_is_no_credential_opens_nothing() {
             serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
         let issuer = claims["iss"].as_str().unwrap();
         let (org, member) = (
-            town.own.school.org_id.parse().unwrap(),
-            town.own.school.administrator.member_id.parse().unwrap(),
+            two_schools.own.school.org_id.parse().unwrap(),
+            two_schools.own.school.administrator.member_id.parse().unwrap(),
         );
-        let ambient = Ambient::system();
+        let env = Env::system();
         let hour = TimeDelta::hours(1);
         let forge = |pair: KeyPair, issuer: &str, life| {
-            let key = SigningKey::first(pair, ambient.now() - hour);
-            let issuer = TokenIssuer::new(vec![key], issuer, life, ambient.clone());
-            issuer.person(org, member, ambient.id()).unwrap().text
+            let key = SigningKey::first(pair, env.now() - hour);
+            let issuer = TokenIssuer::new(vec![key], issuer, life, env.clone());
+            issuer.person(org, member, env.id()).unwrap().text
         };
         let mut signature = parts[2].to_owned();
         signature.replace_range(..1, if signature.starts_with('A') { "B" } else { "A" });
@@ -194,7 +194,7 @@ fn what_is_no_credential_opens_nothing() {
             ("unsigned", format!("{none}.{}.", parts[1])),
             (
                 "of another installation",
-                forge(KeyPair::generate(&ambient).unwrap(), issuer, hour),
+                forge(KeyPair::generate(&env).unwrap(), issuer, hour),
             ),
             ("expired", forge(pair_of(&suite), issuer, -hour)),
             (

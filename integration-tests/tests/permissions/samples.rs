@@ -1,6 +1,6 @@
 //! A request for each RPC that is right in every respect but perhaps the caller.
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Client, Place, Town, new_phone};
+use parta_integration_tests::{Client, Place, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
 /// An id in an answer.
@@ -44,7 +44,7 @@ impl Fresh<'_> {
         planned["call"].clone()
     }
 
-    async fn guardianship(&self, suite: &Town) -> String {
+    async fn guardianship(&self, suite: &TwoSchools) -> String {
         let wanted = json!({
             "role": "ROLE_PARENT", "unit_id": self.0.class, "child_id": self.0.pupil.member_id, "max_uses": 1,
         });
@@ -88,12 +88,12 @@ fn lesson(unit: &str) -> Value {
 }
 
 /// A verified flow of sign-in, with how far it is wanted.
-async fn flow(town: &Town, verified: bool) -> (String, String) {
-    let (phone, nobody) = (new_phone(), town.suite.anonymous());
+async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
+    let (phone, nobody) = (new_phone(), two_schools.suite.anonymous());
     let asked = nobody
         .must("AuthenticationService/RequestCode", json!({"phone": phone}))
         .await;
-    let (flow, code) = (id(&asked, "/flow_id"), town.suite.code(&phone).await);
+    let (flow, code) = (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await);
     if verified {
         let verify = json!({"flow_id": flow, "code": code});
         nobody.must("AuthenticationService/VerifyCode", verify).await;
@@ -102,9 +102,15 @@ async fn flow(town: &Town, verified: bool) -> (String, String) {
 }
 
 /// Makes the request. `own`: whether the caller is of this place.
-pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str) -> (Option<Client>, Value) {
+pub async fn sample(
+    two_schools: &TwoSchools,
+    place: &Place,
+    kind: Kind,
+    own: bool,
+    rpc: &str,
+) -> (Option<Client>, Value) {
     let fresh = Fresh(place);
-    let person = town.people.get(&kind).filter(|_| own);
+    let person = two_schools.people.get(&kind).filter(|_| own);
     let (_, name) = rpc.rsplit_once('.').unwrap();
     let mut caller = None;
     let mut body = match name {
@@ -112,10 +118,10 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
         "ApplicationService/GetApplication"
         | "ApplicationService/DownloadApplicationOrder"
         | "ApplicationService/ApproveApplication" => {
-            json!({"application_id": town.suite.applied("Школа № 9").await})
+            json!({"application_id": two_schools.suite.applied("Школа № 9").await})
         }
         "ApplicationService/RefuseApplication" => {
-            json!({"application_id": town.suite.applied("Школа № 9").await, "reason": "Нет печати"})
+            json!({"application_id": two_schools.suite.applied("Школа № 9").await, "reason": "Нет печати"})
         }
         "OrganizationService/UpdateOrganization" => {
             json!({"organization": {"region": "Тверь"}, "update_mask": "region"})
@@ -126,30 +132,29 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
             "school_channel_open_to_families": true, "unused_after": "1209600s",
         }}),
         "UnitService/CreateUnit" => {
-            json!({"kind": "UNIT_KIND_GROUP", "label": &town.suite.anonymous().request_id()[20..]})
+            json!({"kind": "UNIT_KIND_GROUP", "label": &two_schools.suite.anonymous().request_id()[20..]})
         }
         "UnitService/GetUnit" => json!({"unit_id": place.class}),
         "UnitService/RenameUnit" => {
-            json!({"unit_id": fresh.unit().await, "label": &town.suite.anonymous().request_id()[20..]})
+            json!({"unit_id": fresh.unit().await, "label": &two_schools.suite.anonymous().request_id()[20..]})
         }
         "UnitService/ArchiveUnit" => json!({"unit_id": fresh.unit().await}),
         "AuthenticationService/RequestCode" => json!({"phone": new_phone()}),
         "AuthenticationService/VerifyCode" => {
-            let (flow, code) = flow(town, false).await;
+            let (flow, code) = flow(two_schools, false).await;
             json!({"flow_id": flow, "code": code})
         }
         "AuthenticationService/StartSession" => {
-            json!({"flow_id": flow(town, true).await.0, "new_account": {"full_name": "Новый Человек"}})
+            json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}})
         }
         "AuthenticationService/RefreshSession" => {
-            let start =
-                json!({"flow_id": flow(town, true).await.0, "new_account": {"full_name": "Новый Человек"}});
-            let nobody = town.suite.anonymous();
+            let start = json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}});
+            let nobody = two_schools.suite.anonymous();
             let session = nobody.must("AuthenticationService/StartSession", start).await;
             json!({"refresh_token": session["refresh_token"]})
         }
         "AuthenticationService/EndSession" => {
-            let other = town.suite.newcomer("Новый Человек").await.client;
+            let other = two_schools.suite.newcomer("Новый Человек").await.client;
             let list = other.must("AuthenticationService/ListSessions", json!({})).await;
             let session = list["sessions"][0]["id"].clone();
             caller = Some(other).filter(|_| kind == Kind::Account);
@@ -157,7 +162,7 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
         }
         "AuthenticationService/CreateJoinTicket" => json!({"invitation_token": place.link}),
         "AppointmentService/ClaimAppointment" => {
-            let (account, org) = town.suite.appointed("Школа № 8").await;
+            let (account, org) = two_schools.suite.appointed("Школа № 8").await;
             let org = if own { org } else { place.school.org_id.clone() };
             caller = Some(account.client).filter(|_| kind == Kind::Account);
             json!({"org_id": org})
@@ -210,10 +215,10 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
             "from_unit_id": place.class, "to_unit_id": place.other_class,
         }),
         "GuardianshipService/ConfirmGuardianship" => {
-            json!({"guardianship_id": fresh.guardianship(town).await})
+            json!({"guardianship_id": fresh.guardianship(two_schools).await})
         }
         "GuardianshipService/EndGuardianship" => {
-            json!({"guardianship_id": fresh.guardianship(town).await, "cause": "ошибка"})
+            json!({"guardianship_id": fresh.guardianship(two_schools).await, "cause": "ошибка"})
         }
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})
@@ -225,7 +230,7 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
                 .await;
             json!({"service_account_id": made["service_account"]["id"]})
         }
-        "ServiceAccountService/IssueServiceAccountToken" => json!({"key": town.key}),
+        "ServiceAccountService/IssueServiceAccountToken" => json!({"key": two_schools.key}),
         "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),
         "RosterImportService/StartRosterImport"
         | "RosterImportService/GetRosterImport"
@@ -237,7 +242,7 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
         "AdmissionService/AdmitMember" => {
             let (invitation, link) = fresh.invitation().await;
             let ask = json!({"invitation_token": link});
-            let newcomer = town.suite.newcomer("Новый Ученик").await.client;
+            let newcomer = two_schools.suite.newcomer("Новый Ученик").await.client;
             let ticket = newcomer.must("AuthenticationService/CreateJoinTicket", ask).await;
             json!({
                 "invitation_id": invitation, "flow_id": ticket["flow_id"], "role": "ROLE_PUPIL",
@@ -245,7 +250,7 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
             })
         }
         "AdmissionService/AppointFoundingAdministrator" => json!({
-            "application_id": town.suite.applied("Школа № 7").await, "phone": new_phone(),
+            "application_id": two_schools.suite.applied("Школа № 7").await, "phone": new_phone(),
             "full_name": "Иван Орлов", "organization_display_name": "Школа № 7",
         }),
         "InvitationService/CreateInvitation" => json!({"role": "ROLE_PUPIL", "unit_id": place.class}),
@@ -257,7 +262,14 @@ pub async fn sample(town: &Town, place: &Place, kind: Kind, own: bool, rpc: &str
         "InvitationService/AcceptInvitation" => {
             let (_, link) = fresh.invitation().await;
             if kind == Kind::Joiner {
-                caller = Some(town.suite.newcomer("Новый Ученик").await.joiner(&link).await);
+                caller = Some(
+                    two_schools
+                        .suite
+                        .newcomer("Новый Ученик")
+                        .await
+                        .joiner(&link)
+                        .await,
+                );
             }
             json!({"link_token": link})
         }

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
-use parta_status::Refusal;
+use parta_status::RpcError;
 
 /// Who a credential proves somebody to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,12 +109,12 @@ impl Caller {
     }
 
     /// The caller of a request that came through the authenticate layer.
-    pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, Refusal> {
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, RpcError> {
         request
             .extensions()
             .get::<Self>()
             .cloned()
-            .ok_or_else(|| Refusal::internal("a request reached a handler without the authenticate layer"))
+            .ok_or_else(|| RpcError::internal("a request reached a handler without the authenticate layer"))
     }
 
     /// Whose rights decide: the person a service calls for, otherwise who presented the credential.

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sha2::Sha256;
 
@@ -34,9 +34,9 @@ pub struct KeyPair {
 
 impl KeyPair {
     /// Makes a new pair.
-    pub fn generate(ambient: &Ambient) -> Result<Self, KeyError> {
+    pub fn generate(env: &Env) -> Result<Self, KeyError> {
         let mut seed = [0; 32];
-        ambient.ids.fill(&mut seed);
+        env.ids.fill(&mut seed);
         let key = ed25519_dalek::SigningKey::from_bytes(&seed);
         let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Private)?;
         Self::from_pem(&pem)
@@ -85,9 +85,9 @@ impl Secrets {
     }
 
     /// Makes a new one.
-    pub fn generate(ambient: &Ambient) -> Self {
+    pub fn generate(env: &Env) -> Self {
         let mut master = [0; 32];
-        ambient.ids.fill(&mut master);
+        env.ids.fill(&mut master);
         Self::new(master)
     }
 

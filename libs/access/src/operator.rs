@@ -1,5 +1,5 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -25,10 +25,10 @@ fn checksum(body: &str) -> String {
 
 impl OperatorCredential {
     /// Makes a key and tells its text once.
-    pub fn generate(ambient: &Ambient) -> (SecretString, Self) {
+    pub fn generate(env: &Env) -> (SecretString, Self) {
         let (mut id, mut secret) = ([0; 4], [0; 32]);
-        ambient.ids.fill(&mut id);
-        ambient.ids.fill(&mut secret);
+        env.ids.fill(&mut id);
+        env.ids.fill(&mut secret);
         let id: String = id.iter().map(|b| format!("{b:02x}")).collect();
         let body = format!("opk_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
         let text = format!("{body}_{}", checksum(&body));

@@ -1,5 +1,5 @@
 use parta_ids::OrgId;
-use parta_status::{Refusal, not_found, permission_denied};
+use parta_status::{RpcError, not_found, permission_denied};
 
 use crate::{Caller, Principal};
 
@@ -9,7 +9,7 @@ pub enum Decision {
     /// The act is permitted.
     Allow,
     /// The caller belongs here and is refused for this reason.
-    Deny(Refusal),
+    Deny(RpcError),
     /// The caller has no business here and learns nothing, not even that there is something.
     Outside,
 }
@@ -30,7 +30,7 @@ impl Decision {
     }
 }
 
-/// Proof that a policy permitted an act in one organisation. Storage asks for it; only [`require`] gives it.
+/// Proof that a policy permitted an act in one organisation. Storage asks for it; only [`authorize`] gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrgScope {
     org_id: OrgId,
@@ -60,7 +60,7 @@ impl OrgScope {
 }
 
 /// Turns a policy's decision into a scope. Who belongs to another organisation gets NOT_FOUND whatever the policy said.
-pub fn require(caller: &Caller, org_id: OrgId, decision: Decision) -> Result<OrgScope, Refusal> {
+pub fn authorize(caller: &Caller, org_id: OrgId, decision: Decision) -> Result<OrgScope, RpcError> {
     let outside = || not_found("organization", org_id);
     if caller.acting().org_id().is_some_and(|own| own != org_id) {
         return Err(outside());

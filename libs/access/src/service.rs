@@ -5,9 +5,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use parta_ids::{Ambient, Uuid};
+use parta_ids::{Env, Uuid};
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
 use crate::{KeyError, KeyPair, tokens::LEEWAY, verifier::validation};
@@ -29,18 +29,18 @@ pub struct ServiceIdentity {
     name: String,
     key: EncodingKey,
     public: String,
-    ambient: Ambient,
+    env: Env,
     minted: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
 }
 
 impl ServiceIdentity {
     /// The identity of the service of this kebab name.
-    pub fn new(name: impl Into<String>, pair: &KeyPair, ambient: Ambient) -> Result<Self, KeyError> {
+    pub fn new(name: impl Into<String>, pair: &KeyPair, env: Env) -> Result<Self, KeyError> {
         Ok(Self {
             name: name.into(),
             key: pair.encoding_key()?,
             public: pair.public().to_owned(),
-            ambient,
+            env,
             minted: Mutex::new(HashMap::new()),
         })
     }
@@ -56,8 +56,8 @@ impl ServiceIdentity {
     }
 
     /// A token for the callee of this kebab name; one is used for half its life.
-    pub fn mint(&self, audience: &str) -> Result<String, Refusal> {
-        let now = self.ambient.now();
+    pub fn mint(&self, audience: &str) -> Result<String, RpcError> {
+        let now = self.env.now();
         let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((text, renew)) = minted.get(audience)
             && now < *renew
@@ -69,11 +69,11 @@ impl ServiceIdentity {
             aud: audience.to_owned(),
             nbf: now.timestamp(),
             exp: (now + LIFE).timestamp(),
-            jti: self.ambient.ids.uuid(),
+            jti: self.env.ids.uuid(),
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
-        let text = jsonwebtoken::encode(&header, &claims, &self.key).map_err(Refusal::internal)?;
+        let text = jsonwebtoken::encode(&header, &claims, &self.key).map_err(RpcError::internal)?;
         minted.insert(audience.to_owned(), (text.clone(), now + LIFE / 2));
         Ok(text)
     }
@@ -82,15 +82,12 @@ impl ServiceIdentity {
 /// The public keys of the services that may call.
 pub struct ServiceKeys {
     keys: HashMap<String, DecodingKey>,
-    ambient: Ambient,
+    env: Env,
 }
 
 impl ServiceKeys {
     /// Keys by kebab name, each as JWK `x`.
-    pub fn new<'a>(
-        keys: impl IntoIterator<Item = (&'a str, &'a str)>,
-        ambient: Ambient,
-    ) -> Result<Self, KeyError> {
+    pub fn new<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>, env: Env) -> Result<Self, KeyError> {
         let keys = keys
             .into_iter()
             .map(|(name, x)| {
@@ -106,13 +103,13 @@ impl ServiceKeys {
                 Ok((name.to_owned(), key))
             })
             .collect::<Result<_, KeyError>>()?;
-        Ok(Self { keys, ambient })
+        Ok(Self { keys, env })
     }
 
     /// Which service this token proves its bearer to be; it must be meant for `audience`.
-    pub fn verify(&self, token: &str, audience: &str) -> Result<String, Refusal> {
+    pub fn verify(&self, token: &str, audience: &str) -> Result<String, RpcError> {
         let bad = || {
-            Refusal::new(
+            RpcError::new(
                 ErrorReason::CredentialInvalid,
                 "the service token proves nothing here",
             )
@@ -130,14 +127,14 @@ impl ServiceKeys {
         let claims = jsonwebtoken::decode::<Claims>(token, key, &validation())
             .map_err(|_| bad())?
             .claims;
-        let now = self.ambient.now();
+        let now = self.env.now();
         let time = |seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(bad);
         let (start, end) = (time(claims.nbf)?, time(claims.exp)?);
         if claims.aud != audience || start > now + LEEWAY || end - start > LIFE + LEEWAY {
             return Err(bad());
         }
         if now >= end + LEEWAY {
-            return Err(Refusal::new(
+            return Err(RpcError::new(
                 ErrorReason::CredentialExpired,
                 "the service token has expired",
             ));

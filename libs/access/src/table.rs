@@ -54,9 +54,9 @@ impl Rule {
 /// The access rules of every RPC that a server offers, read from the protos. Deny by default: what has no rule does not
 /// let the server start.
 #[derive(Debug, Clone, Default)]
-pub struct AccessTable(HashMap<String, Rule>);
+pub struct AccessRules(HashMap<String, Rule>);
 
-impl AccessTable {
+impl AccessRules {
     /// Loads the rules of these services, given by full name.
     pub fn load(services: &[&str]) -> Result<Self, AccessError> {
         Self::load_from(

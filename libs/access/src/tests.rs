@@ -1,57 +1,57 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_ids::{Ambient, ManualClock, MemberId, OrgId, SeededIds, SessionId};
+use parta_ids::{Env, ManualClock, MemberId, OrgId, SeededIds, SessionId};
 use parta_proto::parta::status::v1::ErrorReason;
 
 use crate::*;
 
 mod keys;
 
-fn ambient() -> (Arc<ManualClock>, Ambient) {
+fn env() -> (Arc<ManualClock>, Env) {
     let clock = Arc::new(ManualClock::new(
         "2026-09-01T08:00:00Z".parse::<DateTime<Utc>>().unwrap(),
     ));
     (
         clock.clone(),
-        Ambient {
+        Env {
             clock,
             ids: Arc::new(SeededIds::new(7)),
         },
     )
 }
 
-fn key(ambient: &Ambient, kid: &str, sign_from: DateTime<Utc>) -> SigningKey {
+fn key(env: &Env, kid: &str, sign_from: DateTime<Utc>) -> SigningKey {
     SigningKey {
         kid: kid.to_owned(),
-        pair: KeyPair::generate(ambient).unwrap(),
+        pair: KeyPair::generate(env).unwrap(),
         publish_time: sign_from - TimeDelta::minutes(20),
         sign_from,
         retire_time: None,
     }
 }
 
-struct World {
+struct TestEnv {
     clock: Arc<ManualClock>,
-    ambient: Ambient,
+    env: Env,
     issuer: TokenIssuer,
     verifier: Verifier,
 }
 
-fn world() -> World {
-    let (clock, ambient) = ambient();
+fn test_env() -> TestEnv {
+    let (clock, env) = env();
     let issuer = TokenIssuer::new(
-        vec![key(&ambient, "a", ambient.now())],
+        vec![key(&env, "a", env.now())],
         "parta",
         TimeDelta::minutes(10),
-        ambient.clone(),
+        env.clone(),
     );
     let source = JwkSource::shared();
-    source.set(&Jwks::from_json(&issuer.jwks().to_json()).unwrap(), ambient.now());
-    let verifier = Verifier::new(source, "parta", ambient.clone());
-    World {
+    source.set(&Jwks::from_json(&issuer.jwks().to_json()).unwrap(), env.now());
+    let verifier = Verifier::new(source, "parta", env.clone());
+    TestEnv {
         clock,
-        ambient,
+        env,
         issuer,
         verifier,
     }
@@ -59,11 +59,11 @@ fn world() -> World {
 
 #[tokio::test]
 async fn a_token_proves_its_member_until_it_ends() {
-    let w = world();
+    let w = test_env();
     let (org, member, session) = (
-        w.ambient.id::<OrgId>(),
-        w.ambient.id::<MemberId>(),
-        w.ambient.id::<SessionId>(),
+        w.env.id::<OrgId>(),
+        w.env.id::<MemberId>(),
+        w.env.id::<SessionId>(),
     );
     let token = w.issuer.person(org, member, session).unwrap();
     let caller = w.verifier.caller(&token.text, "rpc".into()).await.unwrap();
@@ -89,9 +89,9 @@ async fn a_token_proves_its_member_until_it_ends() {
 
 #[tokio::test]
 async fn a_revoked_session_is_refused_though_its_token_is_cached() {
-    let w = world();
-    let session = w.ambient.id::<SessionId>();
-    let token = w.issuer.person(w.ambient.id(), w.ambient.id(), session).unwrap();
+    let w = test_env();
+    let session = w.env.id::<SessionId>();
+    let token = w.issuer.person(w.env.id(), w.env.id(), session).unwrap();
     assert!(w.verifier.caller(&token.text, "rpc".into()).await.is_ok());
     w.verifier.revoke_session(session);
     assert!(
@@ -105,8 +105,8 @@ async fn a_revoked_session_is_refused_though_its_token_is_cached() {
 
 #[tokio::test]
 async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
-    let w = world();
-    let token = w.issuer.joiner(w.ambient.id()).unwrap().text;
+    let w = test_env();
+    let token = w.issuer.joiner(w.env.id()).unwrap().text;
     assert!(matches!(
         w.verifier
             .caller(&token, "rpc".into())
@@ -115,16 +115,16 @@ async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
         Ok(Principal::Joiner { .. })
     ));
     let stranger = TokenIssuer::new(
-        vec![key(&w.ambient, "a", w.ambient.now())],
+        vec![key(&w.env, "a", w.env.now())],
         "parta",
         TimeDelta::minutes(10),
-        w.ambient.clone(),
+        w.env.clone(),
     );
     let elsewhere = TokenIssuer::new(
-        vec![key(&w.ambient, "zz", w.ambient.now())],
+        vec![key(&w.env, "zz", w.env.now())],
         "parta",
         TimeDelta::minutes(10),
-        w.ambient.clone(),
+        w.env.clone(),
     );
     let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
     parts[1] = parts[1].replace('e', "f");
@@ -134,8 +134,8 @@ async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
         token[..token.len() - 3].to_owned(),
         parts.join("."),
         "eyJhbGciOiJub25lIn0.e30.".to_owned(),
-        stranger.joiner(w.ambient.id()).unwrap().text,
-        elsewhere.joiner(w.ambient.id()).unwrap().text,
+        stranger.joiner(w.env.id()).unwrap().text,
+        elsewhere.joiner(w.env.id()).unwrap().text,
     ] {
         assert!(
             w.verifier
@@ -150,14 +150,14 @@ async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
 
 #[test]
 fn a_key_is_published_before_it_signs_and_the_old_one_stays() {
-    let (clock, ambient) = ambient();
-    let old = key(&ambient, "old", ambient.now());
-    let mut new = key(&ambient, "new", ambient.now() + TimeDelta::minutes(20));
-    new.publish_time = ambient.now();
-    let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), ambient.clone());
+    let (clock, env) = env();
+    let old = key(&env, "old", env.now());
+    let mut new = key(&env, "new", env.now() + TimeDelta::minutes(20));
+    new.publish_time = env.now();
+    let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), env.clone());
     assert_eq!(issuer.jwks().keys.len(), 2);
     let kid = |issuer: &TokenIssuer| {
-        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
             .unwrap()
             .kid
             .unwrap()
@@ -171,7 +171,7 @@ fn a_key_is_published_before_it_signs_and_the_old_one_stays() {
 #[tokio::test]
 async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    let w = world();
+    let w = test_env();
     let fetches = Arc::new(AtomicUsize::new(0));
     let (count, jwks) = (fetches.clone(), w.issuer.jwks());
     let fetch: Fetch = Arc::new(move || {
@@ -179,23 +179,23 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
         let jwks = jwks.clone();
         Box::pin(async move { Ok(jwks) })
     });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
+    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
     assert!(
         verifier
-            .caller(&w.issuer.joiner(w.ambient.id()).unwrap().text, "rpc".into())
+            .caller(&w.issuer.joiner(w.env.id()).unwrap().text, "rpc".into())
             .await
             .is_ok()
     );
     let elsewhere = TokenIssuer::new(
-        vec![key(&w.ambient, "zz", w.ambient.now())],
+        vec![key(&w.env, "zz", w.env.now())],
         "parta",
         TimeDelta::minutes(10),
-        w.ambient.clone(),
+        w.env.clone(),
     );
     for _ in 0..50 {
         assert!(
             verifier
-                .caller(&elsewhere.joiner(w.ambient.id()).unwrap().text, "rpc".into())
+                .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
                 .await
                 .is_err()
         );
@@ -204,7 +204,7 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
     w.clock.advance(TimeDelta::seconds(11));
     assert!(
         verifier
-            .caller(&elsewhere.joiner(w.ambient.id()).unwrap().text, "rpc".into())
+            .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
             .await
             .is_err()
     );
@@ -213,33 +213,29 @@ async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
 
 #[test]
 fn a_service_proves_itself_to_one_callee_for_a_minute() {
-    let (clock, ambient) = ambient();
-    let pair = KeyPair::generate(&ambient).unwrap();
-    let identity = ServiceIdentity::new("invitation", &pair, ambient.clone()).unwrap();
-    let keys = ServiceKeys::new([("invitation", pair.public())], ambient.clone()).unwrap();
+    let (clock, env) = env();
+    let pair = KeyPair::generate(&env).unwrap();
+    let identity = ServiceIdentity::new("invitation", &pair, env.clone()).unwrap();
+    let keys = ServiceKeys::new([("invitation", pair.public())], env.clone()).unwrap();
     let token = identity.mint("membership").unwrap();
     assert_eq!(keys.verify(&token, "membership").unwrap(), "invitation");
     assert!(keys.verify(&token, "chat").is_err());
-    let stranger = ServiceIdentity::new(
-        "invitation",
-        &KeyPair::generate(&ambient).unwrap(),
-        ambient.clone(),
-    )
-    .unwrap();
+    let stranger =
+        ServiceIdentity::new("invitation", &KeyPair::generate(&env).unwrap(), env.clone()).unwrap();
     assert!(
         keys.verify(&stranger.mint("membership").unwrap(), "membership")
             .is_err()
     );
     clock.advance(TimeDelta::seconds(70));
     assert!(keys.verify(&token, "membership").is_err());
-    assert!(ServiceKeys::new([("x", "short")], ambient).is_err());
+    assert!(ServiceKeys::new([("x", "short")], env).is_err());
 }
 
 #[test]
 fn the_operators_key_is_recognised_by_its_digest_alone() {
     use secrecy::ExposeSecret as _;
-    let (_, ambient) = ambient();
-    let (text, kept) = OperatorCredential::generate(&ambient);
+    let (_, env) = env();
+    let (text, kept) = OperatorCredential::generate(&env);
     let read = OperatorCredential::from_digest(&kept.to_digest()).unwrap();
     assert!(read.matches(text.expose_secret()));
     assert!(!read.matches(&text.expose_secret().replace("opk_", "opk-")));
@@ -261,41 +257,41 @@ fn the_operators_key_is_recognised_by_its_digest_alone() {
 /// R59: nobody enters another organisation, whatever the policy decided.
 #[test]
 fn a_member_of_another_organisation_is_answered_not_found() {
-    let (_, ambient) = ambient();
-    let (own, other) = (ambient.id::<OrgId>(), ambient.id::<OrgId>());
+    let (_, env) = env();
+    let (own, other) = (env.id::<OrgId>(), env.id::<OrgId>());
     let caller = Caller::new(
         Principal::Person {
             org_id: own,
-            member_id: ambient.id(),
-            session_id: ambient.id(),
+            member_id: env.id(),
+            session_id: env.id(),
         },
         "parta.x.v1.S/M",
     );
-    assert_eq!(require(&caller, own, Decision::Allow).unwrap().org_id(), own);
+    assert_eq!(authorize(&caller, own, Decision::Allow).unwrap().org_id(), own);
     assert!(
-        require(&caller, other, Decision::Allow)
+        authorize(&caller, other, Decision::Allow)
             .unwrap_err()
             .is(ErrorReason::NotFound)
     );
     assert!(
-        require(&caller, own, Decision::Outside)
+        authorize(&caller, own, Decision::Outside)
             .unwrap_err()
             .is(ErrorReason::NotFound)
     );
     assert!(
-        require(&caller, own, Decision::allow_if(false, "no"))
+        authorize(&caller, own, Decision::allow_if(false, "no"))
             .unwrap_err()
             .is(ErrorReason::PermissionDenied)
     );
     let account = Caller::new(
         Principal::ServiceAccount {
             org_id: own,
-            id: ambient.id(),
+            id: env.id(),
             permissions: BTreeSet::new(),
         },
         "parta.x.v1.S/M",
     );
-    assert!(require(&account, other, Decision::Allow).is_err());
+    assert!(authorize(&account, other, Decision::Allow).is_err());
 }
 
 #[test]
@@ -306,7 +302,7 @@ fn every_rpc_of_the_suite_has_a_rule_and_an_unknown_service_stops_the_start() {
         .map(|s| s.full_name().to_owned())
         .filter(|n| n.starts_with("parta."))
         .collect();
-    let table = AccessTable::load(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    let table = AccessRules::load(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     assert!(table.iter().count() > 10);
     assert!(
         table
@@ -314,7 +310,7 @@ fn every_rpc_of_the_suite_has_a_rule_and_an_unknown_service_stops_the_start() {
             .unwrap()
             .accepts_service("invitation")
     );
-    assert!(AccessTable::load(&["parta.none.v1.NoService"]).is_err());
+    assert!(AccessRules::load(&["parta.none.v1.NoService"]).is_err());
 }
 
 /// R59: a service with an RPC that nobody has thought about does not start.
@@ -342,7 +338,7 @@ fn an_rpc_without_a_rule_stops_the_start() {
         ..FileDescriptorProto::default()
     })
     .unwrap();
-    let error = AccessTable::load_from(&pool, &["parta.bare.v1.BareService"]).unwrap_err();
+    let error = AccessRules::load_from(&pool, &["parta.bare.v1.BareService"]).unwrap_err();
     assert!(
         matches!(error, AccessError::Rule { ref rpc, .. } if rpc == "parta.bare.v1.BareService.Forget"),
         "{error}"

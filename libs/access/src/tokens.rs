@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, Header};
-use parta_ids::{AccountId, Ambient, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
+use parta_ids::{AccountId, Env, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
 use serde::{Deserialize, Serialize};
 
 use crate::{KeyError, KeyPair, Principal};
@@ -166,19 +166,19 @@ pub struct TokenIssuer {
     keys: Arc<Vec<SigningKey>>,
     issuer: String,
     life: TimeDelta,
-    ambient: Ambient,
+    env: Env,
 }
 
 impl TokenIssuer {
     /// An issuer with these keys; the youngest signs whose time has come and that has been published for long enough,
     /// and where there is none, as at the very beginning, the oldest. `issuer` is `iss`; tokens live for
     /// `life`, at most 10 minutes.
-    pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, life: TimeDelta, ambient: Ambient) -> Self {
+    pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, life: TimeDelta, env: Env) -> Self {
         Self {
             keys: Arc::new(keys),
             issuer: issuer.into(),
             life: life.min(MAX_LIFE),
-            ambient,
+            env,
         }
     }
 
@@ -227,7 +227,7 @@ impl TokenIssuer {
 
     /// The key set to publish now.
     pub fn jwks(&self) -> Jwks {
-        let now = self.ambient.now();
+        let now = self.env.now();
         // The signing key and what it replaced lately stay, even where a retire time was set too early.
         let current = self.signing(now).map(|key| key.kid.as_str());
         let former = self.signing(now - KEEP).map(|key| key.kid.as_str());
@@ -271,7 +271,7 @@ impl TokenIssuer {
         sid: Option<String>,
         permissions: Vec<String>,
     ) -> Result<SignedToken, KeyError> {
-        let now = self.ambient.now();
+        let now = self.env.now();
         let key = self.signing(now).ok_or(KeyError::Sign)?;
         // The claim has whole seconds, and the answer says what the claim says.
         let expire_time = (now + self.life).trunc_subsecs(0);
@@ -285,7 +285,7 @@ impl TokenIssuer {
             iat: now.timestamp(),
             nbf: now.timestamp(),
             exp: expire_time.timestamp(),
-            jti: self.ambient.ids.uuid(),
+            jti: self.env.ids.uuid(),
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
-use parta_ids::{Ambient, ServiceAccountId, SessionId, TypedId as _, Uuid};
+use parta_ids::{Env, ServiceAccountId, SessionId, TypedId as _, Uuid};
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::{Refusal, unavailable};
+use parta_status::{RpcError, unavailable};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Fetches the key set of membership, for a service that runs by itself.
-pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, Refusal>> + Send + Sync>;
+pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, RpcError>> + Send + Sync>;
 
 /// Not oftener than this is a key set fetched, however many unknown keys tokens name.
 const FETCH_FLOOR: TimeDelta = TimeDelta::seconds(10);
@@ -86,7 +86,7 @@ impl JwkSource {
         keys.by_kid.get(kid).cloned()
     }
 
-    async fn key(&self, kid: &str, now: DateTime<Utc>) -> Result<Option<DecodingKey>, Refusal> {
+    async fn key(&self, kid: &str, now: DateTime<Utc>) -> Result<Option<DecodingKey>, RpcError> {
         if let Some(key) = self.known(kid, now, JWKS_LIFE) {
             return Ok(Some(key));
         }
@@ -149,25 +149,25 @@ struct Verified {
 pub struct Verifier {
     source: JwkSource,
     issuer: String,
-    ambient: Ambient,
+    env: Env,
     verified: Cache<[u8; 32], Verified>,
     revoked: RwLock<HashMap<Uuid, DateTime<Utc>>>,
 }
 
 impl Verifier {
     /// A verifier of the tokens of `issuer`.
-    pub fn new(source: JwkSource, issuer: impl Into<String>, ambient: Ambient) -> Self {
+    pub fn new(source: JwkSource, issuer: impl Into<String>, env: Env) -> Self {
         Self {
             source,
             issuer: issuer.into(),
-            ambient,
+            env,
             verified: Cache::new(10_000),
             revoked: RwLock::new(HashMap::new()),
         }
     }
 
     /// The caller of an RPC who presents this token: who it proves somebody to be, and until when.
-    pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, Refusal> {
+    pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, RpcError> {
         let verified = self.verified(token).await?;
         Ok(Caller {
             principal: verified.principal,
@@ -178,8 +178,8 @@ impl Verifier {
         })
     }
 
-    async fn verified(&self, token: &str) -> Result<Verified, Refusal> {
-        let now = self.ambient.now();
+    async fn verified(&self, token: &str) -> Result<Verified, RpcError> {
+        let now = self.env.now();
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let verified = match self.verified.get(&digest) {
             Some(verified) => verified,
@@ -191,13 +191,13 @@ impl Verifier {
         };
         if now >= verified.expire_time {
             self.verified.invalidate(&digest);
-            return Err(Refusal::new(
+            return Err(RpcError::new(
                 ErrorReason::CredentialExpired,
                 "the token has expired; refresh it",
             ));
         }
         if self.is_revoked(&verified.principal) {
-            return Err(Refusal::new(
+            return Err(RpcError::new(
                 ErrorReason::CredentialRevoked,
                 "the session behind the token was ended",
             ));
@@ -223,19 +223,19 @@ impl Verifier {
             _ => return false,
         };
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        revoked.get(&id).is_some_and(|until| self.ambient.now() < *until)
+        revoked.get(&id).is_some_and(|until| self.env.now() < *until)
     }
 
     fn revoke(&self, id: Uuid) {
-        let now = self.ambient.now();
+        let now = self.env.now();
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
         // No token outlives its revocation: it began at most a leeway from now and lasts for a life and a leeway.
         revoked.retain(|_, until| *until > now);
         revoked.insert(id, now + MAX_LIFE + LEEWAY * 2);
     }
 
-    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, Refusal> {
-        let bad = |why: &str| Refusal::new(ErrorReason::CredentialInvalid, why);
+    async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, RpcError> {
+        let bad = |why: &str| RpcError::new(ErrorReason::CredentialInvalid, why);
         if token.len() > 8_192 {
             return Err(bad("the token is too long"));
         }

@@ -16,7 +16,7 @@ pub async fn record(
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let values = [
         chain_key(org_id).into(),
-        tx.ambient().ids.uuid().into(),
+        tx.env().ids.uuid().into(),
         tx.now().into(),
         (&*caller.rpc).into(),
         caller.principal.key().into(),

@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
-use parta_status::{self as status, Refusal};
-use parta_storage::Head;
+use parta_status::{self as status, RpcError};
+use parta_storage::LogHead;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ impl Cursor {
     }
 
     /// Reads what this feed handed out.
-    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, Refusal> {
+    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
         let refused = || status::invalid("cursor", "is not one that this feed answered");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
         let (body, given) = bytes.split_last_chunk::<MAC>().ok_or_else(refused)?;
@@ -58,8 +58,8 @@ impl Cursor {
     }
 }
 
-impl From<Head> for Cursor {
-    fn from(head: Head) -> Self {
+impl From<LogHead> for Cursor {
+    fn from(head: LogHead) -> Self {
         Self {
             incarnation: head.incarnation,
             position: head.position,

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
-use parta_storage::{ConsistencyToken, Db, Mark};
+use parta_status::RpcError;
+use parta_storage::{ConsistencyToken, Db, ServicePosition};
 use tokio::{sync::watch, time::Instant};
 
 use crate::Cursor;
@@ -54,10 +54,10 @@ impl Freshness {
     }
 
     /// Refuses when the last checkpoint is older than 30 s: the decision could rest on what is no longer so.
-    pub fn require(&self) -> Result<(), Refusal> {
+    pub fn require(&self) -> Result<(), RpcError> {
         match self.progress().checkpoint {
             Some(at) if at.elapsed() <= MAX_AGE => Ok(()),
-            _ => Err(Refusal::new(
+            _ => Err(RpcError::new(
                 ErrorReason::ProjectionStale,
                 format!("{} has not been heard of.", self.service),
             )
@@ -67,7 +67,7 @@ impl Freshness {
     }
 
     /// Waits until the projection has reached the mark.
-    pub async fn reach(&self, mark: &Mark) -> Result<(), Refusal> {
+    pub async fn reach(&self, mark: &ServicePosition) -> Result<(), RpcError> {
         let mut progress = self.progress.clone();
         let reached = progress.wait_for(|progress| {
             progress.cursor.is_some_and(|cursor| {
@@ -77,7 +77,7 @@ impl Freshness {
         });
         match tokio::time::timeout(PATIENCE, reached).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Refusal::new(
+            Ok(Err(_)) | Err(_) => Err(RpcError::new(
                 ErrorReason::BehindConsistencyToken,
                 format!(
                     "What the token speaks of has not yet arrived from {}.",
@@ -108,7 +108,7 @@ impl AtLeast {
 
     /// Waits, at most two seconds, until the service knows everything of the token that it consumes. Its own data it
     /// reads from its own primary; of services that it does not consume it shows nothing.
-    pub async fn wait(&self, token: &str) -> Result<(), Refusal> {
+    pub async fn wait(&self, token: &str) -> Result<(), RpcError> {
         let token = ConsistencyToken::decode(token, self.db.secrets())?;
         let waits = token.marks().iter().flat_map(|mark| {
             self.consumed
@@ -120,7 +120,7 @@ impl AtLeast {
     }
 
     /// The same for the metadata of a call, which may carry no token, one, or one of each service that was called.
-    pub async fn wait_for(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), Refusal> {
+    pub async fn wait_for(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), RpcError> {
         let waits = metadata.get_all(AT_LEAST).into_iter().map(|value| async move {
             let text = value
                 .to_str()

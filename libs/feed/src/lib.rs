@@ -1,14 +1,14 @@
 //! Feeds: the database is the log, gRPC is the wire, the bus only wakes.
 //!
 //! Owns the table `event` of a service that emits, the server of its feed, and the tables `feed_cursor`,
-//! `feed_parked`, `feed_parked_event` of a service that consumes. Invariants: positions are dense and in the order of
+//! `feed_quarantine`, `feed_quarantine_event` of a service that consumes. Invariants: positions are dense and in the order of
 //! the commits; a consumer applies each event exactly once, in order per organisation; an event that cannot be applied
 //! stops its organisation and no other.
 
+mod append;
 mod bus;
 mod consumer;
 mod cursor;
-mod emit;
 mod freshness;
 mod kind;
 mod log;
@@ -17,10 +17,10 @@ mod relay;
 mod server;
 mod source;
 
+pub use append::append_event;
 pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
-pub use consumer::{Consumer, HandleError, Handler, ParkedOrganization, is_parked, list_parked};
+pub use consumer::{Consumer, HandleError, Handler, ParkedOrganization, is_quarantined, list_parked};
 pub use cursor::Cursor;
-pub use emit::emit;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
 pub use kind::{
     CallSchedulingFeed, ChatFeed, EventMeta, EventPayload, FeedEvent, FeedKind, InvitationFeed,
@@ -30,4 +30,4 @@ pub use log::{RETENTION_DAYS, purge_task};
 pub use migrations::migrations;
 pub use relay::hint_task;
 pub use server::FeedServer;
-pub use source::{Delivery, FeedClient, Item, SnapshotItem, Source};
+pub use source::{Delivery, FeedClient, FeedItem, SnapshotItem, Source};

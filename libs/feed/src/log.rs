@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_storage::{Db, Head, StorageError};
+use parta_storage::{Db, LogHead, StorageError};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use crate::{EventMeta, FeedEvent};
 pub const RETENTION_DAYS: i64 = 30;
 
 /// The position before the oldest event that is kept.
-pub(crate) async fn floor(conn: &impl ConnectionTrait, head: Head) -> Result<i64, StorageError> {
+pub(crate) async fn floor(conn: &impl ConnectionTrait, head: LogHead) -> Result<i64, StorageError> {
     let sql = "SELECT MIN(position) AS position FROM event";
     let row = conn
         .query_one_raw(Statement::from_string(conn.get_database_backend(), sql))
@@ -63,7 +63,7 @@ pub(crate) async fn list_after<E: FeedEvent>(
 
 /// Deletes the oldest events up to the first that is young enough: what stays is dense.
 pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
-    let before = db.ambient().now() - TimeDelta::days(RETENTION_DAYS);
+    let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
     db.write(|tx| async move {
         let sql = "DELETE FROM event WHERE position < COALESCE(\
                    (SELECT MIN(position) FROM event WHERE occur_time >= $1), \

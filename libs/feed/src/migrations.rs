@@ -1,6 +1,6 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The tables of this library: `event`, `feed_cursor`, `feed_parked`, `feed_parked_event`.
+/// The tables of this library: `event`, `feed_cursor`, `feed_quarantine`, `feed_quarantine_event`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -50,8 +50,8 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_table(cursor).await?;
 
-        let parked = Table::create()
-            .table("feed_parked")
+        let quarantined = Table::create()
+            .table("feed_quarantine")
             .col(uuid("org_id"))
             .col(string("consumer"))
             .col(big_integer("position"))
@@ -59,10 +59,10 @@ impl MigrationTrait for Tables {
             .col(timestamp_with_time_zone("park_time"))
             .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();
-        manager.create_table(parked).await?;
+        manager.create_table(quarantined).await?;
 
         let queue = Table::create()
-            .table("feed_parked_event")
+            .table("feed_quarantine_event")
             .col(uuid("org_id"))
             .col(string("consumer"))
             .col(big_integer("seq"))
@@ -70,8 +70,8 @@ impl MigrationTrait for Tables {
             .primary_key(Index::create().col("org_id").col("consumer").col("seq"))
             .foreign_key(
                 ForeignKey::create()
-                    .from("feed_parked_event", ("org_id", "consumer"))
-                    .to("feed_parked", ("org_id", "consumer"))
+                    .from("feed_quarantine_event", ("org_id", "consumer"))
+                    .to("feed_quarantine", ("org_id", "consumer"))
                     .on_delete(ForeignKeyAction::Cascade),
             )
             .to_owned();

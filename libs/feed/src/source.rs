@@ -12,7 +12,7 @@ use crate::{
 
 /// What one message of a feed carries.
 #[derive(Debug, Clone)]
-pub enum Item<E> {
+pub enum FeedItem<E> {
     /// An event.
     Event(E),
     /// Everything up to the cursor was delivered.
@@ -25,7 +25,7 @@ pub struct Delivery<E> {
     /// Where to resume after it.
     pub cursor: String,
     /// What it carries.
-    pub item: Item<E>,
+    pub item: FeedItem<E>,
 }
 
 /// One message of a snapshot.
@@ -112,8 +112,8 @@ macro_rules! feed_source {
                         response.map(|response| Delivery {
                             cursor: response.cursor,
                             item: match response.item {
-                                Some(pb::watch_response::Item::Event(event)) => Item::Event(event),
-                                Some(pb::watch_response::Item::Checkpoint(_)) | None => Item::Checkpoint,
+                                Some(pb::watch_response::Item::Event(event)) => FeedItem::Event(event),
+                                Some(pb::watch_response::Item::Checkpoint(_)) | None => FeedItem::Checkpoint,
                             },
                         })
                     });

@@ -13,14 +13,14 @@ use std::{
 
 use futures::future::BoxFuture;
 use parta_access::ServiceIdentity;
-use parta_ids::Ambient;
+use parta_ids::Env;
 use tonic::{
     Status,
     transport::{ClientTlsConfig, Endpoint},
 };
 
 use crate::{
-    memory::InProcess,
+    in_memory::InMemoryTransport,
     server::metrics::Metrics,
     step::{Callee, Request, Response, Stack, Step, Transport},
 };
@@ -59,7 +59,7 @@ impl<T> RequestExt for tonic::Request<T> {
 #[derive(Clone)]
 pub enum Target {
     /// In this process.
-    Memory(InProcess),
+    Memory(InMemoryTransport),
     /// `http://host:port` or `https://host:port`.
     Uri(String),
 }
@@ -67,7 +67,7 @@ pub enum Target {
 /// Builds channels with the client layers.
 #[derive(Clone)]
 pub struct ClientBuilder {
-    ambient: Ambient,
+    env: Env,
     identity: Option<Arc<ServiceIdentity>>,
     tls: Option<ClientTlsConfig>,
     timeout: Duration,
@@ -76,9 +76,9 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     /// Without an identity: calls carry a person's credential or none.
     #[must_use]
-    pub fn new(ambient: Ambient) -> Self {
+    pub fn new(env: Env) -> Self {
         Self {
-            ambient,
+            env,
             identity: None,
             tls: None,
             timeout: Duration::from_secs(10),
@@ -155,7 +155,7 @@ impl ClientBuilder {
     fn layers(&self, name: &str) -> Arc<[Arc<dyn Step>]> {
         Arc::new([
             // The trace of the call being served goes on, or a new one begins.
-            Arc::new(trace::Trace::new(&self.ambient)) as Arc<dyn Step>,
+            Arc::new(trace::Trace::new(&self.env)) as Arc<dyn Step>,
             // One observation per call, its retries included.
             Arc::new(Metrics::client()),
             // UNAVAILABLE with RetryInfo or no connection at all; budgeted, and only what may be repeated.

@@ -5,18 +5,18 @@
 
 mod body;
 pub mod client;
+mod clients;
 mod context;
-pub mod memory;
+pub mod in_memory;
 mod methods;
-mod peers;
 mod routes;
 pub mod server;
 mod step;
 mod stream;
 
 pub use client::{ClientBuilder, ClientError, Idempotent, OnBehalf, RequestExt, ServiceChannel, Target};
-pub use memory::InProcess;
-pub use peers::{PeerMissing, Peers, current_trace_id};
+pub use clients::{PeerMissing, ServiceClients, current_trace_id};
+pub use in_memory::InMemoryTransport;
 pub use routes::Routes;
 pub use server::{Authenticator, Limits, ServerLayers, layers};
 pub use step::{Answer, Call, Next, Outcome, Run, StackService, Step};

@@ -11,7 +11,7 @@ mod trace_id;
 
 use std::sync::Arc;
 
-use parta_ids::Ambient;
+use parta_ids::Env;
 use tokio_util::sync::CancellationToken;
 
 pub use authenticate::Authenticator;
@@ -26,7 +26,7 @@ use crate::{
 /// The stack of one server, whose streams end when `draining` is cancelled. Each server has an instance of its own: limits are counted apart for outer and inner calls.
 #[must_use]
 pub fn layers(
-    ambient: &Ambient,
+    env: &Env,
     authenticator: Arc<Authenticator>,
     limits: Limits,
     draining: CancellationToken,
@@ -35,7 +35,7 @@ pub fn layers(
         // Outermost: a panic anywhere below costs one call, answers INTERNAL and stays in the log.
         Arc::new(catch_panic::CatchPanic::default()) as Arc<dyn Step>,
         // A span per call, child of the caller's (W3C context); everything below logs inside it.
-        Arc::new(trace::Trace::new(ambient)),
+        Arc::new(trace::Trace::new(env)),
         // Counts every call, also those refused below.
         Arc::new(metrics::Metrics::server()),
         // Tells the caller the trace under which we logged; not the idempotency key, which is `request_id`.
@@ -47,7 +47,7 @@ pub fn layers(
         // Answers slightly before the caller stops waiting; after shedding, so that nothing waits unbounded.
         Arc::new(deadline::ServerDeadline { draining }),
         // Says who calls and whether the RPC takes such callers; what they may do is decided in operations.
-        Arc::new(authenticate::Authenticate::new(authenticator, ambient)),
+        Arc::new(authenticate::Authenticate::new(authenticator, env)),
     ]))
 }
 

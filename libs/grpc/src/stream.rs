@@ -5,7 +5,7 @@ use futures::{Stream, StreamExt as _, stream};
 use parta_access::Caller;
 use parta_ids::Clock;
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -67,7 +67,7 @@ where
 }
 
 pub(crate) fn credential_expired() -> Status {
-    Refusal::new(
+    RpcError::new(
         ErrorReason::CredentialExpired,
         "the credential of this stream has expired",
     )

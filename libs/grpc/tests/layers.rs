@@ -1,22 +1,22 @@
 //! The layers of both sides, over a real connection in memory.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
-mod world;
+mod test_env;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 use parta_grpc::{Limits, RequestExt as _, TRACE_ID, Target};
-use parta_status::Refusal;
-use tonic::{Code, Request};
-use world::{
-    ADMIT, ANNOUNCE, GET_CHAT, Note, RESOLVE, SUBSCRIBE, WATCH, World, bearer, call, note, open, reason,
+use parta_status::RpcError;
+use test_env::{
+    ADMIT, ANNOUNCE, GET_CHAT, Note, RESOLVE, SUBSCRIBE, TestEnv, WATCH, bearer, call, note, open, reason,
     refused,
 };
+use tonic::{Code, Request};
 
 #[tokio::test]
 async fn the_layers_stand_in_the_documented_order() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     assert_eq!(
-        world.server_layers(),
+        test_env.server_layers(),
         [
             "catch_panic",
             "trace",
@@ -29,21 +29,21 @@ async fn the_layers_stand_in_the_documented_order() {
         ]
     );
     assert_eq!(
-        world.outside().names(),
+        test_env.outside().names(),
         ["trace", "metrics", "retry", "deadline", "credentials"]
     );
 }
 
 #[tokio::test]
 async fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
-    let world = World::new();
-    let (person, _) = world.person();
+    let test_env = TestEnv::new();
+    let (person, _) = test_env.person();
     let (watcher, reader) = (
-        world.service_account("feed.watch"),
-        world.service_account("roster.read"),
+        test_env.service_account("feed.watch"),
+        test_env.service_account("roster.read"),
     );
-    let (joiner, operator) = (world.joiner(), world.operator.clone());
-    let out = || world.outside();
+    let (joiner, operator) = (test_env.joiner(), test_env.operator.clone());
+    let out = || test_env.outside();
 
     assert_eq!(
         refused(call(out(), GET_CHAT, note("")).await),
@@ -63,7 +63,7 @@ async fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
         "CALLER_NOT_ACCEPTED"
     );
     assert_eq!(
-        refused(call(world.service("invitation", "chat"), GET_CHAT, note("")).await),
+        refused(call(test_env.service("invitation", "chat"), GET_CHAT, note("")).await),
         "CALLER_NOT_ACCEPTED"
     );
 
@@ -82,15 +82,15 @@ async fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
     );
     // `*` is any service of the suite, a name is that one.
     assert_eq!(
-        refused(open(world.service("chat", "membership"), WATCH, note("")).await),
+        refused(open(test_env.service("chat", "membership"), WATCH, note("")).await),
         "OK"
     );
     assert_eq!(
-        refused(call(world.service("invitation", "membership"), ADMIT, note("")).await),
+        refused(call(test_env.service("invitation", "membership"), ADMIT, note("")).await),
         "OK"
     );
     assert_eq!(
-        refused(call(world.service("chat", "membership"), ADMIT, note("")).await),
+        refused(call(test_env.service("chat", "membership"), ADMIT, note("")).await),
         "CALLER_NOT_ACCEPTED"
     );
     assert_eq!(
@@ -101,18 +101,18 @@ async fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
 
 #[tokio::test]
 async fn a_forged_or_misdirected_credential_proves_nothing() {
-    let (world, other) = (World::new(), World::new());
+    let (test_env, other) = (TestEnv::new(), TestEnv::new());
     let (foreign, _) = other.person();
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &foreign)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &foreign)).await),
         "CREDENTIAL_INVALID"
     );
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &other.operator)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &other.operator)).await),
         "CREDENTIAL_INVALID"
     );
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", "not a token")).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", "not a token")).await),
         "CREDENTIAL_INVALID"
     );
     let mut basic = note("");
@@ -120,21 +120,21 @@ async fn a_forged_or_misdirected_credential_proves_nothing() {
         .metadata_mut()
         .insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, basic).await),
+        refused(call(test_env.outside(), GET_CHAT, basic).await),
         "CREDENTIAL_INVALID"
     );
     // A token that invitation minted for chat is worth nothing at membership.
     assert_eq!(
-        refused(call(world.service("invitation", "chat"), ADMIT, note("")).await),
+        refused(call(test_env.service("invitation", "chat"), ADMIT, note("")).await),
         "CREDENTIAL_INVALID"
     );
 }
 
 #[tokio::test]
 async fn a_service_calls_for_a_person_only_with_the_persons_token() {
-    let world = World::new();
-    let (person, _) = world.person();
-    let calls = || world.service("call-scheduling", "chat");
+    let test_env = TestEnv::new();
+    let (person, _) = test_env.person();
+    let calls = || test_env.service("call-scheduling", "chat");
     let answer = call(calls(), ANNOUNCE, note("").on_behalf(person.as_str().into()))
         .await
         .unwrap()
@@ -146,15 +146,15 @@ async fn a_service_calls_for_a_person_only_with_the_persons_token() {
         "CALLER_NOT_ACCEPTED"
     );
     assert_eq!(
-        refused(call(world.outside(), ANNOUNCE, bearer("", &person)).await),
+        refused(call(test_env.outside(), ANNOUNCE, bearer("", &person)).await),
         "CALLER_NOT_ACCEPTED"
     );
-    let joiner = world.joiner();
+    let joiner = test_env.joiner();
     assert_eq!(
         refused(call(calls(), ANNOUNCE, note("").on_behalf(joiner.into())).await),
         "CALLER_NOT_ACCEPTED"
     );
-    let wrong = world.service("invitation", "chat");
+    let wrong = test_env.service("invitation", "chat");
     assert_eq!(
         refused(call(wrong, ANNOUNCE, note("").on_behalf(person.into())).await),
         "CALLER_NOT_ACCEPTED"
@@ -163,13 +163,13 @@ async fn a_service_calls_for_a_person_only_with_the_persons_token() {
 
 #[tokio::test]
 async fn what_is_not_served_here_is_unimplemented() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     for path in [
         "/parta.chat.v1.ChatService/NoSuchRpc",
         "/no.Such/Rpc",
         "/parta.chat.v1.MessageService/SendMessage",
     ] {
-        let status = call(world.outside(), path, note("")).await.unwrap_err();
+        let status = call(test_env.outside(), path, note("")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented, "{path}");
     }
 }
@@ -177,26 +177,28 @@ async fn what_is_not_served_here_is_unimplemented() {
 /// Invariant 9: no input panics a service, and if something does, it costs one call.
 #[tokio::test]
 async fn a_panic_costs_one_call_and_names_its_trace() {
-    let world = World::new();
-    let status = call(world.outside(), RESOLVE, note("panic")).await.unwrap_err();
+    let test_env = TestEnv::new();
+    let status = call(test_env.outside(), RESOLVE, note("panic"))
+        .await
+        .unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::Internal, "INTERNAL")
     );
     assert!(!status.message().contains("as asked"), "no details of ours");
     assert_eq!(status.metadata().get(TRACE_ID).unwrap().len(), 32);
-    let mut stream = open(world.service("chat", "membership"), WATCH, note("panic"))
+    let mut stream = open(test_env.service("chat", "membership"), WATCH, note("panic"))
         .await
         .unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
     assert_eq!(reason(&stream.message().await.unwrap_err()), "INTERNAL");
-    assert_eq!(refused(call(world.outside(), RESOLVE, note("")).await), "OK");
+    assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
 }
 
 #[tokio::test]
 async fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
-    let world = World::new();
-    let status = call(world.outside(), RESOLVE, note("undocumented"))
+    let test_env = TestEnv::new();
+    let status = call(test_env.outside(), RESOLVE, note("undocumented"))
         .await
         .unwrap_err();
     assert_eq!(
@@ -206,13 +208,13 @@ async fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
     assert!(!status.message().contains("detail"), "{}", status.message());
 
     let huge = note(&"x".repeat(5 * 1024 * 1024));
-    let status = call(world.outside(), RESOLVE, huge).await.unwrap_err();
+    let status = call(test_env.outside(), RESOLVE, huge).await.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::InvalidArgument, "FIELD_INVALID")
     );
 
-    let mut grpc = tonic::client::Grpc::new(world.outside());
+    let mut grpc = tonic::client::Grpc::new(test_env.outside());
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<Garbage, Note>::default();
     let status = grpc
@@ -238,10 +240,10 @@ struct Garbage {
 
 #[tokio::test]
 async fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     let mut request = note("wait");
     request.set_timeout(Duration::from_millis(400));
-    let status = call(world.outside(), RESOLVE, request).await.unwrap_err();
+    let status = call(test_env.outside(), RESOLVE, request).await.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
@@ -252,41 +254,41 @@ async fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
 
 #[tokio::test]
 async fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
-    let world = World::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
-    let (person, _) = world.person();
-    let (out, held) = (world.outside(), bearer("wait", &person));
-    let waiting = world.tracker.spawn(call(out, GET_CHAT, held));
-    world.seen.entered.notified().await;
+    let test_env = TestEnv::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
+    let (person, _) = test_env.person();
+    let (out, held) = (test_env.outside(), bearer("wait", &person));
+    let waiting = test_env.tracker.spawn(call(out, GET_CHAT, held));
+    test_env.seen.entered.notified().await;
 
-    let status = call(world.outside(), GET_CHAT, bearer("", &person))
+    let status = call(test_env.outside(), GET_CHAT, bearer("", &person))
         .await
         .unwrap_err();
-    let refusal = Refusal::from_status(&status).unwrap();
+    let refusal = RpcError::from_status(&status).unwrap();
     assert_eq!(
         (status.code(), refusal.reason()),
         (Code::Unavailable, "OVERLOADED")
     );
     assert!(refusal.retry_delay().is_some());
     assert_eq!(
-        world.seen.calls.load(Ordering::SeqCst),
+        test_env.seen.calls.load(Ordering::SeqCst),
         1,
         "nothing was done for it"
     );
     // Another service in the same process is not full.
-    assert_eq!(refused(call(world.outside(), RESOLVE, note("")).await), "OK");
+    assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
 
-    let first = open(world.outside(), SUBSCRIBE, bearer("", &person))
+    let first = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
         .await
         .unwrap();
     assert_eq!(
-        refused(open(world.outside(), SUBSCRIBE, bearer("", &person)).await),
+        refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
         "OVERLOADED"
     );
 
-    world.seen.release.notify_one();
+    test_env.seen.release.notify_one();
     assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &person)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
         "OK"
     );
     drop(first);
@@ -294,69 +296,69 @@ async fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_credential() {
-    let world = World::with(Limits::default(), chrono::TimeDelta::seconds(2));
-    let (person, _) = world.person();
-    let mut stream = open(world.outside(), SUBSCRIBE, bearer("", &person))
+    let test_env = TestEnv::with(Limits::default(), chrono::TimeDelta::seconds(2));
+    let (person, _) = test_env.person();
+    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
         .await
         .unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
     assert_eq!(reason(&stream.message().await.unwrap_err()), "CREDENTIAL_EXPIRED");
     assert_eq!(
-        refused(open(world.outside(), SUBSCRIBE, bearer("", &person)).await),
+        refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
         "CREDENTIAL_EXPIRED"
     );
 }
 
 #[tokio::test]
 async fn a_revoked_session_enters_no_more() {
-    let world = World::new();
-    let (person, session) = world.person();
+    let test_env = TestEnv::new();
+    let (person, session) = test_env.person();
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &person)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
         "OK"
     );
-    world.verifier.revoke_session(session);
+    test_env.verifier.revoke_session(session);
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &person)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
         "CREDENTIAL_REVOKED"
     );
 }
 
 #[tokio::test]
 async fn a_draining_server_ends_streams_and_finishes_calls() {
-    let world = World::new();
-    let (person, _) = world.person();
-    let mut stream = open(world.outside(), SUBSCRIBE, bearer("", &person))
+    let test_env = TestEnv::new();
+    let (person, _) = test_env.person();
+    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
         .await
         .unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    let waiting = world
+    let waiting = test_env
         .tracker
-        .spawn(call(world.outside(), GET_CHAT, bearer("wait", &person)));
-    world.seen.entered.notified().await;
+        .spawn(call(test_env.outside(), GET_CHAT, bearer("wait", &person)));
+    test_env.seen.entered.notified().await;
 
-    world.stop.cancel();
-    world.draining.cancel();
+    test_env.stop.cancel();
+    test_env.draining.cancel();
     let status = stream.message().await.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::Unavailable, "NOT_SERVING")
     );
-    world.seen.release.notify_one();
+    test_env.seen.release.notify_one();
     assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
-    world.tracker.close();
-    world.tracker.wait().await;
+    test_env.tracker.close();
+    test_env.tracker.wait().await;
     assert_eq!(
-        refused(call(world.outside(), GET_CHAT, bearer("", &person)).await),
+        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
         "DEPENDENCY_UNAVAILABLE"
     );
 }
 
 #[tokio::test]
 async fn a_stream_that_ends_by_itself_ends_well() {
-    let world = World::new();
-    let (person, _) = world.person();
-    let mut stream = open(world.outside(), SUBSCRIBE, bearer("short", &person))
+    let test_env = TestEnv::new();
+    let (person, _) = test_env.person();
+    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("short", &person))
         .await
         .unwrap();
     assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
@@ -365,39 +367,39 @@ async fn a_stream_that_ends_by_itself_ends_well() {
 
 #[tokio::test]
 async fn only_what_may_be_repeated_is_repeated() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     assert_eq!(
-        refused(call(world.outside(), RESOLVE, note("busy twice")).await),
+        refused(call(test_env.outside(), RESOLVE, note("busy twice")).await),
         "DEPENDENCY_UNAVAILABLE"
     );
-    assert_eq!(world.seen.calls.swap(0, Ordering::SeqCst), 1);
+    assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 1);
     assert_eq!(
-        refused(call(world.outside(), RESOLVE, note("busy twice").idempotent()).await),
+        refused(call(test_env.outside(), RESOLVE, note("busy twice").idempotent()).await),
         "OK"
     );
-    assert_eq!(world.seen.calls.swap(0, Ordering::SeqCst), 3);
+    assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 3);
     // Without RetryInfo nobody promised that it would help.
     assert_eq!(
-        refused(call(world.outside(), RESOLVE, note("no retry info").idempotent()).await),
+        refused(call(test_env.outside(), RESOLVE, note("no retry info").idempotent()).await),
         "NOT_SERVING"
     );
-    assert_eq!(world.seen.calls.load(Ordering::SeqCst), 1);
+    assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     // Bound and dropped: nobody listens there.
     let address = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let channel = world
+    let channel = test_env
         .client()
         .channel("chat", Target::Uri(format!("http://{address}")))
         .unwrap();
     let status = call(channel, RESOLVE, note("").idempotent()).await.unwrap_err();
-    let refusal = Refusal::from_status(&status).unwrap();
+    let refusal = RpcError::from_status(&status).unwrap();
     assert_eq!(
         (refusal.reason(), refusal.metadata("dependency")),
         ("DEPENDENCY_UNAVAILABLE", Some("chat"))
@@ -407,18 +409,18 @@ async fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
 
 #[tokio::test]
 async fn the_callers_trace_goes_on_and_is_told() {
-    let world = World::new();
+    let test_env = TestEnv::new();
     let mut request = note("");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request
         .metadata_mut()
         .insert("traceparent", parent.parse().unwrap());
-    let answer = call(world.outside(), RESOLVE, request).await.unwrap();
+    let answer = call(test_env.outside(), RESOLVE, request).await.unwrap();
     assert_eq!(
         answer.metadata().get(TRACE_ID).unwrap(),
         "0af7651916cd43dd8448eb211c80319c"
     );
-    let fresh = call(world.outside(), RESOLVE, note("")).await.unwrap();
+    let fresh = call(test_env.outside(), RESOLVE, note("")).await.unwrap();
     assert_ne!(
         fresh.metadata().get(TRACE_ID).unwrap(),
         "0af7651916cd43dd8448eb211c80319c"

@@ -3,10 +3,10 @@
 //! Nothing else in the suite asks the machine for the time or for random bytes: both are parameters, so that a test can
 //! hold them still.
 
-mod ambient;
+mod env;
 mod typeid;
 
-pub use ambient::{Ambient, Clock, IdSource, ManualClock, SeededIds, SystemClock, SystemIds};
+pub use env::{Clock, Env, IdSource, ManualClock, SeededIds, SystemClock, SystemIds};
 pub use typeid::IdError;
 pub use uuid::Uuid;
 

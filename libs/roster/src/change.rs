@@ -31,7 +31,7 @@ pub enum Change {
     /// A roster import wants units and invitations.
     RosterImportStaged(RosterImportStaged),
     /// The projection was rebuilt from a snapshot: anything of the organisation may differ.
-    Rebuilt,
+    Resynced,
 }
 
 /// What a service does about a change, in the transaction in which it is applied.

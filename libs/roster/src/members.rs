@@ -257,7 +257,7 @@ impl Handler for Members {
             .exec(tx)
             .await?;
         for org in organizations {
-            self.tell(tx, OrgId::from_uuid(org), Change::Rebuilt).await?;
+            self.tell(tx, OrgId::from_uuid(org), Change::Resynced).await?;
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ impl Handler for Organizations {
             .await?;
         for row in organization::Entity::find().all(tx).await? {
             self.observer
-                .changed(tx, OrgId::from_uuid(row.org_id), &Change::Rebuilt)
+                .changed(tx, OrgId::from_uuid(row.org_id), &Change::Resynced)
                 .await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::{Members, Organizations, Roster, RosterObserver};
 
 /// The names of the two consumers, which key their cursors: `<service>.<effect>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Names {
+pub struct ConsumerNames {
     /// Of the consumer of org-registry, for example "chat.roster_organizations".
     pub organizations: &'static str,
     /// Of the consumer of membership, for example "chat.roster_members".
@@ -36,7 +36,7 @@ where
 {
     /// A projection in `db` of the feeds that these sources give.
     pub fn new(
-        names: Names,
+        names: ConsumerNames,
         db: &Db,
         organizations: O,
         members: M,
@@ -51,7 +51,7 @@ where
         let members = Consumer::new(names.members, db.clone(), members, Members::new(observer));
         let roster = Roster::new(
             names,
-            db.ambient().clone(),
+            db.env().clone(),
             organizations.freshness(),
             members.freshness(),
         );
@@ -69,8 +69,8 @@ where
     FeedClient<MembershipFeed, T>: Source<Event = MembershipEvent>,
 {
     /// A projection over channels to the two services.
-    pub fn over(
-        names: Names,
+    pub fn from_channels(
+        names: ConsumerNames,
         db: &Db,
         org_registry: T,
         membership: T,

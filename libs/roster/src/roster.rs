@@ -4,10 +4,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use parta_feed::{Freshness, is_parked};
-use parta_ids::{Ambient, MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_feed::{Freshness, is_quarantined};
+use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
@@ -15,7 +15,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, Facts, Names, Policies, Role, State,
+    Child, ConsumerNames, MemberContext, Policies, Role, State,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
 };
 
@@ -48,42 +48,42 @@ pub struct Unit {
 /// Answers questions about organisations, units and people from the projection. Cheap to clone.
 #[derive(Clone)]
 pub struct Roster {
-    names: Names,
-    ambient: Ambient,
+    names: ConsumerNames,
+    env: Env,
     organizations: Option<Freshness>,
     members: Option<Freshness>,
 }
 
-fn fault(error: sea_orm::DbErr) -> Refusal {
+fn fault(error: sea_orm::DbErr) -> RpcError {
     StorageError::from(error).into()
 }
 
 impl Roster {
     /// Answers from the projection that the consumers of these names keep.
-    pub fn new(names: Names, ambient: Ambient, organizations: Freshness, members: Freshness) -> Self {
+    pub fn new(names: ConsumerNames, env: Env, organizations: Freshness, members: Freshness) -> Self {
         Self {
             names,
-            ambient,
+            env,
             organizations: Some(organizations),
             members: Some(members),
         }
     }
 
     /// Answers inside org-registry, which keeps its half of the projection itself, in the transaction of each change.
-    pub fn within_org_registry(names: Names, ambient: Ambient, members: Freshness) -> Self {
+    pub fn within_org_registry(names: ConsumerNames, env: Env, members: Freshness) -> Self {
         Self {
             names,
-            ambient,
+            env,
             organizations: None,
             members: Some(members),
         }
     }
 
     /// Answers inside membership, which keeps its half of the projection itself, in the transaction of each change.
-    pub fn within_membership(names: Names, ambient: Ambient, organizations: Freshness) -> Self {
+    pub fn within_membership(names: ConsumerNames, env: Env, organizations: Freshness) -> Self {
         Self {
             names,
-            ambient,
+            env,
             organizations: Some(organizations),
             members: None,
         }
@@ -95,7 +95,7 @@ impl Roster {
     }
 
     /// Refuses while the projection is too old, or the organisation's events could not be applied.
-    pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), Refusal> {
+    pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         if let Some(organizations) = &self.organizations {
             organizations.require()?;
         }
@@ -106,8 +106,8 @@ impl Roster {
             (self.names.organizations, "org-registry"),
             (self.names.members, "membership"),
         ] {
-            if is_parked(conn, consumer, org).await? {
-                let refusal = Refusal::new(
+            if is_quarantined(conn, consumer, org).await? {
+                let refusal = RpcError::new(
                     ErrorReason::OrganizationParked,
                     "the organisation waits for the operator",
                 )
@@ -125,9 +125,9 @@ impl Roster {
         conn: &impl ConnectionTrait,
         org: OrgId,
         member: MemberId,
-    ) -> Result<Option<Facts>, Refusal> {
+    ) -> Result<Option<MemberContext>, RpcError> {
         self.require(conn, org).await?;
-        Ok(self.facts_of(conn, org, &[member]).await?.pop())
+        Ok(self.contexts_of(conn, org, &[member]).await?.pop())
     }
 
     /// Where a member stands; `None` where the organisation has no such member. One row by its key, without the check of
@@ -137,7 +137,7 @@ impl Roster {
         conn: &impl ConnectionTrait,
         org: OrgId,
         member: MemberId,
-    ) -> Result<Option<State>, Refusal> {
+    ) -> Result<Option<State>, RpcError> {
         let state: Option<i32> = state_column(org, member)
             .into_tuple()
             .one(conn)
@@ -157,12 +157,12 @@ impl Roster {
     }
 
     /// The facts of these members, without the check of freshness: for consumers, who work at the projection's own time.
-    pub async fn facts_of(
+    pub async fn contexts_of(
         &self,
         conn: &impl ConnectionTrait,
         org: OrgId,
         members: &[MemberId],
-    ) -> Result<Vec<Facts>, Refusal> {
+    ) -> Result<Vec<MemberContext>, RpcError> {
         let mut all = Vec::with_capacity(members.len());
         // SQLite binds at most 32,766 values a statement, PostgreSQL 65,535.
         for chunk in members.chunks(5_000) {
@@ -177,7 +177,11 @@ impl Roster {
     }
 
     /// The facts of every member whom the organisation has or expects.
-    pub async fn everybody(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Facts>, Refusal> {
+    pub async fn all_members(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+    ) -> Result<Vec<MemberContext>, RpcError> {
         let left = i32::from(MemberState::Left);
         let query = member::Entity::find()
             .filter(member::Column::OrgId.eq(org.uuid()))
@@ -186,12 +190,12 @@ impl Roster {
     }
 
     /// The members whom a unit concerns: its teachers, its pupils and their confirmed guardians.
-    pub async fn concerned(
+    pub async fn members_of_unit(
         &self,
         conn: &impl ConnectionTrait,
         org: OrgId,
         unit: UnitId,
-    ) -> Result<Vec<MemberId>, Refusal> {
+    ) -> Result<Vec<MemberId>, RpcError> {
         let teachers: Vec<Uuid> = assignment::Entity::find()
             .select_only()
             .column(assignment::Column::MemberId)
@@ -234,7 +238,7 @@ impl Roster {
         &self,
         conn: &impl ConnectionTrait,
         org: OrgId,
-    ) -> Result<Option<Organization>, Refusal> {
+    ) -> Result<Option<Organization>, RpcError> {
         let row = organization::Entity::find_by_id(org.uuid())
             .one(conn)
             .await
@@ -253,7 +257,7 @@ impl Roster {
         conn: &impl ConnectionTrait,
         org: OrgId,
         unit_id: UnitId,
-    ) -> Result<Option<Unit>, Refusal> {
+    ) -> Result<Option<Unit>, RpcError> {
         let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
             .one(conn)
             .await
@@ -262,7 +266,7 @@ impl Roster {
     }
 
     /// All units, archived ones too.
-    pub async fn units(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Unit>, Refusal> {
+    pub async fn units(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Unit>, RpcError> {
         let rows = unit::Entity::find()
             .filter(unit::Column::OrgId.eq(org.uuid()))
             .all(conn)
@@ -272,7 +276,7 @@ impl Roster {
     }
 
     /// Every organisation that is known.
-    pub async fn organizations(&self, conn: &impl ConnectionTrait) -> Result<Vec<OrgId>, Refusal> {
+    pub async fn organizations(&self, conn: &impl ConnectionTrait) -> Result<Vec<OrgId>, RpcError> {
         let rows: Vec<Uuid> = organization::Entity::find()
             .select_only()
             .column(organization::Column::OrgId)
@@ -284,7 +288,7 @@ impl Roster {
     }
 
     fn living(&self) -> Condition {
-        let now: DateTime<Utc> = self.ambient.now();
+        let now: DateTime<Utc> = self.env.now();
         Condition::any()
             .add(assignment::Column::ExpireTime.is_null())
             .add(assignment::Column::ExpireTime.gt(now))
@@ -296,7 +300,7 @@ impl Roster {
         conn: &impl ConnectionTrait,
         org: OrgId,
         query: Select<member::Entity>,
-    ) -> Result<Vec<Facts>, Refusal> {
+    ) -> Result<Vec<MemberContext>, RpcError> {
         let rows = query.all(conn).await.map_err(fault)?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -307,12 +311,12 @@ impl Roster {
             .map_err(fault)?;
         // Membership's feed may run ahead of org-registry's: until the policies are known the strict defaults hold.
         let policies = known.as_ref().map(policies).unwrap_or_default();
-        let mut facts: BTreeMap<Uuid, Facts> = rows
+        let mut facts: BTreeMap<Uuid, MemberContext> = rows
             .into_iter()
             .filter_map(|row| {
                 let state = state_of(row.state)?;
                 let member = MemberId::from_uuid(row.member_id);
-                let mut facts = Facts::new(org, member, state, Role::set_of(row.roles));
+                let mut facts = MemberContext::new(org, member, state, Role::set_of(row.roles));
                 facts.teacher_verified = row.teacher_verified;
                 facts.policies = policies.clone();
                 Some((row.member_id, facts))

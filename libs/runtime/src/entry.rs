@@ -2,7 +2,7 @@
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{Args as _, Command, FromArgMatches as _};
-use parta_ids::Ambient;
+use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
@@ -14,48 +14,44 @@ use crate::{
 /// Starts services together in one process: a database each in the data folder unless configured otherwise, keys made
 /// at the first start, one port. Sets up neither logging nor signals, so that tests call it as it is.
 pub async fn compose(services: &[Service], settings: &Settings) -> anyhow::Result<Running> {
-    compose_with(services, settings, Ambient::system()).await
+    compose_with(services, settings, Env::system()).await
 }
 
 /// [`compose`] with a clock and ids of the caller's own.
-pub async fn compose_with(
-    services: &[Service],
-    settings: &Settings,
-    ambient: Ambient,
-) -> anyhow::Result<Running> {
+pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
         services,
         settings,
         mode: Mode::Together,
-        ambient,
+        env,
     }
     .run()
     .await
 }
 
 /// Starts one service of a cluster: schema and keys must be there, the others are reached by their addresses.
-pub async fn start_alone(service: Service, settings: &Settings, ambient: Ambient) -> anyhow::Result<Running> {
+pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
         services: &[service],
         settings,
         mode: Mode::Alone,
-        ambient,
+        env,
     }
     .run()
     .await
 }
 
 /// Brings the schema of one service up to date and ends; run before its new version is rolled out.
-pub async fn migrate(service: Service, settings: &Settings, ambient: Ambient) -> anyhow::Result<()> {
+pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
     let folder = settings
         .keys
         .folder
         .clone()
         .unwrap_or_else(|| settings.data.folder.join("keys"));
-    let db = connect(&service, settings, Mode::Alone, &Keys::open(&folder)?, &ambient).await?;
+    let db = connect(&service, settings, Mode::Alone, &Keys::open(&folder)?, &env).await?;
     db.migrate((service.migrations)()).await?;
     db.close().await;
     tracing::info!(service = service.name, "the schema is up to date");
@@ -64,8 +60,8 @@ pub async fn migrate(service: Service, settings: &Settings, ambient: Ambient) ->
 
 /// Makes the keys of a suite that a folder lacks: for services that run alone, which find them mounted. What is there
 /// stays as it is.
-pub fn make_keys(services: &[Service], folder: &Path, ambient: &Ambient) -> anyhow::Result<()> {
-    Keys::open_or_make(folder, services, ambient).map(drop)
+pub fn make_keys(services: &[Service], folder: &Path, env: &Env) -> anyhow::Result<()> {
+    Keys::open_or_make(folder, services, env).map(drop)
 }
 
 /// The whole `serve` of a process with all services: configuration, logging, signals.
@@ -113,12 +109,12 @@ pub fn run_service_with<W: Into<OsString> + Clone>(
         let (settings, telemetry) = set_up(service.name, &[service], args)?;
         let done = async {
             if serve {
-                Ok(start_alone(service, &settings, Ambient::system())
+                Ok(start_alone(service, &settings, Env::system())
                     .await?
                     .until_signal()
                     .await?)
             } else {
-                migrate(service, &settings, Ambient::system()).await
+                migrate(service, &settings, Env::system()).await
             }
         }
         .await;

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use parta_access::{JwkSource, Jwks, Verifier};
 use parta_grpc::{ClientBuilder, RequestExt as _, ServiceChannel, Target};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_proto::parta::membership::v1::{
     GetJwksRequest, authentication_service_client::AuthenticationServiceClient,
 };
-use parta_status::{Refusal, unavailable};
+use parta_status::{RpcError, unavailable};
 use tonic::IntoRequest as _;
 
 /// A verifier of this suite's tokens. Without an address of membership every token is refused as UNAVAILABLE.
@@ -15,7 +15,7 @@ pub(crate) fn verifier(
     client: &ClientBuilder,
     targets: &[(String, Target)],
     issuer: &str,
-    ambient: &Ambient,
+    env: &Env,
 ) -> anyhow::Result<Verifier> {
     let membership = targets.iter().find(|(name, _)| name == "membership");
     let channel = membership
@@ -25,18 +25,18 @@ pub(crate) fn verifier(
         let channel = channel.clone();
         Box::pin(async move { fetch(channel.ok_or_else(|| unavailable("membership"))?).await })
     }));
-    Ok(Verifier::new(source, issuer, ambient.clone()))
+    Ok(Verifier::new(source, issuer, env.clone()))
 }
 
-async fn fetch(channel: ServiceChannel) -> Result<Jwks, Refusal> {
+async fn fetch(channel: ServiceChannel) -> Result<Jwks, RpcError> {
     let answer = AuthenticationServiceClient::new(channel)
         .get_jwks(GetJwksRequest {}.into_request().idempotent())
         .await;
     let jwks = answer.map_err(|status| failed(&status))?.into_inner().jwks;
-    Jwks::from_json(&jwks).map_err(Refusal::internal)
+    Jwks::from_json(&jwks).map_err(RpcError::internal)
 }
 
-fn failed(status: &tonic::Status) -> Refusal {
+fn failed(status: &tonic::Status) -> RpcError {
     tracing::debug!(code = ?status.code(), "membership gave no keys");
     unavailable("membership")
 }

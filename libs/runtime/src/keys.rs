@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use secrecy::ExposeSecret as _;
 
 use crate::Service;
@@ -49,31 +49,27 @@ impl Keys {
     }
 
     /// Makes whatever is missing, then reads.
-    pub(crate) fn open_or_make(
-        folder: &Path,
-        services: &[Service],
-        ambient: &Ambient,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn open_or_make(folder: &Path, services: &[Service], env: &Env) -> anyhow::Result<Self> {
         make_folder(folder).with_context(|| format!("folder of keys {}", folder.display()))?;
         make(folder, SUITE_SECRET, || {
-            Ok(Secrets::generate(ambient).to_text().expose_secret().to_owned())
+            Ok(Secrets::generate(env).to_text().expose_secret().to_owned())
         })?;
         for service in services {
             let pem = format!("{}.pem", service.name);
-            make(folder, &pem, || Ok(KeyPair::generate(ambient)?.pem().to_owned()))?;
+            make(folder, &pem, || Ok(KeyPair::generate(env)?.pem().to_owned()))?;
             let pair = KeyPair::from_pem(&read(&folder.join(&pem))?).with_context(|| pem)?;
             make(folder, &format!("{}.pub", service.name), || {
                 Ok(pair.public().to_owned())
             })?;
             if service.name == MEMBERSHIP {
                 make(folder, TOKEN_SIGNING, || {
-                    Ok(KeyPair::generate(ambient)?.pem().to_owned())
+                    Ok(KeyPair::generate(env)?.pem().to_owned())
                 })?;
             }
         }
         if !folder.join(OPERATOR_DIGEST).exists() {
             make(folder, OPERATOR_KEY, || {
-                Ok(OperatorCredential::generate(ambient).0.expose_secret().to_owned())
+                Ok(OperatorCredential::generate(env).0.expose_secret().to_owned())
             })?;
         }
         Self::open(folder)
@@ -91,11 +87,11 @@ impl Keys {
         self.suite.child(&format!("parta.service.{service}"))
     }
 
-    pub(crate) fn identity(&self, service: &str, ambient: &Ambient) -> anyhow::Result<ServiceIdentity> {
+    pub(crate) fn identity(&self, service: &str, env: &Env) -> anyhow::Result<ServiceIdentity> {
         Ok(ServiceIdentity::new(
             service,
             &self.pair(&format!("{service}.pem"))?,
-            ambient.clone(),
+            env.clone(),
         )?)
     }
 
@@ -125,7 +121,7 @@ impl Keys {
     }
 
     /// Every `<service>.pub` of the folder: who is not there cannot call.
-    pub(crate) fn service_keys(&self, ambient: &Ambient) -> anyhow::Result<ServiceKeys> {
+    pub(crate) fn service_keys(&self, env: &Env) -> anyhow::Result<ServiceKeys> {
         let mut public = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -136,8 +132,7 @@ impl Keys {
             }
         }
         let pairs = public.iter().map(|(name, key)| (name.as_str(), key.as_str()));
-        ServiceKeys::new(pairs, ambient.clone())
-            .with_context(|| format!("a .pub in {}", self.folder.display()))
+        ServiceKeys::new(pairs, env.clone()).with_context(|| format!("a .pub in {}", self.folder.display()))
     }
 
     /// None is fine: then nobody enters as operator.
@@ -175,13 +170,13 @@ pub enum Rotation {
 
 /// Takes the next of the two steps by which the key that signs access tokens is changed without refusing a token. After
 /// each step restart membership (all its replicas, one after the other); between the steps let ten minutes pass.
-pub fn rotate_signing_key(folder: &Path, ambient: &Ambient) -> anyhow::Result<Rotation> {
+pub fn rotate_signing_key(folder: &Path, env: &Env) -> anyhow::Result<Rotation> {
     let [current, next, previous] =
         [TOKEN_SIGNING, TOKEN_SIGNING_NEXT, TOKEN_SIGNING_PREVIOUS].map(|name| folder.join(name));
     if !next.exists() {
         KeyPair::from_pem(&read(&current)?).context(TOKEN_SIGNING)?;
         make(folder, TOKEN_SIGNING_NEXT, || {
-            Ok(KeyPair::generate(ambient)?.pem().to_owned())
+            Ok(KeyPair::generate(env)?.pem().to_owned())
         })?;
         return Ok(Rotation::Prepared);
     }
@@ -246,25 +241,25 @@ mod tests {
 
     #[test]
     fn a_rotation_publishes_before_it_signs_and_keeps_what_has_signed() {
-        let (folder, ambient) = (tempfile::tempdir().unwrap(), Ambient::system());
+        let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
         let folder = folder.path().join("keys");
-        let open = || Keys::open_or_make(&folder, &SERVICES, &ambient).unwrap();
+        let open = || Keys::open_or_make(&folder, &SERVICES, &env).unwrap();
         // The kid that signs, and those that are published.
         let state = || {
             let keys = open().signing_keys(MEMBERSHIP).unwrap();
             let kids: Vec<_> = keys.iter().map(|key| key.kid.clone()).collect();
-            let issuer = TokenIssuer::new(keys, "parta", TimeDelta::minutes(10), ambient.clone());
-            let token = issuer.joiner(ambient.id()).unwrap().text;
+            let issuer = TokenIssuer::new(keys, "parta", TimeDelta::minutes(10), env.clone());
+            let token = issuer.joiner(env.id()).unwrap().text;
             let jwks = issuer.jwks().to_json();
             assert!(kids.iter().all(|kid| jwks.contains(kid)));
             (jsonwebtoken::decode_header(token).unwrap().kid.unwrap(), kids)
         };
         let (first, _) = state();
-        assert_eq!(rotate_signing_key(&folder, &ambient).unwrap(), Rotation::Prepared);
+        assert_eq!(rotate_signing_key(&folder, &env).unwrap(), Rotation::Prepared);
         let (signs, kids) = state();
         assert_eq!((&signs, kids.len()), (&first, 2));
         let next = kids.into_iter().find(|kid| *kid != first).unwrap();
-        assert_eq!(rotate_signing_key(&folder, &ambient).unwrap(), Rotation::Switched);
+        assert_eq!(rotate_signing_key(&folder, &env).unwrap(), Rotation::Switched);
         let (signs, kids) = state();
         assert_eq!((signs, kids), (next.clone(), vec![first, next]));
     }

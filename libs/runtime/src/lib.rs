@@ -23,4 +23,4 @@ pub use entry::{
 };
 pub use keys::{Rotation, rotate_signing_key};
 pub use running::Running;
-pub use service::{Deps, Parts, Service, Task};
+pub use service::{Service, ServiceContext, ServiceParts, Task};

@@ -12,12 +12,12 @@ use crate::{config::ServerSettings, health::Health};
 
 /// Work that is told to end together and waited for.
 #[derive(Default)]
-pub(crate) struct Phase {
+pub(crate) struct TaskGroup {
     pub(crate) cancel: CancellationToken,
     pub(crate) tracker: TaskTracker,
 }
 
-impl Phase {
+impl TaskGroup {
     /// Waits for all of it, but not longer than `limit`; what is left then ends with the process.
     async fn end(&self, what: &'static str, limit: Duration) {
         self.cancel.cancel();
@@ -35,10 +35,10 @@ pub struct Running {
     pub(crate) server: ServerSettings,
     pub(crate) health: Health,
     pub(crate) draining: CancellationToken,
-    pub(crate) outer: Phase,
-    pub(crate) inner: Phase,
-    pub(crate) consumers: Phase,
-    pub(crate) tasks: Phase,
+    pub(crate) outer: TaskGroup,
+    pub(crate) inner: TaskGroup,
+    pub(crate) consumers: TaskGroup,
+    pub(crate) tasks: TaskGroup,
     pub(crate) dbs: Vec<Db>,
 }
 

@@ -4,8 +4,8 @@ use std::{future::Future, sync::Arc};
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
 use parta_feed::Bus;
-use parta_grpc::{Peers, Routes};
-use parta_ids::Ambient;
+use parta_grpc::{Routes, ServiceClients};
+use parta_ids::Env;
 use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,10 +19,10 @@ use crate::config::{Section, ServiceConfig};
 ///     name: "org-registry",
 ///     grpc_services: &["parta.org_registry.v1.OrganizationService", "parta.org_registry.v1.OrgRegistryFeedService"],
 ///     config: parta_runtime::config::check::<Config>,
-///     build: |deps| Box::pin(build(deps)),
+///     build: |context| Box::pin(build(context)),
 ///     migrations,
 /// };
-/// async fn build(deps: Deps) -> anyhow::Result<Parts> { let config: Config = deps.config()?; ... }
+/// async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?; ... }
 /// ```
 /// and its `main.rs` is `fn main() -> std::process::ExitCode { parta_runtime::run_service(SERVICE) }`.
 #[derive(Clone, Copy)]
@@ -33,8 +33,8 @@ pub struct Service {
     pub grpc_services: &'static [&'static str],
     /// Checks its configuration section before anything is opened: `parta_runtime::config::check::<Config>`.
     pub config: fn(&Section) -> Vec<String>,
-    /// Builds it on a migrated database. Calls no peer: peers may start later.
-    pub build: fn(Deps) -> BoxFuture<'static, anyhow::Result<Parts>>,
+    /// Builds it on a migrated database. Calls no peer: clients may start later.
+    pub build: fn(ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>>,
     /// All its migrations: those of the libs it uses (storage, audit, feed, roster) and its own, in order.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
 }
@@ -47,7 +47,7 @@ impl Service {
 }
 
 /// What a built service consists of.
-pub struct Parts {
+pub struct ServiceParts {
     /// Its name, as in [`Service::name`].
     pub name: &'static str,
     /// Its generated servers: `Routes::new(server).add_service(..)`.
@@ -84,17 +84,17 @@ impl Task {
 
 /// What a service is built with. Cheap to clone.
 #[derive(Clone)]
-pub struct Deps {
+pub struct ServiceContext {
     /// Name of the service that is built.
     pub service: &'static str,
     /// Clock and chance.
-    pub ambient: Ambient,
+    pub env: Env,
     /// Its own database, migrated.
     pub db: Db,
     /// Live bus between replicas.
     pub bus: Arc<dyn Bus>,
-    /// Channels to the other services: `deps.peers.client("membership")?`, for streams `deps.peers.watch("membership")?`.
-    pub peers: Peers,
+    /// Channels to the other services: `context.clients.client("membership")?`, for streams `context.clients.watch("membership")?`.
+    pub clients: ServiceClients,
     /// Verifies bearer tokens; already used by the authenticate layer, here for revocation and for streams.
     pub verifier: Arc<Verifier>,
     /// Secrets derived from the master secret, for this service alone.
@@ -116,7 +116,7 @@ pub struct Deps {
     pub(crate) section: Section,
 }
 
-impl Deps {
+impl ServiceContext {
     /// The typed configuration of the service: its section without the keys that the runtime reads.
     pub fn config<T: ServiceConfig>(&self) -> anyhow::Result<T> {
         self.section.parse()

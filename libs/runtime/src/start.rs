@@ -2,13 +2,14 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use parta_access::AccessTable;
+use parta_access::AccessRules;
 use parta_feed::Bus;
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, Peers, Routes, ServerLayers, Target, layers, memory,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceClients, Target,
+    in_memory, layers,
     server::{ServeOptions, serve},
 };
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_storage::{DatabaseConfig, Db};
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
@@ -16,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig, server::TcpIncoming};
 
 use crate::{
-    Deps, Parts, Service, Settings,
+    Service, ServiceContext, ServiceParts, Settings,
     config::ServerSettings,
     health::Health,
     jwks,
     keys::Keys,
-    running::{Phase, Running},
+    running::{Running, TaskGroup},
     supervise,
 };
 
@@ -36,7 +37,7 @@ pub(crate) struct Start<'a> {
     pub(crate) services: &'a [Service],
     pub(crate) settings: &'a Settings,
     pub(crate) mode: Mode,
-    pub(crate) ambient: Ambient,
+    pub(crate) env: Env,
 }
 
 impl Start<'_> {
@@ -45,29 +46,28 @@ impl Start<'_> {
             services,
             settings,
             mode,
-            ref ambient,
+            ref env,
         } = self;
         let keys = self.keys()?;
         let listen = self.listen_address()?;
         let tls = Tls::read(&settings.server)?;
         let bus = self.bus().await?;
-        let (draining, consumers, tasks) = (CancellationToken::new(), Phase::default(), Phase::default());
+        let (draining, consumers, tasks) = (
+            CancellationToken::new(),
+            TaskGroup::default(),
+            TaskGroup::default(),
+        );
 
         let mut incoming = Vec::new();
         let mut targets = self.addresses();
         for service in services {
-            let (pipe, connections) = InProcess::pair();
+            let (pipe, connections) = InMemoryTransport::pair();
             targets.retain(|(name, _)| name != service.name);
             targets.push((service.name.to_owned(), Target::Memory(pipe)));
             incoming.push(connections);
         }
-        let anonymous = tls.client(ClientBuilder::new(ambient.clone()));
-        let verifier = Arc::new(jwks::verifier(
-            &anonymous,
-            &targets,
-            &settings.keys.issuer,
-            ambient,
-        )?);
+        let anonymous = tls.client(ClientBuilder::new(env.clone()));
+        let verifier = Arc::new(jwks::verifier(&anonymous, &targets, &settings.keys.issuer, env)?);
 
         let (mut dbs, mut parts) = (Vec::new(), Vec::new());
         for service in services {
@@ -76,15 +76,15 @@ impl Start<'_> {
                 .await
                 .with_context(|| format!("database of {}", service.name))?;
             dbs.push(db.clone());
-            let identity = Arc::new(keys.identity(service.name, ambient)?);
-            let client = tls.client(ClientBuilder::new(ambient.clone()).identity(identity.clone()));
+            let identity = Arc::new(keys.identity(service.name, env)?);
+            let client = tls.client(ClientBuilder::new(env.clone()).identity(identity.clone()));
             let others = targets.iter().filter(|(name, _)| name != service.name).cloned();
-            let deps = Deps {
+            let context = ServiceContext {
                 service: service.name,
-                ambient: ambient.clone(),
+                env: env.clone(),
                 db,
                 bus: bus.clone(),
-                peers: Peers::connect(&client, others)?,
+                clients: ServiceClients::connect(&client, others)?,
                 verifier: verifier.clone(),
                 secrets: keys.secrets(service.name),
                 identity,
@@ -100,7 +100,7 @@ impl Start<'_> {
                     .map(|s| s.own.clone())
                     .unwrap_or_default(),
             };
-            let built = (service.build)(deps)
+            let built = (service.build)(context)
                 .await
                 .with_context(|| format!("service {}", service.name))?;
             check_parts(service, &built)?;
@@ -109,20 +109,20 @@ impl Start<'_> {
 
         let names: Vec<_> = services.iter().flat_map(|s| s.grpc_services).copied().collect();
         let authenticator = Arc::new(Authenticator {
-            access: AccessTable::load(&names)?,
+            access: AccessRules::load(&names)?,
             verifier,
-            services: Arc::new(keys.service_keys(ambient)?),
+            services: Arc::new(keys.service_keys(env)?),
             operators: keys.operators()?,
         });
         let limits = Limits {
             calls: settings.server.max_calls,
             streams: settings.server.max_streams,
         };
-        let stack = || layers(ambient, authenticator.clone(), limits, draining.clone());
+        let stack = || layers(env, authenticator.clone(), limits, draining.clone());
 
         let health = Health::new(&names).await;
         let mut open = health.routes()?;
-        let (outer, inner) = (Phase::default(), Phase::default());
+        let (outer, inner) = (TaskGroup::default(), TaskGroup::default());
         for (part, connections) in parts.iter().zip(incoming) {
             open = open.merge(&part.routes);
             inner.serve_memory(part.name, connections, part.routes.clone(), stack());
@@ -162,7 +162,7 @@ impl Start<'_> {
             .clone()
             .unwrap_or_else(|| data.join("keys"));
         match self.mode {
-            Mode::Together => Keys::open_or_make(&folder, self.services, &self.ambient),
+            Mode::Together => Keys::open_or_make(&folder, self.services, &self.env),
             Mode::Alone => Keys::open(&folder),
         }
     }
@@ -191,7 +191,7 @@ impl Start<'_> {
     }
 
     async fn open(&self, service: &Service, keys: &Keys) -> anyhow::Result<Db> {
-        let db = connect(service, self.settings, self.mode, keys, &self.ambient).await?;
+        let db = connect(service, self.settings, self.mode, keys, &self.env).await?;
         match self.mode {
             Mode::Together => db.migrate((service.migrations)()).await?,
             Mode::Alone => db.check_schema(&(service.migrations)()).await?,
@@ -206,7 +206,7 @@ pub(crate) async fn connect(
     settings: &Settings,
     mode: Mode,
     keys: &Keys,
-    ambient: &Ambient,
+    env: &Env,
 ) -> anyhow::Result<Db> {
     let section = service.section();
     let chosen = settings
@@ -228,7 +228,7 @@ pub(crate) async fn connect(
         config.max_connections = connections;
     }
     // One secret for the whole suite: any service reads the consistency token of another.
-    Ok(Db::connect(&config, service.name, keys.suite_secrets(), ambient.clone()).await?)
+    Ok(Db::connect(&config, service.name, keys.suite_secrets(), env.clone()).await?)
 }
 
 fn sqlite_url(file: &Path) -> String {
@@ -242,7 +242,7 @@ fn sqlite_url(file: &Path) -> String {
     format!("sqlite://{path}")
 }
 
-fn check_parts(service: &Service, parts: &Parts) -> anyhow::Result<()> {
+fn check_parts(service: &Service, parts: &ServiceParts) -> anyhow::Result<()> {
     let (mut declared, mut built) = (service.grpc_services.to_vec(), parts.services.clone());
     declared.sort_unstable();
     built.sort_unstable();
@@ -254,11 +254,11 @@ fn check_parts(service: &Service, parts: &Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Phase {
+impl TaskGroup {
     fn serve_memory(
         &self,
         name: &'static str,
-        connections: memory::Incoming,
+        connections: in_memory::Incoming,
         routes: Routes,
         stack: ServerLayers,
     ) {

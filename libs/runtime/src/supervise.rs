@@ -14,11 +14,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) fn start(tasks: Vec<Task>, cancel: &CancellationToken, tracker: &TaskTracker) {
     for task in tasks {
         let span = tracing::info_span!(parent: None, "task", task = task.name);
-        tracker.spawn(keep(task, cancel.clone()).instrument(span));
+        tracker.spawn(run_supervised(task, cancel.clone()).instrument(span));
     }
 }
 
-async fn keep(task: Task, cancel: CancellationToken) {
+async fn run_supervised(task: Task, cancel: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     while !cancel.is_cancelled() {
         let started = Instant::now();

@@ -4,7 +4,7 @@ mod suite;
 
 use std::net::TcpListener;
 
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_runtime::{Service, compose, migrate, start_alone};
 use suite::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use tonic_health::pb::{
@@ -207,18 +207,15 @@ async fn a_service_alone_finds_the_others_by_address() {
             "chat.listen=127.0.0.1:0".into(),
         ],
     );
-    let early = start_alone(CHAT, &settings, Ambient::system())
-        .await
-        .err()
-        .unwrap();
+    let early = start_alone(CHAT, &settings, Env::system()).await.err().unwrap();
     assert!(
         format!("{early:#}").contains("database of chat"),
         "a wrong schema is not served: {early:#}"
     );
     for service in [MEMBERSHIP, CHAT] {
-        migrate(service, &settings, Ambient::system()).await.unwrap();
+        migrate(service, &settings, Env::system()).await.unwrap();
     }
-    let chat = start_alone(CHAT, &settings, Ambient::system()).await.unwrap();
+    let chat = start_alone(CHAT, &settings, Env::system()).await.unwrap();
     let token = person(folder.path());
     let client = Client::of(&chat);
     assert_eq!(
@@ -226,9 +223,7 @@ async fn a_service_alone_finds_the_others_by_address() {
         "DEPENDENCY_UNAVAILABLE"
     );
     // Membership may start later.
-    let membership = start_alone(MEMBERSHIP, &settings, Ambient::system())
-        .await
-        .unwrap();
+    let membership = start_alone(MEMBERSHIP, &settings, Env::system()).await.unwrap();
     assert!(
         client
             .call(GET_CHAT, Some(&token))

@@ -2,11 +2,11 @@ use std::{fmt::Display, time::Duration};
 
 use parta_proto::parta::status::v1::ErrorReason;
 
-use crate::Refusal;
+use crate::RpcError;
 
 /// One field is missing or malformed.
-pub fn invalid(field: &str, why: impl Into<String>) -> Refusal {
-    Refusal::new(
+pub fn invalid(field: &str, why: impl Into<String>) -> RpcError {
+    RpcError::new(
         ErrorReason::FieldInvalid,
         "the request has a field that is missing or malformed",
     )
@@ -14,26 +14,26 @@ pub fn invalid(field: &str, why: impl Into<String>) -> Refusal {
 }
 
 /// There is no such thing, or the caller may not know whether there is.
-pub fn not_found(kind: &str, name: impl Display) -> Refusal {
-    Refusal::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
+pub fn not_found(kind: &str, name: impl Display) -> RpcError {
+    RpcError::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
 }
 
 /// The caller belongs to the organisation but lacks the right.
-pub fn permission_denied(why: impl Into<String>) -> Refusal {
-    Refusal::new(ErrorReason::PermissionDenied, why)
+pub fn permission_denied(why: impl Into<String>) -> RpcError {
+    RpcError::new(ErrorReason::PermissionDenied, why)
 }
 
 /// The call carries no credential where one is required.
-pub fn unauthenticated_missing() -> Refusal {
-    Refusal::new(
+pub fn unauthenticated_missing() -> RpcError {
+    RpcError::new(
         ErrorReason::CredentialMissing,
         "this call needs a credential in the metadata `authorization`",
     )
 }
 
 /// Something the server depends on does not answer.
-pub fn unavailable(dependency: &str) -> Refusal {
-    Refusal::new(
+pub fn unavailable(dependency: &str) -> RpcError {
+    RpcError::new(
         ErrorReason::DependencyUnavailable,
         format!("{dependency} does not answer"),
     )
@@ -42,8 +42,8 @@ pub fn unavailable(dependency: &str) -> Refusal {
 }
 
 /// What is known of another service's data is too old to decide by.
-pub fn stale(service: &str) -> Refusal {
-    Refusal::new(
+pub fn stale(service: &str) -> RpcError {
+    RpcError::new(
         ErrorReason::ProjectionStale,
         format!("what is known of {service} is too old to decide by"),
     )
@@ -52,16 +52,16 @@ pub fn stale(service: &str) -> Refusal {
 }
 
 /// The operation lost a race with another one.
-pub fn conflict() -> Refusal {
-    Refusal::new(
+pub fn conflict() -> RpcError {
+    RpcError::new(
         ErrorReason::Conflict,
         "lost a race with another operation; repeat the whole of it",
     )
 }
 
 /// The thing has changed since its etag was read.
-pub fn etag_mismatch() -> Refusal {
-    Refusal::new(
+pub fn etag_mismatch() -> RpcError {
+    RpcError::new(
         ErrorReason::EtagMismatch,
         "it has changed since the etag was read; read it again",
     )

@@ -3,13 +3,13 @@
 use parta_ids::TypedId;
 use parta_proto::parta::status::v1::ErrorReason;
 
-use crate::Refusal;
+use crate::RpcError;
 
 /// The faults of one request.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<(String, String)>);
+pub struct FieldViolations(Vec<(String, String)>);
 
-impl Violations {
+impl FieldViolations {
     /// Notes a fault.
     pub fn add(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.0.push((path.into(), why.into()));
@@ -23,11 +23,11 @@ impl Violations {
     }
 
     /// Refuses with FIELD_INVALID naming every fault; `Ok` where there is none.
-    pub fn finish(self) -> Result<(), Refusal> {
+    pub fn finish(self) -> Result<(), RpcError> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let refusal = Refusal::new(
+        let refusal = RpcError::new(
             ErrorReason::FieldInvalid,
             "the request has fields that are missing or malformed",
         );
@@ -41,7 +41,7 @@ impl Violations {
 /// A text of `min..=max` characters, trimmed. NUL and control characters are faults; line breaks and tabs are too
 /// unless `multi_line`.
 pub fn text(
-    violations: &mut Violations,
+    violations: &mut FieldViolations,
     path: &str,
     value: &str,
     length: std::ops::RangeInclusive<usize>,
@@ -71,7 +71,7 @@ pub fn text(
 }
 
 /// A required id of one kind.
-pub fn id<T: TypedId>(violations: &mut Violations, path: &str, value: &str) -> Option<T> {
+pub fn id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str) -> Option<T> {
     if value.is_empty() {
         violations.add(path, "is required");
         return None;
@@ -86,7 +86,7 @@ pub fn id<T: TypedId>(violations: &mut Violations, path: &str, value: &str) -> O
 }
 
 /// An id that may be left out: empty is `None` and no fault.
-pub fn optional_id<T: TypedId>(violations: &mut Violations, path: &str, value: &str) -> Option<T> {
+pub fn optional_id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str) -> Option<T> {
     if value.is_empty() {
         None
     } else {

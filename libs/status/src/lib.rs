@@ -5,15 +5,15 @@
 mod common;
 pub mod field;
 mod reason;
-mod refusal;
+mod rpc_error;
 
 pub use common::{
     conflict, etag_mismatch, invalid, not_found, permission_denied, stale, unauthenticated_missing,
     unavailable,
 };
-pub use field::Violations;
+pub use field::FieldViolations;
 pub use reason::Reason;
-pub use refusal::Refusal;
+pub use rpc_error::RpcError;
 pub use tonic::Code;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use parta_ids::{OrgId, TypedId, Uuid};
 use parta_proto::parta::status::v1::ErrorReason;
 use tonic::{Code, Status};
 
-use crate::{Refusal, Violations, field, reason};
+use crate::{FieldViolations, RpcError, field, reason};
 
 #[test]
 fn every_reason_of_every_package_has_a_code_and_a_comment() {
@@ -51,14 +51,14 @@ fn metadata_that_the_proto_promises_and_that_is_missing_is_told() {
         Vec::<&str>::new()
     );
     assert_eq!(
-        Refusal::new(ErrorReason::DependencyUnavailable, "").missing_metadata(),
+        RpcError::new(ErrorReason::DependencyUnavailable, "").missing_metadata(),
         ["dependency"]
     );
 }
 
 #[test]
 fn a_refusal_survives_the_wire() {
-    let refusal = Refusal::new(ErrorReason::RateLimited, "slow down")
+    let refusal = RpcError::new(ErrorReason::RateLimited, "slow down")
         .meta("limit", "otp")
         .field("contact.phone", "is no phone")
         .resource("member", "mbr_x")
@@ -68,15 +68,15 @@ fn a_refusal_survives_the_wire() {
     assert_eq!(refusal.code(), Code::ResourceExhausted);
     let status = Status::from(refusal.clone());
     assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(Refusal::from_status(&status), Some(refusal));
+    assert_eq!(RpcError::from_status(&status), Some(refusal));
     #[expect(clippy::disallowed_methods, reason = "a status of somebody else's")]
     let foreign = Status::internal("no details");
-    assert_eq!(Refusal::from_status(&foreign), None);
+    assert_eq!(RpcError::from_status(&foreign), None);
 }
 
 #[test]
 fn all_faults_of_a_request_are_named_at_once() {
-    let mut violations = Violations::default();
+    let mut violations = FieldViolations::default();
     field::text(&mut violations, "label", "", 1..=64, false);
     field::text(&mut violations, "name", "a\0b", 1..=64, false);
     field::text(&mut violations, "note", "two\nlines", 1..=64, true);
@@ -93,7 +93,7 @@ proptest::proptest! {
         message in ".*", key in "[a-z_]{1,10}", value in ".*", kind in ".+", subject in ".*", path in ".*",
         millis in 0u64..100_000_000, which in 0u8..16,
     ) {
-        let mut refusal = Refusal::new(ErrorReason::NotFound, message).meta(&key, &value);
+        let mut refusal = RpcError::new(ErrorReason::NotFound, message).meta(&key, &value);
         if which & 1 != 0 {
             refusal = refusal.field(&path, &value).field(&subject, &path);
         }
@@ -107,12 +107,12 @@ proptest::proptest! {
             refusal = refusal.retry_after(Duration::from_millis(millis));
         }
         let status = Status::from(refusal.clone());
-        proptest::prop_assert_eq!(Refusal::from_status(&status), Some(refusal));
+        proptest::prop_assert_eq!(RpcError::from_status(&status), Some(refusal));
     }
 
     #[test]
     fn a_text_that_passes_has_no_control_characters_and_the_right_length(value in ".{0,20}") {
-        let mut violations = Violations::default();
+        let mut violations = FieldViolations::default();
         let kept = field::text(&mut violations, "f", &value, 1..=10, false);
         if violations.finish().is_ok() {
             proptest::prop_assert!((1..=10).contains(&kept.chars().count()) && !kept.chars().any(char::is_control));
@@ -122,7 +122,7 @@ proptest::proptest! {
     #[test]
     fn a_good_id_passes(bits: u128) {
         let id = OrgId::from_uuid(Uuid::from_u128(bits));
-        let mut violations = Violations::default();
+        let mut violations = FieldViolations::default();
         proptest::prop_assert_eq!(field::id::<OrgId>(&mut violations, "f", &id.to_string()), Some(id));
         proptest::prop_assert!(violations.finish().is_ok());
     }

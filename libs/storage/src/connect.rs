@@ -4,12 +4,12 @@ use std::{path::PathBuf, time::Duration};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, sqlx};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use crate::{Conn, DatabaseConfig, StorageError, kept::REST, lock::FileLock};
+use crate::{Connection, DatabaseConfig, StorageError, connection_cache::IDLE_CHECK_AFTER, lock::FileLock};
 
 /// A pool to read from and one to write to.
 pub(crate) struct Pools {
-    pub(crate) reader: Conn,
-    pub(crate) writer: Conn,
+    pub(crate) reader: Connection,
+    pub(crate) writer: Connection,
     pub(crate) lock: Option<FileLock>,
     /// The SQLite file; none on PostgreSQL.
     pub(crate) file: Option<PathBuf>,
@@ -53,7 +53,7 @@ async fn postgres_pool(
     service: &'static str,
     connections: u32,
     settings: &'static [(&'static str, &'static str)],
-) -> Result<Conn, StorageError> {
+) -> Result<Connection, StorageError> {
     let mut options = options(config);
     options
         .max_connections(connections)
@@ -72,7 +72,7 @@ async fn postgres_pool(
             ])
         });
     let pool = Database::connect(options).await?;
-    Ok(Conn::postgres(pool, acquire_timeout(config)))
+    Ok(Connection::postgres(pool, acquire_timeout(config)))
 }
 
 fn file_of(url: &str) -> Result<PathBuf, StorageError> {
@@ -93,7 +93,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
 
     let mut write = options(config);
     write
-        .test_before_acquire_if_idle_for(REST)
+        .test_before_acquire_if_idle_for(IDLE_CHECK_AFTER)
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None)
@@ -108,7 +108,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
     let writer = Database::connect(write).await?;
 
     let mut read = options(config);
-    read.test_before_acquire_if_idle_for(REST)
+    read.test_before_acquire_if_idle_for(IDLE_CHECK_AFTER)
         .max_connections(config.max_connections.max(2))
         .idle_timeout(None)
         .max_lifetime(None)
@@ -130,8 +130,8 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
         }
     }
     Ok(Pools {
-        reader: Conn::sqlite(reader),
-        writer: Conn::sqlite(writer),
+        reader: Connection::sqlite(reader),
+        writer: Connection::sqlite(writer),
         lock: Some(lock),
         file: Some(file),
     })

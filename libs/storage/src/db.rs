@@ -1,17 +1,17 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use parta_access::{Caller, Secrets};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_proto::MutationResponse;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    Conn, ConsistencyToken, DatabaseConfig, DirectWriter, Head, Lease, Mark, Mutation, StorageError, Tx,
-    WriteGate,
+    Connection, ConsistencyToken, DatabaseConfig, LogHead, Mutation, PooledConnection, ServicePosition,
+    SqliteWriter, StorageError, Tx, WriteLock,
     connect::{self, Pools},
     head,
     idempotency::{self, Claim},
@@ -28,10 +28,10 @@ pub struct Db(Arc<Inner>);
 
 struct Inner {
     service: &'static str,
-    ambient: Ambient,
+    env: Env,
     secrets: Secrets,
     pools: Pools,
-    gate: WriteGate,
+    gate: WriteLock,
     events: watch::Sender<i64>,
     jobs: watch::Sender<u64>,
     lock: std::sync::Mutex<Option<FileLock>>,
@@ -44,7 +44,7 @@ impl Db {
         config: &DatabaseConfig,
         service: &'static str,
         secrets: Secrets,
-        ambient: Ambient,
+        env: Env,
     ) -> Result<Self, StorageError> {
         let mut pools = if config.is_postgres() {
             connect::postgres(config, service).await?
@@ -55,12 +55,12 @@ impl Db {
                 "url must begin with sqlite: or postgres://".into(),
             ));
         };
-        let gate = WriteGate::new(!config.is_postgres());
+        let gate = WriteLock::new(!config.is_postgres());
         let lock = std::sync::Mutex::new(pools.lock.take());
         let (events, jobs) = (watch::Sender::new(0), watch::Sender::new(0));
         Ok(Self(Arc::new(Inner {
             service,
-            ambient,
+            env,
             secrets,
             pools,
             gate,
@@ -93,7 +93,7 @@ impl Db {
             Migrations(std::sync::Mutex::new(migrations))
                 .up(transaction, None)
                 .await?;
-            head::ensure(&tx, self.ambient().ids.uuid()).await
+            head::ensure(&tx, self.env().ids.uuid()).await
         }
         .await;
         match tx.end(result, false).await {
@@ -136,8 +136,8 @@ impl Db {
         self.0.service
     }
     /// Time and chance.
-    pub fn ambient(&self) -> &Ambient {
-        &self.0.ambient
+    pub fn env(&self) -> &Env {
+        &self.0.env
     }
     /// The master secret from which keys are derived.
     pub fn secrets(&self) -> &Secrets {
@@ -152,27 +152,27 @@ impl Db {
         self.backend() == DbBackend::Postgres
     }
     /// For reads outside a transaction. It cannot write.
-    pub fn conn(&self) -> &Conn {
+    pub fn conn(&self) -> &Connection {
         &self.0.pools.reader
     }
     /// What writes. [`Db::write`] is how to use it; by hand only where a transaction has to stay open, as in tests, which on
     /// SQLite hold the [`Db::write_gate`]'s pass meanwhile.
-    pub fn writer(&self) -> &Conn {
+    pub fn writer(&self) -> &Connection {
         &self.0.pools.writer
     }
     /// A connection to write by, for one user that keeps it: to PostgreSQL only.
-    pub async fn lease_writer(&self) -> Result<Lease, StorageError> {
+    pub async fn lease_writer(&self) -> Result<PooledConnection, StorageError> {
         let fault = || StorageError::Fault("only connections to PostgreSQL are kept".into());
-        let kept = self.writer().kept().ok_or_else(fault)?;
-        Ok(kept.take().await?)
+        let cache = self.writer().cache().ok_or_else(fault)?;
+        Ok(cache.take().await?)
     }
     /// A connection of its own for a hot path that writes to SQLite; none on PostgreSQL.
-    pub fn direct_writer(&self) -> Option<DirectWriter> {
+    pub fn sqlite_writer(&self) -> Option<SqliteWriter> {
         let file = self.0.pools.file.clone()?;
-        Some(DirectWriter::new(file, self.0.gate.clone()))
+        Some(SqliteWriter::new(file, self.0.gate.clone()))
     }
     /// The FIFO gate that every writer of an SQLite file holds.
-    pub fn write_gate(&self) -> &WriteGate {
+    pub fn write_gate(&self) -> &WriteLock {
         &self.0.gate
     }
 
@@ -196,13 +196,13 @@ impl Db {
     }
 
     /// The committed head of the event log.
-    pub async fn head(&self) -> Result<Head, StorageError> {
+    pub async fn head(&self) -> Result<LogHead, StorageError> {
         head::read(self.conn()).await
     }
 
     /// Voids every cursor and token handed out before; to be done after a restore or a promotion that lost data.
     pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
-        let incarnation = self.ambient().ids.uuid();
+        let incarnation = self.env().ids.uuid();
         self.write(|tx| async move { head::renew(&tx, incarnation).await })
             .await
     }
@@ -314,7 +314,7 @@ impl Db {
         caller: &Caller,
         filter: &str,
         token: &str,
-    ) -> Result<Option<K>, Refusal> {
+    ) -> Result<Option<K>, RpcError> {
         page::decode(&self.page_key(), caller, filter, token)
     }
     fn page_key(&self) -> [u8; 32] {
@@ -322,8 +322,8 @@ impl Db {
     }
 
     /// The token by which a caller can ask others not to answer from before this place of our event log.
-    pub fn consistency_token(&self, head: Head) -> String {
-        let mark = Mark {
+    pub fn consistency_token(&self, head: LogHead) -> String {
+        let mark = ServicePosition {
             service: self.service().to_owned(),
             incarnation: head.incarnation,
             position: head.position,
@@ -367,7 +367,7 @@ impl Retry {
             return Err(cause);
         }
         let mut chance = [0; 2];
-        db.ambient().ids.fill(&mut chance);
+        db.env().ids.fill(&mut chance);
         let ceiling = 4_u64 << self.lost.min(8);
         let wait = u64::from(u16::from_be_bytes(chance)) % ceiling;
         tracing::debug!(%cause, lost = self.lost, "a transaction is run again");

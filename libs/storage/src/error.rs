@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// Why the database did not do what was asked.
@@ -39,7 +39,7 @@ pub enum StorageError {
     Config(String),
     /// The request itself is refused, with a documented reason.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// Any other failure of the database.
     #[error(transparent)]
     Database(DbErr),
@@ -133,13 +133,13 @@ impl From<DbErr> for StorageError {
     }
 }
 
-impl From<StorageError> for Refusal {
+impl From<StorageError> for RpcError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Refused(refusal) => refusal,
             StorageError::Unavailable(cause) => {
                 tracing::warn!(%cause, "the database is unavailable");
-                Refusal::new(
+                RpcError::new(
                     ErrorReason::DependencyUnavailable,
                     "The database does not answer.",
                 )
@@ -148,12 +148,12 @@ impl From<StorageError> for Refusal {
             }
             StorageError::Conflict(cause) => {
                 tracing::info!(%cause, "a transaction kept losing its race");
-                Refusal::new(
+                RpcError::new(
                     ErrorReason::Conflict,
                     "The operation lost a race with another one.",
                 )
             }
-            other => Refusal::internal(other),
+            other => RpcError::internal(other),
         }
     }
 }

@@ -1,6 +1,6 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 
 /// The opaque text of a row's revision.
 pub fn etag(revision: i64) -> String {
@@ -8,11 +8,11 @@ pub fn etag(revision: i64) -> String {
 }
 
 /// Refuses a change based on an older reading. An empty `given` asks for no check.
-pub fn check_etag(given: &str, revision: i64) -> Result<(), Refusal> {
+pub fn check_etag(given: &str, revision: i64) -> Result<(), RpcError> {
     if given.is_empty() || given == etag(revision) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(RpcError::new(
         ErrorReason::EtagMismatch,
         "It has changed since it was read.",
     ))

@@ -6,23 +6,23 @@ use crate::{StorageError, Tx};
 
 /// A place in the event log of one incarnation of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Head {
+pub struct LogHead {
     /// Changes when the database was restored or lost data; time-ordered, so that a later one is greater.
     pub incarnation: Uuid,
     /// How many events were committed; the position of the last one.
     pub position: i64,
 }
 
-fn decode(row: Option<sea_orm::QueryResult>) -> Result<Head, StorageError> {
+fn decode(row: Option<sea_orm::QueryResult>) -> Result<LogHead, StorageError> {
     let row = row.ok_or_else(|| StorageError::Schema("the database has no head row: migrate it".into()))?;
-    Ok(Head {
+    Ok(LogHead {
         incarnation: row.try_get("", "incarnation")?,
         position: row.try_get("", "position")?,
     })
 }
 
 /// The head as committed, without a lock.
-pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<Head, StorageError> {
+pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<LogHead, StorageError> {
     let sql = "SELECT incarnation, position FROM event_head WHERE head_id = 1";
     decode(
         conn.query_one_raw(Statement::from_string(conn.get_database_backend(), sql))
@@ -32,7 +32,7 @@ pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<Head, StorageErr
 
 /// Takes `count` positions and holds the head's row until the commit: positions are dense, because a rollback
 /// returns them, and in the order of the commits, because nobody else gets one before.
-pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<Head, StorageError> {
+pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<LogHead, StorageError> {
     let sql =
         "UPDATE event_head SET position = position + $1 WHERE head_id = 1 RETURNING incarnation, position";
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [count.into()]);

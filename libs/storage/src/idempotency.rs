@@ -2,7 +2,7 @@
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use parta_proto::{MutationResponse, parta::status::v1::ErrorReason};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
 use sha2::Sha256;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
     let row = row.ok_or_else(|| StorageError::Conflict("the idempotency record was just purged".into()))?;
     let first: Vec<u8> = row.try_get("", "digest")?;
     if !bool::from(first.ct_eq(&digest)) {
-        let refusal = Refusal::new(
+        let refusal = RpcError::new(
             ErrorReason::RequestIdReused,
             "The request_id was used with another request.",
         )
@@ -100,7 +100,7 @@ pub(crate) async fn answer<R: MutationResponse>(
 /// Forgets records older than the retention, once an hour, until cancelled.
 pub async fn purge_task(db: Db, cancel: CancellationToken) {
     loop {
-        let before = db.ambient().now() - TimeDelta::days(RETENTION_DAYS);
+        let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
         let purged = db
             .write(|tx| async move {
                 let sql = "DELETE FROM idempotency_record WHERE create_time < $1";

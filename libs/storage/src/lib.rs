@@ -5,37 +5,37 @@
 //! answer; on SQLite every write holds the FIFO gate; what a commit promised to announce is announced after it only.
 
 mod config;
-mod conn;
 mod connect;
+mod connection;
+mod connection_cache;
 mod db;
-mod direct;
 mod error;
 mod etag;
-mod gate;
 mod head;
 mod idempotency;
 pub mod jobs;
-mod kept;
 mod lock;
 mod migrations;
 mod mutation;
 mod page;
+mod run_to_completion;
+mod sqlite_writer;
 mod token;
 mod tx;
-mod whole;
+mod write_lock;
 
 pub use config::DatabaseConfig;
-pub use conn::{Conn, OpenTransaction};
+pub use connection::{Connection, Transaction};
+pub use connection_cache::PooledConnection;
 pub use db::Db;
-pub use direct::DirectWriter;
 pub use error::StorageError;
 pub use etag::{check_etag, etag};
-pub use gate::{WriteGate, WritePass};
-pub use head::Head;
+pub use head::LogHead;
 pub use idempotency::{RETENTION_DAYS, purge_task};
-pub use kept::Lease;
 pub use migrations::migrations;
 pub use mutation::Mutation;
 pub use page::page_size;
-pub use token::{ConsistencyToken, Mark};
+pub use sqlite_writer::SqliteWriter;
+pub use token::{ConsistencyToken, ServicePosition};
 pub use tx::{CommitStep, Tx};
+pub use write_lock::{WriteGuard, WriteLock};

@@ -1,5 +1,5 @@
 use parta_access::Caller;
-use parta_status::{self as status, Refusal};
+use parta_status::{self as status, RpcError};
 use uuid::Uuid;
 
 /// What makes a state-changing call one act however often it is sent: who, which RPC, which `request_id`.
@@ -13,7 +13,7 @@ pub struct Mutation {
 
 impl Mutation {
     /// The mutation that a call asks for; refuses a `request_id` that is no UUID.
-    pub fn new(caller: &Caller, request_id: &str, request: &impl prost::Message) -> Result<Self, Refusal> {
+    pub fn new(caller: &Caller, request_id: &str, request: &impl prost::Message) -> Result<Self, RpcError> {
         let id = Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil());
         let id = id.ok_or_else(|| status::invalid("request_id", "must be a UUID, new for each act"))?;
         let mut principal = caller.principal.key();

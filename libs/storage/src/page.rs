@@ -2,7 +2,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use parta_access::Caller;
-use parta_status::{self as status, Refusal};
+use parta_status::{self as status, RpcError};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -12,7 +12,7 @@ const DEFAULT: u64 = 50;
 const MAX: u64 = 200;
 
 /// How many items a page has: 50 where nothing was asked for, never more than 200.
-pub fn page_size(asked: i32) -> Result<u64, Refusal> {
+pub fn page_size(asked: i32) -> Result<u64, RpcError> {
     match u64::try_from(asked) {
         Err(_) => Err(status::invalid("page_size", "must not be negative")),
         Ok(0) => Ok(DEFAULT),
@@ -56,7 +56,7 @@ pub(crate) fn decode<K: DeserializeOwned>(
     caller: &Caller,
     filter: &str,
     token: &str,
-) -> Result<Option<K>, Refusal> {
+) -> Result<Option<K>, RpcError> {
     if token.is_empty() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
-use parta_status::{self as status, Refusal};
+use parta_status::{self as status, RpcError};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ const LABEL: &str = "parta.consistency-token";
 
 /// A place in one service's event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct ServicePosition {
     /// The service's name, for example "membership".
     #[serde(rename = "s")]
     pub service: String,
@@ -26,12 +26,12 @@ pub struct Mark {
 /// can make a server wait for what never comes. The services of a suite share the master secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsistencyToken {
-    marks: Vec<Mark>,
+    marks: Vec<ServicePosition>,
 }
 
 impl ConsistencyToken {
     /// Of two marks of one service the later stays.
-    pub fn new(marks: impl IntoIterator<Item = Mark>) -> Self {
+    pub fn new(marks: impl IntoIterator<Item = ServicePosition>) -> Self {
         let mut token = Self::default();
         for mark in marks {
             match token.marks.iter_mut().find(|m| m.service == mark.service) {
@@ -53,7 +53,7 @@ impl ConsistencyToken {
     }
 
     /// The places, by the service's name.
-    pub fn marks(&self) -> &[Mark] {
+    pub fn marks(&self) -> &[ServicePosition] {
         &self.marks
     }
 
@@ -68,7 +68,7 @@ impl ConsistencyToken {
     }
 
     /// Reads the text form; an empty one asks for nothing.
-    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, Refusal> {
+    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
         if text.is_empty() {
             return Ok(Self::default());
         }
@@ -78,7 +78,7 @@ impl ConsistencyToken {
         if !bool::from(secrets.hmac(LABEL, body)[..MAC].ct_eq(given)) {
             return Err(refused());
         }
-        let marks: Vec<Mark> = serde_json::from_slice(body).map_err(|_| refused())?;
+        let marks: Vec<ServicePosition> = serde_json::from_slice(body).map_err(|_| refused())?;
         Ok(Self::new(marks))
     }
 }

@@ -5,14 +5,14 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use crate::{
-    Db, Head, Mutation, OpenTransaction, StorageError, WritePass,
+    Db, LogHead, Mutation, StorageError, Transaction, WriteGuard,
     error::{Class, class},
     head,
-    whole::Whole,
+    run_to_completion::RunToCompletion,
 };
 
 /// Something that a transaction does once, right before its commit, and tells others about right after it.
@@ -61,13 +61,13 @@ pub struct Tx(Arc<Inner>);
 
 struct Inner {
     // Declared before the pass: an abandoned transaction is rolled back before the next writer enters.
-    conn: OpenTransaction,
+    conn: Transaction,
     db: Db,
     mutation: Option<Mutation>,
     now: DateTime<Utc>,
     steps: Mutex<Steps>,
     failure: Mutex<Option<DbErr>>,
-    _pass: Option<WritePass>,
+    _pass: Option<WriteGuard>,
 }
 
 /// How a transaction ended.
@@ -98,14 +98,14 @@ impl Inner {
 
 impl Tx {
     pub(crate) fn new(
-        conn: OpenTransaction,
+        conn: Transaction,
         db: &Db,
         mutation: Option<&Mutation>,
-        pass: Option<WritePass>,
+        pass: Option<WriteGuard>,
     ) -> Self {
         Self(Arc::new(Inner {
             conn,
-            now: db.ambient().now(),
+            now: db.env().now(),
             db: db.clone(),
             mutation: mutation.cloned(),
             steps: Mutex::default(),
@@ -125,8 +125,8 @@ impl Tx {
     }
 
     /// Time and chance.
-    pub fn ambient(&self) -> &Ambient {
-        self.0.db.ambient()
+    pub fn env(&self) -> &Env {
+        self.0.db.env()
     }
 
     /// The time of the transaction: the same at each asking.
@@ -161,13 +161,13 @@ impl Tx {
     }
 
     /// The head of the event log, as this transaction sees it.
-    pub async fn head(&self) -> Result<Head, StorageError> {
+    pub async fn head(&self) -> Result<LogHead, StorageError> {
         head::read(self).await
     }
 
     /// Takes the next `count` positions of the event log and answers the head after them. Locks the head's row:
     /// call it last.
-    pub async fn advance_head(&self, count: i64) -> Result<Head, StorageError> {
+    pub async fn advance_head(&self, count: i64) -> Result<LogHead, StorageError> {
         head::advance(self, count).await
     }
 
@@ -192,7 +192,7 @@ impl Tx {
         }
     }
 
-    pub(crate) fn transaction(&self) -> &OpenTransaction {
+    pub(crate) fn transaction(&self) -> &Transaction {
         &self.0.conn
     }
 
@@ -237,7 +237,7 @@ impl Tx {
                     End::Failed(E::from(error))
                 }
             }
-            (Ok(value), None) => match Whole::new(inner.commit()).await {
+            (Ok(value), None) => match RunToCompletion::new(inner.commit()).await {
                 Ok(()) => End::Done(value),
                 Err(error) => match class(&error) {
                     Class::Retry => End::Again(error.into()),
@@ -265,7 +265,7 @@ impl Tx {
     }
 }
 
-async fn roll_back(conn: OpenTransaction) {
+async fn roll_back(conn: Transaction) {
     if let Err(error) = conn.rollback().await {
         // The connection is gone, and the transaction with it.
         tracing::debug!(%error, "rollback failed");

@@ -9,13 +9,13 @@
     reason = "this crate runs in tests only, which may fail loudly"
 )]
 
-mod ambient;
 mod database;
 pub mod dynamic;
+mod env;
 mod logs;
 
-pub use ambient::{Time, ambient};
 pub use database::{TestDatabase, databases};
+pub use env::{Time, env};
 pub use logs::{Line, Logs, logs, run, run_on};
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.

@@ -2,7 +2,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use parta_ids::{CallId, MemberId, UnitId};
 use parta_proto::parta::call_scheduling::v1::ErrorReason;
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
@@ -45,7 +45,7 @@ pub enum Error {
     UnknownOccurrence(CallId),
     /// A refusal with a reason of its own.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -57,11 +57,11 @@ impl From<DbErr> for Error {
     }
 }
 
-fn unmet(reason: ErrorReason, kind: &str, why: &str) -> Refusal {
-    Refusal::new(reason, why).precondition(kind, "call", why)
+fn unmet(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
+    RpcError::new(reason, why).precondition(kind, "call", why)
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
             Error::UnitNotSuitable(unit) => unmet(
@@ -106,6 +106,6 @@ impl From<Error> for Refusal {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        Refusal::from(error).into()
+        RpcError::from(error).into()
     }
 }

@@ -3,7 +3,7 @@ use parta_ids::OrgId;
 use parta_proto::parta::call_scheduling::v1::{
     CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
 };
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Events that build the present state from nothing.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = Vec::new();
     for (org, call, unit, start, cancelled) in calls::list_for_snapshot(&tx, org)
         .await

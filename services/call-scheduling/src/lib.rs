@@ -19,13 +19,13 @@ use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
-use parta_grpc::{Peers, Routes};
+use parta_grpc::{Routes, ServiceClients};
 use parta_proto::parta::call_scheduling::v1::{
     call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
     call_service_server::CallServiceServer,
 };
-use parta_roster::{Names, NoObserver, Projection, Roster};
-use parta_runtime::{Deps, Parts, Service, Task};
+use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
-    build: |deps| Box::pin(build(deps)),
+    build: |context| Box::pin(build(context)),
     migrations,
 };
 
@@ -61,25 +61,29 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all
 }
 
-async fn build(deps: Deps) -> anyhow::Result<Parts> {
-    let config: Config = deps.config()?;
-    if LiveKit::of(&config, &deps.secrets, deps.loopback_only).is_none() {
+async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let config: Config = context.config()?;
+    if LiveKit::of(&config, &context.secrets, context.loopback_only).is_none() {
         tracing::warn!("no media server is configured: nobody can join a call");
     }
-    let names = Names {
+    let names = ConsumerNames {
         organizations: "call_scheduling.roster_organizations",
         members: "call_scheduling.roster_members",
     };
-    let (org_registry, membership) = (deps.peers.watch("org-registry")?, deps.peers.watch("membership")?);
-    let projection = Projection::over(names, &deps.db, org_registry, membership, Arc::new(NoObserver));
+    let (org_registry, membership) = (
+        context.clients.watch("org-registry")?,
+        context.clients.watch("membership")?,
+    );
+    let projection =
+        Projection::from_channels(names, &context.db, org_registry, membership, Arc::new(NoObserver));
     let ports = Ports {
         config,
-        db: deps.db.clone(),
+        db: context.db.clone(),
         roster: projection.roster,
-        secrets: deps.secrets.clone(),
-        peers: deps.peers.clone(),
-        draining: deps.draining.clone(),
-        loopback_only: deps.loopback_only,
+        secrets: context.secrets.clone(),
+        peers: context.clients.clone(),
+        draining: context.draining.clone(),
+        loopback_only: context.loopback_only,
     };
     let (organizations, members) = (projection.organizations, projection.members);
     let consumers = vec![
@@ -98,8 +102,8 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
             }
         }),
     ];
-    let (routes, tasks) = (ports.routes(), tasks(&deps));
-    Ok(Parts {
+    let (routes, tasks) = (ports.routes(), tasks(&context));
+    Ok(ServiceParts {
         name: NAME,
         routes,
         services: GRPC_SERVICES.to_vec(),
@@ -120,7 +124,7 @@ pub struct Ports {
     /// Keys derived for this service.
     pub secrets: Secrets,
     /// Channels to the other services.
-    pub peers: Peers,
+    pub peers: ServiceClients,
     /// Cancelled when streams are to end.
     pub draining: CancellationToken,
     /// Whether only this machine reaches the process; then a media server of development will do.
@@ -148,8 +152,8 @@ impl Ports {
     }
 }
 
-fn tasks(deps: &Deps) -> Vec<Task> {
-    let (db, bus) = (&deps.db, &deps.bus);
+fn tasks(context: &ServiceContext) -> Vec<Task> {
+    let (db, bus) = (&context.db, &context.bus);
     let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
     vec![
         Task::new("call_scheduling.audit", move |cancel| {
@@ -159,21 +163,21 @@ fn tasks(deps: &Deps) -> Vec<Task> {
                 Ok(())
             }
         }),
-        Task::new("call_scheduling.forget_answers", move |cancel| {
+        Task::new("call_scheduling.purge_idempotency_records", move |cancel| {
             let db = answered.clone();
             async move {
                 parta_storage::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("call_scheduling.forget_events", move |cancel| {
+        Task::new("call_scheduling.purge_events", move |cancel| {
             let db = logged.clone();
             async move {
                 parta_feed::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("call_scheduling.hints", move |cancel| {
+        Task::new("call_scheduling.event_notifier", move |cancel| {
             let (db, bus) = hinted.clone();
             async move {
                 parta_feed::hint_task(db, bus, cancel).await;

@@ -2,7 +2,7 @@
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parta_access::Secrets;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
@@ -88,7 +88,7 @@ impl LiveKit {
     }
 
     /// Signs a ticket.
-    pub(crate) fn sign(&self, ticket: &Ticket) -> Result<String, Refusal> {
+    pub(crate) fn sign(&self, ticket: &Ticket) -> Result<String, RpcError> {
         let inside = ticket.entrance != Entrance::Lobby;
         let claims = Claims {
             iss: &self.api_key,
@@ -106,6 +106,6 @@ impl LiveKit {
             },
         };
         let key = EncodingKey::from_secret(self.api_secret.expose_secret().as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(Refusal::internal)
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(RpcError::internal)
     }
 }

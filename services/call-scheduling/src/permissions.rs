@@ -2,7 +2,7 @@
 use chrono::{DateTime, TimeDelta};
 use parta_access::{Permission, PrincipalKind};
 use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::{
     model::{
@@ -20,23 +20,24 @@ type Rule = fn(PrincipalKind) -> bool;
 pub fn permissions() -> Vec<Permission> {
     let rules: [(&'static str, Rule); 9] = [
         ("parta.call_scheduling.v1.CallService/PlanCall", |k| {
-            Facts::sample(k)
-                .is_some_and(|f| policy::organise(&f, Kind::Lesson, Facts::sample_unit()).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| {
+                policy::organise(&f, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
+            })
         }),
         ("parta.call_scheduling.v1.CallService/GetCall", |k| {
-            Facts::sample(k).is_some_and(|f| policy::see(&f, &sample(&f)).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::see(&f, &sample(&f)).is_allowed())
         }),
         ("parta.call_scheduling.v1.CallService/ListOccurrences", |k| {
-            Facts::sample(k).is_some_and(|f| policy::list(&f).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::list(&f).is_allowed())
         }),
         ("parta.call_scheduling.v1.CallService/CancelCall", manages),
         ("parta.call_scheduling.v1.CallService/CancelOccurrence", manages),
         // Announcing writes in the class's chats, where the administration has no seat.
         ("parta.call_scheduling.v1.CallService/AnnounceCall", |k| {
-            manages(k) && Facts::sample(k).is_some_and(|f| f.teaches_in(Facts::sample_unit()))
+            manages(k) && MemberContext::sample(k).is_some_and(|f| f.teaches_in(MemberContext::sample_unit()))
         }),
         ("parta.call_scheduling.v1.CallService/IssueJoinToken", |k| {
-            Facts::sample(k).is_some_and(|f| policy::join(&f, &sample(&f)).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::join(&f, &sample(&f)).is_allowed())
         }),
         (
             "parta.call_scheduling.v1.CallSchedulingFeedService/Watch",
@@ -64,7 +65,7 @@ pub fn permissions() -> Vec<Permission> {
 }
 
 fn manages(kind: PrincipalKind) -> bool {
-    Facts::sample(kind).is_some_and(|f| policy::manage(&f, &sample(&f)).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| policy::manage(&f, &sample(&f)).is_allowed())
 }
 
 fn follows(kind: PrincipalKind) -> bool {
@@ -72,12 +73,12 @@ fn follows(kind: PrincipalKind) -> bool {
 }
 
 /// Somebody else's lesson of the sample class.
-fn sample(facts: &Facts) -> Call {
+fn sample(facts: &MemberContext) -> Call {
     Call {
         id: CallId::from_uuid(Uuid::from_u128(9)),
         draft: Draft {
             org_id: facts.org_id,
-            unit_id: Facts::sample_unit(),
+            unit_id: MemberContext::sample_unit(),
             title: String::new(),
             kind: Kind::Lesson,
             format: Format::Online,

@@ -1,7 +1,7 @@
 //! Who may organise, see and join which call (R50, R55): pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::UnitId;
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 
 use crate::model::{
     call::Call,
@@ -9,14 +9,14 @@ use crate::model::{
 };
 
 /// Whether the caller may plan a call of this kind for this unit.
-pub fn organise(facts: &Facts, kind: Kind, unit: UnitId) -> Decision {
+pub fn organise(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
     Decision::allow_if(
         may_organise(facts, kind, unit),
         "this role may not organise such a call there",
     )
 }
 
-fn may_organise(facts: &Facts, kind: Kind, unit: UnitId) -> bool {
+fn may_organise(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
     // A call for families is run by those who may meet minors; an unverified teacher meets colleagues only.
     if !facts.is_active() || !facts.is_staff() || (kind.is_for_families() && !facts.may_meet_minors()) {
         return false;
@@ -36,7 +36,7 @@ fn may_organise(facts: &Facts, kind: Kind, unit: UnitId) -> bool {
 /// Whether a member belongs to the audience of such a call in that unit, named participants aside.
 ///
 /// The administration that may meet minors may visit what is held for families.
-pub fn is_concerned(facts: &Facts, kind: Kind, unit: UnitId, of_class: bool) -> bool {
+pub fn is_concerned(facts: &MemberContext, kind: Kind, unit: UnitId, of_class: bool) -> bool {
     if !facts.is_active() {
         return false;
     }
@@ -49,7 +49,7 @@ pub fn is_concerned(facts: &Facts, kind: Kind, unit: UnitId, of_class: bool) -> 
 }
 
 /// Whether the caller may enter the call's room.
-pub fn may_join(facts: &Facts, call: &Call) -> bool {
+pub fn may_join(facts: &MemberContext, call: &Call) -> bool {
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
     if call.organizer_id == facts.member_id && may_organise(facts, kind, unit) {
         return true;
@@ -59,12 +59,12 @@ pub fn may_join(facts: &Facts, call: &Call) -> bool {
 }
 
 /// Whether the caller may enter the call's room.
-pub fn join(facts: &Facts, call: &Call) -> Decision {
+pub fn join(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_join(facts, call), "the call is not for this person")
 }
 
 /// Whether the call concerns the caller: who may join, the organiser, the administration, parents of its pupils.
-pub fn may_see(facts: &Facts, call: &Call) -> bool {
+pub fn may_see(facts: &MemberContext, call: &Call) -> bool {
     if !facts.is_active() {
         return false;
     }
@@ -72,7 +72,7 @@ pub fn may_see(facts: &Facts, call: &Call) -> bool {
     organizes || may_join(facts, call) || concerns_child(facts, call)
 }
 
-fn concerns_child(facts: &Facts, call: &Call) -> bool {
+fn concerns_child(facts: &MemberContext, call: &Call) -> bool {
     let named = &call.draft.participants;
     let of_child = |child: &parta_roster::Child| {
         child.units.contains(&call.draft.unit_id) && (named.is_empty() || named.contains(&child.member_id))
@@ -81,17 +81,17 @@ fn concerns_child(facts: &Facts, call: &Call) -> bool {
 }
 
 /// Whether the caller may see the call.
-pub fn see(facts: &Facts, call: &Call) -> Decision {
+pub fn see(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_see(facts, call), "the call does not concern this person")
 }
 
 /// Whether the caller may list what concerns him.
-pub fn list(facts: &Facts) -> Decision {
+pub fn list(facts: &MemberContext) -> Decision {
     Decision::allow_if(facts.is_active(), "only active members have calls")
 }
 
 /// Whether the caller may cancel and announce the call: its organiser while of the staff, and the administration.
-pub fn manage(facts: &Facts, call: &Call) -> Decision {
+pub fn manage(facts: &MemberContext, call: &Call) -> Decision {
     let organizes =
         call.organizer_id == facts.member_id && may_organise(facts, call.draft.kind, call.draft.unit_id);
     let allowed = facts.is_active() && (organizes || facts.is_administration());

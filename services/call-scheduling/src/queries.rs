@@ -1,9 +1,9 @@
 //! Reading: calls, and the occurrences that concern the caller.
 use chrono::{DateTime, Utc};
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::{CallId, OrgId, UnitId};
 use parta_proto::parta::call_scheduling::v1 as pb;
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::{
     error::Error,
@@ -51,7 +51,7 @@ impl App {
         window: Window<'_>,
     ) -> Result<pb::ListOccurrencesResponse, Error> {
         let facts = &self.facts(caller, org).await?;
-        let scope = &require(caller, org, policy::list(facts))?;
+        let scope = &authorize(caller, org, policy::list(facts))?;
         let after =
             self.db
                 .decode_page::<(DateTime<Utc>, CallId)>(caller, &window.filter, window.page_token)?;
@@ -97,7 +97,7 @@ impl App {
 }
 
 /// Where calls may stand that concern a member; which of them do is then the policy's matter.
-fn reach(facts: &Facts) -> Reach {
+fn reach(facts: &MemberContext) -> Reach {
     if facts.is_administration() {
         return Reach::Everything;
     }

@@ -18,7 +18,7 @@ pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
         return cancel.cancelled().await;
     }
     loop {
-        let horizon = db.ambient().now() - TimeDelta::days(days.into());
+        let horizon = db.env().now() - TimeDelta::days(days.into());
         match pass(&db, horizon, BATCH, &cancel).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "entries archived"),

@@ -12,17 +12,17 @@ use parta_proto::parta::chat::{
         message_service_server::MessageServiceServer,
     },
 };
-use parta_roster::{Names, Projection};
+use parta_roster::{ConsumerNames, Projection};
 use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, archiving, events, grpc, live,
-    operations::{App, Parked},
+    operations::{App, Quarantined},
     writer,
 };
 
-const NAMES: Names = Names {
+const NAMES: ConsumerNames = ConsumerNames {
     organizations: "chat.roster_organizations",
     members: "chat.roster_members",
 };
@@ -62,9 +62,10 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         org_registry,
         membership,
     } = wiring;
-    let live = live::Live::new(db.ambient().ids.uuid(), bus, config.live_queue);
-    let audiences = events::Audiences::new(live.clone(), verifier);
-    let projection = Projection::over(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
+    let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue);
+    let audiences = events::AudienceUpdater::new(live.clone(), verifier);
+    let projection =
+        Projection::from_channels(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
     audiences.ask(projection.roster.clone());
     let (writer, writing) = writer::writer(db.clone(), live.clone(), config.send_queue, config.send_batch);
     let app = App {
@@ -73,7 +74,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         roster: projection.roster,
         writer,
         live: live.clone(),
-        parked: Arc::new(Parked::default()),
+        quarantined: Arc::new(Quarantined::default()),
     };
     let settings = Arc::new(live::Settings {
         db: db.clone(),
@@ -118,8 +119,8 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         work("chat.live_sweep", live, |live, cancel| async move {
             live.sweep(cancel).await
         }),
-        work("chat.parked", app, |app, cancel| async move {
-            app.parked.run(&app.db, cancel).await
+        work("chat.quarantined", app, |app, cancel| async move {
+            app.quarantined.run(&app.db, cancel).await
         }),
         work("chat.archive", archive, |(db, days), cancel| async move {
             archiving::run(db, days, cancel).await;
@@ -140,16 +141,20 @@ pub(crate) fn upkeep(db: &Db, bus: &Arc<dyn Bus>) -> Vec<Work> {
             parta_audit::sealing_task(db, cancel).await;
             Ok(())
         }),
-        work("chat.forget_answers", db.clone(), |db, cancel| async move {
-            parta_storage::purge_task(db, cancel).await;
-            Ok(())
-        }),
-        work("chat.forget_events", db.clone(), |db, cancel| async move {
+        work(
+            "chat.purge_idempotency_records",
+            db.clone(),
+            |db, cancel| async move {
+                parta_storage::purge_task(db, cancel).await;
+                Ok(())
+            },
+        ),
+        work("chat.purge_events", db.clone(), |db, cancel| async move {
             parta_feed::purge_task(db, cancel).await;
             Ok(())
         }),
         work(
-            "chat.hints",
+            "chat.event_notifier",
             (db.clone(), bus.clone()),
             |(db, bus), cancel| async move {
                 parta_feed::hint_task(db, bus, cancel).await;

@@ -1,7 +1,7 @@
 //! Why chat refuses, and the one mapping to documented reasons.
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::{chat::v1::ErrorReason, status::v1::ErrorReason as Common};
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
@@ -39,7 +39,7 @@ pub enum Error {
     SlowReader,
     /// A refusal with a reason of its own.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -51,7 +51,7 @@ impl From<DbErr> for Error {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
             Error::UnknownChat(chat) => not_found("chat", chat),
@@ -101,6 +101,6 @@ impl From<Error> for Refusal {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        Refusal::from(error).into()
+        RpcError::from(error).into()
     }
 }

@@ -7,11 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use parta_access::{OrgScope, Verifier};
-use parta_feed::{HandleError, emit};
+use parta_feed::{HandleError, append_event};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto::parta::chat::v1::{self as pb, chat_event::Payload};
-use parta_roster::{Change, Facts, Roster, RosterObserver, UnitKind};
-use parta_status::Refusal;
+use parta_roster::{Change, MemberContext, Roster, RosterObserver, UnitKind};
+use parta_status::RpcError;
 use parta_storage::{Db, StorageError, Tx};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Keeps the audiences. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Audiences {
+pub(crate) struct AudienceUpdater {
     live: Live,
     verifier: Arc<Verifier>,
     // The roster is made together with the consumers that call this.
@@ -52,7 +52,7 @@ pub(crate) async fn change(
                 left_seq: seq,
             }),
         };
-        emit(tx, scope.org_id(), payload);
+        append_event(tx, scope.org_id(), payload);
     }
     live.stage(tx, entries.clone());
     Ok(entries)
@@ -69,7 +69,7 @@ pub(crate) async fn create(
 ) -> Result<ChatId, StorageError> {
     let chat = storage::insert_chat(tx, scope, kind, unit, key, label).await?;
     let unit_id = unit.map(|u| u.to_string()).unwrap_or_default();
-    emit(
+    append_event(
         tx,
         scope.org_id(),
         Payload::ChatCreated(pb::ChatCreated {
@@ -81,7 +81,7 @@ pub(crate) async fn create(
 }
 
 /// The present state as events, for the snapshot of the feed.
-pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
+pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = Vec::new();
     for org in storage::list_organizations(&tx, only).await? {
         let scope = OrgScope::for_consumer("chat.snapshot", org);
@@ -118,8 +118,8 @@ pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, 
     Ok(events)
 }
 
-impl Audiences {
-    /// Audiences without a roster; give it one before the first change.
+impl AudienceUpdater {
+    /// AudienceUpdater without a roster; give it one before the first change.
     pub(crate) fn new(live: Live, verifier: Arc<Verifier>) -> Self {
         Self {
             live,
@@ -167,7 +167,7 @@ impl Audiences {
             if unit.archived && row.archive_time.is_none() {
                 let chat_id = ChatId::from_uuid(row.chat_id).to_string();
                 storage::archive_chat(tx, row).await?;
-                emit(
+                append_event(
                     tx,
                     scope.org_id(),
                     Payload::ChatArchived(pb::ChatArchived { chat_id }),
@@ -181,7 +181,7 @@ impl Audiences {
         let mut members: BTreeSet<MemberId> = storage::list_members(tx, scope).await?.into_iter().collect();
         members.extend(
             self.roster()?
-                .everybody(tx, scope.org_id())
+                .all_members(tx, scope.org_id())
                 .await?
                 .into_iter()
                 .map(|f| f.member_id),
@@ -193,7 +193,7 @@ impl Audiences {
     /// Puts these members into the chats where they belong and takes them out of the others. Chats are taken in the
     /// order of their ids, as the writer takes their heads.
     async fn recompute(&self, tx: &Tx, scope: &OrgScope, members: &[MemberId]) -> Result<(), HandleError> {
-        let facts = self.roster()?.facts_of(tx, scope.org_id(), members).await?;
+        let facts = self.roster()?.contexts_of(tx, scope.org_id(), members).await?;
         let keys: BTreeSet<String> = facts.iter().flat_map(derived_rules).map(Rule::key).collect();
         let mut chats = storage::list_chats_concerning(tx, scope, members, keys).await?;
         chats.sort_by_key(|row| row.chat_id);
@@ -222,9 +222,9 @@ impl Audiences {
     async fn named(&self, tx: &Tx, scope: &OrgScope, row: &chat::Model) -> Result<Diff, HandleError> {
         let present = storage::seats(tx, scope, ChatId::from_uuid(row.chat_id)).await?;
         let ids: Vec<_> = present.keys().copied().collect();
-        let facts = self.roster()?.facts_of(tx, scope.org_id(), &ids).await?;
+        let facts = self.roster()?.contexts_of(tx, scope.org_id(), &ids).await?;
         let gone = must_leave(&facts);
-        let known: BTreeMap<MemberId, &Facts> = facts.iter().map(|f| (f.member_id, f)).collect();
+        let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
         let wanted = if storage::kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
             let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active());
@@ -258,7 +258,7 @@ pub(crate) async fn lock_roster(tx: &Tx, org: OrgId, alone: bool) -> Result<(), 
 }
 
 #[async_trait]
-impl RosterObserver for Audiences {
+impl RosterObserver for AudienceUpdater {
     async fn changed(&self, tx: &Tx, org: OrgId, change: &Change) -> Result<(), HandleError> {
         let scope = &OrgScope::for_consumer("chat.roster", org);
         lock_roster(tx, org, true).await?;
@@ -270,14 +270,14 @@ impl RosterObserver for Audiences {
             Change::OrganizationChanged => self.recompute_everybody(tx, scope).await,
             Change::UnitCreated { unit_id, .. } => {
                 self.ensure_unit(tx, scope, *unit_id).await?;
-                let members = self.roster()?.concerned(tx, org, *unit_id).await?;
+                let members = self.roster()?.members_of_unit(tx, org, *unit_id).await?;
                 self.recompute(tx, scope, &members).await
             }
             Change::UnitRenamed(unit_id) | Change::UnitArchived(unit_id) => {
                 self.ensure_unit(tx, scope, *unit_id).await
             }
             Change::Member(member) => self.recompute(tx, scope, &[*member]).await,
-            Change::Rebuilt => {
+            Change::Resynced => {
                 self.ensure_organization(tx, scope).await?;
                 for unit in self.roster()?.units(tx, org).await? {
                     self.ensure_unit(tx, scope, unit.unit_id).await?;

@@ -6,7 +6,7 @@ mod live;
 mod messages;
 
 use parta_access::Caller;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::{Request, Response, Status};
 
 pub(crate) use live::LiveServer;
@@ -17,7 +17,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl App {
     /// Who calls and what for, after everything that the caller has seen elsewhere has arrived here.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))

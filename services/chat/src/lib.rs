@@ -20,7 +20,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use parta_runtime::{Deps, Parts, Service, Task};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 
 pub use config::Config;
 pub use error::Error;
@@ -41,32 +41,32 @@ pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
-    build: |deps| Box::pin(build(deps)),
+    build: |context| Box::pin(build(context)),
     migrations,
 };
 
-async fn build(deps: Deps) -> anyhow::Result<Parts> {
-    let config: Config = deps.config()?;
+async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let config: Config = context.config()?;
     let wiring = assembly::Wiring {
-        db: deps.db.clone(),
-        bus: deps.bus.clone(),
-        verifier: deps.verifier.clone(),
-        draining: deps.draining.clone(),
-        org_registry: deps.peers.watch("org-registry")?,
-        membership: deps.peers.watch("membership")?,
+        db: context.db.clone(),
+        bus: context.bus.clone(),
+        verifier: context.verifier.clone(),
+        draining: context.draining.clone(),
+        org_registry: context.clients.watch("org-registry")?,
+        membership: context.clients.watch("membership")?,
     };
     let assembly::Assembly {
         routes,
         consumers,
         mut work,
     } = assembly::assemble(wiring, &config);
-    work.extend(assembly::upkeep(&deps.db, &deps.bus));
+    work.extend(assembly::upkeep(&context.db, &context.bus));
     let tasks = |work: Vec<assembly::Work>| {
         let task = |work: assembly::Work| Task::new(work.name, move |cancel| (work.run)(cancel));
         work.into_iter().map(task).collect()
     };
     let (consumers, tasks) = (tasks(consumers), tasks(work));
-    Ok(Parts {
+    Ok(ServiceParts {
         name: NAME,
         routes,
         services: GRPC_SERVICES.to_vec(),

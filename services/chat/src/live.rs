@@ -3,12 +3,12 @@
 //! The router only carries; that nothing is missed, repeated or shown after a removal is kept by each stream, which takes
 //! the entries of a chat strictly by their places, reads what is missing from the database, and ends a chat at the
 //! entry of its own member's leaving. So nothing that is right depends on the bus.
+mod fanout;
 mod queue;
 mod recent;
+mod registry;
 mod relay;
-mod routes;
 mod stream;
-mod sweeps;
 mod wire;
 
 use std::{
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::storage::{EntryRow, Kind};
-use routes::Routes;
+use registry::SubscriptionRegistry;
 
 pub(crate) use stream::{Settings, subscribe};
 
@@ -118,13 +118,13 @@ impl From<EntryRow> for LiveEntry {
 pub(crate) struct Live(Arc<Inner>);
 
 struct Inner {
-    routes: Mutex<Routes>,
+    routes: Mutex<SubscriptionRegistry>,
     queue: usize,
     replica: Uuid,
     bus: Arc<dyn Bus>,
     outgoing: Mutex<Outgoing>,
     waiting: Notify,
-    /// Wakes whoever sweeps.
+    /// Wakes whoever fanout.
     sweep: Notify,
     /// Rises when something may have been missed: every stream compares its chats' heads with the database.
     missed: watch::Sender<u64>,
@@ -145,7 +145,7 @@ impl Live {
     /// `queue` is how many entries may wait for one reader.
     pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue: usize) -> Self {
         Self(Arc::new(Inner {
-            routes: Mutex::new(Routes::new(queue)),
+            routes: Mutex::new(SubscriptionRegistry::new(queue)),
             queue,
             replica,
             bus,
@@ -237,7 +237,7 @@ impl Live {
         }
     }
 
-    fn routes(&self) -> std::sync::MutexGuard<'_, Routes> {
+    fn routes(&self) -> std::sync::MutexGuard<'_, SubscriptionRegistry> {
         self.0.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,22 +1,22 @@
 //! What chat does: authorise, load, decide, save, emit.
 mod announce;
 mod chats;
-mod parked;
 mod participants;
+mod quarantined;
 mod send;
 
 use std::sync::Arc;
 
-use parta_access::{Caller, Decision, OrgScope, require};
+use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_feed::AtLeast;
 use parta_ids::{ChatId, MemberId, OrgId};
-use parta_roster::{Facts, Roster};
-use parta_status::{Refusal, not_found};
+use parta_roster::{MemberContext, Roster};
+use parta_status::{RpcError, not_found};
 use parta_storage::{Db, Tx};
 use sea_orm::ConnectionTrait;
 
 pub(crate) use chats::CreateChat;
-pub(crate) use parked::Parked;
+pub(crate) use quarantined::Quarantined;
 pub(crate) use send::{SendMessage, request_id};
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     live::Live,
     model::{may_name, must_leave},
     policy,
-    storage::{self, Standing},
+    storage::{self, ChatMembership},
     writer::Writer,
 };
 
@@ -36,11 +36,11 @@ pub(crate) struct App {
     pub(crate) writer: Writer,
     pub(crate) live: Live,
     pub(crate) at_least: AtLeast,
-    pub(crate) parked: Arc<Parked>,
+    pub(crate) quarantined: Arc<Quarantined>,
 }
 
 /// The organisation and member in whose name a call is made, which must be of the organisation asked for.
-pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, Refusal> {
+pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
     match caller.person() {
         Some((own, member)) if own == org => Ok(member),
         _ => Err(not_found("organization", org)),
@@ -54,7 +54,7 @@ impl App {
         conn: &impl ConnectionTrait,
         caller: &Caller,
         org: OrgId,
-    ) -> Result<Facts, Refusal> {
+    ) -> Result<MemberContext, RpcError> {
         let member = member_of(caller, org)?;
         self.roster
             .facts(conn, org, member)
@@ -68,12 +68,12 @@ impl App {
         conn: &impl ConnectionTrait,
         caller: &Caller,
         org: OrgId,
-    ) -> Result<(OrgScope, MemberId), Refusal> {
+    ) -> Result<(OrgScope, MemberId), RpcError> {
         let member = member_of(caller, org)?;
-        self.parked.require(&self.roster, org)?;
+        self.quarantined.require(&self.roster, org)?;
         let state = self.roster.state(conn, org, member).await?;
         let state = state.ok_or_else(|| not_found("organization", org))?;
-        Ok((require(caller, org, policy::take_part(state))?, member))
+        Ok((authorize(caller, org, policy::take_part(state))?, member))
     }
 
     /// A chat that the person may read; to everybody else there is none.
@@ -83,7 +83,7 @@ impl App {
         scope: &OrgScope,
         member: MemberId,
         chat: ChatId,
-    ) -> Result<(Standing, i64), Error> {
+    ) -> Result<(ChatMembership, i64), Error> {
         let standing = storage::find_standing(conn, scope, chat, member)
             .await?
             .ok_or(Error::UnknownChat(chat))?;
@@ -98,11 +98,11 @@ impl App {
         caller: &Caller,
         org: OrgId,
         chat: ChatId,
-    ) -> Result<(OrgScope, Standing, i64), Error> {
+    ) -> Result<(OrgScope, ChatMembership, i64), Error> {
         let member = member_of(caller, org)?;
-        self.parked.require(&self.roster, org)?;
+        self.quarantined.require(&self.roster, org)?;
         // Nothing that this finds is told before the member's state, which comes along, was judged.
-        let scope = require(caller, org, Decision::Allow)?;
+        let scope = authorize(caller, org, Decision::Allow)?;
         let state = Roster::state_query(org, member);
         let found = storage::find_standing_and_state(conn, &scope, chat, member, state).await?;
         let Some((standing, state)) = found else {
@@ -111,7 +111,7 @@ impl App {
             return Err(Error::UnknownChat(chat));
         };
         let state = Roster::found_state(state).ok_or_else(|| not_found("organization", org))?;
-        let scope = require(caller, org, policy::take_part(state))?;
+        let scope = authorize(caller, org, policy::take_part(state))?;
         let upto = standing.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
         Ok((scope, standing, upto))
     }
@@ -123,7 +123,7 @@ impl App {
         scope: &OrgScope,
         member: MemberId,
         chat: ChatId,
-    ) -> Result<Standing, Error> {
+    ) -> Result<ChatMembership, Error> {
         let (standing, _) = self.readable(conn, scope, member, chat).await?;
         if standing.seat.left_seq.is_some() {
             Err(Error::UnknownChat(chat))
@@ -136,11 +136,11 @@ impl App {
     async fn reach(
         &self,
         tx: &Tx,
-        staff: &Facts,
+        staff: &MemberContext,
         named: &[MemberId],
         others: &[MemberId],
     ) -> Result<(), Error> {
-        let known = self.roster.facts_of(tx, staff.org_id, named).await?;
+        let known = self.roster.contexts_of(tx, staff.org_id, named).await?;
         for member in named {
             let facts = known
                 .iter()
@@ -150,7 +150,7 @@ impl App {
                 return Err(Error::NotReachable(*member));
             }
         }
-        let mut room = self.roster.facts_of(tx, staff.org_id, others).await?;
+        let mut room = self.roster.contexts_of(tx, staff.org_id, others).await?;
         room.extend(known);
         match must_leave(&room).first() {
             // The newcomer is not to blame for whoever has to go, but brings it about.

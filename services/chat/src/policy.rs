@@ -3,7 +3,7 @@
 mod table;
 
 use parta_access::Decision;
-use parta_roster::{Facts, State};
+use parta_roster::{MemberContext, State};
 
 use crate::model::ChatKind;
 
@@ -15,7 +15,7 @@ pub fn take_part(state: State) -> Decision {
 }
 
 /// Whether the caller may make a chat that names people, or change who is in one.
-pub fn name_people(facts: &Facts) -> Decision {
+pub fn name_people(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_staff(),
         "only staff names the people of a chat",
@@ -23,13 +23,13 @@ pub fn name_people(facts: &Facts) -> Decision {
 }
 
 /// Whether the caller may take these people out of a chat that names people: staff anybody, everybody oneself.
-pub fn remove(facts: &Facts, only_oneself: bool) -> Decision {
+pub fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
     let allowed = facts.is_active() && (facts.is_staff() || only_oneself);
     Decision::allow_if(allowed, "only staff removes others from a chat")
 }
 
 /// Whether the caller may see who is in a chat that it is in: families do not see everybody of the school.
-pub fn list_participants(facts: &Facts, kind: ChatKind) -> Decision {
+pub fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decision {
     let allowed = facts.is_active() && (kind != ChatKind::SchoolChannel || facts.is_staff());
     Decision::allow_if(allowed, "only staff sees who reads the channel")
 }

@@ -1,5 +1,5 @@
 //! Reads of chat.
-use parta_access::{Caller, OrgScope, require};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 use parta_proto::parta::chat::v1 as pb;
 use parta_storage::{StorageError, page_size};
@@ -11,7 +11,7 @@ use crate::{
     model::ChatKind,
     operations::App,
     policy,
-    storage::{self, EntryRow, Standing},
+    storage::{self, ChatMembership, EntryRow},
 };
 
 impl App {
@@ -20,7 +20,7 @@ impl App {
         &self,
         conn: &impl ConnectionTrait,
         scope: &OrgScope,
-        standing: &Standing,
+        standing: &ChatMembership,
     ) -> Result<pb::Chat, StorageError> {
         let kind = standing.kind()?;
         let peer = if kind == ChatKind::Direct {
@@ -88,9 +88,9 @@ impl App {
     ) -> Result<pb::ListParticipantsResponse, Error> {
         let conn = self.db.conn();
         let facts = self.facts(conn, caller, org).await?;
-        let scope = require(caller, org, policy::take_part(facts.state))?;
+        let scope = authorize(caller, org, policy::take_part(facts.state))?;
         let standing = self.present(conn, &scope, facts.member_id, chat).await?;
-        let scope = require(caller, org, policy::list_participants(&facts, standing.kind()?))?;
+        let scope = authorize(caller, org, policy::list_participants(&facts, standing.kind()?))?;
         let filter = chat.to_string();
         let after: Option<MemberId> = self.db.decode_page(caller, &filter, token)?;
         let size = page_size(size)?;

@@ -11,9 +11,9 @@ mod participants;
 pub(crate) use archive::{Step, archive_step};
 pub(crate) use audience::apply;
 pub(crate) use chats::{
-    Standing, archive_chat, find_chat_by_key, find_peer, find_peers, find_standing, find_standing_and_state,
-    insert_chat, kind_of, list_chats, list_chats_concerning, list_chats_of, list_of_unit, list_organizations,
-    list_standings, relabel_unit, rule_of,
+    ChatMembership, archive_chat, find_chat_by_key, find_peer, find_peers, find_standing,
+    find_standing_and_state, insert_chat, kind_of, list_chats, list_chats_concerning, list_chats_of,
+    list_of_unit, list_organizations, list_standings, relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use entries::{EntryRow, Kind, MESSAGE, find_own_move, list_log};

@@ -10,10 +10,10 @@ use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
-use parta_ids::{Ambient, ChatId, EntryId, MemberId, OrgId};
+use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId};
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
-use parta_storage::{Db, DirectWriter, StorageError};
+use parta_status::RpcError;
+use parta_storage::{Db, SqliteWriter, StorageError};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub(crate) struct Message {
 
 /// A message that is to be stored.
 #[derive(Debug)]
-struct Post {
+struct PendingMessage {
     org_id: OrgId,
     chat_id: ChatId,
     sender: MemberId,
@@ -51,7 +51,7 @@ struct Post {
     service: Option<String>,
 }
 
-impl Post {
+impl PendingMessage {
     /// Of all posts with one of these only the first is stored.
     fn key(&self) -> (OrgId, ChatId, MemberId, Uuid) {
         (self.org_id, self.chat_id, self.sender, self.request_id)
@@ -61,12 +61,12 @@ impl Post {
 /// Posts that are stored together; cheap to clone and to halve.
 #[derive(Clone)]
 struct Batch {
-    all: Arc<[Post]>,
+    all: Arc<[PendingMessage]>,
     part: Range<usize>,
 }
 
 impl Batch {
-    fn posts(&self) -> &[Post] {
+    fn posts(&self) -> &[PendingMessage] {
         self.all.get(self.part.clone()).unwrap_or_default()
     }
 
@@ -82,15 +82,15 @@ impl Batch {
 }
 
 struct Job {
-    post: Post,
-    reply: oneshot::Sender<Result<Outcome, Refusal>>,
+    post: PendingMessage,
+    reply: oneshot::Sender<Result<Outcome, RpcError>>,
 }
 
 /// Takes messages and answers when they are stored. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
-    ambient: Ambient,
+    env: Env,
     /// Keyed, so that what was deleted cannot be guessed from what is kept of it.
     digests: KeyedDigest,
 }
@@ -101,7 +101,7 @@ pub(crate) struct WriterTask {
     live: Live,
     batch: usize,
     /// On SQLite.
-    direct: Option<DirectWriter>,
+    direct: Option<SqliteWriter>,
     // The task is started again should it ever fail; the queue outlives it.
     queue: Mutex<mpsc::Receiver<Job>>,
 }
@@ -112,11 +112,11 @@ pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writ
     (
         Writer {
             queue: sender,
-            ambient: db.ambient().clone(),
+            env: db.env().clone(),
             digests: db.secrets().keyed("chat.message"),
         },
         Arc::new(WriterTask {
-            direct: db.direct_writer(),
+            direct: db.sqlite_writer(),
             db,
             live,
             batch,
@@ -128,7 +128,7 @@ pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writ
 impl Writer {
     /// Hands a message to the writer and waits for the commit. The scope proves that the caller may speak for the
     /// organisation; whether the sender may write in the chat is decided under the lock of its head.
-    pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, Refusal> {
+    pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, RpcError> {
         let Message {
             chat_id,
             sender,
@@ -139,13 +139,13 @@ impl Writer {
         let by = service.as_deref().unwrap_or_default();
         let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
             self.digests.digest([by.as_bytes(), &[0], text.as_bytes()]);
-        let post = Post {
+        let post = PendingMessage {
             org_id: scope.org_id(),
             chat_id,
             sender,
             request_id,
             digest,
-            entry_id: self.ambient.id(),
+            entry_id: self.env.id(),
             text,
             service,
         };
@@ -155,7 +155,7 @@ impl Writer {
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => {
                     let why = "More messages are waiting to be stored than the server takes on.";
-                    Refusal::new(ErrorReason::Overloaded, why).retry_after(Duration::from_millis(500))
+                    RpcError::new(ErrorReason::Overloaded, why).retry_after(Duration::from_millis(500))
                 }
                 mpsc::error::TrySendError::Closed(_) => stopping(),
             })?;
@@ -163,15 +163,15 @@ impl Writer {
     }
 }
 
-fn stopping() -> Refusal {
-    Refusal::new(ErrorReason::NotServing, "The server is stopping.").retry_after(Duration::from_secs(1))
+fn stopping() -> RpcError {
+    RpcError::new(ErrorReason::NotServing, "The server is stopping.").retry_after(Duration::from_secs(1))
 }
 
 impl WriterTask {
     /// Serves the queue until `cancel`; what waits then is still stored.
     pub(crate) async fn run(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut queue = self.queue.lock().await;
-        let mut link = postgres::Link::default();
+        let mut link = postgres::Session::default();
         let mut jobs = Vec::with_capacity(self.batch);
         loop {
             tokio::select! {
@@ -188,7 +188,7 @@ impl WriterTask {
     }
 
     /// Stores a batch, answers each and hands on what is new.
-    async fn serve(&self, link: &mut postgres::Link, jobs: Vec<Job>) {
+    async fn serve(&self, link: &mut postgres::Session, jobs: Vec<Job>) {
         // Repetitions within the batch wait for the first of their kind: dropped before anything is counted.
         let mut first: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
         let mut posts = Vec::with_capacity(jobs.len());
@@ -203,7 +203,7 @@ impl WriterTask {
                 others.push(waits);
             }
         }
-        let all: Arc<[Post]> = posts.into();
+        let all: Arc<[PendingMessage]> = posts.into();
         let outcomes = self.store(link, all.clone()).await;
         let fresh: Vec<_> = all
             .iter()
@@ -232,7 +232,11 @@ impl WriterTask {
 
     /// Stores posts, each key once. A batch that fails by itself is run again by halves, so that one bad row does not
     /// take the others with it.
-    async fn store(&self, link: &mut postgres::Link, all: Arc<[Post]>) -> Vec<Result<Outcome, Refusal>> {
+    async fn store(
+        &self,
+        link: &mut postgres::Session,
+        all: Arc<[PendingMessage]>,
+    ) -> Vec<Result<Outcome, RpcError>> {
         let mut outcomes = Vec::with_capacity(all.len());
         let part = 0..all.len();
         let mut parts = vec![Batch { all, part }];
@@ -241,7 +245,7 @@ impl WriterTask {
             match self.commit(link, &batch).await {
                 Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
                 Err(error) if error.is_transient() || rows < 2 => {
-                    let refusal = Refusal::from(error);
+                    let refusal = RpcError::from(error);
                     outcomes.extend((0..rows).map(|_| Err(refusal.clone())));
                 }
                 Err(error) => {
@@ -257,11 +261,15 @@ impl WriterTask {
 
     /// Commits one batch, sending the same rows again where the connection broke: the heads' locks make the repetition
     /// wait for a commit whose fate is unknown, and then it finds them stored.
-    async fn commit(&self, link: &mut postgres::Link, batch: &Batch) -> Result<Vec<Outcome>, StorageError> {
+    async fn commit(
+        &self,
+        link: &mut postgres::Session,
+        batch: &Batch,
+    ) -> Result<Vec<Outcome>, StorageError> {
         const ATTEMPTS: u32 = 6;
         let mut attempt = 0;
         loop {
-            let now = self.db.ambient().now();
+            let now = self.db.env().now();
             let result = match &self.direct {
                 Some(writer) => sqlite::store(writer, batch.clone(), now).await,
                 None => postgres::store(&self.db, link, batch.posts(), now).await,
@@ -278,7 +286,7 @@ impl WriterTask {
     }
 }
 
-fn entry(post: &Post, stored: &Stored) -> EntryRow {
+fn entry(post: &PendingMessage, stored: &Stored) -> EntryRow {
     EntryRow {
         org_id: post.org_id,
         chat_id: post.chat_id,

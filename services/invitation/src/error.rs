@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use parta_ids::{InvitationId, MemberId, UnitId};
 use parta_proto::parta::{invitation::v1::ErrorReason, status::v1::ErrorReason as Common};
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
@@ -38,7 +38,7 @@ pub enum Error {
     AdmissionUnavailable,
     /// A refusal with a reason of its own.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -50,48 +50,48 @@ impl From<DbErr> for Error {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
             Error::NotUsable => {
                 let why = "This invitation cannot be used. Ask for another one.";
-                Refusal::new(ErrorReason::InvitationNotUsable, why).precondition(
+                RpcError::new(ErrorReason::InvitationNotUsable, why).precondition(
                     "INVITATION",
                     "invitation",
                     why,
                 )
             }
-            Error::AdmissionRefused(reason) => Refusal::new(
+            Error::AdmissionRefused(reason) => RpcError::new(
                 ErrorReason::AdmissionRefused,
                 "The organisation could not let you in by this invitation. Ask whoever sent it.",
             )
             .precondition("ADMISSION", "invitation", &reason)
             .meta("membership_reason", reason),
-            Error::UnitNotSuitable(unit) => Refusal::new(
+            Error::UnitNotSuitable(unit) => RpcError::new(
                 ErrorReason::UnitNotSuitable,
                 "The unit does not take people of this role.",
             )
             .precondition("UNIT", unit.to_string(), "archived or of another kind")
             .meta("unit_id", unit.to_string()),
             Error::ChildNotInUnit(child) => {
-                Refusal::new(ErrorReason::ChildNotInUnit, "The child is no pupil of the unit.")
+                RpcError::new(ErrorReason::ChildNotInUnit, "The child is no pupil of the unit.")
                     .precondition("CHILD", child.to_string(), "not enrolled in the unit")
                     .meta("child_id", child.to_string())
             }
-            Error::MemberNotExpected(member) => Refusal::new(
+            Error::MemberNotExpected(member) => RpcError::new(
                 ErrorReason::MemberNotExpected,
                 "The record is not an expected member of this role.",
             )
             .precondition("MEMBER", member.to_string(), "not expected in this role")
             .meta("member_id", member.to_string()),
-            Error::Closed(state) => Refusal::new(
+            Error::Closed(state) => RpcError::new(
                 ErrorReason::InvitationClosed,
                 "The invitation admits nobody any more.",
             )
             .precondition("INVITATION", "invitation", state.text())
             .meta("state", state.text()),
             Error::Unknown(id) => not_found("invitation", id),
-            Error::AdmissionUnavailable => Refusal::new(
+            Error::AdmissionUnavailable => RpcError::new(
                 Common::DependencyUnavailable,
                 "The acceptance has been noted and will be finished. Ask again in a moment.",
             )
@@ -105,6 +105,6 @@ impl From<Error> for Refusal {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        Refusal::from(error).into()
+        RpcError::from(error).into()
     }
 }

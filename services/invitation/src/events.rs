@@ -3,13 +3,13 @@ use parta_ids::OrgId;
 use parta_proto::parta::invitation::v1::{
     InvitationCreated, InvitationRevoked, InvitationUsed, invitation_event::Payload,
 };
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
 use crate::storage::{invitations, reservations};
 
 /// Events that build the present state from nothing.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = Vec::new();
     for invitation in invitations::list_for_snapshot(&tx, org)
         .await

@@ -19,13 +19,13 @@ use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_feed::{AtLeast, FeedServer, InvitationFeed};
-use parta_grpc::{Peers, Routes};
+use parta_grpc::{Routes, ServiceClients};
 use parta_proto::parta::invitation::v1::{
     invitation_feed_service_server::InvitationFeedServiceServer,
     invitation_service_server::InvitationServiceServer,
 };
-use parta_roster::{Names, Projection, Roster, RosterObserver};
-use parta_runtime::{Deps, Parts, Service, Task};
+use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
-    build: |deps| Box::pin(build(deps)),
+    build: |context| Box::pin(build(context)),
     migrations,
 };
 
@@ -60,27 +60,30 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all
 }
 
-async fn build(deps: Deps) -> anyhow::Result<Parts> {
-    let config: Config = deps.config()?;
-    let names = Names {
+async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let config: Config = context.config()?;
+    let names = ConsumerNames {
         organizations: "invitation.roster_organizations",
         members: "invitation.roster_members",
     };
-    let (org_registry, membership) = (deps.peers.watch("org-registry")?, deps.peers.watch("membership")?);
-    let projection = Projection::over(
+    let (org_registry, membership) = (
+        context.clients.watch("org-registry")?,
+        context.clients.watch("membership")?,
+    );
+    let projection = Projection::from_channels(
         names,
-        &deps.db,
+        &context.db,
         org_registry,
         membership,
-        roster_observer(deps.secrets.clone()),
+        roster_observer(context.secrets.clone()),
     );
     let ports = Ports {
         config,
-        db: deps.db.clone(),
+        db: context.db.clone(),
         roster: projection.roster,
-        secrets: deps.secrets.clone(),
-        peers: deps.peers.clone(),
-        draining: deps.draining.clone(),
+        secrets: context.secrets.clone(),
+        peers: context.clients.clone(),
+        draining: context.draining.clone(),
     };
     let (organizations, members) = (projection.organizations, projection.members);
     let consumers = vec![
@@ -99,8 +102,8 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
             }
         }),
     ];
-    let (routes, tasks) = (ports.routes(), tasks(&deps, ports));
-    Ok(Parts {
+    let (routes, tasks) = (ports.routes(), tasks(&context, ports));
+    Ok(ServiceParts {
         name: NAME,
         routes,
         services: GRPC_SERVICES.to_vec(),
@@ -121,7 +124,7 @@ pub struct Ports {
     /// Keys derived for this service.
     pub secrets: Secrets,
     /// Channels to the other services.
-    pub peers: Peers,
+    pub peers: ServiceClients,
     /// Cancelled when streams are to end.
     pub draining: CancellationToken,
 }
@@ -157,8 +160,8 @@ pub fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver(secrets))
 }
 
-fn tasks(deps: &Deps, ports: Ports) -> Vec<Task> {
-    let (db, bus) = (&deps.db, &deps.bus);
+fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
+    let (db, bus) = (&context.db, &context.bus);
     let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
     vec![
         Task::new("invitation.jobs", move |cancel| {
@@ -175,21 +178,21 @@ fn tasks(deps: &Deps, ports: Ports) -> Vec<Task> {
                 Ok(())
             }
         }),
-        Task::new("invitation.forget_answers", move |cancel| {
+        Task::new("invitation.purge_idempotency_records", move |cancel| {
             let db = answered.clone();
             async move {
                 parta_storage::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("invitation.forget_events", move |cancel| {
+        Task::new("invitation.purge_events", move |cancel| {
             let db = logged.clone();
             async move {
                 parta_feed::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("invitation.hints", move |cancel| {
+        Task::new("invitation.event_notifier", move |cancel| {
             let (db, bus) = hinted.clone();
             async move {
                 parta_feed::hint_task(db, bus, cancel).await;

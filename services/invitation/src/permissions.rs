@@ -1,7 +1,7 @@
 //! The authorization table of the service, computed by its policy (`docs/permissions.md`).
 use parta_access::{Permission, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, Uuid};
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::{
     model::{DEFAULT_TTL, Draft, Invitation, InviteRole},
@@ -15,16 +15,16 @@ type Rule = fn(PrincipalKind) -> bool;
 pub fn permissions() -> Vec<Permission> {
     let rules: [(&'static str, Rule); 11] = [
         ("parta.invitation.v1.InvitationService/CreateInvitation", |k| {
-            Facts::sample(k).is_some_and(|f| {
-                policy::create(&f, InviteRole::Pupil, Some(Facts::sample_unit())).is_allowed()
+            MemberContext::sample(k).is_some_and(|f| {
+                policy::create(&f, InviteRole::Pupil, Some(MemberContext::sample_unit())).is_allowed()
             })
         }),
         ("parta.invitation.v1.InvitationService/GetInvitation", |k| {
-            Facts::sample(k).is_some_and(|f| policy::read(&f, &sample(&f)).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::read(&f, &sample(&f)).is_allowed())
         }),
         ("parta.invitation.v1.InvitationService/GetInvitationLink", manages),
         ("parta.invitation.v1.InvitationService/ListInvitations", |k| {
-            Facts::sample(k).is_some_and(|f| policy::list(&f).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::list(&f).is_allowed())
         }),
         (
             "parta.invitation.v1.InvitationService/ListInvitationUses",
@@ -41,7 +41,7 @@ pub fn permissions() -> Vec<Permission> {
         }),
         ("parta.invitation.v1.InvitationService/RevokeInvitation", manages),
         ("parta.invitation.v1.InvitationService/AnnulInvitations", |k| {
-            Facts::sample(k).is_some_and(|f| policy::annul(&f).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| policy::annul(&f).is_allowed())
         }),
         ("parta.invitation.v1.InvitationFeedService/Watch", follows),
         ("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
@@ -66,7 +66,7 @@ pub fn permissions() -> Vec<Permission> {
 }
 
 fn manages(kind: PrincipalKind) -> bool {
-    Facts::sample(kind).is_some_and(|f| policy::manage(&f, &sample(&f)).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| policy::manage(&f, &sample(&f)).is_allowed())
 }
 
 fn follows(kind: PrincipalKind) -> bool {
@@ -74,14 +74,14 @@ fn follows(kind: PrincipalKind) -> bool {
 }
 
 /// Somebody else's link for a pupil of the sample class.
-fn sample(facts: &Facts) -> Invitation {
+fn sample(facts: &MemberContext) -> Invitation {
     let made = chrono::DateTime::UNIX_EPOCH;
     Invitation {
         id: InvitationId::from_uuid(Uuid::from_u128(9)),
         draft: Draft {
             org_id: facts.org_id,
             role: InviteRole::Pupil,
-            unit_id: Some(Facts::sample_unit()),
+            unit_id: Some(MemberContext::sample_unit()),
             child_id: None,
             claim_member_id: None,
             max_uses: 1,

@@ -1,7 +1,7 @@
 //! Who may invite whom (R14) and manage which link (R15): pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::UnitId;
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::model::{Invitation, InviteRole};
 
@@ -9,14 +9,14 @@ use crate::model::{Invitation, InviteRole};
 ///
 /// The administration invites everybody. A class teacher invites pupils and parents of the own class, another teacher of
 /// it pupils, and parents only under the policy `parent_inviters`; both only when they may meet minors.
-pub fn create(facts: &Facts, role: InviteRole, unit: Option<UnitId>) -> Decision {
+pub fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
     Decision::allow_if(
         may_invite(facts, role, unit),
         "this role may not invite such people there",
     )
 }
 
-fn may_invite(facts: &Facts, role: InviteRole, unit: Option<UnitId>) -> bool {
+fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> bool {
     if !facts.is_active() {
         return false;
     }
@@ -32,7 +32,7 @@ fn may_invite(facts: &Facts, role: InviteRole, unit: Option<UnitId>) -> bool {
 }
 
 /// Whether the caller may see a link's data: its issuer, the administration, and who could have made it.
-pub fn read(facts: &Facts, invitation: &Invitation) -> Decision {
+pub fn read(facts: &MemberContext, invitation: &Invitation) -> Decision {
     let allowed =
         manages(facts, invitation) || may_invite(facts, invitation.draft.role, invitation.draft.unit_id);
     Decision::allow_if(
@@ -42,14 +42,14 @@ pub fn read(facts: &Facts, invitation: &Invitation) -> Decision {
 }
 
 /// Whether the caller may hand out, follow and annul a link: its issuer while still allowed to make it, and the administration.
-pub fn manage(facts: &Facts, invitation: &Invitation) -> Decision {
+pub fn manage(facts: &MemberContext, invitation: &Invitation) -> Decision {
     Decision::allow_if(
         manages(facts, invitation),
         "only the issuer and the administration may do this",
     )
 }
 
-fn manages(facts: &Facts, invitation: &Invitation) -> bool {
+fn manages(facts: &MemberContext, invitation: &Invitation) -> bool {
     facts.is_active()
         && (facts.is_administration()
             || (invitation.issuer_id == Some(facts.member_id)
@@ -57,7 +57,7 @@ fn manages(facts: &Facts, invitation: &Invitation) -> bool {
 }
 
 /// Whether the caller may list links; who is not of the administration sees the own ones.
-pub fn list(facts: &Facts) -> Decision {
+pub fn list(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_staff(),
         "only staff lists invitations",
@@ -65,7 +65,7 @@ pub fn list(facts: &Facts) -> Decision {
 }
 
 /// Whether the caller may annul links by filter.
-pub fn annul(facts: &Facts) -> Decision {
+pub fn annul(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_administration(),
         "only the administration annuls by filter",

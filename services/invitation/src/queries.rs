@@ -1,5 +1,5 @@
 //! Reading: get, list, resolve.
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::{InvitationId, OrgId, ReservationId};
 use parta_proto::parta::invitation::v1 as pb;
 
@@ -32,12 +32,12 @@ impl App {
         id: InvitationId,
     ) -> Result<pb::GetInvitationResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let scope = require(caller, org, policy::list(&facts))?;
+        let scope = authorize(caller, org, policy::list(&facts))?;
         let found = invitations::find(self.db.conn(), &scope, id)
             .await?
             .ok_or(Error::Unknown(id))?;
-        require(caller, org, policy::read(&facts, &found))?;
-        let invitation = Some(convert::invitation(&found, self.db.ambient().now()));
+        authorize(caller, org, policy::read(&facts, &found))?;
+        let invitation = Some(convert::invitation(&found, self.db.env().now()));
         Ok(pb::GetInvitationResponse { invitation })
     }
 
@@ -72,14 +72,14 @@ impl App {
         page: Page<'_>,
     ) -> Result<pb::ListInvitationsResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let scope = require(caller, org, policy::list(&facts))?;
+        let scope = authorize(caller, org, policy::list(&facts))?;
         if !facts.is_administration() {
             filter.issuer_id = Some(facts.member_id);
         }
         let after = self
             .db
             .decode_page::<InvitationId>(caller, &page.filter, page.token)?;
-        let now = self.db.ambient().now();
+        let now = self.db.env().now();
         let mut found = invitations::list(self.db.conn(), &scope, &filter, now, after, page.size + 1).await?;
         let more = found.len() as u64 > page.size;
         found.truncate(page.size as usize);
@@ -130,7 +130,7 @@ impl App {
         let found = invitations::find_by_secret(self.db.conn(), &secret)
             .await?
             .ok_or(Error::NotUsable)?;
-        if found.state(self.db.ambient().now()) != State::Active {
+        if found.state(self.db.env().now()) != State::Active {
             return Err(Error::NotUsable);
         }
         let org = found.draft.org_id;

@@ -36,7 +36,7 @@ pub(crate) async fn owe(
     match kind {
         DeliveryKind::Outbox => {
             let text = text(&secret::code(secrets, flow));
-            outbox::insert(tx, tx.ambient().ids.uuid(), address.text(), &text, tx.now()).await?;
+            outbox::insert(tx, tx.env().ids.uuid(), address.text(), &text, tx.now()).await?;
         }
         DeliveryKind::Smtp => {
             let Address::Email(address) = address else {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::{DbErr, SqlErr};
 
@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// A refusal with a reason of its own.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -44,7 +44,7 @@ impl Error {
     }
 
     /// What a failed insert means where another call may be making the same row.
-    pub(crate) fn raced(error: DbErr) -> Self {
+    pub(crate) fn conflict_on_unique(error: DbErr) -> Self {
         match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => parta_status::conflict().into(),
             _ => error.into(),
@@ -58,7 +58,7 @@ impl From<DbErr> for Error {
     }
 }
 
-fn sentence(reason: ErrorReason) -> &'static str {
+fn message(reason: ErrorReason) -> &'static str {
     match reason {
         ErrorReason::Unspecified => "The act was refused.",
         ErrorReason::CodeWrong => "The code is wrong.",
@@ -85,24 +85,24 @@ fn sentence(reason: ErrorReason) -> &'static str {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
             Error::State(reason) => {
-                let refusal = Self::new(reason, sentence(reason));
+                let refusal = Self::new(reason, message(reason));
                 if refusal.code() == tonic::Code::FailedPrecondition {
                     let subject = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-                    return refusal.precondition("STATE", subject, sentence(reason));
+                    return refusal.precondition("STATE", subject, message(reason));
                 }
                 refusal
             }
             Error::UnitUnknown(unit) => {
-                Self::new(ErrorReason::UnitUnknown, sentence(ErrorReason::UnitUnknown))
+                Self::new(ErrorReason::UnitUnknown, message(ErrorReason::UnitUnknown))
                     .precondition("UNIT", unit, "unknown, archived or of another kind")
                     .meta("unit_id", unit)
             }
             Error::MassRemoval(removals) => {
-                let why = sentence(ErrorReason::RosterImportMassRemoval);
+                let why = message(ErrorReason::RosterImportMassRemoval);
                 Self::new(ErrorReason::RosterImportMassRemoval, why)
                     .precondition("STATE", "ROSTER_IMPORT_MASS_REMOVAL", why)
                     .meta("removals", removals)
@@ -123,6 +123,6 @@ impl From<Error> for Refusal {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        Refusal::from(error).into()
+        RpcError::from(error).into()
     }
 }

@@ -14,7 +14,7 @@ use parta_proto::parta::membership::v1::{
     Role as PbRole, membership_event::Payload,
 };
 use parta_roster::{Members, NoObserver, Role};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
 use crate::{
@@ -32,9 +32,9 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     let projected = Members::new(Arc::new(NoObserver)).apply(tx, &event).await;
     projected.map_err(|error| match error {
         HandleError::Storage(error) => Error::Storage(error),
-        HandleError::Failed(why) => Error::Refused(Refusal::internal(why)),
+        HandleError::Failed(why) => Error::Refused(RpcError::internal(why)),
     })?;
-    feed::emit(tx, org, payload);
+    feed::append_event(tx, org, payload);
     Ok(())
 }
 
@@ -131,8 +131,8 @@ pub(crate) fn guardianship_ended(id: uuid::Uuid) -> Payload {
 }
 
 /// Events that build the present state from nothing.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
-    let fault = |error| Refusal::from(StorageError::from(error));
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+    let fault = |error| RpcError::from(StorageError::from(error));
     let of = OrgId::from_uuid;
     let members = members::list_for_snapshot(&tx, org).await.map_err(fault)?;
     let assignments = relations::assignments_for_snapshot(&tx, org)

@@ -24,7 +24,7 @@ use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
 use parta_grpc::Routes;
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_proto::parta::membership::{
     internal::v1::admission_service_server::AdmissionServiceServer,
     v1::{
@@ -39,8 +39,8 @@ use parta_proto::parta::membership::{
         service_account_service_server::ServiceAccountServiceServer,
     },
 };
-use parta_roster::{Names, Organizations, Roster};
-use parta_runtime::{Deps, Parts, Service, Task};
+use parta_roster::{ConsumerNames, Organizations, Roster};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.MembershipFeedService",
 ];
 /// The consumer of org-registry; the other half of the projection is the service's own.
-const NAMES: Names = Names {
+const NAMES: ConsumerNames = ConsumerNames {
     organizations: "membership.roster_organizations",
     members: "membership.roster_members",
 };
@@ -76,7 +76,7 @@ pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
-    build: |deps| Box::pin(build(deps)),
+    build: |context| Box::pin(build(context)),
     migrations,
 };
 
@@ -91,32 +91,36 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
 }
 
 /// Signs tokens with the keys of an installation, of which one signs. `issuer` is `iss`.
-pub fn issuer(keys: Vec<SigningKey>, issuer: &str, ambient: &Ambient) -> TokenIssuer {
-    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+pub fn issuer(keys: Vec<SigningKey>, issuer: &str, env: &Env) -> TokenIssuer {
+    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), env.clone())
 }
 
-async fn build(deps: Deps) -> anyhow::Result<Parts> {
-    let config: Config = deps.config()?;
-    if config.delivery == DeliveryKind::Outbox && !deps.loopback_only {
+async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let config: Config = context.config()?;
+    if config.delivery == DeliveryKind::Outbox && !context.loopback_only {
         anyhow::bail!(
             "the development outbox is for a loopback address only: set membership.delivery to smtp"
         );
     }
     anyhow::ensure!(
-        !deps.signing_keys.is_empty(),
+        !context.signing_keys.is_empty(),
         "membership has no key that signs tokens"
     );
-    let source = FeedClient::<OrgRegistryFeed, _>::new(deps.peers.watch("org-registry")?);
+    let source = FeedClient::<OrgRegistryFeed, _>::new(context.clients.watch("org-registry")?);
     let handler = Organizations::new(Arc::new(roster_import::observe::ClassesMade));
-    let consumer = Consumer::new(NAMES.organizations, deps.db.clone(), source, handler);
+    let consumer = Consumer::new(NAMES.organizations, context.db.clone(), source, handler);
     let ports = Ports {
         config,
-        db: deps.db.clone(),
+        db: context.db.clone(),
         organizations: consumer.freshness(),
-        secrets: deps.secrets.clone(),
-        verifier: deps.verifier.clone(),
-        issuer: Arc::new(issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)),
-        draining: deps.draining.clone(),
+        secrets: context.secrets.clone(),
+        verifier: context.verifier.clone(),
+        issuer: Arc::new(issuer(
+            context.signing_keys.clone(),
+            &context.issuer,
+            &context.env,
+        )),
+        draining: context.draining.clone(),
         progress: tokio::sync::watch::Sender::default(),
     };
     let consumers = vec![Task::new(NAMES.organizations, move |cancel| {
@@ -126,8 +130,8 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
             Ok(())
         }
     })];
-    let (routes, tasks) = (ports.routes(), tasks(&deps, &ports)?);
-    Ok(Parts {
+    let (routes, tasks) = (ports.routes(), tasks(&context, &ports)?);
+    Ok(ServiceParts {
         name: NAME,
         routes,
         services: GRPC_SERVICES.to_vec(),
@@ -163,12 +167,7 @@ impl Ports {
         let members = Freshness::fixed(NAME, Progress::default());
         App {
             db: self.db.clone(),
-            roster: Roster::new(
-                NAMES,
-                self.db.ambient().clone(),
-                self.organizations.clone(),
-                members,
-            ),
+            roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
             organizations: self.organizations.clone(),
             consumer: NAMES.organizations,
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
@@ -209,8 +208,8 @@ impl Ports {
     }
 }
 
-fn tasks(deps: &Deps, ports: &Ports) -> anyhow::Result<Vec<Task>> {
-    let (db, bus) = (&deps.db, &deps.bus);
+fn tasks(context: &ServiceContext, ports: &Ports) -> anyhow::Result<Vec<Task>> {
+    let (db, bus) = (&context.db, &context.bus);
     let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
     let mut tasks = vec![
         Task::new("membership.audit", move |cancel| {
@@ -220,21 +219,21 @@ fn tasks(deps: &Deps, ports: &Ports) -> anyhow::Result<Vec<Task>> {
                 Ok(())
             }
         }),
-        Task::new("membership.forget_answers", move |cancel| {
+        Task::new("membership.purge_idempotency_records", move |cancel| {
             let db = answered.clone();
             async move {
                 parta_storage::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("membership.forget_events", move |cancel| {
+        Task::new("membership.purge_events", move |cancel| {
             let db = logged.clone();
             async move {
                 parta_feed::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("membership.hints", move |cancel| {
+        Task::new("membership.event_notifier", move |cancel| {
             let (db, bus) = hinted.clone();
             async move {
                 parta_feed::hint_task(db, bus, cancel).await;

@@ -1,26 +1,26 @@
 //! The authorization table of the service, computed by its policy (`docs/permissions.md`).
 use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
-use parta_roster::{Facts, Role, State};
+use parta_roster::{MemberContext, Role, State};
 
 use crate::policy;
 
 type Rule = fn(PrincipalKind) -> bool;
 
 /// The pupil of the sample class about whom a person is asked.
-fn pupil(of: &Facts) -> Facts {
-    let mut facts = Facts::new(
+fn pupil(of: &MemberContext) -> MemberContext {
+    let mut facts = MemberContext::new(
         of.org_id,
         MemberId::from_uuid(Uuid::from_u128(4)),
         State::Active,
         [Role::Pupil],
     );
-    facts.enrolled_in.insert(Facts::sample_unit());
+    facts.enrolled_in.insert(MemberContext::sample_unit());
     facts
 }
 
-fn person(kind: PrincipalKind, rule: impl Fn(&Facts) -> bool) -> bool {
-    Facts::sample(kind).is_some_and(|facts| rule(&facts))
+fn person(kind: PrincipalKind, rule: impl Fn(&MemberContext) -> bool) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| rule(&facts))
 }
 
 fn reads(kind: PrincipalKind) -> bool {
@@ -78,7 +78,7 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.MemberService/ListMembers", reads),
     ("parta.membership.v1.MemberService/CreateMember", |k| {
         person(k, |f| {
-            policy::create_member(f, Role::Pupil, Some(Facts::sample_unit())).is_allowed()
+            policy::create_member(f, Role::Pupil, Some(MemberContext::sample_unit())).is_allowed()
         })
     }),
     ("parta.membership.v1.MemberService/ChangeMemberRoles", administers),

@@ -1,11 +1,11 @@
 //! Who may do what: pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::{MemberId, UnitId};
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 
 /// Whom of the members somebody sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Visibility {
     /// Everybody.
     Everybody,
     /// Staff alone: a teacher who is not verified learns nothing of minors (R22).
@@ -15,19 +15,19 @@ pub enum Sight {
 }
 
 /// Whether the caller may read members at all, and whom (R28).
-pub fn sight(facts: &Facts) -> Option<Sight> {
+pub fn sight(facts: &MemberContext) -> Option<Visibility> {
     if !facts.is_active() {
         return None;
     }
     Some(match (facts.is_staff(), facts.may_meet_minors()) {
-        (true, true) => Sight::Everybody,
-        (true, false) => Sight::Staff,
-        (false, _) => Sight::OwnUnits,
+        (true, true) => Visibility::Everybody,
+        (true, false) => Visibility::Staff,
+        (false, _) => Visibility::OwnUnits,
     })
 }
 
 /// Whether the caller may make the record of somebody expected.
-pub fn create_member(facts: &Facts, role: Role, unit: Option<UnitId>) -> Decision {
+pub fn create_member(facts: &MemberContext, role: Role, unit: Option<UnitId>) -> Decision {
     let own_pupil =
         role == Role::Pupil && facts.may_meet_minors() && unit.is_some_and(|u| facts.is_class_teacher_of(u));
     let any = facts.is_administration() && role != Role::Administrator;
@@ -38,17 +38,17 @@ pub fn create_member(facts: &Facts, role: Role, unit: Option<UnitId>) -> Decisio
 }
 
 /// Whether the caller may change roles and service accounts.
-pub fn administer(facts: &Facts) -> Decision {
+pub fn administer(facts: &MemberContext) -> Decision {
     Decision::allow_if(facts.is_administrator(), "only an administrator may do this")
 }
 
 /// Whether the caller may verify teachers, move pupils, give tasks and remove members.
-pub fn manage(facts: &Facts) -> Decision {
+pub fn manage(facts: &MemberContext) -> Decision {
     Decision::allow_if(facts.is_administration(), "only the administration may do this")
 }
 
 /// Whether the caller may remove this member: an administrator is removed by administrators alone.
-pub fn remove(facts: &Facts, member: &Facts) -> Decision {
+pub fn remove(facts: &MemberContext, member: &MemberContext) -> Decision {
     let of_administrator = member.roles.contains(&Role::Administrator);
     let allowed = facts.is_administration() && (facts.is_administrator() || !of_administrator);
     Decision::allow_if(
@@ -58,7 +58,7 @@ pub fn remove(facts: &Facts, member: &Facts) -> Decision {
 }
 
 /// Whether the caller may confirm or end a relation of a guardian with this child (R27).
-pub fn decide_guardianship(facts: &Facts, child: &Facts) -> Decision {
+pub fn decide_guardianship(facts: &MemberContext, child: &MemberContext) -> Decision {
     let class_teacher =
         facts.may_meet_minors() && child.enrolled_in.iter().any(|u| facts.is_class_teacher_of(*u));
     // Nobody confirms being a parent.
@@ -70,7 +70,7 @@ pub fn decide_guardianship(facts: &Facts, child: &Facts) -> Decision {
 }
 
 /// Whether the caller sees a relation.
-pub fn see_guardianship(facts: &Facts, guardian: MemberId, child: &Facts) -> bool {
+pub fn see_guardianship(facts: &MemberContext, guardian: MemberId, child: &MemberContext) -> bool {
     facts.is_active()
         && ([guardian, child.member_id].contains(&facts.member_id)
             || decide_guardianship(facts, child).is_allowed())

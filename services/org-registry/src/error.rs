@@ -2,7 +2,7 @@
 
 use parta_ids::{ApplicationId, OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::{ApplicationState, ErrorReason};
-use parta_status::{Refusal, not_found};
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
@@ -38,7 +38,7 @@ pub enum Error {
     UnknownUnit(UnitId),
     /// A refusal with a reason of its own.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] RpcError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -50,10 +50,10 @@ impl From<DbErr> for Error {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Duplicate => Refusal::new(
+            Error::Duplicate => RpcError::new(
                 ErrorReason::ApplicationDuplicate,
                 "An application of this organisation is pending or was approved.",
             ),
@@ -62,27 +62,27 @@ impl From<Error> for Refusal {
                     .as_str_name()
                     .trim_start_matches("APPLICATION_STATE_")
                     .to_owned();
-                Refusal::new(
+                RpcError::new(
                     ErrorReason::ApplicationDecided,
                     "The application was decided before.",
                 )
                 .precondition("APPLICATION", "application", &state)
                 .meta("state", state)
             }
-            Error::LabelTaken(unit) => Refusal::new(
+            Error::LabelTaken(unit) => RpcError::new(
                 ErrorReason::UnitLabelTaken,
                 "A living unit of this kind has this label.",
             )
             .resource("unit", unit)
             .meta("unit_id", unit),
-            Error::Archived(unit) => Refusal::new(ErrorReason::UnitArchived, "The unit is archived.")
+            Error::Archived(unit) => RpcError::new(ErrorReason::UnitArchived, "The unit is archived.")
                 .precondition("UNIT", unit, "archived"),
-            Error::StaffRoomFixed => Refusal::new(
+            Error::StaffRoomFixed => RpcError::new(
                 ErrorReason::StaffRoomFixed,
                 "The staff room stays as it is.",
             )
             .precondition("UNIT", "staff room", "made with the organisation"),
-            Error::KindNotOffered => Refusal::new(
+            Error::KindNotOffered => RpcError::new(
                 ErrorReason::UnitKindNotOffered,
                 "A partner organisation has no classes and groups.",
             )
@@ -98,6 +98,6 @@ impl From<Error> for Refusal {
 
 impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
-        Refusal::from(error).into()
+        RpcError::from(error).into()
     }
 }

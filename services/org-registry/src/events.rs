@@ -2,7 +2,7 @@
 
 use parta_ids::OrgId;
 use parta_proto::parta::org_registry::v1::{OrganizationCreated, UnitCreated, org_registry_event::Payload};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::Tx;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Events that build the present state from nothing: organisations first, then their units.
-pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, Refusal> {
+pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = Vec::new();
     for made in organizations::list(&tx, only, None, i64::MAX as u64).await? {
         let created = OrganizationCreated {

@@ -17,14 +17,14 @@ mod storage;
 use std::sync::Arc;
 
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, MembershipFeed, OrgRegistryFeed};
-use parta_grpc::{Peers, Routes};
+use parta_grpc::{Routes, ServiceClients};
 use parta_proto::parta::org_registry::v1::{
     application_service_server::ApplicationServiceServer,
     org_registry_feed_service_server::OrgRegistryFeedServiceServer,
     organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
 };
-use parta_roster::{Members, Names, Roster, RosterObserver};
-use parta_runtime::{Deps, Parts, Service, Task};
+use parta_roster::{ConsumerNames, Members, Roster, RosterObserver};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ pub const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.OrgRegistryFeedService",
 ];
 /// The names of its consumers. Its own half of the projection it writes itself.
-pub const NAMES: Names = Names {
+pub const NAMES: ConsumerNames = ConsumerNames {
     organizations: "org-registry.own",
     members: "org-registry.roster_members",
 };
@@ -53,7 +53,7 @@ pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
-    build: |deps| Box::pin(build(deps)),
+    build: |context| Box::pin(build(context)),
     migrations,
 };
 
@@ -75,7 +75,7 @@ pub struct Ports {
     /// What it knows of people.
     pub roster: Roster,
     /// Channels to the other services.
-    pub peers: Peers,
+    pub peers: ServiceClients,
     /// Cancelled when streams are to end.
     pub draining: CancellationToken,
 }
@@ -111,20 +111,20 @@ pub fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver)
 }
 
-async fn build(deps: Deps) -> anyhow::Result<Parts> {
-    let Config {} = deps.config()?;
-    let source = FeedClient::<MembershipFeed, _>::new(deps.peers.watch("membership")?);
+async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let Config {} = context.config()?;
+    let source = FeedClient::<MembershipFeed, _>::new(context.clients.watch("membership")?);
     let members = Consumer::new(
         NAMES.members,
-        deps.db.clone(),
+        context.db.clone(),
         source,
         Members::new(roster_observer()),
     );
     let ports = Ports {
-        db: deps.db.clone(),
-        roster: Roster::within_org_registry(NAMES, deps.ambient.clone(), members.freshness()),
-        peers: deps.peers.clone(),
-        draining: deps.draining.clone(),
+        db: context.db.clone(),
+        roster: Roster::within_org_registry(NAMES, context.env.clone(), members.freshness()),
+        peers: context.clients.clone(),
+        draining: context.draining.clone(),
     };
     let consumers = vec![Task::new(NAMES.members, move |cancel| {
         let consumer = members.clone();
@@ -133,8 +133,8 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
             Ok(())
         }
     })];
-    let (routes, tasks) = (ports.routes(), tasks(&deps, ports));
-    Ok(Parts {
+    let (routes, tasks) = (ports.routes(), tasks(&context, ports));
+    Ok(ServiceParts {
         name: NAME,
         routes,
         services: GRPC_SERVICES.to_vec(),
@@ -143,8 +143,8 @@ async fn build(deps: Deps) -> anyhow::Result<Parts> {
     })
 }
 
-fn tasks(deps: &Deps, ports: Ports) -> Vec<Task> {
-    let (db, bus) = (&deps.db, &deps.bus);
+fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
+    let (db, bus) = (&context.db, &context.bus);
     let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
     vec![
         Task::new("org-registry.jobs", move |cancel| {
@@ -161,21 +161,21 @@ fn tasks(deps: &Deps, ports: Ports) -> Vec<Task> {
                 Ok(())
             }
         }),
-        Task::new("org-registry.forget_answers", move |cancel| {
+        Task::new("org-registry.purge_idempotency_records", move |cancel| {
             let db = answered.clone();
             async move {
                 parta_storage::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("org-registry.forget_events", move |cancel| {
+        Task::new("org-registry.purge_events", move |cancel| {
             let db = logged.clone();
             async move {
                 parta_feed::purge_task(db, cancel).await;
                 Ok(())
             }
         }),
-        Task::new("org-registry.hints", move |cancel| {
+        Task::new("org-registry.event_notifier", move |cancel| {
             let (db, bus) = hinted.clone();
             async move {
                 parta_feed::hint_task(db, bus, cancel).await;

@@ -1,7 +1,7 @@
 //! The authorization table of the service, computed by its policy (`docs/permissions.md`).
 
 use parta_access::{Permission, PrincipalKind as Kind};
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::policy;
 
@@ -37,7 +37,7 @@ pub fn permissions() -> Vec<Permission> {
         ("parta.org_registry.v1.OrganizationService/GetOrganization", |k| {
             operator(k)
                 || k == Kind::ServiceAccount
-                || Facts::sample(k).is_some_and(|f| policy::read_organization(&f).is_allowed())
+                || MemberContext::sample(k).is_some_and(|f| policy::read_organization(&f).is_allowed())
         }),
         (
             "parta.org_registry.v1.OrganizationService/ListOrganizations",
@@ -54,10 +54,12 @@ pub fn permissions() -> Vec<Permission> {
         ("parta.org_registry.v1.UnitService/CreateUnit", structures),
         ("parta.org_registry.v1.UnitService/GetUnit", |k| {
             k == Kind::ServiceAccount
-                || Facts::sample(k).is_some_and(|f| policy::sees_unit(&f, Facts::sample_unit()))
+                || MemberContext::sample(k)
+                    .is_some_and(|f| policy::sees_unit(&f, MemberContext::sample_unit()))
         }),
         ("parta.org_registry.v1.UnitService/ListUnits", |k| {
-            k == Kind::ServiceAccount || Facts::sample(k).is_some_and(|f| policy::list_units(&f).is_allowed())
+            k == Kind::ServiceAccount
+                || MemberContext::sample(k).is_some_and(|f| policy::list_units(&f).is_allowed())
         }),
         ("parta.org_registry.v1.UnitService/RenameUnit", structures),
         ("parta.org_registry.v1.UnitService/ArchiveUnit", structures),
@@ -86,10 +88,10 @@ fn operator(kind: Kind) -> bool {
     kind == Kind::Operator
 }
 fn administers(kind: Kind) -> bool {
-    Facts::sample(kind).is_some_and(|f| policy::administer(&f).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| policy::administer(&f).is_allowed())
 }
 fn structures(kind: Kind) -> bool {
-    Facts::sample(kind).is_some_and(|f| policy::structure(&f).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| policy::structure(&f).is_allowed())
 }
 fn follows(kind: Kind) -> bool {
     matches!(kind, Kind::Service | Kind::ServiceAccount)

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use parta_grpc::{ClientBuilder, Idempotent, ServiceChannel, Target};
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_proto::parta::{
     call_scheduling::v1::call_service_client::CallServiceClient,
     chat::v1::{
@@ -61,7 +61,7 @@ pub struct Session {
     channels: Arc<BTreeMap<&'static str, ServiceChannel>>,
     credential: Option<HeaderValue>,
     seen: Arc<Mutex<BTreeMap<&'static str, HeaderValue>>>,
-    ambient: Ambient,
+    env: Env,
 }
 
 macro_rules! clients {
@@ -73,7 +73,7 @@ macro_rules! clients {
 impl Session {
     /// A session without a credential; connects at its first call.
     pub fn new(endpoints: &Endpoints) -> anyhow::Result<Self> {
-        let builder = ClientBuilder::new(Ambient::system()).timeout(TIMEOUT);
+        let builder = ClientBuilder::new(Env::system()).timeout(TIMEOUT);
         let channel = |service: &parta_runtime::Service| {
             let address = endpoints.of(service.name);
             let channel = builder.channel(service.name, Target::Uri(address.to_owned()));
@@ -87,7 +87,7 @@ impl Session {
             channels: Arc::new(channels.collect::<anyhow::Result<_>>()?),
             credential: None,
             seen: Arc::default(),
-            ambient: Ambient::system(),
+            env: Env::system(),
         })
     }
 
@@ -110,7 +110,7 @@ impl Session {
 
     /// A fresh `request_id`.
     pub fn act(&self) -> String {
-        self.ambient.ids.uuid().to_string()
+        self.env.ids.uuid().to_string()
     }
 
     /// Remembers a consistency token: later calls of everybody wait until it is known where they go.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
@@ -51,7 +51,7 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let here = Refusal::from_status(&status).is_none_or(|r| r.reason() == "DEPENDENCY_UNAVAILABLE");
+        let here = RpcError::from_status(&status).is_none_or(|r| r.reason() == "DEPENDENCY_UNAVAILABLE");
         if status.code() == Code::Unavailable && here {
             Self::Unreachable(Box::new(status))
         } else {
@@ -75,7 +75,7 @@ impl From<io::Error> for Failure {
 /// A refusal in words: what, why, and which fields.
 pub fn explain(status: &Status) -> String {
     let mut text = format!("refused: {}", status.message());
-    if let Some(refusal) = Refusal::from_status(status) {
+    if let Some(refusal) = RpcError::from_status(status) {
         text += &format!(" ({} of {})", refusal.reason(), refusal.domain());
         for (field, why) in refusal.fields() {
             text += &format!("\n  {field}: {why}");

@@ -4,16 +4,16 @@ use super::*;
 
 #[test]
 fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_tokens_have_ended() {
-    let (clock, ambient) = ambient();
-    let start = ambient.now();
-    let mut old = SigningKey::first(KeyPair::generate(&ambient).unwrap(), start);
-    let new = old.successor(KeyPair::generate(&ambient).unwrap(), start);
+    let (clock, env) = env();
+    let start = env.now();
+    let mut old = SigningKey::first(KeyPair::generate(&env).unwrap(), start);
+    let new = old.successor(KeyPair::generate(&env).unwrap(), start);
     let (old_kid, new_kid) = (old.kid.clone(), new.kid.clone());
     // Even a key that is told to retire at once stays while its tokens live.
     old.retire_time = Some(new.sign_from);
-    let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), ambient.clone());
+    let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), env.clone());
     let kid = |issuer: &TokenIssuer| {
-        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
             .unwrap()
             .kid
             .unwrap()
@@ -40,16 +40,13 @@ fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_token
 
 #[tokio::test]
 async fn a_key_that_is_announced_too_late_does_not_sign_early() {
-    let (clock, ambient) = ambient();
-    let old = SigningKey::first(
-        KeyPair::generate(&ambient).unwrap(),
-        ambient.now() - TimeDelta::days(1),
-    );
-    let mut rash = SigningKey::first(KeyPair::generate(&ambient).unwrap(), ambient.now());
+    let (clock, env) = env();
+    let old = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now() - TimeDelta::days(1));
+    let mut rash = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now());
     rash.kid = "rash".to_owned();
-    let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), ambient.clone());
+    let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), env.clone());
     let kid = || {
-        jsonwebtoken::decode_header(issuer.joiner(ambient.id()).unwrap().text)
+        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
             .unwrap()
             .kid
             .unwrap()
@@ -63,7 +60,7 @@ async fn a_key_that_is_announced_too_late_does_not_sign_early() {
 #[tokio::test]
 async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    let w = world();
+    let w = test_env();
     let (up, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
     let fetch: Fetch = Arc::new(move || {
@@ -78,8 +75,8 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
             answer
         })
     });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
-    let token = |w: &World| w.issuer.joiner(w.ambient.id()).unwrap().text;
+    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+    let token = |w: &TestEnv| w.issuer.joiner(w.env.id()).unwrap().text;
 
     // Keyless: eight at once share one failure, and nobody is told that the token is bad.
     let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
@@ -99,12 +96,12 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     w.clock.advance(TimeDelta::hours(23));
     assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
     let stranger = TokenIssuer::new(
-        vec![key(&w.ambient, "zz", w.ambient.now())],
+        vec![key(&w.env, "zz", w.env.now())],
         "parta",
         TimeDelta::minutes(10),
-        w.ambient.clone(),
+        w.env.clone(),
     );
-    let unknown = stranger.joiner(w.ambient.id()).unwrap().text;
+    let unknown = stranger.joiner(w.env.id()).unwrap().text;
     assert!(
         verifier
             .caller(&unknown, "rpc".into())
@@ -126,7 +123,7 @@ async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
 #[tokio::test]
 async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
     use std::sync::atomic::{AtomicBool, Ordering};
-    let w = world();
+    let w = test_env();
     let hang = Arc::new(AtomicBool::new(true));
     let (gate, jwks) = (hang.clone(), w.issuer.jwks());
     let fetch: Fetch = Arc::new(move || {
@@ -138,8 +135,8 @@ async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
             Ok(jwks)
         })
     });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.ambient.clone());
-    let token = w.issuer.joiner(w.ambient.id()).unwrap().text;
+    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+    let token = w.issuer.joiner(w.env.id()).unwrap().text;
     assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
     hang.store(false, Ordering::SeqCst);
     assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
@@ -147,16 +144,16 @@ async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
 
 #[tokio::test]
 async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_them() {
-    let w = world();
-    let (account, org) = (w.ambient.id(), w.ambient.id());
-    let (session, other) = (w.ambient.id::<SessionId>(), w.ambient.id::<SessionId>());
-    let id = w.ambient.id::<parta_ids::ServiceAccountId>();
+    let w = test_env();
+    let (account, org) = (w.env.id(), w.env.id());
+    let (session, other) = (w.env.id::<SessionId>(), w.env.id::<SessionId>());
+    let id = w.env.id::<parta_ids::ServiceAccountId>();
     w.verifier.revoke_session(session);
     w.verifier.revoke_service_account(id);
     let permissions = vec!["roster.read".to_owned()];
     for token in [
         w.issuer.account(account, session).unwrap(),
-        w.issuer.person(org, w.ambient.id(), session).unwrap(),
+        w.issuer.person(org, w.env.id(), session).unwrap(),
         w.issuer.service_account(org, id, permissions.clone()).unwrap(),
     ] {
         assert!(
@@ -212,9 +209,9 @@ proptest::proptest! {
 
     #[test]
     fn no_altered_token_is_accepted(position in 0usize..1_000, with in "[A-Za-z0-9_.=-]") {
-        let w = world();
-        let session = w.ambient.id::<SessionId>();
-        let good = w.issuer.person(w.ambient.id(), w.ambient.id(), session).unwrap().text;
+        let w = test_env();
+        let session = w.env.id::<SessionId>();
+        let good = w.issuer.person(w.env.id(), w.env.id(), session).unwrap().text;
         let at = position % good.len();
         let bad = format!("{}{with}{}", &good[..at], &good[at + 1..]);
         let answer = futures::executor::block_on(w.verifier.caller(&bad, "rpc".into()));

@@ -8,9 +8,9 @@ mod support;
 use futures::future::join_all;
 use parta_access::{Caller, Principal};
 use parta_audit::{AuditError, record, seal, verify};
-use parta_ids::{Ambient, MemberId, OrgId, SessionId, TypedId};
+use parta_ids::{Env, MemberId, OrgId, SessionId, TypedId};
 use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{Db, Mutation, StorageError};
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::MigrationTrait;
@@ -70,7 +70,7 @@ async fn tamper(db: &Db, sql: &'static str) {
 #[tokio::test]
 async fn a_row_is_committed_with_its_act() {
     each(migrations, |store| async move {
-        let (caller, id) = (caller(org(1)), Ambient::system().ids.uuid());
+        let (caller, id) = (caller(org(1)), Env::system().ids.uuid());
         let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
         for succeeds in [false, true, true] {
             let caller = &caller;
@@ -82,7 +82,7 @@ async fn a_row_is_committed_with_its_act() {
                     Err(parta_status::permission_denied("no"))
                 }
             });
-            let done: Result<_, Refusal> = done.await;
+            let done: Result<_, RpcError> = done.await;
             assert_eq!(done.is_ok(), succeeds);
         }
         let sql = "SELECT actor, on_behalf_of, rpc, object, request_id FROM audit_entry";
@@ -179,7 +179,7 @@ async fn the_chain_is_keyed() {
             return;
         }
         let other = parta_access::Secrets::new([8; 32]);
-        let forger = Db::connect(&store.config, "test", other, store.ambient.clone())
+        let forger = Db::connect(&store.config, "test", other, store.env.clone())
             .await
             .unwrap();
         assert!(matches!(

@@ -10,7 +10,7 @@ use parta_storage::{StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
-use super::{Consumer, HandleError, Handler, parked};
+use super::{Consumer, HandleError, Handler, quarantined};
 use crate::{Cursor, FeedEvent, Source};
 
 /// Why a batch was rolled back.
@@ -94,7 +94,7 @@ async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), 
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies what of the batch was not applied yet and moves the cursor to its end. `park` holds the indices of
+    /// Applies what of the batch was not applied yet and moves the cursor to its end. `quarantine` holds the indices of
     /// events that failed in an earlier attempt. Answers where the cursor then is.
     pub(super) async fn apply_batch(
         &self,
@@ -102,7 +102,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         events: &[S::Event],
         text: &str,
         end: Cursor,
-        park: &BTreeMap<usize, String>,
+        quarantine: &BTreeMap<usize, String>,
     ) -> Result<Cursor, Failure> {
         let place = lock(tx, self.name).await?;
         let done = match place.at {
@@ -115,7 +115,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .iter()
             .enumerate()
             .filter(|(_, event)| event.position() > done);
-        self.apply_all(tx, fresh, park).await?;
+        self.apply_all(tx, fresh, quarantine).await?;
         advance(tx, self.name, text, end).await?;
         Ok(end)
     }
@@ -127,7 +127,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         events: &[S::Event],
         text: &str,
         end: Cursor,
-        park: &BTreeMap<usize, String>,
+        quarantine: &BTreeMap<usize, String>,
     ) -> Result<Cursor, Failure> {
         let place = lock(tx, self.name).await?;
         if let Some(at) = place
@@ -137,13 +137,13 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             // Another replica was quicker.
             return Ok(at);
         }
-        parked::clear(tx, self.name).await?;
+        quarantined::clear(tx, self.name).await?;
         let whole = |e: HandleError| match e {
             HandleError::Storage(error) => Failure::Storage(error),
             HandleError::Failed(reason) => Failure::Storage(StorageError::Fault(reason)),
         };
         self.handler.begin_snapshot(tx).await.map_err(whole)?;
-        self.apply_all(tx, events.iter().enumerate(), park).await?;
+        self.apply_all(tx, events.iter().enumerate(), quarantine).await?;
         self.handler.end_snapshot(tx).await.map_err(whole)?;
         advance(tx, self.name, text, end).await?;
         Ok(end)
@@ -153,24 +153,24 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         &self,
         tx: &Tx,
         events: impl Iterator<Item = (usize, &'a S::Event)> + Send,
-        park: &BTreeMap<usize, String>,
+        quarantine: &BTreeMap<usize, String>,
     ) -> Result<(), Failure> {
-        let mut stopped: BTreeSet<OrgId> = parked::organizations(tx, self.name).await?;
+        let mut stopped: BTreeSet<OrgId> = quarantined::organizations(tx, self.name).await?;
         for (index, event) in events {
             let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
-                // Without an organisation there is nobody to park: the producer's fault stops the whole feed.
+                // Without an organisation there is nobody to quarantine: the producer's fault stops the whole feed.
                 Failure::Storage(StorageError::Fault(format!(
                     "event {}: org_id: {error}",
                     event.event_id()
                 )))
             })?;
-            if let Some(reason) = park.get(&index)
+            if let Some(reason) = quarantine.get(&index)
                 && stopped.insert(org_id)
             {
-                parked::park(tx, self.name, org_id, event.position(), reason).await?;
+                quarantined::quarantine(tx, self.name, org_id, event.position(), reason).await?;
             }
             if stopped.contains(&org_id) {
-                parked::queue(tx, self.name, org_id, event).await?;
+                quarantined::queue(tx, self.name, org_id, event).await?;
                 continue;
             }
             self.apply_one(tx, index, event).await?;

@@ -4,29 +4,29 @@
 //! replicas may run the same consumer, each event takes effect once. What cannot be applied parks its organisation.
 
 mod apply;
-mod parked;
+mod quarantined;
 mod run;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use parta_ids::OrgId;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{Db, StorageError, Tx};
 use sea_orm::DbErr;
 use tokio::sync::watch;
 
-pub use parked::{ParkedOrganization, is_parked, list_parked};
+pub use quarantined::{ParkedOrganization, is_quarantined, list_parked};
 
 use crate::{FeedEvent, Freshness, Progress, Source};
 
 /// Why an event could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// The database failed. When that may pass the batch is repeated, else the organisation is parked.
+    /// The database failed. When that may pass the batch is repeated, else the organisation is quarantined.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The event cannot be applied; its organisation is parked.
+    /// The event cannot be applied; its organisation is quarantined.
     #[error("{0}")]
     Failed(String),
 }
@@ -37,8 +37,8 @@ impl From<DbErr> for HandleError {
     }
 }
 
-impl From<Refusal> for HandleError {
-    fn from(refusal: Refusal) -> Self {
+impl From<RpcError> for HandleError {
+    fn from(refusal: RpcError) -> Self {
         if refusal.code() == tonic::Code::Unavailable {
             return Self::Storage(StorageError::Unavailable(refusal.to_string()));
         }

@@ -12,7 +12,7 @@ use super::{
     Consumer, Handler,
     apply::{self, Failure, Place},
 };
-use crate::{Cursor, Delivery, FeedEvent, Item, SnapshotItem, Source};
+use crate::{Cursor, Delivery, FeedEvent, FeedItem, SnapshotItem, Source};
 
 const BATCH: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     fn backoff(&self, failures: u32) -> Duration {
         let mut chance = [0; 2];
-        self.db.ambient().ids.fill(&mut chance);
+        self.db.env().ids.fill(&mut chance);
         let most = Duration::from_millis(50 << failures.min(10)).min(LONGEST_WAIT);
         most / 2 + most.mul_f64(f64::from(u16::from_be_bytes(chance)) / 131_072.0)
     }
@@ -172,17 +172,17 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             return Ok(());
         };
         let Some(end) = Cursor::peek(&text) else {
-            return Err(Status::from(parta_status::Refusal::internal(
+            return Err(Status::from(parta_status::RpcError::internal(
                 "the feed answers an unknown cursor",
             ))
             .into());
         };
         let checkpoint = deliveries
             .iter()
-            .any(|delivery| matches!(delivery.item, Item::Checkpoint));
+            .any(|delivery| matches!(delivery.item, FeedItem::Checkpoint));
         let mut events = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
-            if let Item::Event(event) = delivery.item {
+            if let FeedItem::Event(event) = delivery.item {
                 let found = event.position();
                 // A filtered feed has holes by nature.
                 if self.org_id.is_none() && found != *last + 1 {
@@ -219,7 +219,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             }
         };
         let Some(end) = Cursor::peek(&text) else {
-            return Err(Status::from(parta_status::Refusal::internal(
+            return Err(Status::from(parta_status::RpcError::internal(
                 "the snapshot answers an unknown cursor",
             ))
             .into());
@@ -235,7 +235,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(())
     }
 
-    /// One transaction; run again with one more organisation parked for each event that fails in it.
+    /// One transaction; run again with one more organisation quarantined for each event that fails in it.
     async fn commit(
         &self,
         events: &[S::Event],
@@ -243,22 +243,22 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         end: Cursor,
         snapshot: bool,
     ) -> Result<Cursor, End> {
-        let mut park = BTreeMap::new();
+        let mut quarantine = BTreeMap::new();
         loop {
-            let parked = &park;
+            let quarantined = &quarantine;
             let result = self
                 .db
                 .write(|tx| async move {
                     if snapshot {
-                        self.apply_snapshot(&tx, events, text, end, parked).await
+                        self.apply_snapshot(&tx, events, text, end, quarantined).await
                     } else {
-                        self.apply_batch(&tx, events, text, end, parked).await
+                        self.apply_batch(&tx, events, text, end, quarantined).await
                     }
                 })
                 .await;
             match result {
                 Ok(at) => return Ok(at),
-                Err(Failure::Event { index, reason }) => park.insert(index, reason),
+                Err(Failure::Event { index, reason }) => quarantine.insert(index, reason),
                 Err(Failure::Storage(error)) => return Err(End::Storage(error)),
                 Err(Failure::Superseded) => return Err(End::Closed),
             };

@@ -10,14 +10,14 @@ use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
 use parta_ids::{EventId, OrgId};
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::{self as status, Refusal};
-use parta_storage::{Db, Head, Tx};
+use parta_status::{self as status, RpcError};
+use parta_storage::{Db, LogHead, Tx};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Cursor, EventMeta, EventPayload, FeedEvent, FeedKind, log};
 use watch::Watch;
 
-type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, Refusal>>
+type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, RpcError>>
     + Send
     + Sync;
 
@@ -50,7 +50,7 @@ impl<K: FeedKind> FeedServer<K> {
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
         F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<(OrgId, K::Payload)>, Refusal>> + Send + 'static,
+        Fut: Future<Output = Result<Vec<(OrgId, K::Payload)>, RpcError>> + Send + 'static,
     {
         Self {
             db,
@@ -65,8 +65,8 @@ impl<K: FeedKind> FeedServer<K> {
         cursor: &str,
         org_id: &str,
     ) -> Result<
-        impl Stream<Item = Result<(String, Watched<K::Event>), Refusal>> + Send + 'static + use<K>,
-        Refusal,
+        impl Stream<Item = Result<(String, Watched<K::Event>), RpcError>> + Send + 'static + use<K>,
+        RpcError,
     > {
         let org_id = scope(caller, org_id)?;
         let head = self.db.head().await?;
@@ -85,7 +85,7 @@ impl<K: FeedKind> FeedServer<K> {
         let watch = Watch::<K::Event>::new(
             self.db.clone(),
             self.cancel.clone(),
-            Head {
+            LogHead {
                 incarnation: head.incarnation,
                 position,
             },
@@ -101,22 +101,26 @@ impl<K: FeedKind> FeedServer<K> {
         }))
     }
 
-    async fn take_snapshot(&self, caller: &Caller, org_id: &str) -> Result<(Vec<K::Event>, String), Refusal> {
+    async fn take_snapshot(
+        &self,
+        caller: &Caller,
+        org_id: &str,
+    ) -> Result<(Vec<K::Event>, String), RpcError> {
         let org_id = scope(caller, org_id)?;
         let (head, payloads) = self
             .db
             .read(|tx| async move {
                 let head = tx.head().await?;
-                Ok::<_, Refusal>((head, (self.snapshot)(tx, org_id).await?))
+                Ok::<_, RpcError>((head, (self.snapshot)(tx, org_id).await?))
             })
             .await?;
-        let occur_time = self.db.ambient().now();
+        let occur_time = self.db.env().now();
         let events = payloads
             .into_iter()
             .map(|(org_id, payload)| {
                 let mut event = payload.into_event();
                 event.set_meta(&EventMeta {
-                    event_id: self.db.ambient().id::<EventId>(),
+                    event_id: self.db.env().id::<EventId>(),
                     org_id,
                     position: head.position,
                     occur_time,
@@ -130,7 +134,7 @@ impl<K: FeedKind> FeedServer<K> {
 }
 
 /// Services may ask for everything; a service account for its own organisation only.
-fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, Refusal> {
+fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
     let asked = if org_id.is_empty() {
         None
     } else {
@@ -158,7 +162,7 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, Refusal> {
             }
             Ok(Some(asked))
         }
-        _ => Err(Refusal::new(
+        _ => Err(RpcError::new(
             ErrorReason::CallerNotAccepted,
             "Feeds are for services and service accounts.",
         )
@@ -174,8 +178,8 @@ fn expiry(caller: &Caller) -> Option<DateTime<Utc>> {
     }
 }
 
-fn expired() -> Refusal {
-    Refusal::new(
+fn expired() -> RpcError {
+    RpcError::new(
         ErrorReason::CursorExpired,
         "The cursor is too old or of another life of the database.",
     )

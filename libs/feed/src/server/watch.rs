@@ -3,8 +3,8 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use parta_ids::OrgId;
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
-use parta_storage::{Db, Head};
+use parta_status::RpcError;
+use parta_storage::{Db, LogHead};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ const CHECKPOINT: Duration = Duration::from_secs(1);
 pub(super) struct Watch<E> {
     db: Db,
     cancel: CancellationToken,
-    at: Head,
+    at: LogHead,
     org_id: Option<OrgId>,
     buffer: VecDeque<E>,
     hints: watch::Receiver<i64>,
@@ -30,7 +30,7 @@ impl<E: FeedEvent> Watch<E> {
     pub(super) fn new(
         db: Db,
         cancel: CancellationToken,
-        at: Head,
+        at: LogHead,
         org_id: Option<OrgId>,
         expire_time: Option<DateTime<Utc>>,
     ) -> Self {
@@ -55,10 +55,10 @@ impl<E: FeedEvent> Watch<E> {
         .encode(self.db.secrets())
     }
 
-    pub(super) async fn next(&mut self) -> Result<(String, Watched<E>), Refusal> {
+    pub(super) async fn next(&mut self) -> Result<(String, Watched<E>), RpcError> {
         loop {
-            if self.expire_time.is_some_and(|end| end <= self.db.ambient().now()) {
-                return Err(Refusal::new(
+            if self.expire_time.is_some_and(|end| end <= self.db.env().now()) {
+                return Err(RpcError::new(
                     ErrorReason::CredentialExpired,
                     "The credential has expired.",
                 ));
@@ -67,12 +67,12 @@ impl<E: FeedEvent> Watch<E> {
                 return Ok((self.cursor(event.position()), Watched::Event(event)));
             }
             if self.cancel.is_cancelled() {
-                return Err(Refusal::new(ErrorReason::NotServing, "The server is stopping.")
+                return Err(RpcError::new(ErrorReason::NotServing, "The server is stopping.")
                     .retry_after(Duration::from_secs(1)));
             }
             // Seen before the look: a commit after the look leaves the hint unseen.
             self.hints.mark_unchanged();
-            let observe_time = self.db.ambient().now();
+            let observe_time = self.db.env().now();
             if self.fill().await? {
                 continue;
             }
@@ -95,7 +95,7 @@ impl<E: FeedEvent> Watch<E> {
     }
 
     /// Reads on; answers whether there is something to deliver or more to look through.
-    async fn fill(&mut self) -> Result<bool, Refusal> {
+    async fn fill(&mut self) -> Result<bool, RpcError> {
         // The head first: every event up to it is visible, because its holder commits before the next one takes it.
         let head = self.db.head().await?;
         if head.incarnation != self.at.incarnation {

@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use parta_feed::{AtLeast, Freshness, Progress, is_parked, list_parked};
+use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_parked};
 use parta_ids::TypedId;
 use parta_storage::{Db, StorageError};
 
@@ -71,25 +71,25 @@ async fn a_failing_event_parks_its_organisation_only() {
                 .collect::<Vec<_>>(),
             [org(2), org(2)]
         );
-        let parked = list_parked(db.conn()).await.unwrap();
-        let parked: Vec<_> = parked
+        let quarantined = list_parked(db.conn()).await.unwrap();
+        let quarantined: Vec<_> = quarantined
             .iter()
             .map(|p| (p.org_id, p.position, p.reason.as_str()))
             .collect();
         assert_eq!(
-            parked,
+            quarantined,
             [
                 (org(1), 1, "poison is poison"),
                 (org(3), 3, "the handler panicked")
             ]
         );
-        assert!(is_parked(db.conn(), "test.roster", org(1)).await.unwrap());
-        assert!(!is_parked(db.conn(), "test.roster", org(2)).await.unwrap());
+        assert!(is_quarantined(db.conn(), "test.roster", org(1)).await.unwrap());
+        assert!(!is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
 
         // Still poison: released too early it stays as it was.
         let early = consumer.release(org(1)).await.unwrap_err();
         assert!(early.to_string().contains("poison"));
-        assert!(is_parked(db.conn(), "test.roster", org(1)).await.unwrap());
+        assert!(is_quarantined(db.conn(), "test.roster", org(1)).await.unwrap());
 
         roster.poison.lock().unwrap().clear();
         roster.panic.lock().unwrap().clear();
@@ -116,7 +116,7 @@ async fn an_expired_cursor_leads_to_a_snapshot() {
         let running = start(&consumer);
         caught_up(db, &consumer).await;
         running.stop().await;
-        assert!(is_parked(db.conn(), "test.roster", org(2)).await.unwrap());
+        assert!(is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
 
         // A restore that lost a unit and its event, and knows of another.
         let restore: Result<(), StorageError> = db
@@ -209,7 +209,7 @@ fn a_projection_goes_stale_after_thirty_seconds() {
 
 async fn token(db: &Db) -> String {
     let head = db.head().await.unwrap();
-    let mark = parta_storage::Mark {
+    let mark = parta_storage::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,

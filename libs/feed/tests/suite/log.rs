@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use futures::{StreamExt, future::join_all};
-use parta_feed::{Delivery, FeedClient, Item, OrgRegistryFeed, Source};
+use parta_feed::{Delivery, FeedClient, FeedItem, OrgRegistryFeed, Source};
 use parta_ids::TypedId;
 use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError};
@@ -22,7 +22,7 @@ async fn watch(db: &Db, cursor: &str, count: usize) -> (Vec<i64>, String) {
     while positions.len() < count {
         let Delivery { cursor, item } = stream.next().await.unwrap().unwrap();
         last = cursor;
-        if let Item::Event(event) = item {
+        if let FeedItem::Event(event) = item {
             positions.push(event.position);
         }
     }
@@ -151,9 +151,9 @@ async fn a_lost_hint_is_caught() {
         };
         let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
         let mut stream = source.watch("", None).await.unwrap();
-        assert!(matches!(stream.next().await.unwrap().unwrap().item, Item::Checkpoint));
+        assert!(matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Checkpoint));
         silently.await;
-        assert!(matches!(stream.next().await.unwrap().unwrap().item, Item::Event(event) if event.position == 1));
+        assert!(matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Event(event) if event.position == 1));
     })
     .await;
 }

@@ -17,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use parta_access::{Caller, Principal};
-use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, OrgRegistryFeed, emit};
+use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, OrgRegistryFeed, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_proto::parta::org_registry::v1::{
     OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
@@ -90,7 +90,7 @@ pub async fn create(tx: &Tx, org_id: OrgId, unit: &str, label: &str) -> Result<(
         values,
     )
     .await?;
-    emit(tx, org_id, created(unit, label));
+    append_event(tx, org_id, created(unit, label));
     Ok(())
 }
 
@@ -119,7 +119,7 @@ pub async fn rename(db: &Db, org_id: OrgId, unit: &str, label: &str) {
                 values,
             )
             .await?;
-            emit(
+            append_event(
                 &tx,
                 org_id,
                 Payload::UnitRenamed(UnitRenamed {
@@ -307,7 +307,7 @@ impl Running {
 /// Waits until the consumer has applied everything that is committed.
 pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
     let head = producer.head().await.unwrap();
-    let mark = parta_storage::Mark {
+    let mark = parta_storage::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use futures::StreamExt;
 use parta_access::Principal;
-use parta_feed::{FeedClient, Item, OrgRegistryFeed, SnapshotItem, Source};
+use parta_feed::{FeedClient, FeedItem, OrgRegistryFeed, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ async fn refused(
     let reason = |status: tonic::Status| {
         (
             status.code(),
-            Refusal::from_status(&status)
+            RpcError::from_status(&status)
                 .map(|r| r.reason().to_owned())
                 .unwrap_or_default(),
         )
@@ -68,8 +68,8 @@ async fn a_service_account_is_held_to_its_organisation() {
         let cursor = loop {
             let delivery = stream.next().await.unwrap().unwrap();
             match delivery.item {
-                Item::Event(event) => seen.push((event.org_id, event.position)),
-                Item::Checkpoint => break delivery.cursor,
+                FeedItem::Event(event) => seen.push((event.org_id, event.position)),
+                FeedItem::Checkpoint => break delivery.cursor,
             }
         };
         assert_eq!(seen, [(org(1).to_string(), 1), (org(1).to_string(), 3)]);
@@ -78,7 +78,7 @@ async fn a_service_account_is_held_to_its_organisation() {
         add(&store.db, org(1), "d", "d").await;
         let mut stream = feed.watch(&cursor, Some(org(1))).await.unwrap();
         assert!(
-            matches!(stream.next().await.unwrap().unwrap().item, Item::Event(event) if event.position == 4)
+            matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Event(event) if event.position == 4)
         );
 
         let snapshot: Vec<_> = feed.snapshot(Some(org(1))).await.unwrap().collect().await;
@@ -148,7 +148,7 @@ async fn a_stopping_server_ends_its_streams() {
 async fn a_stream_ends_with_its_credential() {
     each(migrations, |store| async move {
         let mut calling = calling(&store.db, account(org(1), "feed.watch"));
-        calling.caller.expire_time = Some(store.ambient.now() + TimeDelta::minutes(10));
+        calling.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
         let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(calling);
         let mut stream = feed.watch("", Some(org(1))).await.unwrap();
         stream.next().await.unwrap().unwrap();

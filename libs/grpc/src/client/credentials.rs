@@ -3,7 +3,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::{HeaderValue, header::AUTHORIZATION};
 use parta_access::ServiceIdentity;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::Status;
 
 use super::OnBehalf;
@@ -27,7 +27,7 @@ impl Credentials {
 }
 
 fn secret(text: &str) -> Result<HeaderValue, Status> {
-    let mut value = HeaderValue::from_str(text).map_err(|e| Status::from(Refusal::internal(e)))?;
+    let mut value = HeaderValue::from_str(text).map_err(|e| Status::from(RpcError::internal(e)))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::BoxFuture;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::{Code, Status, body::Body};
 use tower::retry::budget::{Budget, TpsBudget};
 
@@ -59,7 +59,7 @@ impl Failure {
         match self {
             Self::Unconnected => Some(Duration::ZERO),
             Self::Answered(status) if status.code() == Code::Unavailable => {
-                Refusal::from_status(status).and_then(|refusal| refusal.retry_delay())
+                RpcError::from_status(status).and_then(|refusal| refusal.retry_delay())
             }
             Self::Answered(_) => None,
         }

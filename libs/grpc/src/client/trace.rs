@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Injector};
-use parta_ids::{Ambient, IdSource};
+use parta_ids::{Env, IdSource};
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -16,10 +16,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new(ambient: &Ambient) -> Self {
-        Self {
-            ids: ambient.ids.clone(),
-        }
+    pub(super) fn new(env: &Env) -> Self {
+        Self { ids: env.ids.clone() }
     }
 
     /// Where nothing exports spans the trace id still goes on, so that logs of all services can be joined.

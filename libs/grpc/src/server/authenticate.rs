@@ -3,10 +3,10 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderMap, header::AUTHORIZATION};
-use parta_access::{AccessTable, Caller, OperatorCredential, Principal, Rule, ServiceKeys, Verifier};
-use parta_ids::{Ambient, Clock};
+use parta_access::{AccessRules, Caller, OperatorCredential, Principal, Rule, ServiceKeys, Verifier};
+use parta_ids::{Clock, Env};
 use parta_proto::parta::{options::v1::CallerKind, status::v1::ErrorReason};
-use parta_status::{Refusal, unauthenticated_missing};
+use parta_status::{RpcError, unauthenticated_missing};
 use tonic::Status;
 
 use crate::{
@@ -22,7 +22,7 @@ const RECHECK: Duration = Duration::from_secs(15);
 /// What the `authenticate` layer verifies with.
 pub struct Authenticator {
     /// The rules of every RPC that this process serves; an RPC that has none is not there.
-    pub access: AccessTable,
+    pub access: AccessRules,
     /// Bearer tokens of people, accounts, joiners and service accounts.
     pub verifier: Arc<Verifier>,
     /// Public keys of the other services.
@@ -37,10 +37,10 @@ pub(super) struct Authenticate {
 }
 
 impl Authenticate {
-    pub(super) fn new(authenticator: Arc<Authenticator>, ambient: &Ambient) -> Self {
+    pub(super) fn new(authenticator: Arc<Authenticator>, env: &Env) -> Self {
         Self {
             authenticator,
-            clock: ambient.clock.clone(),
+            clock: env.clock.clone(),
         }
     }
 }
@@ -81,7 +81,7 @@ async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, e
     loop {
         if verifier.is_revoked(&who) {
             let why = "the session behind this stream was ended";
-            return Refusal::new(ErrorReason::CredentialRevoked, why).into();
+            return RpcError::new(ErrorReason::CredentialRevoked, why).into();
         }
         let left = (end - clock.now()).to_std().unwrap_or_default();
         if left.is_zero() {
@@ -93,7 +93,7 @@ async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, e
 }
 
 impl Authenticator {
-    async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, Refusal> {
+    async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, RpcError> {
         let mut caller = Caller::anonymous(method.rpc.clone());
         // Who signs in or refreshes may still send an expired token along, and nobody asks for it.
         if rule.callers == [CallerKind::Anonymous] {
@@ -118,7 +118,7 @@ impl Authenticator {
         Ok(caller)
     }
 
-    fn operator(&self, text: &str) -> Result<Principal, Refusal> {
+    fn operator(&self, text: &str) -> Result<Principal, RpcError> {
         let known = self
             .operators
             .iter()
@@ -129,7 +129,7 @@ impl Authenticator {
 }
 
 /// Whether the RPC takes such callers at all; what they may do is the service's policy.
-fn admit(caller: &Caller, rule: &Rule) -> Result<(), Refusal> {
+fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
     let accepted = match (&caller.principal, &caller.on_behalf_of) {
         (Principal::Anonymous, _) if !rule.accepts(CallerKind::Anonymous) => {
             return Err(unauthenticated_missing());
@@ -155,14 +155,14 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), Refusal> {
         return Ok(());
     }
     let why = "this RPC does not take callers of this kind";
-    Err(Refusal::new(ErrorReason::CallerNotAccepted, why).meta("rpc", &caller.rpc))
+    Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", &caller.rpc))
 }
 
-fn invalid(why: &str) -> Refusal {
-    Refusal::new(ErrorReason::CredentialInvalid, why)
+fn invalid(why: &str) -> RpcError {
+    RpcError::new(ErrorReason::CredentialInvalid, why)
 }
 
-fn bearer(value: &http::HeaderValue) -> Result<&str, Refusal> {
+fn bearer(value: &http::HeaderValue) -> Result<&str, RpcError> {
     let text = value
         .to_str()
         .map_err(|_| invalid("the metadata `authorization` is not text"))?;

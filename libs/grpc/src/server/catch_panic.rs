@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::Status;
 
 use crate::{
@@ -25,7 +25,7 @@ impl TraceSlot {
         let said = said
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("a panic without words");
-        let mut status = Status::from(Refusal::internal(format!("panic while serving: {said}")));
+        let mut status = Status::from(RpcError::internal(format!("panic while serving: {said}")));
         if let Some(trace) = self.0.get()
             && let Ok(value) = trace.to_string().parse()
         {

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,7 +57,7 @@ impl Step for ServerDeadline {
 }
 
 pub(crate) fn exceeded() -> tonic::Status {
-    Refusal::new(
+    RpcError::new(
         ErrorReason::DeadlineExceeded,
         "the time allowed for the call ran out",
     )
@@ -65,7 +65,7 @@ pub(crate) fn exceeded() -> tonic::Status {
 }
 
 pub(crate) fn not_serving() -> tonic::Status {
-    let refusal = Refusal::new(ErrorReason::NotServing, "the server is stopping");
+    let refusal = RpcError::new(ErrorReason::NotServing, "the server is stopping");
     refusal.retry_after(Duration::from_secs(1)).into()
 }
 

@@ -29,7 +29,7 @@ where
 {
     let mut server = Server::builder()
         .tcp_nodelay(true)
-        // Finds peers that vanished without a word, whose streams would otherwise stay counted.
+        // Finds clients that vanished without a word, whose streams would otherwise stay counted.
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)));
     if let Some(tls) = options.tls {

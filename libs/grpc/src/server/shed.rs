@@ -6,7 +6,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tokio::sync::Semaphore;
 
 use crate::step::{Call, Next, Outcome, Step};
@@ -81,7 +81,7 @@ impl Step for Shed {
                 &counters.calls
             };
             let Ok(permit) = semaphore.clone().try_acquire_owned() else {
-                let refusal = Refusal::new(
+                let refusal = RpcError::new(
                     ErrorReason::Overloaded,
                     "the server has more to do than it takes on",
                 );

@@ -1,6 +1,6 @@
 use futures::future::BoxFuture;
 use parta_proto::parta::status::v1::ErrorReason;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::{Code, Status};
 
 use crate::step::{Call, Next, Outcome, Step};
@@ -47,20 +47,20 @@ fn explain(status: Status) -> Status {
         Code::OutOfRange if said.contains("decoded message length too large") => {
             malformed("larger than 4 MiB")
         }
-        Code::DeadlineExceeded => Refusal::new(
+        Code::DeadlineExceeded => RpcError::new(
             ErrorReason::DeadlineExceeded,
             "the time allowed for the call ran out",
         )
         .into(),
         // The caller hung up in the middle of its request; nobody reads this answer.
         Code::Cancelled => status,
-        _ => Refusal::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
+        _ => RpcError::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
     }
 }
 
 fn malformed(why: &str) -> Status {
     let message = format!("the request is {why}");
-    Refusal::new(ErrorReason::FieldInvalid, message.as_str())
+    RpcError::new(ErrorReason::FieldInvalid, message.as_str())
         .field("", message.as_str())
         .into()
 }

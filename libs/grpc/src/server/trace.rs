@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt as _};
-use parta_ids::{Ambient, IdSource};
+use parta_ids::{Env, IdSource};
 use tracing::{Instrument, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -17,10 +17,8 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new(ambient: &Ambient) -> Self {
-        Self {
-            ids: ambient.ids.clone(),
-        }
+    pub(super) fn new(env: &Env) -> Self {
+        Self { ids: env.ids.clone() }
     }
 
     fn fresh(&self) -> TraceId {

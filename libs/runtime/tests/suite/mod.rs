@@ -9,9 +9,9 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
 use parta_grpc::Routes;
-use parta_ids::{Ambient, MemberId, OrgId, SessionId};
+use parta_ids::{Env, MemberId, OrgId, SessionId};
 use parta_proto::parta::membership::v1::GetJwksResponse;
-use parta_runtime::{Deps, Parts, Running, Service, Settings, Sources, Task};
+use parta_runtime::{Running, Service, ServiceContext, ServiceParts, Settings, Sources, Task};
 use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
 
@@ -58,7 +58,7 @@ pub const MEMBERSHIP: Service = Service {
     name: "membership",
     grpc_services: &["parta.membership.v1.AuthenticationService"],
     config: |_| Vec::new(),
-    build: |deps| Box::pin(membership(deps)),
+    build: |context| Box::pin(membership(context)),
     migrations: parta_storage::migrations,
 };
 
@@ -66,7 +66,7 @@ pub const CHAT: Service = Service {
     name: "chat",
     grpc_services: &["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
     config: |_| Vec::new(),
-    build: |deps| Box::pin(chat(deps)),
+    build: |context| Box::pin(chat(context)),
     migrations: parta_storage::migrations,
 };
 
@@ -90,12 +90,12 @@ pub fn ended(folder: &Path) -> Vec<&'static str> {
         .collect()
 }
 
-fn issuer(keys: Vec<SigningKey>, issuer: &str, ambient: &Ambient) -> TokenIssuer {
-    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), ambient.clone())
+fn issuer(keys: Vec<SigningKey>, issuer: &str, env: &Env) -> TokenIssuer {
+    TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), env.clone())
 }
 
-async fn membership(deps: Deps) -> anyhow::Result<Parts> {
-    let jwks = issuer(deps.signing_keys.clone(), &deps.issuer, &deps.ambient)
+async fn membership(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let jwks = issuer(context.signing_keys.clone(), &context.issuer, &context.env)
         .jwks()
         .to_json();
     let handler: Handler = Arc::new(move |request| {
@@ -111,7 +111,7 @@ async fn membership(deps: Deps) -> anyhow::Result<Parts> {
     });
     let routes = Routes::new(Authentication(handler));
     let services = vec!["parta.membership.v1.AuthenticationService"];
-    Ok(Parts {
+    Ok(ServiceParts {
         name: "membership",
         routes,
         services,
@@ -131,9 +131,9 @@ async fn live(_: Request<Note>) -> Result<Response<BoxStream<'static, Result<Not
     Ok(Response::new(first.chain(futures::stream::pending()).boxed()))
 }
 
-async fn chat(deps: Deps) -> anyhow::Result<Parts> {
-    anyhow::ensure!(deps.signing_keys.is_empty(), "only membership signs");
-    deps.peers.client("membership")?;
+async fn chat(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    anyhow::ensure!(context.signing_keys.is_empty(), "only membership signs");
+    context.clients.client("membership")?;
     let calls: Handler = Arc::new(|request| {
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
@@ -147,14 +147,14 @@ async fn chat(deps: Deps) -> anyhow::Result<Parts> {
         })
     });
     let until_cancelled = |name: &'static str| {
-        let suite = mark(deps.db.secrets());
+        let suite = mark(context.db.secrets());
         Task::new(name, move |cancel| async move {
             cancel.cancelled().await;
             ENDED.lock().unwrap().push((suite, name));
             Ok(())
         })
     };
-    Ok(Parts {
+    Ok(ServiceParts {
         name: "chat",
         routes: Routes::new(Chat(calls)).add_service(Live(streams)),
         services: vec!["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
@@ -173,16 +173,12 @@ pub fn settings(folder: &Path, more: &[String]) -> Settings {
 }
 
 pub fn person(folder: &Path) -> String {
-    let ambient = Ambient::system();
+    let env = Env::system();
     let pem = std::fs::read_to_string(folder.join("keys/token-signing.pem")).unwrap();
     let pair = parta_access::KeyPair::from_pem(&pem).unwrap();
-    let issuer = issuer(vec![SigningKey::first(pair, ambient.now())], "parta", &ambient);
+    let issuer = issuer(vec![SigningKey::first(pair, env.now())], "parta", &env);
     issuer
-        .person(
-            ambient.id::<OrgId>(),
-            ambient.id::<MemberId>(),
-            ambient.id::<SessionId>(),
-        )
+        .person(env.id::<OrgId>(), env.id::<MemberId>(), env.id::<SessionId>())
         .unwrap()
         .text
 }
@@ -193,7 +189,7 @@ impl Client {
     pub fn of(running: &Running) -> Self {
         let target = parta_grpc::Target::Uri(format!("http://{}", running.address()));
         Self(
-            parta_grpc::ClientBuilder::new(Ambient::system())
+            parta_grpc::ClientBuilder::new(Env::system())
                 .channel("suite", target)
                 .unwrap(),
         )
@@ -236,7 +232,7 @@ impl Client {
 }
 
 pub fn reason(status: &Status) -> String {
-    parta_status::Refusal::from_status(status).map_or_else(
+    parta_status::RpcError::from_status(status).map_or_else(
         || format!("{:?}: {}", status.code(), status.message()),
         |r| r.reason().into(),
     )

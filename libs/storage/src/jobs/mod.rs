@@ -57,7 +57,7 @@ pub async fn enqueue_at(
     let sql = "INSERT INTO job (job_id, org_id, kind, payload, request_id, create_time, due_time, attempts) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (kind, request_id) DO NOTHING";
     let values = [
-        tx.ambient().id::<JobId>().uuid().into(),
+        tx.env().id::<JobId>().uuid().into(),
         org_id.map(TypedId::uuid).into(),
         kind.into(),
         payload.into(),

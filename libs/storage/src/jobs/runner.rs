@@ -116,7 +116,7 @@ impl JobRunner {
             .and_then(|row| row.try_get::<Option<DateTime<Utc>>>("", "due_time").ok())
             .flatten();
         let wait = next
-            .and_then(|due| (due - self.db.ambient().now()).to_std().ok())
+            .and_then(|due| (due - self.db.env().now()).to_std().ok())
             .unwrap_or(LOOK);
         wait.clamp(Duration::from_millis(20), LOOK)
     }
@@ -126,8 +126,8 @@ impl JobRunner {
         if self.handlers.is_empty() {
             return Ok(None);
         }
-        let lease = self.db.ambient().ids.uuid();
-        let now = self.db.ambient().now();
+        let lease = self.db.env().ids.uuid();
+        let now = self.db.env().now();
         let kinds: Vec<String> = (0..self.handlers.len()).map(|i| format!("${}", i + 4)).collect();
         let skip = if self.db.is_postgres() {
             "FOR UPDATE SKIP LOCKED"
@@ -192,7 +192,7 @@ impl JobRunner {
                     .checked_shl(job.attempts.unsigned_abs().min(20))
                     .unwrap_or(SLOWEST)
                     .min(SLOWEST);
-                let due = self.db.ambient().now() + TimeDelta::seconds(wait);
+                let due = self.db.env().now() + TimeDelta::seconds(wait);
                 (
                     "UPDATE job SET lease = NULL, due_time = $3, failure = $4 WHERE job_id = $1 AND lease = $2",
                     vec![due.into(), why.into()],

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
-use parta_status::{Reason, Refusal};
+use parta_status::{Reason, RpcError};
 use parta_storage::{CommitStep, Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement};
 
@@ -22,14 +22,14 @@ async fn an_absent_server_is_unavailable() {
         &config,
         "test",
         crate::support::secrets(),
-        parta_ids::Ambient::system(),
+        parta_ids::Env::system(),
     )
     .await
     .unwrap();
-    let refused = Refusal::from(db.head().await.unwrap_err());
+    let refused = RpcError::from(db.head().await.unwrap_err());
     assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
     let refused = db
-        .write(|tx| async move { insert(&tx, "a").await.map_err(Refusal::from) })
+        .write(|tx| async move { insert(&tx, "a").await.map_err(RpcError::from) })
         .await
         .unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable);
@@ -59,7 +59,7 @@ async fn a_cut_connection_heals() {
                         .map_err(StorageError::from)?;
                 }
                 insert(&tx, "b").await?;
-                Ok::<_, Refusal>(AdmitMemberResponse::default())
+                Ok::<_, RpcError>(AdmitMemberResponse::default())
             })
             .await;
         answer.unwrap();
@@ -83,8 +83,8 @@ async fn a_transaction_that_is_given_up_while_it_begins_ends() {
         let mut config = store.config.clone();
         // Everybody uses the same connections.
         config.max_connections = 2;
-        let (secrets, ambient) = (crate::support::secrets(), store.ambient.clone());
-        let db = Db::connect(&config, "test", secrets, ambient).await.unwrap();
+        let (secrets, env) = (crate::support::secrets(), store.env.clone());
+        let db = Db::connect(&config, "test", secrets, env).await.unwrap();
         let write = || {
             db.write(|_| async { Ok::<_, StorageError>(()) })
                 .boxed_local()
@@ -183,8 +183,8 @@ async fn whoever_finds_all_connections_in_use_is_told() {
         }
         let mut config = store.config.clone();
         (config.max_connections, config.acquire_timeout_seconds) = (2, 1);
-        let (secrets, ambient) = (crate::support::secrets(), store.ambient.clone());
-        let db = Db::connect(&config, "test", secrets, ambient).await.unwrap();
+        let (secrets, env) = (crate::support::secrets(), store.env.clone());
+        let db = Db::connect(&config, "test", secrets, env).await.unwrap();
         let (one, other) = (
             db.lease_writer().await.unwrap(),
             db.writer().begin().await.unwrap(),

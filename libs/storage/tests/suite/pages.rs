@@ -3,7 +3,7 @@
 use crate::support::each;
 use parta_access::{Caller, Principal, Secrets};
 use parta_ids::{MemberId, OrgId, SessionId, TypedId};
-use parta_storage::{ConsistencyToken, Mark, check_etag, etag, page_size};
+use parta_storage::{ConsistencyToken, ServicePosition, check_etag, etag, page_size};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -53,8 +53,8 @@ fn page_sizes_are_bounded() {
     assert_eq!(page_size(-1).unwrap_err().fields()[0].0, "page_size");
 }
 
-fn marks() -> impl Strategy<Value = Vec<Mark>> {
-    let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, incarnation, position)| Mark {
+fn marks() -> impl Strategy<Value = Vec<ServicePosition>> {
+    let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, incarnation, position)| ServicePosition {
         service,
         incarnation: Uuid::from_u128(incarnation),
         position,

@@ -91,7 +91,7 @@ async fn no_round_trip_is_made_but_for_what_is_asked() {
             config.url.replacen(host, &address, 1)
         );
         let measured = async {
-            let db = Db::connect(&config, "test", secrets(), store.ambient.clone())
+            let db = Db::connect(&config, "test", secrets(), store.env.clone())
                 .await
                 .unwrap();
             let read = async || value(db.conn(), "nothing").await;

@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc};
 
 use parta_access::Secrets;
-use parta_ids::{Ambient, ManualClock, SystemIds};
+use parta_ids::{Env, ManualClock, SystemIds};
 use parta_storage::{DatabaseConfig, Db};
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::MigrationTrait;
@@ -14,7 +14,7 @@ pub struct Store {
     pub db: Db,
     pub clock: Arc<ManualClock>,
     pub config: DatabaseConfig,
-    pub ambient: Ambient,
+    pub env: Env,
 }
 
 pub fn secrets() -> Secrets {
@@ -24,12 +24,12 @@ pub fn secrets() -> Secrets {
 impl Store {
     async fn open(url: String, migrations: Vec<Box<dyn MigrationTrait>>) -> Self {
         let clock = Arc::new(ManualClock::new("2026-09-01T08:00:00Z".parse().unwrap()));
-        let ambient = Ambient {
+        let env = Env {
             clock: clock.clone(),
             ids: Arc::new(SystemIds),
         };
         let config = DatabaseConfig::new(url);
-        let db = Db::connect(&config, "test", secrets(), ambient.clone())
+        let db = Db::connect(&config, "test", secrets(), env.clone())
             .await
             .unwrap();
         db.migrate(migrations).await.unwrap();
@@ -37,7 +37,7 @@ impl Store {
             db,
             clock,
             config,
-            ambient,
+            env,
         }
     }
 }
@@ -64,7 +64,7 @@ where
     };
     let admin = sea_orm::Database::connect(&server).await.unwrap();
     let mut chance = [0; 8];
-    Ambient::system().ids.fill(&mut chance);
+    Env::system().ids.fill(&mut chance);
     let name = format!("parta_test_{:016x}", u64::from_be_bytes(chance));
     admin
         .execute_unprepared(&format!("CREATE DATABASE {name}"))

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use parta_access::{Caller, Principal};
 use parta_ids::{OrgId, TypedId};
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
-use parta_status::{Reason, Refusal};
+use parta_status::{Reason, RpcError};
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError, Tx};
 use prost::Message;
 use sea_orm::{ConnectionTrait, Statement};
@@ -96,7 +96,7 @@ pub(crate) fn mutation(caller: &Caller, request_id: Uuid, request: &str) -> Muta
 }
 
 pub(crate) fn new_id() -> Uuid {
-    parta_ids::Ambient::system().ids.uuid()
+    parta_ids::Env::system().ids.uuid()
 }
 
 fn org() -> OrgId {
@@ -104,12 +104,12 @@ fn org() -> OrgId {
 }
 
 /// The answer names what the closure made, so that a second run would be seen.
-async fn act(db: &Db, mutation: &Mutation, runs: &AtomicUsize) -> Result<AdmitMemberResponse, Refusal> {
+async fn act(db: &Db, mutation: &Mutation, runs: &AtomicUsize) -> Result<AdmitMemberResponse, RpcError> {
     db.mutate(mutation, |tx| async move {
         runs.fetch_add(1, Ordering::SeqCst);
         let made = org().to_string();
         insert(&tx, &made).await?;
-        Ok::<_, Refusal>(AdmitMemberResponse {
+        Ok::<_, RpcError>(AdmitMemberResponse {
             member_id: made,
             ..Default::default()
         })
@@ -177,7 +177,7 @@ async fn a_refusal_is_not_remembered() {
         let mutation = mutation(&caller, id, "same");
         let refused = store.db.mutate(&mutation, |tx| async move {
             insert(&tx, "gone").await?;
-            Err::<AdmitMemberResponse, Refusal>(parta_status::permission_denied("not today"))
+            Err::<AdmitMemberResponse, RpcError>(parta_status::permission_denied("not today"))
         });
         assert_eq!(refused.await.unwrap_err().code(), tonic::Code::PermissionDenied);
         assert_eq!(value(store.db.conn(), "gone").await, None);
@@ -378,7 +378,7 @@ async fn the_file_is_guarded() {
             &store.config,
             "test",
             crate::support::secrets(),
-            store.ambient.clone(),
+            store.env.clone(),
         )
         .await;
         assert!(matches!(second, Err(StorageError::Locked(_))), "{second:?}");
@@ -393,7 +393,7 @@ async fn the_file_is_guarded() {
             &store.config,
             "test",
             crate::support::secrets(),
-            store.ambient.clone(),
+            store.env.clone(),
         )
         .await
         .unwrap();

@@ -2,7 +2,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use parta_ids::{MemberId, TypedId};
 use parta_proto::parta::call_scheduling::v1 as pb;
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use prost_types::{Duration, Timestamp};
 
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) fn occurrence(call: &Call, slot: &Slot, cancelled: bool, may_join: bo
 }
 
 /// A required time, cut to what both databases keep.
-pub(crate) fn time(v: &mut Violations, path: &str, given: Option<&Timestamp>) -> Option<DateTime<Utc>> {
+pub(crate) fn time(v: &mut FieldViolations, path: &str, given: Option<&Timestamp>) -> Option<DateTime<Utc>> {
     let found = given.and_then(|t| DateTime::from_timestamp(t.seconds, u32::try_from(t.nanos).ok()?));
     v.check(
         found.is_some(),
@@ -100,22 +100,22 @@ pub(crate) fn time(v: &mut Violations, path: &str, given: Option<&Timestamp>) ->
 }
 
 /// The two ids of most requests.
-pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), RpcError> {
+    let mut v = FieldViolations::default();
     let found = (field::id::<A>(&mut v, a.0, a.1), field::id::<B>(&mut v, b.0, b.1));
     v.finish()?;
     both(found)
 }
 
 /// After `finish` nothing is missing.
-pub(crate) fn both<A, B>(found: (Option<A>, Option<B>)) -> Result<(A, B), Refusal> {
+pub(crate) fn both<A, B>(found: (Option<A>, Option<B>)) -> Result<(A, B), RpcError> {
     match found {
         (Some(a), Some(b)) => Ok((a, b)),
-        _ => Err(Refusal::internal("a violation was not noted")),
+        _ => Err(RpcError::internal("a violation was not noted")),
     }
 }
 
-fn weekly(v: &mut Violations, from: &pb::WeeklyRecurrence) -> Option<Weekly> {
+fn weekly(v: &mut FieldViolations, from: &pb::WeeklyRecurrence) -> Option<Weekly> {
     let interval = u16::try_from(from.interval).ok().filter(|i| (1..=8).contains(i));
     v.check(interval.is_some(), "weekly.interval", "must be 1 to 8");
     let end = match &from.end {
@@ -150,7 +150,7 @@ fn weekly(v: &mut Violations, from: &pb::WeeklyRecurrence) -> Option<Weekly> {
     })
 }
 
-fn minutes(v: &mut Violations, given: Option<&Duration>) -> TimeDelta {
+fn minutes(v: &mut FieldViolations, given: Option<&Duration>) -> TimeDelta {
     let span = given.filter(|d| d.nanos == 0 && d.seconds % 60 == 0 && (300..=43_200).contains(&d.seconds));
     v.check(
         span.is_some(),
@@ -160,8 +160,8 @@ fn minutes(v: &mut Violations, given: Option<&Duration>) -> TimeDelta {
     TimeDelta::seconds(span.map_or(300, |d| d.seconds))
 }
 
-pub(crate) fn plan(from: &pb::PlanCallRequest) -> Result<PlanCall, Refusal> {
-    let mut violations = Violations::default();
+pub(crate) fn plan(from: &pb::PlanCallRequest) -> Result<PlanCall, RpcError> {
+    let mut violations = FieldViolations::default();
     let v = &mut violations;
     let org_id = field::id(v, "org_id", &from.org_id);
     let unit_id = field::id(v, "unit_id", &from.unit_id);

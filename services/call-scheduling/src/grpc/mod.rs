@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use parta_access::Caller;
 use parta_ids::{CallId, OrgId};
 use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_server::CallService};
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response, Status};
 
@@ -34,7 +34,7 @@ impl CallService for App {
         request: Request<pb::ListOccurrencesRequest>,
     ) -> Answer<pb::ListOccurrencesResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let org = field::id::<OrgId>(&mut v, "org_id", &request.org_id);
         let start = convert::time(&mut v, "window_start_time", request.window_start_time.as_ref());
         let end = convert::time(&mut v, "window_end_time", request.window_end_time.as_ref());
@@ -109,14 +109,14 @@ impl CallService for App {
 
 impl App {
     /// Who calls with what, once everything is known here that the caller's consistency token speaks of.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))
     }
 }
 
-fn ids(org: &str, call: &str) -> Result<(OrgId, CallId), Refusal> {
+fn ids(org: &str, call: &str) -> Result<(OrgId, CallId), RpcError> {
     convert::ids(("org_id", org), ("call_id", call))
 }
 
@@ -124,8 +124,8 @@ fn occurrence(
     org: &str,
     call: &str,
     start: Option<&prost_types::Timestamp>,
-) -> Result<(OrgId, CallId, chrono::DateTime<chrono::Utc>), Refusal> {
-    let mut v = Violations::default();
+) -> Result<(OrgId, CallId, chrono::DateTime<chrono::Utc>), RpcError> {
+    let mut v = FieldViolations::default();
     let found = (
         field::id(&mut v, "org_id", org),
         field::id(&mut v, "call_id", call),

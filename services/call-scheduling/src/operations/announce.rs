@@ -9,7 +9,7 @@ use parta_proto::parta::{
     call_scheduling::v1::AnnounceCallResponse,
     chat::internal::v1::{PostAnnouncementRequest, announcement_service_client::AnnouncementServiceClient},
 };
-use parta_status::{Refusal, permission_denied, unavailable};
+use parta_status::{RpcError, permission_denied, unavailable};
 use parta_storage::Mutation;
 use tonic::{Code, IntoRequest as _, Status};
 
@@ -61,7 +61,7 @@ impl App {
             return Ok((call, None));
         }
         let Some(token) = caller.token.clone() else {
-            return Err(Refusal::internal("a person's call came without its token").into());
+            return Err(RpcError::internal("a person's call came without its token").into());
         };
         let request = PostAnnouncementRequest {
             request_id: call.id.uuid().to_string(),
@@ -70,7 +70,7 @@ impl App {
             text: text(&call),
         };
         let request = request.into_request().idempotent().on_behalf(token);
-        let channel = self.peers.client("chat").map_err(Refusal::internal)?;
+        let channel = self.peers.client("chat").map_err(RpcError::internal)?;
         if let Err(status) = AnnouncementServiceClient::new(channel)
             .post_announcement(request)
             .await
@@ -109,7 +109,7 @@ fn text(call: &Call) -> String {
     )
 }
 
-fn refused_by_chat(status: &Status) -> Refusal {
+fn refused_by_chat(status: &Status) -> RpcError {
     match status.code() {
         Code::PermissionDenied | Code::NotFound => {
             permission_denied("This person may not announce in the chat of the unit.")

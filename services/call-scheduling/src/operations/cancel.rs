@@ -34,7 +34,7 @@ impl App {
                 check_etag(etag, call.revision)?;
                 if calls::update_cancelled(&tx, &scope, id, tx.now()).await? {
                     parta_audit::record(&tx, caller, Some(org), call.resource_name()).await?;
-                    parta_feed::emit(
+                    parta_feed::append_event(
                         &tx,
                         org,
                         Payload::CallCancelled(CallCancelled {
@@ -78,7 +78,7 @@ impl App {
                         call_id: id.to_string(),
                         start_time: Some(convert::timestamp(start)),
                     };
-                    parta_feed::emit(&tx, org, Payload::OccurrenceCancelled(event));
+                    parta_feed::append_event(&tx, org, Payload::OccurrenceCancelled(event));
                 }
                 let occurrence = convert::occurrence(&call, &slot, true, policy::may_join(facts, &call));
                 Ok::<_, Error>(CancelOccurrenceResponse {

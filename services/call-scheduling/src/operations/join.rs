@@ -1,10 +1,10 @@
 //! Letting people into the media server's room (R55).
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::{CallId, MemberId, OrgId, TypedId as _};
 use parta_proto::parta::call_scheduling::v1::IssueJoinTokenResponse;
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 use parta_status::unavailable;
 
 use super::App;
@@ -34,7 +34,7 @@ impl App {
         self.db
             .write(|tx| async move {
                 let (_, call) = self.seen(&tx, caller, facts, id).await?;
-                let scope = require(caller, org, policy::join(facts, &call))?;
+                let scope = authorize(caller, org, policy::join(facts, &call))?;
                 if call.draft.format == Format::InPerson {
                     return Err(Error::NotOnline);
                 }
@@ -90,7 +90,7 @@ impl App {
     }
 }
 
-fn role_name(facts: &Facts) -> &'static str {
+fn role_name(facts: &MemberContext) -> &'static str {
     let has = |role: Role| facts.roles.contains(&role);
     if has(Role::Teacher) {
         "teacher"

@@ -4,12 +4,12 @@ mod cancel;
 mod join;
 mod plan;
 
-use parta_access::{Caller, OrgScope, Secrets, require};
+use parta_access::{Caller, OrgScope, Secrets, authorize};
 use parta_feed::AtLeast;
-use parta_grpc::Peers;
+use parta_grpc::ServiceClients;
 use parta_ids::{CallId, OrgId};
-use parta_roster::{Facts, Roster};
-use parta_status::{Refusal, not_found};
+use parta_roster::{MemberContext, Roster};
+use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
@@ -24,13 +24,13 @@ pub(crate) struct App {
     pub(crate) roster: Roster,
     pub(crate) at_least: AtLeast,
     pub(crate) secrets: Secrets,
-    pub(crate) peers: Peers,
+    pub(crate) peers: ServiceClients,
     pub(crate) media: Option<LiveKit>,
 }
 
 impl App {
     /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
-    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<Facts, Refusal> {
+    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;
         if own != org {
@@ -47,12 +47,12 @@ impl App {
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
-        facts: &Facts,
+        facts: &MemberContext,
         id: CallId,
     ) -> Result<(OrgScope, Call), Error> {
-        let scope = require(caller, facts.org_id, policy::list(facts))?;
+        let scope = authorize(caller, facts.org_id, policy::list(facts))?;
         let call = calls::find(conn, &scope, id).await?.ok_or(Error::Unknown(id))?;
-        let scope = require(caller, facts.org_id, policy::see(facts, &call))?;
+        let scope = authorize(caller, facts.org_id, policy::see(facts, &call))?;
         Ok((scope, call))
     }
 
@@ -61,11 +61,11 @@ impl App {
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
-        facts: &Facts,
+        facts: &MemberContext,
         id: CallId,
     ) -> Result<(OrgScope, Call), Error> {
         let (_, call) = self.seen(conn, caller, facts, id).await?;
-        let scope = require(caller, facts.org_id, policy::manage(facts, &call))?;
+        let scope = authorize(caller, facts.org_id, policy::manage(facts, &call))?;
         Ok((scope, call))
     }
 }

@@ -1,12 +1,12 @@
 //! Planning calls.
 use chrono::{DurationRound as _, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::CallId;
 use parta_proto::parta::call_scheduling::v1::{
     CallPlanned, PlanCallResponse, call_scheduling_event::Payload,
 };
-use parta_status::{Refusal, invalid, not_found};
+use parta_status::{RpcError, invalid, not_found};
 use parta_storage::{Mutation, Tx};
 
 use super::App;
@@ -47,7 +47,7 @@ impl App {
     ) -> Result<PlanCallResponse, Error> {
         let (wanted, org) = (&wanted, wanted.draft.org_id);
         let facts = &self.facts(caller, org).await?;
-        let scope = &require(
+        let scope = &authorize(
             caller,
             org,
             policy::organise(facts, wanted.draft.kind, wanted.draft.unit_id),
@@ -70,7 +70,7 @@ impl App {
                     unit_id: call.draft.unit_id.to_string(),
                     start_time: Some(convert::timestamp(first)),
                 };
-                parta_feed::emit(&tx, org, Payload::CallPlanned(event));
+                parta_feed::append_event(&tx, org, Payload::CallPlanned(event));
                 Ok::<_, Error>(PlanCallResponse {
                     call: Some(convert::call(&call, first)),
                     ..Default::default()
@@ -118,17 +118,17 @@ impl App {
             .organization(tx, org)
             .await?
             .ok_or_else(|| not_found("organization", org))?;
-        let zone: Tz = organization.time_zone.parse().map_err(Refusal::internal)?;
+        let zone: Tz = organization.time_zone.parse().map_err(RpcError::internal)?;
         // "Now" is the minute that has begun, so that the civil text tells the start exactly.
         let now = tx
             .now()
             .duration_trunc(TimeDelta::minutes(1))
-            .map_err(Refusal::internal)?;
+            .map_err(RpcError::internal)?;
         let start = wanted
             .start
             .unwrap_or_else(|| now.with_timezone(&zone).naive_local());
         Ok(Call {
-            id: tx.ambient().id::<CallId>(),
+            id: tx.env().id::<CallId>(),
             draft: draft.clone(),
             of_class,
             organizer_id: organizer,

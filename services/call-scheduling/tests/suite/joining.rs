@@ -6,12 +6,12 @@ use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 use serde_json::Value;
 
 use crate::{
-    house::{API_KEY, API_SECRET, House, with},
-    world::reason,
+    fixture::{API_KEY, API_SECRET, Fixture, with},
+    test_env::reason,
 };
 
-fn set(house: &House, time: &str) {
-    house.world.clock.set(time.parse().unwrap());
+fn set(fixture: &Fixture, time: &str) {
+    fixture.test_env.clock.set(time.parse().unwrap());
 }
 
 /// Reads a token as LiveKit does: HS256 by the API secret, `iss` the API key, times, grants.
@@ -30,11 +30,11 @@ fn claims(token: &str) -> BTreeMap<String, Value> {
 /// Covers: R55 allowed
 #[tokio::test]
 async fn a_token_is_what_the_media_server_expects() {
-    with(async |house| {
-        let s = house.school;
-        let call = house.lesson(|_| ()).await;
-        set(&house, "2026-09-01T09:00:00Z");
-        let host = house.join(s.teacher, &call).await.unwrap();
+    with(async |fixture| {
+        let s = fixture.school;
+        let call = fixture.lesson(|_| ()).await;
+        set(&fixture, "2026-09-01T09:00:00Z");
+        let host = fixture.join(s.teacher, &call).await.unwrap();
         assert_eq!(host.server_url, "wss://media.school.example");
         let told = claims(&host.token);
         let now = 1_788_253_200;
@@ -49,7 +49,7 @@ async fn a_token_is_what_the_media_server_expects() {
             "canPublish": true, "canSubscribe": true, "canPublishData": true,
         });
         assert_eq!(told["video"], grant);
-        let pupil = house.join(s.pupil, &call).await.unwrap();
+        let pupil = fixture.join(s.pupil, &call).await.unwrap();
         let told = claims(&pupil.token);
         assert_eq!(told["video"]["roomAdmin"], false);
         assert_eq!(
@@ -61,7 +61,7 @@ async fn a_token_is_what_the_media_server_expects() {
         let identity = told["sub"].as_str().unwrap();
         assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
         assert_eq!(
-            claims(&house.join(s.pupil, &call).await.unwrap().token)["sub"],
+            claims(&fixture.join(s.pupil, &call).await.unwrap().token)["sub"],
             told["sub"]
         );
     })
@@ -71,21 +71,21 @@ async fn a_token_is_what_the_media_server_expects() {
 /// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn the_room_is_open_around_the_call_only() {
-    with(async |house| {
-        let s = house.school;
-        let call = house.lesson(|_| ()).await;
+    with(async |fixture| {
+        let s = fixture.school;
+        let call = fixture.lesson(|_| ()).await;
         for (time, expected) in [
             ("2026-09-01T08:44:59Z", "OUTSIDE_JOIN_WINDOW"),
             ("2026-09-01T08:45:00Z", "OK"),
             ("2026-09-01T09:59:59Z", "OK"),
             ("2026-09-01T10:00:00Z", "OUTSIDE_JOIN_WINDOW"),
         ] {
-            set(&house, time);
-            assert_eq!(reason(&house.join(s.teacher, &call).await), expected, "{time}");
+            set(&fixture, time);
+            assert_eq!(reason(&fixture.join(s.teacher, &call).await), expected, "{time}");
         }
         // A token never outlives the room.
-        set(&house, "2026-09-01T09:58:00Z");
-        let token = house.join(s.teacher, &call).await.unwrap();
+        set(&fixture, "2026-09-01T09:58:00Z");
+        let token = fixture.join(s.teacher, &call).await.unwrap();
         let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
         assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
     })
@@ -96,19 +96,19 @@ async fn the_room_is_open_around_the_call_only() {
 /// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn pupils_wait_in_the_lobby_until_staff_came() {
-    with(async |house| {
-        let s = house.school;
-        let call = house.lesson(|_| ()).await;
-        set(&house, "2026-09-01T08:50:00Z");
-        let early = house.join(s.pupil, &call).await.unwrap();
+    with(async |fixture| {
+        let s = fixture.school;
+        let call = fixture.lesson(|_| ()).await;
+        set(&fixture, "2026-09-01T08:50:00Z");
+        let early = fixture.join(s.pupil, &call).await.unwrap();
         let grants = &claims(&early.token)["video"];
         assert!(early.lobby);
         assert_eq!(
             (&grants["canPublish"], &grants["canSubscribe"]),
             (&Value::Bool(false), &Value::Bool(false))
         );
-        assert!(!house.join(s.class_teacher, &call).await.unwrap().lobby);
-        let later = house.join(s.pupil, &call).await.unwrap();
+        assert!(!fixture.join(s.class_teacher, &call).await.unwrap().lobby);
+        let later = fixture.join(s.pupil, &call).await.unwrap();
         assert!(!later.lobby);
         assert_eq!(claims(&later.token)["video"]["canPublish"], true);
     })
@@ -119,14 +119,14 @@ async fn pupils_wait_in_the_lobby_until_staff_came() {
 /// Covers: R55 allowed, R55 refused
 #[tokio::test]
 async fn only_the_audience_joins() {
-    with(async |house| {
-        let s = house.school;
-        let lesson = house.lesson(|_| ()).await;
-        let parents = house
-            .plan(s.class_teacher, house.wanted(CallKind::ParentMeeting))
+    with(async |fixture| {
+        let s = fixture.school;
+        let lesson = fixture.lesson(|_| ()).await;
+        let parents = fixture
+            .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
             .await
             .unwrap();
-        set(&house, "2026-09-01T09:00:00Z");
+        set(&fixture, "2026-09-01T09:00:00Z");
         let denied = "PERMISSION_DENIED";
         for (member, to_lesson, to_parents) in [
             (s.teacher, "OK", "OK"),
@@ -138,8 +138,8 @@ async fn only_the_audience_joins() {
             (s.stranger, denied, denied),
             (s.other_pupil, denied, denied),
         ] {
-            assert_eq!(reason(&house.join(member, &lesson).await), to_lesson);
-            assert_eq!(reason(&house.join(member, &parents).await), to_parents);
+            assert_eq!(reason(&fixture.join(member, &lesson).await), to_lesson);
+            assert_eq!(reason(&fixture.join(member, &parents).await), to_parents);
         }
     })
     .await;
@@ -148,30 +148,30 @@ async fn only_the_audience_joins() {
 /// Covers: R52 allowed, R52 refused, R55 allowed, R55 refused
 #[tokio::test]
 async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
-    with(async |house| {
-        let s = house.school;
-        let in_person = house
+    with(async |fixture| {
+        let s = fixture.school;
+        let in_person = fixture
             .lesson(|w| {
                 w.format = pb::CallFormat::InPerson.into();
                 w.room = "каб. 12".to_owned();
             })
             .await;
-        let hybrid = house
+        let hybrid = fixture
             .lesson(|w| {
                 w.format = pb::CallFormat::Hybrid.into();
                 w.room = "каб. 12".to_owned();
             })
             .await;
-        let online = house.lesson(|_| ()).await;
-        house
+        let online = fixture.lesson(|_| ()).await;
+        fixture
             .cancel_occurrence(s.teacher, &online, online.start_time)
             .await
             .unwrap();
-        set(&house, "2026-09-01T09:00:00Z");
-        assert_eq!(reason(&house.join(s.pupil, &in_person).await), "NOT_ONLINE");
-        assert_eq!(reason(&house.join(s.pupil, &hybrid).await), "OK");
+        set(&fixture, "2026-09-01T09:00:00Z");
+        assert_eq!(reason(&fixture.join(s.pupil, &in_person).await), "NOT_ONLINE");
+        assert_eq!(reason(&fixture.join(s.pupil, &hybrid).await), "OK");
         assert_eq!(
-            reason(&house.join(s.pupil, &online).await),
+            reason(&fixture.join(s.pupil, &online).await),
             "OCCURRENCE_CANCELLED"
         );
         let unknown = Some(prost_types::Timestamp {
@@ -179,7 +179,7 @@ async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
             nanos: 0,
         });
         assert_eq!(
-            reason(&house.join_at(s.pupil, &hybrid, unknown).await),
+            reason(&fixture.join_at(s.pupil, &hybrid, unknown).await),
             "NOT_FOUND"
         );
     })

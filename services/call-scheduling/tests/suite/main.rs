@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail loudly")]
 
 mod chat;
-mod house;
+mod fixture;
 mod joining;
 mod planning;
 mod school;
 mod seeing;
-mod world;
+mod test_env;

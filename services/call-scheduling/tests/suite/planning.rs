@@ -5,16 +5,16 @@ use parta_proto::parta::call_scheduling::v1::{
 };
 
 use crate::{
-    house::{House, at, count, with},
-    world::reason,
+    fixture::{Fixture, at, count, with},
+    test_env::reason,
 };
 
-async fn may(house: &House, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
+async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
     let wanted = pb::PlanCallRequest {
         unit_id: unit.to_string(),
-        ..house.wanted(kind)
+        ..fixture.wanted(kind)
     };
-    let outcome = house.plan(member, wanted).await;
+    let outcome = fixture.plan(member, wanted).await;
     let reason = reason(&outcome);
     assert!(
         reason == "OK" || reason == "PERMISSION_DENIED",
@@ -27,8 +27,8 @@ async fn may(house: &House, member: MemberId, kind: CallKind, unit: parta_ids::U
 /// Covers: R50 allowed, R50 refused
 #[tokio::test]
 async fn each_kind_is_organised_by_its_roles() {
-    with(async |house| {
-        let s = house.school;
+    with(async |fixture| {
+        let s = fixture.school;
         let who = [
             s.administrator,
             s.class_teacher,
@@ -71,7 +71,7 @@ async fn each_kind_is_organised_by_its_roles() {
         ];
         for (kind, unit, expected) in table {
             for (member, expected) in who.into_iter().zip(expected) {
-                assert_eq!(may(&house, member, kind, unit).await, expected, "{kind:?}");
+                assert_eq!(may(&fixture, member, kind, unit).await, expected, "{kind:?}");
             }
         }
     })
@@ -82,30 +82,30 @@ async fn each_kind_is_organised_by_its_roles() {
 /// Covers: R49 refused, R50 allowed, R50 refused
 #[tokio::test]
 async fn a_call_fits_its_unit_and_its_audience() {
-    with(async |house| {
-        let s = house.school;
+    with(async |fixture| {
+        let s = fixture.school;
         let wanted = pb::PlanCallRequest {
             unit_id: s.staff_room.to_string(),
-            ..house.wanted(CallKind::ParentMeeting)
+            ..fixture.wanted(CallKind::ParentMeeting)
         };
         assert_eq!(
-            reason(&house.plan(s.administrator, wanted).await),
+            reason(&fixture.plan(s.administrator, wanted).await),
             "UNIT_NOT_SUITABLE"
         );
         let named = |member: MemberId| pb::PlanCallRequest {
             participant_ids: vec![member.to_string()],
-            ..house.wanted(CallKind::Lesson)
+            ..fixture.wanted(CallKind::Lesson)
         };
-        assert_eq!(reason(&house.plan(s.teacher, named(s.pupil)).await), "OK");
-        for stranger in [s.other_pupil, s.parent, s.expected, house.world.ambient.id()] {
+        assert_eq!(reason(&fixture.plan(s.teacher, named(s.pupil)).await), "OK");
+        for stranger in [s.other_pupil, s.parent, s.expected, fixture.test_env.env.id()] {
             assert_eq!(
-                reason(&house.plan(s.teacher, named(stranger)).await),
+                reason(&fixture.plan(s.teacher, named(stranger)).await),
                 "PARTICIPANT_NOT_CONCERNED"
             );
         }
-        s.archive(&house.world, s.class).await;
+        s.archive(&fixture.test_env, s.class).await;
         assert_eq!(
-            reason(&house.plan(s.teacher, house.wanted(CallKind::Lesson)).await),
+            reason(&fixture.plan(s.teacher, fixture.wanted(CallKind::Lesson)).await),
             "UNIT_NOT_SUITABLE"
         );
     })
@@ -115,13 +115,13 @@ async fn a_call_fits_its_unit_and_its_audience() {
 /// Covers: R49 allowed, R51 allowed, R52 allowed
 #[tokio::test]
 async fn a_call_is_a_promise_on_the_clock_of_the_place() {
-    with(async |house| {
-        let call = house.lesson(|w| w.weekly = count(3)).await;
+    with(async |fixture| {
+        let call = fixture.lesson(|w| w.weekly = count(3)).await;
         assert_eq!(call.time_zone, "Europe/Moscow");
         assert_eq!(call.start_time, at("2026-09-01T09:00:00Z"));
         assert_eq!(call.recurrence_rule, "FREQ=WEEKLY;INTERVAL=1;COUNT=3");
-        let starts: Vec<_> = house
-            .list(house.school.pupil)
+        let starts: Vec<_> = fixture
+            .list(fixture.school.pupil)
             .await
             .into_iter()
             .map(|o| o.start_civil_time)
@@ -135,7 +135,7 @@ async fn a_call_is_a_promise_on_the_clock_of_the_place() {
             ]
         );
         // At once: the minute that has begun.
-        let now = house.lesson(|w| w.start_civil_time.clear()).await;
+        let now = fixture.lesson(|w| w.start_civil_time.clear()).await;
         assert_eq!(now.start_time, at("2026-09-01T08:00:00Z"));
         assert_eq!(now.start_civil_time, "2026-09-01T11:00:00");
     })
@@ -146,7 +146,7 @@ async fn a_call_is_a_promise_on_the_clock_of_the_place() {
 /// Covers: R49 refused, R51 refused, R52 refused
 #[tokio::test]
 async fn a_malformed_request_is_told_all_its_faults() {
-    with(async |house| {
+    with(async |fixture| {
         let wanted = pb::PlanCallRequest {
             title: " ".to_owned(),
             start_civil_time: "2026-09-01 12:00".to_owned(),
@@ -159,10 +159,10 @@ async fn a_malformed_request_is_told_all_its_faults() {
                 end: None,
             }),
             format: pb::CallFormat::Hybrid.into(),
-            ..house.wanted(CallKind::Unspecified)
+            ..fixture.wanted(CallKind::Unspecified)
         };
-        let status = house.plan(house.school.teacher, wanted).await.unwrap_err();
-        let refusal = parta_status::Refusal::from_status(&status).unwrap();
+        let status = fixture.plan(fixture.school.teacher, wanted).await.unwrap_err();
+        let refusal = parta_status::RpcError::from_status(&status).unwrap();
         let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.as_str()).collect();
         fields.sort_unstable();
         let wanted = [
@@ -177,10 +177,10 @@ async fn a_malformed_request_is_told_all_its_faults() {
         assert_eq!(fields, wanted);
         let late = pb::PlanCallRequest {
             start_civil_time: "2026-08-30T12:00:00".to_owned(),
-            ..house.wanted(CallKind::Lesson)
+            ..fixture.wanted(CallKind::Lesson)
         };
         assert_eq!(
-            reason(&house.plan(house.school.teacher, late).await),
+            reason(&fixture.plan(fixture.school.teacher, late).await),
             "FIELD_INVALID"
         );
         let empty = pb::PlanCallRequest {
@@ -188,10 +188,10 @@ async fn a_malformed_request_is_told_all_its_faults() {
                 interval: 1,
                 end: Some(pb::weekly_recurrence::End::UntilDate("2026-08-31".to_owned())),
             }),
-            ..house.wanted(CallKind::Lesson)
+            ..fixture.wanted(CallKind::Lesson)
         };
         assert_eq!(
-            reason(&house.plan(house.school.teacher, empty).await),
+            reason(&fixture.plan(fixture.school.teacher, empty).await),
             "RECURRENCE_NOT_PLANNABLE"
         );
     })
@@ -202,30 +202,30 @@ async fn a_malformed_request_is_told_all_its_faults() {
 /// Covers: R57 allowed, R57 refused
 #[tokio::test]
 async fn a_call_is_announced_once() {
-    with(async |house| {
-        let s = house.school;
+    with(async |fixture| {
+        let s = fixture.school;
         let wanted = pb::PlanCallRequest {
             announce: true,
-            ..house.wanted(CallKind::Lesson)
+            ..fixture.wanted(CallKind::Lesson)
         };
-        house.chat.set_down(true);
-        let call = house.plan(s.teacher, wanted.clone()).await.unwrap();
-        assert!(!call.announced && house.chat.posted().is_empty());
-        assert_eq!(house.list(s.pupil).await.len(), 1);
+        fixture.chat.set_down(true);
+        let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
+        assert!(!call.announced && fixture.chat.posted().is_empty());
+        assert_eq!(fixture.list(s.pupil).await.len(), 1);
         let announce = async |member| {
             let request = pb::AnnounceCallRequest {
-                request_id: house.world.act(),
+                request_id: fixture.test_env.act(),
                 org_id: s.org.to_string(),
                 call_id: call.id.clone(),
             };
-            house
+            fixture
                 .client
                 .clone()
-                .announce_call(house.world.by(s.org, member, request))
+                .announce_call(fixture.test_env.by(s.org, member, request))
                 .await
         };
         assert_eq!(reason(&announce(s.teacher).await), "DEPENDENCY_UNAVAILABLE");
-        house.chat.set_down(false);
+        fixture.chat.set_down(false);
         assert_eq!(reason(&announce(s.class_teacher).await), "PERMISSION_DENIED");
         assert!(
             announce(s.teacher)
@@ -245,9 +245,9 @@ async fn a_call_is_announced_once() {
                 .unwrap()
                 .announced
         );
-        let again = house.plan(s.teacher, wanted).await.unwrap();
+        let again = fixture.plan(s.teacher, wanted).await.unwrap();
         assert_eq!((again.id, again.announced), (call.id.clone(), true));
-        let posted = house.chat.posted();
+        let posted = fixture.chat.posted();
         assert_eq!(posted.len(), 1);
         assert_eq!(posted[0].1, s.teacher);
         assert_eq!(posted[0].0.text, "Урок: «Дроби», 01.09.2026, 12:00");
@@ -259,33 +259,33 @@ async fn a_call_is_announced_once() {
 /// Covers: R51 allowed, R51 refused
 #[tokio::test]
 async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administration() {
-    with(async |house| {
-        let s = house.school;
-        let call = house.lesson(|w| w.weekly = count(3)).await;
+    with(async |fixture| {
+        let s = fixture.school;
+        let call = fixture.lesson(|w| w.weekly = count(3)).await;
         let second = at("2026-09-08T09:00:00Z");
         assert_eq!(
-            reason(&house.cancel_occurrence(s.class_teacher, &call, second).await),
+            reason(&fixture.cancel_occurrence(s.class_teacher, &call, second).await),
             "PERMISSION_DENIED"
         );
         assert_eq!(
-            reason(&house.cancel_occurrence(s.pupil, &call, second).await),
+            reason(&fixture.cancel_occurrence(s.pupil, &call, second).await),
             "PERMISSION_DENIED"
         );
         let between = at("2026-09-08T10:00:00Z");
         assert_eq!(
-            reason(&house.cancel_occurrence(s.teacher, &call, between).await),
+            reason(&fixture.cancel_occurrence(s.teacher, &call, between).await),
             "NOT_FOUND"
         );
         for _ in 0..2 {
             assert!(
-                house
+                fixture
                     .cancel_occurrence(s.teacher, &call, second)
                     .await
                     .unwrap()
                     .cancelled
             );
         }
-        let starts: Vec<_> = house
+        let starts: Vec<_> = fixture
             .list(s.pupil)
             .await
             .into_iter()
@@ -293,15 +293,15 @@ async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administratio
             .collect();
         assert_eq!(starts, [at("2026-09-01T09:00:00Z"), at("2026-09-15T09:00:00Z")]);
         assert_eq!(
-            house.cancel(s.administrator, &call).await.unwrap().state(),
+            fixture.cancel(s.administrator, &call).await.unwrap().state(),
             pb::CallState::Cancelled
         );
-        assert!(house.list(s.pupil).await.is_empty());
+        assert!(fixture.list(s.pupil).await.is_empty());
         assert_eq!(
-            reason(&house.cancel_occurrence(s.teacher, &call, second).await),
+            reason(&fixture.cancel_occurrence(s.teacher, &call, second).await),
             "CALL_CANCELLED"
         );
-        assert_eq!(reason(&house.join(s.teacher, &call).await), "CALL_CANCELLED");
+        assert_eq!(reason(&fixture.join(s.teacher, &call).await), "CALL_CANCELLED");
     })
     .await;
 }
@@ -310,15 +310,15 @@ async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administratio
 /// Covers: R63 allowed
 #[tokio::test]
 async fn the_feed_tells_what_was_planned_and_cancelled() {
-    with(async |house| {
-        let s = house.school;
-        let call = house.lesson(|w| w.weekly = count(2)).await;
+    with(async |fixture| {
+        let s = fixture.school;
+        let call = fixture.lesson(|w| w.weekly = count(2)).await;
         let second = at("2026-09-08T09:00:00Z");
         for _ in 0..2 {
-            house.cancel_occurrence(s.teacher, &call, second).await.unwrap();
+            fixture.cancel_occurrence(s.teacher, &call, second).await.unwrap();
         }
         for _ in 0..2 {
-            house.cancel(s.teacher, &call).await.unwrap();
+            fixture.cancel(s.teacher, &call).await.unwrap();
         }
         use pb::call_scheduling_event::Payload;
         let planned = Payload::CallPlanned(pb::CallPlanned {
@@ -333,7 +333,7 @@ async fn the_feed_tells_what_was_planned_and_cancelled() {
         let all = Payload::CallCancelled(pb::CallCancelled {
             call_id: call.id.clone(),
         });
-        let channel = house.world.other_service("call-scheduling", &house.pipe);
+        let channel = fixture.test_env.other_service("call-scheduling", &fixture.pipe);
         let mut feed = CallSchedulingFeedServiceClient::new(channel);
         let mut watched = Vec::new();
         let mut stream = feed
@@ -367,20 +367,26 @@ async fn the_feed_tells_what_was_planned_and_cancelled() {
 /// Covers: R49 allowed, R49 refused
 #[tokio::test]
 async fn a_repeated_planning_is_one_call() {
-    with(async |house| {
-        let wanted = house.wanted(CallKind::Lesson);
-        let first = house.plan(house.school.teacher, wanted.clone()).await.unwrap();
+    with(async |fixture| {
+        let wanted = fixture.wanted(CallKind::Lesson);
+        let first = fixture
+            .plan(fixture.school.teacher, wanted.clone())
+            .await
+            .unwrap();
         assert_eq!(
-            house.plan(house.school.teacher, wanted.clone()).await.unwrap(),
+            fixture
+                .plan(fixture.school.teacher, wanted.clone())
+                .await
+                .unwrap(),
             first
         );
-        assert_eq!(house.list(house.school.pupil).await.len(), 1);
+        assert_eq!(fixture.list(fixture.school.pupil).await.len(), 1);
         let other = pb::PlanCallRequest {
             title: "Проценты".to_owned(),
             ..wanted
         };
         assert_eq!(
-            reason(&house.plan(house.school.teacher, other).await),
+            reason(&fixture.plan(fixture.school.teacher, other).await),
             "REQUEST_ID_REUSED"
         );
     })

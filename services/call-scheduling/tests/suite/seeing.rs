@@ -3,14 +3,14 @@ use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 
 use crate::{
-    house::{House, at, count, with},
+    fixture::{Fixture, at, count, with},
     school::School,
-    world::reason,
+    test_env::reason,
 };
 
 /// What a member sees: (occurrences, of which joinable).
-async fn seen(house: &House, member: MemberId) -> (usize, usize) {
-    let all = house.list(member).await;
+async fn seen(fixture: &Fixture, member: MemberId) -> (usize, usize) {
+    let all = fixture.list(member).await;
     (all.len(), all.iter().filter(|o| o.may_join).count())
 }
 
@@ -18,27 +18,27 @@ async fn seen(house: &House, member: MemberId) -> (usize, usize) {
 /// Covers: R49 allowed, R49 refused, R50 allowed
 #[tokio::test]
 async fn each_sees_what_concerns_him() {
-    with(async |house| {
-        let s = house.school;
-        house.lesson(|_| ()).await;
-        house
-            .plan(s.class_teacher, house.wanted(CallKind::ParentMeeting))
+    with(async |fixture| {
+        let s = fixture.school;
+        fixture.lesson(|_| ()).await;
+        fixture
+            .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
             .await
             .unwrap();
         let meeting = pb::PlanCallRequest {
             unit_id: s.staff_room.to_string(),
-            ..house.wanted(CallKind::WorkingMeeting)
+            ..fixture.wanted(CallKind::WorkingMeeting)
         };
-        house.plan(s.unverified, meeting).await.unwrap();
-        assert_eq!(seen(&house, s.pupil).await, (1, 1));
+        fixture.plan(s.unverified, meeting).await.unwrap();
+        assert_eq!(seen(&fixture, s.pupil).await, (1, 1));
         // The child's lesson is seen, not joined.
-        assert_eq!(seen(&house, s.parent).await, (2, 1));
-        assert_eq!(seen(&house, s.class_teacher).await, (3, 3));
-        assert_eq!(seen(&house, s.teacher).await, (3, 3));
-        assert_eq!(seen(&house, s.unverified).await, (1, 1));
-        assert_eq!(seen(&house, s.stranger).await, (1, 1));
-        assert_eq!(seen(&house, s.other_pupil).await, (0, 0));
-        assert_eq!(seen(&house, s.administrator).await, (3, 3));
+        assert_eq!(seen(&fixture, s.parent).await, (2, 1));
+        assert_eq!(seen(&fixture, s.class_teacher).await, (3, 3));
+        assert_eq!(seen(&fixture, s.teacher).await, (3, 3));
+        assert_eq!(seen(&fixture, s.unverified).await, (1, 1));
+        assert_eq!(seen(&fixture, s.stranger).await, (1, 1));
+        assert_eq!(seen(&fixture, s.other_pupil).await, (0, 0));
+        assert_eq!(seen(&fixture, s.administrator).await, (3, 3));
     })
     .await;
 }
@@ -47,23 +47,23 @@ async fn each_sees_what_concerns_him() {
 /// Covers: R49 allowed, R49 refused
 #[tokio::test]
 async fn a_call_of_named_people_is_theirs() {
-    with(async |house| {
-        let s = house.school;
-        let classmate: MemberId = house.world.ambient.id();
+    with(async |fixture| {
+        let s = fixture.school;
+        let classmate: MemberId = fixture.test_env.env.id();
         let (role, state) = (1, 2);
         let (role, state) = (role.try_into().unwrap(), state.try_into().unwrap());
-        s.admit(&house.world, classmate, role, state, false).await;
-        s.enrol(&house.world, classmate, s.class).await;
+        s.admit(&fixture.test_env, classmate, role, state, false).await;
+        s.enrol(&fixture.test_env, classmate, s.class).await;
         let wanted = pb::PlanCallRequest {
             participant_ids: vec![classmate.to_string()],
-            ..house.wanted(CallKind::Consultation)
+            ..fixture.wanted(CallKind::Consultation)
         };
-        let call = house.plan(s.teacher, wanted).await.unwrap();
-        assert_eq!(seen(&house, classmate).await, (1, 1));
-        assert_eq!(seen(&house, s.teacher).await, (1, 1));
-        assert_eq!(seen(&house, s.pupil).await, (0, 0));
-        assert_eq!(seen(&house, s.parent).await, (0, 0));
-        assert_eq!(reason(&house.join(s.pupil, &call).await), "PERMISSION_DENIED");
+        let call = fixture.plan(s.teacher, wanted).await.unwrap();
+        assert_eq!(seen(&fixture, classmate).await, (1, 1));
+        assert_eq!(seen(&fixture, s.teacher).await, (1, 1));
+        assert_eq!(seen(&fixture, s.pupil).await, (0, 0));
+        assert_eq!(seen(&fixture, s.parent).await, (0, 0));
+        assert_eq!(reason(&fixture.join(s.pupil, &call).await), "PERMISSION_DENIED");
     })
     .await;
 }
@@ -72,32 +72,35 @@ async fn a_call_of_named_people_is_theirs() {
 /// Covers: R26 allowed, R26 refused
 #[tokio::test]
 async fn movement_reaches_future_calls_at_once() {
-    with(async |house| {
-        let s = house.school;
-        let pupil: MemberId = house.world.ambient.id();
+    with(async |fixture| {
+        let s = fixture.school;
+        let pupil: MemberId = fixture.test_env.env.id();
         s.admit(
-            &house.world,
+            &fixture.test_env,
             pupil,
             1.try_into().unwrap(),
             2.try_into().unwrap(),
             false,
         )
         .await;
-        let enrollment = s.enrol(&house.world, pupil, s.class).await;
-        let call = house.lesson(|w| w.weekly = count(4)).await;
-        house.world.clock.set("2026-09-01T09:00:00Z".parse().unwrap());
-        assert_eq!(reason(&house.join(pupil, &call).await), "OK");
-        assert_eq!(seen(&house, pupil).await.0, 4);
-        s.end_enrollment(&house.world, enrollment).await;
-        s.enrol(&house.world, pupil, s.other_class).await;
-        assert_eq!(reason(&house.join(pupil, &call).await), "PERMISSION_DENIED");
-        assert_eq!(seen(&house, pupil).await.0, 0);
+        let enrollment = s.enrol(&fixture.test_env, pupil, s.class).await;
+        let call = fixture.lesson(|w| w.weekly = count(4)).await;
+        fixture
+            .test_env
+            .clock
+            .set("2026-09-01T09:00:00Z".parse().unwrap());
+        assert_eq!(reason(&fixture.join(pupil, &call).await), "OK");
+        assert_eq!(seen(&fixture, pupil).await.0, 4);
+        s.end_enrollment(&fixture.test_env, enrollment).await;
+        s.enrol(&fixture.test_env, pupil, s.other_class).await;
+        assert_eq!(reason(&fixture.join(pupil, &call).await), "PERMISSION_DENIED");
+        assert_eq!(seen(&fixture, pupil).await.0, 0);
         let other = pb::PlanCallRequest {
             unit_id: s.other_class.to_string(),
-            ..house.wanted(CallKind::Lesson)
+            ..fixture.wanted(CallKind::Lesson)
         };
-        let other = house.plan(s.stranger, other).await.unwrap();
-        assert_eq!(reason(&house.join(pupil, &other).await), "OK");
+        let other = fixture.plan(s.stranger, other).await.unwrap();
+        assert_eq!(reason(&fixture.join(pupil, &other).await), "OK");
     })
     .await;
 }
@@ -105,40 +108,40 @@ async fn movement_reaches_future_calls_at_once() {
 /// Covers: R59 refused
 #[tokio::test]
 async fn another_school_sees_nothing() {
-    with(async |house| {
-        let s = house.school;
-        let other = School::found(&house.world).await;
-        let call = house.lesson(|_| ()).await;
+    with(async |fixture| {
+        let s = fixture.school;
+        let other = School::found(&fixture.test_env).await;
+        let call = fixture.lesson(|_| ()).await;
         for org in [s.org, other.org] {
             let get = pb::GetCallRequest {
                 org_id: org.to_string(),
                 call_id: call.id.clone(),
             };
-            let get = house.world.by(other.org, other.administrator, get);
-            assert_eq!(reason(&house.client.clone().get_call(get).await), "NOT_FOUND");
+            let get = fixture.test_env.by(other.org, other.administrator, get);
+            assert_eq!(reason(&fixture.client.clone().get_call(get).await), "NOT_FOUND");
             let token = pb::IssueJoinTokenRequest {
                 org_id: org.to_string(),
                 call_id: call.id.clone(),
                 start_time: call.start_time,
             };
-            let token = house.world.by(other.org, other.administrator, token);
+            let token = fixture.test_env.by(other.org, other.administrator, token);
             assert_eq!(
-                reason(&house.client.clone().issue_join_token(token).await),
+                reason(&fixture.client.clone().issue_join_token(token).await),
                 "NOT_FOUND"
             );
         }
         let foreign = pb::PlanCallRequest {
             unit_id: other.staff_room.to_string(),
-            ..house.wanted(CallKind::Seminar)
+            ..fixture.wanted(CallKind::Seminar)
         };
-        assert_eq!(reason(&house.plan(s.administrator, foreign).await), "NOT_FOUND");
+        assert_eq!(reason(&fixture.plan(s.administrator, foreign).await), "NOT_FOUND");
         let get = pb::GetCallRequest {
             org_id: s.org.to_string(),
             call_id: call.id.clone(),
         };
-        let get = house.world.by(s.org, s.other_pupil, get);
+        let get = fixture.test_env.by(s.org, s.other_pupil, get);
         assert_eq!(
-            reason(&house.client.clone().get_call(get).await),
+            reason(&fixture.client.clone().get_call(get).await),
             "PERMISSION_DENIED"
         );
     })
@@ -149,10 +152,10 @@ async fn another_school_sees_nothing() {
 /// Covers: R51 allowed, R51 refused
 #[tokio::test]
 async fn occurrences_are_paged() {
-    with(async |house| {
-        let s = house.school;
-        house.lesson(|w| w.weekly = count(5)).await;
-        house.lesson(|w| w.weekly = count(5)).await;
+    with(async |fixture| {
+        let s = fixture.school;
+        fixture.lesson(|w| w.weekly = count(5)).await;
+        fixture.lesson(|w| w.weekly = count(5)).await;
         let ask = |end: &str, page_token: &str| {
             let request = pb::ListOccurrencesRequest {
                 org_id: s.org.to_string(),
@@ -162,7 +165,10 @@ async fn occurrences_are_paged() {
                 page_token: page_token.to_owned(),
                 ..Default::default()
             };
-            let (mut client, request) = (house.client.clone(), house.world.by(s.org, s.pupil, request));
+            let (mut client, request) = (
+                fixture.client.clone(),
+                fixture.test_env.by(s.org, s.pupil, request),
+            );
             async move { client.list_occurrences(request).await }
         };
         let (mut found, mut token) = (Vec::new(), String::new());

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto::parta::chat::{internal::v1 as internal, v1 as pb};
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use prost_types::Timestamp;
 use uuid::Uuid;
 
 use crate::{
     model::{ChatKind, MAX_NAMED, TEXT_MAX, TITLE_MAX, titles},
     operations::{CreateChat, SendMessage, request_id},
-    storage::{EntryRow, Kind, Standing, participant},
+    storage::{ChatMembership, EntryRow, Kind, participant},
 };
 
 /// Most chats that a subscription may name.
@@ -25,26 +25,26 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
 }
 
 /// What a request must have, once its violations were answered.
-fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Refusal> {
+fn checked<T>(violations: FieldViolations, value: Option<T>) -> Result<T, RpcError> {
     violations.finish()?;
-    value.ok_or_else(|| Refusal::internal("a violation was not noted"))
+    value.ok_or_else(|| RpcError::internal("a violation was not noted"))
 }
 
-pub(crate) fn org(text: &str) -> Result<OrgId, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn org(text: &str) -> Result<OrgId, RpcError> {
+    let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", text);
     checked(v, org)
 }
 
 /// The organisation and one more id.
-pub(crate) fn pair<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn pair<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), RpcError> {
+    let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", org);
     let other = field::id(&mut v, path, text);
     checked(v, org.zip(other))
 }
 
-fn members(v: &mut Violations, texts: &[String]) -> Vec<MemberId> {
+fn members(v: &mut FieldViolations, texts: &[String]) -> Vec<MemberId> {
     v.check(
         (1..=MAX_NAMED).contains(&texts.len()),
         "member_ids",
@@ -63,8 +63,8 @@ pub(crate) fn people(
     org: &str,
     chat: &str,
     named: &[String],
-) -> Result<(OrgId, ChatId, Vec<MemberId>), Refusal> {
-    let mut v = Violations::default();
+) -> Result<(OrgId, ChatId, Vec<MemberId>), RpcError> {
+    let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", org);
     let chat = field::id(&mut v, "chat_id", chat);
     let named = members(&mut v, named);
@@ -72,8 +72,8 @@ pub(crate) fn people(
     Ok((org, chat, named))
 }
 
-pub(crate) fn create_chat(from: &pb::CreateChatRequest) -> Result<CreateChat, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn create_chat(from: &pb::CreateChatRequest) -> Result<CreateChat, RpcError> {
+    let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", &from.org_id);
     let title = field::text(&mut v, "title", &from.title, 1..=TITLE_MAX, false);
     let member_ids = members(&mut v, &from.member_ids);
@@ -84,8 +84,8 @@ pub(crate) fn create_chat(from: &pb::CreateChatRequest) -> Result<CreateChat, Re
     })
 }
 
-pub(crate) fn send_message(from: &pb::SendMessageRequest) -> Result<SendMessage, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn send_message(from: &pb::SendMessageRequest) -> Result<SendMessage, RpcError> {
+    let mut v = FieldViolations::default();
     let request_id = request_id(&mut v, &from.request_id);
     let org = field::id(&mut v, "org_id", &from.org_id);
     let chat = field::id(&mut v, "chat_id", &from.chat_id);
@@ -101,8 +101,8 @@ pub(crate) fn send_message(from: &pb::SendMessageRequest) -> Result<SendMessage,
 
 type Announcement = ((OrgId, UnitId), Uuid, String);
 
-pub(crate) fn announcement(from: &internal::PostAnnouncementRequest) -> Result<Announcement, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn announcement(from: &internal::PostAnnouncementRequest) -> Result<Announcement, RpcError> {
+    let mut v = FieldViolations::default();
     let request_id = request_id(&mut v, &from.request_id);
     let org = field::id(&mut v, "org_id", &from.org_id);
     let unit = field::id(&mut v, "unit_id", &from.unit_id);
@@ -111,8 +111,8 @@ pub(crate) fn announcement(from: &internal::PostAnnouncementRequest) -> Result<A
     Ok((place, request_id, text))
 }
 
-pub(crate) fn subscribe(from: &pb::SubscribeChatsRequest) -> Result<(OrgId, HashMap<ChatId, i64>), Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn subscribe(from: &pb::SubscribeChatsRequest) -> Result<(OrgId, HashMap<ChatId, i64>), RpcError> {
+    let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", &from.org_id);
     v.check(
         from.cursors.len() <= MAX_CURSORS,
@@ -147,7 +147,7 @@ fn kind(kind: ChatKind) -> pb::ChatKind {
 }
 
 /// A chat as the member of this standing sees it.
-pub(crate) fn chat(of: ChatKind, standing: &Standing, peer: Option<MemberId>) -> pb::Chat {
+pub(crate) fn chat(of: ChatKind, standing: &ChatMembership, peer: Option<MemberId>) -> pb::Chat {
     let (chat, seat) = (&standing.chat, &standing.seat);
     let (title, title_english) = titles(of, &chat.label);
     let seen = seat.left_seq.unwrap_or(chat.head_seq);

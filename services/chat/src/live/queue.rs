@@ -25,25 +25,25 @@ impl Queue {
 }
 
 /// Where entries are put in; dropped, it ends the queue.
-pub(super) struct Outlet {
+pub(super) struct QueueSender {
     queue: Arc<Queue>,
     limit: usize,
 }
 
 /// Where entries come out.
-pub(super) struct Inlet(Arc<Queue>);
+pub(super) struct QueueReceiver(Arc<Queue>);
 
 /// A queue of at most so many entries.
-pub(super) fn queue(limit: usize) -> (Outlet, Inlet) {
+pub(super) fn queue(limit: usize) -> (QueueSender, QueueReceiver) {
     let queue = Arc::<Queue>::default();
-    let outlet = Outlet {
+    let outlet = QueueSender {
         queue: queue.clone(),
         limit,
     };
-    (outlet, Inlet(queue))
+    (outlet, QueueReceiver(queue))
 }
 
-impl Outlet {
+impl QueueSender {
     /// Puts entries in; false where there is no room for all of them.
     pub(super) fn put(&self, entries: &[Arc<LiveEntry>]) -> bool {
         let mut state = self.queue.lock();
@@ -60,7 +60,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for QueueSender {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.closed = true;
@@ -72,9 +72,9 @@ impl Drop for Outlet {
     }
 }
 
-impl Inlet {
+impl QueueReceiver {
     /// All that waits, in the order in which it was put in; none once the queue has ended and is empty.
-    pub(super) async fn take(&mut self) -> Option<VecDeque<Arc<LiveEntry>>> {
+    pub(super) async fn dequeue(&mut self) -> Option<VecDeque<Arc<LiveEntry>>> {
         std::future::poll_fn(|context| self.poll_take(context)).await
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let (outlet, mut inlet) = queue(1_000);
         let read = async {
             let mut seen = Vec::new();
-            while let Some(entries) = inlet.take().await {
+            while let Some(entries) = inlet.dequeue().await {
                 seen.extend(places(&entries));
             }
             seen
@@ -147,7 +147,7 @@ mod tests {
         assert!(!outlet.put(&[entry(2), entry(3)]));
         assert!(outlet.put(&[entry(2)]));
         drop(outlet);
-        assert_eq!(places(&inlet.take().await.unwrap()), [1, 2]);
-        assert!(inlet.take().await.is_none());
+        assert_eq!(places(&inlet.dequeue().await.unwrap()), [1, 2]);
+        assert!(inlet.dequeue().await.is_none());
     }
 }

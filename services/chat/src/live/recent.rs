@@ -11,7 +11,7 @@ type At = (OrgId, ChatId);
 
 /// The last entries that went by, whoever listened: what most streams that come back have missed. Of each chat they are
 /// without a gap, up to the last one that this replica heard of.
-pub(super) struct Recent {
+pub(super) struct RecentEntries {
     chats: HashMap<At, VecDeque<Arc<LiveEntry>>>,
     /// Oldest first; those of them that a chat has dropped already are passed over.
     order: VecDeque<(At, i64)>,
@@ -21,7 +21,7 @@ pub(super) struct Recent {
     passed: u64,
 }
 
-impl Recent {
+impl RecentEntries {
     /// Keeps entries up to so many bytes of responses.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Recent {
         }
     }
 
-    /// How many have ever gone by, for [`Recent::after_look`].
+    /// How many have ever gone by, for [`RecentEntries::after_look`].
     pub(super) fn passed(&self) -> u64 {
         self.passed
     }
@@ -138,7 +138,7 @@ mod tests {
         /// Whatever is lost, repeated or pushed out: what is answered is without a gap and goes up to the last heard of.
         #[test]
         fn what_is_answered_has_no_gap(steps in prop::collection::vec((0_u8..4, 1_i64..4, 0_usize..600), 1..300)) {
-            let mut recent = Recent::new(8_000);
+            let mut recent = RecentEntries::new(8_000);
             let mut heads: BTreeMap<u8, i64> = BTreeMap::new();
             for (chat, step, bytes) in steps {
                 // 1 goes on, 2 repeats the last one, 3 leaves one out.
@@ -163,7 +163,7 @@ mod tests {
         /// An entry that went by between a look at the database and the question is never overlooked.
         #[test]
         fn what_went_by_since_the_look_is_told(before in 0_usize..40, since in prop::collection::vec(0_u8..3, 0..60)) {
-            let mut recent = Recent::new(4_000);
+            let mut recent = RecentEntries::new(4_000);
             let mut heads = [0_i64; 3];
             for n in 0..before {
                 let chat = n % 3;

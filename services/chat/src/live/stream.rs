@@ -10,7 +10,7 @@ use parta_access::OrgScope;
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
 use parta_roster::{Roster, State};
-use parta_status::{Refusal, permission_denied};
+use parta_status::{RpcError, permission_denied};
 use parta_storage::Db;
 use tokio::{
     sync::watch,
@@ -19,12 +19,12 @@ use tokio::{
 
 use super::{
     Live, LiveEntry, LiveKind,
-    queue::{Inlet, queue},
+    queue::{QueueReceiver, queue},
     wire::response,
 };
 use crate::{
     error::Error,
-    storage::{self, Kind, Standing},
+    storage::{self, ChatMembership, Kind},
 };
 
 /// With what every subscription works.
@@ -41,7 +41,7 @@ pub(crate) struct Subscription {
     scope: OrgScope,
     member: MemberId,
     id: u64,
-    inlet: Inlet,
+    inlet: QueueReceiver,
     missed: watch::Receiver<u64>,
     beat: Interval,
     /// Per chat the last place delivered. A chat that is not here never was the member's.
@@ -146,7 +146,7 @@ impl Subscription {
                         Box::pin(self.compare(false)).await?;
                     }
                 }
-                entries = self.inlet.take() => match entries {
+                entries = self.inlet.dequeue() => match entries {
                     Some(entries) => self.incoming = entries,
                     // The router let go of the queue when it was full.
                     None => return Err(Error::SlowReader),
@@ -327,14 +327,14 @@ impl Subscription {
             Ok(Some(State::Active)) => Ok(()),
             Ok(_) => Err(permission_denied("You have left the organisation.").into()),
             Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
-            Err(refusal) => Err(Refusal::into(refusal)),
+            Err(refusal) => Err(RpcError::into(refusal)),
         }
     }
 }
 
 /// The places after the first and up to the second may be read. Of a derived chat that was left it is the entry of
 /// leaving alone.
-fn readable(standing: &Standing, cursor: i64) -> Result<(i64, i64), Error> {
+fn readable(standing: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
     Ok(match (standing.readable_upto()?, standing.seat.left_seq) {
         (Some(upto), _) => (cursor, upto),
         (None, Some(left)) => (cursor.max(left - 1), left),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_ids::MemberId;
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 
 use super::Rule;
 
@@ -15,7 +15,7 @@ pub struct Seat {
 /// The place that the roster gives a member in a derived chat; none where the member does not belong.
 ///
 /// An unverified teacher, where verification is required, belongs to «Сотрудники» and to nothing else.
-pub fn seat(rule: Rule, facts: &Facts) -> Option<Seat> {
+pub fn seat(rule: Rule, facts: &MemberContext) -> Option<Seat> {
     if !facts.is_active() {
         return None;
     }
@@ -37,7 +37,7 @@ pub fn seat(rule: Rule, facts: &Facts) -> Option<Seat> {
 
 /// Every rule under which a member might have a seat: the organisation's two, and those of each class that the member
 /// has to do with. Any other rule gives none.
-pub fn derived_rules(facts: &Facts) -> BTreeSet<Rule> {
+pub fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from([Rule::School, Rule::Staff]);
     rules.extend(facts.units().into_iter().flat_map(Rule::of_unit));
     rules

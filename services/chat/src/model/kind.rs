@@ -19,7 +19,7 @@ pub enum ChatKind {
     ClassParents = 4,
     /// The teachers of a class.
     ClassTeachers = 5,
-    /// Names its people.
+    /// ConsumerNames its people.
     Custom = 6,
     /// Two people.
     Direct = 7,

@@ -1,18 +1,18 @@
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, TypedId};
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 
 /// Most people that one call may name.
 pub const MAX_NAMED: usize = 100;
 /// Most people in a chat that names people.
 pub const MAX_PARTICIPANTS: usize = 500;
 
-fn is_pupil(facts: &Facts) -> bool {
+fn is_pupil(facts: &MemberContext) -> bool {
     facts.roles.contains(&Role::Pupil)
 }
 
-fn teaches_pupil_or_parent(teacher: &Facts, other: &Facts) -> bool {
+fn teaches_pupil_or_parent(teacher: &MemberContext, other: &MemberContext) -> bool {
     teacher.may_meet_minors()
         && teacher
             .teaches
@@ -20,13 +20,13 @@ fn teaches_pupil_or_parent(teacher: &Facts, other: &Facts) -> bool {
             .any(|unit| other.is_pupil_in(*unit) || other.is_parent_in(*unit))
 }
 
-fn are_classmates(one: &Facts, other: &Facts) -> bool {
+fn are_classmates(one: &MemberContext, other: &MemberContext) -> bool {
     is_pupil(one) && is_pupil(other) && one.enrolled_in.intersection(&other.enrolled_in).next().is_some()
 }
 
 /// Whether two members may have a personal chat (R37): a guardian and the child, pupils of one class, a teacher and a
 /// pupil or parent of the class, staff and staff. Symmetric. An unverified teacher reaches no minor but an own child.
-pub fn may_talk(one: &Facts, other: &Facts) -> bool {
+pub fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
     if one.member_id == other.member_id || !one.is_active() || !other.is_active() {
         return false;
     }
@@ -39,13 +39,13 @@ pub fn may_talk(one: &Facts, other: &Facts) -> bool {
 }
 
 /// Whether nothing forbids that two people are in one room.
-fn may_share_room(one: &Facts, other: &Facts) -> bool {
-    let meets = |a: &Facts, b: &Facts| !is_pupil(b) || !a.is_staff() || a.may_meet_minors();
+fn may_share_room(one: &MemberContext, other: &MemberContext) -> bool {
+    let meets = |a: &MemberContext, b: &MemberContext| !is_pupil(b) || !a.is_staff() || a.may_meet_minors();
     meets(one, other) && meets(other, one)
 }
 
 /// Whether staff may name this member in a chat (R34, R35): whom it may talk with; the administration everybody.
-pub fn may_name(staff: &Facts, other: &Facts) -> bool {
+pub fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
     staff.is_staff()
         && other.is_active()
         && may_share_room(staff, other)
@@ -54,9 +54,9 @@ pub fn may_name(staff: &Facts, other: &Facts) -> bool {
 
 /// Who of the people of a chat that names people may not be in it any more: who left the organisation, and where
 /// there is a pupil, staff who may not meet minors.
-pub fn must_leave(people: &[Facts]) -> BTreeSet<MemberId> {
+pub fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let pupils = people.iter().any(|f| f.is_active() && is_pupil(f));
-    let may_stay = |f: &Facts| f.is_active() && !(pupils && f.is_staff() && !f.may_meet_minors());
+    let may_stay = |f: &MemberContext| f.is_active() && !(pupils && f.is_staff() && !f.may_meet_minors());
     people
         .iter()
         .filter(|f| !may_stay(f))

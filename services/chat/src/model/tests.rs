@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId};
-use parta_roster::{Child, Facts, Role, State};
+use parta_roster::{Child, MemberContext, Role, State};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -28,8 +28,8 @@ prop_compose! {
         class_teacher_of in prop::collection::btree_set((10..13_u128).prop_map(unit), 0..2),
         enrolled_in in prop::collection::btree_set((10..13_u128).prop_map(unit), 0..2),
         child in prop::option::of(((1..6_u128).prop_map(member), prop::collection::btree_set((10..13_u128).prop_map(unit), 0..2))),
-    ) -> Facts {
-        let mut facts = Facts::new(OrgId::from_uuid(Uuid::from_u128(1)), member(id), state, roles);
+    ) -> MemberContext {
+        let mut facts = MemberContext::new(OrgId::from_uuid(Uuid::from_u128(1)), member(id), state, roles);
         facts.teacher_verified = teacher_verified;
         facts.policies.verification_required = verification_required;
         facts.policies.school_channel_open_to_families = school_channel_open_to_families;

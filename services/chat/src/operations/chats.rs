@@ -1,4 +1,4 @@
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 use parta_proto::parta::chat::v1 as pb;
 use parta_storage::{Mutation, Tx};
@@ -9,7 +9,7 @@ use crate::{
     events,
     model::{ChatKind, Diff, Seat, may_talk, pair_key},
     policy,
-    storage::{self, Standing},
+    storage::{self, ChatMembership},
 };
 
 /// A chat that names people.
@@ -36,7 +36,7 @@ impl App {
             .mutate(mutation, |tx| async move {
                 events::lock_roster(&tx, create.org_id, false).await?;
                 let facts = self.facts(&tx, caller, create.org_id).await?;
-                let scope = require(caller, create.org_id, policy::name_people(&facts))?;
+                let scope = authorize(caller, create.org_id, policy::name_people(&facts))?;
                 let mut people = create.member_ids.clone();
                 people.push(facts.member_id);
                 people.sort();
@@ -66,10 +66,10 @@ impl App {
             .mutate(mutation, |tx| async move {
                 events::lock_roster(&tx, org, false).await?;
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(facts.state))?;
+                let scope = authorize(caller, org, policy::take_part(facts.state))?;
                 let peer = self
                     .roster
-                    .facts_of(&tx, org, &[other])
+                    .contexts_of(&tx, org, &[other])
                     .await?
                     .pop()
                     .ok_or(Error::UnknownMember(other))?;
@@ -126,9 +126,9 @@ impl App {
             .mutate(mutation, |tx| async move {
                 events::lock_roster(&tx, org, false).await?;
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(facts.state))?;
+                let scope = authorize(caller, org, policy::take_part(facts.state))?;
                 self.present(&tx, &scope, facts.member_id, chat).await?;
-                let scope = require(caller, org, policy::name_people(&facts))?;
+                let scope = authorize(caller, org, policy::name_people(&facts))?;
                 let standing = self.named(&tx, &scope, facts.member_id, chat).await?;
                 let there: Vec<_> = storage::seats(&tx, &scope, chat).await?.into_keys().collect();
                 let new: Vec<_> = members.iter().filter(|m| !there.contains(m)).copied().collect();
@@ -163,10 +163,10 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::take_part(facts.state))?;
+                let scope = authorize(caller, org, policy::take_part(facts.state))?;
                 self.present(&tx, &scope, facts.member_id, chat).await?;
                 let only_oneself = members.iter().all(|m| *m == facts.member_id);
-                let scope = require(caller, org, policy::remove(&facts, only_oneself))?;
+                let scope = authorize(caller, org, policy::remove(&facts, only_oneself))?;
                 self.named(&tx, &scope, facts.member_id, chat).await?;
                 let diff = Diff::leaving(members.iter().copied());
                 events::change(&tx, &self.live, &scope, chat, &diff).await?;
@@ -188,7 +188,7 @@ impl App {
         scope: &parta_access::OrgScope,
         member: MemberId,
         chat: ChatId,
-    ) -> Result<Standing, Error> {
+    ) -> Result<ChatMembership, Error> {
         storage::lock_head(tx, scope, chat)
             .await?
             .ok_or(Error::UnknownChat(chat))?;

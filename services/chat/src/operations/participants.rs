@@ -1,7 +1,7 @@
 use parta_access::Caller;
 use parta_ids::{ChatId, OrgId};
 use parta_proto::parta::chat::v1 as pb;
-use parta_status::{Refusal, invalid};
+use parta_status::{RpcError, invalid};
 use parta_storage::Mutation;
 
 use super::App;
@@ -21,7 +21,7 @@ impl App {
                 let (scope, member) = self.reader(&tx, caller, org).await?;
                 let standing = self.present(&tx, &scope, member, chat).await?;
                 if seq > standing.chat.head_seq {
-                    let refusal: Refusal = invalid("seq", "must be at most the head of the chat");
+                    let refusal: RpcError = invalid("seq", "must be at most the head of the chat");
                     return Err(refusal.into());
                 }
                 storage::move_read_mark(&tx, &scope, chat, member, seq).await?;

@@ -1,6 +1,6 @@
-use parta_access::{Caller, Decision, OrgScope, require};
+use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{ChatId, MemberId, OrgId};
-use parta_status::Violations;
+use parta_status::FieldViolations;
 use uuid::Uuid;
 
 use super::{App, member_of};
@@ -22,8 +22,8 @@ impl App {
     /// nothing but the token's organisation is decided here, and no query is made before the writer's.
     pub(crate) async fn send(&self, caller: &Caller, send: SendMessage) -> Result<Stored, Error> {
         let member = member_of(caller, send.org_id)?;
-        let scope = require(caller, send.org_id, Decision::Allow)?;
-        self.parked.require(&self.roster, send.org_id)?;
+        let scope = authorize(caller, send.org_id, Decision::Allow)?;
+        self.quarantined.require(&self.roster, send.org_id)?;
         self.post(&scope, member, send, None).await
     }
 
@@ -58,7 +58,7 @@ impl App {
 }
 
 /// The `request_id` of a message, which is kept with its entry and not in a record of its own.
-pub(crate) fn request_id(violations: &mut Violations, text: &str) -> Option<Uuid> {
+pub(crate) fn request_id(violations: &mut FieldViolations, text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok().filter(|id| !id.is_nil());
     violations.check(id.is_some(), "request_id", "must be a UUID, new for each act");
     id

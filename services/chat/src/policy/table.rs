@@ -1,6 +1,6 @@
 //! The authorization table of the service, computed by its policy (`docs/permissions.md`).
 use parta_access::{Permission, PrincipalKind};
-use parta_roster::Facts;
+use parta_roster::MemberContext;
 
 use crate::model::{ChatKind, Rule, seat};
 
@@ -16,10 +16,11 @@ pub fn permissions() -> Vec<Permission> {
         ("parta.chat.v1.ChatService/ListChats", takes_part),
         ("parta.chat.v1.ChatService/AddParticipants", names_people),
         ("parta.chat.v1.ChatService/RemoveParticipants", |k| {
-            Facts::sample(k).is_some_and(|f| super::remove(&f, true).is_allowed())
+            MemberContext::sample(k).is_some_and(|f| super::remove(&f, true).is_allowed())
         }),
         ("parta.chat.v1.ChatService/ListParticipants", |k| {
-            Facts::sample(k).is_some_and(|f| super::list_participants(&f, ChatKind::ClassPupils).is_allowed())
+            MemberContext::sample(k)
+                .is_some_and(|f| super::list_participants(&f, ChatKind::ClassPupils).is_allowed())
         }),
         ("parta.chat.v1.MessageService/SendMessage", writes),
         ("parta.chat.v1.MessageService/ListEntries", takes_part),
@@ -50,18 +51,18 @@ pub fn permissions() -> Vec<Permission> {
 }
 
 fn takes_part(kind: PrincipalKind) -> bool {
-    Facts::sample(kind).is_some_and(|f| super::take_part(f.state).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| super::take_part(f.state).is_allowed())
 }
 
 fn names_people(kind: PrincipalKind) -> bool {
-    Facts::sample(kind).is_some_and(|f| super::name_people(&f).is_allowed())
+    MemberContext::sample(kind).is_some_and(|f| super::name_people(&f).is_allowed())
 }
 
 /// Whether the roster gives it a seat to write from in any chat.
 fn writes(kind: PrincipalKind) -> bool {
-    let unit = Facts::sample_unit();
+    let unit = MemberContext::sample_unit();
     let rules = Rule::of_unit(unit).into_iter().chain([Rule::School, Rule::Staff]);
-    Facts::sample(kind).is_some_and(|f| {
+    MemberContext::sample(kind).is_some_and(|f| {
         rules
             .into_iter()
             .any(|rule| seat(rule, &f).is_some_and(|s| s.may_post))

@@ -47,7 +47,7 @@ pub(crate) async fn apply(
         });
         seq
     };
-    let new_id = || tx.ambient().id::<EntryId>();
+    let new_id = || tx.env().id::<EntryId>();
     // Removals first: a join in the same change is nothing that the removed may still see.
     for member in &leaves {
         let at = note(Kind::Leaving(*member), tx.now(), new_id());

@@ -15,12 +15,12 @@ use crate::model::{ChatKind, Rule};
 
 /// A chat with the row of one member in it.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing {
+pub(crate) struct ChatMembership {
     pub(crate) chat: chat::Model,
     pub(crate) seat: participant::Model,
 }
 
-impl Standing {
+impl ChatMembership {
     /// The chat's id.
     pub(crate) fn chat_id(&self) -> ChatId {
         ChatId::from_uuid(self.chat.chat_id)
@@ -61,9 +61,9 @@ fn seats_with_chats(scope: &OrgScope, member: MemberId) -> SelectTwo<participant
     select.select_also(chat::Entity)
 }
 
-fn standings(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<Standing> {
+fn standings(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<ChatMembership> {
     rows.into_iter()
-        .filter_map(|(seat, chat)| chat.map(|chat| Standing { chat, seat }))
+        .filter_map(|(seat, chat)| chat.map(|chat| ChatMembership { chat, seat }))
         .collect()
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn find_standing(
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
-) -> Result<Option<Standing>, StorageError> {
+) -> Result<Option<ChatMembership>, StorageError> {
     let rows = seats_with_chats(scope, member)
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .all(conn)
@@ -101,7 +101,7 @@ pub(crate) async fn find_standing_and_state(
     chat: ChatId,
     member: MemberId,
     state: SelectStatement,
-) -> Result<Option<(Standing, Option<i32>)>, StorageError> {
+) -> Result<Option<(ChatMembership, Option<i32>)>, StorageError> {
     let query = seats_with_chats(scope, member)
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .expr_as(Expr::SubQuery(None, Box::new(state.into())), "state")
@@ -110,7 +110,7 @@ pub(crate) async fn find_standing_and_state(
     let Some(row) = conn.query_one_raw(statement).await? else {
         return Ok(None);
     };
-    let standing = Standing {
+    let standing = ChatMembership {
         seat: participant::Model::from_query_result(&row, SelectA.as_str())?,
         chat: chat::Model::from_query_result(&row, SelectB.as_str())?,
     };
@@ -141,7 +141,7 @@ pub(crate) async fn list_chats_of(
     member: MemberId,
     before: Option<ChatId>,
     limit: u64,
-) -> Result<Vec<Standing>, StorageError> {
+) -> Result<Vec<ChatMembership>, StorageError> {
     Ok(standings(chats_of(scope, member, before, limit).all(conn).await?))
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn list_standings(
     scope: &OrgScope,
     member: MemberId,
     also: &[ChatId],
-) -> Result<Vec<Standing>, StorageError> {
+) -> Result<Vec<ChatMembership>, StorageError> {
     let also = padded(also.iter().map(|c| c.uuid()).collect());
     let also = participant::Column::ChatId.is_in(also);
     let query = seats_with_chats(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
@@ -188,7 +188,7 @@ pub(crate) async fn insert_chat(
     key: Option<String>,
     label: &str,
 ) -> Result<ChatId, StorageError> {
-    let id = tx.ambient().id::<ChatId>();
+    let id = tx.env().id::<ChatId>();
     let row = chat::ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         chat_id: Set(id.uuid()),
@@ -300,7 +300,7 @@ pub(crate) async fn list_chats_concerning(
 pub(crate) async fn find_peer(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    standing: &Standing,
+    standing: &ChatMembership,
 ) -> Result<Option<MemberId>, StorageError> {
     let member = MemberId::from_uuid(standing.seat.member_id);
     let chat = standing.chat_id();
@@ -314,7 +314,7 @@ pub(crate) async fn find_peers(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
-    standings: &[Standing],
+    standings: &[ChatMembership],
 ) -> Result<BTreeMap<ChatId, MemberId>, StorageError> {
     let direct = standings
         .iter()

@@ -41,7 +41,7 @@ async fn pass(db: &Db, horizon: DateTime<Utc>) -> u64 {
 
 /// Later than everything that is written.
 fn later(school: &School) -> DateTime<Utc> {
-    school.suite.ambient.now() + TimeDelta::days(1)
+    school.suite.env.now() + TimeDelta::days(1)
 }
 
 fn time(entry: &pb::Entry) -> DateTime<Utc> {
@@ -214,7 +214,7 @@ on_both!(
         let mut enrollment = school.enrollment;
         for _ in 0..3 {
             school.learn(vec![unenrolled(enrollment)]).await;
-            enrollment = school.suite.ambient.id();
+            enrollment = school.suite.env.id();
             school
                 .learn(vec![enrolled(enrollment, school.pupil, school.class)])
                 .await;

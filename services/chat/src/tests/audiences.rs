@@ -133,7 +133,7 @@ on_both!(
 
         let moved = vec![
             unenrolled(school.enrollment),
-            enrolled(school.suite.ambient.id(), school.pupil, school.other_class),
+            enrolled(school.suite.env.id(), school.pupil, school.other_class),
         ];
         school.learn(moved).await;
 
@@ -261,7 +261,7 @@ on_both!(
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let (org, outsider) = (school.suite.ambient.id(), school.suite.ambient.id());
+        let (org, outsider) = (school.suite.env.id(), school.suite.env.id());
         let token = school.suite.org_registry(org, vec![organization()]).await;
         school.know(&token).await;
         let token = school
@@ -319,10 +319,10 @@ on_both!(
     members_that_arrive_before_their_class_are_seated_with_it,
     |database| async move {
         let suite = Suite::start(database).await;
-        let (org, class, pupil) = (suite.ambient.id(), suite.ambient.id(), suite.ambient.id());
+        let (org, class, pupil) = (suite.env.id(), suite.env.id(), suite.env.id());
         let facts = vec![
             admitted(pupil, Role::Pupil, false),
-            enrolled(suite.ambient.id(), pupil, class),
+            enrolled(suite.env.id(), pupil, class),
         ];
         let first = suite.membership(org, facts).await;
         let list = |token: String| {

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what the test is run for")]
 use chrono::TimeDelta;
 use parta_access::{OrgScope, Secrets};
-use parta_ids::{Ambient, ChatId, MemberId, OrgId, TypedId};
+use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId};
 use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::TestDatabase;
 use sea_orm::{
@@ -151,9 +151,9 @@ fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
 }
 
 async fn database(database: &TestDatabase) -> (Db, DatabaseConnection) {
-    let ambient = Ambient::system();
-    let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&ambient));
-    let db = Db::connect(&config, "chat", secrets, ambient).await.unwrap();
+    let env = Env::system();
+    let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
+    let db = Db::connect(&config, "chat", secrets, env).await.unwrap();
     db.migrate(storage::migrations()).await.unwrap();
     // One connection: settings and counters are the session's.
     let mut options = ConnectOptions::new(database.url());
@@ -319,7 +319,7 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
         for sql in ["TRUNCATE entry_archive", "SELECT pg_stat_reset()"] {
             conn.execute_unprepared(sql).await.unwrap();
         }
-        let horizon = db.ambient().now() + TimeDelta::days(1);
+        let horizon = db.env().now() + TimeDelta::days(1);
         for _ in 0..3 {
             let step = storage::archive_step(db, horizon, 1_000).await.unwrap();
             assert_eq!(step, storage::Step::Moved(1_000));

@@ -236,7 +236,7 @@ on_both!(
         let mut reader = Reader::here(&school, school.stranger, BTreeMap::new()).await;
         school
             .learn(vec![enrolled(
-                school.suite.ambient.id(),
+                school.suite.env.id(),
                 school.stranger,
                 school.class,
             )])
@@ -266,7 +266,7 @@ on_both!(
         school.send(school.classmate, class, "без него").await.unwrap();
         // They come back, and once more.
         for said in ["снова", "наконец"] {
-            let enrollment = school.suite.ambient.id();
+            let enrollment = school.suite.env.id();
             let again = enrolled(enrollment, school.pupil, school.class);
             school.learn(vec![again]).await;
             school.send(school.classmate, class, said).await.unwrap();
@@ -435,7 +435,7 @@ on_both!(
         };
         let outside = school
             .suite
-            .request(school.suite.ambient.id(), school.pupil, request.clone());
+            .request(school.suite.env.id(), school.pupil, request.clone());
         assert_eq!(
             client.subscribe_chats(outside).await.unwrap_err().code(),
             Code::NotFound

@@ -112,10 +112,7 @@ on_both!(
                 "{one} {other}"
             );
         }
-        assert_eq!(
-            code(s.direct(s.pupil, s.suite.ambient.id()).await).0,
-            Code::NotFound
-        );
+        assert_eq!(code(s.direct(s.pupil, s.suite.env.id()).await).0, Code::NotFound);
     }
 );
 
@@ -133,8 +130,7 @@ on_both!(
             Code::PermissionDenied
         );
         s.read(s.pupil, chat).await.unwrap();
-        s.learn(vec![enrolled(s.suite.ambient.id(), s.pupil, s.class)])
-            .await;
+        s.learn(vec![enrolled(s.suite.env.id(), s.pupil, s.class)]).await;
         s.send(s.pupil, chat, "снова").await.unwrap();
     }
 );
@@ -169,7 +165,7 @@ on_both!(staff_names_people_and_families_do_not, |database| async move {
         "MEMBER_NOT_REACHABLE"
     );
     assert_eq!(
-        code(s.custom(s.class_teacher, &[s.suite.ambient.id()]).await).0,
+        code(s.custom(s.class_teacher, &[s.suite.env.id()]).await).0,
         Code::NotFound
     );
     assert_eq!(

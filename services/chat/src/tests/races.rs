@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
-use parta_storage::{Db, OpenTransaction};
+use parta_storage::{Db, Transaction};
 use parta_testkit::{TestDatabase, on_both};
 use sea_orm::{ConnectionTrait, Statement};
 
@@ -47,7 +47,7 @@ on_both!(
         let mut enrollment = school.enrollment;
         for _ in 0..5 {
             school.learn(vec![unenrolled(enrollment)]).await;
-            enrollment = school.suite.ambient.id();
+            enrollment = school.suite.env.id();
             school
                 .learn(vec![enrolled(enrollment, school.pupil, school.class)])
                 .await;
@@ -181,7 +181,7 @@ fn keys(school: &School, chat: ChatId) -> [sea_orm::Value; 3] {
 }
 
 /// A removal of the pupil that holds the chat's head and has not committed.
-async fn removal(school: &School, chat: ChatId) -> OpenTransaction {
+async fn removal(school: &School, chat: ChatId) -> Transaction {
     let db = &school.suite.db;
     let removal = db.writer().begin().await.unwrap();
     for statement in [
@@ -233,7 +233,7 @@ on_both!(
         let stored = results.iter().filter(|r| r.is_ok()).count();
         let mut refused = 0;
         for status in results.into_iter().filter_map(Result::err) {
-            let refusal = parta_status::Refusal::from_status(&status).unwrap();
+            let refusal = parta_status::RpcError::from_status(&status).unwrap();
             assert_eq!(
                 (refusal.code(), refusal.reason()),
                 (tonic::Code::Unavailable, "OVERLOADED")

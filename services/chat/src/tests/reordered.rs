@@ -7,7 +7,7 @@ use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::chat::v1::{
     self as pb, ChatKind::*, SubscribeChatsResponse, subscribe_chats_response::Item,
 };
-use parta_roster::{Names, Roster};
+use parta_roster::{ConsumerNames, Roster};
 use parta_testkit::on_both;
 use prost::Message as _;
 
@@ -43,15 +43,15 @@ on_both!(
         // A replica of its own, whose bus is this test.
         let live = Live::new(new_uuid(&school.suite), Arc::new(LocalBus::alone()), 512);
         let fresh = |service| Freshness::fixed(service, Progress::default());
-        let names = Names {
+        let names = ConsumerNames {
             organizations: "test.organizations",
             members: "test.members",
         };
-        let ambient = school.suite.ambient.clone();
+        let env = school.suite.env.clone();
         let settings = Settings {
             db: school.suite.db.clone(),
             live: live.clone(),
-            roster: Roster::new(names, ambient, fresh("org-registry"), fresh("membership")),
+            roster: Roster::new(names, env, fresh("org-registry"), fresh("membership")),
             heartbeat: Duration::from_secs(60),
         };
         let opened = subscribe(Arc::new(settings), scope(&school), school.pupil, HashMap::new());

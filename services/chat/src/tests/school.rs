@@ -7,7 +7,7 @@ use parta_proto::parta::{
     membership::v1::{self as members, membership_event::Payload as Member},
     org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
 };
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_testkit::TestDatabase;
 use uuid::Uuid;
 
@@ -35,14 +35,14 @@ pub(super) struct School {
 
 pub(super) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (tonic::Code, String) {
     let status = result.expect_err("a refusal");
-    let reason = Refusal::from_status(&status)
+    let reason = RpcError::from_status(&status)
         .map(|r| r.reason().to_owned())
         .unwrap_or_default();
     (status.code(), reason)
 }
 
 pub(super) fn new_uuid(suite: &Suite) -> Uuid {
-    suite.ambient.ids.uuid()
+    suite.env.ids.uuid()
 }
 
 pub(super) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
@@ -103,12 +103,12 @@ impl School {
 
     pub(super) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let suite = Suite::start_with(database, config).await;
-        let member = || suite.ambient.id::<MemberId>();
-        let org = suite.ambient.id::<OrgId>();
+        let member = || suite.env.id::<MemberId>();
+        let org = suite.env.id::<OrgId>();
         let school = Self {
             org,
-            class: suite.ambient.id(),
-            other_class: suite.ambient.id(),
+            class: suite.env.id(),
+            other_class: suite.env.id(),
             head: member(),
             class_teacher: member(),
             subject_teacher: member(),
@@ -117,8 +117,8 @@ impl School {
             classmate: member(),
             parent: member(),
             stranger: member(),
-            enrollment: suite.ambient.id(),
-            guardianship: suite.ambient.id(),
+            enrollment: suite.env.id(),
+            guardianship: suite.env.id(),
             suite,
         };
         school.populate().await;
@@ -136,7 +136,7 @@ impl School {
         self.know(&known).await;
         let assigned = |member: MemberId, kind: AssignmentKind| {
             Member::AssignmentMade(members::AssignmentMade {
-                assignment_id: s.ambient.id::<AssignmentId>().to_string(),
+                assignment_id: s.env.id::<AssignmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: self.class.to_string(),
                 kind: kind.into(),
@@ -156,8 +156,8 @@ impl School {
             assigned(self.subject_teacher, AssignmentKind::SubjectTeacher),
             assigned(self.unverified, AssignmentKind::SubjectTeacher),
             enrolled(self.enrollment, self.pupil, self.class),
-            enrolled(s.ambient.id(), self.classmate, self.class),
-            enrolled(s.ambient.id(), self.stranger, self.other_class),
+            enrolled(s.env.id(), self.classmate, self.class),
+            enrolled(s.env.id(), self.stranger, self.other_class),
             Member::GuardianshipEstablished(members::GuardianshipEstablished {
                 guardianship_id: self.guardianship.to_string(),
                 guardian_id: self.parent.to_string(),

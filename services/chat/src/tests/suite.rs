@@ -3,17 +3,18 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parta_access::{
-    AccessTable, JwkSource, KeyPair, Secrets, ServiceIdentity, ServiceKeys, SigningKey, TokenIssuer, Verifier,
+    AccessRules, JwkSource, KeyPair, Secrets, ServiceIdentity, ServiceKeys, SigningKey, TokenIssuer, Verifier,
 };
 use parta_feed::{
-    AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed, emit,
+    AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed,
+    append_event,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InProcess, Limits, RequestExt as _, Routes, ServerLayers, ServiceChannel,
-    StackService, Target, layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, RequestExt as _, Routes, ServerLayers,
+    ServiceChannel, StackService, Target, layers,
     server::{ServeOptions, serve},
 };
-use parta_ids::{Ambient, MemberId, OrgId, SessionId};
+use parta_ids::{Env, MemberId, OrgId, SessionId};
 use parta_proto::parta::{
     membership::v1::membership_feed_service_server::MembershipFeedServiceServer,
     org_registry::v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
@@ -33,7 +34,7 @@ const ISSUER: &str = "parta";
 
 /// Everything that runs, until it is dropped.
 pub(super) struct Suite {
-    pub(super) ambient: Ambient,
+    pub(super) env: Env,
     pub(super) db: Db,
     pub(super) channel: ServiceChannel,
     /// The layers and the service, without a transport.
@@ -43,7 +44,7 @@ pub(super) struct Suite {
     org_registry: Db,
     membership: Db,
     keys: Keys,
-    feeds: (InProcess, InProcess),
+    feeds: (InMemoryTransport, InMemoryTransport),
     tracker: TaskTracker,
     cancel: CancellationToken,
     pub(super) database: TestDatabase,
@@ -61,9 +62,9 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(ambient: &Ambient) -> Self {
-        let now = ambient.now();
-        let pair = KeyPair::generate(ambient).unwrap();
+    fn new(env: &Env) -> Self {
+        let now = env.now();
+        let pair = KeyPair::generate(env).unwrap();
         let key = SigningKey {
             kid: "1".into(),
             pair,
@@ -71,24 +72,24 @@ impl Keys {
             sign_from: now,
             retire_time: None,
         };
-        let issuer = TokenIssuer::new(vec![key], ISSUER, TimeDelta::minutes(10), ambient.clone());
+        let issuer = TokenIssuer::new(vec![key], ISSUER, TimeDelta::minutes(10), env.clone());
         let source = JwkSource::shared();
         source.set(&issuer.jwks(), now);
-        let verifier = Arc::new(Verifier::new(source, ISSUER, ambient.clone()));
+        let verifier = Arc::new(Verifier::new(source, ISSUER, env.clone()));
         let names = ["chat", "call-scheduling", "invitation"];
-        let pairs = names.map(|name| (name, KeyPair::generate(ambient).unwrap()));
+        let pairs = names.map(|name| (name, KeyPair::generate(env).unwrap()));
         let identity = |name: &str| {
             let (_, pair) = pairs.iter().find(|(n, _)| *n == name).unwrap();
-            Arc::new(ServiceIdentity::new(name, pair, ambient.clone()).unwrap())
+            Arc::new(ServiceIdentity::new(name, pair, env.clone()).unwrap())
         };
         let public = pairs.iter().map(|(name, pair)| (*name, pair.public()));
-        let services = Arc::new(ServiceKeys::new(public, ambient.clone()).unwrap());
+        let services = Arc::new(ServiceKeys::new(public, env.clone()).unwrap());
         let mut names = GRPC_SERVICES.to_vec();
         names.extend([
             "parta.org_registry.v1.OrgRegistryFeedService",
             "parta.membership.v1.MembershipFeedService",
         ]);
-        let access = AccessTable::load(&names).unwrap();
+        let access = AccessRules::load(&names).unwrap();
         let (chat, call_scheduling) = (identity("chat"), identity("call-scheduling"));
         let authenticator = Authenticator {
             access,
@@ -103,7 +104,7 @@ impl Keys {
             verifier,
             chat,
             call_scheduling,
-            secrets: Secrets::generate(ambient),
+            secrets: Secrets::generate(env),
         }
     }
 }
@@ -121,15 +122,15 @@ impl Suite {
     }
 
     pub(super) async fn start_with(database: TestDatabase, config: Config) -> Self {
-        let ambient = Ambient::system();
+        let env = Env::system();
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let keys = Keys::new(&ambient);
-        let db = connect(&database, "chat", &keys.secrets, &ambient).await;
+        let keys = Keys::new(&env);
+        let db = connect(&database, "chat", &keys.secrets, &env).await;
         db.migrate(storage::migrations()).await.unwrap();
         let feeds = [TestDatabase::sqlite(), TestDatabase::sqlite()];
-        let org_registry = feed_db(&feeds[0], "org-registry", &keys.secrets, &ambient).await;
-        let membership = feed_db(&feeds[1], "membership", &keys.secrets, &ambient).await;
-        let serving = |routes| start_server(&tracker, &cancel, &keys, &ambient, routes);
+        let org_registry = feed_db(&feeds[0], "org-registry", &keys.secrets, &env).await;
+        let membership = feed_db(&feeds[1], "membership", &keys.secrets, &env).await;
+        let serving = |routes| start_server(&tracker, &cancel, &keys, &env, routes);
         let org_pipe = serving(Routes::new(OrgRegistryFeedServiceServer::new(feed::<
             OrgRegistryFeed,
         >(
@@ -144,18 +145,18 @@ impl Suite {
         ))));
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
         let (pipe, service) = start_chat(
-            (&tracker, &cancel, &keys, &ambient),
+            (&tracker, &cancel, &keys, &env),
             (db.clone(), bus.clone()),
             (&org_pipe, &member_pipe),
             &config,
         );
-        let client = ClientBuilder::new(ambient.clone());
+        let client = ClientBuilder::new(env.clone());
         let channel = client.channel("chat", Target::Memory(pipe.clone())).unwrap();
         let peer = client.identity(keys.call_scheduling.clone());
         let call_scheduling = peer.channel("chat", Target::Memory(pipe)).unwrap();
         let feeds_pipes = (org_pipe, member_pipe);
         Self {
-            ambient,
+            env,
             db,
             channel,
             service,
@@ -175,17 +176,17 @@ impl Suite {
     /// Another replica of chat on the same database, with this bus.
     pub(super) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         let db = if self.db.is_postgres() {
-            connect(&self.database, "chat", &self.keys.secrets, &self.ambient).await
+            connect(&self.database, "chat", &self.keys.secrets, &self.env).await
         } else {
             self.db.clone()
         };
         let (pipe, _) = start_chat(
-            (&self.tracker, &self.cancel, &self.keys, &self.ambient),
+            (&self.tracker, &self.cancel, &self.keys, &self.env),
             (db, bus),
             (&self.feeds.0, &self.feeds.1),
             &Config::default(),
         );
-        ClientBuilder::new(self.ambient.clone())
+        ClientBuilder::new(self.env.clone())
             .channel("chat", Target::Memory(pipe))
             .unwrap()
     }
@@ -203,7 +204,7 @@ impl Suite {
     /// A request of this member, sent again by the client's layers where the server asks for patience: a projection
     /// that has just begun is refused as stale.
     pub(super) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
-        let session = self.ambient.id::<SessionId>();
+        let session = self.env.id::<SessionId>();
         let token = self.keys.issuer.person(org, member, session).unwrap().text;
         let mut request = Request::new(message).idempotent();
         request
@@ -222,7 +223,7 @@ impl Suite {
 
     /// The token of this member.
     pub(super) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
-        let session = self.ambient.id::<SessionId>();
+        let session = self.env.id::<SessionId>();
         self.keys.issuer.person(org, member, session).unwrap().text.into()
     }
 }
@@ -233,19 +234,19 @@ pub(super) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
     request
 }
 
-async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, ambient: &Ambient) -> Db {
+async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
     Db::connect(
         &DatabaseConfig::new(database.url()),
         service,
         secrets.clone(),
-        ambient.clone(),
+        env.clone(),
     )
     .await
     .unwrap()
 }
 
-async fn feed_db(database: &TestDatabase, service: &'static str, secrets: &Secrets, ambient: &Ambient) -> Db {
-    let db = connect(database, service, secrets, ambient).await;
+async fn feed_db(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
+    let db = connect(database, service, secrets, env).await;
     let mut all = parta_storage::migrations();
     all.extend(parta_feed::migrations());
     db.migrate(all).await.unwrap();
@@ -260,7 +261,7 @@ async fn state<P: EventPayload>(db: &Db, org: OrgId, facts: Vec<P>) -> String {
     let facts = &facts;
     db.write(|tx| async move {
         for fact in facts {
-            emit(&tx, org, fact.clone());
+            append_event(&tx, org, fact.clone());
         }
         Ok::<_, StorageError>(())
     })
@@ -269,23 +270,23 @@ async fn state<P: EventPayload>(db: &Db, org: OrgId, facts: Vec<P>) -> String {
     db.consistency_token(db.head().await.unwrap())
 }
 
-fn stack(cancel: &CancellationToken, keys: &Keys, ambient: &Ambient) -> ServerLayers {
+fn stack(cancel: &CancellationToken, keys: &Keys, env: &Env) -> ServerLayers {
     let limits = Limits {
         calls: 1_024,
         streams: 1_024,
     };
-    layers(ambient, keys.authenticator.clone(), limits, cancel.clone())
+    layers(env, keys.authenticator.clone(), limits, cancel.clone())
 }
 
 fn start_server(
     tracker: &TaskTracker,
     cancel: &CancellationToken,
     keys: &Keys,
-    ambient: &Ambient,
+    env: &Env,
     routes: Routes,
-) -> InProcess {
-    let (pipe, incoming) = InProcess::pair();
-    let stack = stack(cancel, keys, ambient);
+) -> InMemoryTransport {
+    let (pipe, incoming) = InMemoryTransport::pair();
+    let stack = stack(cancel, keys, env);
     let ended = cancel.clone().cancelled_owned();
     tracker.spawn(async move {
         serve(incoming, routes, stack, ServeOptions::default(), ended)
@@ -296,13 +297,14 @@ fn start_server(
 }
 
 fn start_chat(
-    (tracker, cancel, keys, ambient): (&TaskTracker, &CancellationToken, &Keys, &Ambient),
+    (tracker, cancel, keys, env): (&TaskTracker, &CancellationToken, &Keys, &Env),
     (db, bus): (Db, Arc<dyn Bus>),
-    (org_registry, membership): (&InProcess, &InProcess),
+    (org_registry, membership): (&InMemoryTransport, &InMemoryTransport),
     config: &Config,
-) -> (InProcess, StackService) {
-    let client = ClientBuilder::new(ambient.clone()).identity(keys.chat.clone());
-    let channel = |name: &str, pipe: &InProcess| client.channel(name, Target::Memory(pipe.clone())).unwrap();
+) -> (InMemoryTransport, StackService) {
+    let client = ClientBuilder::new(env.clone()).identity(keys.chat.clone());
+    let channel =
+        |name: &str, pipe: &InMemoryTransport| client.channel(name, Target::Memory(pipe.clone())).unwrap();
     let wiring = Wiring {
         db: db.clone(),
         bus: bus.clone(),
@@ -324,6 +326,6 @@ fn start_chat(
         let (run, cancel) = (work.run, cancel.clone());
         tracker.spawn(async move { run(cancel).await.unwrap() });
     }
-    let service = stack(cancel, keys, ambient).around(routes.clone());
-    (start_server(tracker, cancel, keys, ambient, routes), service)
+    let service = stack(cancel, keys, env).around(routes.clone());
+    (start_server(tracker, cancel, keys, env, routes), service)
 }

@@ -1,6 +1,6 @@
 use parta_ids::EntryId;
 
-use super::{Post, Time};
+use super::{PendingMessage, Time};
 
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// Of a post whose `request_id` is stored with this digest.
-    pub(super) fn repeated(post: &Post, digest: Option<&[u8]>, stored: Stored) -> Self {
+    pub(super) fn repeated(post: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
         if digest == Some(post.digest.as_slice()) {
             Self::Stored(stored)
         } else {

@@ -2,14 +2,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{Db, Lease, StorageError};
+use parta_storage::{Db, PooledConnection, StorageError};
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, PgConnection, Row, postgres::PgRow},
 };
 use uuid::Uuid;
 
-use super::{Outcome, Post, Stored, Time};
+use super::{Outcome, PendingMessage, Stored, Time};
 
 const MANY: &str = "SELECT place, verdict, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
 const ONE: &str = "SELECT 1::bigint, verdict, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
@@ -26,9 +26,9 @@ fn failed(error: sqlx::Error) -> StorageError {
 /// The writer's own connection, kept from batch to batch: a pool asks a connection whether it lives before and after each
 /// use, two more round trips than a batch has, and a plan is kept by one connection only.
 #[derive(Default)]
-pub(super) struct Link(Option<Lease>);
+pub(super) struct Session(Option<PooledConnection>);
 
-impl Link {
+impl Session {
     async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
         let lease = match self.0.take() {
             Some(lease) => lease,
@@ -45,18 +45,27 @@ impl Link {
         result.map_err(failed)
     }
 
-    async fn post(&mut self, db: &Db, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, StorageError> {
+    async fn post(
+        &mut self,
+        db: &Db,
+        posts: &[&PendingMessage],
+        now: Time,
+    ) -> Result<Vec<PgRow>, StorageError> {
         let rows = post(self.connection(db).await?, posts, now).await;
         self.keep(rows)
     }
 
-    async fn find(&mut self, db: &Db, posts: &[&Post]) -> Result<Vec<PgRow>, StorageError> {
+    async fn find(&mut self, db: &Db, posts: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
         let rows = find(self.connection(db).await?, posts).await;
         self.keep(rows)
     }
 }
 
-async fn post(connection: &mut PgConnection, posts: &[&Post], now: Time) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn post(
+    connection: &mut PgConnection,
+    posts: &[&PendingMessage],
+    now: Time,
+) -> Result<Vec<PgRow>, sqlx::Error> {
     if let [post] = posts {
         let query = sqlx::query(ONE)
             .bind(post.org_id.uuid())
@@ -77,7 +86,7 @@ async fn post(connection: &mut PgConnection, posts: &[&Post], now: Time) -> Resu
     for (at, number) in chats.values_mut().zip(1..) {
         *at = number;
     }
-    let at = |post: &&&Post| {
+    let at = |post: &&&PendingMessage| {
         let key = (post.org_id.uuid(), post.chat_id.uuid());
         chats.get(&key).copied().unwrap_or_default()
     };
@@ -95,7 +104,7 @@ async fn post(connection: &mut PgConnection, posts: &[&Post], now: Time) -> Resu
     query.fetch_all(connection).await
 }
 
-async fn find(connection: &mut PgConnection, posts: &[&Post]) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn find(connection: &mut PgConnection, posts: &[&PendingMessage]) -> Result<Vec<PgRow>, sqlx::Error> {
     let query = sqlx::query(FIND)
         .bind(ids(posts, |post| post.org_id.uuid()))
         .bind(ids(posts, |post| post.chat_id.uuid()))
@@ -104,18 +113,18 @@ async fn find(connection: &mut PgConnection, posts: &[&Post]) -> Result<Vec<PgRo
     query.fetch_all(connection).await
 }
 
-fn ids(posts: &[&Post], of: fn(&Post) -> Uuid) -> Vec<Uuid> {
+fn ids(posts: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uuid> {
     posts.iter().map(|post| of(post)).collect()
 }
 
 /// Stores what is new and finds what is a repetition, which the key of the log refuses.
 pub(super) async fn store(
     db: &Db,
-    link: &mut Link,
-    posts: &[Post],
+    link: &mut Session,
+    posts: &[PendingMessage],
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
-    let all: Vec<&Post> = posts.iter().collect();
+    let all: Vec<&PendingMessage> = posts.iter().collect();
     let (mut known, mut new) = (HashMap::new(), all.clone());
     let mut judged = loop {
         if new.is_empty() {
@@ -135,7 +144,7 @@ pub(super) async fn store(
         }
     };
     // Repetitions are answered first, whatever has happened since.
-    let refused: Vec<&Post> = all
+    let refused: Vec<&PendingMessage> = all
         .iter()
         .copied()
         .filter(|post| {
@@ -160,8 +169,8 @@ pub(super) async fn store(
 /// One round trip, by the ids that the posts would get; of what is refused, whether it may have been stored before.
 async fn insert(
     db: &Db,
-    link: &mut Link,
-    posts: &[&Post],
+    link: &mut Session,
+    posts: &[&PendingMessage],
     now: Time,
 ) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
     let rows = link.post(db, posts, now).await?;
@@ -193,8 +202,8 @@ async fn insert(
 /// What the posts' request ids stand for already.
 async fn stored(
     db: &Db,
-    link: &mut Link,
-    posts: &[&Post],
+    link: &mut Session,
+    posts: &[&PendingMessage],
 ) -> Result<HashMap<EntryId, Outcome>, StorageError> {
     let rows = link.find(db, posts).await?;
     let outcome = |row: PgRow| {
@@ -214,7 +223,7 @@ async fn stored(
 }
 
 /// The post that a row speaks of, by its place in the batch.
-fn at<'a>(posts: &[&'a Post], row: &PgRow) -> Result<&'a Post, sqlx::Error> {
+fn at<'a>(posts: &[&'a PendingMessage], row: &PgRow) -> Result<&'a PendingMessage, sqlx::Error> {
     let place: i64 = row.try_get(0)?;
     let post = usize::try_from(place - 1).ok().and_then(|at| posts.get(at));
     post.copied()

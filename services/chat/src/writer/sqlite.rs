@@ -3,11 +3,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::SecondsFormat;
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{DirectWriter, StorageError};
+use parta_storage::{SqliteWriter, StorageError};
 use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi, params, types::Type};
 use uuid::Uuid;
 
-use super::{Batch, Outcome, Post, Stored, Time};
+use super::{Batch, Outcome, PendingMessage, Stored, Time};
 use crate::storage::MESSAGE;
 
 const SEAT: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
@@ -28,14 +28,14 @@ fn bytes(id: impl TypedId) -> [u8; 16] {
 }
 
 pub(super) async fn store(
-    writer: &DirectWriter,
+    writer: &SqliteWriter,
     batch: Batch,
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
     writer.write(move |tx| run(tx, batch.posts(), now)).await
 }
 
-fn run(tx: &Transaction<'_>, posts: &[Post], now: Time) -> Result<Vec<Outcome>, Error> {
+fn run(tx: &Transaction<'_>, posts: &[PendingMessage], now: Time) -> Result<Vec<Outcome>, Error> {
     // As sqlx writes a time, so that both drivers read each other's.
     let time = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
     let mut seat = tx.prepare_cached(SEAT)?;
@@ -120,7 +120,7 @@ fn repeats(error: &Error) -> bool {
 }
 
 /// What the post's `request_id` stands for already.
-fn find(stored: &mut CachedStatement<'_>, post: &Post) -> Result<Option<Outcome>, Error> {
+fn find(stored: &mut CachedStatement<'_>, post: &PendingMessage) -> Result<Option<Outcome>, Error> {
     let (org, chat, sender) = (bytes(post.org_id), bytes(post.chat_id), bytes(post.sender));
     stored
         .query_row(params![org, chat, sender, post.request_id.into_bytes()], |row| {

@@ -3,7 +3,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::Secrets;
 use parta_ids::{MemberId, TypedId, UnitId};
 use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use prost_types::{Duration, Timestamp};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// An id that we wrote ourselves; another text is a fault of ours.
 pub(crate) fn stored_id<T: TypedId>(text: &str) -> Result<T, Error> {
     text.parse()
-        .map_err(|e| Refusal::internal(format!("`{text}` is no {}: {e}", T::PREFIX)).into())
+        .map_err(|e| RpcError::internal(format!("`{text}` is no {}: {e}", T::PREFIX)).into())
 }
 
 pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
@@ -94,7 +94,7 @@ fn text<T: TypedId>(id: Option<T>) -> String {
 }
 
 fn span(
-    v: &mut Violations,
+    v: &mut FieldViolations,
     path: &str,
     given: Option<&Duration>,
     least: TimeDelta,
@@ -112,8 +112,8 @@ fn span(
     whole
 }
 
-pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, Refusal> {
-    let v = &mut Violations::default();
+pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, RpcError> {
+    let v = &mut FieldViolations::default();
     let org_id = field::id(v, "org_id", &from.org_id);
     let role = role_in(from.role());
     v.check(role.is_some(), "role", "must be PUPIL, PARENT, TEACHER or STAFF");
@@ -168,11 +168,11 @@ pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, Refusal
             ttl,
             recipient_label: label,
         }),
-        _ => Err(Refusal::internal("a violation was not noted")),
+        _ => Err(RpcError::internal("a violation was not noted")),
     }
 }
 
-pub(crate) fn filter(v: &mut Violations, from: &pb::ListInvitationsRequest) -> Filter {
+pub(crate) fn filter(v: &mut FieldViolations, from: &pb::ListInvitationsRequest) -> Filter {
     let state = match from.state() {
         pb::InvitationState::Active => Some(State::Active),
         pb::InvitationState::UsedUp => Some(State::UsedUp),
@@ -191,7 +191,7 @@ pub(crate) fn filter(v: &mut Violations, from: &pb::ListInvitationsRequest) -> F
     }
 }
 
-fn maybe_role(v: &mut Violations, given: i32) -> Option<InviteRole> {
+fn maybe_role(v: &mut FieldViolations, given: i32) -> Option<InviteRole> {
     if given == 0 {
         return None;
     }
@@ -200,8 +200,8 @@ fn maybe_role(v: &mut Violations, given: i32) -> Option<InviteRole> {
     role
 }
 
-pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, Refusal> {
-    let v = &mut Violations::default();
+pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, RpcError> {
+    let v = &mut FieldViolations::default();
     let org_id = field::id(v, "org_id", &from.org_id);
     let condition = match from.condition() {
         pb::AnnulCondition::Unused => Some(Condition::Unused),
@@ -224,18 +224,18 @@ pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, R
             role,
             dry_run: from.dry_run,
         }),
-        _ => Err(Refusal::internal("a violation was not noted")),
+        _ => Err(RpcError::internal("a violation was not noted")),
     }
 }
 
 /// The two ids of most requests.
-pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), Refusal> {
-    let v = &mut Violations::default();
+pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), RpcError> {
+    let v = &mut FieldViolations::default();
     let found = (field::id::<A>(v, a.0, a.1), field::id::<B>(v, b.0, b.1));
     std::mem::take(v).finish()?;
     match found {
         (Some(a), Some(b)) => Ok((a, b)),
-        _ => Err(Refusal::internal("a violation was not noted")),
+        _ => Err(RpcError::internal("a violation was not noted")),
     }
 }
 
@@ -244,7 +244,7 @@ pub(crate) fn presented(
     secrets: &Secrets,
     token: Option<&str>,
     code: Option<&str>,
-) -> Result<Option<Presented>, Refusal> {
+) -> Result<Option<Presented>, RpcError> {
     match (token, code) {
         (Some(token), _) if !token.is_empty() => Ok(Presented::token(token)),
         (None, Some(code)) if !code.is_empty() => Ok(Presented::code(secrets, code)),

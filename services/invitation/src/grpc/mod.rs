@@ -7,7 +7,7 @@ use parta_proto::parta::invitation::v1::{
     self as pb, accept_invitation_request, invitation_service_server::InvitationService,
     resolve_invitation_request,
 };
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response, Status};
 
@@ -51,11 +51,11 @@ impl InvitationService for App {
         request: Request<pb::ListInvitationsRequest>,
     ) -> Answer<pb::ListInvitationsResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let org = field::id::<OrgId>(&mut v, "org_id", &request.org_id);
         let filter = convert::filter(&mut v, &request);
         v.finish()?;
-        let org = org.ok_or_else(|| Refusal::internal("a violation was not noted"))?;
+        let org = org.ok_or_else(|| RpcError::internal("a violation was not noted"))?;
         let page = Page {
             size: page_size(request.page_size)?,
             token: &request.page_token,
@@ -138,13 +138,13 @@ impl InvitationService for App {
 
 impl App {
     /// Who calls with what, once everything is known here that the caller's consistency token speaks of.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))
     }
 }
 
-fn ids(org: &str, invitation: &str) -> Result<(OrgId, InvitationId), Refusal> {
+fn ids(org: &str, invitation: &str) -> Result<(OrgId, InvitationId), RpcError> {
     convert::ids(("org_id", org), ("invitation_id", invitation))
 }

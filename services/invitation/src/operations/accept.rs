@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
-use parta_access::{Caller, Decision, OrgScope, Principal, require};
+use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
 use parta_grpc::RequestExt as _;
 use parta_ids::{FlowId, MemberId, OrgId, ReservationId, TypedId as _};
 use parta_proto::parta::{
@@ -20,7 +20,7 @@ use parta_proto::parta::{
         AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
     },
 };
-use parta_status::{self as status, Refusal};
+use parta_status::{self as status, RpcError};
 use parta_storage::{
     ConsistencyToken, Mutation, Tx,
     jobs::{self, Job, JobError, JobHandler},
@@ -80,7 +80,7 @@ impl App {
             .await?;
         let org = convert::stored_id::<OrgId>(&reserved.org_id)?;
         let id = convert::stored_id::<ReservationId>(&reserved.reservation_id)?;
-        let scope = require(caller, org, Decision::Allow)?;
+        let scope = authorize(caller, org, Decision::Allow)?;
         self.finish(caller, &scope, id, leased.load(Ordering::Relaxed))
             .await
     }
@@ -98,10 +98,10 @@ impl App {
             .await?
             .ok_or(Error::NotUsable)?;
         let org_id = invitation.draft.org_id;
-        let scope = &require(caller, org_id, Decision::Allow)?;
+        let scope = &authorize(caller, org_id, Decision::Allow)?;
         let now = tx.now();
         let fresh = Reservation {
-            id: tx.ambient().id::<ReservationId>(),
+            id: tx.env().id::<ReservationId>(),
             org_id,
             invitation_id: invitation.id,
             flow_id,
@@ -148,7 +148,7 @@ impl App {
         match verdict {
             Verdict::Admitted(admitted) => {
                 let mut answer = self.confirm(caller, scope, reservation, &admitted).await?;
-                answer.consistency_token = self.both(&answer.consistency_token, &admitted.token)?;
+                answer.consistency_token = self.merge_tokens(&answer.consistency_token, &admitted.token)?;
                 Ok(answer)
             }
             Verdict::Refused(reason) => self.release(caller, scope, reservation, &reason).await,
@@ -158,7 +158,7 @@ impl App {
 
     async fn reservation(&self, scope: &OrgScope, id: ReservationId) -> Result<Reservation, Error> {
         let found = reservations::find(self.db.conn(), scope, id).await?;
-        found.ok_or_else(|| Refusal::internal(format!("reservation {id} is gone")).into())
+        found.ok_or_else(|| RpcError::internal(format!("reservation {id} is gone")).into())
     }
 
     /// Waits, bounded, until nobody else is finishing the reservation. `true`: it is ended, or ours to finish.
@@ -196,7 +196,7 @@ impl App {
             .await?
             .ok_or(Error::Unknown(id))?;
         let request = admission(&invitation, reservation).into_request().idempotent();
-        let channel = self.peers.client("membership").map_err(Refusal::internal)?;
+        let channel = self.peers.client("membership").map_err(RpcError::internal)?;
         let answer = tokio::time::timeout(ATTEMPT, async {
             AdmissionServiceClient::new(channel).admit_member(request).await
         });
@@ -257,7 +257,7 @@ impl App {
                         invitation_id: invitation.to_string(),
                         member_id: member.to_string(),
                     };
-                    parta_feed::emit(&tx, scope.org_id(), Payload::InvitationUsed(event));
+                    parta_feed::append_event(&tx, scope.org_id(), Payload::InvitationUsed(event));
                 }
                 Ok::<_, Error>(done.clone())
             })
@@ -266,10 +266,10 @@ impl App {
     }
 
     /// One token for what two services did.
-    fn both(&self, own: &str, membership: &str) -> Result<String, Refusal> {
+    fn merge_tokens(&self, own: &str, membership: &str) -> Result<String, RpcError> {
         let read = |text| ConsistencyToken::decode(text, self.db.secrets());
         // What is no token here is membership's slip, not the caller's.
-        let membership = read(membership).map_err(|e| Refusal::internal(e.to_string()))?;
+        let membership = read(membership).map_err(|e| RpcError::internal(e.to_string()))?;
         Ok(read(own)?.merge(membership).encode(self.db.secrets()))
     }
 
@@ -355,6 +355,6 @@ fn refused_by_membership(status: &tonic::Status) -> Option<String> {
             | Code::PermissionDenied
             | Code::FailedPrecondition
     );
-    let reason = Refusal::from_status(status).filter(|_| settled)?;
+    let reason = RpcError::from_status(status).filter(|_| settled)?;
     Some(reason.reason().to_owned())
 }

@@ -1,12 +1,12 @@
 //! Annulling invitations, one or by filter (R15).
 use chrono::TimeDelta;
-use parta_access::{Caller, OrgScope, require};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_feed as feed;
 use parta_ids::{InvitationId, OrgId, UnitId};
 use parta_proto::parta::invitation::v1::{
     AnnulInvitationsResponse, InvitationRevoked, RevokeInvitationResponse, invitation_event::Payload,
 };
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{Mutation, Tx, check_etag};
 
 use super::App;
@@ -69,10 +69,10 @@ impl App {
         filter: AnnulFilter,
     ) -> Result<AnnulInvitationsResponse, Error> {
         let facts = self.facts(caller, filter.org_id).await?;
-        let scope = &require(caller, filter.org_id, policy::annul(&facts))?;
+        let scope = &authorize(caller, filter.org_id, policy::annul(&facts))?;
         let (filter, unused_after) = (
             &filter,
-            TimeDelta::from_std(facts.policies.unused_after).map_err(Refusal::internal)?,
+            TimeDelta::from_std(facts.policies.unused_after).map_err(RpcError::internal)?,
         );
         let response = self
             .db
@@ -117,7 +117,7 @@ async fn revoke_one(
         let event = InvitationRevoked {
             invitation_id: invitation.id.to_string(),
         };
-        feed::emit(tx, scope.org_id(), Payload::InvitationRevoked(event));
+        feed::append_event(tx, scope.org_id(), Payload::InvitationRevoked(event));
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Making invitations.
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_feed as feed;
 use parta_ids::{InvitationId, UnitId};
 use parta_proto::parta::invitation::v1::{
     CreateInvitationResponse, InvitationCreated, invitation_event::Payload,
 };
-use parta_roster::{Facts, Role, State, UnitKind};
+use parta_roster::{MemberContext, Role, State, UnitKind};
 use parta_storage::Mutation;
 
 use super::App;
@@ -26,7 +26,7 @@ impl App {
         draft: Draft,
     ) -> Result<CreateInvitationResponse, Error> {
         let facts = self.facts(caller, draft.org_id).await?;
-        let scope = &require(
+        let scope = &authorize(
             caller,
             draft.org_id,
             policy::create(&facts, draft.role, draft.unit_id),
@@ -39,7 +39,7 @@ impl App {
                 self.check_people(&tx, draft).await?;
                 let now = tx.now();
                 let made = Invitation {
-                    id: tx.ambient().id::<InvitationId>(),
+                    id: tx.env().id::<InvitationId>(),
                     draft: draft.clone(),
                     use_count: 0,
                     issuer_id: Some(issuer),
@@ -63,7 +63,7 @@ impl App {
                 let event = InvitationCreated {
                     invitation_id: made.id.to_string(),
                 };
-                feed::emit(&tx, draft.org_id, Payload::InvitationCreated(event));
+                feed::append_event(&tx, draft.org_id, Payload::InvitationCreated(event));
                 Ok::<_, Error>(CreateInvitationResponse {
                     invitation: Some(convert::invitation(&made, now)),
                     ..Default::default()
@@ -110,13 +110,13 @@ impl App {
 }
 
 /// Whether the member is a pupil there, with or without an account.
-fn is_child_of(facts: &Facts, unit: UnitId) -> bool {
+fn is_child_of(facts: &MemberContext, unit: UnitId) -> bool {
     facts.state != State::Left && facts.roles.contains(&Role::Pupil) && facts.enrolled_in.contains(&unit)
 }
 
 /// Whether the record waits for somebody in this role; a pupil's one also in the unit of the link, so that a class
 /// teacher cannot claim a record of another class.
-fn is_expected(facts: &Facts, draft: &Draft) -> bool {
+fn is_expected(facts: &MemberContext, draft: &Draft) -> bool {
     let role = match draft.role {
         InviteRole::Pupil => Role::Pupil,
         InviteRole::Parent => Role::Parent,

@@ -8,7 +8,7 @@ use parta_proto::parta::{
     membership::v1::RosterImportStaged,
 };
 use parta_roster::{Change, RosterObserver};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::Tx;
 
 use crate::{
@@ -32,7 +32,7 @@ impl RosterObserver for ImportObserver {
         };
         self.stage(tx, org_id, staged).await.map_err(|error| match error {
             Error::Storage(error) => error.into(),
-            other => Refusal::from(other).into(),
+            other => RpcError::from(other).into(),
         })
     }
 }
@@ -55,7 +55,7 @@ impl ImportObserver {
                 continue;
             };
             let made = Invitation {
-                id: tx.ambient().id::<InvitationId>(),
+                id: tx.env().id::<InvitationId>(),
                 draft: Draft {
                     org_id: org,
                     role,
@@ -89,7 +89,7 @@ impl ImportObserver {
                 let event = InvitationCreated {
                     invitation_id: made.id.to_string(),
                 };
-                parta_feed::emit(tx, org, Payload::InvitationCreated(event));
+                parta_feed::append_event(tx, org, Payload::InvitationCreated(event));
             }
         }
         Ok(())

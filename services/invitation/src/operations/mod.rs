@@ -4,12 +4,12 @@ mod annul;
 mod create;
 mod import;
 
-use parta_access::{Caller, OrgScope, Secrets, require};
+use parta_access::{Caller, OrgScope, Secrets, authorize};
 use parta_feed::AtLeast;
-use parta_grpc::Peers;
+use parta_grpc::ServiceClients;
 use parta_ids::{InvitationId, OrgId};
-use parta_roster::{Facts, Roster};
-use parta_status::{Refusal, not_found};
+use parta_roster::{MemberContext, Roster};
+use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
@@ -28,13 +28,13 @@ pub(crate) struct App {
     pub(crate) roster: Roster,
     pub(crate) at_least: AtLeast,
     pub(crate) secrets: Secrets,
-    pub(crate) peers: Peers,
+    pub(crate) peers: ServiceClients,
     pub(crate) config: Config,
 }
 
 impl App {
     /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
-    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<Facts, Refusal> {
+    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;
         if own != org {
@@ -51,15 +51,15 @@ impl App {
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
-        facts: &Facts,
+        facts: &MemberContext,
         id: InvitationId,
     ) -> Result<(OrgScope, Invitation), Error> {
         // Staff who may manage no link at all learns nothing of which ids exist.
-        let scope = require(caller, facts.org_id, policy::list(facts))?;
+        let scope = authorize(caller, facts.org_id, policy::list(facts))?;
         let found = invitations::find(conn, &scope, id)
             .await?
             .ok_or(Error::Unknown(id))?;
-        let scope = require(caller, facts.org_id, policy::manage(facts, &found))?;
+        let scope = authorize(caller, facts.org_id, policy::manage(facts, &found))?;
         Ok((scope, found))
     }
 

@@ -10,17 +10,18 @@ use parta_proto::parta::{
 use proptest::prelude::*;
 
 use crate::{
-    house::{House, with},
+    fixture::{Fixture, with},
     membership::Fault,
-    world::reason,
+    test_env::reason,
 };
 
 /// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn a_link_of_n_uses_admits_n_under_concurrency() {
-    with(async |house| {
-        let (id, token) = house.link(3).await;
-        let outcomes = futures::future::join_all((0..12).map(|_| house.accept(house.flow(), &token))).await;
+    with(async |fixture| {
+        let (id, token) = fixture.link(3).await;
+        let outcomes =
+            futures::future::join_all((0..12).map(|_| fixture.accept(fixture.flow(), &token))).await;
         let admitted: Vec<_> = outcomes.iter().filter_map(|o| o.as_ref().ok()).collect();
         assert_eq!(admitted.len(), 3);
         let refused = outcomes
@@ -28,8 +29,8 @@ async fn a_link_of_n_uses_admits_n_under_concurrency() {
             .filter(|o| reason(o) == "INVITATION_NOT_USABLE")
             .count();
         assert_eq!(refused, 9);
-        assert_eq!(house.membership.admitted(&id), 3);
-        let seen = house.get(&id).await;
+        assert_eq!(fixture.membership.admitted(&id), 3);
+        let seen = fixture.get(&id).await;
         assert_eq!((seen.use_count, seen.state()), (3, pb::InvitationState::UsedUp));
     })
     .await;
@@ -38,18 +39,18 @@ async fn a_link_of_n_uses_admits_n_under_concurrency() {
 /// Covers: R16 allowed
 #[tokio::test]
 async fn accepting_again_is_the_same_acceptance() {
-    with(async |house| {
-        let (id, token) = house.link(2).await;
-        let (flow, act) = (house.flow(), house.world.act());
-        let first = house.accept_as(flow, &token, act.clone()).await.unwrap();
-        assert_eq!(house.accept_as(flow, &token, act.clone()).await.unwrap(), first);
-        assert_eq!(house.accept(flow, &token).await.unwrap(), first);
-        let both = futures::future::join(house.accept(flow, &token), house.accept(flow, &token)).await;
+    with(async |fixture| {
+        let (id, token) = fixture.link(2).await;
+        let (flow, act) = (fixture.flow(), fixture.test_env.act());
+        let first = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
+        assert_eq!(fixture.accept_as(flow, &token, act.clone()).await.unwrap(), first);
+        assert_eq!(fixture.accept(flow, &token).await.unwrap(), first);
+        let both = futures::future::join(fixture.accept(flow, &token), fixture.accept(flow, &token)).await;
         assert_eq!((both.0.unwrap(), both.1.unwrap()), (first.clone(), first));
-        assert_eq!(house.get(&id).await.use_count, 1);
-        let (_, other) = house.link(1).await;
+        assert_eq!(fixture.get(&id).await.use_count, 1);
+        let (_, other) = fixture.link(1).await;
         assert_eq!(
-            reason(&house.accept_as(flow, &other, act).await),
+            reason(&fixture.accept_as(flow, &other, act).await),
             "REQUEST_ID_REUSED"
         );
     })
@@ -60,14 +61,14 @@ async fn accepting_again_is_the_same_acceptance() {
 /// Covers: R16 allowed
 #[tokio::test]
 async fn one_person_takes_one_use_at_once() {
-    with(async |house| {
-        let (id, token) = house.link(5).await;
-        let flow = house.flow();
-        let outcomes = futures::future::join_all((0..6).map(|_| house.accept(flow, &token))).await;
+    with(async |fixture| {
+        let (id, token) = fixture.link(5).await;
+        let flow = fixture.flow();
+        let outcomes = futures::future::join_all((0..6).map(|_| fixture.accept(flow, &token))).await;
         let members: BTreeSet<_> = outcomes.into_iter().map(|o| o.unwrap().member_id).collect();
         assert_eq!(members.len(), 1);
         assert_eq!(
-            (house.get(&id).await.use_count, house.membership.admitted(&id)),
+            (fixture.get(&id).await.use_count, fixture.membership.admitted(&id)),
             (1, 1)
         );
     })
@@ -77,20 +78,20 @@ async fn one_person_takes_one_use_at_once() {
 /// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn a_refusal_gives_the_use_back() {
-    with(async |house| {
-        let (id, token) = house.link(1).await;
-        house.membership.fail([Fault::Refused]);
-        let (flow, act) = (house.flow(), house.world.act());
-        let refused = house.accept_as(flow, &token, act.clone()).await;
+    with(async |fixture| {
+        let (id, token) = fixture.link(1).await;
+        fixture.membership.fail([Fault::Refused]);
+        let (flow, act) = (fixture.flow(), fixture.test_env.act());
+        let refused = fixture.accept_as(flow, &token, act.clone()).await;
         assert_eq!(reason(&refused), "ADMISSION_REFUSED");
-        assert_eq!(house.get(&id).await.use_count, 0);
+        assert_eq!(fixture.get(&id).await.use_count, 0);
         // The same act keeps its answer; a new one may succeed.
         assert_eq!(
-            reason(&house.accept_as(flow, &token, act).await),
+            reason(&fixture.accept_as(flow, &token, act).await),
             "ADMISSION_REFUSED"
         );
-        assert_eq!(reason(&house.accept(flow, &token).await), "OK");
-        assert_eq!(house.get(&id).await.use_count, 1);
+        assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
+        assert_eq!(fixture.get(&id).await.use_count, 1);
     })
     .await;
 }
@@ -98,14 +99,14 @@ async fn a_refusal_gives_the_use_back() {
 /// Covers: R16 allowed, R16 refused
 #[tokio::test]
 async fn who_was_a_member_before_takes_no_use() {
-    with(async |house| {
-        let (id, token) = house.link(1).await;
-        house.membership.fail([Fault::Already]);
-        house.accept(house.flow(), &token).await.unwrap();
-        assert_eq!(house.get(&id).await.use_count, 0);
-        assert_eq!(reason(&house.accept(house.flow(), &token).await), "OK");
+    with(async |fixture| {
+        let (id, token) = fixture.link(1).await;
+        fixture.membership.fail([Fault::Already]);
+        fixture.accept(fixture.flow(), &token).await.unwrap();
+        assert_eq!(fixture.get(&id).await.use_count, 0);
+        assert_eq!(reason(&fixture.accept(fixture.flow(), &token).await), "OK");
         assert_eq!(
-            reason(&house.accept(house.flow(), &token).await),
+            reason(&fixture.accept(fixture.flow(), &token).await),
             "INVITATION_NOT_USABLE"
         );
     })
@@ -113,27 +114,27 @@ async fn who_was_a_member_before_takes_no_use() {
 }
 
 /// Runs the recovery until nothing is pending.
-async fn recover(house: &House) {
-    house.world.clock.advance(TimeDelta::seconds(40));
+async fn recover(fixture: &Fixture) {
+    fixture.test_env.clock.advance(TimeDelta::seconds(40));
     let cancel = tokio_util::sync::CancellationToken::new();
-    let running = house
-        .world
+    let running = fixture
+        .test_env
         .tracker
-        .spawn(house.ports.job_runner().run(cancel.clone()));
+        .spawn(fixture.ports.job_runner().run(cancel.clone()));
     let owed = || async {
         use sea_orm::{ConnectionTrait as _, Statement};
         let sql = "SELECT count(*) AS n FROM job";
-        let row = house
-            .world
+        let row = fixture
+            .test_env
             .db
             .conn()
-            .query_one_raw(Statement::from_string(house.world.db.backend(), sql))
+            .query_one_raw(Statement::from_string(fixture.test_env.db.backend(), sql))
             .await;
         row.unwrap().unwrap().try_get::<i64>("", "n").unwrap()
     };
     let done = async {
         while owed().await > 0 {
-            house.world.clock.advance(TimeDelta::seconds(5));
+            fixture.test_env.clock.advance(TimeDelta::seconds(5));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
@@ -149,25 +150,25 @@ async fn recover(house: &House) {
 #[tokio::test]
 async fn a_crash_between_the_services_is_finished_by_the_recovery() {
     for fault in [Fault::Before, Fault::After] {
-        with(async |house| {
-            let (id, token) = house.link(1).await;
-            house.membership.fail([fault]);
-            let flow = house.flow();
+        with(async |fixture| {
+            let (id, token) = fixture.link(1).await;
+            fixture.membership.fail([fault]);
+            let flow = fixture.flow();
             assert_eq!(
-                reason(&house.accept(flow, &token).await),
+                reason(&fixture.accept(flow, &token).await),
                 "DEPENDENCY_UNAVAILABLE"
             );
             // The use stays reserved: nobody else gets it.
             assert_eq!(
-                reason(&house.accept(house.flow(), &token).await),
+                reason(&fixture.accept(fixture.flow(), &token).await),
                 "INVITATION_NOT_USABLE"
             );
-            recover(&house).await;
-            let seen = house.get(&id).await;
-            assert_eq!((seen.use_count, house.membership.admitted(&id)), (1, 1));
+            recover(&fixture).await;
+            let seen = fixture.get(&id).await;
+            assert_eq!((seen.use_count, fixture.membership.admitted(&id)), (1, 1));
             assert!(seen.last_use_time.is_some());
-            assert_eq!(reason(&house.accept(flow, &token).await), "OK");
-            assert_eq!(house.membership.admitted(&id), 1);
+            assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
+            assert_eq!(fixture.membership.admitted(&id), 1);
         })
         .await;
     }
@@ -177,22 +178,22 @@ async fn a_crash_between_the_services_is_finished_by_the_recovery() {
 /// Covers: R13 refused, R16 refused
 #[tokio::test]
 async fn unusable_links_answer_alike() {
-    with(async |house| {
-        let (_, used_up) = house.link(1).await;
-        house.accept(house.flow(), &used_up).await.unwrap();
-        let (revoked_id, revoked) = house.link(1).await;
+    with(async |fixture| {
+        let (_, used_up) = fixture.link(1).await;
+        fixture.accept(fixture.flow(), &used_up).await.unwrap();
+        let (revoked_id, revoked) = fixture.link(1).await;
         let request = pb::RevokeInvitationRequest {
-            request_id: house.world.act(),
-            org_id: house.school.org.to_string(),
+            request_id: fixture.test_env.act(),
+            org_id: fixture.school.org.to_string(),
             invitation_id: revoked_id,
             etag: String::new(),
         };
-        let request = house
-            .world
-            .by(house.school.org, house.school.class_teacher, request);
-        house.client.clone().revoke_invitation(request).await.unwrap();
-        let (_, expired) = house.link(1).await;
-        house.world.clock.advance(TimeDelta::days(14));
+        let request = fixture
+            .test_env
+            .by(fixture.school.org, fixture.school.class_teacher, request);
+        fixture.client.clone().revoke_invitation(request).await.unwrap();
+        let (_, expired) = fixture.link(1).await;
+        fixture.test_env.clock.advance(TimeDelta::days(14));
         let mut answers = BTreeSet::new();
         for token in [
             &used_up,
@@ -203,7 +204,7 @@ async fn unusable_links_answer_alike() {
             &"Ё".repeat(12),
         ] {
             let tell = |status: tonic::Status| {
-                let refusal = parta_status::Refusal::from_status(&status).unwrap();
+                let refusal = parta_status::RpcError::from_status(&status).unwrap();
                 (
                     refusal.reason().to_owned(),
                     status.code() as i32,
@@ -211,8 +212,8 @@ async fn unusable_links_answer_alike() {
                     status.details().to_vec(),
                 )
             };
-            answers.insert(tell(house.resolve(token).await.unwrap_err()));
-            answers.insert(tell(house.accept(house.flow(), token).await.unwrap_err()));
+            answers.insert(tell(fixture.resolve(token).await.unwrap_err()));
+            answers.insert(tell(fixture.accept(fixture.flow(), token).await.unwrap_err()));
         }
         let reasons: Vec<_> = answers.iter().map(|a| a.0.as_str()).collect();
         assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
@@ -224,24 +225,24 @@ async fn unusable_links_answer_alike() {
 /// Covers: R16 refused
 #[tokio::test]
 async fn only_a_join_ticket_accepts() {
-    with(async |house| {
-        let (_, token) = house.link(1).await;
+    with(async |fixture| {
+        let (_, token) = fixture.link(1).await;
         let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
         let request = pb::AcceptInvitationRequest {
-            request_id: house.world.act(),
+            request_id: fixture.test_env.act(),
             secret,
         };
-        let outcome = house
+        let outcome = fixture
             .client
             .clone()
             .accept_invitation(
-                house
-                    .world
-                    .by(house.school.org, house.school.pupil, request.clone()),
+                fixture
+                    .test_env
+                    .by(fixture.school.org, fixture.school.pupil, request.clone()),
             )
             .await;
         assert_eq!(reason(&outcome), "CALLER_NOT_ACCEPTED");
-        let outcome = house.client.clone().accept_invitation(request).await;
+        let outcome = fixture.client.clone().accept_invitation(request).await;
         assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
     })
     .await;
@@ -251,31 +252,35 @@ async fn only_a_join_ticket_accepts() {
 /// Covers: R17 allowed, R17 refused
 #[tokio::test]
 async fn a_link_knows_who_came_by_it() {
-    with(async |house| {
-        let (id, token) = house.link(2).await;
+    with(async |fixture| {
+        let (id, token) = fixture.link(2).await;
         let mut came = BTreeSet::new();
         for _ in 0..2 {
-            came.insert(house.accept(house.flow(), &token).await.unwrap().member_id);
+            came.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
         }
         let list = async |member| {
             let request = pb::ListInvitationUsesRequest {
-                org_id: house.school.org.to_string(),
+                org_id: fixture.school.org.to_string(),
                 invitation_id: id.clone(),
                 ..Default::default()
             };
-            house
+            fixture
                 .client
                 .clone()
-                .list_invitation_uses(house.world.by(house.school.org, member, request))
+                .list_invitation_uses(fixture.test_env.by(fixture.school.org, member, request))
                 .await
         };
-        let uses = list(house.school.class_teacher).await.unwrap().into_inner().uses;
+        let uses = list(fixture.school.class_teacher)
+            .await
+            .unwrap()
+            .into_inner()
+            .uses;
         assert_eq!(
             uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
             came
         );
-        assert_eq!(reason(&list(house.school.teacher).await), "PERMISSION_DENIED");
-        assert_eq!(reason(&list(house.school.parent).await), "PERMISSION_DENIED");
+        assert_eq!(reason(&list(fixture.school.teacher).await), "PERMISSION_DENIED");
+        assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");
     })
     .await;
 }
@@ -284,14 +289,15 @@ async fn a_link_knows_who_came_by_it() {
 /// Covers: R63 allowed
 #[tokio::test]
 async fn the_feed_tells_made_used_and_revoked() {
-    with(async |house| {
-        let (id, token) = house.link(1).await;
-        house.membership.fail([Fault::Refused]);
-        let flow = house.flow();
-        let _ = house.accept(flow, &token).await;
-        let member = house.accept(flow, &token).await.unwrap().member_id;
-        house.accept(flow, &token).await.unwrap();
-        let mut feed = InvitationFeedServiceClient::new(house.world.other_service("invitation", &house.pipe));
+    with(async |fixture| {
+        let (id, token) = fixture.link(1).await;
+        fixture.membership.fail([Fault::Refused]);
+        let flow = fixture.flow();
+        let _ = fixture.accept(flow, &token).await;
+        let member = fixture.accept(flow, &token).await.unwrap().member_id;
+        fixture.accept(flow, &token).await.unwrap();
+        let mut feed =
+            InvitationFeedServiceClient::new(fixture.test_env.other_service("invitation", &fixture.pipe));
         let mut events = Vec::new();
         let mut stream = feed
             .snapshot(pb::SnapshotRequest::default())
@@ -350,9 +356,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 async fn run(uses: i32, steps: Vec<Step>) {
     let steps = &steps;
-    with(async |house| {
-        let (id, token) = house.link(uses).await;
-        let flows: Vec<FlowId> = (0..6).map(|_| house.flow()).collect();
+    with(async |fixture| {
+        let (id, token) = fixture.link(uses).await;
+        let flows: Vec<FlowId> = (0..6).map(|_| fixture.flow()).collect();
         let mut members: std::collections::BTreeMap<u8, String> = std::collections::BTreeMap::new();
         let most = usize::try_from(uses).unwrap();
         for step in steps {
@@ -361,7 +367,7 @@ async fn run(uses: i32, steps: Vec<Step>) {
                     let outcomes = futures::future::join_all(
                         people
                             .iter()
-                            .map(|p| house.accept(flows[usize::from(*p)], &token)),
+                            .map(|p| fixture.accept(flows[usize::from(*p)], &token)),
                     );
                     for (person, outcome) in people.iter().zip(outcomes.await) {
                         if let Ok(done) = outcome {
@@ -371,22 +377,22 @@ async fn run(uses: i32, steps: Vec<Step>) {
                     }
                 }
                 Step::Fail(kind) => {
-                    house
+                    fixture
                         .membership
                         .fail([[Fault::Before, Fault::After, Fault::Refused][usize::from(*kind)]]);
                 }
-                Step::Recover => recover(&house).await,
+                Step::Recover => recover(&fixture).await,
             }
-            assert!(house.membership.admitted(&id) <= most, "more people than uses");
+            assert!(fixture.membership.admitted(&id) <= most, "more people than uses");
             assert!(members.len() <= most);
         }
         // Whatever went wrong: in the end everyone admitted holds a use, and every use is somebody's.
-        house.membership.fail([]);
-        recover(&house).await;
-        let seen = house.get(&id).await;
+        fixture.membership.fail([]);
+        recover(&fixture).await;
+        let seen = fixture.get(&id).await;
         assert_eq!(
             usize::try_from(seen.use_count).unwrap(),
-            house.membership.admitted(&id)
+            fixture.membership.admitted(&id)
         );
         assert_eq!(seen.role(), Role::Pupil);
     })

@@ -5,25 +5,25 @@ use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
 use tonic::Status;
 
 use crate::{
-    house::{House, with},
-    world::reason,
+    fixture::{Fixture, with},
+    test_env::reason,
 };
 
 async fn annul(
-    house: &House,
+    fixture: &Fixture,
     member: MemberId,
     condition: pb::AnnulCondition,
     change: impl FnOnce(&mut pb::AnnulInvitationsRequest),
 ) -> Result<Vec<String>, Status> {
     let mut request = pb::AnnulInvitationsRequest {
-        request_id: house.world.act(),
-        org_id: house.school.org.to_string(),
+        request_id: fixture.test_env.act(),
+        org_id: fixture.school.org.to_string(),
         condition: condition.into(),
         ..Default::default()
     };
     change(&mut request);
-    let request = house.world.by(house.school.org, member, request);
-    let report = house
+    let request = fixture.test_env.by(fixture.school.org, member, request);
+    let report = fixture
         .client
         .clone()
         .annul_invitations(request)
@@ -35,26 +35,28 @@ async fn annul(
 /// Covers: R15 allowed, R15 refused
 #[tokio::test]
 async fn unused_links_are_annulled_by_filter_and_reported() {
-    with(async |house| {
-        let admin = house.school.administrator;
-        let (used, token) = house.link(2).await;
-        house.accept(house.flow(), &token).await.unwrap();
-        let (old, old_token) = house.link(1).await;
-        house.world.clock.advance(TimeDelta::days(3));
-        let (young, _) = house.link(1).await;
-        let parents = house
-            .create(house.school.class_teacher, house.wanted(Role::Parent))
+    with(async |fixture| {
+        let admin = fixture.school.administrator;
+        let (used, token) = fixture.link(2).await;
+        fixture.accept(fixture.flow(), &token).await.unwrap();
+        let (old, old_token) = fixture.link(1).await;
+        fixture.test_env.clock.advance(TimeDelta::days(3));
+        let (young, _) = fixture.link(1).await;
+        let parents = fixture
+            .create(fixture.school.class_teacher, fixture.wanted(Role::Parent))
             .await
             .unwrap();
         let parents = parents.invitation.unwrap().id;
 
         let unused = pb::AnnulCondition::Unused;
-        let denied = annul(&house, house.school.class_teacher, unused, |_| {}).await;
+        let denied = annul(&fixture, fixture.school.class_teacher, unused, |_| {}).await;
         assert_eq!(reason(&denied), "PERMISSION_DENIED");
-        let all = annul(&house, admin, unused, |r| r.dry_run = true).await.unwrap();
+        let all = annul(&fixture, admin, unused, |r| r.dry_run = true)
+            .await
+            .unwrap();
         assert_eq!(all, [old.clone(), young.clone(), parents.clone()]);
-        assert_eq!(house.get(&old).await.state(), pb::InvitationState::Active);
-        let of_parents = annul(&house, admin, unused, |r| r.role = Role::Parent.into())
+        assert_eq!(fixture.get(&old).await.state(), pb::InvitationState::Active);
+        let of_parents = annul(&fixture, admin, unused, |r| r.role = Role::Parent.into())
             .await
             .unwrap();
         assert_eq!(of_parents, [parents]);
@@ -62,19 +64,19 @@ async fn unused_links_are_annulled_by_filter_and_reported() {
             seconds: 2 * 86_400,
             nanos: 0,
         };
-        let aged = annul(&house, admin, unused, |r| r.older_than = Some(days))
+        let aged = annul(&fixture, admin, unused, |r| r.older_than = Some(days))
             .await
             .unwrap();
         assert_eq!(aged, std::slice::from_ref(&old));
-        assert_eq!(house.get(&old).await.state(), pb::InvitationState::Revoked);
-        assert_eq!(house.get(&young).await.state(), pb::InvitationState::Active);
-        assert_eq!(house.get(&used).await.state(), pb::InvitationState::Active);
+        assert_eq!(fixture.get(&old).await.state(), pb::InvitationState::Revoked);
+        assert_eq!(fixture.get(&young).await.state(), pb::InvitationState::Active);
+        assert_eq!(fixture.get(&used).await.state(), pb::InvitationState::Active);
         assert_eq!(
-            reason(&house.accept(house.flow(), &old_token).await),
+            reason(&fixture.accept(fixture.flow(), &old_token).await),
             "INVITATION_NOT_USABLE"
         );
-        let none = annul(&house, admin, unused, |r| {
-            r.unit_id = house.school.other_class.to_string();
+        let none = annul(&fixture, admin, unused, |r| {
+            r.unit_id = fixture.school.other_class.to_string();
         })
         .await
         .unwrap();
@@ -87,7 +89,7 @@ async fn unused_links_are_annulled_by_filter_and_reported() {
 /// Covers: R15 allowed
 #[tokio::test]
 async fn idle_links_are_counted_from_the_last_use() {
-    with(async |house| {
+    with(async |fixture| {
         let month = prost_types::Duration {
             seconds: 30 * 86_400,
             nanos: 0,
@@ -96,29 +98,32 @@ async fn idle_links_are_counted_from_the_last_use() {
             let wanted = pb::CreateInvitationRequest {
                 max_uses: 5,
                 ttl: Some(month),
-                ..house.wanted(Role::Pupil)
+                ..fixture.wanted(Role::Pupil)
             };
-            let made = house.create(house.school.class_teacher, wanted).await.unwrap();
+            let made = fixture
+                .create(fixture.school.class_teacher, wanted)
+                .await
+                .unwrap();
             (made.invitation.unwrap().id, made.link.unwrap().link_token)
         };
         let (idle, _) = made().await;
         let (busy, token) = made().await;
-        house.world.clock.advance(TimeDelta::days(10));
-        house.accept(house.flow(), &token).await.unwrap();
-        house.world.clock.advance(TimeDelta::days(5));
+        fixture.test_env.clock.advance(TimeDelta::days(10));
+        fixture.accept(fixture.flow(), &token).await.unwrap();
+        fixture.test_env.clock.advance(TimeDelta::days(5));
         let annulled = annul(
-            &house,
-            house.school.administrator,
+            &fixture,
+            fixture.school.administrator,
             pb::AnnulCondition::Idle,
             |_| {},
         )
         .await
         .unwrap();
         assert_eq!(annulled, [idle]);
-        house.world.clock.advance(TimeDelta::days(10));
+        fixture.test_env.clock.advance(TimeDelta::days(10));
         let annulled = annul(
-            &house,
-            house.school.administrator,
+            &fixture,
+            fixture.school.administrator,
             pb::AnnulCondition::Idle,
             |_| {},
         )
@@ -133,40 +138,40 @@ async fn idle_links_are_counted_from_the_last_use() {
 /// Covers: R15 allowed, R15 refused
 #[tokio::test]
 async fn one_link_is_annulled_by_issuer_and_administration() {
-    with(async |house| {
-        let (id, token) = house.link(2).await;
-        let flow = house.flow();
-        let came = house.accept(flow, &token).await.unwrap();
+    with(async |fixture| {
+        let (id, token) = fixture.link(2).await;
+        let flow = fixture.flow();
+        let came = fixture.accept(flow, &token).await.unwrap();
         let revoke = async |member, etag: &str| {
             let request = pb::RevokeInvitationRequest {
-                request_id: house.world.act(),
-                org_id: house.school.org.to_string(),
+                request_id: fixture.test_env.act(),
+                org_id: fixture.school.org.to_string(),
                 invitation_id: id.clone(),
                 etag: etag.to_owned(),
             };
-            house
+            fixture
                 .client
                 .clone()
-                .revoke_invitation(house.world.by(house.school.org, member, request))
+                .revoke_invitation(fixture.test_env.by(fixture.school.org, member, request))
                 .await
         };
         assert_eq!(
-            reason(&revoke(house.school.teacher, "").await),
+            reason(&revoke(fixture.school.teacher, "").await),
             "PERMISSION_DENIED"
         );
         assert_eq!(
-            reason(&revoke(house.school.class_teacher, "AAAAAAAAAAE").await),
+            reason(&revoke(fixture.school.class_teacher, "AAAAAAAAAAE").await),
             "ETAG_MISMATCH"
         );
-        let seen = house.get(&id).await;
-        let revoked = revoke(house.school.class_teacher, &seen.etag)
+        let seen = fixture.get(&id).await;
+        let revoked = revoke(fixture.school.class_teacher, &seen.etag)
             .await
             .unwrap()
             .into_inner()
             .invitation
             .unwrap();
         assert_eq!(revoked.state(), pb::InvitationState::Revoked);
-        let again = revoke(house.school.administrator, "")
+        let again = revoke(fixture.school.administrator, "")
             .await
             .unwrap()
             .into_inner()
@@ -174,10 +179,10 @@ async fn one_link_is_annulled_by_issuer_and_administration() {
             .unwrap();
         assert_eq!(again.revoke_time, revoked.revoke_time);
         assert_eq!(
-            reason(&house.accept(house.flow(), &token).await),
+            reason(&fixture.accept(fixture.flow(), &token).await),
             "INVITATION_NOT_USABLE"
         );
-        assert_eq!(house.accept(flow, &token).await.unwrap(), came);
+        assert_eq!(fixture.accept(flow, &token).await.unwrap(), came);
     })
     .await;
 }

@@ -8,12 +8,12 @@ use parta_proto::parta::{
 };
 
 use crate::{
-    house::{House, with},
-    world::reason,
+    fixture::{Fixture, with},
+    test_env::reason,
 };
 
-async fn may(house: &House, member: MemberId, role: Role) -> String {
-    reason(&house.create(member, house.wanted(role)).await)
+async fn may(fixture: &Fixture, member: MemberId, role: Role) -> String {
+    reason(&fixture.create(member, fixture.wanted(role)).await)
 }
 
 /// Staff by the administration only; pupils by a teacher of the class; parents by the class teacher, and by other
@@ -21,8 +21,8 @@ async fn may(house: &House, member: MemberId, role: Role) -> String {
 /// Covers: R14 allowed, R14 refused, R22 refused
 #[tokio::test]
 async fn each_role_invites_whom_it_may() {
-    with(async |house| {
-        let s = house.school;
+    with(async |fixture| {
+        let s = fixture.school;
         let ok = ["OK"; 4];
         let table = [
             (s.administrator, ok),
@@ -49,13 +49,16 @@ async fn each_role_invites_whom_it_may() {
                 .into_iter()
                 .zip(expected)
             {
-                assert_eq!(may(&house, member, role).await, expected, "{role:?}");
+                assert_eq!(may(&fixture, member, role).await, expected, "{role:?}");
             }
         }
-        s.let_class_staff_invite_parents(&house.world, true).await;
-        assert_eq!(may(&house, s.teacher, Role::Parent).await, "OK");
-        assert_eq!(may(&house, s.unverified, Role::Parent).await, "PERMISSION_DENIED");
-        assert_eq!(may(&house, s.stranger, Role::Parent).await, "PERMISSION_DENIED");
+        s.let_class_staff_invite_parents(&fixture.test_env, true).await;
+        assert_eq!(may(&fixture, s.teacher, Role::Parent).await, "OK");
+        assert_eq!(
+            may(&fixture, s.unverified, Role::Parent).await,
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(may(&fixture, s.stranger, Role::Parent).await, "PERMISSION_DENIED");
     })
     .await;
 }
@@ -63,10 +66,10 @@ async fn each_role_invites_whom_it_may() {
 /// Covers: R13 allowed, R13 refused, R14 allowed, R14 refused
 #[tokio::test]
 async fn a_link_is_what_its_role_allows() {
-    with(async |house| {
-        let s = house.school;
-        let made = house
-            .create(s.class_teacher, house.wanted(Role::Parent))
+    with(async |fixture| {
+        let s = fixture.school;
+        let made = fixture
+            .create(s.class_teacher, fixture.wanted(Role::Parent))
             .await
             .unwrap();
         let invitation = made.invitation.unwrap();
@@ -86,41 +89,41 @@ async fn a_link_is_what_its_role_allows() {
         // A roster record without an account is a child like any other.
         let wanted = pb::CreateInvitationRequest {
             child_id: s.expected.to_string(),
-            ..house.wanted(Role::Parent)
+            ..fixture.wanted(Role::Parent)
         };
-        assert_eq!(reason(&house.create(s.class_teacher, wanted).await), "OK");
+        assert_eq!(reason(&fixture.create(s.class_teacher, wanted).await), "OK");
         let wanted = pb::CreateInvitationRequest {
             child_id: s.other_pupil.to_string(),
-            ..house.wanted(Role::Parent)
+            ..fixture.wanted(Role::Parent)
         };
         assert_eq!(
-            reason(&house.create(s.class_teacher, wanted).await),
+            reason(&fixture.create(s.class_teacher, wanted).await),
             "CHILD_NOT_IN_UNIT"
         );
         let wanted = pb::CreateInvitationRequest {
             claim_member_id: s.pupil.to_string(),
-            ..house.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Pupil)
         };
         assert_eq!(
-            reason(&house.create(s.class_teacher, wanted).await),
+            reason(&fixture.create(s.class_teacher, wanted).await),
             "MEMBER_NOT_EXPECTED"
         );
         let wanted = pb::CreateInvitationRequest {
             claim_member_id: s.expected.to_string(),
-            ..house.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Pupil)
         };
-        assert_eq!(reason(&house.create(s.class_teacher, wanted).await), "OK");
+        assert_eq!(reason(&fixture.create(s.class_teacher, wanted).await), "OK");
         let wanted = pb::CreateInvitationRequest {
             unit_id: s.staff_room.to_string(),
-            ..house.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Pupil)
         };
         assert_eq!(
-            reason(&house.create(s.administrator, wanted).await),
+            reason(&fixture.create(s.administrator, wanted).await),
             "UNIT_NOT_SUITABLE"
         );
-        s.archive(&house.world, s.class).await;
+        s.archive(&fixture.test_env, s.class).await;
         assert_eq!(
-            may(&house, s.administrator, Role::Pupil).await,
+            may(&fixture, s.administrator, Role::Pupil).await,
             "UNIT_NOT_SUITABLE"
         );
     })
@@ -131,7 +134,7 @@ async fn a_link_is_what_its_role_allows() {
 /// Covers: R13 refused
 #[tokio::test]
 async fn a_malformed_request_is_told_all_its_faults() {
-    with(async |house| {
+    with(async |fixture| {
         let wanted = pb::CreateInvitationRequest {
             max_uses: 2,
             ttl: Some(prost_types::Duration {
@@ -139,14 +142,14 @@ async fn a_malformed_request_is_told_all_its_faults() {
                 nanos: 0,
             }),
             recipient_label: String::new(),
-            child_id: house.school.pupil.to_string(),
-            ..house.wanted(Role::Teacher)
+            child_id: fixture.school.pupil.to_string(),
+            ..fixture.wanted(Role::Teacher)
         };
-        let status = house
-            .create(house.school.administrator, wanted)
+        let status = fixture
+            .create(fixture.school.administrator, wanted)
             .await
             .unwrap_err();
-        let refusal = parta_status::Refusal::from_status(&status).unwrap();
+        let refusal = parta_status::RpcError::from_status(&status).unwrap();
         let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.as_str()).collect();
         fields.sort_unstable();
         assert_eq!(fields, ["child_id", "max_uses", "recipient_label", "ttl"]);
@@ -158,43 +161,49 @@ async fn a_malformed_request_is_told_all_its_faults() {
 /// Covers: R13 allowed, R13 refused
 #[tokio::test]
 async fn a_repeated_creation_answers_the_same_link() {
-    with(async |house| {
-        let wanted = house.wanted(Role::Pupil);
-        let first = house.create(house.school.teacher, wanted.clone()).await.unwrap();
-        let again = house.create(house.school.teacher, wanted.clone()).await.unwrap();
+    with(async |fixture| {
+        let wanted = fixture.wanted(Role::Pupil);
+        let first = fixture
+            .create(fixture.school.teacher, wanted.clone())
+            .await
+            .unwrap();
+        let again = fixture
+            .create(fixture.school.teacher, wanted.clone())
+            .await
+            .unwrap();
         assert_eq!(first, again);
         let other = pb::CreateInvitationRequest {
             max_uses: 3,
             ..wanted
         };
         assert_eq!(
-            reason(&house.create(house.school.teacher, other).await),
+            reason(&fixture.create(fixture.school.teacher, other).await),
             "REQUEST_ID_REUSED"
         );
 
         let id = first.invitation.unwrap().id;
         let ask = |member| {
             let request = pb::GetInvitationLinkRequest {
-                org_id: house.school.org.to_string(),
+                org_id: fixture.school.org.to_string(),
                 invitation_id: id.clone(),
             };
             let (mut client, request) = (
-                house.client.clone(),
-                house.world.by(house.school.org, member, request),
+                fixture.client.clone(),
+                fixture.test_env.by(fixture.school.org, member, request),
             );
             async move { client.get_invitation_link(request).await }
         };
-        let link = ask(house.school.teacher).await.unwrap().into_inner().link;
+        let link = ask(fixture.school.teacher).await.unwrap().into_inner().link;
         assert_eq!(link, first.link);
         assert_eq!(
-            ask(house.school.administrator).await.unwrap().into_inner().link,
+            ask(fixture.school.administrator).await.unwrap().into_inner().link,
             first.link
         );
         assert_eq!(
-            reason(&ask(house.school.class_teacher).await),
+            reason(&ask(fixture.school.class_teacher).await),
             "PERMISSION_DENIED"
         );
-        assert_eq!(reason(&ask(house.school.pupil).await), "PERMISSION_DENIED");
+        assert_eq!(reason(&ask(fixture.school.pupil).await), "PERMISSION_DENIED");
     })
     .await;
 }
@@ -203,17 +212,17 @@ async fn a_repeated_creation_answers_the_same_link() {
 /// Covers: R59 refused
 #[tokio::test]
 async fn another_school_sees_nothing() {
-    with(async |house| {
-        let other = crate::school::School::found(&house.world).await;
-        let (id, _) = house.link(1).await;
-        let mut client = house.client.clone();
-        let org_id = house.school.org.to_string();
+    with(async |fixture| {
+        let other = crate::school::School::found(&fixture.test_env).await;
+        let (id, _) = fixture.link(1).await;
+        let mut client = fixture.client.clone();
+        let org_id = fixture.school.org.to_string();
         let get = pb::GetInvitationRequest {
             org_id: org_id.clone(),
             invitation_id: id.clone(),
         };
         let outcome = client
-            .get_invitation(house.world.by(other.org, other.administrator, get))
+            .get_invitation(fixture.test_env.by(other.org, other.administrator, get))
             .await;
         assert_eq!(reason(&outcome), "NOT_FOUND");
         let get = pb::GetInvitationRequest {
@@ -221,7 +230,7 @@ async fn another_school_sees_nothing() {
             invitation_id: id,
         };
         let outcome = client
-            .get_invitation(house.world.by(other.org, other.administrator, get))
+            .get_invitation(fixture.test_env.by(other.org, other.administrator, get))
             .await;
         assert_eq!(reason(&outcome), "NOT_FOUND");
         let list = pb::ListInvitationsRequest {
@@ -229,7 +238,7 @@ async fn another_school_sees_nothing() {
             ..Default::default()
         };
         let outcome = client
-            .list_invitations(house.world.by(other.org, other.administrator, list))
+            .list_invitations(fixture.test_env.by(other.org, other.administrator, list))
             .await;
         assert_eq!(reason(&outcome), "NOT_FOUND");
         let list = pb::ListInvitationsRequest {
@@ -237,24 +246,24 @@ async fn another_school_sees_nothing() {
             ..Default::default()
         };
         let seen = client
-            .list_invitations(house.world.by(other.org, other.administrator, list))
+            .list_invitations(fixture.test_env.by(other.org, other.administrator, list))
             .await
             .unwrap();
         assert_eq!(seen.into_inner().invitations.len(), 0);
         let wanted = pb::CreateInvitationRequest {
             unit_id: other.class.to_string(),
-            ..house.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Pupil)
         };
         assert_eq!(
-            reason(&house.create(house.school.administrator, wanted).await),
+            reason(&fixture.create(fixture.school.administrator, wanted).await),
             "NOT_FOUND"
         );
         let wanted = pb::CreateInvitationRequest {
             child_id: other.pupil.to_string(),
-            ..house.wanted(Role::Parent)
+            ..fixture.wanted(Role::Parent)
         };
         assert_eq!(
-            reason(&house.create(house.school.administrator, wanted).await),
+            reason(&fixture.create(fixture.school.administrator, wanted).await),
             "CHILD_NOT_IN_UNIT"
         );
     })
@@ -265,13 +274,13 @@ async fn another_school_sees_nothing() {
 /// Covers: R13 allowed
 #[tokio::test]
 async fn a_link_tells_where_it_leads() {
-    with(async |house| {
-        let made = house
-            .create(house.school.class_teacher, house.wanted(Role::Parent))
+    with(async |fixture| {
+        let made = fixture
+            .create(fixture.school.class_teacher, fixture.wanted(Role::Parent))
             .await
             .unwrap();
         let link = made.link.unwrap();
-        let told = house.resolve(&link.link_token).await.unwrap();
+        let told = fixture.resolve(&link.link_token).await.unwrap();
         assert_eq!(told.organization_display_name, "Школа № 5");
         assert_eq!((told.role(), told.unit_label.as_str()), (Role::Parent, "5А"));
         let typed = link
@@ -281,14 +290,14 @@ async fn a_link_tells_where_it_leads() {
             .replace('0', "o")
             .replace('1', "l");
         let secret = Some(pb::resolve_invitation_request::Secret::Code(typed));
-        let by_code = house
+        let by_code = fixture
             .client
             .clone()
             .resolve_invitation(pb::ResolveInvitationRequest { secret })
             .await
             .unwrap();
         assert_eq!(by_code.into_inner(), told);
-        let none = house
+        let none = fixture
             .client
             .clone()
             .resolve_invitation(pb::ResolveInvitationRequest { secret: None })
@@ -302,10 +311,10 @@ async fn a_link_tells_where_it_leads() {
 /// Covers: R13 allowed, R13 refused
 #[tokio::test]
 async fn lists_are_paged_and_show_what_concerns() {
-    with(async |house| {
-        let s = house.school;
+    with(async |fixture| {
+        let s = fixture.school;
         for member in [s.administrator, s.class_teacher, s.class_teacher, s.teacher] {
-            house.create(member, house.wanted(Role::Pupil)).await.unwrap();
+            fixture.create(member, fixture.wanted(Role::Pupil)).await.unwrap();
         }
         let list = async |member, page_size, page_token: &str, unused| {
             let request = pb::ListInvitationsRequest {
@@ -315,10 +324,10 @@ async fn lists_are_paged_and_show_what_concerns() {
                 unused,
                 ..Default::default()
             };
-            house
+            fixture
                 .client
                 .clone()
-                .list_invitations(house.world.by(s.org, member, request))
+                .list_invitations(fixture.test_env.by(s.org, member, request))
                 .await
         };
         let first = list(s.administrator, 3, "", false).await.unwrap().into_inner();
@@ -359,13 +368,19 @@ async fn lists_are_paged_and_show_what_concerns() {
 /// Covers: R31 allowed
 #[tokio::test]
 async fn an_import_makes_each_link_once() {
-    with(async |house| {
-        let s = house.school;
-        let teacher: MemberId = house.world.ambient.id();
-        s.admit(&house.world, teacher, Role::Teacher, MemberState::Expected, false)
-            .await;
+    with(async |fixture| {
+        let s = fixture.school;
+        let teacher: MemberId = fixture.test_env.env.id();
+        s.admit(
+            &fixture.test_env,
+            teacher,
+            Role::Teacher,
+            MemberState::Expected,
+            false,
+        )
+        .await;
         let staged = RosterImportStaged {
-            roster_import_id: house.world.ambient.id::<parta_ids::RosterImportId>().to_string(),
+            roster_import_id: fixture.test_env.env.id::<parta_ids::RosterImportId>().to_string(),
             units: Vec::new(),
             invitations: vec![
                 StagedInvitation {
@@ -379,8 +394,8 @@ async fn an_import_makes_each_link_once() {
             ],
         };
         for _ in 0..2 {
-            house
-                .world
+            fixture
+                .test_env
                 .hear(s.org, Said::RosterImportStaged(staged.clone()))
                 .await;
         }
@@ -388,8 +403,8 @@ async fn an_import_makes_each_link_once() {
             org_id: s.org.to_string(),
             ..Default::default()
         };
-        let request = house.world.by(s.org, s.administrator, request);
-        let made = house
+        let request = fixture.test_env.by(s.org, s.administrator, request);
+        let made = fixture
             .client
             .clone()
             .list_invitations(request)
@@ -410,8 +425,8 @@ async fn an_import_makes_each_link_once() {
             org_id: s.org.to_string(),
             invitation_id: of_pupil.id.clone(),
         };
-        let request = house.world.by(s.org, s.administrator, request);
-        let link = house
+        let request = fixture.test_env.by(s.org, s.administrator, request);
+        let link = fixture
             .client
             .clone()
             .get_invitation_link(request)
@@ -420,8 +435,8 @@ async fn an_import_makes_each_link_once() {
             .into_inner()
             .link
             .unwrap();
-        house.accept(house.flow(), &link.link_token).await.unwrap();
-        let asked = house.membership.calls().pop().unwrap();
+        fixture.accept(fixture.flow(), &link.link_token).await.unwrap();
+        let asked = fixture.membership.calls().pop().unwrap();
         assert_eq!(
             (asked.claim_member_id, asked.role),
             (s.expected.to_string(), i32::from(Role::Pupil))

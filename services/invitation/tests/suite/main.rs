@@ -3,8 +3,8 @@
 
 mod accepting;
 mod annulling;
-mod house;
+mod fixture;
 mod inviting;
 mod membership;
 mod school;
-mod world;
+mod test_env;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use parta_grpc::Routes;
-use parta_ids::{Ambient, MemberId};
+use parta_ids::{Env, MemberId};
 use parta_proto::parta::membership::internal::v1::{
     self as pb,
     admission_service_server::{AdmissionService, AdmissionServiceServer},
@@ -36,11 +36,11 @@ struct State {
 }
 
 #[derive(Clone)]
-pub struct Membership(Arc<Mutex<State>>, Ambient);
+pub struct Membership(Arc<Mutex<State>>, Env);
 
 impl Membership {
-    pub fn new(ambient: &Ambient) -> Self {
-        Self(Arc::default(), ambient.clone())
+    pub fn new(env: &Env) -> Self {
+        Self(Arc::default(), env.clone())
     }
 
     pub fn routes(&self) -> Routes {

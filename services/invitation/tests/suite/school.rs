@@ -11,7 +11,7 @@ use parta_proto::parta::{
     },
 };
 
-use crate::world::World;
+use crate::test_env::TestEnv;
 
 /// A school with two classes and somebody of each kind.
 #[derive(Clone, Copy)]
@@ -36,11 +36,11 @@ pub struct School {
 }
 
 impl School {
-    pub async fn found(world: &World) -> Self {
-        let id = || world.ambient.id::<MemberId>();
-        let unit = || world.ambient.id::<UnitId>();
+    pub async fn found(test_env: &TestEnv) -> Self {
+        let id = || test_env.env.id::<MemberId>();
+        let unit = || test_env.env.id::<UnitId>();
         let school = Self {
-            org: world.ambient.id(),
+            org: test_env.env.id(),
             staff_room: unit(),
             class: unit(),
             other_class: unit(),
@@ -54,7 +54,7 @@ impl School {
             expected: id(),
             parent: id(),
         };
-        world
+        test_env
             .register(
                 school.org,
                 Registered::OrganizationCreated(OrganizationCreated {
@@ -76,7 +76,7 @@ impl School {
                 label: label.to_owned(),
                 ..Default::default()
             };
-            world.register(school.org, Registered::UnitCreated(unit)).await;
+            test_env.register(school.org, Registered::UnitCreated(unit)).await;
         }
         for (member, role) in [
             (school.administrator, Role::Administrator),
@@ -90,11 +90,17 @@ impl School {
         ] {
             let verified = role == Role::Teacher && member != school.unverified;
             school
-                .admit(world, member, role, MemberState::Active, verified)
+                .admit(test_env, member, role, MemberState::Active, verified)
                 .await;
         }
         school
-            .admit(world, school.expected, Role::Pupil, MemberState::Expected, false)
+            .admit(
+                test_env,
+                school.expected,
+                Role::Pupil,
+                MemberState::Expected,
+                false,
+            )
             .await;
         for (member, unit, kind) in [
             (school.class_teacher, school.class, AssignmentKind::ClassTeacher),
@@ -103,24 +109,26 @@ impl School {
             (school.stranger, school.other_class, AssignmentKind::ClassTeacher),
         ] {
             let made = AssignmentMade {
-                assignment_id: world.ambient.id::<AssignmentId>().to_string(),
+                assignment_id: test_env.env.id::<AssignmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
                 kind: kind.into(),
                 expire_time: None,
             };
-            world.hear(school.org, Said::AssignmentMade(made)).await;
+            test_env.hear(school.org, Said::AssignmentMade(made)).await;
         }
-        school.enrol(world, school.pupil, school.class).await;
-        school.enrol(world, school.expected, school.class).await;
-        school.enrol(world, school.other_pupil, school.other_class).await;
+        school.enrol(test_env, school.pupil, school.class).await;
+        school.enrol(test_env, school.expected, school.class).await;
+        school
+            .enrol(test_env, school.other_pupil, school.other_class)
+            .await;
         let guardianship = GuardianshipEstablished {
-            guardianship_id: world.ambient.id::<GuardianshipId>().to_string(),
+            guardianship_id: test_env.env.id::<GuardianshipId>().to_string(),
             guardian_id: school.parent.to_string(),
             child_id: school.pupil.to_string(),
             confirmed: true,
         };
-        world
+        test_env
             .hear(school.org, Said::GuardianshipEstablished(guardianship))
             .await;
         school
@@ -128,7 +136,7 @@ impl School {
 
     pub async fn admit(
         &self,
-        world: &World,
+        test_env: &TestEnv,
         member: MemberId,
         role: Role,
         state: MemberState,
@@ -141,20 +149,20 @@ impl School {
             teacher_verified: verified,
             invitation_id: String::new(),
         };
-        world.hear(self.org, Said::MemberAdmitted(admitted)).await;
+        test_env.hear(self.org, Said::MemberAdmitted(admitted)).await;
     }
 
-    pub async fn enrol(&self, world: &World, pupil: MemberId, unit: UnitId) {
+    pub async fn enrol(&self, test_env: &TestEnv, pupil: MemberId, unit: UnitId) {
         let begun = EnrollmentBegun {
-            enrollment_id: world.ambient.id::<EnrollmentId>().to_string(),
+            enrollment_id: test_env.env.id::<EnrollmentId>().to_string(),
             member_id: pupil.to_string(),
             unit_id: unit.to_string(),
         };
-        world.hear(self.org, Said::EnrollmentBegun(begun)).await;
+        test_env.hear(self.org, Said::EnrollmentBegun(begun)).await;
     }
 
-    pub async fn archive(&self, world: &World, unit: UnitId) {
-        world
+    pub async fn archive(&self, test_env: &TestEnv, unit: UnitId) {
+        test_env
             .register(
                 self.org,
                 Registered::UnitArchived(UnitArchived {
@@ -165,11 +173,11 @@ impl School {
     }
 
     /// Whether every verified teacher of the class may invite parents.
-    pub async fn let_class_staff_invite_parents(&self, world: &World, allowed: bool) {
+    pub async fn let_class_staff_invite_parents(&self, test_env: &TestEnv, allowed: bool) {
         let changed = PoliciesChanged {
             policies: Some(self.policies(allowed)),
         };
-        world
+        test_env
             .register(self.org, Registered::PoliciesChanged(changed))
             .await;
     }

@@ -7,7 +7,7 @@ use parta_ids::{
 };
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
-use parta_status::{Refusal, Violations, field, invalid};
+use parta_status::{FieldViolations, RpcError, field, invalid};
 use parta_storage::{etag, page_size};
 
 use crate::{
@@ -67,14 +67,14 @@ pub(crate) fn service_account(row: &ServiceAccount) -> pb::ServiceAccount {
 }
 
 /// A required id.
-pub(crate) fn id<T: TypedId>(path: &str, text: &str) -> Result<T, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn id<T: TypedId>(path: &str, text: &str) -> Result<T, RpcError> {
+    let mut v = FieldViolations::default();
     let id = field::id(&mut v, path, text);
     done(v, id)
 }
 
 /// An id that may be left out.
-pub(crate) fn optional_id<T: TypedId>(path: &str, text: &str) -> Result<Option<T>, Refusal> {
+pub(crate) fn optional_id<T: TypedId>(path: &str, text: &str) -> Result<Option<T>, RpcError> {
     if text.is_empty() {
         Ok(None)
     } else {
@@ -83,29 +83,29 @@ pub(crate) fn optional_id<T: TypedId>(path: &str, text: &str) -> Result<Option<T
 }
 
 /// The organisation and something in it; both faults are told at once.
-pub(crate) fn ids<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn ids<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), RpcError> {
+    let mut v = FieldViolations::default();
     let (org, id) = (field::id(&mut v, "org_id", org), field::id(&mut v, path, text));
     done(v, org.zip(id))
 }
 
-fn done<T>(v: Violations, value: Option<T>) -> Result<T, Refusal> {
+fn done<T>(v: FieldViolations, value: Option<T>) -> Result<T, RpcError> {
     v.finish()?;
-    value.ok_or_else(|| Refusal::internal("a violation was not noted"))
+    value.ok_or_else(|| RpcError::internal("a violation was not noted"))
 }
 
-pub(crate) fn text(path: &str, value: &str, most: usize) -> Result<String, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn text(path: &str, value: &str, most: usize) -> Result<String, RpcError> {
+    let mut v = FieldViolations::default();
     let text = field::text(&mut v, path, value, 1..=most, false);
     v.finish()?;
     Ok(text)
 }
 
-pub(crate) fn role(path: &str, value: pb::Role) -> Result<Role, Refusal> {
+pub(crate) fn role(path: &str, value: pb::Role) -> Result<Role, RpcError> {
     Role::try_from(value).map_err(|()| invalid(path, "must name a role"))
 }
 
-pub(crate) fn roles_in(path: &str, values: &[i32]) -> Result<BTreeSet<Role>, Refusal> {
+pub(crate) fn roles_in(path: &str, values: &[i32]) -> Result<BTreeSet<Role>, RpcError> {
     let known = |value: &i32| {
         pb::Role::try_from(*value)
             .ok()
@@ -117,7 +117,7 @@ pub(crate) fn roles_in(path: &str, values: &[i32]) -> Result<BTreeSet<Role>, Ref
         .ok_or_else(|| invalid(path, "must name at least one role, and no unknown ones"))
 }
 
-pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, Refusal> {
+pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, RpcError> {
     match (request.phone.as_str(), request.email.as_str()) {
         (phone, "") if !phone.is_empty() => {
             Address::phone(phone).ok_or_else(|| invalid("phone", "must be a phone number with country code"))
@@ -129,7 +129,7 @@ pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, Refus
     }
 }
 
-pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, Refusal> {
+pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, RpcError> {
     match (request.account_id.as_str(), &request.new_account) {
         (account, None) => Ok(Who::Known(id("account_id", account)?)),
         ("", Some(new)) => Ok(Who::New(text("new_account.full_name", &new.full_name, 200)?)),
@@ -140,8 +140,8 @@ pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, Refusal> {
     }
 }
 
-pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember, RpcError> {
+    let mut v = FieldViolations::default();
     let org_id = field::id(&mut v, "org_id", &request.org_id);
     let full_name = field::text(&mut v, "full_name", &request.full_name, 1..=200, false);
     let unit_id = field::optional_id(&mut v, "unit_id", &request.unit_id);
@@ -161,8 +161,8 @@ pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember,
     })
 }
 
-pub(crate) fn new_assignment(request: &pb::CreateAssignmentRequest) -> Result<NewAssignment, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn new_assignment(request: &pb::CreateAssignmentRequest) -> Result<NewAssignment, RpcError> {
+    let mut v = FieldViolations::default();
     let org_id = field::id(&mut v, "org_id", &request.org_id);
     let member_id = field::id(&mut v, "member_id", &request.member_id);
     let unit_id = field::id(&mut v, "unit_id", &request.unit_id);
@@ -188,8 +188,8 @@ fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
 }
 
-pub(crate) fn admission(request: &internal::AdmitMemberRequest) -> Result<Admission, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn admission(request: &internal::AdmitMemberRequest) -> Result<Admission, RpcError> {
+    let mut v = FieldViolations::default();
     let org_id = field::id(&mut v, "org_id", &request.org_id);
     let invitation_id = field::id(&mut v, "invitation_id", &request.invitation_id);
     let flow_id = field::id(&mut v, "flow_id", &request.flow_id);
@@ -230,7 +230,7 @@ pub(crate) fn admission(request: &internal::AdmitMemberRequest) -> Result<Admiss
 }
 
 /// A page with the filter that its token belongs to.
-pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page<'a>, Refusal> {
+pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page<'a>, RpcError> {
     Ok(Page {
         size: page_size(size)?,
         token,
@@ -239,7 +239,7 @@ pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page
 }
 
 /// Permissions of an external system; which exist is known by the RPCs that ask for them.
-pub(crate) fn permissions(asked: &[String]) -> Result<Vec<String>, Refusal> {
+pub(crate) fn permissions(asked: &[String]) -> Result<Vec<String>, RpcError> {
     let named = |p: &String| {
         (1..=64).contains(&p.len())
             && p.chars()

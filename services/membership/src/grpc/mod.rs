@@ -12,7 +12,7 @@ mod roster_import;
 mod service_account;
 
 use parta_access::Caller;
-use parta_status::Refusal;
+use parta_status::RpcError;
 use tonic::{Request, Response, Status};
 
 use crate::operations::App;
@@ -21,7 +21,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl App {
     /// Who calls with what, once everything is known here that the caller's consistency token speaks of.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))

@@ -8,7 +8,7 @@ use parta_proto::parta::membership::v1::{
     self as pb, RosterImportState, check_roster_import_request::Part,
     roster_import_service_server::RosterImportService,
 };
-use parta_status::{Refusal, invalid};
+use parta_status::{RpcError, invalid};
 use parta_storage::Mutation;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
@@ -37,7 +37,7 @@ struct Upload {
 
 impl Upload {
     /// Keeps the next message after the header; what exceeds the limit is refused before it is kept.
-    fn take(&mut self, message: pb::CheckRosterImportRequest) -> Result<(), Refusal> {
+    fn take(&mut self, message: pb::CheckRosterImportRequest) -> Result<(), RpcError> {
         let chunk = match message.part {
             Some(Part::Chunk(chunk)) => chunk,
             Some(Part::Header(_)) => return Err(invalid("header", "must come once, first")),

@@ -1,5 +1,5 @@
 //! Letting in whoever accepted an invitation (R14, R16, R17).
-use parta_access::{Caller, Decision, OrgScope, require};
+use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{
     AccountId, EnrollmentId, FlowId, GuardianshipId, InvitationId, MemberId, OrgId, TypedId as _, UnitId,
 };
@@ -42,7 +42,7 @@ impl App {
         wanted: &Admission,
     ) -> Result<AdmitMemberResponse, Error> {
         let org = wanted.org_id;
-        let scope = &require(caller, org, Decision::Allow)?;
+        let scope = &authorize(caller, org, Decision::Allow)?;
         self.db
             .mutate(mutation, |tx| async move {
                 let account = accounts::find_join_flow(&tx, wanted.flow_id).await?;
@@ -61,7 +61,7 @@ impl App {
                         ..Default::default()
                     });
                 }
-                let row = self.come_in(&tx, scope, wanted, account).await?;
+                let row = self.upsert_member(&tx, scope, wanted, account).await?;
                 let id = MemberId::from_uuid(row.member_id);
                 members::insert_admission(&tx, scope, wanted.invitation_id, account, row.member_id, tx.now())
                     .await?;
@@ -86,7 +86,7 @@ impl App {
     }
 
     /// The person's one record: an expected one that is claimed, the one that exists, or a new one.
-    async fn come_in(
+    async fn upsert_member(
         &self,
         tx: &Tx,
         scope: &OrgScope,
@@ -127,7 +127,7 @@ impl App {
             .ok_or(Error::State(ErrorReason::JoinFlowUnknown))?;
         let mut row = members::new(
             org,
-            tx.ambient().id(),
+            tx.env().id(),
             &known.full_name,
             MemberState::Active,
             role,
@@ -136,7 +136,9 @@ impl App {
         row.account_id = Some(account.uuid());
         row.invitation_id = Some(wanted.invitation_id.uuid());
         // Another link may be making the same person a member at this moment: repeated, it is found.
-        members::insert(tx, scope, &row).await.map_err(Error::raced)?;
+        members::insert(tx, scope, &row)
+            .await
+            .map_err(Error::conflict_on_unique)?;
         events::state(tx, org, events::admitted(&row)).await?;
         Ok(row)
     }
@@ -149,14 +151,14 @@ impl App {
         guardian: MemberId,
         child: MemberId,
     ) -> Result<(), Error> {
-        let facts = self.facts_of(tx, scope.org_id(), child).await?;
+        let facts = self.contexts_of(tx, scope.org_id(), child).await?;
         let pupil = facts.is_some_and(|f| f.state != State::Left && f.roles.contains(&Role::Pupil));
         if !pupil || guardian == child {
             return Err(Error::State(ErrorReason::ChildUnknown));
         }
         let row = Guardianship {
             org_id: scope.org_id().uuid(),
-            guardianship_id: tx.ambient().id::<GuardianshipId>().uuid(),
+            guardianship_id: tx.env().id::<GuardianshipId>().uuid(),
             guardian_id: guardian.uuid(),
             child_id: child.uuid(),
             confirmed: false,
@@ -178,7 +180,7 @@ pub(crate) async fn enroll(
     member: MemberId,
     unit: UnitId,
 ) -> Result<Option<EnrollmentId>, Error> {
-    let id: EnrollmentId = tx.ambient().id();
+    let id: EnrollmentId = tx.env().id();
     let row = Enrollment {
         org_id: scope.org_id().uuid(),
         enrollment_id: id.uuid(),

@@ -1,5 +1,5 @@
 //! The first administrator: whoever proves the phone of the application (R3, R19).
-use parta_access::{Caller, Decision, require};
+use parta_access::{Caller, Decision, authorize};
 use parta_ids::{AccountId, MemberId, OrgId, TypedId as _};
 use parta_proto::parta::membership::{
     internal::v1::AppointFoundingAdministratorResponse,
@@ -58,7 +58,7 @@ impl App {
         org: OrgId,
     ) -> Result<ClaimAppointmentResponse, Error> {
         let (account, _) = self.account(self.db.conn(), caller).await?;
-        let scope = &require(caller, org, Decision::Allow)?;
+        let scope = &authorize(caller, org, Decision::Allow)?;
         self.db
             .mutate(mutation, |tx| async move {
                 let phones = self.phones(&tx, account).await?;
@@ -74,7 +74,7 @@ impl App {
                         row
                     }
                     None => {
-                        let (id, active): (MemberId, _) = (tx.ambient().id(), MemberState::Active);
+                        let (id, active): (MemberId, _) = (tx.env().id(), MemberState::Active);
                         let mut row =
                             members::new(org, id, &appointment.full_name, active, administrator, tx.now());
                         row.account_id = Some(account.uuid());
@@ -106,7 +106,7 @@ impl App {
         org: OrgId,
         new: &NewAppointment,
     ) -> Result<AppointFoundingAdministratorResponse, Error> {
-        let scope = &require(caller, org, Decision::Allow)?;
+        let scope = &authorize(caller, org, Decision::Allow)?;
         self.db
             .mutate(mutation, |tx| async move {
                 appointments::insert(&tx, scope, new, tx.now()).await?;

@@ -41,7 +41,7 @@ impl App {
                 if new.expire_time.is_some_and(|time| time <= tx.now()) {
                     return Err(invalid("expire_time", "must be in the future").into());
                 }
-                let facts = self.facts_of(&tx, org, new.member_id).await?;
+                let facts = self.contexts_of(&tx, org, new.member_id).await?;
                 let facts = facts.ok_or_else(|| Error::unknown("member", new.member_id))?;
                 if facts.state == State::Left || !facts.roles.contains(&Role::Teacher) {
                     return Err(Error::State(ErrorReason::NotATeacher));
@@ -50,7 +50,7 @@ impl App {
                 for ended in relations::end_expired(&tx, &scope, new.member_id, tx.now()).await? {
                     events::state(&tx, org, events::assignment_ended(ended)).await?;
                 }
-                let id: AssignmentId = tx.ambient().id();
+                let id: AssignmentId = tx.env().id();
                 let row = Assignment {
                     org_id: org.uuid(),
                     assignment_id: id.uuid(),
@@ -116,7 +116,7 @@ impl App {
         page: Page<'_>,
     ) -> Result<ListAssignmentsResponse, Error> {
         let conn = self.db.conn();
-        let (scope, _) = self.seen(conn, caller, org).await?;
+        let (scope, _) = self.visible_members(conn, caller, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
                 let facts = self.facts(conn, caller, org).await?;
@@ -129,7 +129,7 @@ impl App {
             units = Some(visible.then_some(unit).into_iter().collect());
         }
         let after = self.db.decode_page(caller, &page.filter, page.token)?;
-        let now = self.db.ambient().now();
+        let now = self.db.env().now();
         let size = page.size + 1;
         let mut rows =
             relations::list_assignments(conn, &scope, units.as_ref(), member, after, now, size).await?;

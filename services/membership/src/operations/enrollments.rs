@@ -11,7 +11,7 @@ use crate::{error::Error, events, storage::relations};
 impl App {
     async fn require_pupil(&self, tx: &Tx, org: OrgId, member: MemberId) -> Result<(), Error> {
         let facts = self
-            .facts_of(tx, org, member)
+            .contexts_of(tx, org, member)
             .await?
             .ok_or_else(|| Error::unknown("member", member))?;
         if facts.state == State::Left || !facts.roles.contains(&Role::Pupil) {

@@ -1,7 +1,7 @@
 //! Guardians and children (R27).
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, Decision, OrgScope, require};
+use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{GuardianshipId, MemberId, OrgId, TypedId as _};
 use parta_proto::parta::membership::v1::{
     ConfirmGuardianshipResponse, EndGuardianshipResponse, GuardianshipChanged, ListGuardianshipsResponse,
@@ -28,13 +28,13 @@ impl App {
         id: GuardianshipId,
     ) -> Result<(OrgScope, Guardianship), Error> {
         let facts = self.facts(tx, caller, org).await?;
-        let scope = require(caller, org, Decision::Allow)?;
+        let scope = authorize(caller, org, Decision::Allow)?;
         let unknown = || Error::unknown("guardianship", id);
         let row = relations::lock_guardianship(tx, &scope, id)
             .await?
             .ok_or_else(unknown)?;
         let child = self
-            .facts_of(tx, org, MemberId::from_uuid(row.child_id))
+            .contexts_of(tx, org, MemberId::from_uuid(row.child_id))
             .await?
             .ok_or_else(unknown)?;
         if !policy::see_guardianship(&facts, MemberId::from_uuid(row.guardian_id), &child) {
@@ -48,7 +48,7 @@ impl App {
         } else {
             decision
         };
-        Ok((require(caller, org, decision)?, row))
+        Ok((authorize(caller, org, decision)?, row))
     }
 
     pub(crate) async fn confirm_guardianship(
@@ -122,13 +122,13 @@ impl App {
     ) -> Result<ListGuardianshipsResponse, Error> {
         let conn = self.db.conn();
         let facts = self.facts(conn, caller, org).await?;
-        let scope = &require(caller, org, Decision::Allow)?;
+        let scope = &authorize(caller, org, Decision::Allow)?;
         let whose = if facts.is_administration() {
             Whose::Everybodys
         } else {
             let mut children = BTreeSet::new();
             for unit in facts.class_teacher_of.iter().filter(|_| facts.may_meet_minors()) {
-                children.extend(self.roster.concerned(conn, org, *unit).await?);
+                children.extend(self.roster.members_of_unit(conn, org, *unit).await?);
             }
             Whose::Of(facts.member_id, children)
         };

@@ -1,10 +1,10 @@
 //! Members: reading, expecting, roles, verification, leaving (R22, R23, R24, R26, R28).
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, Decision, OrgScope, Principal, require};
+use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
 use parta_ids::{MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use parta_proto::parta::membership::v1::{self as pb, ErrorReason, MemberState};
-use parta_roster::{Facts, Role};
+use parta_roster::{MemberContext, Role};
 use parta_storage::{Mutation, Tx, check_etag};
 use sea_orm::ConnectionTrait;
 
@@ -61,9 +61,9 @@ impl App {
         let outside = matches!(caller.acting(), Principal::ServiceAccount { .. });
         let staff = match caller.person() {
             Some((_, member)) => self
-                .facts_of(self.db.conn(), org, member)
+                .contexts_of(self.db.conn(), org, member)
                 .await?
-                .is_some_and(|f: Facts| f.is_staff()),
+                .is_some_and(|f: MemberContext| f.is_staff()),
             None => outside,
         };
         if staff {
@@ -82,7 +82,7 @@ impl App {
         org: OrgId,
         ids: &[MemberId],
     ) -> Result<Vec<pb::Member>, Error> {
-        let (scope, seen) = self.seen(self.db.conn(), caller, org).await?;
+        let (scope, seen) = self.visible_members(self.db.conn(), caller, org).await?;
         let mut among: BTreeSet<MemberId> = ids.iter().copied().collect();
         if let Some(seen) = seen {
             among.retain(|id| seen.contains(id));
@@ -112,12 +112,12 @@ impl App {
         mut filter: Filter,
         page: Page<'_>,
     ) -> Result<pb::ListMembersResponse, Error> {
-        let (scope, seen) = self.seen(self.db.conn(), caller, org).await?;
+        let (scope, seen) = self.visible_members(self.db.conn(), caller, org).await?;
         filter.among = seen;
         if let Some(unit) = unit {
             let people: BTreeSet<_> = self
                 .roster
-                .concerned(self.db.conn(), org, unit)
+                .members_of_unit(self.db.conn(), org, unit)
                 .await?
                 .into_iter()
                 .collect();
@@ -147,8 +147,8 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::create_member(&facts, new.role, new.unit_id))?;
-                let id: MemberId = tx.ambient().id();
+                let scope = authorize(caller, org, policy::create_member(&facts, new.role, new.unit_id))?;
+                let id: MemberId = tx.env().id();
                 let expected = MemberState::Expected;
                 let row = members::new(org, id, &new.full_name, expected, new.role.bit(), tx.now());
                 members::insert(&tx, &scope, &row).await?;
@@ -157,7 +157,7 @@ impl App {
                     self.require_unit(&tx, org, unit).await?;
                     enroll(&tx, &scope, id, unit).await?;
                 }
-                let member = self.settled(&tx, caller, &scope, &row).await?;
+                let member = self.audit_and_load(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::CreateMemberResponse {
                     member,
                     ..Default::default()
@@ -167,7 +167,7 @@ impl App {
     }
 
     /// The audit row of a change of a member, and the member as it then is.
-    async fn settled(
+    async fn audit_and_load(
         &self,
         tx: &Tx,
         caller: &Caller,
@@ -199,7 +199,7 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::administer(&facts))?;
+                let scope = authorize(caller, org, policy::administer(&facts))?;
                 let administrators = members::lock_administrators(&tx, &scope).await?;
                 let mut row = self.present(&tx, &scope, id).await?;
                 check_etag(etag, row.revision)?;
@@ -219,7 +219,7 @@ impl App {
                 row.teacher_verified &= roles.contains(&Role::Teacher);
                 members::update(&tx, &scope, &mut row).await?;
                 events::state(&tx, org, events::changed(&row)).await?;
-                let member = self.settled(&tx, caller, &scope, &row).await?;
+                let member = self.audit_and_load(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::ChangeMemberRolesResponse {
                     member,
                     ..Default::default()
@@ -241,7 +241,7 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::manage(&facts))?;
+                let scope = authorize(caller, org, policy::manage(&facts))?;
                 let mut row = self.present(&tx, &scope, id).await?;
                 if row.roles & Role::Teacher.bit() == 0 {
                     return Err(Error::State(ErrorReason::NotATeacher));
@@ -251,7 +251,7 @@ impl App {
                 row.verifier_id = Some(facts.member_id.uuid());
                 members::update(&tx, &scope, &mut row).await?;
                 events::state(&tx, org, events::changed(&row)).await?;
-                let member = self.settled(&tx, caller, &scope, &row).await?;
+                let member = self.audit_and_load(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::VerifyTeacherResponse {
                     member,
                     ..Default::default()
@@ -271,20 +271,20 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                require(caller, org, policy::manage(&facts))?;
-                let target = self.facts_of(&tx, org, id).await?.ok_or_else(|| unknown(id))?;
-                let scope = require(caller, org, policy::remove(&facts, &target))?;
+                authorize(caller, org, policy::manage(&facts))?;
+                let target = self.contexts_of(&tx, org, id).await?.ok_or_else(|| unknown(id))?;
+                let scope = authorize(caller, org, policy::remove(&facts, &target))?;
                 let administrators = members::lock_administrators(&tx, &scope).await?;
                 let mut row = self.present(&tx, &scope, id).await?;
                 check_etag(etag, row.revision)?;
                 // Between the look and the lock the member may have become administrator.
-                let target = self.facts_of(&tx, org, id).await?.ok_or_else(|| unknown(id))?;
-                require(caller, org, policy::remove(&facts, &target))?;
+                let target = self.contexts_of(&tx, org, id).await?.ok_or_else(|| unknown(id))?;
+                authorize(caller, org, policy::remove(&facts, &target))?;
                 if row.roles & Role::Administrator.bit() != 0 {
                     keep_one(&administrators, &row)?;
                 }
                 self.end_membership(&tx, &scope, &mut row).await?;
-                let member = self.settled(&tx, caller, &scope, &row).await?;
+                let member = self.audit_and_load(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::RemoveMemberResponse {
                     member,
                     ..Default::default()
@@ -323,7 +323,7 @@ impl App {
     pub(crate) async fn managing(&self, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
         let facts = self.facts(tx, caller, org).await?;
         let decision: Decision = policy::manage(&facts);
-        Ok(require(caller, org, decision)?)
+        Ok(authorize(caller, org, decision)?)
     }
 }
 

@@ -13,13 +13,13 @@ mod sign_in;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parta_access::{
-    Caller, Decision, OrgScope, Principal, Secrets, SignedToken, TokenIssuer, Verifier, require,
+    Caller, Decision, OrgScope, Principal, Secrets, SignedToken, TokenIssuer, Verifier, authorize,
 };
-use parta_feed::{AtLeast, Freshness, is_parked};
+use parta_feed::{AtLeast, Freshness, is_quarantined};
 use parta_ids::{AccountId, MemberId, OrgId, SessionId, UnitId};
 use parta_proto::parta::{org_registry::v1::UnitKind, status::v1::ErrorReason as Common};
-use parta_roster::{Facts, Roster};
-use parta_status::{Refusal, not_found};
+use parta_roster::{MemberContext, Roster};
+use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
@@ -31,7 +31,7 @@ pub(crate) use sign_in::Who;
 use crate::{
     config::DeliveryKind,
     error::Error,
-    policy::{self, Sight},
+    policy::{self, Visibility},
 };
 
 /// The service with what it works on. Cheap to clone.
@@ -75,10 +75,10 @@ impl App {
     }
 
     /// Refuses while what is known of the organisation's policies and units is too old to decide by.
-    async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), Refusal> {
+    async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         self.organizations.require()?;
-        if is_parked(conn, self.consumer, org).await? {
-            return Err(Refusal::new(
+        if is_quarantined(conn, self.consumer, org).await? {
+            return Err(RpcError::new(
                 Common::OrganizationParked,
                 "the organisation waits for the operator",
             )
@@ -89,13 +89,13 @@ impl App {
     }
 
     /// What is known of a member of the organisation.
-    pub(crate) async fn facts_of(
+    pub(crate) async fn contexts_of(
         &self,
         conn: &impl ConnectionTrait,
         org: OrgId,
         member: MemberId,
-    ) -> Result<Option<Facts>, Refusal> {
-        Ok(self.roster.facts_of(conn, org, &[member]).await?.pop())
+    ) -> Result<Option<MemberContext>, RpcError> {
+        Ok(self.roster.contexts_of(conn, org, &[member]).await?.pop())
     }
 
     /// What is known of the calling person; from outside the organisation there is no such organisation.
@@ -104,33 +104,33 @@ impl App {
         conn: &impl ConnectionTrait,
         caller: &Caller,
         org: OrgId,
-    ) -> Result<Facts, Refusal> {
+    ) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;
         if own != org {
             return Err(outside());
         }
         self.require_fresh(conn, org).await?;
-        self.facts_of(conn, org, member)
+        self.contexts_of(conn, org, member)
             .await?
-            .filter(Facts::is_active)
+            .filter(MemberContext::is_active)
             .ok_or_else(outside)
     }
 
     /// Whom the caller sees: everybody (`None`), or these.
-    pub(crate) async fn seen(
+    pub(crate) async fn visible_members(
         &self,
         conn: &impl ConnectionTrait,
         caller: &Caller,
         org: OrgId,
-    ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), Refusal> {
+    ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
         // The permission was asked for by the RPC's rule.
         if let Principal::ServiceAccount { .. } = caller.acting() {
-            return Ok((require(caller, org, Decision::Allow)?, None));
+            return Ok((authorize(caller, org, Decision::Allow)?, None));
         }
         let facts = self.facts(conn, caller, org).await?;
         let sight = policy::sight(&facts);
-        let scope = require(
+        let scope = authorize(
             caller,
             org,
             if sight.is_some() {
@@ -141,14 +141,14 @@ impl App {
         )?;
         let mut seen = BTreeSet::from([facts.member_id]);
         match sight {
-            Some(Sight::Everybody) => return Ok((scope, None)),
-            Some(Sight::Staff) => {
-                let all = self.roster.everybody(conn, org).await?;
+            Some(Visibility::Everybody) => return Ok((scope, None)),
+            Some(Visibility::Staff) => {
+                let all = self.roster.all_members(conn, org).await?;
                 seen.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
             }
-            Some(Sight::OwnUnits) => {
+            Some(Visibility::OwnUnits) => {
                 for unit in facts.units() {
-                    seen.extend(self.roster.concerned(conn, org, unit).await?);
+                    seen.extend(self.roster.members_of_unit(conn, org, unit).await?);
                 }
                 seen.extend(facts.children.iter().map(|child| child.member_id));
             }
@@ -184,13 +184,13 @@ impl App {
             session_id,
         } = caller.principal
         else {
-            return Err(Refusal::internal("an RPC of accounts let somebody else in").into());
+            return Err(RpcError::internal("an RPC of accounts let somebody else in").into());
         };
-        if crate::storage::sessions::find(conn, session_id, self.db.ambient().now())
+        if crate::storage::sessions::find(conn, session_id, self.db.env().now())
             .await?
             .is_none()
         {
-            return Err(Refusal::new(
+            return Err(RpcError::new(
                 Common::CredentialRevoked,
                 "the session behind the token was ended",
             )
@@ -199,7 +199,9 @@ impl App {
         Ok((account_id, session_id))
     }
 
-    pub(crate) fn signed(token: Result<SignedToken, parta_access::KeyError>) -> Result<SignedToken, Refusal> {
-        token.map_err(Refusal::internal)
+    pub(crate) fn signed(
+        token: Result<SignedToken, parta_access::KeyError>,
+    ) -> Result<SignedToken, RpcError> {
+        token.map_err(RpcError::internal)
     }
 }

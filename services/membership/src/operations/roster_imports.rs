@@ -1,7 +1,7 @@
 //! Roster imports: checking, starting, reading (R31).
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_access::{Caller, OrgScope, require};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_proto::parta::{
     membership::v1::{
@@ -9,8 +9,8 @@ use parta_proto::parta::{
     },
     org_registry::v1::UnitKind,
 };
-use parta_roster::{Facts, Role, label_key};
-use parta_status::Refusal;
+use parta_roster::{MemberContext, Role, label_key};
+use parta_status::RpcError;
 use parta_storage::{Mutation, Tx, check_etag, jobs};
 use sea_orm::ConnectionTrait;
 
@@ -72,11 +72,11 @@ impl App {
         org: OrgId,
     ) -> Result<OrgScope, Error> {
         let facts = self.facts(conn, caller, org).await?;
-        Ok(require(caller, org, policy::manage(&facts))?)
+        Ok(authorize(caller, org, policy::manage(&facts))?)
     }
 
     /// The classes of an organisation by the keys of their labels.
-    pub(crate) async fn classes(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Classes, Refusal> {
+    pub(crate) async fn classes(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Classes, RpcError> {
         let mut classes = Classes::default();
         for unit in self.roster.units(conn, org).await? {
             if unit.kind == UnitKind::Class {
@@ -97,8 +97,9 @@ impl App {
         let by_id: BTreeMap<UnitId, &String> = classes.living.iter().map(|(key, id)| (*id, key)).collect();
         let label = |id: &UnitId| by_id.get(id).map(|key| (*key).clone());
         let mut names = imports::names(tx, scope).await?;
-        let everybody = self.roster.everybody(tx, org).await?;
-        let facts: BTreeMap<_, &Facts> = everybody.iter().map(|facts| (facts.member_id, facts)).collect();
+        let everybody = self.roster.all_members(tx, org).await?;
+        let facts: BTreeMap<_, &MemberContext> =
+            everybody.iter().map(|facts| (facts.member_id, facts)).collect();
         let mut there = There {
             labels: classes.labels,
             classes: imports::classes(tx, scope).await?,
@@ -162,7 +163,7 @@ impl App {
             classes: imports::classes(self.db.conn(), scope).await?,
         };
         let understood = tokio::task::spawn_blocking(move || set::understand(&files, &earlier));
-        let understood = understood.await.map_err(Refusal::internal)?;
+        let understood = understood.await.map_err(RpcError::internal)?;
         let (set, problems): &(Set, Problems) = &understood;
         self.db
             .mutate(mutation, |tx| async move {
@@ -175,7 +176,7 @@ impl App {
                     (plan::plan(set, &there), there.people.len())
                 };
                 let counts = plan::counts(&changes);
-                let id: RosterImportId = tx.ambient().id();
+                let id: RosterImportId = tx.env().id();
                 let import = Import {
                     org_id: org.uuid(),
                     import_id: id.uuid(),
@@ -186,7 +187,7 @@ impl App {
                     change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
                     problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
                     mass_removal: plan::is_mass_removal(&counts, known),
-                    classes: serde_json::to_string(&set.classes).map_err(Refusal::internal)?,
+                    classes: serde_json::to_string(&set.classes).map_err(RpcError::internal)?,
                     position: 0,
                     create_time: tx.now(),
                     start_time: None,
@@ -227,7 +228,7 @@ impl App {
                     return Err(Error::MassRemoval(events::counts_of(&import.planned).removals));
                 }
                 // From now on the source's class ids mean these; a check alone changes nothing.
-                let classes = serde_json::from_str(&import.classes).map_err(Refusal::internal)?;
+                let classes = serde_json::from_str(&import.classes).map_err(RpcError::internal)?;
                 imports::put_classes(&tx, &scope, &classes).await?;
                 import.state = State::Running.into();
                 import.start_time = Some(tx.now());

@@ -1,5 +1,5 @@
 //! External systems (R30), and what the operator of a development installation sees.
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::{OrgId, ServiceAccountId, TypedId as _};
 use parta_proto::parta::membership::v1::{
     CreateServiceAccountResponse, ErrorReason, IssueServiceAccountTokenResponse, ListOutboxMessagesResponse,
@@ -31,8 +31,8 @@ impl App {
             .db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::administer(&facts))?;
-                let id: ServiceAccountId = tx.ambient().id();
+                let scope = authorize(caller, org, policy::administer(&facts))?;
+                let id: ServiceAccountId = tx.env().id();
                 let digest = secret::key_digest(&secret::service_key(&self.secrets, id));
                 let now = tx.now();
                 let row =
@@ -73,7 +73,7 @@ impl App {
             .db
             .mutate(mutation, |tx| async move {
                 let facts = self.facts(&tx, caller, org).await?;
-                let scope = require(caller, org, policy::administer(&facts))?;
+                let scope = authorize(caller, org, policy::administer(&facts))?;
                 if !service_accounts::update_revoked(&tx, &scope, id, tx.now()).await? {
                     return Err(Error::unknown("service account", id));
                 }
@@ -102,7 +102,7 @@ impl App {
         page: Page<'_>,
     ) -> Result<ListServiceAccountsResponse, Error> {
         let facts = self.facts(self.db.conn(), caller, org).await?;
-        let scope = require(caller, org, policy::administer(&facts))?;
+        let scope = authorize(caller, org, policy::administer(&facts))?;
         let after = self.db.decode_page(caller, &page.filter, page.token)?;
         let mut rows = service_accounts::list(self.db.conn(), &scope, after, page.size + 1).await?;
         let key =

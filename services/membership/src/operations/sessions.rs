@@ -125,7 +125,7 @@ impl App {
     ) -> Result<ListSessionsResponse, Error> {
         let (account, own) = self.account(self.db.conn(), caller).await?;
         let after = self.db.decode_page(caller, &page.filter, page.token)?;
-        let now = self.db.ambient().now();
+        let now = self.db.env().now();
         let mut rows = sessions::list(self.db.conn(), account, now, after, page.size + 1).await?;
         let next_page_token = self.cut(caller, &page, &mut rows, |row| {
             SessionId::from_uuid(row.session_id)

@@ -41,7 +41,7 @@ impl App {
                 })?;
                 accounts::update_counter(&tx, address.text(), &counter).await?;
                 accounts::delete_old_flows(&tx, now).await?;
-                let flow: FlowId = tx.ambient().id();
+                let flow: FlowId = tx.env().id();
                 accounts::insert_flow(&tx, flow, address.text(), now, now + CODE_LIFE).await?;
                 delivery::owe(&tx, self.delivery, &self.secrets, flow, address).await?;
                 parta_audit::record(&tx, caller, None, format!("signInFlows/{flow}")).await?;
@@ -107,7 +107,7 @@ impl App {
         let mut response = self
             .db
             .mutate(mutation, |tx| async move {
-                let session: SessionId = tx.ambient().id();
+                let session: SessionId = tx.env().id();
                 let address = accounts::use_flow(&tx, flow, session.uuid(), tx.now()).await?;
                 let address = address.ok_or(Error::State(ErrorReason::FlowUnknown))?;
                 let account = match who {
@@ -119,7 +119,7 @@ impl App {
                         *account
                     }
                     Who::New(full_name) => {
-                        let account = tx.ambient().id();
+                        let account = tx.env().id();
                         accounts::insert(&tx, account, full_name, &address, tx.now()).await?;
                         account
                     }
@@ -144,7 +144,7 @@ impl App {
             return Err(ended());
         };
         // A repeated call gets no token of a session that has ended or gone on since.
-        let living = sessions::find(self.db.conn(), session, self.db.ambient().now()).await?;
+        let living = sessions::find(self.db.conn(), session, self.db.env().now()).await?;
         living.filter(|row| row.generation == 1).ok_or_else(ended)?;
         let token = Self::signed(self.issuer.account(account, session))?;
         response.refresh_token = secret::refresh_token(&self.secrets, session, 1);

@@ -8,7 +8,7 @@ use parta_proto::parta::membership::v1::{
     StagedInvitation, StagedUnit, membership_event::Payload,
 };
 use parta_roster::{Role, label_key};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::{
     Tx,
     jobs::{Job, JobError, JobHandler},
@@ -112,7 +112,7 @@ impl App {
                 (Kind::BeginAssignment, Some(who), Some(unit)) => {
                     let row = Assignment {
                         org_id: scope.org_id().uuid(),
-                        assignment_id: tx.ambient().id::<AssignmentId>().uuid(),
+                        assignment_id: tx.env().id::<AssignmentId>().uuid(),
                         member_id: who.uuid(),
                         unit_id: unit.uuid(),
                         kind: plan::task(change.value).into(),
@@ -177,7 +177,7 @@ impl App {
         change: &Change,
         staged: &mut Staged,
     ) -> Result<MemberId, Error> {
-        let id: MemberId = tx.ambient().id();
+        let id: MemberId = tx.env().id();
         let expected = MemberState::Expected;
         let row = members::new(
             scope.org_id(),
@@ -216,7 +216,7 @@ impl App {
                 units: staged.units,
                 invitations: staged.invitations,
             };
-            feed::emit(tx, org, Payload::RosterImportStaged(event));
+            feed::append_event(tx, org, Payload::RosterImportStaged(event));
         }
     }
 }
@@ -245,7 +245,7 @@ impl JobHandler for App {
                 .db
                 .write(|tx| async move { self.batch(&tx, scope, id).await })
                 .await;
-            let outcome = batch.map_err(|error| JobError::Retry(Refusal::from(error).to_string()))?;
+            let outcome = batch.map_err(|error| JobError::Retry(RpcError::from(error).to_string()))?;
             self.progress.send_modify(|n| *n += 1);
             if outcome != Outcome::More {
                 return Ok(());

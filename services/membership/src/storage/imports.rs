@@ -290,7 +290,7 @@ pub(crate) async fn put_classes(
     Ok(())
 }
 
-/// Names of everybody who has not left.
+/// ConsumerNames of everybody who has not left.
 pub(crate) async fn names(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

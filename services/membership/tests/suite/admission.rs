@@ -6,35 +6,35 @@ use parta_proto::parta::membership::{
 };
 use parta_testkit::on_both;
 
-use crate::world::{World, by, org, reason, unit};
+use crate::test_env::{TestEnv, by, org, reason, unit};
 
-fn request(world: &World, flow_id: &str, role: Role) -> AdmitMemberRequest {
+fn request(test_env: &TestEnv, flow_id: &str, role: Role) -> AdmitMemberRequest {
     AdmitMemberRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
-        invitation_id: world.ambient.id::<InvitationId>().to_string(),
+        invitation_id: test_env.env.id::<InvitationId>().to_string(),
         flow_id: flow_id.to_owned(),
         role: role.into(),
-        issuer_id: world.ambient.id::<MemberId>().to_string(),
+        issuer_id: test_env.env.id::<MemberId>().to_string(),
         ..Default::default()
     }
 }
 
 // An internal RPC, so it covers no requirement: the same person by the same invitation is the same member; a record is claimed once.
 on_both!(an_invitation_makes_one_member, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
-    let person = world.newcomer("+79161111111", "Ева Орлова").await;
-    let flow = world.flow(&person, "link").await;
-    assert_eq!(world.flow(&person, "link").await, flow);
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let person = test_env.newcomer("+79161111111", "Ева Орлова").await;
+    let flow = test_env.flow(&person, "link").await;
+    assert_eq!(test_env.flow(&person, "link").await, flow);
     let created = pb::CreateMemberRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         full_name: "Орлова Ева".to_owned(),
         role: Role::Pupil.into(),
         unit_id: unit(1).to_string(),
     };
-    let expected = world
+    let expected = test_env
         .members()
         .create_member(by(&administrator.token, created))
         .await
@@ -42,9 +42,9 @@ on_both!(an_invitation_makes_one_member, |database| async move {
     let expected = expected.into_inner().member.unwrap().id;
     let claim = AdmitMemberRequest {
         claim_member_id: expected.clone(),
-        ..request(&world, &flow, Role::Pupil)
+        ..request(&test_env, &flow, Role::Pupil)
     };
-    let first = world
+    let first = test_env
         .admission()
         .admit_member(claim.clone())
         .await
@@ -55,60 +55,65 @@ on_both!(an_invitation_makes_one_member, |database| async move {
         (expected.as_str(), false)
     );
     let again = AdmitMemberRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         ..claim.clone()
     };
-    let again = world.admission().admit_member(again).await.unwrap().into_inner();
+    let again = test_env
+        .admission()
+        .admit_member(again)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((again.member_id, again.already_member), (expected.clone(), true));
-    let other = world.newcomer("+79162222222", "Чужой").await;
-    let flow = world.flow(&other, "link").await;
+    let other = test_env.newcomer("+79162222222", "Чужой").await;
+    let flow = test_env.flow(&other, "link").await;
     let taken = AdmitMemberRequest {
         claim_member_id: expected,
-        ..request(&world, &flow, Role::Pupil)
+        ..request(&test_env, &flow, Role::Pupil)
     };
     assert_eq!(
-        reason(&world.admission().admit_member(taken).await),
+        reason(&test_env.admission().admit_member(taken).await),
         "ALREADY_CLAIMED"
     );
     let unknown = request(
-        &world,
-        &world.ambient.id::<parta_ids::FlowId>().to_string(),
+        &test_env,
+        &test_env.env.id::<parta_ids::FlowId>().to_string(),
         Role::Teacher,
     );
     assert_eq!(
-        reason(&world.admission().admit_member(unknown).await),
+        reason(&test_env.admission().admit_member(unknown).await),
         "JOIN_FLOW_UNKNOWN"
     );
-    let administrator = request(&world, &flow, Role::Administrator);
+    let administrator = request(&test_env, &flow, Role::Administrator);
     assert_eq!(
-        reason(&world.admission().admit_member(administrator).await),
+        reason(&test_env.admission().admit_member(administrator).await),
         "FIELD_INVALID"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // A parent's link relates, staff confirms, and ending takes the access away at once.
 // Covers: R27 allowed, R27 refused, R28 refused
 on_both!(a_guardianship_waits_for_confirmation, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
     let class = unit(1).to_string();
-    let child = world
+    let child = test_env
         .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
             r.unit_id = class.clone();
         })
         .await;
     let child_id = child.member_id.clone();
-    let parent = world
+    let parent = test_env
         .join("+79162222222", "Мария Котова", Role::Parent, |r| {
             r.child_id = child_id.clone();
         })
         .await;
-    assert_eq!(world.list(&parent).await.unwrap(), ["Мария Котова"]);
-    let teacher = world
+    assert_eq!(test_env.list(&parent).await.unwrap(), ["Мария Котова"]);
+    let teacher = test_env
         .join("+79163333333", "Олег Волков", Role::Teacher, |_| ())
         .await;
-    world
+    test_env
         .verify_teacher(&administrator, &teacher.member_id)
         .await
         .unwrap();
@@ -116,31 +121,34 @@ on_both!(a_guardianship_waits_for_confirmation, |database| async move {
         org_id: org(1).to_string(),
         ..Default::default()
     };
-    let pending = world
+    let pending = test_env
         .guardianships()
         .list_guardianships(by(&parent.token, list.clone()))
         .await
         .unwrap();
     let pending = pending.into_inner().guardianships;
     assert_eq!((pending.len(), pending[0].confirmed), (1, false));
-    let confirm = |world: &World| pb::ConfirmGuardianshipRequest {
-        request_id: world.act(),
+    let confirm = |test_env: &TestEnv| pb::ConfirmGuardianshipRequest {
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         guardianship_id: pending[0].id.clone(),
     };
-    let mut api = world.guardianships();
+    let mut api = test_env.guardianships();
     assert_eq!(
-        reason(&api.confirm_guardianship(by(&parent.token, confirm(&world))).await),
+        reason(
+            &api.confirm_guardianship(by(&parent.token, confirm(&test_env)))
+                .await
+        ),
         "PERMISSION_DENIED"
     );
     assert_eq!(
         reason(
-            &api.confirm_guardianship(by(&teacher.token, confirm(&world)))
+            &api.confirm_guardianship(by(&teacher.token, confirm(&test_env)))
                 .await
         ),
         "NOT_FOUND"
     );
-    world
+    test_env
         .assign(
             &administrator,
             &teacher.member_id,
@@ -149,26 +157,26 @@ on_both!(a_guardianship_waits_for_confirmation, |database| async move {
         )
         .await
         .unwrap();
-    api.confirm_guardianship(by(&teacher.token, confirm(&world)))
+    api.confirm_guardianship(by(&teacher.token, confirm(&test_env)))
         .await
         .unwrap();
     assert_eq!(
-        world.list(&parent).await.unwrap(),
+        test_env.list(&parent).await.unwrap(),
         ["Ян Котов", "Мария Котова", "Олег Волков"]
     );
-    let end = |world: &World| pb::EndGuardianshipRequest {
-        request_id: world.act(),
+    let end = |test_env: &TestEnv| pb::EndGuardianshipRequest {
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         guardianship_id: pending[0].id.clone(),
         cause: "Решение суда".to_owned(),
     };
     assert_eq!(
-        reason(&api.end_guardianship(by(&parent.token, end(&world))).await),
+        reason(&api.end_guardianship(by(&parent.token, end(&test_env))).await),
         "PERMISSION_DENIED"
     );
-    api.end_guardianship(by(&administrator.token, end(&world)))
+    api.end_guardianship(by(&administrator.token, end(&test_env)))
         .await
         .unwrap();
-    assert_eq!(world.list(&parent).await.unwrap(), ["Мария Котова"]);
-    world.close().await;
+    assert_eq!(test_env.list(&parent).await.unwrap(), ["Мария Котова"]);
+    test_env.close().await;
 });

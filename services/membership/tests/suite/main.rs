@@ -5,4 +5,4 @@ mod admission;
 mod members;
 mod sign_in;
 mod table;
-mod world;
+mod test_env;

@@ -3,23 +3,23 @@ use parta_proto::parta::membership::v1::{self as pb, AssignmentKind, MemberState
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::world::{Seat, World, by, org, reason, unit};
+use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
 
 async fn change_roles(
-    world: &World,
+    test_env: &TestEnv,
     seat: &Seat,
     member_id: &str,
     roles: &[Role],
     etag: &str,
 ) -> Result<pb::Member, Status> {
     let request = pb::ChangeMemberRolesRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
         roles: roles.iter().map(|r| i32::from(*r)).collect(),
         etag: etag.to_owned(),
     };
-    Ok(world
+    Ok(test_env
         .members()
         .change_member_roles(by(&seat.token, request))
         .await?
@@ -28,14 +28,14 @@ async fn change_roles(
         .unwrap())
 }
 
-async fn remove(world: &World, seat: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+async fn remove(test_env: &TestEnv, seat: &Seat, member_id: &str) -> Result<pb::Member, Status> {
     let request = pb::RemoveMemberRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
         etag: String::new(),
     };
-    Ok(world
+    Ok(test_env
         .members()
         .remove_member(by(&seat.token, request))
         .await?
@@ -45,20 +45,20 @@ async fn remove(world: &World, seat: &Seat, member_id: &str) -> Result<pb::Membe
 }
 
 async fn create(
-    world: &World,
+    test_env: &TestEnv,
     seat: &Seat,
     name: &str,
     role: Role,
     unit_id: &str,
 ) -> Result<pb::Member, Status> {
     let request = pb::CreateMemberRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         full_name: name.to_owned(),
         role: role.into(),
         unit_id: unit_id.to_owned(),
     };
-    Ok(world
+    Ok(test_env
         .members()
         .create_member(by(&seat.token, request))
         .await?
@@ -70,38 +70,38 @@ async fn create(
 // Administrators are named from staff who came in, and the last one stays.
 // Covers: R23 allowed, R23 refused, R24 allowed, R24 refused
 on_both!(the_last_administrator_stays, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
     let own = administrator.member_id.clone();
     assert_eq!(
-        reason(&change_roles(&world, &administrator, &own, &[Role::Teacher], "").await),
+        reason(&change_roles(&test_env, &administrator, &own, &[Role::Teacher], "").await),
         "LAST_ADMINISTRATOR"
     );
     assert_eq!(
-        reason(&remove(&world, &administrator, &own).await),
+        reason(&remove(&test_env, &administrator, &own).await),
         "LAST_ADMINISTRATOR"
     );
-    let expected = create(&world, &administrator, "Пётр Ильин", Role::Teacher, "")
+    let expected = create(&test_env, &administrator, "Пётр Ильин", Role::Teacher, "")
         .await
         .unwrap();
     let both = [Role::Teacher, Role::Administrator];
     assert_eq!(
-        reason(&change_roles(&world, &administrator, &expected.id, &both, "").await),
+        reason(&change_roles(&test_env, &administrator, &expected.id, &both, "").await),
         "ADMINISTRATOR_NOT_JOINED"
     );
-    let teacher = world
+    let teacher = test_env
         .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
         .await;
     assert_eq!(
-        reason(&change_roles(&world, &teacher, &teacher.member_id, &both, "").await),
+        reason(&change_roles(&test_env, &teacher, &teacher.member_id, &both, "").await),
         "PERMISSION_DENIED"
     );
-    let named = change_roles(&world, &administrator, &teacher.member_id, &both, "")
+    let named = change_roles(&test_env, &administrator, &teacher.member_id, &both, "")
         .await
         .unwrap();
     assert_eq!(named.roles.len(), 2);
     let stale = change_roles(
-        &world,
+        &test_env,
         &administrator,
         &teacher.member_id,
         &[Role::Teacher],
@@ -111,12 +111,12 @@ on_both!(the_last_administrator_stays, |database| async move {
     assert_eq!(reason(&stale), "ETAG_MISMATCH");
     // Two who remove each other at once: one stays.
     let (a, b) = futures::future::join(
-        remove(&world, &administrator, &teacher.member_id),
-        remove(&world, &teacher, &administrator.member_id),
+        remove(&test_env, &administrator, &teacher.member_id),
+        remove(&test_env, &teacher, &administrator.member_id),
     )
     .await;
     assert!(a.is_ok() != b.is_ok(), "{} {}", reason(&a), reason(&b));
-    world.close().await;
+    test_env.close().await;
 });
 
 // A teacher meets minors when verified; the badge can be withdrawn.
@@ -124,16 +124,16 @@ on_both!(the_last_administrator_stays, |database| async move {
 on_both!(
     an_unverified_teacher_learns_nothing_of_minors,
     |database| async move {
-        let world = World::open(database).await;
-        let administrator = world.administrator(1).await;
-        let teacher = world
+        let test_env = TestEnv::open(database).await;
+        let administrator = test_env.administrator(1).await;
+        let teacher = test_env
             .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
             .await;
         let class = unit(1).to_string();
-        create(&world, &administrator, "Ева Орлова", Role::Pupil, &class)
+        create(&test_env, &administrator, "Ева Орлова", Role::Pupil, &class)
             .await
             .unwrap();
-        world
+        test_env
             .assign(
                 &administrator,
                 &teacher.member_id,
@@ -143,19 +143,19 @@ on_both!(
             .await
             .unwrap();
         assert_eq!(
-            world.list(&teacher).await.unwrap(),
+            test_env.list(&teacher).await.unwrap(),
             ["Анна Петрова", "Олег Волков"]
         );
         assert_eq!(
-            reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &class).await),
+            reason(&create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class).await),
             "PERMISSION_DENIED"
         );
         assert_eq!(
-            reason(&world.verify_teacher(&teacher, &teacher.member_id).await),
+            reason(&test_env.verify_teacher(&teacher, &teacher.member_id).await),
             "PERMISSION_DENIED"
         );
         assert!(
-            world
+            test_env
                 .verify_teacher(&administrator, &teacher.member_id)
                 .await
                 .unwrap()
@@ -163,62 +163,62 @@ on_both!(
         );
         assert_eq!(
             reason(
-                &world
+                &test_env
                     .verify_teacher(&administrator, &administrator.member_id)
                     .await
             ),
             "NOT_A_TEACHER"
         );
-        assert_eq!(world.list(&teacher).await.unwrap().len(), 3);
+        assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
         // A class teacher expects pupils of the own class and of no other (R26).
-        create(&world, &teacher, "Ян Котов", Role::Pupil, &class)
+        create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class)
             .await
             .unwrap();
         let other = unit(2).to_string();
         assert_eq!(
-            reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &other).await),
+            reason(&create(&test_env, &teacher, "Ян Котов", Role::Pupil, &other).await),
             "PERMISSION_DENIED"
         );
         assert_eq!(
-            reason(&create(&world, &administrator, "Ян", Role::Administrator, "").await),
+            reason(&create(&test_env, &administrator, "Ян", Role::Administrator, "").await),
             "PERMISSION_DENIED"
         );
         let request = pb::WithdrawTeacherVerificationRequest {
-            request_id: world.act(),
+            request_id: test_env.act(),
             org_id: org(1).to_string(),
             member_id: teacher.member_id.clone(),
             cause: "Приказ отменён".to_owned(),
         };
-        world
+        test_env
             .members()
             .withdraw_teacher_verification(by(&administrator.token, request))
             .await
             .unwrap();
-        assert_eq!(world.list(&teacher).await.unwrap().len(), 2);
-        world.close().await;
+        assert_eq!(test_env.list(&teacher).await.unwrap().len(), 2);
+        test_env.close().await;
     }
 );
 
 // A task is given once, to a teacher, for a time where one is set.
 // Covers: R25 allowed, R25 refused
 on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
-    let teacher = world
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let teacher = test_env
         .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
         .await;
-    world
+    test_env
         .verify_teacher(&administrator, &teacher.member_id)
         .await
         .unwrap();
     let kind = AssignmentKind::ClassTeacher;
     assert_eq!(
-        reason(&world.assign(&teacher, &teacher.member_id, unit(1), kind).await),
+        reason(&test_env.assign(&teacher, &teacher.member_id, unit(1), kind).await),
         "PERMISSION_DENIED"
     );
     assert_eq!(
         reason(
-            &world
+            &test_env
                 .assign(&administrator, &teacher.member_id, unit(9), kind)
                 .await
         ),
@@ -226,12 +226,12 @@ on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
     );
     let own = &administrator.member_id;
     assert_eq!(
-        reason(&world.assign(&administrator, own, unit(1), kind).await),
+        reason(&test_env.assign(&administrator, own, unit(1), kind).await),
         "NOT_A_TEACHER"
     );
-    let end = world.ambient.now() + chrono::TimeDelta::minutes(5);
+    let end = test_env.env.now() + chrono::TimeDelta::minutes(5);
     let request = pb::CreateAssignmentRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         member_id: teacher.member_id.clone(),
         unit_id: unit(1).to_string(),
@@ -241,63 +241,63 @@ on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
             nanos: 0,
         }),
     };
-    world
+    test_env
         .assignments()
         .create_assignment(by(&administrator.token, request))
         .await
         .unwrap();
     assert_eq!(
         reason(
-            &world
+            &test_env
                 .assign(&administrator, &teacher.member_id, unit(1), kind)
                 .await
         ),
         "ALREADY_ASSIGNED"
     );
     let class = unit(1).to_string();
-    create(&world, &teacher, "Ева Орлова", Role::Pupil, &class)
+    create(&test_env, &teacher, "Ева Орлова", Role::Pupil, &class)
         .await
         .unwrap();
-    world.clock.advance(chrono::TimeDelta::minutes(6));
+    test_env.clock.advance(chrono::TimeDelta::minutes(6));
     assert_eq!(
-        reason(&create(&world, &teacher, "Ян Котов", Role::Pupil, &class).await),
+        reason(&create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class).await),
         "PERMISSION_DENIED"
     );
-    let id = world
+    let id = test_env
         .assign(&administrator, &teacher.member_id, unit(1), kind)
         .await
         .unwrap();
-    create(&world, &teacher, "Ян Котов", Role::Pupil, &class)
+    create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class)
         .await
         .unwrap();
     let request = pb::EndAssignmentRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         assignment_id: id,
     };
-    world
+    test_env
         .assignments()
         .end_assignment(by(&administrator.token, request))
         .await
         .unwrap();
     assert_eq!(
-        reason(&create(&world, &teacher, "Лев Попов", Role::Pupil, &class).await),
+        reason(&create(&test_env, &teacher, "Лев Попов", Role::Pupil, &class).await),
         "PERMISSION_DENIED"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // What a pupil sees moves with the pupil; who left sees nothing.
 // Covers: R26 allowed, R26 refused, R28 allowed, R28 refused
 on_both!(a_pupil_sees_the_own_class, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
     let class = unit(1).to_string();
-    create(&world, &administrator, "Ева Орлова", Role::Pupil, &class)
+    create(&test_env, &administrator, "Ева Орлова", Role::Pupil, &class)
         .await
         .unwrap();
     create(
-        &world,
+        &test_env,
         &administrator,
         "Лев Попов",
         Role::Pupil,
@@ -305,33 +305,33 @@ on_both!(a_pupil_sees_the_own_class, |database| async move {
     )
     .await
     .unwrap();
-    let pupil = world
+    let pupil = test_env
         .join("+79161111111", "Ян Котов", Role::Pupil, |r| {
             r.unit_id = class.clone();
         })
         .await;
-    assert_eq!(world.list(&pupil).await.unwrap(), ["Ева Орлова", "Ян Котов"]);
-    let transfer = |world: &World| pb::TransferPupilRequest {
-        request_id: world.act(),
+    assert_eq!(test_env.list(&pupil).await.unwrap(), ["Ева Орлова", "Ян Котов"]);
+    let transfer = |test_env: &TestEnv| pb::TransferPupilRequest {
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         member_id: pupil.member_id.clone(),
         from_unit_id: unit(1).to_string(),
         to_unit_id: unit(2).to_string(),
     };
-    let refused = world
+    let refused = test_env
         .enrollments()
-        .transfer_pupil(by(&pupil.token, transfer(&world)))
+        .transfer_pupil(by(&pupil.token, transfer(&test_env)))
         .await;
     assert_eq!(reason(&refused), "PERMISSION_DENIED");
-    world
+    test_env
         .enrollments()
-        .transfer_pupil(by(&administrator.token, transfer(&world)))
+        .transfer_pupil(by(&administrator.token, transfer(&test_env)))
         .await
         .unwrap();
-    assert_eq!(world.list(&pupil).await.unwrap(), ["Лев Попов", "Ян Котов"]);
-    let again = world
+    assert_eq!(test_env.list(&pupil).await.unwrap(), ["Лев Попов", "Ян Котов"]);
+    let again = test_env
         .enrollments()
-        .transfer_pupil(by(&administrator.token, transfer(&world)))
+        .transfer_pupil(by(&administrator.token, transfer(&test_env)))
         .await;
     assert_eq!(reason(&again), "NOT_ENROLLED");
     let get = pb::GetMemberRequest {
@@ -339,15 +339,15 @@ on_both!(a_pupil_sees_the_own_class, |database| async move {
         member_id: administrator.member_id.clone(),
     };
     assert_eq!(
-        reason(&world.members().get_member(by(&pupil.token, get)).await),
+        reason(&test_env.members().get_member(by(&pupil.token, get)).await),
         "NOT_FOUND"
     );
     assert_eq!(
-        reason(&remove(&world, &pupil, &administrator.member_id).await),
+        reason(&remove(&test_env, &pupil, &administrator.member_id).await),
         "PERMISSION_DENIED"
     );
-    let left = remove(&world, &administrator, &pupil.member_id).await.unwrap();
+    let left = remove(&test_env, &administrator, &pupil.member_id).await.unwrap();
     assert_eq!((left.state(), left.unit_ids.len()), (MemberState::Left, 0));
-    assert_eq!(reason(&world.list(&pupil).await), "NOT_FOUND");
-    world.close().await;
+    assert_eq!(reason(&test_env.list(&pupil).await), "NOT_FOUND");
+    test_env.close().await;
 });

@@ -3,22 +3,26 @@ use parta_proto::parta::membership::v1 as pb;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::world::{Person, World, by, org, reason};
+use crate::test_env::{Person, TestEnv, by, org, reason};
 
-async fn refresh(world: &World, request_id: &str, token: &str) -> Result<pb::RefreshSessionResponse, Status> {
+async fn refresh(
+    test_env: &TestEnv,
+    request_id: &str,
+    token: &str,
+) -> Result<pb::RefreshSessionResponse, Status> {
     let request = pb::RefreshSessionRequest {
         request_id: request_id.to_owned(),
         refresh_token: token.to_owned(),
     };
-    Ok(world
+    Ok(test_env
         .authentication()
         .refresh_session(request)
         .await?
         .into_inner())
 }
 
-async fn sessions(world: &World, person: &Person) -> Result<usize, Status> {
-    let answer = world
+async fn sessions(test_env: &TestEnv, person: &Person) -> Result<usize, Status> {
+    let answer = test_env
         .authentication()
         .list_sessions(by(&person.token, pb::ListSessionsRequest::default()))
         .await?;
@@ -28,32 +32,32 @@ async fn sessions(world: &World, person: &Person) -> Result<usize, Status> {
 // One address serves several people; sign-in chooses among them and nobody else.
 // Covers: R19 allowed, R19 refused
 on_both!(one_address_serves_siblings, |database| async move {
-    let world = World::open(database).await;
+    let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
-    let first = world.newcomer(phone, "Иван Орлов").await;
-    world.minute();
-    let second = world.newcomer(phone, "Ева Орлова").await;
+    let first = test_env.newcomer(phone, "Иван Орлов").await;
+    test_env.minute();
+    let second = test_env.newcomer(phone, "Ева Орлова").await;
     assert_ne!(first.account_id, second.account_id);
-    world.minute();
-    let stranger = world.newcomer("+79167654321", "Чужой").await;
-    let flow = world.request_code(phone).await.unwrap().flow_id;
+    test_env.minute();
+    let stranger = test_env.newcomer("+79167654321", "Чужой").await;
+    let flow = test_env.request_code(phone).await.unwrap().flow_id;
     assert_eq!(
-        reason(&world.start(&flow, &first.account_id, "").await),
+        reason(&test_env.start(&flow, &first.account_id, "").await),
         "FLOW_UNKNOWN"
     );
-    let profiles = world
-        .verify(&flow, &world.code(phone).await)
+    let profiles = test_env
+        .verify(&flow, &test_env.code(phone).await)
         .await
         .unwrap()
         .profiles;
     let names: Vec<_> = profiles.iter().map(|p| p.full_name.as_str()).collect();
     assert_eq!(names, ["Иван Орлов", "Ева Орлова"]);
     assert_eq!(
-        reason(&world.start(&flow, &stranger.account_id, "").await),
+        reason(&test_env.start(&flow, &stranger.account_id, "").await),
         "NOT_FOUND"
     );
     assert_eq!(
-        world
+        test_env
             .start(&flow, &second.account_id, "")
             .await
             .unwrap()
@@ -61,106 +65,112 @@ on_both!(one_address_serves_siblings, |database| async move {
         second.account_id
     );
     assert_eq!(
-        reason(&world.start(&flow, &first.account_id, "").await),
+        reason(&test_env.start(&flow, &first.account_id, "").await),
         "FLOW_UNKNOWN"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // Five tries a code, and the same answer whether the address is known or not.
 // Covers: R19 refused
 on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
-    let world = World::open(database).await;
+    let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
-    let known = world.newcomer(phone, "Иван Орлов").await;
-    assert_eq!(reason(&world.request_code(phone).await), "RATE_LIMITED");
-    world.minute();
-    let flow = world.request_code(phone).await.unwrap();
-    let other = world.request_code("+79167654321").await.unwrap();
+    let known = test_env.newcomer(phone, "Иван Орлов").await;
+    assert_eq!(reason(&test_env.request_code(phone).await), "RATE_LIMITED");
+    test_env.minute();
+    let flow = test_env.request_code(phone).await.unwrap();
+    let other = test_env.request_code("+79167654321").await.unwrap();
     assert_eq!(
         (flow.resend_time, flow.expire_time),
         (other.resend_time, other.expire_time)
     );
-    let right = world.code(phone).await;
+    let right = test_env.code(phone).await;
     let wrong = if right == "000000" { "000001" } else { "000000" };
     for _ in 0..5 {
-        assert_eq!(reason(&world.verify(&flow.flow_id, wrong).await), "CODE_WRONG");
+        assert_eq!(reason(&test_env.verify(&flow.flow_id, wrong).await), "CODE_WRONG");
     }
-    assert_eq!(reason(&world.verify(&flow.flow_id, &right).await), "FLOW_UNKNOWN");
-    world.minute();
-    let late = world.request_code(phone).await.unwrap().flow_id;
-    let code = world.code(phone).await;
+    assert_eq!(
+        reason(&test_env.verify(&flow.flow_id, &right).await),
+        "FLOW_UNKNOWN"
+    );
+    test_env.minute();
+    let late = test_env.request_code(phone).await.unwrap().flow_id;
+    let code = test_env.code(phone).await;
     // Bound to its flow.
-    assert_eq!(reason(&world.verify(&other.flow_id, &code).await), "CODE_WRONG");
-    world.clock.advance(chrono::TimeDelta::minutes(5));
-    assert_eq!(reason(&world.verify(&late, &code).await), "FLOW_UNKNOWN");
+    assert_eq!(
+        reason(&test_env.verify(&other.flow_id, &code).await),
+        "CODE_WRONG"
+    );
+    test_env.clock.advance(chrono::TimeDelta::minutes(5));
+    assert_eq!(reason(&test_env.verify(&late, &code).await), "FLOW_UNKNOWN");
     assert!(!known.token.is_empty());
-    world.close().await;
+    test_env.close().await;
 });
 
 // A used refresh token that comes back ends the session; a lost answer is answered again for a minute.
 // Covers: R29 allowed, R29 refused
 on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
-    let world = World::open(database).await;
-    let person = world.newcomer("+79161234567", "Иван Орлов").await;
-    let act = world.act();
-    let second = refresh(&world, &act, &person.refresh_token).await.unwrap();
+    let test_env = TestEnv::open(database).await;
+    let person = test_env.newcomer("+79161234567", "Иван Орлов").await;
+    let act = test_env.act();
+    let second = refresh(&test_env, &act, &person.refresh_token).await.unwrap();
     assert_eq!(
-        refresh(&world, &act, &person.refresh_token)
+        refresh(&test_env, &act, &person.refresh_token)
             .await
             .unwrap()
             .refresh_token,
         second.refresh_token
     );
-    let third = refresh(&world, &world.act(), &second.refresh_token)
+    let third = refresh(&test_env, &test_env.act(), &second.refresh_token)
         .await
         .unwrap();
     // The successor was used: the predecessor is a copy now, with whatever request id.
     assert_eq!(
-        reason(&refresh(&world, &act, &person.refresh_token).await),
+        reason(&refresh(&test_env, &act, &person.refresh_token).await),
         "SESSION_ENDED"
     );
     assert_eq!(
-        reason(&refresh(&world, &world.act(), &third.refresh_token).await),
+        reason(&refresh(&test_env, &test_env.act(), &third.refresh_token).await),
         "SESSION_ENDED"
     );
-    assert_eq!(reason(&sessions(&world, &person).await), "CREDENTIAL_REVOKED");
+    assert_eq!(reason(&sessions(&test_env, &person).await), "CREDENTIAL_REVOKED");
     let forged = format!("{}x", third.refresh_token);
     assert_eq!(
-        reason(&refresh(&world, &world.act(), &forged).await),
+        reason(&refresh(&test_env, &test_env.act(), &forged).await),
         "SESSION_ENDED"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // Who ends a session ends its tokens, of organisations too; nobody ends another's.
 // Covers: R29 allowed, R29 refused
 on_both!(an_ended_session_ends_its_tokens, |database| async move {
-    let world = World::open(database).await;
-    let seat = world.administrator(1).await;
-    let stranger = world.newcomer("+79161234567", "Чужой").await;
+    let test_env = TestEnv::open(database).await;
+    let seat = test_env.administrator(1).await;
+    let stranger = test_env.newcomer("+79161234567", "Чужой").await;
     let request = pb::EndSessionRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         session_id: seat.person.session_id.clone(),
     };
-    let refused = world
+    let refused = test_env
         .authentication()
         .end_session(by(&stranger.token, request.clone()))
         .await;
     assert_eq!(reason(&refused), "NOT_FOUND");
-    assert_eq!(sessions(&world, &seat.person).await.unwrap(), 1);
-    assert_eq!(world.list(&seat).await.unwrap(), ["Анна Петрова"]);
-    world
+    assert_eq!(sessions(&test_env, &seat.person).await.unwrap(), 1);
+    assert_eq!(test_env.list(&seat).await.unwrap(), ["Анна Петрова"]);
+    test_env
         .authentication()
         .end_session(by(&seat.person.token, request))
         .await
         .unwrap();
-    assert_eq!(reason(&world.list(&seat).await), "CREDENTIAL_REVOKED");
+    assert_eq!(reason(&test_env.list(&seat).await), "CREDENTIAL_REVOKED");
     assert_eq!(
-        reason(&sessions(&world, &seat.person).await),
+        reason(&sessions(&test_env, &seat.person).await),
         "CREDENTIAL_REVOKED"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // The application's phone alone makes an administrator, once.
@@ -168,24 +178,24 @@ on_both!(an_ended_session_ends_its_tokens, |database| async move {
 on_both!(
     the_phone_of_the_application_makes_the_administrator,
     |database| async move {
-        let world = World::open(database).await;
-        let stranger = world.newcomer("+79161234567", "Чужой").await;
-        assert_eq!(reason(&world.claim(&stranger, org(1)).await), "NOT_FOUND");
-        let second = world.newcomer("+79160000002", "Пётр Ильин").await;
-        assert_eq!(reason(&world.claim(&second, org(1)).await), "NOT_FOUND");
-        let seat = world.administrator(1).await;
-        assert_eq!(reason(&world.claim(&seat.person, org(1)).await), "NOT_FOUND");
-        assert_eq!(reason(&world.seat(org(1), stranger).await), "NOT_FOUND");
-        world.close().await;
+        let test_env = TestEnv::open(database).await;
+        let stranger = test_env.newcomer("+79161234567", "Чужой").await;
+        assert_eq!(reason(&test_env.claim(&stranger, org(1)).await), "NOT_FOUND");
+        let second = test_env.newcomer("+79160000002", "Пётр Ильин").await;
+        assert_eq!(reason(&test_env.claim(&second, org(1)).await), "NOT_FOUND");
+        let seat = test_env.administrator(1).await;
+        assert_eq!(reason(&test_env.claim(&seat.person, org(1)).await), "NOT_FOUND");
+        assert_eq!(reason(&test_env.seat(org(1), stranger).await), "NOT_FOUND");
+        test_env.close().await;
     }
 );
 
 // A token tells an organisation neither the account nor its session, and opens no other organisation.
 // Covers: R28 refused, R59 refused
 on_both!(organizations_cannot_link_a_person, |database| async move {
-    let world = World::open(database).await;
-    let here = world.administrator(1).await;
-    let there = world.administrator(2).await;
+    let test_env = TestEnv::open(database).await;
+    let here = test_env.administrator(1).await;
+    let there = test_env.administrator(2).await;
     assert_ne!(here.member_id, there.member_id);
     let claims = |token: &str| {
         use base64::Engine as _;
@@ -205,24 +215,24 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
         ..Default::default()
     };
     assert_eq!(
-        reason(&world.members().list_members(by(&here.token, request)).await),
+        reason(&test_env.members().list_members(by(&here.token, request)).await),
         "NOT_FOUND"
     );
-    world.close().await;
+    test_env.close().await;
 });
 
 // A key is answered again at a repetition, opens its organisation only, and ends when revoked.
 // Covers: R30 allowed, R30 refused, R59 refused
 on_both!(a_service_account_lives_until_revoked, |database| async move {
-    let world = World::open(database).await;
-    let administrator = world.administrator(1).await;
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
     let request = pb::CreateServiceAccountRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         display_name: "Журнал".to_owned(),
         permissions: vec!["roster.read".to_owned()],
     };
-    let mut api = world.service_accounts();
+    let mut api = test_env.service_accounts();
     let made = api
         .create_service_account(by(&administrator.token, request.clone()))
         .await
@@ -246,7 +256,7 @@ on_both!(a_service_account_lives_until_revoked, |database| async move {
         ..Default::default()
     };
     assert_eq!(
-        world
+        test_env
             .members()
             .list_members(by(&token, list(1)))
             .await
@@ -257,11 +267,11 @@ on_both!(a_service_account_lives_until_revoked, |database| async move {
         1
     );
     assert_eq!(
-        reason(&world.members().list_members(by(&token, list(2))).await),
+        reason(&test_env.members().list_members(by(&token, list(2))).await),
         "NOT_FOUND"
     );
     let request = pb::CreateServiceAccountRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         ..request
     };
     assert_eq!(
@@ -269,7 +279,7 @@ on_both!(a_service_account_lives_until_revoked, |database| async move {
         "CALLER_NOT_ACCEPTED"
     );
     let revoke = pb::RevokeServiceAccountRequest {
-        request_id: world.act(),
+        request_id: test_env.act(),
         org_id: org(1).to_string(),
         service_account_id: made.service_account.unwrap().id,
     };
@@ -277,12 +287,12 @@ on_both!(a_service_account_lives_until_revoked, |database| async move {
         .await
         .unwrap();
     assert_eq!(
-        reason(&world.members().list_members(by(&token, list(1))).await),
+        reason(&test_env.members().list_members(by(&token, list(1))).await),
         "CREDENTIAL_REVOKED"
     );
     assert_eq!(
         reason(&api.issue_service_account_token(issue(&made.key)).await),
         "SERVICE_ACCOUNT_KEY_INVALID"
     );
-    world.close().await;
+    test_env.close().await;
 });

@@ -5,7 +5,7 @@ use parta_proto::parta::org_registry::v1::{
     self as pb, ApplicationState, application_service_server::ApplicationService,
     submit_application_request::Part,
 };
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::{Mutation, page_size};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
@@ -61,7 +61,7 @@ fn hex(bytes: &[u8]) -> String {
 
 impl App {
     async fn take(&self, caller: &Caller, upload: Upload) -> Answer<pb::SubmitApplicationResponse> {
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let none = pb::ApplicationForm::default();
         let form = convert::form(&mut v, upload.header.form.as_ref().unwrap_or(&none));
         let file_name = field::text(
@@ -153,7 +153,7 @@ impl ApplicationService for App {
         let chunks = stream::try_unfold((db, 0i64), move |(db, number)| async move {
             let chunk = applications::find_chunk(db.conn(), id, number)
                 .await
-                .map_err(Refusal::from)?;
+                .map_err(RpcError::from)?;
             Ok(chunk.map(|bytes| {
                 (
                     pb::DownloadApplicationOrderResponse { chunk: bytes.into() },
@@ -181,7 +181,7 @@ impl ApplicationService for App {
         request: Request<pb::RefuseApplicationRequest>,
     ) -> Answer<pb::RefuseApplicationResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let id = field::id::<ApplicationId>(&mut v, "application_id", &request.application_id);
         let reason = field::text(&mut v, "reason", &request.reason, 1..=2_000, true);
         let id = checked(v, id)?;

@@ -7,7 +7,7 @@ use parta_proto::parta::org_registry::v1::{
     self as pb, OrganizationKind, ParentInviters, TeacherVerification, UnitKind,
 };
 use parta_roster::Policies;
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::etag;
 
 use crate::{
@@ -109,7 +109,7 @@ pub(crate) fn unit(from: &Unit) -> pb::Unit {
 }
 
 /// Checks a form; every fault is named.
-pub(crate) fn form(v: &mut Violations, from: &pb::ApplicationForm) -> Form {
+pub(crate) fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Form {
     let at = |name: &str| format!("header.form.{name}");
     let phone = model::phone(&from.administrator_phone);
     v.check(
@@ -160,7 +160,7 @@ pub(crate) fn form(v: &mut Violations, from: &pb::ApplicationForm) -> Form {
     }
 }
 
-fn time_zone(v: &mut Violations, path: &str, value: &str) {
+fn time_zone(v: &mut FieldViolations, path: &str, value: &str) {
     v.check(
         value.parse::<chrono_tz::Tz>().is_ok(),
         path,
@@ -169,8 +169,8 @@ fn time_zone(v: &mut Violations, path: &str, value: &str) {
 }
 
 /// The fields that the mask names, checked.
-pub(crate) fn update(from: &pb::UpdateOrganizationRequest) -> Result<Update, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn update(from: &pb::UpdateOrganizationRequest) -> Result<Update, RpcError> {
+    let mut v = FieldViolations::default();
     let mut update = Update::default();
     let none = pb::Organization::default();
     let values = from.organization.as_ref().unwrap_or(&none);
@@ -210,8 +210,8 @@ pub(crate) fn update(from: &pb::UpdateOrganizationRequest) -> Result<Update, Ref
 }
 
 /// All policies, checked.
-pub(crate) fn policies_in(from: Option<&pb::Policies>) -> Result<Policies, Refusal> {
-    let mut v = Violations::default();
+pub(crate) fn policies_in(from: Option<&pb::Policies>) -> Result<Policies, RpcError> {
+    let mut v = FieldViolations::default();
     let none = pb::Policies::default();
     v.check(from.is_some(), "policies", "is required");
     let from = from.unwrap_or(&none);
@@ -246,7 +246,7 @@ pub(crate) fn policies_in(from: Option<&pb::Policies>) -> Result<Policies, Refus
 }
 
 /// The kind of a unit that people make.
-pub(crate) fn made_kind(v: &mut Violations, value: i32) -> UnitKind {
+pub(crate) fn made_kind(v: &mut FieldViolations, value: i32) -> UnitKind {
     let kind = UnitKind::try_from(value).unwrap_or_default();
     let makeable = matches!(kind, UnitKind::Class | UnitKind::Group | UnitKind::Department);
     v.check(makeable, "kind", "must be CLASS, GROUP or DEPARTMENT");

@@ -7,7 +7,7 @@ mod units;
 
 use parta_access::Caller;
 use parta_ids::TypedId;
-use parta_status::{Refusal, Violations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use tonic::{Request, Response, Status};
 
 use crate::operations::App;
@@ -16,7 +16,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl App {
     /// Who calls, and what is asked, once everything that the caller has seen has arrived here.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), Refusal> {
+    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))
@@ -24,22 +24,22 @@ impl App {
 }
 
 /// One required id.
-fn id<T: TypedId>(path: &str, value: &str) -> Result<T, Refusal> {
-    let mut v = Violations::default();
+fn id<T: TypedId>(path: &str, value: &str) -> Result<T, RpcError> {
+    let mut v = FieldViolations::default();
     let id = field::id(&mut v, path, value);
     checked(v, id)
 }
 
 /// Two required ids, both faults named.
-fn ids<A: TypedId, B: TypedId>(first: (&str, &str), second: (&str, &str)) -> Result<(A, B), Refusal> {
-    let mut v = Violations::default();
+fn ids<A: TypedId, B: TypedId>(first: (&str, &str), second: (&str, &str)) -> Result<(A, B), RpcError> {
+    let mut v = FieldViolations::default();
     let a = field::id(&mut v, first.0, first.1);
     let b = field::id(&mut v, second.0, second.1);
     checked(v, a.zip(b))
 }
 
 /// What was read, where nothing was wrong with it.
-fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Refusal> {
+fn checked<T>(violations: FieldViolations, value: Option<T>) -> Result<T, RpcError> {
     violations.finish()?;
-    value.ok_or_else(|| Refusal::internal("a fault of a field was not noted"))
+    value.ok_or_else(|| RpcError::internal("a fault of a field was not noted"))
 }

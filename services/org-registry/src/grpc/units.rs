@@ -1,6 +1,6 @@
 use parta_ids::{OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::{self as pb, UnitKind, unit_service_server::UnitService};
-use parta_status::{Violations, field};
+use parta_status::{FieldViolations, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response};
 
@@ -11,7 +11,7 @@ use crate::{operations::App, queries::Page, storage::units::Filter};
 impl UnitService for App {
     async fn create_unit(&self, request: Request<pb::CreateUnitRequest>) -> Answer<pb::CreateUnitResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let org = field::id::<OrgId>(&mut v, "org_id", &request.org_id);
         let kind = convert::made_kind(&mut v, request.kind);
         let label = field::text(&mut v, "label", &request.label, 1..=64, false);
@@ -30,7 +30,7 @@ impl UnitService for App {
 
     async fn list_units(&self, request: Request<pb::ListUnitsRequest>) -> Answer<pb::ListUnitsResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let org = field::id::<OrgId>(&mut v, "org_id", &request.org_id);
         let kind = UnitKind::try_from(request.kind);
         v.check(kind.is_ok(), "kind", "must be one of the kinds");
@@ -53,7 +53,7 @@ impl UnitService for App {
 
     async fn rename_unit(&self, request: Request<pb::RenameUnitRequest>) -> Answer<pb::RenameUnitResponse> {
         let (caller, request) = self.enter(request).await?;
-        let mut v = Violations::default();
+        let mut v = FieldViolations::default();
         let org = field::id::<OrgId>(&mut v, "org_id", &request.org_id);
         let unit = field::id::<UnitId>(&mut v, "unit_id", &request.unit_id);
         let label = field::text(&mut v, "label", &request.label, 1..=64, false);

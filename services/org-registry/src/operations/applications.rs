@@ -34,7 +34,7 @@ impl App {
         self.db
             .mutate(mutation, |tx| async move {
                 let made = Application {
-                    id: tx.ambient().id(),
+                    id: tx.env().id(),
                     state: ApplicationState::Submitted,
                     form: form.clone(),
                     order: order.clone(),
@@ -140,7 +140,7 @@ async fn undecided(tx: &Tx, id: ApplicationId, etag: &str) -> Result<Application
 
 fn organization(tx: &Tx, form: &Form) -> Organization {
     Organization {
-        id: tx.ambient().id::<OrgId>(),
+        id: tx.env().id::<OrgId>(),
         display_name: form.organization_name.clone(),
         kind: form.kind,
         region: form.region.clone(),
@@ -157,9 +157,9 @@ fn organization(tx: &Tx, form: &Form) -> Organization {
 }
 
 async fn staff_room(tx: &Tx, caller: &Caller, org_id: OrgId) -> Result<(), Error> {
-    let scope = parta_access::require(caller, org_id, parta_access::Decision::Allow)?;
+    let scope = parta_access::authorize(caller, org_id, parta_access::Decision::Allow)?;
     let unit = Unit {
-        id: tx.ambient().id::<UnitId>(),
+        id: tx.env().id::<UnitId>(),
         org_id,
         kind: UnitKind::StaffRoom,
         label: STAFF_ROOM_LABEL.to_owned(),

@@ -6,7 +6,7 @@ use parta_feed::HandleError;
 use parta_ids::{OrgId, UnitId};
 use parta_proto::parta::{membership::v1::RosterImportStaged, org_registry::v1::UnitKind};
 use parta_roster::{Change, RosterObserver};
-use parta_status::Refusal;
+use parta_status::RpcError;
 use parta_storage::Tx;
 
 use super::{announce, applications::unit_created};
@@ -24,7 +24,7 @@ impl RosterObserver for ImportObserver {
     async fn changed(&self, tx: &Tx, org: OrgId, change: &Change) -> Result<(), HandleError> {
         match change {
             Change::RosterImportStaged(staged) => {
-                make(tx, org, staged).await.map_err(|e| Refusal::from(e).into())
+                make(tx, org, staged).await.map_err(|e| RpcError::from(e).into())
             }
             _ => Ok(()),
         }
@@ -45,7 +45,7 @@ async fn make(tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Er
                 .ok_or(Error::UnknownUnit(known))?,
             None => {
                 let unit = Unit {
-                    id: tx.ambient().id::<UnitId>(),
+                    id: tx.env().id::<UnitId>(),
                     org_id: org,
                     kind: UnitKind::Class,
                     label: wanted.label.trim().to_owned(),

@@ -8,13 +8,13 @@ mod units;
 
 use std::sync::Arc;
 
-use parta_access::{Caller, Decision, OrgScope, Principal, require};
+use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
 use parta_feed::{AtLeast, EventPayload as _, FeedEvent as _, Handler as _};
-use parta_grpc::Peers;
+use parta_grpc::ServiceClients;
 use parta_ids::OrgId;
 use parta_proto::parta::{org_registry::v1::org_registry_event::Payload, status::v1::ErrorReason};
-use parta_roster::{Facts, NoObserver, Organizations, Roster};
-use parta_status::{Refusal, not_found};
+use parta_roster::{MemberContext, NoObserver, Organizations, Roster};
+use parta_status::{RpcError, not_found};
 use parta_storage::{Db, Tx};
 
 pub(crate) use appoint::APPOINT_JOB;
@@ -29,12 +29,12 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
     pub(crate) at_least: AtLeast,
-    pub(crate) peers: Peers,
+    pub(crate) peers: ServiceClients,
 }
 
 impl App {
     /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
-    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<Facts, Refusal> {
+    pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;
         if own != org {
@@ -51,15 +51,15 @@ impl App {
         &self,
         caller: &Caller,
         org: OrgId,
-        decide: fn(&Facts) -> Decision,
-    ) -> Result<(OrgScope, Option<Facts>), Refusal> {
+        decide: fn(&MemberContext) -> Decision,
+    ) -> Result<(OrgScope, Option<MemberContext>), RpcError> {
         match caller.acting() {
             Principal::Person { .. } => {
                 let facts = self.facts(caller, org).await?;
-                Ok((require(caller, org, decide(&facts))?, Some(facts)))
+                Ok((authorize(caller, org, decide(&facts))?, Some(facts)))
             }
             Principal::ServiceAccount { .. } | Principal::Operator { .. } => {
-                Ok((require(caller, org, Decision::Allow)?, None))
+                Ok((authorize(caller, org, Decision::Allow)?, None))
             }
             _ => Err(not_found("organization", org)),
         }
@@ -67,11 +67,11 @@ impl App {
 }
 
 /// The operator's name; the access rules let nobody else get here.
-pub(crate) fn operator(caller: &Caller) -> Result<String, Refusal> {
+pub(crate) fn operator(caller: &Caller) -> Result<String, RpcError> {
     match &caller.principal {
         Principal::Operator { name } => Ok(name.clone()),
         _ => Err(
-            Refusal::new(ErrorReason::CallerNotAccepted, "Only the operator may do this.")
+            RpcError::new(ErrorReason::CallerNotAccepted, "Only the operator may do this.")
                 .meta("rpc", &caller.rpc),
         ),
     }
@@ -84,7 +84,7 @@ pub(crate) async fn announce(tx: &Tx, org: OrgId, payload: Payload) -> Result<()
     event.org_id = org.to_string();
     debug_assert!(event.payload().is_some());
     let handler = Organizations::new(Arc::new(NoObserver));
-    handler.apply(tx, &event).await.map_err(Refusal::internal)?;
-    parta_feed::emit(tx, org, payload);
+    handler.apply(tx, &event).await.map_err(RpcError::internal)?;
+    parta_feed::append_event(tx, org, payload);
     Ok(())
 }

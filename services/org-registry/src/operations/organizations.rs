@@ -1,6 +1,6 @@
 //! Data and policies of an organisation (R4, R9).
 
-use parta_access::{Caller, require};
+use parta_access::{Caller, authorize};
 use parta_ids::OrgId;
 use parta_proto::parta::org_registry::v1::{
     self as pb, OrganizationUpdated, PoliciesChanged, org_registry_event::Payload,
@@ -29,7 +29,7 @@ impl App {
         etag: &str,
     ) -> Result<pb::UpdateOrganizationResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let (scope, update) = (&require(caller, org, policy::administer(&facts))?, &update);
+        let (scope, update) = (&authorize(caller, org, policy::administer(&facts))?, &update);
         self.db
             .mutate(mutation, |tx| async move {
                 let mut changed = organizations::get_for_update(&tx, scope).await?;
@@ -69,7 +69,7 @@ impl App {
         etag: &str,
     ) -> Result<pb::ChangePoliciesResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let (scope, policies) = (&require(caller, org, policy::administer(&facts))?, &policies);
+        let (scope, policies) = (&authorize(caller, org, policy::administer(&facts))?, &policies);
         self.db
             .mutate(mutation, |tx| async move {
                 let mut changed = organizations::get_for_update(&tx, scope).await?;

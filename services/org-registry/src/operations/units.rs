@@ -1,6 +1,6 @@
 //! Making, renaming and archiving units (R5).
 
-use parta_access::{Caller, OrgScope, require};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::{
     self as pb, OrganizationKind, UnitArchived, UnitKind, UnitRenamed, org_registry_event::Payload,
@@ -29,7 +29,7 @@ impl App {
         label: &str,
     ) -> Result<pb::CreateUnitResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let scope = &require(caller, org, policy::structure(&facts))?;
+        let scope = &authorize(caller, org, policy::structure(&facts))?;
         self.db
             .mutate(mutation, |tx| async move {
                 let owner = organizations::get(&tx, scope).await?;
@@ -38,7 +38,7 @@ impl App {
                 }
                 free(&tx, scope, kind, label, None).await?;
                 let unit = Unit {
-                    id: tx.ambient().id::<UnitId>(),
+                    id: tx.env().id::<UnitId>(),
                     org_id: org,
                     kind,
                     label: label.to_owned(),
@@ -73,7 +73,7 @@ impl App {
         etag: &str,
     ) -> Result<pb::RenameUnitResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let scope = &require(caller, org, policy::structure(&facts))?;
+        let scope = &authorize(caller, org, policy::structure(&facts))?;
         self.db
             .mutate(mutation, |tx| async move {
                 let mut unit = changeable(&tx, scope, id, etag).await?;
@@ -105,7 +105,7 @@ impl App {
         etag: &str,
     ) -> Result<pb::ArchiveUnitResponse, Error> {
         let facts = self.facts(caller, org).await?;
-        let scope = &require(caller, org, policy::structure(&facts))?;
+        let scope = &authorize(caller, org, policy::structure(&facts))?;
         self.db
             .mutate(mutation, |tx| async move {
                 let mut unit = changeable(&tx, scope, id, etag).await?;

@@ -59,7 +59,7 @@ pub(crate) async fn insert(tx: &Tx, scope: &OrgScope, made: &Unit, source: &Sour
         archive_time: Set(made.archive_time),
         revision: Set(made.revision),
     };
-    taken(Entity::insert(row).exec_without_returning(tx).await.map(|_| ()))
+    map_unique_violation(Entity::insert(row).exec_without_returning(tx).await.map(|_| ()))
 }
 
 pub(crate) async fn update(tx: &Tx, scope: &OrgScope, changed: &Unit) -> Result<(), Error> {
@@ -72,11 +72,11 @@ pub(crate) async fn update(tx: &Tx, scope: &OrgScope, changed: &Unit) -> Result<
         .filter(Column::UnitId.eq(changed.id.uuid()))
         .exec(tx)
         .await;
-    taken(result.map(|_| ()))
+    map_unique_violation(result.map(|_| ()))
 }
 
 /// Another transaction took the label between the look and the write: repeating finds it and says whose it is.
-fn taken(result: Result<(), sea_orm::DbErr>) -> Result<(), Error> {
+fn map_unique_violation(result: Result<(), sea_orm::DbErr>) -> Result<(), Error> {
     match result.map_err(StorageError::from) {
         Err(StorageError::UniqueViolation { .. }) => Err(parta_status::conflict().into()),
         other => Ok(other?),

@@ -5,22 +5,22 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
-use crate::house::{House, PDF, chunk, form, header, why};
+use crate::fixture::{Fixture, PDF, chunk, form, header, why};
 
 on_both!(
     /// Covers: R1 allowed
     an_order_is_kept_byte_for_byte_with_its_hash,
     |database| async move {
-        let house = House::open(database).await;
+        let fixture = Fixture::open(database).await;
         // Larger than a row of storage and than a message.
         let mut order = b"%PDF-1.7\n".to_vec();
         order.extend((0..700_000_u32).map(|n| (n % 251) as u8));
-        let made = house.submit(&house.act(), form(1), &order).await.unwrap();
+        let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();
         let sha256: String = Sha256::digest(&order).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(made.order_sha256, sha256);
         let get = json!({"application_id": made.application_id});
-        let kept = house
-            .must(&house.operator, "ApplicationService/GetApplication", get.clone())
+        let kept = fixture
+            .must(&fixture.operator, "ApplicationService/GetApplication", get.clone())
             .await["application"]
             .take();
         assert_eq!(kept["order"]["sha256"], json!(sha256));
@@ -28,8 +28,8 @@ on_both!(
         assert_eq!(kept["order"]["content_type"], json!("application/pdf"));
         assert_eq!(kept["form"]["administrator_phone"], json!("+79160000001"));
         assert_eq!(kept["state"], json!("APPLICATION_STATE_SUBMITTED"));
-        assert_eq!(house.download(&made.application_id).await, order);
-        house.close().await;
+        assert_eq!(fixture.download(&made.application_id).await, order);
+        fixture.close().await;
     }
 );
 
@@ -37,8 +37,8 @@ on_both!(
     /// Covers: R1 refused
     every_bad_field_of_a_form_is_named_at_once,
     |database| async move {
-        let house = House::open(database).await;
-        let before = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let before = fixture.rows().await;
         let bad = ApplicationForm {
             organization_name: "\u{0}".to_owned(),
             kind: 77,
@@ -51,7 +51,7 @@ on_both!(
             administrator_email: "nobody".to_owned(),
             administrator_phone: "12".to_owned(),
         };
-        let status = house.submit(&house.act(), bad, b"MZ").await.unwrap_err();
+        let status = fixture.submit(&fixture.act(), bad, b"MZ").await.unwrap_err();
         let (reason, fields) = why(&status);
         assert_eq!((status.code(), reason.as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
         let expected = [
@@ -68,16 +68,16 @@ on_both!(
             "header.form.time_zone",
         ];
         assert_eq!(fields, expected);
-        assert_eq!(house.rows().await, before);
-        house.close().await;
+        assert_eq!(fixture.rows().await, before);
+        fixture.close().await;
     }
 );
 
 on_both!(
     each_field_alone_refuses_what_no_text_may_hold,
     |database| async move {
-        let house = House::open(database).await;
-        let before = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let before = fixture.rows().await;
         type Spoil = fn(&mut ApplicationForm) -> &mut String;
         let fields: [(&str, Spoil); 9] = [
             ("organization_name", |f| &mut f.organization_name),
@@ -95,7 +95,7 @@ on_both!(
                 let mut bad = form(1);
                 spoil(&mut bad).push_str(dirt);
                 spoil(&mut bad).push('1');
-                let status = house.submit(&house.act(), bad, PDF).await.unwrap_err();
+                let status = fixture.submit(&fixture.act(), bad, PDF).await.unwrap_err();
                 assert_eq!(
                     why(&status),
                     ("FIELD_INVALID".to_owned(), vec![format!("header.form.{name}")])
@@ -103,20 +103,20 @@ on_both!(
             }
             let mut bad = form(1);
             spoil(&mut bad).clear();
-            let status = house.submit(&house.act(), bad, PDF).await.unwrap_err();
+            let status = fixture.submit(&fixture.act(), bad, PDF).await.unwrap_err();
             assert_eq!(why(&status).1, [format!("header.form.{name}")], "empty");
         }
-        assert_eq!(house.rows().await, before);
-        house.close().await;
+        assert_eq!(fixture.rows().await, before);
+        fixture.close().await;
     }
 );
 
 on_both!(
     a_stream_has_one_header_first_and_then_the_document,
     |database| async move {
-        let house = House::open(database).await;
-        let before = house.rows().await;
-        let id = house.act();
+        let fixture = Fixture::open(database).await;
+        let before = fixture.rows().await;
+        let id = fixture.act();
         let nothing = SubmitApplicationRequest {
             request_id: id.clone(),
             part: None,
@@ -132,35 +132,35 @@ on_both!(
             ("request_id", vec![header("", form(1)), body.clone()]),
             ("request_id", vec![header("not a uuid", form(1)), body.clone()]),
         ] {
-            let status = house.send(&None, messages).await.unwrap_err();
+            let status = fixture.send(&None, messages).await.unwrap_err();
             assert_eq!(
                 (status.code(), why(&status).1),
                 (Code::InvalidArgument, vec![field.to_owned()])
             );
         }
-        assert_eq!(house.rows().await, before);
-        house.close().await;
+        assert_eq!(fixture.rows().await, before);
+        fixture.close().await;
     }
 );
 
 on_both!(an_order_is_a_scan_of_at_most_20_mib, |database| async move {
-    let house = House::open(database).await;
+    let fixture = Fixture::open(database).await;
     let limit = 20 * 1024 * 1024;
     for (number, kind, start) in [
         (1, "application/pdf", &b"%PDF-"[..]),
         (2, "image/jpeg", b"\xFF\xD8\xFF\xE0"),
         (3, "image/png", b"\x89PNG\r\n\x1a\n"),
     ] {
-        let made = house.submit(&house.act(), form(number), start).await.unwrap();
+        let made = fixture.submit(&fixture.act(), form(number), start).await.unwrap();
         let get = json!({"application_id": made.application_id});
-        let kept = house
-            .must(&house.operator, "ApplicationService/GetApplication", get)
+        let kept = fixture
+            .must(&fixture.operator, "ApplicationService/GetApplication", get)
             .await;
         assert_eq!(kept["application"]["order"]["content_type"], json!(kind));
     }
-    let before = house.rows().await;
+    let before = fixture.rows().await;
     for start in [&b"PK\x03\x04"[..], b"<svg/>", b" %PDF-1.7", b"%PDF", b"GIF89a"] {
-        let status = house.submit(&house.act(), form(4), start).await.unwrap_err();
+        let status = fixture.submit(&fixture.act(), form(4), start).await.unwrap_err();
         assert_eq!(
             why(&status),
             ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
@@ -168,33 +168,33 @@ on_both!(an_order_is_a_scan_of_at_most_20_mib, |database| async move {
     }
     let mut order = PDF.to_vec();
     order.resize(limit + 1, b' ');
-    let status = house.submit(&house.act(), form(4), &order).await.unwrap_err();
+    let status = fixture.submit(&fixture.act(), form(4), &order).await.unwrap_err();
     assert_eq!(
         why(&status),
         ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
     );
-    assert_eq!(house.rows().await, before);
+    assert_eq!(fixture.rows().await, before);
     order.truncate(limit);
-    house.submit(&house.act(), form(4), &order).await.unwrap();
-    house.close().await;
+    fixture.submit(&fixture.act(), form(4), &order).await.unwrap();
+    fixture.close().await;
 });
 
 on_both!(
     a_repeated_application_is_one_and_another_under_its_id_is_refused,
     |database| async move {
-        let house = House::open(database).await;
-        let id = house.act();
-        let first = house.submit(&id, form(1), PDF).await.unwrap();
-        let rows = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let id = fixture.act();
+        let first = fixture.submit(&id, form(1), PDF).await.unwrap();
+        let rows = fixture.rows().await;
         // However the document is cut into messages.
         let cut = vec![header(&id, form(1)), chunk(&PDF[..7]), chunk(&PDF[7..])];
-        assert_eq!(house.send(&None, cut).await.unwrap(), first);
+        assert_eq!(fixture.send(&None, cut).await.unwrap(), first);
         for (form, document) in [(form(2), PDF), (form(1), &b"%PDF-another"[..])] {
-            let status = house.submit(&id, form, document).await.unwrap_err();
+            let status = fixture.submit(&id, form, document).await.unwrap_err();
             assert_eq!(why(&status).0, "REQUEST_ID_REUSED");
         }
-        assert_eq!(house.rows().await, rows);
-        house.close().await;
+        assert_eq!(fixture.rows().await, rows);
+        fixture.close().await;
     }
 );
 
@@ -202,33 +202,33 @@ on_both!(
     /// Covers: R2 refused
     an_organisation_applies_once_until_it_is_refused,
     |database| async move {
-        let house = House::open(database).await;
-        let first = house.submit(&house.act(), form(1), PDF).await.unwrap();
-        let rows = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let first = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
+        let rows = fixture.rows().await;
         let mut again = form(1);
         again.organization_name = "Другое имя".to_owned();
-        let status = house.submit(&house.act(), again.clone(), PDF).await.unwrap_err();
+        let status = fixture.submit(&fixture.act(), again.clone(), PDF).await.unwrap_err();
         assert_eq!(
             (status.code(), why(&status).0.as_str()),
             (Code::AlreadyExists, "APPLICATION_DUPLICATE")
         );
-        assert_eq!(house.rows().await, rows);
+        assert_eq!(fixture.rows().await, rows);
         // Branches differ by their КПП.
         let mut branch = form(1);
         branch.kpp = "770102001".to_owned();
-        house.submit(&house.act(), branch, PDF).await.unwrap();
+        fixture.submit(&fixture.act(), branch, PDF).await.unwrap();
         let refuse = json!({"application_id": first.application_id, "reason": "Приказ без печати"});
-        house
-            .must(&house.operator, "ApplicationService/RefuseApplication", refuse)
+        fixture
+            .must(&fixture.operator, "ApplicationService/RefuseApplication", refuse)
             .await;
-        let second = house.submit(&house.act(), again, PDF).await.unwrap();
+        let second = fixture.submit(&fixture.act(), again, PDF).await.unwrap();
         assert_ne!(second.application_id, first.application_id);
         let approve = json!({"application_id": second.application_id});
-        house
-            .must(&house.operator, "ApplicationService/ApproveApplication", approve)
+        fixture
+            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve)
             .await;
-        let status = house.submit(&house.act(), form(1), PDF).await.unwrap_err();
+        let status = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap_err();
         assert_eq!(why(&status).0, "APPLICATION_DUPLICATE");
-        house.close().await;
+        fixture.close().await;
     }
 );

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
-use crate::house::{House, PDF, form};
+use crate::fixture::{Fixture, PDF, form};
 
 fn ids(list: &Value) -> Vec<&str> {
     let all = list["applications"].as_array().unwrap();
@@ -16,31 +16,31 @@ on_both!(
     /// Covers: R2 allowed, R3 allowed
     approval_makes_the_organisation_its_staff_room_and_their_events,
     |database| async move {
-        let house = House::open(database).await;
-        let made = house.submit(&house.act(), form(1), PDF).await.unwrap();
+        let fixture = Fixture::open(database).await;
+        let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
         let get = json!({"application_id": made.application_id});
-        let before = house
-            .must(&house.operator, "ApplicationService/GetApplication", get.clone())
+        let before = fixture
+            .must(&fixture.operator, "ApplicationService/GetApplication", get.clone())
             .await;
-        house.time.advance(TimeDelta::hours(2));
+        fixture.time.advance(TimeDelta::hours(2));
         let approve = json!({
-            "request_id": house.act(),
+            "request_id": fixture.act(),
             "application_id": made.application_id,
             "etag": before["application"]["etag"],
         });
-        let answer = house
-            .must(&house.operator, "ApplicationService/ApproveApplication", approve.clone())
+        let answer = fixture
+            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve.clone())
             .await;
         let org = answer["organization"]["id"].as_str().unwrap();
-        let rows = house.rows().await;
-        let again = house
-            .must(&house.operator, "ApplicationService/ApproveApplication", approve)
+        let rows = fixture.rows().await;
+        let again = fixture
+            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve)
             .await;
         assert_eq!(again, answer);
-        assert_eq!(house.rows().await, rows);
+        assert_eq!(fixture.rows().await, rows);
 
-        let kept = house
-            .must(&house.operator, "ApplicationService/GetApplication", get)
+        let kept = fixture
+            .must(&fixture.operator, "ApplicationService/GetApplication", get)
             .await["application"]
             .take();
         assert_eq!(kept["org_id"], json!(org));
@@ -51,13 +51,13 @@ on_both!(
         assert_eq!(steps[1]["actor"], json!("operator"));
         assert_ne!(steps[0]["change_time"], steps[1]["change_time"]);
 
-        let events = house.events(2).await;
+        let events = fixture.events(2).await;
         assert_eq!(events[0].0, "organization_created");
         assert_eq!(events[0].1["display_name"], json!("Школа № 1"));
         assert_eq!(events[1].0, "unit_created");
         assert_eq!(events[1].1["kind"], json!("UNIT_KIND_STAFF_ROOM"));
         assert_eq!(events[1].1["label"], json!("Учительская"));
-        house.close().await;
+        fixture.close().await;
     }
 );
 
@@ -65,10 +65,10 @@ on_both!(
     /// Covers: R2 refused
     a_decision_is_final,
     |database| async move {
-        let house = House::open(database).await;
+        let fixture = Fixture::open(database).await;
         let (approve, refuse) = ("ApplicationService/ApproveApplication", "ApplicationService/RefuseApplication");
         for (number, first) in [(1, approve), (2, refuse)] {
-            let made = house.submit(&house.act(), form(number), PDF).await.unwrap();
+            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
             let decide = json!({"application_id": made.application_id, "reason": "Приказ\nбез печати"});
             let of = |rpc: &str| {
                 let mut body = decide.clone();
@@ -79,40 +79,40 @@ on_both!(
             };
             let mut stale = of(first);
             stale["etag"] = json!("W/\"99\"");
-            let outcome = house.refused(&house.operator, first, stale).await;
+            let outcome = fixture.refused(&fixture.operator, first, stale).await;
             assert_eq!(outcome.0, "ETAG_MISMATCH");
-            house.must(&house.operator, first, of(first)).await;
-            let rows = house.rows().await;
+            fixture.must(&fixture.operator, first, of(first)).await;
+            let rows = fixture.rows().await;
             for second in [approve, refuse] {
-                let outcome = house.refused(&house.operator, second, of(second)).await;
+                let outcome = fixture.refused(&fixture.operator, second, of(second)).await;
                 assert_eq!(outcome.0, "APPLICATION_DECIDED");
             }
-            assert_eq!(house.rows().await, rows);
+            assert_eq!(fixture.rows().await, rows);
         }
-        house.close().await;
+        fixture.close().await;
     }
 );
 
 on_both!(
     a_refusal_needs_a_reason_and_an_application,
     |database| async move {
-        let house = House::open(database).await;
-        let made = house.submit(&house.act(), form(1), PDF).await.unwrap();
-        let rows = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
+        let rows = fixture.rows().await;
         let rpc = "ApplicationService/RefuseApplication";
         for bad in ["", " ", "a\u{0}b", &"я".repeat(2_001)] {
             let body = json!({"application_id": made.application_id, "reason": bad});
-            let (reason, fields) = house.refused(&house.operator, rpc, body).await;
+            let (reason, fields) = fixture.refused(&fixture.operator, rpc, body).await;
             assert_eq!(
                 (reason.as_str(), fields),
                 ("FIELD_INVALID", vec!["reason".to_owned()])
             );
         }
-        let (_, fields) = house
-            .refused(&house.operator, rpc, json!({"application_id": "app_1"}))
+        let (_, fields) = fixture
+            .refused(&fixture.operator, rpc, json!({"application_id": "app_1"}))
             .await;
         assert_eq!(fields, ["application_id", "reason"]);
-        let unknown = house.ambient.id::<parta_ids::ApplicationId>().to_string();
+        let unknown = fixture.env.id::<parta_ids::ApplicationId>().to_string();
         for rpc in [
             "ApplicationService/GetApplication",
             "ApplicationService/ApproveApplication",
@@ -122,24 +122,24 @@ on_both!(
             if rpc.ends_with("RefuseApplication") {
                 body["reason"] = json!("нет");
             }
-            assert_eq!(house.refused(&house.operator, rpc, body).await.0, "NOT_FOUND");
+            assert_eq!(fixture.refused(&fixture.operator, rpc, body).await.0, "NOT_FOUND");
         }
-        assert_eq!(house.rows().await, rows);
-        house.close().await;
+        assert_eq!(fixture.rows().await, rows);
+        fixture.close().await;
     }
 );
 
 on_both!(
     only_the_operator_sees_and_decides_applications,
     |database| async move {
-        let house = House::open(database).await;
-        let org = house.school(1).await;
-        let administrator = house
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let administrator = fixture
             .member(org, parta_proto::parta::membership::v1::Role::Administrator, &[])
             .await;
-        let made = house.submit(&house.act(), form(2), PDF).await.unwrap();
-        let rows = house.rows().await;
-        let system = house.system(org, "roster.read");
+        let made = fixture.submit(&fixture.act(), form(2), PDF).await.unwrap();
+        let rows = fixture.rows().await;
+        let system = fixture.system(org, "roster.read");
         let another_key = Some("Bearer opk_00000000_AAAA_000000".to_owned());
         for (who, reason) in [
             (&None, "CREDENTIAL_MISSING"),
@@ -149,35 +149,39 @@ on_both!(
         ] {
             for rpc in ["GetApplication", "ApproveApplication", "RefuseApplication"] {
                 let body = json!({"application_id": made.application_id});
-                let outcome = house
+                let outcome = fixture
                     .refused(who, &format!("ApplicationService/{rpc}"), body)
                     .await;
                 assert_eq!(outcome.0, reason, "{rpc}");
             }
-            let outcome = house
+            let outcome = fixture
                 .refused(who, "ApplicationService/ListApplications", json!({}))
                 .await;
             assert_eq!(outcome.0, reason);
         }
-        assert_eq!(house.rows().await, rows);
-        house.close().await;
+        assert_eq!(fixture.rows().await, rows);
+        fixture.close().await;
     }
 );
 
 on_both!(
     pages_are_bound_to_their_list_and_its_filter,
     |database| async move {
-        let house = House::open(database).await;
+        let fixture = Fixture::open(database).await;
         let rpc = "ApplicationService/ListApplications";
         let mut all = Vec::new();
         for number in 1..=5 {
-            let made = house.submit(&house.act(), form(number), PDF).await.unwrap();
+            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
             all.push(made.application_id);
         }
         let (mut token, mut seen) = (String::new(), Vec::new());
         for expected in [2, 2, 1] {
-            let page = house
-                .must(&house.operator, rpc, json!({"page_size": 2, "page_token": token}))
+            let page = fixture
+                .must(
+                    &fixture.operator,
+                    rpc,
+                    json!({"page_size": 2, "page_token": token}),
+                )
                 .await;
             assert_eq!(ids(&page).len(), expected);
             seen.extend(ids(&page).into_iter().map(str::to_owned));
@@ -185,7 +189,9 @@ on_both!(
         }
         assert_eq!((seen, token.as_str()), (all, ""));
 
-        let page = house.must(&house.operator, rpc, json!({"page_size": 2})).await;
+        let page = fixture
+            .must(&fixture.operator, rpc, json!({"page_size": 2}))
+            .await;
         let token = page["next_page_token"].as_str().unwrap();
         let submitted = json!({"state": "APPLICATION_STATE_SUBMITTED", "page_token": token});
         let mut broken = token.to_owned();
@@ -197,15 +203,15 @@ on_both!(
             json!({"page_token": &token[..token.len() - 1]}),
             json!({"page_token": "\u{0}"}),
         ] {
-            let (reason, fields) = house.refused(&house.operator, rpc, body).await;
+            let (reason, fields) = fixture.refused(&fixture.operator, rpc, body).await;
             assert_eq!(
                 (reason.as_str(), fields),
                 ("FIELD_INVALID", vec!["page_token".to_owned()])
             );
         }
-        let other = house
+        let other = fixture
             .refused(
-                &house.operator,
+                &fixture.operator,
                 "OrganizationService/ListOrganizations",
                 json!({"page_token": token}),
             )
@@ -217,12 +223,12 @@ on_both!(
             ("state", json!({"state": 99})),
             ("state", json!({"state": -1})),
         ] {
-            assert_eq!(house.refused(&house.operator, rpc, body).await.1, [field]);
+            assert_eq!(fixture.refused(&fixture.operator, rpc, body).await.1, [field]);
         }
-        house
-            .must(&house.operator, rpc, json!({"page_size": i32::MAX}))
+        fixture
+            .must(&fixture.operator, rpc, json!({"page_size": i32::MAX}))
             .await;
-        house.close().await;
+        fixture.close().await;
     }
 );
 
@@ -230,28 +236,28 @@ on_both!(
     /// Covers: R3 allowed
     the_founding_administrator_is_appointed_however_long_membership_is_away,
     |database| async move {
-        let house = House::open(database).await;
+        let fixture = Fixture::open(database).await;
         parta_testkit::logs().allow("job");
-        house.membership.away_for(3);
-        let org = house.school(1).await;
-        let cancel = house.stop.child_token();
-        house.tracker.spawn(house.ports.job_runner().run(cancel));
+        fixture.membership.away_for(3);
+        let org = fixture.school(1).await;
+        let cancel = fixture.stop.child_token();
+        fixture.tracker.spawn(fixture.ports.job_runner().run(cancel));
         let wait = async {
-            while house.membership.calls().len() < 4 {
-                house.time.advance(TimeDelta::minutes(1));
+            while fixture.membership.calls().len() < 4 {
+                fixture.time.advance(TimeDelta::minutes(1));
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            while house.rows().await[6] > 0 {
+            while fixture.rows().await[6] > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
-        let calls = house.membership.calls();
+        let calls = fixture.membership.calls();
         assert_eq!(calls.len(), 4);
         assert!(calls.iter().all(|call| *call == calls[0]), "the same act each time");
         assert_eq!(calls[0].org_id, org.to_string());
         assert_eq!(calls[0].phone, "+79160000001");
         assert_eq!(calls[0].full_name, "Иван Орлов");
-        house.close().await;
+        fixture.close().await;
     }
 );

@@ -3,7 +3,7 @@
 
 mod applications;
 mod decisions;
-mod house;
+mod fixture;
 mod membership;
 mod organizations;
 mod units;

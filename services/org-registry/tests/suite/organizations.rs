@@ -3,7 +3,7 @@ use parta_proto::parta::membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
 
-use crate::house::House;
+use crate::fixture::Fixture;
 
 const UPDATE: &str = "OrganizationService/UpdateOrganization";
 const POLICIES: &str = "OrganizationService/ChangePolicies";
@@ -12,49 +12,49 @@ on_both!(
     /// Covers: R4 allowed, R4 refused
     the_administrator_alone_edits_the_data,
     |database| async move {
-        let house = House::open(database).await;
-        let (org, other) = (house.school(1).await, house.school(2).await);
-        let administrator = house.member(org, Role::Administrator, &[]).await;
+        let fixture = Fixture::open(database).await;
+        let (org, other) = (fixture.school(1).await, fixture.school(2).await);
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
         let body = json!({
             "org_id": org.to_string(),
             "organization": {"display_name": "Лицей № 1", "region": "Тверь", "time_zone": "Asia/Omsk"},
             "update_mask": "displayName,timeZone",
-            "request_id": house.act(),
+            "request_id": fixture.act(),
         });
-        let made = house.must(&administrator, UPDATE, body.clone()).await;
+        let made = fixture.must(&administrator, UPDATE, body.clone()).await;
         assert_eq!(made["organization"]["display_name"], json!("Лицей № 1"));
         assert_eq!(made["organization"]["time_zone"], json!("Asia/Omsk"));
         assert_eq!(made["organization"]["region"], json!("Москва"), "the mask does not name it");
-        let rows = house.rows().await;
-        assert_eq!(house.must(&administrator, UPDATE, body.clone()).await, made);
+        let rows = fixture.rows().await;
+        assert_eq!(fixture.must(&administrator, UPDATE, body.clone()).await, made);
         let mut reused = body.clone();
         reused["organization"]["display_name"] = json!("Лицей № 2");
-        assert_eq!(house.refused(&administrator, UPDATE, reused).await.0, "REQUEST_ID_REUSED");
+        assert_eq!(fixture.refused(&administrator, UPDATE, reused).await.0, "REQUEST_ID_REUSED");
 
         let mut fresh = body;
-        fresh["request_id"] = json!(house.act());
+        fresh["request_id"] = json!(fixture.act());
         for role in [Role::Pupil, Role::Parent, Role::Teacher, Role::Staff, Role::Head] {
-            let who = house.member(org, role, &[]).await;
-            assert_eq!(house.refused(&who, UPDATE, fresh.clone()).await.0, "PERMISSION_DENIED");
+            let who = fixture.member(org, role, &[]).await;
+            assert_eq!(fixture.refused(&who, UPDATE, fresh.clone()).await.0, "PERMISSION_DENIED");
         }
-        let neighbour = house.member(other, Role::Administrator, &[]).await;
-        assert_eq!(house.refused(&neighbour, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
-        assert_eq!(house.refused(&None, UPDATE, fresh.clone()).await.0, "CREDENTIAL_MISSING");
-        assert_eq!(house.refused(&house.operator, UPDATE, fresh.clone()).await.0, "CALLER_NOT_ACCEPTED");
+        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
+        assert_eq!(fixture.refused(&neighbour, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
+        assert_eq!(fixture.refused(&None, UPDATE, fresh.clone()).await.0, "CREDENTIAL_MISSING");
+        assert_eq!(fixture.refused(&fixture.operator, UPDATE, fresh.clone()).await.0, "CALLER_NOT_ACCEPTED");
         fresh["etag"] = json!("stale");
-        assert_eq!(house.refused(&administrator, UPDATE, fresh).await.0, "ETAG_MISMATCH");
-        assert_eq!(house.rows().await, rows);
-        let events = house.events(5).await;
+        assert_eq!(fixture.refused(&administrator, UPDATE, fresh).await.0, "ETAG_MISMATCH");
+        assert_eq!(fixture.rows().await, rows);
+        let events = fixture.events(5).await;
         assert_eq!(events[4].0, "organization_updated");
-        house.close().await;
+        fixture.close().await;
     }
 );
 
 on_both!(what_cannot_be_changed_is_named, |database| async move {
-    let house = House::open(database).await;
-    let org = house.school(1).await;
-    let administrator = house.member(org, Role::Administrator, &[]).await;
-    let rows = house.rows().await;
+    let fixture = Fixture::open(database).await;
+    let org = fixture.school(1).await;
+    let administrator = fixture.member(org, Role::Administrator, &[]).await;
+    let rows = fixture.rows().await;
     for (organization, mask, fields) in [
         (json!({}), "ogrn", vec!["update_mask"]),
         (json!({}), "", vec!["update_mask"]),
@@ -71,31 +71,31 @@ on_both!(what_cannot_be_changed_is_named, |database| async move {
         ),
     ] {
         let body = json!({"org_id": org.to_string(), "organization": organization, "update_mask": mask});
-        let (reason, named) = house.refused(&administrator, UPDATE, body).await;
+        let (reason, named) = fixture.refused(&administrator, UPDATE, body).await;
         assert_eq!(
             (reason.as_str(), named),
             ("FIELD_INVALID", fields.into_iter().map(str::to_owned).collect())
         );
     }
-    let (_, named) = house
+    let (_, named) = fixture
         .refused(&administrator, UPDATE, json!({"org_id": org.to_string()}))
         .await;
     assert_eq!(named, ["organization", "update_mask"]);
-    let (_, named) = house
+    let (_, named) = fixture
         .refused(&administrator, UPDATE, json!({"org_id": "school"}))
         .await;
     assert!(named.contains(&"org_id".to_owned()), "{named:?}");
-    assert_eq!(house.rows().await, rows);
-    house.close().await;
+    assert_eq!(fixture.rows().await, rows);
+    fixture.close().await;
 });
 
 on_both!(
     /// Covers: R9 allowed, R9 refused
     policies_are_the_administrators_and_have_a_version,
     |database| async move {
-        let house = House::open(database).await;
-        let org = house.school(1).await;
-        let administrator = house.member(org, Role::Administrator, &[]).await;
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
         let policies = json!({
             "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
             "parent_inviters": "PARENT_INVITERS_CLASS_STAFF",
@@ -103,15 +103,15 @@ on_both!(
             "unused_after": "7200s",
         });
         let body = json!({"org_id": org.to_string(), "policies": policies});
-        let made = house.must(&administrator, POLICIES, body.clone()).await;
+        let made = fixture.must(&administrator, POLICIES, body.clone()).await;
         let mut expected = policies.clone();
         expected["version"] = json!("2");
         assert_eq!(made["organization"]["policies"], expected);
-        let read = house
+        let read = fixture
             .must(&administrator, "OrganizationService/GetOrganization", json!({"org_id": org.to_string()}))
             .await;
         assert_eq!(read["organization"], made["organization"]);
-        let rows = house.rows().await;
+        let rows = fixture.rows().await;
         for (field, value) in [
             ("teacher_verification", json!(0)),
             ("teacher_verification", json!(9)),
@@ -123,51 +123,54 @@ on_both!(
         ] {
             let mut bad = body.clone();
             bad["policies"][field] = value;
-            let (_, named) = house.refused(&administrator, POLICIES, bad).await;
+            let (_, named) = fixture.refused(&administrator, POLICIES, bad).await;
             assert_eq!(named, [format!("policies.{field}")]);
         }
         for role in [Role::Head, Role::Deputy, Role::Teacher, Role::Pupil, Role::Parent] {
-            let who = house.member(org, role, &[]).await;
-            assert_eq!(house.refused(&who, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
+            let who = fixture.member(org, role, &[]).await;
+            assert_eq!(fixture.refused(&who, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
         }
-        assert_eq!(house.rows().await, rows);
-        let events = house.events(3).await;
+        assert_eq!(fixture.rows().await, rows);
+        let events = fixture.events(3).await;
         assert_eq!(events[2].0, "policies_changed");
-        house.close().await;
+        fixture.close().await;
     }
 );
 
 on_both!(
     members_systems_and_the_operator_read_an_organisation,
     |database| async move {
-        let house = House::open(database).await;
-        let (org, other) = (house.school(1).await, house.school(2).await);
+        let fixture = Fixture::open(database).await;
+        let (org, other) = (fixture.school(1).await, fixture.school(2).await);
         let rpc = "OrganizationService/GetOrganization";
         let body = json!({"org_id": org.to_string()});
-        let pupil = house.member(org, Role::Pupil, &[]).await;
-        let system = house.system(org, "roster.read");
-        for who in [&pupil, &system, &house.operator] {
-            house.must(who, rpc, body.clone()).await;
+        let pupil = fixture.member(org, Role::Pupil, &[]).await;
+        let system = fixture.system(org, "roster.read");
+        for who in [&pupil, &system, &fixture.operator] {
+            fixture.must(who, rpc, body.clone()).await;
         }
-        let neighbour = house.member(other, Role::Head, &[]).await;
+        let neighbour = fixture.member(other, Role::Head, &[]).await;
         for (who, reason) in [
             (&neighbour, "NOT_FOUND"),
-            (&house.system(other, "roster.read"), "NOT_FOUND"),
-            (&house.system(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
+            (&fixture.system(other, "roster.read"), "NOT_FOUND"),
+            (&fixture.system(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
             (&None, "CREDENTIAL_MISSING"),
         ] {
-            assert_eq!(house.refused(who, rpc, body.clone()).await.0, reason);
+            assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, reason);
         }
         // Whether an organisation exists is not told.
-        let unknown = json!({"org_id": house.ambient.id::<parta_ids::OrgId>().to_string()});
+        let unknown = json!({"org_id": fixture.env.id::<parta_ids::OrgId>().to_string()});
         assert_eq!(
-            house.refused(&neighbour, rpc, unknown.clone()).await.0,
+            fixture.refused(&neighbour, rpc, unknown.clone()).await.0,
             "NOT_FOUND"
         );
-        assert_eq!(house.refused(&house.operator, rpc, unknown).await.0, "NOT_FOUND");
-        let list = house
+        assert_eq!(
+            fixture.refused(&fixture.operator, rpc, unknown).await.0,
+            "NOT_FOUND"
+        );
+        let list = fixture
             .must(
-                &house.operator,
+                &fixture.operator,
                 "OrganizationService/ListOrganizations",
                 json!({"page_size": 1}),
             )
@@ -175,10 +178,14 @@ on_both!(
         assert_eq!(list["organizations"][0]["id"], body["org_id"]);
         assert_ne!(list["next_page_token"], json!(""));
         let negative = json!({"page_size": -5});
-        let (_, fields) = house
-            .refused(&house.operator, "OrganizationService/ListOrganizations", negative)
+        let (_, fields) = fixture
+            .refused(
+                &fixture.operator,
+                "OrganizationService/ListOrganizations",
+                negative,
+            )
             .await;
         assert_eq!(fields, ["page_size"]);
-        house.close().await;
+        fixture.close().await;
     }
 );

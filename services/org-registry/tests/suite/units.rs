@@ -4,7 +4,7 @@ use parta_proto::parta::{membership::v1::Role, org_registry::v1::OrganizationKin
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
-use crate::house::{House, form};
+use crate::fixture::{Fixture, form};
 
 const CREATE: &str = "UnitService/CreateUnit";
 const LIST: &str = "UnitService/ListUnits";
@@ -24,38 +24,38 @@ on_both!(
     /// Covers: R5 allowed
     a_class_is_made_renamed_and_archived_and_told,
     |database| async move {
-        let house = House::open(database).await;
-        let org = house.school(1).await;
-        let head = house.member(org, Role::Head, &[]).await;
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let head = fixture.member(org, Role::Head, &[]).await;
         let mut wanted = class(org, "5А");
-        wanted["request_id"] = json!(house.act());
-        let made = house.must(&head, CREATE, wanted.clone()).await;
-        assert_eq!(house.must(&head, CREATE, wanted.clone()).await, made);
+        wanted["request_id"] = json!(fixture.act());
+        let made = fixture.must(&head, CREATE, wanted.clone()).await;
+        assert_eq!(fixture.must(&head, CREATE, wanted.clone()).await, made);
         wanted["label"] = json!("5Б");
-        assert_eq!(house.refused(&head, CREATE, wanted).await.0, "REQUEST_ID_REUSED");
+        assert_eq!(fixture.refused(&head, CREATE, wanted).await.0, "REQUEST_ID_REUSED");
         let unit = &made["unit"];
         let rename = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6А", "etag": unit["etag"]});
-        let renamed = house.must(&head, RENAME, rename.clone()).await["unit"].take();
+        let renamed = fixture.must(&head, RENAME, rename.clone()).await["unit"].take();
         assert_eq!(renamed["label"], json!("6А"));
-        assert_eq!(house.refused(&head, RENAME, rename).await.0, "ETAG_MISMATCH");
+        assert_eq!(fixture.refused(&head, RENAME, rename).await.0, "ETAG_MISMATCH");
         // The label that it had is free again, and its own is its own.
-        house.must(&head, CREATE, class(org, "5А")).await;
+        fixture.must(&head, CREATE, class(org, "5А")).await;
         let same = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6 а"});
-        house.must(&head, RENAME, same).await;
+        fixture.must(&head, RENAME, same).await;
         let archive = json!({"org_id": unit["org_id"], "unit_id": unit["id"]});
-        let archived = house.must(&head, ARCHIVE, archive.clone()).await;
+        let archived = fixture.must(&head, ARCHIVE, archive.clone()).await;
         assert!(archived["unit"]["archive_time"].is_string());
-        assert_eq!(house.refused(&head, ARCHIVE, archive.clone()).await.0, "UNIT_ARCHIVED");
+        assert_eq!(fixture.refused(&head, ARCHIVE, archive.clone()).await.0, "UNIT_ARCHIVED");
         let mut rename = archive.clone();
         rename["label"] = json!("7А");
-        assert_eq!(house.refused(&head, RENAME, rename).await.0, "UNIT_ARCHIVED");
-        house.must(&head, CREATE, class(org, "6А")).await;
+        assert_eq!(fixture.refused(&head, RENAME, rename).await.0, "UNIT_ARCHIVED");
+        fixture.must(&head, CREATE, class(org, "6А")).await;
 
-        let living = house.must(&head, LIST, json!({"org_id": org.to_string()})).await;
+        let living = fixture.must(&head, LIST, json!({"org_id": org.to_string()})).await;
         assert_eq!(labels(&living), ["Учительская", "5А", "6А"]);
         let all = json!({"org_id": org.to_string(), "include_archived": true, "kind": "UNIT_KIND_CLASS"});
-        assert_eq!(labels(&house.must(&head, LIST, all).await), ["6 а", "5А", "6А"]);
-        let told: Vec<_> = house.events(8).await.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(labels(&fixture.must(&head, LIST, all).await), ["6 а", "5А", "6А"]);
+        let told: Vec<_> = fixture.events(8).await.into_iter().map(|(name, _)| name).collect();
         let expected = [
             "organization_created",
             "unit_created",
@@ -67,7 +67,7 @@ on_both!(
             "unit_created",
         ];
         assert_eq!(told, expected);
-        house.close().await;
+        fixture.close().await;
     }
 );
 
@@ -75,34 +75,34 @@ on_both!(
     /// Covers: R5 refused
     a_label_is_one_living_units_of_its_kind,
     |database| async move {
-        let house = House::open(database).await;
-        let (org, other) = (house.school(1).await, house.school(2).await);
-        let head = house.member(org, Role::Administrator, &[]).await;
-        house.must(&head, CREATE, class(org, "5А")).await;
-        let second = house.must(&head, CREATE, class(org, "5Б")).await["unit"]["id"].take();
-        let rows = house.rows().await;
+        let fixture = Fixture::open(database).await;
+        let (org, other) = (fixture.school(1).await, fixture.school(2).await);
+        let head = fixture.member(org, Role::Administrator, &[]).await;
+        fixture.must(&head, CREATE, class(org, "5А")).await;
+        let second = fixture.must(&head, CREATE, class(org, "5Б")).await["unit"]["id"].take();
+        let rows = fixture.rows().await;
         // Look-alikes are one label: Latin A, other case, blanks.
         for label in ["5А", "5A", " 5 а ", "«5А»"] {
-            assert_eq!(house.refused(&head, CREATE, class(org, label)).await.0, "UNIT_LABEL_TAKEN");
+            assert_eq!(fixture.refused(&head, CREATE, class(org, label)).await.0, "UNIT_LABEL_TAKEN");
             let rename = json!({"org_id": org.to_string(), "unit_id": second, "label": label});
-            assert_eq!(house.refused(&head, RENAME, rename).await.0, "UNIT_LABEL_TAKEN");
+            assert_eq!(fixture.refused(&head, RENAME, rename).await.0, "UNIT_LABEL_TAKEN");
         }
         for bad in ["", " ", "a\u{0}", "a\nb", "\u{202e}\u{0}", &"я".repeat(65)] {
-            assert_eq!(house.refused(&head, CREATE, class(org, bad)).await.1, ["label"], "{bad:?}");
+            assert_eq!(fixture.refused(&head, CREATE, class(org, bad)).await.1, ["label"], "{bad:?}");
         }
         for kind in [json!(0), json!("UNIT_KIND_STAFF_ROOM"), json!(42), json!(-1)] {
             let mut bad = class(org, "9А");
             bad["kind"] = kind;
-            assert_eq!(house.refused(&head, CREATE, bad).await.1, ["kind"]);
+            assert_eq!(fixture.refused(&head, CREATE, bad).await.1, ["kind"]);
         }
-        assert_eq!(house.rows().await, rows);
+        assert_eq!(fixture.rows().await, rows);
         // Another kind and another organisation may have it.
         let mut group = class(org, "5А");
         group["kind"] = json!("UNIT_KIND_GROUP");
-        house.must(&head, CREATE, group).await;
-        let neighbour = house.member(other, Role::Administrator, &[]).await;
-        house.must(&neighbour, CREATE, class(other, "5А")).await;
-        house.close().await;
+        fixture.must(&head, CREATE, group).await;
+        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
+        fixture.must(&neighbour, CREATE, class(other, "5А")).await;
+        fixture.close().await;
     }
 );
 
@@ -110,112 +110,114 @@ on_both!(
     /// Covers: R5 refused
     the_administration_alone_changes_the_structure,
     |database| async move {
-        let house = House::open(database).await;
-        let (org, other) = (house.school(1).await, house.school(2).await);
-        let administrator = house.member(org, Role::Administrator, &[]).await;
-        let made = house.must(&administrator, CREATE, class(org, "5А")).await;
+        let fixture = Fixture::open(database).await;
+        let (org, other) = (fixture.school(1).await, fixture.school(2).await);
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
+        let made = fixture.must(&administrator, CREATE, class(org, "5А")).await;
         let unit = made["unit"]["id"].as_str().unwrap();
         let rename = json!({"org_id": org.to_string(), "unit_id": unit, "label": "6А"});
         let archive = json!({"org_id": org.to_string(), "unit_id": unit});
         let acts = [(CREATE, class(org, "7А")), (RENAME, rename), (ARCHIVE, archive)];
-        let deputy = house.member(org, Role::Deputy, &[]).await;
-        house.must(&deputy, CREATE, class(org, "8А")).await;
-        let rows = house.rows().await;
+        let deputy = fixture.member(org, Role::Deputy, &[]).await;
+        fixture.must(&deputy, CREATE, class(org, "8А")).await;
+        let rows = fixture.rows().await;
         for role in [Role::Pupil, Role::Parent, Role::Teacher, Role::Staff] {
-            let who = house.member(org, role, &[]).await;
+            let who = fixture.member(org, role, &[]).await;
             for (rpc, body) in &acts {
-                assert_eq!(house.refused(&who, rpc, body.clone()).await.0, "PERMISSION_DENIED");
+                assert_eq!(fixture.refused(&who, rpc, body.clone()).await.0, "PERMISSION_DENIED");
             }
         }
-        let neighbour = house.member(other, Role::Administrator, &[]).await;
-        let system = house.system(org, "roster.read");
+        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
+        let system = fixture.system(org, "roster.read");
         for (rpc, body) in &acts {
-            assert_eq!(house.refused(&neighbour, rpc, body.clone()).await.0, "NOT_FOUND");
-            assert_eq!(house.refused(&None, rpc, body.clone()).await.0, "CREDENTIAL_MISSING");
-            for who in [&house.operator, &system] {
-                assert_eq!(house.refused(who, rpc, body.clone()).await.0, "CALLER_NOT_ACCEPTED");
+            assert_eq!(fixture.refused(&neighbour, rpc, body.clone()).await.0, "NOT_FOUND");
+            assert_eq!(fixture.refused(&None, rpc, body.clone()).await.0, "CREDENTIAL_MISSING");
+            for who in [&fixture.operator, &system] {
+                assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, "CALLER_NOT_ACCEPTED");
             }
             // The unit of another organisation under the own one.
             let mut mixed = body.clone();
             mixed["org_id"] = json!(other.to_string());
             if *rpc != CREATE {
-                assert_eq!(house.refused(&neighbour, rpc, mixed).await.0, "NOT_FOUND");
+                assert_eq!(fixture.refused(&neighbour, rpc, mixed).await.0, "NOT_FOUND");
             }
         }
-        assert_eq!(house.rows().await, rows);
-        house.close().await;
+        assert_eq!(fixture.rows().await, rows);
+        fixture.close().await;
     }
 );
 
 on_both!(
     the_staff_room_stays_and_partners_have_no_classes,
     |database| async move {
-        let house = House::open(database).await;
-        let org = house.school(1).await;
-        let administrator = house.member(org, Role::Administrator, &[]).await;
-        let list = house
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
+        let list = fixture
             .must(&administrator, LIST, json!({"org_id": org.to_string()}))
             .await;
         let fixed = json!({"org_id": org.to_string(), "unit_id": list["units"][0]["id"]});
         assert_eq!(
-            house.refused(&administrator, ARCHIVE, fixed.clone()).await.0,
+            fixture.refused(&administrator, ARCHIVE, fixed.clone()).await.0,
             "STAFF_ROOM_FIXED"
         );
         let mut rename = fixed;
         rename["label"] = json!("Комната");
         assert_eq!(
-            house.refused(&administrator, RENAME, rename).await.0,
+            fixture.refused(&administrator, RENAME, rename).await.0,
             "STAFF_ROOM_FIXED"
         );
 
         let mut partner = form(2);
         partner.kind = OrganizationKind::Partner.into();
-        let org = house.organization(partner).await;
-        let administrator = house.member(org, Role::Administrator, &[]).await;
+        let org = fixture.organization(partner).await;
+        let administrator = fixture.member(org, Role::Administrator, &[]).await;
         for kind in ["UNIT_KIND_CLASS", "UNIT_KIND_GROUP"] {
             let wanted = json!({"org_id": org.to_string(), "kind": kind, "label": "1"});
             assert_eq!(
-                house.refused(&administrator, CREATE, wanted).await.0,
+                fixture.refused(&administrator, CREATE, wanted).await.0,
                 "UNIT_KIND_NOT_OFFERED"
             );
         }
         let wanted = json!({"org_id": org.to_string(), "kind": "UNIT_KIND_DEPARTMENT", "label": "Музей"});
-        house.must(&administrator, CREATE, wanted).await;
-        house.close().await;
+        fixture.must(&administrator, CREATE, wanted).await;
+        fixture.close().await;
     }
 );
 
 on_both!(pupils_see_their_classes_alone, |database| async move {
-    let house = House::open(database).await;
-    let (org, other) = (house.school(1).await, house.school(2).await);
-    let administrator = house.member(org, Role::Administrator, &[]).await;
+    let fixture = Fixture::open(database).await;
+    let (org, other) = (fixture.school(1).await, fixture.school(2).await);
+    let administrator = fixture.member(org, Role::Administrator, &[]).await;
     let mut units: Vec<UnitId> = Vec::new();
     for label in ["5А", "5Б", "5В"] {
-        let made = house.must(&administrator, CREATE, class(org, label)).await;
+        let made = fixture.must(&administrator, CREATE, class(org, label)).await;
         units.push(made["unit"]["id"].as_str().unwrap().parse().unwrap());
     }
-    let pupil = house.member(org, Role::Pupil, &units[..1]).await;
+    let pupil = fixture.member(org, Role::Pupil, &units[..1]).await;
     let list = json!({"org_id": org.to_string()});
-    assert_eq!(labels(&house.must(&pupil, LIST, list.clone()).await), ["5А"]);
+    assert_eq!(labels(&fixture.must(&pupil, LIST, list.clone()).await), ["5А"]);
     let get = |unit: UnitId| json!({"org_id": org.to_string(), "unit_id": unit.to_string()});
-    house.must(&pupil, "UnitService/GetUnit", get(units[0])).await;
-    let outcome = house.refused(&pupil, "UnitService/GetUnit", get(units[1])).await;
+    fixture.must(&pupil, "UnitService/GetUnit", get(units[0])).await;
+    let outcome = fixture
+        .refused(&pupil, "UnitService/GetUnit", get(units[1]))
+        .await;
     assert_eq!(outcome.0, "NOT_FOUND");
-    let system = house.system(org, "roster.read");
-    assert_eq!(labels(&house.must(&system, LIST, list.clone()).await).len(), 4);
-    let neighbour = house.member(other, Role::Administrator, &[]).await;
+    let system = fixture.system(org, "roster.read");
+    assert_eq!(labels(&fixture.must(&system, LIST, list.clone()).await).len(), 4);
+    let neighbour = fixture.member(other, Role::Administrator, &[]).await;
     for (rpc, body) in [(LIST, list.clone()), ("UnitService/GetUnit", get(units[0]))] {
-        assert_eq!(house.refused(&neighbour, rpc, body).await.0, "NOT_FOUND");
+        assert_eq!(fixture.refused(&neighbour, rpc, body).await.0, "NOT_FOUND");
     }
 
     // Page tokens are one caller's, one list's, one filter's.
     let page = json!({"org_id": org.to_string(), "page_size": 2});
-    let first = house.must(&administrator, LIST, page.clone()).await;
+    let first = fixture.must(&administrator, LIST, page.clone()).await;
     let mut second = page.clone();
     second["page_token"] = first["next_page_token"].clone();
-    let rest = house.must(&administrator, LIST, second.clone()).await;
+    let rest = fixture.must(&administrator, LIST, second.clone()).await;
     assert_eq!(labels(&rest), ["5Б", "5В"]);
-    let colleague = house.member(org, Role::Teacher, &[]).await;
+    let colleague = fixture.member(org, Role::Teacher, &[]).await;
     let mut filtered = second.clone();
     filtered["kind"] = json!("UNIT_KIND_CLASS");
     let mut archived = second.clone();
@@ -225,12 +227,12 @@ on_both!(pupils_see_their_classes_alone, |database| async move {
         (&administrator, filtered),
         (&administrator, archived),
     ] {
-        assert_eq!(house.refused(who, LIST, body).await.1, ["page_token"]);
+        assert_eq!(fixture.refused(who, LIST, body).await.1, ["page_token"]);
     }
     for (field, value) in [("page_size", json!(-1)), ("kind", json!(99))] {
         let mut bad = list.clone();
         bad[field] = value;
-        assert_eq!(house.refused(&administrator, LIST, bad).await.1, [field]);
+        assert_eq!(fixture.refused(&administrator, LIST, bad).await.1, [field]);
     }
-    house.close().await;
+    fixture.close().await;
 });

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use parta_ids::Ambient;
+use parta_ids::Env;
 use parta_runtime::Rotation;
 use serde_json::json;
 
@@ -26,15 +26,15 @@ pub enum Keys {
 
 impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let (output, ambient) = (common.print(), Ambient::system());
+        let (output, env) = (common.print(), Env::system());
         match self {
             Self::Make { folder } => {
-                parta_runtime::make_keys(&crate::SERVICES, &folder, &ambient)?;
+                parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
                 output.line(format!("the keys lie in {}", folder.display()));
                 output.document(&json!({"folder": folder}));
             }
             Self::Rotate { folder } => {
-                let (step, next) = match parta_runtime::rotate_signing_key(&folder, &ambient)? {
+                let (step, next) = match parta_runtime::rotate_signing_key(&folder, &env)? {
                     Rotation::Prepared => (
                         "PREPARED",
                         "the next key is made: restart membership, wait ten minutes, and rotate again",

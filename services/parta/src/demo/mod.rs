@@ -2,12 +2,12 @@
 //!
 //! Every step asserts what it tells. The people are made anew at each run, so that it can be played again on the same
 //! data.
-mod cast;
-mod people;
+mod actors;
+mod outsiders;
+mod participants;
 mod roster;
+mod scenario;
 pub mod school;
-mod story;
-mod strangers;
 mod talk;
 
 use std::fmt;
@@ -69,12 +69,12 @@ pub async fn play(
 ) -> anyhow::Result<Vec<Step>> {
     let anonymous = Session::new(endpoints)?;
     let operator = anonymous.with(operator_key)?;
-    let town = cast::Town::new(anonymous, operator);
+    let town = actors::Actors::new(anonymous, operator);
     let mut narrator = Narrator {
         steps: Vec::new(),
         told,
     };
-    story::play(&town, &mut narrator).await?;
+    scenario::play(&town, &mut narrator).await?;
     Ok(narrator.steps)
 }
 

@@ -10,7 +10,7 @@ use parta_proto::parta::{
 
 use super::{
     Narrator, Step,
-    cast::{Person, Town},
+    actors::{Actors, Person},
     said, school,
 };
 use crate::{
@@ -72,7 +72,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    town: &Town,
+    town: &Actors,
     tell: &mut Narrator<F>,
     administrator: &Person,
 ) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use parta_proto::parta::chat::v1::{self as chat, ChatKind};
 use tonic::Streaming;
 
-use super::{Narrator, Step, cast::Person, people::School, refused, said};
+use super::{Narrator, Step, actors::Person, participants::School, refused, said};
 
 /// Longest that something live may take to arrive.
 const LIVE: Duration = Duration::from_secs(20);

@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+
+use parta_access::PrincipalKind;
+use serde_json::{Value, json};
+
+use crate::{Account, Client, Person, School, Suite};
+
+/// A school with a class, and who teaches and learns in it besides the people of [`TwoSchools`].
+#[derive(Clone)]
+pub struct Place {
+    /// The school.
+    pub school: School,
+    /// Its class, `unt_...`.
+    pub class: String,
+    /// Another class.
+    pub other_class: String,
+    /// A verified subject teacher of the class.
+    pub colleague: Person,
+    /// A pupil of the class.
+    pub pupil: Person,
+    /// The link of an invitation for pupils of the class.
+    pub link: String,
+}
+
+/// Two schools, and somebody of every kind of principal at home in the first.
+pub struct TwoSchools {
+    /// The suite.
+    pub suite: Suite,
+    /// The school that everybody belongs to.
+    pub own: Place,
+    /// The other one.
+    pub foreign: Place,
+    /// Everybody who is a member.
+    pub people: BTreeMap<PrincipalKind, Person>,
+    /// An account that is a member of the own school.
+    pub account: Account,
+    /// The key of an external system of the own school.
+    pub key: String,
+    joiner: Client,
+    system: Client,
+}
+
+impl Place {
+    async fn new(suite: &Suite, name: &str) -> Self {
+        let school = suite.school(name).await;
+        let (class, other_class) = (school.class("5А").await, school.class("6Б").await);
+        let colleague = school.teacher("Мария Кузнецова").await;
+        school
+            .assign(&colleague, &class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+            .await;
+        let invitation = json!({"role": "ROLE_PUPIL", "unit_id": class, "max_uses": 40});
+        let link = school.link(&school.administrator, invitation).await;
+        Self {
+            pupil: school.pupil(&school.administrator, "Пётр Сидоров", &class).await,
+            school,
+            class,
+            other_class,
+            colleague,
+            link,
+        }
+    }
+
+    /// Calls as the administrator; it has to succeed.
+    pub async fn must(&self, rpc: &str, body: Value) -> Value {
+        self.school.administrator.client.must(rpc, body).await
+    }
+}
+
+impl TwoSchools {
+    /// Builds it.
+    pub async fn new(suite: &Suite) -> Self {
+        let own = Place::new(suite, "Школа № 1").await;
+        let foreign = Place::new(suite, "Школа № 2").await;
+        let (school, class) = (&own.school, &own.class);
+        let leader = school.class_teacher("Анна Белова", class).await;
+        let teacher = school.teacher("Олег Быков").await;
+        school
+            .assign(&teacher, class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+            .await;
+        let unverified = school.newcomer_teacher("Павел Новиков").await;
+        school
+            .assign(&unverified, class, "ASSIGNMENT_KIND_SUBJECT_TEACHER")
+            .await;
+        let head = school.newcomer_teacher("Вера Орлова").await;
+        let roles = json!({"member_id": head.member_id, "roles": ["ROLE_HEAD"]});
+        own.must("MemberService/ChangeMemberRoles", roles).await;
+        let pupil = school.pupil(&leader, "Иван Иванов", class).await;
+        let parent = school.parent(&leader, "Ольга Иванова", &pupil, class).await;
+        let wanted = json!({"display_name": "Дневник", "permissions": ["roster.read", "feed.watch"]});
+        let made = own
+            .must("ServiceAccountService/CreateServiceAccount", wanted)
+            .await;
+        let key = made["key"].as_str().expect("a key").to_owned();
+        let issued = suite
+            .anonymous()
+            .must(
+                "ServiceAccountService/IssueServiceAccountToken",
+                json!({"key": key}),
+            )
+            .await;
+        let people = [
+            (PrincipalKind::Pupil, pupil),
+            (PrincipalKind::Parent, parent),
+            (PrincipalKind::UnverifiedTeacher, unverified),
+            (PrincipalKind::Teacher, teacher),
+            (PrincipalKind::ClassTeacher, leader.clone()),
+            (PrincipalKind::Administrator, school.administrator.clone()),
+            (PrincipalKind::Head, head),
+        ];
+        let newcomer = suite.newcomer("Новый Ученик").await;
+        Self {
+            suite: suite.clone(),
+            people: people.into(),
+            account: leader.account,
+            joiner: newcomer.joiner(&own.link).await,
+            system: suite
+                .anonymous()
+                .with(issued["access_token"].as_str().expect("a token")),
+            key,
+            own,
+            foreign,
+        }
+    }
+
+    /// Calls as a kind of principal; `service` is the one of the suite that calls.
+    pub fn client(&self, kind: PrincipalKind, service: &str) -> Client {
+        match kind {
+            PrincipalKind::Anonymous => self.suite.anonymous().clone(),
+            PrincipalKind::Account => self.account.client.clone(),
+            PrincipalKind::Joiner => self.joiner.clone(),
+            PrincipalKind::Operator => self.suite.operator().clone(),
+            PrincipalKind::ServiceAccount => self.system.clone(),
+            PrincipalKind::Service => self.suite.service(service),
+            person => self.people[&person].client.clone(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What happened, in numbers.
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// A number that many count.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What happened in a run.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) acknowledged: Counter,
+    pub(crate) refused: Counter,
+    /// Attempts that got no answer, or one that asks to come again.
+    pub(crate) retries: Counter,
+    /// Acts that were repeated though they were answered, or sent twice at once.
+    pub(crate) repetitions: Counter,
+    pub(crate) moves: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) reconnects: Counter,
+    pub(crate) kills: Counter,
+    pub(crate) crashes: Counter,
+    pub(crate) cuts: Counter,
+    pub(crate) lag: Lags,
+}
+
+/// From the acknowledgement of a message to its arrival at a stream that was open before.
+#[derive(Default)]
+pub(crate) struct Lags(Mutex<BTreeMap<u64, usize>>);
+
+impl Lags {
+    /// Notes one, to two digits.
+    pub(crate) fn add(&self, lag: Duration) {
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        let unit = 10_u64.pow(micros.max(10).ilog10() - 1);
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(micros / unit * unit)
+            .or_default() += 1;
+    }
+
+    /// The lag that so many per thousand do not exceed.
+    fn quantile(&self, per_mille: usize) -> f64 {
+        let lags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rank = (lags.values().sum::<usize>() * per_mille).div_ceil(1_000);
+        let mut count = 0;
+        let mut within = lags.iter().filter(|(_, many)| {
+            count += **many;
+            count >= rank
+        });
+        within.next().map_or(0.0, |(micros, _)| *micros as f64 / 1_000.0)
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "acts: {} acknowledged, {} refused, {} attempts without an answer, {} repeated on purpose; {} moves",
+            self.acknowledged.get(),
+            self.refused.get(),
+            self.retries.get(),
+            self.repetitions.get(),
+            self.moves.get()
+        )?;
+        writeln!(
+            f,
+            "streams: {} entries, {} reconnects; lag of delivery ms: p50 {:.1}, p99 {:.1}, max {:.1}",
+            self.delivered.get(),
+            self.reconnects.get(),
+            self.lag.quantile(500),
+            self.lag.quantile(990),
+            self.lag.quantile(1_000)
+        )?;
+        write!(
+            f,
+            "faults: {} kills, {} crashes of the database, {} losses of the bus",
+            self.kills.get(),
+            self.crashes.get(),
+            self.cuts.get()
+        )
+    }
+}

@@ -1,0 +1,134 @@
+//! Who there is and where they talk.
+use parta_integration_tests::{Client, Person, School, Suite, eventually};
+use serde_json::{Value, json};
+
+use crate::Size;
+
+/// A chat of the workload.
+#[derive(Clone)]
+pub(crate) struct Chat {
+    /// `cht_...`.
+    pub(crate) id: String,
+    /// Whether the roster decides who is in it.
+    pub(crate) derived: bool,
+    /// Who is in it from its beginning to its end, by number.
+    pub(crate) witness: usize,
+    /// Who may be in it at some time, by number.
+    pub(crate) people: Vec<usize>,
+    /// Who comes and goes by hand, by number.
+    pub(crate) movable: Vec<usize>,
+}
+
+/// The people, by number: the administrator, who makes the chats that name people; the teacher of both classes, who stays;
+/// a colleague; then the pupils.
+pub(crate) struct Workload {
+    pub(crate) school: School,
+    pub(crate) people: Vec<Person>,
+    /// First the one that nobody leaves, then those whose people come and go, last those of the classes.
+    pub(crate) chats: Vec<Chat>,
+    pub(crate) classes: [String; 2],
+    /// By pupil, in which class.
+    pub(crate) class_of: Vec<usize>,
+}
+
+pub(crate) const ADMINISTRATOR: usize = 0;
+const TEACHER: usize = 1;
+const COLLEAGUE: usize = 2;
+pub(crate) const FIRST_PUPIL: usize = 3;
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// The chat of a class in which its pupils are, as its teacher finds it.
+async fn class_chat(teacher: &Client, class: &str) -> String {
+    eventually("the chat of the class", async || {
+        let all = teacher
+            .must("ChatService/ListChats", json!({"page_size": 200}))
+            .await;
+        let mut chats = all["chats"].as_array().cloned().unwrap_or_default().into_iter();
+        let found = chats.find(|c| c["unit_id"] == class && c["kind"] == "CHAT_KIND_CLASS_PUPILS")?;
+        Some(text(&found["id"]))
+    })
+    .await
+}
+
+impl Workload {
+    /// A school with two classes.
+    pub(crate) async fn new(suite: &Suite, size: &Size) -> Self {
+        let school = suite.school("Школа № 1").await;
+        let classes = [school.class("5А").await, school.class("6Б").await];
+        let teacher = school.class_teacher("Мария Кузнецова", &classes[0]).await;
+        school
+            .assign(&teacher, &classes[1], "ASSIGNMENT_KIND_CLASS_TEACHER")
+            .await;
+        let colleague = school.teacher("Олег Попов").await;
+        let mut people = vec![school.administrator.clone(), teacher, colleague];
+        let mut class_of = Vec::new();
+        for n in 0..size.pupils {
+            let name = format!("Иван Иванов {n}");
+            let pupil = school.pupil(&school.administrator, &name, &classes[n % 2]).await;
+            people.push(pupil);
+            class_of.push(n % 2);
+        }
+        let mut chats = Vec::new();
+        for class in &classes {
+            let id = class_chat(&people[TEACHER].client, class).await;
+            chats.push(Chat {
+                id,
+                derived: true,
+                witness: TEACHER,
+                people: (FIRST_PUPIL..people.len()).chain([TEACHER]).collect(),
+                movable: Vec::new(),
+            });
+        }
+        let mut workload = Self {
+            school,
+            people,
+            chats,
+            classes,
+            class_of,
+        };
+        workload.name_people(size).await;
+        workload
+    }
+
+    /// Makes new chats that name people, in the place of those that there are.
+    pub(crate) async fn name_people(&mut self, size: &Size) {
+        let ids: Vec<_> = self.people[1..].iter().map(|p| &p.member_id).collect();
+        let mut chats = Vec::new();
+        for n in 0..=size.rooms {
+            let made = json!({"title": format!("Беседа {n}"), "member_ids": ids});
+            let administrator = &self.people[ADMINISTRATOR].client;
+            let made = administrator.must("ChatService/CreateChat", made).await;
+            let movable = if n == 0 {
+                0..0
+            } else {
+                COLLEAGUE..self.people.len()
+            };
+            chats.push(Chat {
+                id: text(&made["chat"]["id"]),
+                derived: false,
+                witness: ADMINISTRATOR,
+                people: (0..self.people.len()).collect(),
+                movable: movable.collect(),
+            });
+        }
+        let of_classes = self.chats.iter().filter(|chat| chat.derived).cloned();
+        chats.extend(of_classes);
+        self.chats = chats;
+    }
+
+    /// Gives everybody new tokens.
+    pub(crate) async fn prolong(&mut self) {
+        for person in &mut self.people {
+            *person = person.account.prolonged().await.enter(&self.school.org_id).await;
+        }
+        self.school.administrator = self.people[ADMINISTRATOR].clone();
+    }
+
+    /// The number of a chat of the workload.
+    pub(crate) fn number_of(&self, chat: &str) -> Option<usize> {
+        self.chats.iter().position(|c| c.id == chat)
+    }
+}

@@ -1,0 +1,162 @@
+//! Organisations whose events could not be applied, and what waits for them.
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_ids::{OrgId, TypedId};
+use parta_storage::{StorageError, Tx};
+use prost::Message;
+use sea_orm::{ConnectionTrait, Statement};
+
+use super::{Consumer, Handler, apply};
+use crate::{FeedEvent, Source};
+
+/// An organisation that a consumer has stopped for.
+#[derive(Debug, Clone)]
+pub struct ParkedOrganization {
+    /// The consumer.
+    pub consumer: String,
+    /// The organisation.
+    pub org_id: OrgId,
+    /// The position of the event that failed.
+    pub position: i64,
+    /// Why it failed.
+    pub reason: String,
+    /// Since when.
+    pub park_time: DateTime<Utc>,
+}
+
+/// Whether events of the organisation wait: what depends on them must be refused with ORGANIZATION_PARKED.
+pub async fn is_quarantined(
+    conn: &impl ConnectionTrait,
+    consumer: &str,
+    org_id: OrgId,
+) -> Result<bool, StorageError> {
+    let sql = "SELECT 1 AS one FROM feed_quarantine WHERE org_id = $1 AND consumer = $2";
+    let values = [org_id.uuid().into(), consumer.into()];
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+    Ok(conn.query_one_raw(statement).await?.is_some())
+}
+
+/// All organisations that consumers of this database have stopped for.
+pub async fn list_parked(conn: &impl ConnectionTrait) -> Result<Vec<ParkedOrganization>, StorageError> {
+    let sql =
+        "SELECT consumer, org_id, position, reason, park_time FROM feed_quarantine ORDER BY consumer, org_id";
+    let rows = conn
+        .query_all_raw(Statement::from_string(conn.get_database_backend(), sql))
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ParkedOrganization {
+                consumer: row.try_get("", "consumer")?,
+                org_id: OrgId::from_uuid(row.try_get("", "org_id")?),
+                position: row.try_get("", "position")?,
+                reason: row.try_get("", "reason")?,
+                park_time: row.try_get("", "park_time")?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn organizations(tx: &Tx, consumer: &str) -> Result<BTreeSet<OrgId>, StorageError> {
+    let sql = "SELECT org_id FROM feed_quarantine WHERE consumer = $1";
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [consumer.into()]);
+    let rows = tx.query_all_raw(statement).await?;
+    rows.into_iter()
+        .map(|row| Ok(OrgId::from_uuid(row.try_get("", "org_id")?)))
+        .collect()
+}
+
+pub(super) async fn clear(tx: &Tx, consumer: &str) -> Result<(), StorageError> {
+    let sql = "DELETE FROM feed_quarantine WHERE consumer = $1";
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        [consumer.into()],
+    ))
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn quarantine(
+    tx: &Tx,
+    consumer: &str,
+    org_id: OrgId,
+    position: i64,
+    reason: &str,
+) -> Result<(), StorageError> {
+    tracing::error!(consumer, org.id = %org_id, position, reason, "an event cannot be applied: its organisation is quarantined");
+    let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, reason, park_time) VALUES ($1, $2, $3, $4, $5)";
+    let values = [
+        org_id.uuid().into(),
+        consumer.into(),
+        position.into(),
+        reason.into(),
+        tx.now().into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn queue(
+    tx: &Tx,
+    consumer: &str,
+    org_id: OrgId,
+    event: &impl FeedEvent,
+) -> Result<(), StorageError> {
+    let sql = "INSERT INTO feed_quarantine_event (org_id, consumer, seq, event) \
+               SELECT $1, $2, COALESCE(MAX(seq), 0) + 1, $3 FROM feed_quarantine_event WHERE org_id = $1 AND consumer = $2";
+    let values = [
+        org_id.uuid().into(),
+        consumer.into(),
+        event.encode_to_vec().into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
+    /// Applies what waits for a quarantined organisation and lets it go on; when an event still fails, everything stays as
+    /// it was. For the operator, after the cause was removed.
+    pub async fn release(&self, org_id: OrgId) -> Result<(), StorageError> {
+        let result = self
+            .db
+            .write(|tx| async move {
+                apply::lock(&tx, self.name).await?;
+                let key = || [org_id.uuid().into(), self.name.into()];
+                let backend = tx.get_database_backend();
+                let sql =
+                    "SELECT event FROM feed_quarantine_event WHERE org_id = $1 AND consumer = $2 ORDER BY seq";
+                let rows = tx
+                    .query_all_raw(Statement::from_sql_and_values(backend, sql, key()))
+                    .await;
+                for (index, row) in rows.map_err(StorageError::from)?.into_iter().enumerate() {
+                    let bytes: Vec<u8> = row.try_get("", "event").map_err(StorageError::from)?;
+                    let event =
+                        S::Event::decode(bytes.as_slice()).map_err(|e| StorageError::Fault(e.to_string()))?;
+                    self.apply_one(&tx, index, &event).await?;
+                }
+                let sql = "DELETE FROM feed_quarantine WHERE org_id = $1 AND consumer = $2";
+                let done = tx
+                    .execute_raw(Statement::from_sql_and_values(backend, sql, key()))
+                    .await;
+                done.map_err(StorageError::from)?;
+                Ok::<_, apply::Failure>(())
+            })
+            .await;
+        result.map_err(|failure| match failure {
+            apply::Failure::Storage(error) => error,
+            apply::Failure::Event { reason, .. } => StorageError::Fault(reason),
+            apply::Failure::Superseded => StorageError::Conflict("the feed changed meanwhile".into()),
+        })
+    }
+}

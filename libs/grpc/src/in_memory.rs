@@ -1,0 +1,59 @@
+//! A connection without a network: the caller's end of a pipe whose other end is served like any socket.
+use std::{io, task::Poll};
+
+use hyper_util::rt::TokioIo;
+use tokio::{io::DuplexStream, sync::mpsc};
+use tokio_stream::Stream;
+
+/// Bytes in flight in one direction before the writer waits; two HTTP/2 windows.
+const PIPE: usize = 128 * 1024;
+
+/// Where callers in this process connect. May be handed out before anybody serves: the first call then waits.
+#[derive(Clone)]
+pub struct InMemoryTransport {
+    connections: mpsc::Sender<DuplexStream>,
+}
+
+/// The connections that the callee serves: give it to [`crate::server::serve`].
+pub struct Incoming {
+    connections: mpsc::Receiver<DuplexStream>,
+}
+
+impl InMemoryTransport {
+    /// A pair of ends.
+    #[must_use]
+    pub fn pair() -> (Self, Incoming) {
+        let (sender, receiver) = mpsc::channel(64);
+        (
+            Self { connections: sender },
+            Incoming {
+                connections: receiver,
+            },
+        )
+    }
+
+    pub(crate) async fn connect(self) -> io::Result<TokioIo<DuplexStream>> {
+        let (here, there) = tokio::io::duplex(PIPE);
+        let gone = |_| {
+            io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "the service in this process has stopped",
+            )
+        };
+        self.connections.send(there).await.map_err(gone)?;
+        Ok(TokioIo::new(here))
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<DuplexStream>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.connections
+            .poll_recv(cx)
+            .map(|connection| connection.map(Ok))
+    }
+}

@@ -1,0 +1,356 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use parta_access::PrincipalKind;
+use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_proto::parta::{membership::v1 as membership, org_registry::v1 as org_registry};
+
+/// What a member is in an organisation (R23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// A pupil or student.
+    Pupil,
+    /// A parent or other legal representative.
+    Parent,
+    /// A teacher.
+    Teacher,
+    /// Staff that does not teach.
+    Staff,
+    /// Runs the organisation's space.
+    Administrator,
+    /// The head.
+    Head,
+    /// A deputy of the head.
+    Deputy,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 7] = [
+        Self::Pupil,
+        Self::Parent,
+        Self::Teacher,
+        Self::Staff,
+        Self::Administrator,
+        Self::Head,
+        Self::Deputy,
+    ];
+
+    /// The set of roles that a bit mask holds: one column instead of a table of a member's roles.
+    pub fn set_of(mask: i32) -> BTreeSet<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|role| mask & role.bit() != 0)
+            .collect()
+    }
+
+    /// The bit mask of a set of roles.
+    pub fn mask_of(roles: impl IntoIterator<Item = Self>) -> i32 {
+        roles.into_iter().fold(0, |mask, role| mask | role.bit())
+    }
+
+    /// The role's bit in a mask; kept in databases, so it never changes.
+    pub fn bit(self) -> i32 {
+        1 << i32::from(membership::Role::from(self))
+    }
+}
+
+impl From<Role> for membership::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Pupil => Self::Pupil,
+            Role::Parent => Self::Parent,
+            Role::Teacher => Self::Teacher,
+            Role::Staff => Self::Staff,
+            Role::Administrator => Self::Administrator,
+            Role::Head => Self::Head,
+            Role::Deputy => Self::Deputy,
+        }
+    }
+}
+
+impl TryFrom<membership::Role> for Role {
+    type Error = ();
+    fn try_from(role: membership::Role) -> Result<Self, ()> {
+        Ok(match role {
+            membership::Role::Pupil => Self::Pupil,
+            membership::Role::Parent => Self::Parent,
+            membership::Role::Teacher => Self::Teacher,
+            membership::Role::Staff => Self::Staff,
+            membership::Role::Administrator => Self::Administrator,
+            membership::Role::Head => Self::Head,
+            membership::Role::Deputy => Self::Deputy,
+            membership::Role::Unspecified => return Err(()),
+        })
+    }
+}
+
+/// Where a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Known to the roster, without an account.
+    Expected,
+    /// Came in.
+    Active,
+    /// Left.
+    Left,
+}
+
+impl From<State> for membership::MemberState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Expected => Self::Expected,
+            State::Active => Self::Active,
+            State::Left => Self::Left,
+        }
+    }
+}
+
+impl TryFrom<membership::MemberState> for State {
+    type Error = ();
+    fn try_from(state: membership::MemberState) -> Result<Self, ()> {
+        Ok(match state {
+            membership::MemberState::Expected => Self::Expected,
+            membership::MemberState::Active => Self::Active,
+            membership::MemberState::Left => Self::Left,
+            membership::MemberState::Unspecified => return Err(()),
+        })
+    }
+}
+
+/// What an organisation decided for itself, as far as others ask (R9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policies {
+    /// Whether a teacher meets minors only when verified.
+    pub verification_required: bool,
+    /// Whether any verified teacher of the class invites parents.
+    pub parent_inviters_class_staff: bool,
+    /// Whether pupils and parents read «Общешкольный канал».
+    pub school_channel_open_to_families: bool,
+    /// After how long without a use a link counts as idle.
+    pub unused_after: Duration,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            verification_required: true,
+            parent_inviters_class_staff: false,
+            school_channel_open_to_families: true,
+            unused_after: Duration::from_secs(14 * 24 * 3_600),
+        }
+    }
+}
+
+impl From<&org_registry::Policies> for Policies {
+    fn from(policies: &org_registry::Policies) -> Self {
+        let span = policies
+            .unused_after
+            .and_then(|span| Duration::try_from(span).ok());
+        Self {
+            // What a later release adds is read as the stricter choice.
+            verification_required: policies.teacher_verification()
+                != org_registry::TeacherVerification::Optional,
+            parent_inviters_class_staff: policies.parent_inviters()
+                == org_registry::ParentInviters::ClassStaff,
+            school_channel_open_to_families: policies.school_channel_open_to_families,
+            unused_after: span.unwrap_or(Self::default().unused_after),
+        }
+    }
+}
+
+/// A child of a member, by a confirmed guardianship.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// The child.
+    pub member_id: MemberId,
+    /// The classes of the child.
+    pub units: BTreeSet<UnitId>,
+}
+
+/// Everything about one member by which permission is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberContext {
+    /// The organisation.
+    pub org_id: OrgId,
+    /// The member.
+    pub member_id: MemberId,
+    /// Whether expected, active or left.
+    pub state: State,
+    /// The roles held.
+    pub roles: BTreeSet<Role>,
+    /// Whether the organisation verified this teacher.
+    pub teacher_verified: bool,
+    /// The classes whose class teacher the member is.
+    pub class_teacher_of: BTreeSet<UnitId>,
+    /// The classes in which the member teaches, as class teacher or otherwise.
+    pub teaches: BTreeSet<UnitId>,
+    /// The classes in which the member is a pupil.
+    pub enrolled_in: BTreeSet<UnitId>,
+    /// The children whose confirmed guardian the member is.
+    pub children: Vec<Child>,
+    /// The organisation's policies.
+    pub policies: Policies,
+}
+
+impl MemberContext {
+    /// A member with nothing but roles.
+    pub fn new(
+        org_id: OrgId,
+        member_id: MemberId,
+        state: State,
+        roles: impl IntoIterator<Item = Role>,
+    ) -> Self {
+        Self {
+            org_id,
+            member_id,
+            state,
+            roles: roles.into_iter().collect(),
+            teacher_verified: false,
+            class_teacher_of: BTreeSet::new(),
+            teaches: BTreeSet::new(),
+            enrolled_in: BTreeSet::new(),
+            children: Vec::new(),
+            policies: Policies::default(),
+        }
+    }
+
+    fn has(&self, role: Role) -> bool {
+        self.is_active() && self.roles.contains(&role)
+    }
+
+    /// Whether the member came in and has not left. Nothing below holds otherwise.
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+    /// Whether the roster knows the member, who has no account yet.
+    pub fn is_expected(&self) -> bool {
+        self.state == State::Expected
+    }
+    /// Whether the member runs the organisation's space.
+    pub fn is_administrator(&self) -> bool {
+        self.has(Role::Administrator)
+    }
+    /// Whether the member is administrator, head or deputy.
+    pub fn is_administration(&self) -> bool {
+        self.is_administrator() || self.has(Role::Head) || self.has(Role::Deputy)
+    }
+    /// Whether the member works here.
+    pub fn is_staff(&self) -> bool {
+        self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
+    }
+    /// Whether the member of the staff may meet pupils and parents: everybody but a teacher who is not verified where the
+    /// policy `teacher_verification` requires it. The administration runs the space and is not held to it.
+    pub fn may_meet_minors(&self) -> bool {
+        let unverified =
+            self.has(Role::Teacher) && !self.teacher_verified && self.policies.verification_required;
+        self.is_staff() && (self.is_administration() || !unverified)
+    }
+    /// Whether the member is the class teacher there.
+    pub fn is_class_teacher_of(&self, unit: UnitId) -> bool {
+        self.has(Role::Teacher) && self.class_teacher_of.contains(&unit)
+    }
+    /// Whether the member teaches there, as class teacher or otherwise.
+    pub fn teaches_in(&self, unit: UnitId) -> bool {
+        self.has(Role::Teacher) && (self.teaches.contains(&unit) || self.class_teacher_of.contains(&unit))
+    }
+    /// Whether the member is a pupil there.
+    pub fn is_pupil_in(&self, unit: UnitId) -> bool {
+        self.has(Role::Pupil) && self.enrolled_in.contains(&unit)
+    }
+    /// Whether a child of the member is a pupil there.
+    pub fn is_parent_in(&self, unit: UnitId) -> bool {
+        self.has(Role::Parent) && self.children.iter().any(|child| child.units.contains(&unit))
+    }
+    /// Whether the member is the confirmed guardian of that child.
+    pub fn is_guardian_of(&self, child: MemberId) -> bool {
+        self.has(Role::Parent) && self.children.iter().any(|c| c.member_id == child)
+    }
+    /// The units that concern the member: taught in, enrolled in, or a child's.
+    pub fn units(&self) -> BTreeSet<UnitId> {
+        let of_children = self.children.iter().flat_map(|child| &child.units);
+        self.teaches
+            .iter()
+            .chain(&self.class_teacher_of)
+            .chain(&self.enrolled_in)
+            .chain(of_children)
+            .copied()
+            .collect()
+    }
+
+    /// The unit of every sample.
+    pub fn sample_unit() -> UnitId {
+        UnitId::from_uuid(Uuid::from_u128(2))
+    }
+
+    /// The facts that stand for a kind of principal in the authorization table; `None` for what is no member.
+    pub fn sample(kind: PrincipalKind) -> Option<Self> {
+        let role = match kind {
+            PrincipalKind::Pupil => Role::Pupil,
+            PrincipalKind::Parent => Role::Parent,
+            PrincipalKind::UnverifiedTeacher | PrincipalKind::Teacher | PrincipalKind::ClassTeacher => {
+                Role::Teacher
+            }
+            PrincipalKind::Administrator => Role::Administrator,
+            PrincipalKind::Head => Role::Head,
+            _ => return None,
+        };
+        let (org, member) = (
+            OrgId::from_uuid(Uuid::from_u128(1)),
+            MemberId::from_uuid(Uuid::from_u128(3)),
+        );
+        let unit = Self::sample_unit();
+        let mut facts = Self::new(org, member, State::Active, [role]);
+        match kind {
+            PrincipalKind::Pupil => _ = facts.enrolled_in.insert(unit),
+            PrincipalKind::Parent => facts.children.push(Child {
+                member_id: MemberId::from_uuid(Uuid::from_u128(4)),
+                units: BTreeSet::from([unit]),
+            }),
+            PrincipalKind::UnverifiedTeacher => _ = facts.teaches.insert(unit),
+            PrincipalKind::Teacher | PrincipalKind::ClassTeacher => {
+                facts.teacher_verified = true;
+                facts.teaches.insert(unit);
+                if kind == PrincipalKind::ClassTeacher {
+                    facts.class_teacher_of.insert(unit);
+                }
+            }
+            _ => {}
+        }
+        Some(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unverified_teacher_meets_no_minors_unless_the_policy_lets_him() {
+        let mut facts = MemberContext::sample(PrincipalKind::UnverifiedTeacher).unwrap();
+        assert!(facts.is_staff() && !facts.may_meet_minors());
+        facts.policies.verification_required = false;
+        assert!(facts.may_meet_minors());
+    }
+
+    #[test]
+    fn who_left_is_nothing_any_more() {
+        for kind in PrincipalKind::ALL {
+            let Some(mut facts) = MemberContext::sample(kind) else {
+                continue;
+            };
+            facts.state = State::Left;
+            let unit = MemberContext::sample_unit();
+            assert!(!facts.is_staff() && !facts.may_meet_minors() && !facts.teaches_in(unit));
+            assert!(!facts.is_pupil_in(unit) && !facts.is_parent_in(unit));
+        }
+    }
+
+    #[test]
+    fn roles_survive_their_mask() {
+        for mask in 0..256 {
+            let roles = Role::set_of(mask);
+            assert_eq!(Role::set_of(Role::mask_of(roles.iter().copied())), roles);
+        }
+        assert_eq!(Role::set_of(Role::mask_of(Role::ALL)).len(), 7);
+    }
+}

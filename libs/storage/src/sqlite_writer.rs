@@ -1,0 +1,131 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
+use sea_orm::DbErr;
+use tokio::sync::oneshot;
+
+use crate::{StorageError, WriteLock, connect::BUSY};
+
+type Job = Box<dyn FnOnce(&mut Slot) + Send>;
+
+/// A connection to an SQLite file on a thread of its own, for a hot path that writes many rows by prepared statements:
+/// through a pool each statement is a message to another thread and back. It holds the write gate like everybody else.
+///
+/// The thread ends with the value. The connection is opened at the first use and has the pool's settings.
+pub struct SqliteWriter {
+    jobs: mpsc::Sender<Job>,
+    gate: WriteLock,
+}
+
+/// The thread's connection, once it is open.
+struct Slot {
+    file: PathBuf,
+    connection: Option<Connection>,
+}
+
+impl SqliteWriter {
+    pub(crate) fn new(file: PathBuf, gate: WriteLock) -> Self {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let slot = Slot {
+            file,
+            connection: None,
+        };
+        let started = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || {
+                let mut slot = slot;
+                while let Ok(job) = queue.recv() {
+                    job(&mut slot);
+                }
+            });
+        if let Err(error) = started {
+            // Every use answers that there is no writer.
+            tracing::error!(%error, "the writer's thread cannot be started");
+        }
+        Self { jobs, gate }
+    }
+
+    /// Runs `work` in a transaction, committed if it succeeds. What has begun is finished though nobody waits any more.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error> + Send + 'static,
+    {
+        let pass = self.gate.enter().await;
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |slot| {
+            let result = slot.write(work);
+            drop(pass);
+            // Whoever asked may have gone.
+            _ = reply.send(result);
+        });
+        let gone = || StorageError::Unavailable("the writer's thread has ended".into());
+        self.jobs.send(job).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Slot {
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StorageError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            closed => closed.insert(open(&self.file)?),
+        };
+        let run = AssertUnwindSafe(|| {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&tx)?;
+            tx.commit()?;
+            Ok::<_, rusqlite::Error>(done)
+        });
+        match catch_unwind(run) {
+            Ok(result) => result.map_err(StorageError::from),
+            // The transaction was rolled back as it was dropped; the thread goes on.
+            Err(_) => Err(StorageError::Fault("a write to the database panicked".into())),
+        }
+    }
+}
+
+/// Opens the file as the pool does, and makes sure that the settings that durability rests on are in force.
+fn open(file: &Path) -> Result<Connection, StorageError> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    if mode != "wal" || synchronous != 2 {
+        let found = format!("journal_mode is {mode} and synchronous is {synchronous}, must be wal and 2");
+        return Err(StorageError::Config(found));
+    }
+    Ok(connection)
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        let rusqlite::Error::SqliteFailure(failure, message) = &error else {
+            return Self::Fault(text);
+        };
+        match (failure.code, failure.extended_code) {
+            (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Conflict(text),
+            (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
+                let columns = message.as_deref().unwrap_or_default().rsplit("failed: ").next();
+                Self::UniqueViolation {
+                    constraint: columns.unwrap_or_default().to_owned(),
+                }
+            }
+            (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::ForeignKeyViolation {
+                constraint: String::new(),
+            },
+            _ => Self::Database(DbErr::Custom(text)),
+        }
+    }
+}

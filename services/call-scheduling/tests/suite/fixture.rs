@@ -1,0 +1,214 @@
+//! The service under test with the chat that it calls.
+use std::sync::Arc;
+
+use parta_call_scheduling::{Config, Ports};
+use parta_grpc::{InMemoryTransport, ServiceChannel};
+use parta_ids::MemberId;
+use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
+use parta_roster::NoObserver;
+use prost_types::Timestamp;
+use tonic::Status;
+
+use crate::{
+    chat::{self, Chat},
+    school::School,
+    test_env::{TestEnv, each},
+};
+
+pub const SERVICES: &[&str] = &[
+    "parta.call_scheduling.v1.CallService",
+    "parta.call_scheduling.v1.CallSchedulingFeedService",
+];
+pub const API_KEY: &str = "school-key";
+pub const API_SECRET: &str = "a-secret-of-the-media-server-0123456789";
+
+pub struct Fixture {
+    pub test_env: Arc<TestEnv>,
+    pub school: School,
+    pub chat: Chat,
+    pub pipe: InMemoryTransport,
+    pub client: CallServiceClient<ServiceChannel>,
+}
+
+/// Runs the test on each database. The test_env's clock stands at 2026-09-01 11:00 in Moscow, a Tuesday.
+pub async fn with<F, Fut>(test: F)
+where
+    F: Fn(Fixture) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let migrations = parta_call_scheduling::migrations;
+    each(
+        "call-scheduling",
+        migrations,
+        |_| Arc::new(NoObserver),
+        async |test_env: Arc<TestEnv>| {
+            test(Fixture::open(test_env).await).await;
+        },
+    )
+    .await;
+}
+
+/// A time on the line.
+pub fn at(text: &str) -> Option<Timestamp> {
+    let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
+    Some(Timestamp {
+        seconds: time.timestamp(),
+        nanos: 0,
+    })
+}
+
+pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
+    Some(pb::WeeklyRecurrence {
+        interval: 1,
+        end: Some(pb::weekly_recurrence::End::Count(count)),
+    })
+}
+
+impl Fixture {
+    async fn open(test_env: Arc<TestEnv>) -> Self {
+        let school = School::found(&test_env).await;
+        let chat = Chat::default();
+        let pipe = test_env.serve(&[chat::NAME], chat.routes());
+        let ports = Ports {
+            config: Config {
+                livekit_url: "wss://media.school.example".to_owned(),
+                livekit_api_key: API_KEY.to_owned(),
+                livekit_api_secret: Some(API_SECRET.into()),
+            },
+            db: test_env.db.clone(),
+            roster: test_env.roster.clone(),
+            secrets: test_env.secrets.clone(),
+            peers: test_env.peers(vec![("chat", pipe)]),
+            draining: test_env.stop.clone(),
+            loopback_only: true,
+        };
+        let pipe = test_env.serve(SERVICES, ports.routes());
+        let client = CallServiceClient::new(test_env.outside("call-scheduling", &pipe));
+        Self {
+            test_env,
+            school,
+            chat,
+            pipe,
+            client,
+        }
+    }
+
+    /// A lesson of the class today at noon, right but for what the test changes.
+    pub fn wanted(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
+        pb::PlanCallRequest {
+            request_id: self.test_env.act(),
+            org_id: self.school.org.to_string(),
+            unit_id: self.school.class.to_string(),
+            title: "Дроби".to_owned(),
+            kind: kind.into(),
+            start_civil_time: "2026-09-01T12:00:00".to_owned(),
+            duration: Some(prost_types::Duration {
+                seconds: 45 * 60,
+                nanos: 0,
+            }),
+            format: pb::CallFormat::Online.into(),
+            ..Default::default()
+        }
+    }
+
+    pub async fn plan(&self, member: MemberId, wanted: pb::PlanCallRequest) -> Result<pb::Call, Status> {
+        let request = self.test_env.by(self.school.org, member, wanted);
+        Ok(self
+            .client
+            .clone()
+            .plan_call(request)
+            .await?
+            .into_inner()
+            .call
+            .unwrap())
+    }
+
+    /// A lesson planned by the class's subject teacher.
+    pub async fn lesson(&self, change: impl FnOnce(&mut pb::PlanCallRequest)) -> pb::Call {
+        let mut wanted = self.wanted(pb::CallKind::Lesson);
+        change(&mut wanted);
+        self.plan(self.school.teacher, wanted).await.unwrap()
+    }
+
+    pub async fn list(&self, member: MemberId) -> Vec<pb::Occurrence> {
+        let request = pb::ListOccurrencesRequest {
+            org_id: self.school.org.to_string(),
+            window_start_time: at("2026-09-01T00:00:00Z"),
+            window_end_time: at("2026-10-01T00:00:00Z"),
+            ..Default::default()
+        };
+        let request = self.test_env.by(self.school.org, member, request);
+        self.client
+            .clone()
+            .list_occurrences(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .occurrences
+    }
+
+    pub async fn join(
+        &self,
+        member: MemberId,
+        call: &pb::Call,
+    ) -> Result<pb::IssueJoinTokenResponse, Status> {
+        self.join_at(member, call, call.start_time).await
+    }
+
+    pub async fn join_at(
+        &self,
+        member: MemberId,
+        call: &pb::Call,
+        start_time: Option<Timestamp>,
+    ) -> Result<pb::IssueJoinTokenResponse, Status> {
+        let (org_id, call_id) = (self.school.org.to_string(), call.id.clone());
+        let request = pb::IssueJoinTokenRequest {
+            org_id,
+            call_id,
+            start_time,
+        };
+        let request = self.test_env.by(self.school.org, member, request);
+        Ok(self.client.clone().issue_join_token(request).await?.into_inner())
+    }
+
+    pub async fn cancel_occurrence(
+        &self,
+        member: MemberId,
+        call: &pb::Call,
+        start_time: Option<Timestamp>,
+    ) -> Result<pb::Occurrence, Status> {
+        let request = pb::CancelOccurrenceRequest {
+            request_id: self.test_env.act(),
+            org_id: self.school.org.to_string(),
+            call_id: call.id.clone(),
+            start_time,
+        };
+        let request = self.test_env.by(self.school.org, member, request);
+        Ok(self
+            .client
+            .clone()
+            .cancel_occurrence(request)
+            .await?
+            .into_inner()
+            .occurrence
+            .unwrap())
+    }
+
+    pub async fn cancel(&self, member: MemberId, call: &pb::Call) -> Result<pb::Call, Status> {
+        let request = pb::CancelCallRequest {
+            request_id: self.test_env.act(),
+            org_id: self.school.org.to_string(),
+            call_id: call.id.clone(),
+            etag: String::new(),
+        };
+        let request = self.test_env.by(self.school.org, member, request);
+        Ok(self
+            .client
+            .clone()
+            .cancel_call(request)
+            .await?
+            .into_inner()
+            .call
+            .unwrap())
+    }
+}

@@ -1,0 +1,176 @@
+//! The service under test with the membership that it calls.
+use std::sync::Arc;
+
+use parta_grpc::ServiceChannel;
+use parta_ids::{FlowId, MemberId};
+use parta_invitation::{Config, Ports};
+use parta_proto::parta::{
+    invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient},
+    membership::v1::Role,
+};
+use tonic::Status;
+
+use crate::{
+    membership::{self, Membership},
+    school::School,
+    test_env::{TestEnv, each},
+};
+
+pub const SERVICES: &[&str] = &[
+    "parta.invitation.v1.InvitationService",
+    "parta.invitation.v1.InvitationFeedService",
+];
+
+pub struct Fixture {
+    pub test_env: Arc<TestEnv>,
+    pub school: School,
+    pub membership: Membership,
+    pub ports: Ports,
+    pub pipe: parta_grpc::InMemoryTransport,
+    pub client: InvitationServiceClient<ServiceChannel>,
+}
+
+/// Runs the test on each database.
+pub async fn with<F, Fut>(test: F)
+where
+    F: Fn(Fixture) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let observer = parta_invitation::roster_observer;
+    each(
+        "invitation",
+        parta_invitation::migrations,
+        observer,
+        async |test_env: Arc<TestEnv>| {
+            let fixture = Fixture::open(test_env).await;
+            test(fixture).await;
+        },
+    )
+    .await;
+}
+
+impl Fixture {
+    async fn open(test_env: Arc<TestEnv>) -> Self {
+        let school = School::found(&test_env).await;
+        let membership = Membership::new(&test_env.env);
+        let pipe = test_env.serve(&[membership::NAME], membership.routes());
+        let ports = Ports {
+            config: Config {
+                link_base_url: "https://school.example/join".to_owned(),
+            },
+            db: test_env.db.clone(),
+            roster: test_env.roster.clone(),
+            secrets: test_env.secrets.clone(),
+            peers: test_env.peers(vec![("membership", pipe)]),
+            draining: test_env.stop.clone(),
+        };
+        let pipe = test_env.serve(SERVICES, ports.routes());
+        let client = InvitationServiceClient::new(test_env.outside("invitation", &pipe));
+        Self {
+            test_env,
+            school,
+            membership,
+            ports,
+            pipe,
+            client,
+        }
+    }
+
+    /// A request for a link that is right but for what the test changes.
+    pub fn wanted(&self, role: Role) -> pb::CreateInvitationRequest {
+        let staff = matches!(role, Role::Teacher | Role::Staff);
+        let child = if role == Role::Parent {
+            self.school.pupil.to_string()
+        } else {
+            String::new()
+        };
+        pb::CreateInvitationRequest {
+            request_id: self.test_env.act(),
+            org_id: self.school.org.to_string(),
+            role: role.into(),
+            unit_id: if staff {
+                String::new()
+            } else {
+                self.school.class.to_string()
+            },
+            child_id: child,
+            recipient_label: if staff {
+                "Иванова А. П.".to_owned()
+            } else {
+                String::new()
+            },
+            ..Default::default()
+        }
+    }
+
+    pub async fn create(
+        &self,
+        member: MemberId,
+        wanted: pb::CreateInvitationRequest,
+    ) -> Result<pb::CreateInvitationResponse, Status> {
+        let request = self.test_env.by(self.school.org, member, wanted);
+        Ok(self.client.clone().create_invitation(request).await?.into_inner())
+    }
+
+    /// A link for so many pupils, made by the class teacher.
+    pub async fn link(&self, max_uses: i32) -> (String, String) {
+        let wanted = pb::CreateInvitationRequest {
+            max_uses,
+            ..self.wanted(Role::Pupil)
+        };
+        let made = self.create(self.school.class_teacher, wanted).await.unwrap();
+        (made.invitation.unwrap().id, made.link.unwrap().link_token)
+    }
+
+    pub async fn accept(&self, flow: FlowId, token: &str) -> Result<pb::AcceptInvitationResponse, Status> {
+        self.accept_as(flow, token, self.test_env.act()).await
+    }
+
+    pub async fn accept_as(
+        &self,
+        flow: FlowId,
+        token: &str,
+        request_id: String,
+    ) -> Result<pb::AcceptInvitationResponse, Status> {
+        let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token.to_owned()));
+        let request = self
+            .test_env
+            .joining(flow, pb::AcceptInvitationRequest { request_id, secret });
+        Ok(self.client.clone().accept_invitation(request).await?.into_inner())
+    }
+
+    pub fn flow(&self) -> FlowId {
+        self.test_env.env.id()
+    }
+
+    pub async fn get(&self, id: &str) -> pb::Invitation {
+        let request = pb::GetInvitationRequest {
+            org_id: self.school.org.to_string(),
+            invitation_id: id.to_owned(),
+        };
+        let request = self
+            .test_env
+            .by(self.school.org, self.school.administrator, request);
+        self.client
+            .clone()
+            .get_invitation(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .invitation
+            .unwrap()
+    }
+
+    pub async fn resolve(&self, token: &str) -> Result<pb::ResolveInvitationResponse, Status> {
+        let secret = Some(pb::resolve_invitation_request::Secret::LinkToken(
+            token.to_owned(),
+        ));
+        let request = pb::ResolveInvitationRequest { secret };
+        Ok(self
+            .client
+            .clone()
+            .resolve_invitation(request)
+            .await?
+            .into_inner())
+    }
+}

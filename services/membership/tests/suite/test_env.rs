@@ -1,0 +1,464 @@
+//! The service behind its real layers on a database of its own, and callers who come in by its own API.
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use parta_access::{
+    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
+    Verifier,
+};
+use parta_feed::{Freshness, HandleError, Handler as _, Progress};
+use parta_grpc::{
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, ServiceChannel, Target, layers,
+    server::{ServeOptions, serve},
+};
+use parta_ids::{ApplicationId, Env, EventId, InvitationId, ManualClock, MemberId, OrgId, SystemIds, UnitId};
+use parta_membership::{Config, GRPC_SERVICES, Ports};
+use parta_proto::parta::{
+    membership::{
+        internal::v1::{
+            AdmitMemberRequest, AppointFoundingAdministratorRequest,
+            admission_service_client::AdmissionServiceClient,
+        },
+        v1::{
+            self as pb, appointment_service_client::AppointmentServiceClient,
+            assignment_service_client::AssignmentServiceClient,
+            authentication_service_client::AuthenticationServiceClient,
+            enrollment_service_client::EnrollmentServiceClient,
+            guardianship_service_client::GuardianshipServiceClient,
+            member_service_client::MemberServiceClient, operator_service_client::OperatorServiceClient,
+            service_account_service_client::ServiceAccountServiceClient,
+        },
+    },
+    org_registry::v1::{
+        OrgRegistryEvent, OrganizationCreated, OrganizationKind, UnitCreated, UnitKind,
+        org_registry_event::Payload as Registered,
+    },
+};
+use parta_roster::{NoObserver, Organizations};
+use parta_status::RpcError;
+use parta_storage::{DatabaseConfig, Db};
+use parta_testkit::TestDatabase;
+use secrecy::ExposeSecret as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Status};
+
+/// A signed-in person.
+#[derive(Clone)]
+pub struct Person {
+    pub account_id: String,
+    pub session_id: String,
+    pub refresh_token: String,
+    pub token: String,
+}
+
+/// A member with a token of the organisation.
+#[derive(Clone)]
+pub struct Seat {
+    pub person: Person,
+    pub member_id: String,
+    pub token: String,
+}
+
+pub struct TestEnv {
+    pub env: Env,
+    pub clock: Arc<ManualClock>,
+    pub db: Db,
+    operator: String,
+    pipe: InMemoryTransport,
+    identity: Arc<ServiceIdentity>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    _database: TestDatabase,
+}
+
+macro_rules! clients {
+    ($($name:ident: $client:ident),* $(,)?) => {
+        $(pub fn $name(&self) -> $client<ServiceChannel> { $client::new(self.outside()) })*
+    };
+}
+
+impl TestEnv {
+    pub async fn open(database: TestDatabase) -> Self {
+        let clock = Arc::new(ManualClock::new("2026-09-01T08:00:00Z".parse().unwrap()));
+        let env = Env {
+            clock: clock.clone(),
+            ids: Arc::new(SystemIds),
+        };
+        let secrets = Secrets::new([7; 32]);
+        let config = DatabaseConfig::new(database.url());
+        let db = Db::connect(&config, "membership", secrets.clone(), env.clone())
+            .await
+            .unwrap();
+        db.migrate(parta_membership::migrations()).await.unwrap();
+        let issuer = parta_membership::issuer(
+            vec![SigningKey::first(KeyPair::generate(&env).unwrap(), env.now())],
+            "test",
+            &env,
+        );
+        let source = JwkSource::shared();
+        source.set(&issuer.jwks(), env.now());
+        let verifier = Arc::new(Verifier::new(source, "test", env.clone()));
+        let pair = KeyPair::generate(&env).unwrap();
+        let registry = KeyPair::generate(&env).unwrap();
+        let keys = [("invitation", pair.public()), ("org-registry", registry.public())];
+        let keys = ServiceKeys::new(keys, env.clone()).unwrap();
+        let identity = Arc::new(ServiceIdentity::new("invitation", &pair, env.clone()).unwrap());
+        let registry = Arc::new(ServiceIdentity::new("org-registry", &registry, env.clone()).unwrap());
+        let (operator, credential) = OperatorCredential::generate(&env);
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let fresh = Progress {
+            cursor: None,
+            checkpoint: Some(tokio::time::Instant::now()),
+        };
+        let ports = Ports {
+            config: Config::default(),
+            db: db.clone(),
+            organizations: Freshness::fixed("org-registry", fresh),
+            secrets,
+            verifier: verifier.clone(),
+            issuer: Arc::new(issuer),
+            draining: stop.clone(),
+            progress: tokio::sync::watch::Sender::default(),
+        };
+        let authenticator = Authenticator {
+            access: AccessRules::load(GRPC_SERVICES).unwrap(),
+            verifier,
+            services: Arc::new(keys),
+            operators: vec![("root".to_owned(), credential)],
+        };
+        let stack = layers(&env, Arc::new(authenticator), Limits::default(), stop.clone());
+        let (pipe, incoming) = InMemoryTransport::pair();
+        let (routes, end) = (ports.routes(), stop.clone().cancelled_owned());
+        tracker.spawn(async move { serve(incoming, routes, stack, ServeOptions::default(), end).await });
+        let operator = operator.expose_secret().to_owned();
+        let test_env = Self {
+            env,
+            clock,
+            db,
+            operator,
+            pipe,
+            identity,
+            stop,
+            tracker,
+            _database: database,
+        };
+        test_env.found(registry).await;
+        test_env
+    }
+
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.db.close().await;
+    }
+
+    /// What org-registry tells of the school is known, and its administrator is appointed.
+    async fn found(&self, registry: Arc<ServiceIdentity>) {
+        for (org, phone) in [(org(1), "+79160000001"), (org(2), "+79160000002")] {
+            let created = OrganizationCreated {
+                display_name: "Школа № 5".to_owned(),
+                kind: OrganizationKind::General.into(),
+                time_zone: "Europe/Moscow".to_owned(),
+                policies: None,
+            };
+            self.register(org, Registered::OrganizationCreated(created)).await;
+            for n in [1, 2] {
+                let created = UnitCreated {
+                    unit_id: unit(n).to_string(),
+                    kind: UnitKind::Class.into(),
+                    label: format!("{n}А"),
+                    ..Default::default()
+                };
+                self.register(org, Registered::UnitCreated(created)).await;
+            }
+            let builder = ClientBuilder::new(self.env.clone()).identity(registry.clone());
+            let channel = builder
+                .channel("membership", Target::Memory(self.pipe.clone()))
+                .unwrap();
+            let request = AppointFoundingAdministratorRequest {
+                request_id: self.act(),
+                org_id: org.to_string(),
+                application_id: self.env.id::<ApplicationId>().to_string(),
+                phone: phone.to_owned(),
+                full_name: "Анна Петрова".to_owned(),
+                organization_display_name: "Школа № 5".to_owned(),
+            };
+            AdmissionServiceClient::new(channel)
+                .appoint_founding_administrator(request)
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn register(&self, org: OrgId, fact: Registered) {
+        let event = OrgRegistryEvent {
+            event_id: self.env.id::<EventId>().to_string(),
+            org_id: org.to_string(),
+            payload: Some(fact),
+            ..Default::default()
+        };
+        let (event, handler) = (&event, &Organizations::new(Arc::new(NoObserver)));
+        self.db
+            .write(|tx| async move { handler.apply(&tx, event).await })
+            .await
+            .map_err(|e: HandleError| e)
+            .unwrap();
+    }
+
+    fn outside(&self) -> ServiceChannel {
+        ClientBuilder::new(self.env.clone())
+            .channel("membership", Target::Memory(self.pipe.clone()))
+            .unwrap()
+    }
+
+    clients! {
+        authentication: AuthenticationServiceClient,
+        appointments: AppointmentServiceClient,
+        members: MemberServiceClient,
+        assignments: AssignmentServiceClient,
+        enrollments: EnrollmentServiceClient,
+        guardianships: GuardianshipServiceClient,
+        service_accounts: ServiceAccountServiceClient,
+        operator: OperatorServiceClient,
+    }
+
+    /// The internal API, as invitation calls it.
+    pub fn admission(&self) -> AdmissionServiceClient<ServiceChannel> {
+        let builder = ClientBuilder::new(self.env.clone()).identity(self.identity.clone());
+        AdmissionServiceClient::new(
+            builder
+                .channel("membership", Target::Memory(self.pipe.clone()))
+                .unwrap(),
+        )
+    }
+
+    pub fn act(&self) -> String {
+        self.env.ids.uuid().to_string()
+    }
+
+    pub async fn request_code(&self, phone: &str) -> Result<pb::RequestCodeResponse, Status> {
+        let request = pb::RequestCodeRequest {
+            request_id: self.act(),
+            phone: phone.to_owned(),
+            ..Default::default()
+        };
+        Ok(self.authentication().request_code(request).await?.into_inner())
+    }
+
+    /// The latest code that was sent to an address.
+    pub async fn code(&self, recipient: &str) -> String {
+        let request = pb::ListOutboxMessagesRequest {
+            recipient: recipient.to_owned(),
+            ..Default::default()
+        };
+        let messages = self
+            .operator()
+            .list_outbox_messages(by(&self.operator, request))
+            .await
+            .unwrap()
+            .into_inner()
+            .messages;
+        messages[0]
+            .text
+            .chars()
+            .filter(char::is_ascii_digit)
+            .take(6)
+            .collect()
+    }
+
+    pub async fn verify(&self, flow_id: &str, code: &str) -> Result<pb::VerifyCodeResponse, Status> {
+        let request = pb::VerifyCodeRequest {
+            flow_id: flow_id.to_owned(),
+            code: code.to_owned(),
+        };
+        Ok(self.authentication().verify_code(request).await?.into_inner())
+    }
+
+    pub async fn start(&self, flow_id: &str, account_id: &str, full_name: &str) -> Result<Person, Status> {
+        let new_account = (!full_name.is_empty()).then(|| pb::NewAccount {
+            full_name: full_name.to_owned(),
+        });
+        let request = pb::StartSessionRequest {
+            request_id: self.act(),
+            flow_id: flow_id.to_owned(),
+            account_id: account_id.to_owned(),
+            new_account,
+        };
+        let started = self.authentication().start_session(request).await?.into_inner();
+        Ok(Person {
+            account_id: started.account_id,
+            session_id: started.session_id,
+            refresh_token: started.refresh_token,
+            token: started.access_token,
+        })
+    }
+
+    /// Somebody new, signed in.
+    pub async fn newcomer(&self, phone: &str, full_name: &str) -> Person {
+        let flow = self.request_code(phone).await.unwrap().flow_id;
+        self.verify(&flow, &self.code(phone).await).await.unwrap();
+        self.start(&flow, "", full_name).await.unwrap()
+    }
+
+    pub async fn seat(&self, org: OrgId, person: Person) -> Result<Seat, Status> {
+        let request = pb::IssueOrganizationTokenRequest {
+            org_id: org.to_string(),
+        };
+        let issued = self
+            .authentication()
+            .issue_organization_token(by(&person.token, request))
+            .await?
+            .into_inner();
+        Ok(Seat {
+            person,
+            member_id: issued.member_id,
+            token: issued.access_token,
+        })
+    }
+
+    pub async fn claim(&self, person: &Person, org: OrgId) -> Result<pb::Member, Status> {
+        let request = pb::ClaimAppointmentRequest {
+            request_id: self.act(),
+            org_id: org.to_string(),
+        };
+        let answer = self
+            .appointments()
+            .claim_appointment(by(&person.token, request))
+            .await?;
+        Ok(answer.into_inner().member.unwrap())
+    }
+
+    /// The administrator of the n-th school.
+    pub async fn administrator(&self, n: u128) -> Seat {
+        let person = self.newcomer(&format!("+7916000000{n}"), "Анна Петрова").await;
+        self.claim(&person, org(n)).await.unwrap();
+        self.seat(org(n), person).await.unwrap()
+    }
+
+    /// The join flow of a person and a link.
+    pub async fn flow(&self, person: &Person, link: &str) -> String {
+        let request = pb::CreateJoinTicketRequest {
+            request_id: self.act(),
+            invitation_token: link.to_owned(),
+        };
+        self.authentication()
+            .create_join_ticket(by(&person.token, request))
+            .await
+            .unwrap()
+            .into_inner()
+            .flow_id
+    }
+
+    /// Lets a newcomer in by an invitation.
+    pub async fn join(
+        &self,
+        phone: &str,
+        name: &str,
+        role: pb::Role,
+        change: impl FnOnce(&mut AdmitMemberRequest),
+    ) -> Seat {
+        let person = self.newcomer(phone, name).await;
+        let flow_id = self.flow(&person, phone).await;
+        let mut request = AdmitMemberRequest {
+            request_id: self.act(),
+            org_id: org(1).to_string(),
+            invitation_id: self.env.id::<InvitationId>().to_string(),
+            flow_id,
+            role: role.into(),
+            issuer_id: self.env.id::<MemberId>().to_string(),
+            ..Default::default()
+        };
+        change(&mut request);
+        self.admission().admit_member(request).await.unwrap();
+        self.seat(org(1), person).await.unwrap()
+    }
+
+    pub async fn verify_teacher(&self, by_whom: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+        let request = pb::VerifyTeacherRequest {
+            request_id: self.act(),
+            org_id: org(1).to_string(),
+            member_id: member_id.to_owned(),
+            evidence: "Приказ № 7".to_owned(),
+        };
+        Ok(self
+            .members()
+            .verify_teacher(by(&by_whom.token, request))
+            .await?
+            .into_inner()
+            .member
+            .unwrap())
+    }
+
+    /// Gives a teacher a task.
+    pub async fn assign(
+        &self,
+        by_whom: &Seat,
+        member_id: &str,
+        unit: UnitId,
+        kind: pb::AssignmentKind,
+    ) -> Result<String, Status> {
+        let request = pb::CreateAssignmentRequest {
+            request_id: self.act(),
+            org_id: org(1).to_string(),
+            member_id: member_id.to_owned(),
+            unit_id: unit.to_string(),
+            kind: kind.into(),
+            expire_time: None,
+        };
+        let made = self
+            .assignments()
+            .create_assignment(by(&by_whom.token, request))
+            .await?
+            .into_inner();
+        Ok(made.assignment.unwrap().id)
+    }
+
+    pub async fn list(&self, seat: &Seat) -> Result<Vec<String>, Status> {
+        let request = pb::ListMembersRequest {
+            org_id: org(1).to_string(),
+            ..Default::default()
+        };
+        let members = self
+            .members()
+            .list_members(by(&seat.token, request))
+            .await?
+            .into_inner()
+            .members;
+        Ok(members.into_iter().map(|m| m.full_name).collect())
+    }
+
+    pub fn minute(&self) {
+        self.clock.advance(TimeDelta::seconds(61));
+    }
+}
+
+/// One of two schools.
+pub fn org(n: u128) -> OrgId {
+    use parta_ids::TypedId as _;
+    OrgId::from_uuid(parta_ids::Uuid::from_u128(n))
+}
+
+/// One of two classes.
+pub fn unit(n: u128) -> UnitId {
+    use parta_ids::TypedId as _;
+    UnitId::from_uuid(parta_ids::Uuid::from_u128(100 + n))
+}
+
+pub fn by<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request
+        .metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+/// The documented reason of a refusal; "OK" where there was none.
+pub fn reason<T>(outcome: &Result<T, Status>) -> String {
+    match outcome {
+        Ok(_) => "OK".to_owned(),
+        Err(status) => {
+            RpcError::from_status(status).map_or_else(|| format!("{status:?}"), |r| r.reason().to_owned())
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! How people come in: by application, code and link.
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use parta_proto::parta::{invitation::v1 as inv, membership::v1 as mbr, org_registry::v1 as org};
+use uuid::Uuid;
+
+use super::said;
+use crate::client::Session;
+
+/// Longest that something which happens by itself may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where the story takes place, and how its phones and numbers are made.
+pub(super) struct Actors {
+    pub(super) anonymous: Session,
+    pub(super) operator: Session,
+    /// Tells one run from another: below 100,000.
+    run: u128,
+}
+
+/// Somebody who signed in.
+#[derive(Clone)]
+pub(super) struct Account {
+    pub(super) session: Session,
+}
+
+/// A member of an organisation.
+#[derive(Clone)]
+pub(super) struct Person {
+    pub(super) session: Session,
+    pub(super) member_id: String,
+    pub(super) org_id: String,
+}
+
+/// A registration number with its right check digit.
+fn ogrn(number: u128) -> String {
+    let first = 102_790_000_000 + number;
+    format!("{first}{}", first % 11 % 10)
+}
+
+impl Actors {
+    pub(super) fn new(anonymous: Session, operator: Session) -> Self {
+        let run = Uuid::parse_str(&anonymous.act()).map_or(0, |id| id.as_u128() % 100_000);
+        Self {
+            anonymous,
+            operator,
+            run,
+        }
+    }
+
+    /// The phone of the n-th person of this run.
+    pub(super) fn phone(&self, n: u8) -> String {
+        format!("+7925{:05}{n:02}", self.run)
+    }
+
+    /// Hands in an application with its order; answers its id.
+    pub(super) async fn apply(&self, name: &str, number: u128, phone: &str) -> anyhow::Result<String> {
+        use org::submit_application_request::Part;
+        let form = org::ApplicationForm {
+            organization_name: name.to_owned(),
+            kind: org::OrganizationKind::General.into(),
+            region: "Москва".into(),
+            ogrn: ogrn(self.run * 10 + number),
+            kpp: "770101001".into(),
+            time_zone: "Europe/Moscow".into(),
+            head_full_name: "Анна Петрова".into(),
+            administrator_full_name: "Иван Орлов".into(),
+            administrator_email: "orlov@school.example".into(),
+            administrator_phone: phone.to_owned(),
+        };
+        let message = |request_id, part| org::SubmitApplicationRequest {
+            request_id,
+            part: Some(part),
+        };
+        let header = org::SubmitApplicationHeader {
+            form: Some(form),
+            file_name: "order.pdf".into(),
+        };
+        let parts = [
+            message(self.anonymous.act(), Part::Header(header)),
+            message(String::new(), Part::Chunk(b"%PDF-1.4\n%%EOF\n".as_slice().into())),
+        ];
+        let mut api = self.anonymous.applications();
+        let answer = api
+            .submit_application(tokio_stream::iter(parts))
+            .await
+            .map_err(said)?;
+        Ok(answer.into_inner().application_id)
+    }
+
+    /// Approves as the operator; answers the organisation's id.
+    pub(super) async fn approve(&self, application_id: &str) -> anyhow::Result<String> {
+        let request = org::ApproveApplicationRequest {
+            request_id: self.operator.act(),
+            application_id: application_id.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.operator.applications().approve_application(request).await;
+        let answer = answer.map_err(said)?.into_inner();
+        self.operator.saw("org-registry", &answer.consistency_token);
+        Ok(answer.organization.context("no organisation was answered")?.id)
+    }
+
+    /// Signs somebody new in by a one-time code, which the operator reads from the development outbox.
+    pub(super) async fn newcomer(&self, phone: &str, full_name: &str) -> anyhow::Result<Account> {
+        let mut api = self.anonymous.authentication();
+        let request = mbr::RequestCodeRequest {
+            request_id: self.anonymous.act(),
+            phone: phone.to_owned(),
+            ..Default::default()
+        };
+        let flow_id = api
+            .request_code(request)
+            .await
+            .map_err(said)?
+            .into_inner()
+            .flow_id;
+        let request = mbr::ListOutboxMessagesRequest {
+            recipient: phone.to_owned(),
+            page_size: 1,
+            ..Default::default()
+        };
+        let sent = self.operator.operators().list_outbox_messages(request).await;
+        let sent = sent.map_err(said)?.into_inner().messages;
+        let text = &sent.first().context("no code was sent")?.text;
+        let mut words = text.split(|c: char| !c.is_ascii_digit());
+        let code = words
+            .rfind(|w| w.len() == 6)
+            .context("the message holds no code")?;
+        let request = mbr::VerifyCodeRequest {
+            flow_id: flow_id.clone(),
+            code: code.to_owned(),
+        };
+        let profiles = api
+            .verify_code(request)
+            .await
+            .map_err(said)?
+            .into_inner()
+            .profiles;
+        ensure!(profiles.is_empty(), "{phone} was not new");
+        let request = mbr::StartSessionRequest {
+            request_id: self.anonymous.act(),
+            flow_id,
+            new_account: Some(mbr::NewAccount {
+                full_name: full_name.to_owned(),
+            }),
+            ..Default::default()
+        };
+        let started = api.start_session(request).await.map_err(said)?.into_inner();
+        Ok(Account {
+            session: self.anonymous.with(&started.access_token)?,
+        })
+    }
+
+    /// The founding administrator claims the right that waits for the phone of the application, once it has arrived.
+    pub(super) async fn found(&self, account: &Account, org_id: &str) -> anyhow::Result<Person> {
+        let mut api = account.session.appointments();
+        let arrived = async {
+            loop {
+                let list = api
+                    .list_appointments(mbr::ListAppointmentsRequest::default())
+                    .await;
+                if !list.map_err(said)?.into_inner().appointments.is_empty() {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, arrived)
+            .await
+            .context("the appointment did not arrive")??;
+        let request = mbr::ClaimAppointmentRequest {
+            request_id: account.session.act(),
+            org_id: org_id.to_owned(),
+        };
+        let claimed = api.claim_appointment(request).await.map_err(said)?.into_inner();
+        account.session.saw("membership", &claimed.consistency_token);
+        account.enter(org_id).await
+    }
+
+    /// A school from application to its administrator.
+    pub(super) async fn school(&self, name: &str, number: u128, phone: &str) -> anyhow::Result<Person> {
+        let application = self.apply(name, number, phone).await?;
+        let org_id = self.approve(&application).await?;
+        self.found(&self.newcomer(phone, "Иван Орлов").await?, &org_id)
+            .await
+    }
+}
+
+impl Account {
+    /// A token of an organisation that they belong to.
+    pub(super) async fn enter(&self, org_id: &str) -> anyhow::Result<Person> {
+        let request = mbr::IssueOrganizationTokenRequest {
+            org_id: org_id.to_owned(),
+        };
+        let issued = self
+            .session
+            .authentication()
+            .issue_organization_token(request)
+            .await;
+        let issued = issued.map_err(said)?.into_inner();
+        Ok(Person {
+            session: self.session.with(&issued.access_token)?,
+            member_id: issued.member_id,
+            org_id: org_id.to_owned(),
+        })
+    }
+
+    /// Accepts a link; the refusal is the caller's to judge.
+    pub(super) async fn accept(
+        &self,
+        link: &str,
+    ) -> anyhow::Result<Result<inv::AcceptInvitationResponse, tonic::Status>> {
+        let request = mbr::CreateJoinTicketRequest {
+            request_id: self.session.act(),
+            invitation_token: link.to_owned(),
+        };
+        let ticket = self.session.authentication().create_join_ticket(request).await;
+        let joiner = self.session.with(&ticket.map_err(said)?.into_inner().ticket)?;
+        let request = inv::AcceptInvitationRequest {
+            request_id: joiner.act(),
+            secret: Some(inv::accept_invitation_request::Secret::LinkToken(link.to_owned())),
+        };
+        let answer = joiner.invitations().accept_invitation(request).await;
+        Ok(answer.map(tonic::Response::into_inner))
+    }
+
+    /// Comes in by a link.
+    pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
+        let accepted = self.accept(link).await?.map_err(said)?;
+        self.session.saw("invitation", &accepted.consistency_token);
+        self.enter(&accepted.org_id).await
+    }
+}
+
+impl Person {
+    /// Makes a link; the refusal is the caller's to judge.
+    pub(super) async fn invite(
+        &self,
+        mut request: inv::CreateInvitationRequest,
+    ) -> Result<inv::CreateInvitationResponse, tonic::Status> {
+        request.request_id = self.session.act();
+        request.org_id.clone_from(&self.org_id);
+        let answer = self
+            .session
+            .invitations()
+            .create_invitation(request)
+            .await?
+            .into_inner();
+        self.session.saw("invitation", &answer.consistency_token);
+        Ok(answer)
+    }
+
+    /// Makes a link and answers its token.
+    pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
+        let made = self.invite(request).await.map_err(said)?;
+        Ok(made.link.context("no link was answered")?.link_token)
+    }
+}

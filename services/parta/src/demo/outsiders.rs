@@ -1,0 +1,194 @@
+//! Who must not get in, and everywhere they try.
+use anyhow::ensure;
+use parta_proto::parta::{
+    call_scheduling::v1 as call, chat::v1 as chat, invitation::v1 as inv, membership::v1 as mbr,
+    org_registry::v1 as org,
+};
+use tonic::Status;
+
+use super::{
+    Narrator, Step,
+    actors::{Actors, Person},
+    participants::{self, School},
+    refused, talk,
+};
+use crate::client::Session;
+
+/// What strangers have heard of.
+pub(super) struct Known {
+    pub(super) chat: String,
+    pub(super) call: String,
+}
+
+pub(super) async fn play<F: FnMut(&Step)>(
+    town: &Actors,
+    tell: &mut Narrator<F>,
+    school: &School,
+    known: &Known,
+) -> anyhow::Result<()> {
+    let org_id = &school.administrator.org_id;
+
+    let outsider = town.newcomer(&town.phone(9), "Посторонний").await?;
+    let issue = mbr::IssueOrganizationTokenRequest {
+        org_id: org_id.clone(),
+    };
+    let issued = outsider
+        .session
+        .authentication()
+        .issue_organization_token(issue)
+        .await;
+    refused("a token for an outsider", &issued)?;
+    let mut tries = everything(&outsider.session, org_id, school, known).await;
+    tries += everything(&town.anonymous, org_id, school, known).await;
+    let tried = tries.finish()?;
+    tell.step(
+        "R28",
+        format!("An outsider and a caller without credential are refused in all {tried} tries"),
+    );
+
+    let neighbour = town.school("Школа № 2", 2, &town.phone(10)).await?;
+    let tried = everything(&neighbour.session, org_id, school, known)
+        .await
+        .finish()?;
+    tell.step(
+        "R59",
+        format!("Another school's administrator is refused in all {tried} tries"),
+    );
+
+    let classmate = participants::pupil(town, &school.leader, 13, "Лев Волков", &school.class).await?;
+    let parent = parent_of_another_class(town, school).await?;
+    let outcome = talk::write(&parent, &known.chat, "Можно к вам?").await;
+    refused("a parent of another class writing", &outcome)?;
+    let (mut api, org_id) = (parent.session.chats(), parent.org_id.clone());
+    let get = chat::GetChatRequest {
+        org_id: org_id.clone(),
+        chat_id: known.chat.clone(),
+    };
+    refused(
+        "a parent of another class reading a chat",
+        &api.get_chat(get).await,
+    )?;
+    let get = call::GetCallRequest {
+        org_id: org_id.clone(),
+        call_id: known.call.clone(),
+    };
+    let outcome = parent.session.calls().get_call(get).await;
+    refused("a parent of another class reading a lesson", &outcome)?;
+    let get = mbr::GetMemberRequest {
+        org_id,
+        member_id: classmate.member_id,
+    };
+    let outcome = parent.session.members().get_member(get).await;
+    refused("a parent of another class reading a pupil", &outcome)?;
+    let invite = parent.invite(inv::CreateInvitationRequest {
+        role: mbr::Role::Pupil.into(),
+        unit_id: school.class.clone(),
+        ..Default::default()
+    });
+    refused("a parent inviting", &invite.await)?;
+    tell.step(
+        "R14 R35 R38",
+        "A parent of another class reads and writes nothing of this one, and invites nobody",
+    );
+    Ok(())
+}
+
+async fn parent_of_another_class(town: &Actors, school: &School) -> anyhow::Result<Person> {
+    let class = &school.other_class;
+    let child = participants::pupil(town, &school.administrator, 11, "Анна Новикова", class).await?;
+    let parents =
+        participants::parents(town, &school.administrator, [(12, "Юрий Новиков")], &child, class).await?;
+    parents
+        .into_iter()
+        .next()
+        .ok_or_else(|| anyhow::anyhow!("no parent came"))
+}
+
+/// Outcomes of tries that all have to be refused.
+#[derive(Default)]
+struct Tries(Vec<(&'static str, Option<Status>)>);
+
+impl std::ops::AddAssign for Tries {
+    fn add_assign(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+impl Tries {
+    fn add<T>(&mut self, what: &'static str, outcome: Result<T, Status>) {
+        self.0.push((what, outcome.err()));
+    }
+
+    fn finish(self) -> anyhow::Result<usize> {
+        ensure!(self.0.len() >= 20, "only {} tries", self.0.len());
+        let count = self.0.len();
+        for (what, status) in self.0 {
+            refused(what, &status.map_or(Ok(()), Err))?;
+        }
+        Ok(count)
+    }
+}
+
+/// Tries what a school offers, with right ids, as somebody who does not belong there.
+#[expect(
+    clippy::needless_update,
+    reason = "some requests have no other fields than those that are named"
+)]
+async fn everything(who: &Session, org_id: &str, school: &School, known: &Known) -> Tries {
+    let mut tries = Tries::default();
+    let (org_id, act) = (org_id.to_owned(), || who.act());
+    let (member_id, unit_id) = (school.pupil.member_id.clone(), school.class.clone());
+    let (chat_id, call_id) = (known.chat.clone(), known.call.clone());
+    macro_rules! attempt {
+        ($what:literal, $api:ident.$method:ident, $request:expr) => {
+            tries.add($what, who.$api().$method($request).await)
+        };
+    }
+    macro_rules! ask {
+        ($what:literal, $api:ident.$method:ident, $request:ident of $package:ident { $($field:ident $(: $value:expr)?),* }) => {
+            attempt!($what, $api.$method, $package::$request {
+                org_id: org_id.clone(), $($field $(: $value)?,)* ..Default::default()
+            })
+        };
+    }
+    ask!("reading the organisation", organizations.get_organization, GetOrganizationRequest of org {});
+    let renamed = org::Organization {
+        display_name: "Чужая школа".into(),
+        ..Default::default()
+    };
+    let mask = prost_types::FieldMask {
+        paths: vec!["display_name".into()],
+    };
+    ask!("changing the organisation", organizations.update_organization, UpdateOrganizationRequest of org {
+        request_id: act(), organization: Some(renamed), update_mask: Some(mask)
+    });
+    ask!("listing classes", units.list_units, ListUnitsRequest of org {});
+    ask!("making a class", units.create_unit, CreateUnitRequest of org { request_id: act(), kind: org::UnitKind::Class.into(), label: "7В".into() });
+    ask!("listing members", members.list_members, ListMembersRequest of mbr {});
+    ask!("reading a pupil", members.get_member, GetMemberRequest of mbr { member_id: member_id.clone() });
+    ask!("making a member", members.create_member, CreateMemberRequest of mbr { request_id: act(), full_name: "Пётр Чужой".into(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
+    ask!("removing a pupil", members.remove_member, RemoveMemberRequest of mbr { request_id: act(), member_id: member_id.clone() });
+    ask!("verifying a teacher", members.verify_teacher, VerifyTeacherRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), evidence: "нет".into() });
+    ask!("assigning", assignments.create_assignment, CreateAssignmentRequest of mbr { request_id: act(), member_id: school.leader.member_id.clone(), unit_id: unit_id.clone(), kind: mbr::AssignmentKind::SubjectTeacher.into() });
+    ask!("listing tasks", assignments.list_assignments, ListAssignmentsRequest of mbr { unit_id: unit_id.clone() });
+    ask!("moving a pupil", enrollments.transfer_pupil, TransferPupilRequest of mbr { request_id: act(), member_id: member_id.clone(), from_unit_id: school.other_class.clone(), to_unit_id: unit_id.clone() });
+    ask!("listing families", guardianships.list_guardianships, ListGuardianshipsRequest of mbr { child_id: member_id.clone() });
+    ask!("inviting", invitations.create_invitation, CreateInvitationRequest of inv { request_id: act(), role: mbr::Role::Pupil.into(), unit_id: unit_id.clone() });
+    ask!("listing links", invitations.list_invitations, ListInvitationsRequest of inv {});
+    ask!("listing chats", chats.list_chats, ListChatsRequest of chat {});
+    ask!("reading a chat", chats.get_chat, GetChatRequest of chat { chat_id: chat_id.clone() });
+    ask!("listing participants", chats.list_participants, ListParticipantsRequest of chat { chat_id: chat_id.clone() });
+    ask!("making a chat", chats.create_chat, CreateChatRequest of chat { request_id: act(), title: "Чужой чат".into(), member_ids: vec![member_id.clone()] });
+    ask!("writing to a pupil", chats.create_direct_chat, CreateDirectChatRequest of chat { request_id: act(), member_id: member_id.clone() });
+    ask!("reading messages", messages.list_entries, ListEntriesRequest of chat { chat_id: chat_id.clone() });
+    ask!("writing", messages.send_message, SendMessageRequest of chat { request_id: act(), chat_id: chat_id.clone(), text: "Привет".into() });
+    ask!("subscribing", live.subscribe_chats, SubscribeChatsRequest of chat {});
+    ask!("planning a call", calls.plan_call, PlanCallRequest of call {
+        request_id: act(), unit_id: unit_id.clone(), title: "Чужой урок".into(), kind: call::CallKind::Lesson.into(),
+        format: call::CallFormat::Online.into(), duration: Some(prost_types::Duration { seconds: 2_700, nanos: 0 })
+    });
+    ask!("reading a call", calls.get_call, GetCallRequest of call { call_id: call_id.clone() });
+    ask!("cancelling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });
+    ask!("joining a call", calls.issue_join_token, IssueJoinTokenRequest of call { call_id: call_id.clone(), start_time: Some(prost_types::Timestamp::default()) });
+    tries
+}

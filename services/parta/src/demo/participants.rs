@@ -1,0 +1,248 @@
+//! A school comes to life: its registration, its classes and its people.
+use anyhow::{Context as _, ensure};
+use parta_proto::parta::{
+    invitation::v1 as inv,
+    membership::v1::{self as mbr, Role},
+    org_registry::v1 as org,
+};
+
+use super::{
+    Narrator, Step,
+    actors::{Actors, Person},
+    refused, said,
+};
+
+/// The class and its people.
+pub(super) struct School {
+    pub(super) administrator: Person,
+    pub(super) class: String,
+    pub(super) other_class: String,
+    pub(super) leader: Person,
+    pub(super) pupil: Person,
+    pub(super) parents: [Person; 2],
+}
+pub(super) async fn registration<F: FnMut(&Step)>(
+    town: &Actors,
+    tell: &mut Narrator<F>,
+) -> anyhow::Result<Person> {
+    let (phone, another) = (town.phone(1), town.phone(2));
+    let application = town.apply("Школа № 1", 1, &phone).await?;
+    tell.step("R1", "A school hands in its application with the signed order");
+    let again = town.apply("Школа № 1", 1, &phone).await;
+    ensure!(again.is_err(), "the same school applied twice at once");
+    let org_id = town.approve(&application).await?;
+    tell.step(
+        "R2 R3",
+        format!("The operator approves: {org_id} exists, with «Учительская»"),
+    );
+    let stranger = town.newcomer(&another, "Пётр Чужой").await?;
+    let mut api = stranger.session.appointments();
+    let list = api
+        .list_appointments(mbr::ListAppointmentsRequest::default())
+        .await;
+    let offered = list.map_err(said)?.into_inner().appointments;
+    ensure!(offered.is_empty(), "another phone was offered the appointment");
+    let claim = mbr::ClaimAppointmentRequest {
+        request_id: stranger.session.act(),
+        org_id: org_id.clone(),
+    };
+    let claimed = api.claim_appointment(claim).await;
+    refused("claiming by another phone", &claimed)?;
+    tell.step("R19", "Another phone gets nothing");
+    let administrator = town
+        .found(&town.newcomer(&phone, "Иван Орлов").await?, &org_id)
+        .await?;
+    tell.step(
+        "R19",
+        "The administrator registers by exactly the application's phone, and administers",
+    );
+    Ok(administrator)
+}
+
+async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
+    let request = org::CreateUnitRequest {
+        request_id: administrator.session.act(),
+        org_id: administrator.org_id.clone(),
+        kind: org::UnitKind::Class.into(),
+        label: label.to_owned(),
+    };
+    let made = administrator
+        .session
+        .units()
+        .create_unit(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    administrator.session.saw("org-registry", &made.consistency_token);
+    Ok(made.unit.context("no class was answered")?.id)
+}
+
+/// A teacher comes by a link of the administrator's and is verified.
+async fn teacher(town: &Actors, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
+    let invitation = inv::CreateInvitationRequest {
+        role: Role::Teacher.into(),
+        recipient_label: full_name.to_owned(),
+        ..Default::default()
+    };
+    let link = by.link(invitation).await?;
+    let teacher = town
+        .newcomer(&town.phone(phone), full_name)
+        .await?
+        .join(&link)
+        .await?;
+    let request = mbr::VerifyTeacherRequest {
+        request_id: by.session.act(),
+        org_id: by.org_id.clone(),
+        member_id: teacher.member_id.clone(),
+        evidence: "приказ № 7".into(),
+    };
+    let verified = by
+        .session
+        .members()
+        .verify_teacher(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    by.session.saw("membership", &verified.consistency_token);
+    Ok(teacher)
+}
+
+async fn lead(by: &Person, teacher: &Person, unit_id: &str) -> anyhow::Result<()> {
+    let request = mbr::CreateAssignmentRequest {
+        request_id: by.session.act(),
+        org_id: by.org_id.clone(),
+        member_id: teacher.member_id.clone(),
+        unit_id: unit_id.to_owned(),
+        kind: mbr::AssignmentKind::ClassTeacher.into(),
+        ..Default::default()
+    };
+    let assigned = by
+        .session
+        .assignments()
+        .create_assignment(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    by.session.saw("membership", &assigned.consistency_token);
+    Ok(())
+}
+
+/// A pupil of a class by a link of its teacher.
+pub(super) async fn pupil(
+    town: &Actors,
+    by: &Person,
+    phone: u8,
+    name: &str,
+    unit_id: &str,
+) -> anyhow::Result<Person> {
+    let invitation = inv::CreateInvitationRequest {
+        role: Role::Pupil.into(),
+        unit_id: unit_id.to_owned(),
+        ..Default::default()
+    };
+    let link = by.link(invitation).await?;
+    town.newcomer(&town.phone(phone), name).await?.join(&link).await
+}
+
+/// Parents of a child by one link of the class teacher, who confirms each.
+pub(super) async fn parents<const N: usize>(
+    town: &Actors,
+    by: &Person,
+    people: [(u8, &str); N],
+    child: &Person,
+    unit_id: &str,
+) -> anyhow::Result<Vec<Person>> {
+    let invitation = inv::CreateInvitationRequest {
+        role: Role::Parent.into(),
+        unit_id: unit_id.to_owned(),
+        child_id: child.member_id.clone(),
+        max_uses: i32::try_from(N)?,
+        ..Default::default()
+    };
+    let link = by.link(invitation).await?;
+    let mut came = Vec::new();
+    for (phone, name) in people {
+        came.push(town.newcomer(&town.phone(phone), name).await?.join(&link).await?);
+    }
+    let mut api = by.session.guardianships();
+    let request = mbr::ListGuardianshipsRequest {
+        org_id: by.org_id.clone(),
+        child_id: child.member_id.clone(),
+        pending_only: true,
+        ..Default::default()
+    };
+    let pending = api
+        .list_guardianships(request)
+        .await
+        .map_err(said)?
+        .into_inner()
+        .guardianships;
+    ensure!(
+        pending.len() == N,
+        "{} relations wait for confirmation",
+        pending.len()
+    );
+    for relation in pending {
+        let request = mbr::ConfirmGuardianshipRequest {
+            request_id: by.session.act(),
+            org_id: by.org_id.clone(),
+            guardianship_id: relation.id,
+        };
+        let confirmed = api
+            .confirm_guardianship(request)
+            .await
+            .map_err(said)?
+            .into_inner();
+        by.session.saw("membership", &confirmed.consistency_token);
+    }
+    Ok(came)
+}
+
+pub(super) async fn people<F: FnMut(&Step)>(
+    town: &Actors,
+    tell: &mut Narrator<F>,
+    administrator: Person,
+) -> anyhow::Result<School> {
+    let five = class(&administrator, "5А").await?;
+    let six = class(&administrator, "6Б").await?;
+    ensure!(
+        class(&administrator, "5А").await.is_err(),
+        "a label was given twice"
+    );
+    tell.step("R5", "Classes 5А and 6Б are made; a second 5А is refused");
+    let leader = teacher(town, &administrator, 3, "Мария Кузнецова").await?;
+    let other = teacher(town, &administrator, 4, "Олег Попов").await?;
+    tell.step("R13 R22", "Two teachers come by links and are verified");
+    lead(&administrator, &leader, &five).await?;
+    lead(&administrator, &other, &six).await?;
+    tell.step("R25", "Each becomes class teacher of a class");
+    let foreign = inv::CreateInvitationRequest {
+        role: Role::Pupil.into(),
+        unit_id: six.clone(),
+        ..Default::default()
+    };
+    refused(
+        "inviting to another teacher's class",
+        &leader.invite(foreign).await,
+    )?;
+    let child = pupil(town, &leader, 5, "Пётр Сидоров", &five).await?;
+    tell.step(
+        "R14 R16",
+        "A pupil comes by the class teacher's link; to the other class she may not invite",
+    );
+    let both = [(6, "Ольга Сидорова"), (7, "Андрей Сидоров")];
+    let both = parents(town, &leader, both, &child, &five).await?;
+    let [mother, father] = <[Person; 2]>::try_from(both).map_err(|_| anyhow::anyhow!("not two parents"))?;
+    tell.step(
+        "R16 R27",
+        "Both parents come by one link that names the child; the teacher confirms the relation",
+    );
+    Ok(School {
+        administrator,
+        class: five,
+        other_class: six,
+        leader,
+        pupil: child,
+        parents: [mother, father],
+    })
+}

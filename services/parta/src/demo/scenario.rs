@@ -1,0 +1,220 @@
+//! The story itself, in the order of the regulation.
+use anyhow::{Context as _, ensure};
+use parta_proto::parta::{
+    call_scheduling::v1 as call,
+    chat::v1::{self as chat, ChatKind},
+    invitation::v1 as inv,
+    membership::v1::{self as mbr, Role},
+};
+use parta_status::RpcError;
+
+use super::{
+    Narrator, Step,
+    actors::{Actors, Person},
+    outsiders::{self, Known},
+    participants::{self, School},
+    refused, roster, said,
+    talk::{self, entries, heard, list, says, subscribe, write},
+};
+
+pub(super) async fn play<F: FnMut(&Step)>(town: &Actors, tell: &mut Narrator<F>) -> anyhow::Result<()> {
+    let administrator = participants::registration(town, tell).await?;
+    let school = participants::people(town, tell, administrator).await?;
+    roster::play(town, tell, &school.administrator).await?;
+    let pupils = talk::chats(tell, &school).await?;
+    let planned = lesson(tell, &school, &pupils).await?;
+    movement(tell, &school, &pupils).await?;
+    annulment(town, tell, &school).await?;
+    let known = Known {
+        chat: pupils,
+        call: planned,
+    };
+    outsiders::play(town, tell, &school, &known).await
+}
+
+/// A weekly lesson is planned, announced and joined. Answers its id.
+async fn lesson<F: FnMut(&Step)>(
+    tell: &mut Narrator<F>,
+    school: &School,
+    pupils: &str,
+) -> anyhow::Result<String> {
+    let leader = &school.leader;
+    let mut to_pupil = subscribe(&school.pupil).await?;
+    let mut api = leader.session.calls();
+    let request = call::PlanCallRequest {
+        request_id: leader.session.act(),
+        org_id: leader.org_id.clone(),
+        unit_id: school.class.clone(),
+        title: "Математика".into(),
+        kind: call::CallKind::Lesson.into(),
+        duration: Some(prost_types::Duration {
+            seconds: 45 * 60,
+            nanos: 0,
+        }),
+        weekly: Some(call::WeeklyRecurrence {
+            interval: 1,
+            end: Some(call::weekly_recurrence::End::Count(4)),
+        }),
+        format: call::CallFormat::Online.into(),
+        announce: true,
+        ..Default::default()
+    };
+    let planned = api.plan_call(request).await.map_err(said)?.into_inner();
+    leader.session.saw("call-scheduling", &planned.consistency_token);
+    let planned = planned.call.context("no call was answered")?;
+    let announced = |entry: &chat::Entry| {
+        use chat::entry::Content;
+        entry.chat_id == pupils
+            && matches!(&entry.content, Some(Content::Message(m)) if m.service == "call-scheduling")
+    };
+    heard(&mut to_pupil, "the announcement of the lesson", announced).await?;
+    let start = planned.start_time.context("the call has no start")?;
+    let window = |days: i64| prost_types::Timestamp {
+        seconds: start.seconds + days * 24 * 60 * 60,
+        nanos: 0,
+    };
+    let request = call::ListOccurrencesRequest {
+        org_id: school.pupil.org_id.clone(),
+        window_start_time: Some(window(-1)),
+        window_end_time: Some(window(28)),
+        ..Default::default()
+    };
+    let seen = school
+        .pupil
+        .session
+        .calls()
+        .list_occurrences(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    ensure!(
+        seen.occurrences.len() == 4,
+        "the pupil sees {} lessons of 4",
+        seen.occurrences.len()
+    );
+    tell.step(
+        "R49 R50 R51",
+        "A weekly lesson is planned and announced in the class chat; the pupil sees its four dates",
+    );
+    let request = |who: &Person| call::IssueJoinTokenRequest {
+        org_id: who.org_id.clone(),
+        call_id: planned.id.clone(),
+        start_time: Some(start),
+    };
+    // A lesson begins with its teacher.
+    match api.issue_join_token(request(leader)).await {
+        Ok(_) => {
+            let joined = school
+                .pupil
+                .session
+                .calls()
+                .issue_join_token(request(&school.pupil))
+                .await;
+            let joined = joined.map_err(said)?.into_inner();
+            ensure!(!joined.token.is_empty(), "a join token is empty");
+            tell.step(
+                "R55",
+                format!("Teacher and pupil join it on {}", joined.server_url),
+            );
+        }
+        Err(status) => {
+            let refusal = RpcError::from_status(&status);
+            let absent = refusal.is_some_and(|r| {
+                r.reason() == "DEPENDENCY_UNAVAILABLE" && r.metadata("dependency") == Some("the media server")
+            });
+            ensure!(absent, said(status));
+            tell.step(
+                "R55",
+                "Joining answers DEPENDENCY_UNAVAILABLE: this suite has no LiveKit",
+            );
+        }
+    }
+    Ok(planned.id)
+}
+
+/// The pupil moves to another class.
+async fn movement<F: FnMut(&Step)>(tell: &mut Narrator<F>, school: &School, old: &str) -> anyhow::Result<()> {
+    let administrator = &school.administrator;
+    let request = mbr::TransferPupilRequest {
+        request_id: administrator.session.act(),
+        org_id: administrator.org_id.clone(),
+        member_id: school.pupil.member_id.clone(),
+        from_unit_id: school.class.clone(),
+        to_unit_id: school.other_class.clone(),
+    };
+    let moved = administrator
+        .session
+        .enrollments()
+        .transfer_pupil(request)
+        .await
+        .map_err(said)?
+        .into_inner();
+    administrator.session.saw("membership", &moved.consistency_token);
+    let secret = write(&school.leader, old, "Пётр перешёл в 6Б")
+        .await
+        .map_err(said)?;
+    let now: Vec<_> = list(&school.pupil).await?;
+    let fresh = now
+        .iter()
+        .find(|c| c.kind() == ChatKind::ClassPupils && c.unit_id == school.other_class)
+        .context("the pupil is not in the new class chat")?;
+    entries(&school.pupil, &fresh.id).await.map_err(said)?;
+    if let Ok(still) = entries(&school.pupil, old).await {
+        ensure!(
+            !still.iter().any(|e| says(e, &secret.entry_id)),
+            "the pupil still reads the old class chat"
+        );
+    }
+    refused(
+        "writing to the old class chat",
+        &write(&school.pupil, old, "Я ещё тут").await,
+    )?;
+    tell.step(
+        "R26 R38",
+        "The pupil moves to 6Б: at once the new chat is open and the old one closed",
+    );
+    Ok(())
+}
+
+/// A link that nobody used is annulled and admits nobody.
+async fn annulment<F: FnMut(&Step)>(
+    town: &Actors,
+    tell: &mut Narrator<F>,
+    school: &School,
+) -> anyhow::Result<()> {
+    let invitation = inv::CreateInvitationRequest {
+        role: Role::Pupil.into(),
+        unit_id: school.class.clone(),
+        ..Default::default()
+    };
+    let made = school.leader.invite(invitation).await.map_err(said)?;
+    let (made, link) = (
+        made.invitation.context("no invitation")?,
+        made.link.context("no link")?,
+    );
+    let request = inv::RevokeInvitationRequest {
+        request_id: school.leader.session.act(),
+        org_id: school.leader.org_id.clone(),
+        invitation_id: made.id,
+        etag: made.etag,
+    };
+    school
+        .leader
+        .session
+        .invitations()
+        .revoke_invitation(request)
+        .await
+        .map_err(said)?;
+    let late = town.newcomer(&town.phone(8), "Опоздавший").await?;
+    let outcome = late.accept(&link.link_token).await?;
+    let reason = outcome
+        .err()
+        .and_then(|s| RpcError::from_status(&s))
+        .map(|r| r.reason().to_owned());
+    ensure!(
+        reason.as_deref() == Some("INVITATION_NOT_USABLE"),
+        "an annulled link answered {reason:?}"
+    );
+    tell.step("R15", "An unused link is annulled and admits nobody");
+    Ok(())
+}
