@@ -57,7 +57,7 @@ class Suite:
         self.operator = bearer(operator_key)
 
     def apply(self, number: int, phone: str) -> str:
-        """Hands in an application with its order; answers the organisation that the operator approved."""
+        """Hands in an application with its order; answers the organization that the operator approved."""
         form = application_pb2.ApplicationForm(
             organization_name=f"Школа № {number}",
             kind=organization_pb2.ORGANIZATION_KIND_GENERAL,
@@ -94,7 +94,7 @@ class Suite:
         return bearer(self.sign_in.StartSession(start).access_token)
 
     def member(self, account: list[tuple[str, str]], org_id: str) -> tuple[list[tuple[str, str]], str]:
-        """A token of one organisation, and who the person is in it."""
+        """A token of one organization, and who the person is in it."""
         ask = authentication_service_pb2.IssueOrganizationTokenRequest(org_id=org_id)
         issued = self.sign_in.IssueOrganizationToken(ask, metadata=account)
         return bearer(issued.access_token), issued.member_id

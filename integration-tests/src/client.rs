@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// The organisation of [`Client::of`].
+    /// The organization of [`Client::of`].
     pub fn org_id(&self) -> Option<&str> {
         self.org_id.as_deref()
     }

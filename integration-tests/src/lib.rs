@@ -1,7 +1,7 @@
 //! What needs two services, and rules over the whole tree. The tests lie in `tests/`.
 //!
 //! [`Suite`] is the whole house as its users meet it: five services in this process on SQLite, or five processes on
-//! PostgreSQL and NATS. [`Client`] calls any RPC by its name with JSON, [`School`] fills an organisation with people the
+//! PostgreSQL and NATS. [`Client`] calls any RPC by its name with JSON, [`School`] fills an organization with people the
 //! way they come in: by application, code and link.
 #![expect(
     clippy::expect_used,

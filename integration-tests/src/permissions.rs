@@ -16,7 +16,7 @@ pub fn rows() -> Vec<Permission> {
     .concat()
 }
 
-/// What a service's RPCs answer to whom: in the own organisation, and in a foreign one.
+/// What a service's RPCs answer to whom: in the own organization, and in a foreign one.
 type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
 
 /// docs/permissions.md.
@@ -38,7 +38,7 @@ pub fn document() -> String {
         "# Permissions\n\n\
         Generated from the policies of the services by `cargo xtask docs`: {allowed} permissions, {refused} refusals. A test\n\
         (`integration-tests/tests/permissions`) asks each of them over the public API.\n\n\
-        `own`: in the own organisation, towards what concerns the caller. `all`: in every organisation, or where an RPC belongs\n\
+        `own`: in the own organization, towards what concerns the caller. `all`: in every organization, or where an RPC belongs\n\
         to none. A dot: refused. Which of what it may see a call shows, and what the state of things forbids, stands with the\n\
         RPC. A teacher is a verified subject teacher of the class, a service account holds every permission, a service is one\n\
         that the RPC's access rule names.\n"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Client, Suite, eventually};
 
-/// Counts organisations and people of one test process: no two share a number or a phone.
+/// Counts organizations and people of one test process: no two share a number or a phone.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 fn number() -> u64 {
@@ -20,7 +20,7 @@ pub fn ogrn(of: u64) -> String {
     format!("{first}{}", first % 11 % 10)
 }
 
-/// Somebody who signed in, whatever they are in organisations.
+/// Somebody who signed in, whatever they are in organizations.
 #[derive(Clone)]
 pub struct Account {
     /// Calls with the account's token.
@@ -32,10 +32,10 @@ pub struct Account {
     refresh: Arc<Mutex<String>>,
 }
 
-/// A member of an organisation.
+/// A member of an organization.
 #[derive(Clone)]
 pub struct Person {
-    /// Calls with the token of the organisation.
+    /// Calls with the token of the organization.
     pub client: Client,
     /// The person behind.
     pub account: Account,
@@ -43,7 +43,7 @@ pub struct Person {
     pub member_id: String,
 }
 
-/// An organisation with its administrator.
+/// An organization with its administrator.
 #[derive(Clone)]
 pub struct School {
     /// `org_...`.
@@ -232,7 +232,7 @@ impl Account {
         }
     }
 
-    /// A token of an organisation that they belong to.
+    /// A token of an organization that they belong to.
     pub async fn enter(&self, org_id: &str) -> Person {
         let ask = json!({"org_id": org_id});
         let issued = self

@@ -19,7 +19,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "warnings",
     ]))?;
     remarks.extend(proto_lint()?);
-    remarks.extend(licences()?);
+    remarks.extend(licenses()?);
     docs::generate(true)?;
     docs::truth()?;
     requirements::run()?;
@@ -58,8 +58,8 @@ fn proto_lint() -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
-/// Licences, sources and advisories by deny.toml.
-fn licences() -> anyhow::Result<Option<String>> {
+/// Licenses, sources and advisories by deny.toml.
+fn licenses() -> anyhow::Result<Option<String>> {
     if !answers("cargo-deny", "--version") {
         return Ok(Some("cargo deny did NOT run: it is not installed".to_owned()));
     }

@@ -21,7 +21,7 @@ const MESSAGES: (u64, u64) = (100, 400);
 const STREAMS: u64 = 50;
 
 /// Counts, prints, and fails where a number has grown by more than the tolerance; `write` keeps the numbers instead.
-/// `release` only prints: those of the optimised build, which takes its time, and are what a user pays.
+/// `release` only prints: those of the optimized build, which takes its time, and are what a user pays.
 pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     let valgrind = local("valgrind", "valgrind", || in_path("valgrind"))?;
     let program = build(release)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     ]);
     if release {
         for (name, number) in &found {
-            println!("xtask: {name}: {number} instructions, optimised");
+            println!("xtask: {name}: {number} instructions, optimized");
         }
         return Ok(());
     }

@@ -54,7 +54,7 @@ enum Task {
         /// Keeps what was counted in bench/instructions.toml.
         #[arg(long)]
         write: bool,
-        /// Counts the optimised build instead, and compares with nothing.
+        /// Counts the optimized build instead, and compares with nothing.
         #[arg(long, conflicts_with = "write")]
         release: bool,
     },

@@ -9,20 +9,20 @@ use parta_status::RpcError;
 pub enum Principal {
     /// Nobody in particular.
     Anonymous,
-    /// A signed-in person who has not chosen an organisation; membership alone meets it.
+    /// A signed-in person who has not chosen an organization; membership alone meets it.
     Account {
         /// The person.
         account_id: AccountId,
         /// The sign-in.
         session_id: SessionId,
     },
-    /// A member of one organisation.
+    /// A member of one organization.
     Person {
-        /// The organisation.
+        /// The organization.
         org_id: OrgId,
         /// The member.
         member_id: MemberId,
-        /// The sign-in in its form towards this organisation.
+        /// The sign-in in its form towards this organization.
         session_id: SessionId,
     },
     /// Somebody about to accept an invitation.
@@ -37,7 +37,7 @@ pub enum Principal {
     },
     /// An external system.
     ServiceAccount {
-        /// The organisation it belongs to.
+        /// The organization it belongs to.
         org_id: OrgId,
         /// The account.
         id: ServiceAccountId,
@@ -67,7 +67,7 @@ impl Principal {
         }
     }
 
-    /// The organisation it belongs to, if it belongs to one.
+    /// The organization it belongs to, if it belongs to one.
     pub fn org_id(&self) -> Option<OrgId> {
         match self {
             Self::Person { org_id, .. } | Self::ServiceAccount { org_id, .. } => Some(*org_id),
@@ -122,7 +122,7 @@ impl Caller {
         self.on_behalf_of.as_ref().unwrap_or(&self.principal)
     }
 
-    /// The acting person's organisation and member id.
+    /// The acting person's organization and member id.
     pub fn person(&self) -> Option<(OrgId, MemberId)> {
         match self.acting() {
             Principal::Person {

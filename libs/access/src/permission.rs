@@ -3,7 +3,7 @@
 pub enum PrincipalKind {
     /// No credential.
     Anonymous,
-    /// Signed in, no organisation chosen.
+    /// Signed in, no organization chosen.
     Account,
     /// Holder of a join ticket.
     Joiner,
@@ -11,7 +11,7 @@ pub enum PrincipalKind {
     Pupil,
     /// A parent of a pupil.
     Parent,
-    /// A teacher whom the organisation has not verified.
+    /// A teacher whom the organization has not verified.
     UnverifiedTeacher,
     /// A verified subject teacher of the class.
     Teacher,
@@ -47,7 +47,7 @@ impl PrincipalKind {
         Self::Service,
     ];
 
-    /// Whether it is a member of an organisation.
+    /// Whether it is a member of an organization.
     pub fn is_person(self) -> bool {
         matches!(
             self,
@@ -69,8 +69,8 @@ pub struct Permission {
     pub rpc: &'static str,
     /// Who calls.
     pub kind: PrincipalKind,
-    /// Whether it may in its own organisation, towards what concerns it.
+    /// Whether it may in its own organization, towards what concerns it.
     pub own: bool,
-    /// Whether it may in another organisation.
+    /// Whether it may in another organization.
     pub foreign: bool,
 }

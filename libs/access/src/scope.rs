@@ -30,7 +30,7 @@ impl Decision {
     }
 }
 
-/// Proof that a policy permitted an act in one organisation. Storage asks for it; only [`authorize`] gives it.
+/// Proof that a policy permitted an act in one organization. Storage asks for it; only [`authorize`] gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrgScope {
     org_id: OrgId,
@@ -38,7 +38,7 @@ pub struct OrgScope {
 }
 
 impl OrgScope {
-    /// The organisation in which the act was permitted.
+    /// The organization in which the act was permitted.
     pub fn org_id(&self) -> OrgId {
         self.org_id
     }
@@ -59,7 +59,7 @@ impl OrgScope {
     }
 }
 
-/// Turns a policy's decision into a scope. Who belongs to another organisation gets NOT_FOUND whatever the policy said.
+/// Turns a policy's decision into a scope. Who belongs to another organization gets NOT_FOUND whatever the policy said.
 pub fn authorize(caller: &Caller, org_id: OrgId, decision: Decision) -> Result<OrgScope, RpcError> {
     let outside = || not_found("organization", org_id);
     if caller.acting().org_id().is_some_and(|own| own != org_id) {

@@ -232,7 +232,7 @@ fn a_service_proves_itself_to_one_callee_for_a_minute() {
 }
 
 #[test]
-fn the_operators_key_is_recognised_by_its_digest_alone() {
+fn the_operators_key_is_recognized_by_its_digest_alone() {
     use secrecy::ExposeSecret as _;
     let (_, env) = env();
     let (text, kept) = OperatorCredential::generate(&env);
@@ -254,9 +254,9 @@ fn the_operators_key_is_recognised_by_its_digest_alone() {
     assert!(OperatorCredential::from_digest("ab:cd").is_err());
 }
 
-/// R59: nobody enters another organisation, whatever the policy decided.
+/// R59: nobody enters another organization, whatever the policy decided.
 #[test]
-fn a_member_of_another_organisation_is_answered_not_found() {
+fn a_member_of_another_organization_is_answered_not_found() {
     let (_, env) = env();
     let (own, other) = (env.id::<OrgId>(), env.id::<OrgId>());
     let caller = Caller::new(

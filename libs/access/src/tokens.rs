@@ -193,7 +193,7 @@ impl TokenIssuer {
         )
     }
 
-    /// A token of a member of one organisation; `session` is the sign-in in its form towards that organisation.
+    /// A token of a member of one organization; `session` is the sign-in in its form towards that organization.
     pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
         self.sign(
             AUD_SUITE,

@@ -92,7 +92,7 @@ impl Entry {
             self.request_id.as_ref().map(|id| id.as_bytes().as_slice()),
         ];
         for part in parts {
-            // The length keeps neighbours apart, and nothing apart from empty.
+            // The length keeps neighbors apart, and nothing apart from empty.
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
             mac.update(&length.to_be_bytes());
             mac.update(part.unwrap_or_default());
@@ -182,7 +182,7 @@ pub async fn sealing_task(db: Db, cancel: CancellationToken) {
     }
 }
 
-/// Recomputes the chain of an organisation, or of the platform itself.
+/// Recomputes the chain of an organization, or of the platform itself.
 pub async fn verify(db: &Db, org_id: Option<OrgId>) -> Result<Chain, AuditError> {
     let chain = chain_key(org_id);
     db.read(|tx| async move { verify_chain(&tx, chain).await }).await

@@ -37,7 +37,7 @@ pub async fn record(
     Ok(())
 }
 
-/// The chain that an organisation's rows are in; the platform's own has the nil id.
+/// The chain that an organization's rows are in; the platform's own has the nil id.
 pub(crate) fn chain_key(org_id: Option<OrgId>) -> Uuid {
     org_id.map_or(Uuid::nil(), TypedId::uuid)
 }

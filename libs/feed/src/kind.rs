@@ -8,7 +8,7 @@ use prost::Message;
 pub struct EventMeta {
     /// Its id.
     pub event_id: EventId,
-    /// The organisation it belongs to.
+    /// The organization it belongs to.
     pub org_id: OrgId,
     /// Its place in the log.
     pub position: i64,

@@ -2,8 +2,8 @@
 //!
 //! Owns the table `event` of a service that emits, the server of its feed, and the tables `feed_cursor`,
 //! `feed_quarantine`, `feed_quarantine_event` of a service that consumes. Invariants: positions are dense and in the order of
-//! the commits; a consumer applies each event exactly once, in order per organisation; an event that cannot be applied
-//! stops its organisation and no other.
+//! the commits; a consumer applies each event exactly once, in order per organization; an event that cannot be applied
+//! stops its organization and no other.
 
 mod append;
 mod bus;

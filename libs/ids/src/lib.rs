@@ -81,7 +81,7 @@ macro_rules! typed_ids {
 }
 
 typed_ids! {
-    /// An organisation.
+    /// An organization.
     OrgId = "org";
     /// An application for registration.
     ApplicationId = "app";
@@ -89,11 +89,11 @@ typed_ids! {
     DocumentId = "doc";
     /// A class, group, department or staff room.
     UnitId = "unt";
-    /// A person in one organisation.
+    /// A person in one organization.
     MemberId = "mbr";
     /// A person; never leaves membership (R28).
     AccountId = "acc";
-    /// A sign-in, or its pairwise form towards one organisation.
+    /// A sign-in, or its pairwise form towards one organization.
     SessionId = "ses";
     /// A link that lets people in.
     InvitationId = "inv";

@@ -7,9 +7,9 @@ use parta_storage::Tx;
 /// What a handled event changed in the projection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// An organisation came to be known.
+    /// An organization came to be known.
     OrganizationCreated,
-    /// An organisation's name, zone or policies changed.
+    /// An organization's name, zone or policies changed.
     OrganizationChanged,
     /// A unit came to be known.
     UnitCreated {
@@ -30,14 +30,14 @@ pub enum Change {
     ServiceAccountRevoked(ServiceAccountId),
     /// A roster import wants units and invitations.
     RosterImportStaged(RosterImportStaged),
-    /// The projection was rebuilt from a snapshot: anything of the organisation may differ.
+    /// The projection was rebuilt from a snapshot: anything of the organization may differ.
     Resynced,
 }
 
 /// What a service does about a change, in the transaction in which it is applied.
 #[async_trait]
 pub trait RosterObserver: Send + Sync + 'static {
-    /// Acts on the change. An error that does not pass parks the organisation.
+    /// Acts on the change. An error that does not pass parks the organization.
     async fn changed(&self, tx: &Tx, org_id: OrgId, change: &Change) -> Result<(), HandleError>;
 }
 

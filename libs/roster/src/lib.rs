@@ -1,8 +1,8 @@
-//! What a service keeps of organisations, units and people: one projection of the feeds of org-registry and membership
+//! What a service keeps of organizations, units and people: one projection of the feeds of org-registry and membership
 //! in the service's own database, and the [`MemberContext`] by which its policies decide.
 //!
 //! Invariants: the projection is moved in the transaction of the consumer's cursor; a question is refused while it is
-//! stale or its organisation is quarantined; a rebuilt projection equals the living one.
+//! stale or its organization is quarantined; a rebuilt projection equals the living one.
 
 mod change;
 mod entities;

@@ -4,7 +4,7 @@ use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1 as membership, org_registry::v1 as org_registry};
 
-/// What a member is in an organisation (R23).
+/// What a member is in an organization (R23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A pupil or student.
@@ -15,7 +15,7 @@ pub enum Role {
     Teacher,
     /// Staff that does not teach.
     Staff,
-    /// Runs the organisation's space.
+    /// Runs the organization's space.
     Administrator,
     /// The head.
     Head,
@@ -117,7 +117,7 @@ impl TryFrom<membership::MemberState> for State {
     }
 }
 
-/// What an organisation decided for itself, as far as others ask (R9).
+/// What an organization decided for itself, as far as others ask (R9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
     /// Whether a teacher meets minors only when verified.
@@ -170,7 +170,7 @@ pub struct Child {
 /// Everything about one member by which permission is decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberContext {
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The member.
     pub member_id: MemberId,
@@ -178,7 +178,7 @@ pub struct MemberContext {
     pub state: State,
     /// The roles held.
     pub roles: BTreeSet<Role>,
-    /// Whether the organisation verified this teacher.
+    /// Whether the organization verified this teacher.
     pub teacher_verified: bool,
     /// The classes whose class teacher the member is.
     pub class_teacher_of: BTreeSet<UnitId>,
@@ -188,7 +188,7 @@ pub struct MemberContext {
     pub enrolled_in: BTreeSet<UnitId>,
     /// The children whose confirmed guardian the member is.
     pub children: Vec<Child>,
-    /// The organisation's policies.
+    /// The organization's policies.
     pub policies: Policies,
 }
 
@@ -226,7 +226,7 @@ impl MemberContext {
     pub fn is_expected(&self) -> bool {
         self.state == State::Expected
     }
-    /// Whether the member runs the organisation's space.
+    /// Whether the member runs the organization's space.
     pub fn is_administrator(&self) -> bool {
         self.has(Role::Administrator)
     }

@@ -76,7 +76,7 @@ impl MigrationTrait for Tables {
     }
 }
 
-/// A table of an organisation's things. No foreign keys: the facts come from two feeds whose order towards each other
+/// A table of an organization's things. No foreign keys: the facts come from two feeds whose order towards each other
 /// is not known.
 fn keyed(table: &'static str, key: &'static str) -> TableCreateStatement {
     Table::create()

@@ -19,10 +19,10 @@ use crate::{
     entities::{assignment, enrollment, guardianship, member, organization, unit},
 };
 
-/// An organisation as it is known here.
+/// An organization as it is known here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Organization {
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The name that people see.
     pub display_name: String,
@@ -45,7 +45,7 @@ pub struct Unit {
     pub archived: bool,
 }
 
-/// Answers questions about organisations, units and people from the projection. Cheap to clone.
+/// Answers questions about organizations, units and people from the projection. Cheap to clone.
 #[derive(Clone)]
 pub struct Roster {
     names: ConsumerNames,
@@ -94,7 +94,7 @@ impl Roster {
         self.organizations.iter().chain(&self.members).cloned().collect()
     }
 
-    /// Refuses while the projection is too old, or the organisation's events could not be applied.
+    /// Refuses while the projection is too old, or the organization's events could not be applied.
     pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         if let Some(organizations) = &self.organizations {
             organizations.require()?;
@@ -109,7 +109,7 @@ impl Roster {
             if is_quarantined(conn, consumer, org).await? {
                 let refusal = RpcError::new(
                     ErrorReason::OrganizationParked,
-                    "the organisation waits for the operator",
+                    "the organization waits for the operator",
                 )
                 .meta("service", service)
                 .retry_after(Duration::from_secs(60));
@@ -119,7 +119,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Everything by which permission of a member is decided; `None` where the organisation has no such member.
+    /// Everything by which permission of a member is decided; `None` where the organization has no such member.
     pub async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -130,7 +130,7 @@ impl Roster {
         Ok(self.contexts_of(conn, org, &[member]).await?.pop())
     }
 
-    /// Where a member stands; `None` where the organisation has no such member. One row by its key, without the check of
+    /// Where a member stands; `None` where the organization has no such member. One row by its key, without the check of
     /// freshness.
     pub async fn state(
         &self,
@@ -176,7 +176,7 @@ impl Roster {
         Ok(all)
     }
 
-    /// The facts of every member whom the organisation has or expects.
+    /// The facts of every member whom the organization has or expects.
     pub async fn all_members(
         &self,
         conn: &impl ConnectionTrait,
@@ -233,7 +233,7 @@ impl Roster {
         Ok(all.into_iter().map(MemberId::from_uuid).collect())
     }
 
-    /// An organisation.
+    /// An organization.
     pub async fn organization(
         &self,
         conn: &impl ConnectionTrait,
@@ -275,7 +275,7 @@ impl Roster {
         Ok(rows.into_iter().map(unit_of).collect())
     }
 
-    /// Every organisation that is known.
+    /// Every organization that is known.
     pub async fn organizations(&self, conn: &impl ConnectionTrait) -> Result<Vec<OrgId>, RpcError> {
         let rows: Vec<Uuid> = organization::Entity::find()
             .select_only()

@@ -18,7 +18,7 @@ pub fn not_found(kind: &str, name: impl Display) -> RpcError {
     RpcError::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
 }
 
-/// The caller belongs to the organisation but lacks the right.
+/// The caller belongs to the organization but lacks the right.
 pub fn permission_denied(why: impl Into<String>) -> RpcError {
     RpcError::new(ErrorReason::PermissionDenied, why)
 }

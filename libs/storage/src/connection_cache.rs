@@ -255,7 +255,7 @@ impl CachedTransaction {
 
 fn query(statement: Statement) -> Query<'static, Postgres, SqlxValues> {
     let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
-    // Made by the query builder or written here; values are bound, never spelt out.
+    // Made by the query builder or written here; values are bound, never spelled out.
     sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
 }
 

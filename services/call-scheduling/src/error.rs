@@ -37,7 +37,7 @@ pub enum Error {
     /// There is no room of the media server to join.
     #[error("the call is held in person")]
     NotOnline,
-    /// There is no such call in the organisation.
+    /// There is no such call in the organization.
     #[error("no call {0}")]
     Unknown(CallId),
     /// No occurrence of the call starts then.

@@ -119,7 +119,7 @@ pub struct Ports {
     pub config: Config,
     /// Its own database, migrated.
     pub db: Db,
-    /// What it knows of organisations and people.
+    /// What it knows of organizations and people.
     pub roster: Roster,
     /// Keys derived for this service.
     pub secrets: Secrets,

@@ -11,7 +11,7 @@ use crate::config::Config;
 /// What a person may do in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entrance {
-    /// Organises: speaks, and may mute and remove others.
+    /// Organizes: speaks, and may mute and remove others.
     Host,
     /// Speaks, sees and hears.
     Participant,

@@ -16,12 +16,12 @@ use crate::{
 type Rule = fn(PrincipalKind) -> bool;
 
 /// One row for each RPC and kind of principal. A person is asked about a lesson of the sample class that somebody else
-/// organises.
+/// organizes.
 pub fn permissions() -> Vec<Permission> {
     let rules: [(&'static str, Rule); 9] = [
         ("parta.call_scheduling.v1.CallService/PlanCall", |k| {
             MemberContext::sample(k).is_some_and(|f| {
-                policy::organise(&f, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
+                policy::organize(&f, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
             })
         }),
         ("parta.call_scheduling.v1.CallService/GetCall", |k| {
@@ -52,7 +52,7 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, own) in rules {
         for kind in PrincipalKind::ALL {
             let own = own(kind);
-            // Services see every organisation; nothing else crosses the border.
+            // Services see every organization; nothing else crosses the border.
             rows.push(Permission {
                 rpc,
                 kind,

@@ -1,4 +1,4 @@
-//! Who may organise, see and join which call (R50, R55): pure functions over facts of the roster.
+//! Who may organize, see and join which call (R50, R55): pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::UnitId;
 use parta_roster::{MemberContext, Role};
@@ -9,14 +9,14 @@ use crate::model::{
 };
 
 /// Whether the caller may plan a call of this kind for this unit.
-pub fn organise(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
+pub fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
     Decision::allow_if(
-        may_organise(facts, kind, unit),
-        "this role may not organise such a call there",
+        may_organize(facts, kind, unit),
+        "this role may not organize such a call there",
     )
 }
 
-fn may_organise(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
+fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
     // A call for families is run by those who may meet minors; an unverified teacher meets colleagues only.
     if !facts.is_active() || !facts.is_staff() || (kind.is_for_families() && !facts.may_meet_minors()) {
         return false;
@@ -51,7 +51,7 @@ pub fn is_concerned(facts: &MemberContext, kind: Kind, unit: UnitId, of_class: b
 /// Whether the caller may enter the call's room.
 pub fn may_join(facts: &MemberContext, call: &Call) -> bool {
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
-    if call.organizer_id == facts.member_id && may_organise(facts, kind, unit) {
+    if call.organizer_id == facts.member_id && may_organize(facts, kind, unit) {
         return true;
     }
     let named = call.draft.participants.is_empty() || call.draft.participants.contains(&facts.member_id);
@@ -63,7 +63,7 @@ pub fn join(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_join(facts, call), "the call is not for this person")
 }
 
-/// Whether the call concerns the caller: who may join, the organiser, the administration, parents of its pupils.
+/// Whether the call concerns the caller: who may join, the organizer, the administration, parents of its pupils.
 pub fn may_see(facts: &MemberContext, call: &Call) -> bool {
     if !facts.is_active() {
         return false;
@@ -90,10 +90,10 @@ pub fn list(facts: &MemberContext) -> Decision {
     Decision::allow_if(facts.is_active(), "only active members have calls")
 }
 
-/// Whether the caller may cancel and announce the call: its organiser while of the staff, and the administration.
+/// Whether the caller may cancel and announce the call: its organizer while of the staff, and the administration.
 pub fn manage(facts: &MemberContext, call: &Call) -> Decision {
     let organizes =
-        call.organizer_id == facts.member_id && may_organise(facts, call.draft.kind, call.draft.unit_id);
+        call.organizer_id == facts.member_id && may_organize(facts, call.draft.kind, call.draft.unit_id);
     let allowed = facts.is_active() && (organizes || facts.is_administration());
-    Decision::allow_if(allowed, "only the organiser and the administration may do this")
+    Decision::allow_if(allowed, "only the organizer and the administration may do this")
 }

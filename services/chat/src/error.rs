@@ -13,7 +13,7 @@ pub enum Error {
     /// There is no such chat for the caller.
     #[error("no chat {0}")]
     UnknownChat(ChatId),
-    /// There is no such member in the organisation.
+    /// There is no such member in the organization.
     #[error("no member {0}")]
     UnknownMember(MemberId),
     /// The chat is read-only.

@@ -245,7 +245,7 @@ impl AudienceUpdater {
     }
 }
 
-/// Lets one transaction at a time decide by the roster of an organisation and change who is in its chats. Without it
+/// Lets one transaction at a time decide by the roster of an organization and change who is in its chats. Without it
 /// two consumers, or a consumer and a call, could each overlook what the other is about to commit. Take it before
 /// reading. `alone` is for whoever changes the roster. On SQLite every writer is alone.
 pub(crate) async fn lock_roster(tx: &Tx, org: OrgId, alone: bool) -> Result<(), StorageError> {

@@ -1,4 +1,4 @@
-//! What chat does: authorise, load, decide, save, emit.
+//! What chat does: authorize, load, decide, save, emit.
 mod announce;
 mod chats;
 mod participants;
@@ -39,7 +39,7 @@ pub(crate) struct App {
     pub(crate) quarantined: Arc<Quarantined>,
 }
 
-/// The organisation and member in whose name a call is made, which must be of the organisation asked for.
+/// The organization and member in whose name a call is made, which must be of the organization asked for.
 pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
     match caller.person() {
         Some((own, member)) if own == org => Ok(member),
@@ -48,7 +48,7 @@ pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, RpcErro
 }
 
 impl App {
-    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    /// What the roster knows of the calling person; from outside the organization there is no such organization.
     pub(crate) async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -106,7 +106,7 @@ impl App {
         let state = Roster::state_query(org, member);
         let found = storage::find_standing_and_state(conn, &scope, chat, member, state).await?;
         let Some((standing, state)) = found else {
-            // First whether there is such an organisation for the caller at all.
+            // First whether there is such an organization for the caller at all.
             self.reader(conn, caller, org).await?;
             return Err(Error::UnknownChat(chat));
         };

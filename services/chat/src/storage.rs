@@ -1,4 +1,4 @@
-//! Named queries of chat. Every function takes the scope of one organisation; the writer, which serves all of them at
+//! Named queries of chat. Every function takes the scope of one organization; the writer, which serves all of them at
 //! once, joins on `org_id` throughout.
 mod archive;
 mod audience;

@@ -127,7 +127,7 @@ pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writ
 
 impl Writer {
     /// Hands a message to the writer and waits for the commit. The scope proves that the caller may speak for the
-    /// organisation; whether the sender may write in the chat is decided under the lock of its head.
+    /// organization; whether the sender may write in the chat is decided under the lock of its head.
     pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, RpcError> {
         let Message {
             chat_id,

@@ -30,7 +30,7 @@ pub enum Error {
     /// The link admits nobody any more.
     #[error("the invitation is {0:?}")]
     Closed(State),
-    /// There is no such invitation in the organisation.
+    /// There is no such invitation in the organization.
     #[error("no invitation {0}")]
     Unknown(InvitationId),
     /// Membership does not answer; the acceptance will be finished later.
@@ -63,7 +63,7 @@ impl From<Error> for RpcError {
             }
             Error::AdmissionRefused(reason) => RpcError::new(
                 ErrorReason::AdmissionRefused,
-                "The organisation could not let you in by this invitation. Ask whoever sent it.",
+                "The organization could not let you in by this invitation. Ask whoever sent it.",
             )
             .precondition("ADMISSION", "invitation", &reason)
             .meta("membership_reason", reason),

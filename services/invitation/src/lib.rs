@@ -1,4 +1,4 @@
-//! Invitations: the only door into an organisation.
+//! Invitations: the only door into an organization.
 //!
 //! Owns invitations, reservations (the use of a link by one join flow) and through them the lineage of who came by which
 //! link. Invariants: a link of N uses admits at most N, under any concurrency and across crashes; no secret is stored or
@@ -119,7 +119,7 @@ pub struct Ports {
     pub config: Config,
     /// Its own database, migrated.
     pub db: Db,
-    /// What it knows of organisations and people.
+    /// What it knows of organizations and people.
     pub roster: Roster,
     /// Keys derived for this service.
     pub secrets: Secrets,

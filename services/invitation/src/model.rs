@@ -62,7 +62,7 @@ pub const MOST_TTL: TimeDelta = TimeDelta::days(30);
 /// What somebody wants a link for; checked for form, not yet for right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The role given.
     pub role: InviteRole,
@@ -165,7 +165,7 @@ pub enum Stage {
 pub struct Reservation {
     /// Its id; as a UUID it is the `request_id` towards membership.
     pub id: ReservationId,
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The invitation.
     pub invitation_id: InvitationId,

@@ -50,7 +50,7 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, own) in rules {
         for kind in PrincipalKind::ALL {
             let own = own(kind);
-            // A link opens to whoever holds it, and services see every organisation; nothing else crosses the border.
+            // A link opens to whoever holds it, and services see every organization; nothing else crosses the border.
             let crosses = rpc.ends_with("/ResolveInvitation")
                 || rpc.ends_with("/AcceptInvitation")
                 || kind == PrincipalKind::Service;

@@ -121,7 +121,7 @@ impl App {
         })
     }
 
-    /// Tells the holder of a secret where it leads: organisation, role, unit; never a child.
+    /// Tells the holder of a secret where it leads: organization, role, unit; never a child.
     pub(crate) async fn resolve(
         &self,
         secret: Option<Presented>,

@@ -16,7 +16,7 @@ pub enum Error {
     /// The unit is not known here, archived, or takes no such people.
     #[error("unit {0} cannot be used")]
     UnitUnknown(UnitId),
-    /// There is no such thing in the organisation, or the caller may not know.
+    /// There is no such thing in the organization, or the caller may not know.
     #[error("no {0} {1}")]
     Unknown(&'static str, String),
     /// A roster import removes so many that somebody has to say that it is meant.
@@ -65,10 +65,10 @@ fn message(reason: ErrorReason) -> &'static str {
         ErrorReason::FlowUnknown => "The sign-in has ended. Ask for another code.",
         ErrorReason::SessionEnded => "The session has ended. Sign in again.",
         ErrorReason::JoinFlowUnknown => "No account stands behind the join flow.",
-        ErrorReason::ChildUnknown => "The child of the link is no pupil of the organisation.",
+        ErrorReason::ChildUnknown => "The child of the link is no pupil of the organization.",
         ErrorReason::AlreadyClaimed => "The record was claimed by somebody else.",
         ErrorReason::MemberLeft => "The member has left.",
-        ErrorReason::LastAdministrator => "An organisation keeps at least one administrator.",
+        ErrorReason::LastAdministrator => "An organization keeps at least one administrator.",
         ErrorReason::AdministratorNotJoined => "Only staff who came in become administrator.",
         ErrorReason::NotATeacher => "The member is no teacher.",
         ErrorReason::NotAPupil => "The member is no pupil.",

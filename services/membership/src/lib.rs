@@ -1,8 +1,8 @@
-//! Membership: who people are, and what they are in which organisation.
+//! Membership: who people are, and what they are in which organization.
 //!
-//! Owns accounts, sign-in, sessions and tokens; members, roles, verification, assignments, enrolments, guardianships;
-//! service accounts. Invariants: an account id never leaves the service, each organisation knows a person by ids of its
-//! own; contacts are never shown; an organisation keeps an administrator; a fact, its event and its effect on permission
+//! Owns accounts, sign-in, sessions and tokens; members, roles, verification, assignments, enrollments, guardianships;
+//! service accounts. Invariants: an account id never leaves the service, each organization knows a person by ids of its
+//! own; contacts are never shown; an organization keeps an administrator; a fact, its event and its effect on permission
 //! are committed together.
 mod config;
 mod delivery;
@@ -147,7 +147,7 @@ pub struct Ports {
     pub config: Config,
     /// Its own database, migrated.
     pub db: Db,
-    /// How fresh is what it knows of organisations.
+    /// How fresh is what it knows of organizations.
     pub organizations: Freshness,
     /// Keys derived for this service.
     pub secrets: Secrets,

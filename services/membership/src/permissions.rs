@@ -159,7 +159,7 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
 ];
 
-/// What an account does with organisations and sessions of its own alone.
+/// What an account does with organizations and sessions of its own alone.
 const OF_ONE_ACCOUNT: [&str; 3] = ["/EndSession", "/IssueOrganizationToken", "/ClaimAppointment"];
 
 /// One row for each RPC and kind of principal.
@@ -168,7 +168,7 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, rule) in RULES {
         for kind in PrincipalKind::ALL {
             let own = rule(kind);
-            // People and external systems are of one organisation; what belongs to none has no border to cross.
+            // People and external systems are of one organization; what belongs to none has no border to cross.
             let crosses = !kind.is_person() && kind != PrincipalKind::ServiceAccount;
             let account_bound =
                 kind == PrincipalKind::Account && OF_ONE_ACCOUNT.iter().any(|method| rpc.ends_with(method));

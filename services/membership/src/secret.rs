@@ -1,4 +1,4 @@
-//! Secrets that are derived instead of kept: codes, refresh tokens, keys of service accounts, session ids by organisation.
+//! Secrets that are derived instead of kept: codes, refresh tokens, keys of service accounts, session ids by organization.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
 use parta_ids::{AccountId, FlowId, OrgId, ServiceAccountId, SessionId, TypedId as _, Uuid};
@@ -46,7 +46,7 @@ pub(crate) fn read_refresh_token(secrets: &Secrets, text: &str) -> Option<(Sessi
     bool::from(genuine.as_bytes().ct_eq(text.as_bytes())).then_some((session, generation))
 }
 
-/// A session's id towards one organisation; two organisations cannot match theirs (R28).
+/// A session's id towards one organization; two organizations cannot match theirs (R28).
 pub(crate) fn pairwise_session(secrets: &Secrets, session: SessionId, org: OrgId) -> SessionId {
     let digest = mac(
         secrets,

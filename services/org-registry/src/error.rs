@@ -9,7 +9,7 @@ use sea_orm::DbErr;
 /// Why the registry refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An application of this organisation is pending or was approved.
+    /// An application of this organization is pending or was approved.
     #[error("there is such an application")]
     Duplicate,
     /// The application was decided.
@@ -24,14 +24,14 @@ pub enum Error {
     /// The staff room stays as it is.
     #[error("the staff room stays as it is")]
     StaffRoomFixed,
-    /// Such an organisation has no such units.
-    #[error("such an organisation has no such units")]
+    /// Such an organization has no such units.
+    #[error("such an organization has no such units")]
     KindNotOffered,
     /// There is no such application.
     #[error("no application {0}")]
     UnknownApplication(ApplicationId),
-    /// There is no such organisation.
-    #[error("no organisation {0}")]
+    /// There is no such organization.
+    #[error("no organization {0}")]
     UnknownOrganization(OrgId),
     /// There is no such unit for the caller.
     #[error("no unit {0}")]
@@ -55,7 +55,7 @@ impl From<Error> for RpcError {
         match error {
             Error::Duplicate => RpcError::new(
                 ErrorReason::ApplicationDuplicate,
-                "An application of this organisation is pending or was approved.",
+                "An application of this organization is pending or was approved.",
             ),
             Error::Decided(state) => {
                 let state = state
@@ -81,10 +81,10 @@ impl From<Error> for RpcError {
                 ErrorReason::StaffRoomFixed,
                 "The staff room stays as it is.",
             )
-            .precondition("UNIT", "staff room", "made with the organisation"),
+            .precondition("UNIT", "staff room", "made with the organization"),
             Error::KindNotOffered => RpcError::new(
                 ErrorReason::UnitKindNotOffered,
-                "A partner organisation has no classes and groups.",
+                "A partner organization has no classes and groups.",
             )
             .precondition("ORGANIZATION", "kind", "partner"),
             Error::UnknownApplication(id) => not_found("application", id),

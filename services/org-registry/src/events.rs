@@ -10,7 +10,7 @@ use crate::{
     storage::{organizations, units},
 };
 
-/// Events that build the present state from nothing: organisations first, then their units.
+/// Events that build the present state from nothing: organizations first, then their units.
 pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = Vec::new();
     for made in organizations::list(&tx, only, None, i64::MAX as u64).await? {

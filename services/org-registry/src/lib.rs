@@ -1,6 +1,6 @@
-//! The registry of organisations: applications, organisations, their policies and their units.
+//! The registry of organizations: applications, organizations, their policies and their units.
 //!
-//! Invariants: an application is decided once; an approval makes the organisation, its staff room, their events and the
+//! Invariants: an application is decided once; an approval makes the organization, its staff room, their events and the
 //! administrator's right in one transaction, or nothing; a label belongs to one living unit of its kind.
 
 mod config;

@@ -11,7 +11,7 @@ pub const MAX_DOCUMENT: usize = 20 * 1024 * 1024;
 /// What an applicant filled in, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
-    /// Name of the organisation.
+    /// Name of the organization.
     pub organization_name: String,
     /// What kind it is.
     pub kind: OrganizationKind,
@@ -44,7 +44,7 @@ pub struct Application {
     pub form: Form,
     /// The order.
     pub order: Order,
-    /// The organisation that the approval made.
+    /// The organization that the approval made.
     pub org_id: Option<OrgId>,
     /// When it was submitted.
     pub create_time: DateTime<Utc>,
@@ -78,7 +78,7 @@ pub struct Step {
     pub change_time: DateTime<Utc>,
 }
 
-/// An organisation.
+/// An organization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Organization {
     /// Its id.
@@ -114,7 +114,7 @@ pub struct Organization {
 pub struct Unit {
     /// Its id.
     pub id: UnitId,
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// What kind it is.
     pub kind: UnitKind,
@@ -128,7 +128,7 @@ pub struct Unit {
     pub revision: i64,
 }
 
-/// «Учительская», made with each organisation (L30).
+/// «Учительская», made with each organization (L30).
 pub const STAFF_ROOM_LABEL: &str = "Учительская";
 
 /// Whether ОГРН is 13 digits whose last is the rest of the others by 11, of that by 10.

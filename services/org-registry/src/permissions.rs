@@ -70,7 +70,7 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, rule) in rules {
         for kind in Kind::ALL {
             let own = rule(kind);
-            // Applicants have no organisation yet; operator and services work for every one.
+            // Applicants have no organization yet; operator and services work for every one.
             let crosses =
                 rpc.ends_with("/SubmitApplication") || matches!(kind, Kind::Operator | Kind::Service);
             rows.push(Permission {

@@ -4,9 +4,9 @@ use parta_access::Decision;
 use parta_ids::UnitId;
 use parta_roster::MemberContext;
 
-/// Whether the caller may see the organisation's data: its active members.
+/// Whether the caller may see the organization's data: its active members.
 pub fn read_organization(facts: &MemberContext) -> Decision {
-    Decision::allow_if(facts.is_active(), "only active members see the organisation")
+    Decision::allow_if(facts.is_active(), "only active members see the organization")
 }
 
 /// Whether the caller may change data and policies: the administrator (L29, R9).

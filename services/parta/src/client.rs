@@ -136,9 +136,9 @@ impl Session {
     }
 
     clients! {
-        /// Applications of organisations.
+        /// Applications of organizations.
         applications: ApplicationServiceClient of "org-registry";
-        /// Organisations and their policies.
+        /// Organizations and their policies.
         organizations: OrganizationServiceClient of "org-registry";
         /// Classes.
         units: UnitServiceClient of "org-registry";

@@ -109,7 +109,7 @@ async fn a_row_is_committed_with_its_act() {
     .await;
 }
 
-/// The chains verify, one per organisation, however many sealers run and whatever is written meanwhile.
+/// The chains verify, one per organization, however many sealers run and whatever is written meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_untouched_log_verifies() {
     each(migrations, |store| async move {

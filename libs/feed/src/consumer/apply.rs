@@ -158,7 +158,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let mut stopped: BTreeSet<OrgId> = quarantined::organizations(tx, self.name).await?;
         for (index, event) in events {
             let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
-                // Without an organisation there is nobody to quarantine: the producer's fault stops the whole feed.
+                // Without an organization there is nobody to quarantine: the producer's fault stops the whole feed.
                 Failure::Storage(StorageError::Fault(format!(
                     "event {}: org_id: {error}",
                     event.event_id()
@@ -179,7 +179,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     pub(super) async fn apply_one(&self, tx: &Tx, index: usize, event: &S::Event) -> Result<(), Failure> {
-        // A handler's fault concerns one organisation; it must not end the consumer.
+        // A handler's fault concerns one organization; it must not end the consumer.
         let applied = AssertUnwindSafe(self.handler.apply(tx, event))
             .catch_unwind()
             .await;

@@ -1,7 +1,7 @@
 //! The exactly-once consumer of a feed.
 //!
 //! A batch of events and the move of the cursor are one transaction that locks the cursor's row: any number of
-//! replicas may run the same consumer, each event takes effect once. What cannot be applied parks its organisation.
+//! replicas may run the same consumer, each event takes effect once. What cannot be applied parks its organization.
 
 mod apply;
 mod quarantined;
@@ -23,10 +23,10 @@ use crate::{FeedEvent, Freshness, Progress, Source};
 /// Why an event could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// The database failed. When that may pass the batch is repeated, else the organisation is quarantined.
+    /// The database failed. When that may pass the batch is repeated, else the organization is quarantined.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The event cannot be applied; its organisation is quarantined.
+    /// The event cannot be applied; its organization is quarantined.
     #[error("{0}")]
     Failed(String),
 }
@@ -100,7 +100,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         }
     }
 
-    /// Follows one organisation only.
+    /// Follows one organization only.
     #[must_use]
     pub fn only(mut self, org_id: OrgId) -> Self {
         self.org_id = Some(org_id);

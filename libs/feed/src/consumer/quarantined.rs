@@ -1,4 +1,4 @@
-//! Organisations whose events could not be applied, and what waits for them.
+//! Organizations whose events could not be applied, and what waits for them.
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -10,12 +10,12 @@ use sea_orm::{ConnectionTrait, Statement};
 use super::{Consumer, Handler, apply};
 use crate::{FeedEvent, Source};
 
-/// An organisation that a consumer has stopped for.
+/// An organization that a consumer has stopped for.
 #[derive(Debug, Clone)]
 pub struct ParkedOrganization {
     /// The consumer.
     pub consumer: String,
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The position of the event that failed.
     pub position: i64,
@@ -25,7 +25,7 @@ pub struct ParkedOrganization {
     pub park_time: DateTime<Utc>,
 }
 
-/// Whether events of the organisation wait: what depends on them must be refused with ORGANIZATION_PARKED.
+/// Whether events of the organization wait: what depends on them must be refused with ORGANIZATION_PARKED.
 pub async fn is_quarantined(
     conn: &impl ConnectionTrait,
     consumer: &str,
@@ -37,7 +37,7 @@ pub async fn is_quarantined(
     Ok(conn.query_one_raw(statement).await?.is_some())
 }
 
-/// All organisations that consumers of this database have stopped for.
+/// All organizations that consumers of this database have stopped for.
 pub async fn list_parked(conn: &impl ConnectionTrait) -> Result<Vec<ParkedOrganization>, StorageError> {
     let sql =
         "SELECT consumer, org_id, position, reason, park_time FROM feed_quarantine ORDER BY consumer, org_id";
@@ -84,7 +84,7 @@ pub(super) async fn quarantine(
     position: i64,
     reason: &str,
 ) -> Result<(), StorageError> {
-    tracing::error!(consumer, org.id = %org_id, position, reason, "an event cannot be applied: its organisation is quarantined");
+    tracing::error!(consumer, org.id = %org_id, position, reason, "an event cannot be applied: its organization is quarantined");
     let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, reason, park_time) VALUES ($1, $2, $3, $4, $5)";
     let values = [
         org_id.uuid().into(),
@@ -125,7 +125,7 @@ pub(super) async fn queue(
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies what waits for a quarantined organisation and lets it go on; when an event still fails, everything stays as
+    /// Applies what waits for a quarantined organization and lets it go on; when an event still fails, everything stays as
     /// it was. For the operator, after the cause was removed.
     pub async fn release(&self, org_id: OrgId) -> Result<(), StorageError> {
         let result = self

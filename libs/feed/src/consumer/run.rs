@@ -235,7 +235,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(())
     }
 
-    /// One transaction; run again with one more organisation quarantined for each event that fails in it.
+    /// One transaction; run again with one more organization quarantined for each event that fails in it.
     async fn commit(
         &self,
         events: &[S::Event],

@@ -45,7 +45,7 @@ pub(crate) enum Watched<E> {
 }
 
 impl<K: FeedKind> FeedServer<K> {
-    /// `snapshot` answers events that build the present state of one organisation, or of all, from nothing; it reads
+    /// `snapshot` answers events that build the present state of one organization, or of all, from nothing; it reads
     /// by the transaction that it is given. Streams end when `cancel` is cancelled.
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
@@ -133,7 +133,7 @@ impl<K: FeedKind> FeedServer<K> {
     }
 }
 
-/// Services may ask for everything; a service account for its own organisation only.
+/// Services may ask for everything; a service account for its own organization only.
 fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
     let asked = if org_id.is_empty() {
         None

@@ -45,9 +45,9 @@ async fn effects_happen_once_across_restarts_and_replicas() {
     .await;
 }
 
-/// An event that fails stops its organisation and no other; released, what waited is applied in order.
+/// An event that fails stops its organization and no other; released, what waited is applied in order.
 #[tokio::test]
-async fn a_failing_event_parks_its_organisation_only() {
+async fn a_failing_event_parks_its_organization_only() {
     each(migrations, |store| async move {
         let (db, roster) = (&store.db, Roster::default());
         roster.poison.lock().unwrap().insert("poison".into());

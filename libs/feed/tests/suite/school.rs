@@ -133,7 +133,7 @@ pub async fn rename(db: &Db, org_id: OrgId, unit: &str, label: &str) {
     result.unwrap();
 }
 
-/// (organisation, unit, label) of a table, in order.
+/// (organization, unit, label) of a table, in order.
 pub async fn rows(db: &Db, table: &str) -> Vec<(OrgId, String, String)> {
     let sql = format!("SELECT org_id, unit_id, label FROM {table} ORDER BY org_id, unit_id");
     let rows = db

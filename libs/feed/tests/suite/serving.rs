@@ -41,10 +41,10 @@ async fn refused(
     watch
 }
 
-/// Invariant 4: a service account reads its own organisation and learns nothing of another.
+/// Invariant 4: a service account reads its own organization and learns nothing of another.
 /// Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
 #[tokio::test]
-async fn a_service_account_is_held_to_its_organisation() {
+async fn a_service_account_is_held_to_its_organization() {
     each(migrations, |store| async move {
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
             add(&store.db, org(n), unit, unit).await;

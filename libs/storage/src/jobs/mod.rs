@@ -20,7 +20,7 @@ use crate::{CommitStep, Db, StorageError, Tx};
 pub struct Job {
     /// Its id.
     pub job_id: JobId,
-    /// The organisation on whose behalf it is done.
+    /// The organization on whose behalf it is done.
     pub org_id: Option<OrgId>,
     /// Which handler runs it.
     pub kind: String,

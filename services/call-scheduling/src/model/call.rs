@@ -26,7 +26,7 @@ pub enum Format {
 /// What is to be planned; checked for form, not yet for right.
 #[derive(Debug, Clone)]
 pub struct Draft {
-    /// The organisation.
+    /// The organization.
     pub org_id: OrgId,
     /// The unit it is for.
     pub unit_id: UnitId,
@@ -51,7 +51,7 @@ pub struct Call {
     pub draft: Draft,
     /// Whether its unit is a class or group; else it is one of the staff.
     pub of_class: bool,
-    /// Who organises it.
+    /// Who organizes it.
     pub organizer_id: MemberId,
     /// When it is held.
     pub schedule: Schedule,

@@ -1,4 +1,4 @@
-//! The kinds of calls: who may organise each, whom it is for, and in which units it is held (R50).
+//! The kinds of calls: who may organize each, whom it is for, and in which units it is held (R50).
 use parta_roster::UnitKind;
 
 /// What a call is.
@@ -25,7 +25,7 @@ pub enum Kind {
     MethodicalAssociation,
 }
 
-/// Who may organise.
+/// Who may organize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Organizers {
     /// Class and subject teachers of the unit.
@@ -56,7 +56,7 @@ pub struct Audience {
 /// The row of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// Who may organise it.
+    /// Who may organize it.
     pub organizers: Organizers,
     /// Whom it is for.
     pub audience: Audience,
@@ -132,7 +132,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is for people who are not of the staff; then who organises it must be allowed to meet minors.
+    /// Whether it is for people who are not of the staff; then who organizes it must be allowed to meet minors.
     pub fn is_for_families(self) -> bool {
         let audience = self.rule().audience;
         audience.pupils || audience.parents

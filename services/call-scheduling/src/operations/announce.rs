@@ -17,7 +17,7 @@ use super::App;
 use crate::{error::Error, grpc::convert, model::call::Call, storage::calls};
 
 impl App {
-    /// Announces a call at its organiser's or the administration's wish.
+    /// Announces a call at its organizer's or the administration's wish.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,

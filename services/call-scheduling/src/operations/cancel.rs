@@ -1,4 +1,4 @@
-//! Cancelling calls and single occurrences.
+//! Canceling calls and single occurrences.
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
 use parta_ids::{CallId, OrgId};

@@ -82,7 +82,7 @@ impl App {
             .await
     }
 
-    /// Who somebody is to the media server: another name in each organisation, and not the member's id (R28).
+    /// Who somebody is to the media server: another name in each organization, and not the member's id (R28).
     fn media_identity(&self, org: OrgId, member: MemberId) -> String {
         let mut bytes = org.uuid().as_bytes().to_vec();
         bytes.extend_from_slice(member.uuid().as_bytes());

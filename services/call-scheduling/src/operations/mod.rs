@@ -1,4 +1,4 @@
-//! What the service does: authorise, load, decide, save, emit.
+//! What the service does: authorize, load, decide, save, emit.
 mod announce;
 mod cancel;
 mod join;
@@ -29,7 +29,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    /// What the roster knows of the calling person; from outside the organization there is no such organization.
     pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;
@@ -56,7 +56,7 @@ impl App {
         Ok((scope, call))
     }
 
-    /// Loads a call for its organiser or the administration.
+    /// Loads a call for its organizer or the administration.
     pub(crate) async fn managed(
         &self,
         conn: &impl ConnectionTrait,

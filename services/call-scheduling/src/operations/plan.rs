@@ -50,7 +50,7 @@ impl App {
         let scope = &authorize(
             caller,
             org,
-            policy::organise(facts, wanted.draft.kind, wanted.draft.unit_id),
+            policy::organize(facts, wanted.draft.kind, wanted.draft.unit_id),
         )?;
         let mut response: PlanCallResponse = self
             .db

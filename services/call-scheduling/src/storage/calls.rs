@@ -186,9 +186,9 @@ pub(crate) async fn find(
 /// Whose calls a list is about.
 #[derive(Debug, Clone)]
 pub(crate) enum Reach {
-    /// The whole organisation.
+    /// The whole organization.
     Everything,
-    /// Calls of these units, those that this member organises, and for staff those of the staff units.
+    /// Calls of these units, those that this member organizes, and for staff those of the staff units.
     Units {
         units: BTreeSet<UnitId>,
         organizer: MemberId,
@@ -264,10 +264,10 @@ pub(crate) async fn update_announced(
     Ok(done.rows_affected == 1)
 }
 
-/// What the snapshot of the feed tells of a call: organisation, call, unit, first start, whether cancelled.
+/// What the snapshot of the feed tells of a call: organization, call, unit, first start, whether cancelled.
 pub(crate) type Summary = (OrgId, CallId, UnitId, DateTime<Utc>, bool);
 
-/// Everything of one organisation, or of all, for the snapshot of the feed.
+/// Everything of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,

@@ -1,4 +1,4 @@
-//! Planning, announcing and cancelling calls.
+//! Planning, announcing and canceling calls.
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
@@ -23,10 +23,10 @@ async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_id
     reason == "OK"
 }
 
-/// Each kind says who may organise it.
+/// Each kind says who may organize it.
 /// Covers: R50 allowed, R50 refused
 #[tokio::test]
-async fn each_kind_is_organised_by_its_roles() {
+async fn each_kind_is_organized_by_its_roles() {
     with(async |fixture| {
         let s = fixture.school;
         let who = [
@@ -258,7 +258,7 @@ async fn a_call_is_announced_once() {
 
 /// Covers: R51 allowed, R51 refused
 #[tokio::test]
-async fn an_occurrence_and_a_series_are_cancelled_by_organiser_and_administration() {
+async fn an_occurrence_and_a_series_are_cancelled_by_organizer_and_administration() {
     with(async |fixture| {
         let s = fixture.school;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;

@@ -36,7 +36,7 @@ pub(crate) fn org(text: &str) -> Result<OrgId, RpcError> {
     checked(v, org)
 }
 
-/// The organisation and one more id.
+/// The organization and one more id.
 pub(crate) fn pair<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), RpcError> {
     let mut v = FieldViolations::default();
     let org = field::id(&mut v, "org_id", org);

@@ -325,7 +325,7 @@ impl Subscription {
             .await
         {
             Ok(Some(State::Active)) => Ok(()),
-            Ok(_) => Err(permission_denied("You have left the organisation.").into()),
+            Ok(_) => Err(permission_denied("You have left the organization.").into()),
             Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
             Err(refusal) => Err(RpcError::into(refusal)),
         }

@@ -35,7 +35,7 @@ pub fn seat(rule: Rule, facts: &MemberContext) -> Option<Seat> {
     Some(Seat { may_post })
 }
 
-/// Every rule under which a member might have a seat: the organisation's two, and those of each class that the member
+/// Every rule under which a member might have a seat: the organization's two, and those of each class that the member
 /// has to do with. Any other rule gives none.
 pub fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from([Rule::School, Rule::Staff]);

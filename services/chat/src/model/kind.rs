@@ -50,7 +50,7 @@ impl ChatKind {
 /// From what a derived chat takes its people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// The whole organisation, families by policy.
+    /// The whole organization, families by policy.
     School,
     /// All staff.
     Staff,
@@ -87,7 +87,7 @@ impl Rule {
         }
     }
 
-    /// By what the chat is unique in its organisation.
+    /// By what the chat is unique in its organization.
     pub fn key(self) -> String {
         match self {
             Self::School => "school".into(),

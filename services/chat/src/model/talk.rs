@@ -52,7 +52,7 @@ pub fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
         && (staff.is_administration() || staff.member_id == other.member_id || may_talk(staff, other))
 }
 
-/// Who of the people of a chat that names people may not be in it any more: who left the organisation, and where
+/// Who of the people of a chat that names people may not be in it any more: who left the organization, and where
 /// there is a pupil, staff who may not meet minors.
 pub fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let pupils = people.iter().any(|f| f.is_active() && is_pupil(f));
@@ -64,7 +64,7 @@ pub fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
         .collect()
 }
 
-/// By what the personal chat of two is unique in its organisation, whoever asks.
+/// By what the personal chat of two is unique in its organization, whoever asks.
 pub fn pair_key(one: MemberId, other: MemberId) -> String {
     let (low, high) = (one.min(other), one.max(other));
     format!("direct:{}:{}", low.uuid(), high.uuid())

@@ -7,7 +7,7 @@ use super::{App, send::SendMessage};
 use crate::{error::Error, model::Rule, storage, writer::Stored};
 
 impl App {
-    /// Writes into the pupils' chat of a class for the person whose token travelled along, marked with the service.
+    /// Writes into the pupils' chat of a class for the person whose token traveled along, marked with the service.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,
@@ -35,7 +35,7 @@ impl App {
             .post(&scope, member, send, service)
             .await
             .map_err(|error| match error {
-                // Who is not in the class's chat belongs to the organisation nevertheless.
+                // Who is not in the class's chat belongs to the organization nevertheless.
                 Error::UnknownChat(chat) => Error::MayNotPost(chat),
                 other => other,
             })?;

@@ -101,7 +101,7 @@ impl App {
             Some(row) => ChatId::from_uuid(row.chat_id),
             None => events::create(tx, scope, ChatKind::Direct, None, Some(key), "").await?,
         };
-        // Whoever left the organisation and came back comes back into it; who is in it stays.
+        // Whoever left the organization and came back comes back into it; who is in it stays.
         let present = storage::seats(tx, scope, chat).await?;
         let pair = [one, other]
             .map(|member| (member, Seat { may_post: true }))

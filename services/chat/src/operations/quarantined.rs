@@ -12,12 +12,12 @@ use parta_status::RpcError;
 use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
-/// Which organisations wait for the operator, looked up once a second instead of once a message.
+/// Which organizations wait for the operator, looked up once a second instead of once a message.
 #[derive(Default)]
 pub(crate) struct Quarantined(RwLock<BTreeSet<OrgId>>);
 
 impl Quarantined {
-    /// Refuses while the projection is too old or the organisation is quarantined; asks no database.
+    /// Refuses while the projection is too old or the organization is quarantined; asks no database.
     pub(crate) fn require(&self, roster: &Roster, org: OrgId) -> Result<(), RpcError> {
         for freshness in roster.freshness() {
             freshness.require()?;
@@ -30,7 +30,7 @@ impl Quarantined {
         {
             return Err(RpcError::new(
                 ErrorReason::OrganizationParked,
-                "The organisation waits for the operator.",
+                "The organization waits for the operator.",
             )
             .meta("service", "chat")
             .retry_after(Duration::from_secs(60)));

@@ -19,7 +19,7 @@ pub(crate) struct SendMessage {
 
 impl App {
     /// Who may write in a chat is a row that follows the roster, and it is read under the lock of the chat's head; so
-    /// nothing but the token's organisation is decided here, and no query is made before the writer's.
+    /// nothing but the token's organization is decided here, and no query is made before the writer's.
     pub(crate) async fn send(&self, caller: &Caller, send: SendMessage) -> Result<Stored, Error> {
         let member = member_of(caller, send.org_id)?;
         let scope = authorize(caller, send.org_id, Decision::Allow)?;

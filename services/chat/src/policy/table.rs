@@ -38,7 +38,7 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, own) in rules {
         for kind in PrincipalKind::ALL {
             let own = own(kind);
-            // Services see every organisation; nothing else crosses the border.
+            // Services see every organization; nothing else crosses the border.
             rows.push(Permission {
                 rpc,
                 kind,

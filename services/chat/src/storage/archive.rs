@@ -4,7 +4,7 @@ use parta_storage::{Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
-/// Organisation and chat.
+/// Organization and chat.
 type Key = (Uuid, Uuid);
 
 /// Before every chat.

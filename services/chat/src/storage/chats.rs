@@ -235,7 +235,7 @@ pub(crate) fn rule_of(chat: &chat::Model) -> Result<Option<Rule>, StorageError> 
     Ok(Rule::of(kind_of(chat)?, chat.unit_id.map(UnitId::from_uuid)))
 }
 
-/// Every chat of the organisation.
+/// Every chat of the organization.
 pub(crate) async fn list_chats(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -244,7 +244,7 @@ pub(crate) async fn list_chats(
     Ok(query.order_by_asc(chat::Column::ChatId).all(conn).await?)
 }
 
-/// The organisations that have chats, or the one asked for if it has any.
+/// The organizations that have chats, or the one asked for if it has any.
 pub(crate) async fn list_organizations(
     conn: &impl ConnectionTrait,
     only: Option<OrgId>,

@@ -150,7 +150,7 @@ pub(crate) async fn seats_among(
         .collect())
 }
 
-/// Everybody who is in any chat of the organisation.
+/// Everybody who is in any chat of the organization.
 pub(crate) async fn list_members(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -167,7 +167,7 @@ pub(crate) async fn list_members(
     Ok(ids.into_iter().map(MemberId::from_uuid).collect())
 }
 
-/// PostgreSQL: holds the organisation's audiences until the end of the transaction, alone or with others.
+/// PostgreSQL: holds the organization's audiences until the end of the transaction, alone or with others.
 pub(crate) async fn lock_organization(tx: &Tx, org: OrgId, alone: bool) -> Result<(), StorageError> {
     let sql = if alone {
         "SELECT pg_advisory_xact_lock($1)"

@@ -257,7 +257,7 @@ on_both!(
 
 // Covers: R38 refused, R59 refused
 on_both!(
-    from_another_organisation_there_is_nothing,
+    from_another_organization_there_is_nothing,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
@@ -269,7 +269,7 @@ on_both!(
             .membership(org, vec![admitted(outsider, Role::Head, false)])
             .await;
         school.know(&token).await;
-        // Its own organisation's token with the other's ids, and with its own organisation's id beside the other's chat.
+        // Its own organization's token with the other's ids, and with its own organization's id beside the other's chat.
         for asked in [school.org, org] {
             let request = pb::GetChatRequest {
                 org_id: asked.to_string(),

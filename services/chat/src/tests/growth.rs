@@ -115,7 +115,7 @@ fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
             "INSERT INTO {table} ({columns}) SELECT {select} FROM {from} WHERE true ON CONFLICT DO NOTHING"
         )
     };
-    // An organisation has ten thousand chats; the first is the one that is read.
+    // An organization has ten thousand chats; the first is the one that is read.
     let org = id("(i / 10000)");
     let columns = "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, create_time";
     let entry = format!(

@@ -425,7 +425,7 @@ on_both!(a_slow_reader_is_cut_off_and_resumes, |database| async move {
 
 // Covers: R43 refused, R59 refused
 on_both!(
-    a_subscription_is_of_one_organisation_and_names_its_faults,
+    a_subscription_is_of_one_organization_and_names_its_faults,
     |database| async move {
         let school = School::open(database).await;
         let mut client = LiveServiceClient::new(school.suite.channel.clone());

@@ -251,7 +251,7 @@ on_both!(
 );
 
 // Covers: R26 refused
-on_both!(who_left_the_organisation_is_in_no_chat, |database| async move {
+on_both!(who_left_the_organization_is_in_no_chat, |database| async move {
     let s = School::open(database).await;
     let chat = s.custom(s.class_teacher, &[s.pupil]).await.unwrap();
     s.direct(s.pupil, s.classmate).await.unwrap();

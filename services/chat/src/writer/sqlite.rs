@@ -20,7 +20,7 @@ const INSERT: &str = "INSERT INTO entry \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 const GROW: &str = "UPDATE chat SET head_seq = ?3 WHERE org_id = ?1 AND chat_id = ?2";
 
-/// Organisation and chat.
+/// Organization and chat.
 type Head = ([u8; 16], [u8; 16]);
 
 fn bytes(id: impl TypedId) -> [u8; 16] {

@@ -102,7 +102,7 @@ pub(crate) async fn find(
         .transpose()
 }
 
-/// Finds what a secret opens. The only query that crosses organisations: who holds the secret may know where it leads.
+/// Finds what a secret opens. The only query that crosses organizations: who holds the secret may know where it leads.
 pub(crate) async fn find_by_secret(
     conn: &impl ConnectionTrait,
     secret: &Presented,
@@ -285,7 +285,7 @@ pub(crate) async fn list_abandoned(
     rows.into_iter().map(model).collect()
 }
 
-/// Everything of one organisation, or of all, for the snapshot of the feed.
+/// Everything of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,

@@ -66,7 +66,7 @@ impl MigrationTrait for Tables {
             .await?;
         let conn = manager.get_connection();
         for sql in [
-            // Whoever presents a secret does not know the organisation: these two cross organisations.
+            // Whoever presents a secret does not know the organization: these two cross organizations.
             "CREATE UNIQUE INDEX invitation_token ON invitation (token_digest)",
             "CREATE UNIQUE INDEX invitation_code ON invitation (code_digest)",
             "CREATE INDEX invitation_unit ON invitation (org_id, unit_id)",

@@ -82,7 +82,7 @@ pub(crate) fn optional_id<T: TypedId>(path: &str, text: &str) -> Result<Option<T
     }
 }
 
-/// The organisation and something in it; both faults are told at once.
+/// The organization and something in it; both faults are told at once.
 pub(crate) fn ids<T: TypedId>(org: &str, path: &str, text: &str) -> Result<(OrgId, T), RpcError> {
     let mut v = FieldViolations::default();
     let (org, id) = (field::id(&mut v, "org_id", org), field::id(&mut v, path, text));

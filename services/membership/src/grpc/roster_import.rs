@@ -58,7 +58,7 @@ impl Upload {
     }
 }
 
-/// What the digest of a repetition covers: the organisation, and each file by its hash.
+/// What the digest of a repetition covers: the organization, and each file by its hash.
 fn essence(request_id: &str, org_id: &str, upload: &Upload) -> pb::CheckRosterImportRequest {
     let mut all = Sha256::new();
     all.update(org_id);

@@ -293,7 +293,7 @@ impl App {
             .await
     }
 
-    /// Ends everything that a locked member is in the organisation.
+    /// Ends everything that a locked member is in the organization.
     pub(crate) async fn end_membership(
         &self,
         tx: &Tx,
@@ -327,7 +327,7 @@ impl App {
     }
 }
 
-/// An organisation keeps at least one administrator; `administrators` are all, locked.
+/// An organization keeps at least one administrator; `administrators` are all, locked.
 fn keep_one(administrators: &[Member], leaving: &Member) -> Result<(), Error> {
     let another = administrators
         .iter()

@@ -1,4 +1,4 @@
-//! What the service does: authorise, load, decide, save, emit.
+//! What the service does: authorize, load, decide, save, emit.
 mod admission;
 mod appointments;
 mod assignments;
@@ -46,7 +46,7 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) delivery: DeliveryKind,
-    /// Raised whenever an import of any organisation may have come further.
+    /// Raised whenever an import of any organization may have come further.
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
@@ -74,13 +74,13 @@ impl App {
             .unwrap_or_default()
     }
 
-    /// Refuses while what is known of the organisation's policies and units is too old to decide by.
+    /// Refuses while what is known of the organization's policies and units is too old to decide by.
     async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         self.organizations.require()?;
         if is_quarantined(conn, self.consumer, org).await? {
             return Err(RpcError::new(
                 Common::OrganizationParked,
-                "the organisation waits for the operator",
+                "the organization waits for the operator",
             )
             .meta("service", "org-registry")
             .retry_after(Duration::from_secs(60)));
@@ -88,7 +88,7 @@ impl App {
         Ok(())
     }
 
-    /// What is known of a member of the organisation.
+    /// What is known of a member of the organization.
     pub(crate) async fn contexts_of(
         &self,
         conn: &impl ConnectionTrait,
@@ -98,7 +98,7 @@ impl App {
         Ok(self.roster.contexts_of(conn, org, &[member]).await?.pop())
     }
 
-    /// What is known of the calling person; from outside the organisation there is no such organisation.
+    /// What is known of the calling person; from outside the organization there is no such organization.
     pub(crate) async fn facts(
         &self,
         conn: &impl ConnectionTrait,

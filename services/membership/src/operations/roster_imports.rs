@@ -43,7 +43,7 @@ pub(crate) struct Classes {
     pub(crate) ever: BTreeSet<String>,
 }
 
-/// More rows than any organisation has.
+/// More rows than any organization has.
 pub(crate) const ALL: u64 = 10_000_000;
 
 fn unknown(id: RosterImportId) -> Error {
@@ -51,7 +51,7 @@ fn unknown(id: RosterImportId) -> Error {
 }
 
 impl App {
-    /// Refuses who may not import into the organisation.
+    /// Refuses who may not import into the organization.
     pub(crate) async fn may_import(&self, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
         self.importing(self.db.conn(), caller, org).await
     }
@@ -75,7 +75,7 @@ impl App {
         Ok(authorize(caller, org, policy::manage(&facts))?)
     }
 
-    /// The classes of an organisation by the keys of their labels.
+    /// The classes of an organization by the keys of their labels.
     pub(crate) async fn classes(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Classes, RpcError> {
         let mut classes = Classes::default();
         for unit in self.roster.units(conn, org).await? {

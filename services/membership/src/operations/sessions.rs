@@ -70,7 +70,7 @@ impl App {
         })
     }
 
-    /// Ends a session and tells every organisation of the person the id by which it knows the session.
+    /// Ends a session and tells every organization of the person the id by which it knows the session.
     async fn end(&self, tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
         sessions::update_ended(tx, session, tx.now()).await?;
         for member in members::list_of_account(tx, account, None, None).await? {

@@ -190,7 +190,7 @@ type Labels = BTreeMap<String, String>;
 
 /// Who comes into which class and who leaves which; a place is left before another one is taken.
 fn places(p: &mut Planner<'_>) {
-    let labelled = |p: &Planner<'_>, pairs: &BTreeSet<(String, String)>| {
+    let labeled = |p: &Planner<'_>, pairs: &BTreeSet<(String, String)>| {
         let mut by = BTreeMap::<String, Labels>::new();
         for (key, class) in pairs {
             if let Some(label) = p.label(class).filter(|_| p.stays(key)) {
@@ -201,7 +201,7 @@ fn places(p: &mut Planner<'_>) {
         }
         by
     };
-    let (wanted, over) = (labelled(p, &p.set.places), labelled(p, &p.set.places_over));
+    let (wanted, over) = (labeled(p, &p.set.places), labeled(p, &p.set.places_over));
     let none = Labels::new();
     let there = p.there;
     for (key, (_, known)) in there

@@ -13,7 +13,7 @@ use super::{
 /// The files of a set by the names of [`files::known`].
 pub(crate) type Files = BTreeMap<&'static str, Bytes>;
 
-/// What earlier imports of the organisation brought: a delta set may speak of it.
+/// What earlier imports of the organization brought: a delta set may speak of it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Earlier {
     pub(crate) people: BTreeSet<String>,
@@ -365,7 +365,7 @@ impl Reading<'_> {
                 self.set.classes.insert(key, label.to_owned());
             }
         }
-        // What is no class here is still known, so that enrolments in it dangle not.
+        // What is no class here is still known, so that enrollments in it dangle not.
         let ids = table
             .rows
             .iter()

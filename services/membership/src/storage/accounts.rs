@@ -1,4 +1,4 @@
-//! Named queries over accounts, their addresses and sign-in flows. They belong to no organisation.
+//! Named queries over accounts, their addresses and sign-in flows. They belong to no organization.
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{AccountId, FlowId, TypedId as _, Uuid};
 use sea_orm::{

@@ -21,7 +21,7 @@ pub(crate) struct NewAppointment {
     pub(crate) organization_display_name: String,
 }
 
-/// Keeps a new appointment; an organisation has one for ever.
+/// Keeps a new appointment; an organization has one for ever.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -63,7 +63,7 @@ pub(crate) async fn list_open(
         .await
 }
 
-/// Claims the appointment of an organisation for who proved one of these phones; `None` where there is none.
+/// Claims the appointment of an organization for who proved one of these phones; `None` where there is none.
 pub(crate) async fn update_claimed(
     conn: &impl ConnectionTrait,
     org: OrgId,

@@ -109,7 +109,7 @@ pub(crate) async fn lock_administrators(
         .await
 }
 
-/// The member that an account is in an organisation, present or left.
+/// The member that an account is in an organization, present or left.
 pub(crate) async fn lock_by_account(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -121,7 +121,7 @@ pub(crate) async fn lock_by_account(
     query.lock_exclusive().one(conn).await
 }
 
-/// Where an account is an active member, by the age of the organisations.
+/// Where an account is an active member, by the age of the organizations.
 pub(crate) async fn list_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,

@@ -1,4 +1,4 @@
-//! The service's tables. Rows are private to the service's crate; queries within an organisation take the proof of scope.
+//! The service's tables. Rows are private to the service's crate; queries within an organization take the proof of scope.
 pub(crate) mod accounts;
 pub(crate) mod appointments;
 pub(crate) mod entities;

@@ -1,4 +1,4 @@
-//! Named queries over what relates members to units and to each other: assignments, enrolments, guardianships.
+//! Named queries over what relates members to units and to each other: assignments, enrollments, guardianships.
 //! Ended rows stay as history.
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ macro_rules! insert_once {
 }
 
 insert_once!(/** Keeps a task; `false` if the same one is living. */ insert_assignment, assignment);
-insert_once!(/** Keeps an enrolment; `false` if the same one is living. */ insert_enrollment, enrollment);
+insert_once!(/** Keeps an enrollment; `false` if the same one is living. */ insert_enrollment, enrollment);
 insert_once!(/** Keeps a relation; `false` if the same one is living. */ insert_guardianship, guardianship);
 
 /// Ends a task; `false` if there is no living one.
@@ -55,7 +55,7 @@ pub(crate) async fn end_assignment(
     Ok(done.rows_affected == 1)
 }
 
-/// Ends the living enrolment of a pupil in a class and answers its id.
+/// Ends the living enrollment of a pupil in a class and answers its id.
 pub(crate) async fn end_enrollment(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -297,5 +297,5 @@ macro_rules! living {
 }
 
 living!(/** Living tasks, for the snapshot of the feed. */ assignments_for_snapshot, assignment);
-living!(/** Living enrolments, for the snapshot of the feed. */ enrollments_for_snapshot, enrollment);
+living!(/** Living enrollments, for the snapshot of the feed. */ enrollments_for_snapshot, enrollment);
 living!(/** Living relations, for the snapshot of the feed. */ guardianships_for_snapshot, guardianship);

@@ -74,7 +74,7 @@ pub(crate) async fn list(
         .await
 }
 
-/// The living account of a key. Whoever presents a key does not know the organisation.
+/// The living account of a key. Whoever presents a key does not know the organization.
 pub(crate) async fn find_by_key(
     conn: &impl ConnectionTrait,
     digest: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Named queries over sessions. They belong to a person, not to an organisation.
+//! Named queries over sessions. They belong to a person, not to an organization.
 use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
 use sea_orm::{

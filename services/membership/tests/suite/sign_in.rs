@@ -143,7 +143,7 @@ on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
     test_env.close().await;
 });
 
-// Who ends a session ends its tokens, of organisations too; nobody ends another's.
+// Who ends a session ends its tokens, of organizations too; nobody ends another's.
 // Covers: R29 allowed, R29 refused
 on_both!(an_ended_session_ends_its_tokens, |database| async move {
     let test_env = TestEnv::open(database).await;
@@ -190,7 +190,7 @@ on_both!(
     }
 );
 
-// A token tells an organisation neither the account nor its session, and opens no other organisation.
+// A token tells an organization neither the account nor its session, and opens no other organization.
 // Covers: R28 refused, R59 refused
 on_both!(organizations_cannot_link_a_person, |database| async move {
     let test_env = TestEnv::open(database).await;
@@ -209,7 +209,7 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
     assert_eq!(person["sub"], here.member_id);
     assert_ne!(person["sid"], here.person.session_id);
     assert!(!person.to_string().contains(&here.person.account_id));
-    // A token of one organisation opens no other.
+    // A token of one organization opens no other.
     let request = pb::ListMembersRequest {
         org_id: org(2).to_string(),
         ..Default::default()
@@ -221,7 +221,7 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
     test_env.close().await;
 });
 
-// A key is answered again at a repetition, opens its organisation only, and ends when revoked.
+// A key is answered again at a repetition, opens its organization only, and ends when revoked.
 // Covers: R30 allowed, R30 refused, R59 refused
 on_both!(a_service_account_lives_until_revoked, |database| async move {
     let test_env = TestEnv::open(database).await;

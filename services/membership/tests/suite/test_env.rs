@@ -51,7 +51,7 @@ pub struct Person {
     pub token: String,
 }
 
-/// A member with a token of the organisation.
+/// A member with a token of the organization.
 #[derive(Clone)]
 pub struct Seat {
     pub person: Person,

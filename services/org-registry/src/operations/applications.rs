@@ -54,7 +54,7 @@ impl App {
             .await
     }
 
-    /// Approves: the organisation, its staff room, and the administrator's right as a job that membership carries out.
+    /// Approves: the organization, its staff room, and the administrator's right as a job that membership carries out.
     pub(crate) async fn approve(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What the service does: authorise, load, decide, save, emit.
+//! What the service does: authorize, load, decide, save, emit.
 
 mod applications;
 mod appoint;
@@ -33,7 +33,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// What the roster knows of the calling person; from outside the organisation there is no such organisation.
+    /// What the roster knows of the calling person; from outside the organization there is no such organization.
     pub(crate) async fn facts(&self, caller: &Caller, org: OrgId) -> Result<MemberContext, RpcError> {
         let outside = || not_found("organization", org);
         let (own, member) = caller.person().ok_or_else(outside)?;

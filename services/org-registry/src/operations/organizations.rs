@@ -1,4 +1,4 @@
-//! Data and policies of an organisation (R4, R9).
+//! Data and policies of an organization (R4, R9).
 
 use parta_access::{Caller, authorize};
 use parta_ids::OrgId;

@@ -1,4 +1,4 @@
-//! Applications. They belong to no organisation yet: only the operator's RPCs reach these queries.
+//! Applications. They belong to no organization yet: only the operator's RPCs reach these queries.
 
 use parta_ids::{ApplicationId, OrgId, TypedId as _};
 use parta_proto::parta::org_registry::v1::{ApplicationState, OrganizationKind};

@@ -94,7 +94,7 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_index(by_state).await?;
         let db = manager.get_connection();
-        // 3 is REFUSED: only a refused organisation may apply again (R2).
+        // 3 is REFUSED: only a refused organization may apply again (R2).
         db.execute_unprepared(
             "CREATE UNIQUE INDEX application_number ON application (ogrn, kpp) WHERE state <> 3",
         )

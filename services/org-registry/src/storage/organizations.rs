@@ -39,7 +39,7 @@ pub(crate) async fn get_for_update(tx: &Tx, scope: &OrgScope) -> Result<Organiza
     Ok(model(row.ok_or(Error::UnknownOrganization(id))?))
 }
 
-/// Organisations for the operator and for snapshots of the feed.
+/// Organizations for the operator and for snapshots of the feed.
 pub(crate) async fn list(
     conn: &impl ConnectionTrait,
     only: Option<OrgId>,

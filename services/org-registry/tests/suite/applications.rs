@@ -200,7 +200,7 @@ on_both!(
 
 on_both!(
     /// Covers: R2 refused
-    an_organisation_applies_once_until_it_is_refused,
+    an_organization_applies_once_until_it_is_refused,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let first = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();

@@ -14,7 +14,7 @@ fn ids(list: &Value) -> Vec<&str> {
 
 on_both!(
     /// Covers: R2 allowed, R3 allowed
-    approval_makes_the_organisation_its_staff_room_and_their_events,
+    approval_makes_the_organization_its_staff_room_and_their_events,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();

@@ -222,7 +222,7 @@ impl Fixture {
         order
     }
 
-    /// An organisation that was applied for and approved.
+    /// An organization that was applied for and approved.
     pub async fn school(&self, number: u64) -> OrgId {
         self.organization(form(number)).await
     }
@@ -258,7 +258,7 @@ impl Fixture {
         bearer(&self.issuer.person(org, member, self.env.id()).unwrap().text)
     }
 
-    /// An external system of an organisation.
+    /// An external system of an organization.
     pub fn system(&self, org: OrgId, permission: &str) -> Who {
         let id = self.env.id::<ServiceAccountId>();
         let token = self.issuer.service_account(org, id, vec![permission.to_owned()]);
@@ -357,7 +357,7 @@ pub fn why(status: &Status) -> (String, Vec<String>) {
 
 pub const PDF: &[u8] = b"%PDF-1.7\nan order\n%%EOF\n";
 
-/// A form that is right; each number is another organisation.
+/// A form that is right; each number is another organization.
 pub fn form(number: u64) -> pb::ApplicationForm {
     let first = 102_770_000_000 + number;
     pb::ApplicationForm {

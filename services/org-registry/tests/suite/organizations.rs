@@ -1,4 +1,4 @@
-//! Data and policies of an organisation.
+//! Data and policies of an organization.
 use parta_proto::parta::membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
@@ -37,8 +37,8 @@ on_both!(
             let who = fixture.member(org, role, &[]).await;
             assert_eq!(fixture.refused(&who, UPDATE, fresh.clone()).await.0, "PERMISSION_DENIED");
         }
-        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
-        assert_eq!(fixture.refused(&neighbour, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
+        let neighbor = fixture.member(other, Role::Administrator, &[]).await;
+        assert_eq!(fixture.refused(&neighbor, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
         assert_eq!(fixture.refused(&None, UPDATE, fresh.clone()).await.0, "CREDENTIAL_MISSING");
         assert_eq!(fixture.refused(&fixture.operator, UPDATE, fresh.clone()).await.0, "CALLER_NOT_ACCEPTED");
         fresh["etag"] = json!("stale");
@@ -138,7 +138,7 @@ on_both!(
 );
 
 on_both!(
-    members_systems_and_the_operator_read_an_organisation,
+    members_systems_and_the_operator_read_an_organization,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (org, other) = (fixture.school(1).await, fixture.school(2).await);
@@ -149,19 +149,19 @@ on_both!(
         for who in [&pupil, &system, &fixture.operator] {
             fixture.must(who, rpc, body.clone()).await;
         }
-        let neighbour = fixture.member(other, Role::Head, &[]).await;
+        let neighbor = fixture.member(other, Role::Head, &[]).await;
         for (who, reason) in [
-            (&neighbour, "NOT_FOUND"),
+            (&neighbor, "NOT_FOUND"),
             (&fixture.system(other, "roster.read"), "NOT_FOUND"),
             (&fixture.system(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
             (&None, "CREDENTIAL_MISSING"),
         ] {
             assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, reason);
         }
-        // Whether an organisation exists is not told.
+        // Whether an organization exists is not told.
         let unknown = json!({"org_id": fixture.env.id::<parta_ids::OrgId>().to_string()});
         assert_eq!(
-            fixture.refused(&neighbour, rpc, unknown.clone()).await.0,
+            fixture.refused(&neighbor, rpc, unknown.clone()).await.0,
             "NOT_FOUND"
         );
         assert_eq!(

@@ -96,12 +96,12 @@ on_both!(
             assert_eq!(fixture.refused(&head, CREATE, bad).await.1, ["kind"]);
         }
         assert_eq!(fixture.rows().await, rows);
-        // Another kind and another organisation may have it.
+        // Another kind and another organization may have it.
         let mut group = class(org, "5А");
         group["kind"] = json!("UNIT_KIND_GROUP");
         fixture.must(&head, CREATE, group).await;
-        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
-        fixture.must(&neighbour, CREATE, class(other, "5А")).await;
+        let neighbor = fixture.member(other, Role::Administrator, &[]).await;
+        fixture.must(&neighbor, CREATE, class(other, "5А")).await;
         fixture.close().await;
     }
 );
@@ -127,19 +127,19 @@ on_both!(
                 assert_eq!(fixture.refused(&who, rpc, body.clone()).await.0, "PERMISSION_DENIED");
             }
         }
-        let neighbour = fixture.member(other, Role::Administrator, &[]).await;
+        let neighbor = fixture.member(other, Role::Administrator, &[]).await;
         let system = fixture.system(org, "roster.read");
         for (rpc, body) in &acts {
-            assert_eq!(fixture.refused(&neighbour, rpc, body.clone()).await.0, "NOT_FOUND");
+            assert_eq!(fixture.refused(&neighbor, rpc, body.clone()).await.0, "NOT_FOUND");
             assert_eq!(fixture.refused(&None, rpc, body.clone()).await.0, "CREDENTIAL_MISSING");
             for who in [&fixture.operator, &system] {
                 assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, "CALLER_NOT_ACCEPTED");
             }
-            // The unit of another organisation under the own one.
+            // The unit of another organization under the own one.
             let mut mixed = body.clone();
             mixed["org_id"] = json!(other.to_string());
             if *rpc != CREATE {
-                assert_eq!(fixture.refused(&neighbour, rpc, mixed).await.0, "NOT_FOUND");
+                assert_eq!(fixture.refused(&neighbor, rpc, mixed).await.0, "NOT_FOUND");
             }
         }
         assert_eq!(fixture.rows().await, rows);
@@ -205,9 +205,9 @@ on_both!(pupils_see_their_classes_alone, |database| async move {
     assert_eq!(outcome.0, "NOT_FOUND");
     let system = fixture.system(org, "roster.read");
     assert_eq!(labels(&fixture.must(&system, LIST, list.clone()).await).len(), 4);
-    let neighbour = fixture.member(other, Role::Administrator, &[]).await;
+    let neighbor = fixture.member(other, Role::Administrator, &[]).await;
     for (rpc, body) in [(LIST, list.clone()), ("UnitService/GetUnit", get(units[0]))] {
-        assert_eq!(fixture.refused(&neighbour, rpc, body).await.0, "NOT_FOUND");
+        assert_eq!(fixture.refused(&neighbor, rpc, body).await.0, "NOT_FOUND");
     }
 
     // Page tokens are one caller's, one list's, one filter's.

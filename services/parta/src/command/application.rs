@@ -29,12 +29,12 @@ pub enum Application {
         #[arg(long)]
         to: PathBuf,
     },
-    /// Approves: the organisation exists from now on.
+    /// Approves: the organization exists from now on.
     Approve {
         /// `app_...`.
         id: String,
     },
-    /// Refuses; the organisation may apply again.
+    /// Refuses; the organization may apply again.
     Refuse {
         /// `app_...`.
         id: String,
@@ -130,7 +130,7 @@ impl Application {
                     ..Default::default()
                 };
                 let answer = api.refuse_application(request).await?.into_inner();
-                output.line("refused; the organisation may apply again");
+                output.line("refused; the organization may apply again");
                 output.document(&to_json(
                     "parta.org_registry.v1.RefuseApplicationResponse",
                     &answer,

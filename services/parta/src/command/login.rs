@@ -38,7 +38,7 @@ pub struct Login {
     /// The flow that an earlier run without a terminal printed, with its `--code`.
     #[arg(long, requires = "code")]
     flow: Option<String>,
-    /// Organisation to act in, `org_...`; the only one if not given.
+    /// Organization to act in, `org_...`; the only one if not given.
     #[arg(long)]
     org: Option<String>,
     #[command(flatten)]
@@ -82,7 +82,7 @@ fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
 }
 
 impl Remembered {
-    /// The remembered person in the remembered organisation, and the organisation's id. The refresh token is used up and
+    /// The remembered person in the remembered organization, and the organization's id. The refresh token is used up and
     /// replaced.
     pub(super) async fn enter(&self, session: &Session) -> Result<(Session, String), Failure> {
         let file = &self.session_file;
@@ -221,7 +221,7 @@ async fn organization(account: &Session, wanted: Option<&str>) -> Result<String,
     let mut fitting = list.iter().filter(|m| wanted.is_none_or(|w| w == m.org_id));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.org_id.clone()),
-        (None, _) => Err(anyhow::anyhow!("no organisation: come in by a link first").into()),
+        (None, _) => Err(anyhow::anyhow!("no organization: come in by a link first").into()),
         _ => {
             let all = list
                 .iter()

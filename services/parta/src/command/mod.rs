@@ -76,7 +76,7 @@ impl Common {
 /// What talks to a running suite, or prepares one.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Applications of organisations: list, show, approve, refuse. Needs the operator's key.
+    /// Applications of organizations: list, show, approve, refuse. Needs the operator's key.
     #[command(subcommand)]
     Application(application::Application),
     /// One-time codes that the development outbox holds, newest first. Needs the operator's key.

@@ -25,7 +25,7 @@ pub(super) struct Account {
     pub(super) session: Session,
 }
 
-/// A member of an organisation.
+/// A member of an organization.
 #[derive(Clone)]
 pub(super) struct Person {
     pub(super) session: Session,
@@ -89,7 +89,7 @@ impl Actors {
         Ok(answer.into_inner().application_id)
     }
 
-    /// Approves as the operator; answers the organisation's id.
+    /// Approves as the operator; answers the organization's id.
     pub(super) async fn approve(&self, application_id: &str) -> anyhow::Result<String> {
         let request = org::ApproveApplicationRequest {
             request_id: self.operator.act(),
@@ -99,7 +99,7 @@ impl Actors {
         let answer = self.operator.applications().approve_application(request).await;
         let answer = answer.map_err(said)?.into_inner();
         self.operator.saw("org-registry", &answer.consistency_token);
-        Ok(answer.organization.context("no organisation was answered")?.id)
+        Ok(answer.organization.context("no organization was answered")?.id)
     }
 
     /// Signs somebody new in by a one-time code, which the operator reads from the development outbox.
@@ -189,7 +189,7 @@ impl Actors {
 }
 
 impl Account {
-    /// A token of an organisation that they belong to.
+    /// A token of an organization that they belong to.
     pub(super) async fn enter(&self, org_id: &str) -> anyhow::Result<Person> {
         let request = mbr::IssueOrganizationTokenRequest {
             org_id: org_id.to_owned(),

@@ -46,8 +46,8 @@ pub(super) async fn play<F: FnMut(&Step)>(
         format!("An outsider and a caller without credential are refused in all {tried} tries"),
     );
 
-    let neighbour = town.school("Школа № 2", 2, &town.phone(10)).await?;
-    let tried = everything(&neighbour.session, org_id, school, known)
+    let neighbor = town.school("Школа № 2", 2, &town.phone(10)).await?;
+    let tried = everything(&neighbor.session, org_id, school, known)
         .await
         .finish()?;
     tell.step(
@@ -151,7 +151,7 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
             })
         };
     }
-    ask!("reading the organisation", organizations.get_organization, GetOrganizationRequest of org {});
+    ask!("reading the organization", organizations.get_organization, GetOrganizationRequest of org {});
     let renamed = org::Organization {
         display_name: "Чужая школа".into(),
         ..Default::default()
@@ -159,7 +159,7 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
     let mask = prost_types::FieldMask {
         paths: vec!["display_name".into()],
     };
-    ask!("changing the organisation", organizations.update_organization, UpdateOrganizationRequest of org {
+    ask!("changing the organization", organizations.update_organization, UpdateOrganizationRequest of org {
         request_id: act(), organization: Some(renamed), update_mask: Some(mask)
     });
     ask!("listing classes", units.list_units, ListUnitsRequest of org {});
@@ -188,7 +188,7 @@ async fn everything(who: &Session, org_id: &str, school: &School, known: &Known)
         format: call::CallFormat::Online.into(), duration: Some(prost_types::Duration { seconds: 2_700, nanos: 0 })
     });
     ask!("reading a call", calls.get_call, GetCallRequest of call { call_id: call_id.clone() });
-    ask!("cancelling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });
+    ask!("canceling a call", calls.cancel_call, CancelCallRequest of call { request_id: act(), call_id: call_id.clone() });
     ask!("joining a call", calls.issue_join_token, IssueJoinTokenRequest of call { call_id: call_id.clone(), start_time: Some(prost_types::Timestamp::default()) });
     tries
 }
