@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let set = compiler.file_descriptor_set();
 
-    let mut responses = String::new();
+    let mut traits = String::new();
     for file in &set.file {
         let package = file.package();
         if !package.starts_with("parta.") {
@@ -42,29 +42,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let module = package.replace('.', "::");
         for message in &file.message_type {
             let name = message.name();
+            if name.ends_with("Request") && message.field.iter().any(|f| f.name() == "request_id") {
+                writeln!(
+                    traits,
+                    "impl crate::MutationRequest for crate::{module}::{name} {{\n    \
+                     fn request_id(&self) -> &str {{ &self.request_id }}\n}}"
+                )?;
+            }
             if !name.ends_with("Response") {
                 continue;
             }
             let has = message.field.iter().any(|f| f.name() == "consistency_token");
             writeln!(
-                responses,
+                traits,
                 "impl crate::MutationResponse for crate::{module}::{name} {{"
             )?;
             if has {
                 writeln!(
-                    responses,
+                    traits,
                     "    fn set_consistency_token(&mut self, token: String) {{ self.consistency_token = token; }}"
                 )?;
             } else {
                 writeln!(
-                    responses,
+                    traits,
                     "    fn set_consistency_token(&mut self, _token: String) {{}}"
                 )?;
             }
-            writeln!(responses, "}}")?;
+            writeln!(traits, "}}")?;
         }
     }
-    fs::write(out.join("responses.rs"), responses)?;
+    fs::write(out.join("messages.rs"), traits)?;
 
     tonic_prost_build::configure()
         .bytes(".")

@@ -47,6 +47,13 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// The features of each service that has been laid out by features, in order: each may name those before it. `grpc.rs` is a
+/// leaf that may name all.
+const FEATURES: &[(&str, &[&str])] = &[("membership", &["guardianships"])];
+/// What the layers of a feature below its `grpc.rs` never name: protobuf stops at the entry, ids are typed.
+const BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
+const WIRE: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
+
 /// What the rooms of the pure heart may never name, whatever the other rules allow.
 const PURE: &[&str] = &["model", "policy"];
 const IMPURE: &[&str] = &[
@@ -227,12 +234,32 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     if area != "services" || owner == "parta" {
         return found;
     }
+    // A layer is a file or folder of the service, or of one of its features.
+    let features = FEATURES.iter().find(|(service, _)| *service == owner);
+    let features = features.map_or(&[][..], |(_, features)| features);
+    let feature = file
+        .split_once('/')
+        .filter(|(folder, _)| features.contains(folder));
+    let file = feature.map_or(file, |(_, layer)| layer);
     let room = |rooms: &[&str]| {
         rooms.iter().any(|room| {
             file.strip_prefix(room)
                 .is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
         })
     };
+    if let Some((own, _)) = feature {
+        if room(BELOW_GRPC) {
+            let why = "protobuf stops at grpc.rs and events.rs of a feature; ids are typed";
+            WIRE.iter().for_each(|what| blame(what, why));
+        }
+        let later = features.iter().skip_while(|name| **name != own).skip(1);
+        for later in later.filter(|_| !room(&["grpc"])) {
+            blame(
+                &format!("crate::{later}"),
+                "a feature names only features before it",
+            );
+        }
+    }
     for rule in RULES {
         if !room(rule.rooms) && !room(&ASSEMBLY) {
             rule.what.iter().for_each(|what| blame(what, rule.why));
@@ -376,6 +403,16 @@ fn a_violation_is_caught_however_it_is_written() {
         ),
         ("services/chat/src/model.rs", "use tokio::sync::Mutex;", "tokio"),
         (
+            "services/membership/src/guardianships/operations.rs",
+            "use parta_proto::parta::membership::v1::Guardianship;",
+            "parta_proto",
+        ),
+        (
+            "services/membership/src/guardianships/model.rs",
+            "use sea_orm::EntityTrait;",
+            "sea_orm",
+        ),
+        (
             "services/chat/src/model/kind.rs",
             "use sea_orm::ActiveValue;",
             "sea_orm",
@@ -409,6 +446,14 @@ fn what_the_rules_allow_passes() {
     for (path, source) in [
         ("services/chat/src/grpc/messages.rs", "use tonic::Status;"),
         ("services/chat/src/grpc.rs", "use tonic::Status;"),
+        (
+            "services/membership/src/guardianships/grpc.rs",
+            "use tonic::Status;",
+        ),
+        (
+            "services/membership/src/guardianships/storage.rs",
+            "use sea_orm::EntityTrait;",
+        ),
         ("services/chat/src/storage/chats.rs", "use sea_orm::EntityTrait;"),
         ("services/chat/src/operations.rs", "use sea_orm::ConnectionTrait;"),
         ("services/chat/src/lib.rs", "use tonic::service::Routes;"),

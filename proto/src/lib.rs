@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{ProtoCodec, ProtoEncoder, decoder};
+pub use codec::{ProtoCodec, ProtoDecoder, ProtoEncoder, capture_request, captured_request, decoder};
 
 #[expect(
     missing_docs,
@@ -16,7 +16,7 @@ mod generated {
 }
 pub use generated::parta;
 
-include!(concat!(env!("OUT_DIR"), "/responses.rs"));
+include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 
 /// The encoded `FileDescriptorSet` of the whole suite with comments and extension options, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -25,6 +25,12 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/desc
 pub trait MutationResponse: prost::Message + Default {
     /// Sets `consistency_token` where the response has that field.
     fn set_consistency_token(&mut self, token: String);
+}
+
+/// A request of an RPC that changes state.
+pub trait MutationRequest: prost::Message + Default {
+    /// The caller's name for this act, as it was sent.
+    fn request_id(&self) -> &str;
 }
 
 /// The descriptor pool of the suite, decoded once. `None` would mean that the build embedded a broken set.

@@ -15,6 +15,8 @@ pub(crate) struct Method {
     pub(crate) owner: &'static str,
     /// Whether either side streams.
     pub(crate) streaming: bool,
+    /// Whether one request message with a `request_id` asks it to change state.
+    pub(crate) mutation: bool,
 }
 
 /// The RPC of a path, if the suite has it.
@@ -30,12 +32,15 @@ pub(crate) fn find(path: &str) -> Option<&'static Method> {
             for method in service.methods() {
                 let path = format!("/{}/{}", service.full_name(), method.name());
                 let streaming = method.is_client_streaming() || method.is_server_streaming();
+                let mutation =
+                    !method.is_client_streaming() && method.input().get_field_by_name("request_id").is_some();
                 // Leaked once per RPC of the suite, at first use.
                 let known = Method {
                     path: path.clone().leak(),
                     rpc: path.trim_start_matches('/').into(),
                     owner: owner.clone().leak(),
                     streaming,
+                    mutation,
                 };
                 found.insert(path, known);
             }

@@ -1,5 +1,6 @@
 //! The server's layers, in request order, and the loop that serves them.
 mod authenticate;
+mod capture;
 pub(crate) mod catch_panic;
 pub(crate) mod deadline;
 pub(crate) mod metrics;
@@ -48,6 +49,8 @@ pub fn layers(
         Arc::new(deadline::ServerDeadline { draining }),
         // Says who calls and whether the RPC takes such callers; what they may do is decided in operations.
         Arc::new(authenticate::Authenticate::new(authenticator, env)),
+        // Innermost, so that a call to another service made above is not mistaken for the request.
+        Arc::new(capture::CaptureRequest),
     ]))
 }
 

@@ -25,7 +25,8 @@ async fn the_layers_stand_in_the_documented_order() {
             "status",
             "shed",
             "deadline",
-            "authenticate"
+            "authenticate",
+            "capture_request"
         ]
     );
     assert_eq!(

@@ -247,8 +247,34 @@ impl Db {
     pub async fn mutate<R, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<R, E>
     where
         R: MutationResponse + Send,
-        F: Fn(Tx) -> Fut + Send,
+        F: Fn(Tx) -> Fut + Send + Sync,
         Fut: Future<Output = Result<R, E>> + Send,
+        E: From<StorageError> + Send,
+    {
+        let work = &work;
+        self.mutate_claimed(mutation, |tx, claim| async move {
+            match claim {
+                Claim::Before(record) => {
+                    let bytes = record.outcome().map_err(StorageError::from)?;
+                    R::decode(bytes).map_err(|e| E::from(StorageError::Fault(e.to_string())))
+                }
+                Claim::New => {
+                    let response = work(tx.clone()).await?;
+                    Ok(idempotency::answer(&tx, mutation, response).await?)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Runs `work` in the transaction that has claimed the mutation's `request_id`. `work` learns whether the mutation
+    /// was carried out before; if not, it must end with [`Tx::keep_outcome`]. A concurrent twin waits until this
+    /// transaction has ended. The closure may run several times; a failure leaves no claim.
+    pub async fn mutate_claimed<T, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<T, E>
+    where
+        T: Send,
+        F: Fn(Tx, Claim) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
         E: From<StorageError> + Send,
     {
         let mut retry = Retry::default();
@@ -263,15 +289,7 @@ impl Db {
             };
             let result = match idempotency::claim(&tx, mutation).await {
                 Err(error) => Err(E::from(error)),
-                Ok(Claim::Answered(bytes)) => {
-                    R::decode(bytes.as_slice()).map_err(|e| E::from(StorageError::Fault(e.to_string())))
-                }
-                Ok(Claim::New) => match work(tx.clone()).await {
-                    Ok(response) => idempotency::answer(&tx, mutation, response)
-                        .await
-                        .map_err(E::from),
-                    Err(error) => Err(error),
-                },
+                Ok(claim) => work(tx.clone(), claim).await,
             };
             match tx.end(result, true).await {
                 End::Done(value) => return Ok(value),

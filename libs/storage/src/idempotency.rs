@@ -8,15 +8,48 @@ use sha2::Sha256;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{Db, Mutation, StorageError, Tx};
 
 /// How long a `request_id` is remembered.
 pub const RETENTION_DAYS: i64 = 30;
 
-pub(crate) enum Claim {
+/// Whether a mutation was carried out before.
+#[derive(Debug)]
+pub enum Claim {
+    /// Not before: the caller carries it out now and ends with [`keep`].
     New,
-    Answered(Vec<u8>),
+    /// Before, with this record.
+    Before(Record),
+}
+
+/// What an earlier run of a mutation left.
+#[derive(Debug)]
+pub struct Record {
+    same_request: bool,
+    request_id: Uuid,
+    outcome: Vec<u8>,
+}
+
+impl Record {
+    /// Whether the earlier request had the same bytes.
+    pub fn is_same_request(&self) -> bool {
+        self.same_request
+    }
+
+    /// What [`keep`] kept. Refuses with REQUEST_ID_REUSED if the earlier request was another one. Call it after the
+    /// caller was authorized: a stranger does not learn that the id was used.
+    pub fn outcome(&self) -> Result<&[u8], RpcError> {
+        if self.same_request {
+            return Ok(&self.outcome);
+        }
+        Err(RpcError::new(
+            ErrorReason::RequestIdReused,
+            "The request_id was used with another request.",
+        )
+        .meta("request_id", self.request_id))
+    }
 }
 
 fn digest(tx: &Tx, mutation: &Mutation) -> Result<Vec<u8>, StorageError> {
@@ -58,18 +91,31 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
     // Purged between the two statements: 30 days passed.
     let row = row.ok_or_else(|| StorageError::Conflict("the idempotency record was just purged".into()))?;
     let first: Vec<u8> = row.try_get("", "digest")?;
-    if !bool::from(first.ct_eq(&digest)) {
-        let refusal = RpcError::new(
-            ErrorReason::RequestIdReused,
-            "The request_id was used with another request.",
-        )
-        .meta("request_id", mutation.request_id().to_string());
-        return Err(refusal.into());
-    }
-    let response: Option<Vec<u8>> = row.try_get("", "response")?;
-    response
-        .map(Claim::Answered)
-        .ok_or_else(|| StorageError::Fault("an answer was committed empty".into()))
+    let outcome: Option<Vec<u8>> = row.try_get("", "response")?;
+    Ok(Claim::Before(Record {
+        same_request: first.ct_eq(&digest).into(),
+        request_id: mutation.request_id(),
+        outcome: outcome.ok_or_else(|| StorageError::Fault("an outcome was committed empty".into()))?,
+    }))
+}
+
+/// Keeps what the mutation produced, for 30 days. Holds ids and numbers, never a name.
+pub(crate) async fn keep(tx: &Tx, mutation: &Mutation, outcome: Vec<u8>) -> Result<(), StorageError> {
+    let sql =
+        "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
+    let values = [
+        mutation.principal().into(),
+        mutation.rpc().into(),
+        mutation.request_id().into(),
+        outcome.into(),
+    ];
+    tx.execute_raw(Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        sql,
+        values,
+    ))
+    .await?;
+    Ok(())
 }
 
 /// Lets the last steps run, gives the answer its token and stores it.
@@ -78,22 +124,8 @@ pub(crate) async fn answer<R: MutationResponse>(
     mutation: &Mutation,
     mut response: R,
 ) -> Result<R, StorageError> {
-    tx.run_steps().await?;
-    response.set_consistency_token(tx.db().consistency_token(tx.head().await?));
-    let sql =
-        "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
-    let values = [
-        mutation.principal().into(),
-        mutation.rpc().into(),
-        mutation.request_id().into(),
-        response.encode_to_vec().into(),
-    ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    response.set_consistency_token(tx.finish().await?);
+    keep(tx, mutation, response.encode_to_vec()).await?;
     Ok(response)
 }
 

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use parta_access::Caller;
 use parta_status::{self as status, RpcError};
 use uuid::Uuid;
@@ -8,14 +9,19 @@ pub struct Mutation {
     principal: String,
     rpc: String,
     request_id: Uuid,
-    request: Vec<u8>,
+    request: Bytes,
 }
 
 impl Mutation {
     /// The mutation that a call asks for; refuses a `request_id` that is no UUID.
     pub fn new(caller: &Caller, request_id: &str, request: &impl prost::Message) -> Result<Self, RpcError> {
-        let id = Uuid::try_parse(request_id).ok().filter(|id| !id.is_nil());
-        let id = id.ok_or_else(|| status::invalid("request_id", "must be a UUID, new for each act"))?;
+        Self::of_bytes(caller, request_id, request.encode_to_vec().into())
+    }
+
+    /// The same for a request whose bytes are known as they were received. A retry that another build receives has the
+    /// same bytes, whether or not it knows all fields.
+    pub fn of_bytes(caller: &Caller, request_id: &str, request: Bytes) -> Result<Self, RpcError> {
+        let id = request_uuid(request_id).ok_or_else(|| status::invalid(REQUEST_ID, REQUEST_ID_RULE))?;
         let mut principal = caller.principal.key();
         if let Some(person) = &caller.on_behalf_of {
             principal = format!("{principal} for {}", person.key());
@@ -24,7 +30,7 @@ impl Mutation {
             principal,
             rpc: caller.rpc.to_string(),
             request_id: id,
-            request: request.encode_to_vec(),
+            request,
         })
     }
 
@@ -34,7 +40,7 @@ impl Mutation {
             principal: "internal".into(),
             rpc: name.to_owned(),
             request_id,
-            request: request.encode_to_vec(),
+            request: request.encode_to_vec().into(),
         }
     }
 
@@ -53,4 +59,14 @@ impl Mutation {
     pub(crate) fn request(&self) -> &[u8] {
         &self.request
     }
+}
+
+/// The field that names a mutation.
+pub const REQUEST_ID: &str = "request_id";
+/// What the field must hold, as a refusal says it.
+pub const REQUEST_ID_RULE: &str = "must be a UUID, new for each act";
+
+/// Reads a `request_id`; `None` for what is not a UUID, and for the nil UUID.
+pub fn request_uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
 }

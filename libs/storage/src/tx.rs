@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use crate::{
     Db, LogHead, Mutation, StorageError, Transaction, WriteGuard,
     error::{Class, class},
-    head,
+    head, idempotency,
     run_to_completion::RunToCompletion,
 };
 
@@ -169,6 +169,22 @@ impl Tx {
     /// call it last.
     pub async fn advance_head(&self, count: i64) -> Result<LogHead, StorageError> {
         head::advance(self, count).await
+    }
+
+    /// Runs the steps before the commit, which take the positions of the event log, and returns the consistency token
+    /// of the state that the commit will leave. Call it when everything else is done: it locks the head of the log.
+    pub async fn finish(&self) -> Result<String, StorageError> {
+        self.run_steps().await?;
+        Ok(self.0.db.consistency_token(self.head().await?))
+    }
+
+    /// Keeps what the mutation of this transaction produced, for repetitions within 30 days: ids and numbers, never a
+    /// name.
+    pub async fn keep_outcome(&self, outcome: Vec<u8>) -> Result<(), StorageError> {
+        let mutation = self.mutation().ok_or_else(|| {
+            StorageError::Fault("an outcome was kept outside the transaction of a mutation".into())
+        })?;
+        idempotency::keep(self, mutation, outcome).await
     }
 
     pub(crate) async fn run_steps(&self) -> Result<(), StorageError> {

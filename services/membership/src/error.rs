@@ -43,6 +43,11 @@ impl Error {
         Self::Unknown(kind, name.to_string())
     }
 
+    /// The child of a guardianship is not a pupil of the organization.
+    pub(crate) fn child_unknown() -> Self {
+        Self::State(ErrorReason::ChildUnknown)
+    }
+
     /// What a failed insert means where another call may be making the same row.
     pub(crate) fn conflict_on_unique(error: DbErr) -> Self {
         match error.sql_err() {

@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
-use parta_ids::{
-    AssignmentId, EnrollmentId, GuardianshipId, InvitationId, MemberId, OrgId, TypedId as _, UnitId,
-};
+use parta_ids::{AssignmentId, EnrollmentId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto::parta::membership::v1::{
-    self as pb, AssignmentMade, EnrollmentBegun, GuardianshipEstablished, MemberAdmitted, MemberChanged,
-    Role as PbRole, membership_event::Payload,
+    self as pb, AssignmentMade, EnrollmentBegun, MemberAdmitted, MemberChanged, Role as PbRole,
+    membership_event::Payload,
 };
 use parta_roster::{Members, NoObserver, Role};
 use parta_status::RpcError;
@@ -19,9 +17,10 @@ use parta_storage::{StorageError, Tx};
 
 use crate::{
     error::Error,
+    guardianships,
     storage::{
         members::{self, Member},
-        relations::{self, Assignment, Enrollment, Guardianship},
+        relations::{self, Assignment, Enrollment},
     },
 };
 
@@ -115,21 +114,6 @@ pub(crate) fn enrollment_ended(id: uuid::Uuid) -> Payload {
     })
 }
 
-pub(crate) fn established(row: &Guardianship) -> Payload {
-    Payload::GuardianshipEstablished(GuardianshipEstablished {
-        guardianship_id: GuardianshipId::from_uuid(row.guardianship_id).to_string(),
-        guardian_id: MemberId::from_uuid(row.guardian_id).to_string(),
-        child_id: MemberId::from_uuid(row.child_id).to_string(),
-        confirmed: row.confirmed,
-    })
-}
-
-pub(crate) fn guardianship_ended(id: uuid::Uuid) -> Payload {
-    Payload::GuardianshipEnded(pb::GuardianshipEnded {
-        guardianship_id: GuardianshipId::from_uuid(id).to_string(),
-    })
-}
-
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let fault = |error| RpcError::from(StorageError::from(error));
@@ -141,13 +125,9 @@ pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, P
     let enrollments = relations::enrollments_for_snapshot(&tx, org)
         .await
         .map_err(fault)?;
-    let guardianships = relations::guardianships_for_snapshot(&tx, org)
-        .await
-        .map_err(fault)?;
+    let guardianships = guardianships::snapshot(&tx, org).await?;
     let events = members.iter().map(|row| (of(row.org_id), admitted(row)));
     let events = events.chain(assignments.iter().map(|row| (of(row.org_id), made(row))));
     let events = events.chain(enrollments.iter().map(|row| (of(row.org_id), begun(row))));
-    Ok(events
-        .chain(guardianships.iter().map(|row| (of(row.org_id), established(row))))
-        .collect())
+    Ok(events.chain(guardianships).collect())
 }

@@ -9,6 +9,7 @@ mod delivery;
 mod error;
 mod events;
 mod grpc;
+mod guardianships;
 pub mod model;
 mod operations;
 mod permissions;
@@ -20,6 +21,7 @@ mod storage;
 use std::sync::Arc;
 
 use parta_access::{Secrets, SigningKey, TokenIssuer, Verifier};
+use parta_edge::Edge;
 use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
@@ -192,6 +194,7 @@ impl Ports {
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
         let app = self.app();
+        let edge = Edge::new(self.db.clone(), app.at_least.clone(), Arc::new(app.clone()));
         let feed =
             FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
         Routes::new(AuthenticationServiceServer::new(app.clone()))
@@ -199,7 +202,9 @@ impl Ports {
             .add_service(MemberServiceServer::new(app.clone()))
             .add_service(AssignmentServiceServer::new(app.clone()))
             .add_service(EnrollmentServiceServer::new(app.clone()))
-            .add_service(GuardianshipServiceServer::new(app.clone()))
+            .add_service(GuardianshipServiceServer::new(guardianships::Guardianships::new(
+                edge,
+            )))
             .add_service(ServiceAccountServiceServer::new(app.clone()))
             .add_service(OperatorServiceServer::new(app.clone()))
             .add_service(RosterImportServiceServer::new(app.clone()))

@@ -3,7 +3,7 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
-use crate::policy;
+use crate::{guardianships, policy};
 
 type Rule = fn(PrincipalKind) -> bool;
 
@@ -33,7 +33,7 @@ fn administers(kind: PrincipalKind) -> bool {
     person(kind, |f| policy::administer(f).is_allowed())
 }
 fn decides(kind: PrincipalKind) -> bool {
-    person(kind, |f| policy::decide_guardianship(f, &pupil(f)).is_allowed())
+    person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
 }
 fn follows(kind: PrincipalKind) -> bool {
     matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
@@ -96,7 +96,7 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.EnrollmentService/EnrollPupil", manages),
     ("parta.membership.v1.EnrollmentService/TransferPupil", manages),
     ("parta.membership.v1.GuardianshipService/ListGuardianships", |k| {
-        person(k, |f| policy::sight(f).is_some())
+        person(k, guardianships::read)
     }),
     (
         "parta.membership.v1.GuardianshipService/ConfirmGuardianship",

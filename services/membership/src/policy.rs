@@ -1,6 +1,6 @@
 //! Who may do what: pure functions over facts of the roster.
 use parta_access::Decision;
-use parta_ids::{MemberId, UnitId};
+use parta_ids::UnitId;
 use parta_roster::{MemberContext, Role};
 
 /// Whom of the members somebody sees.
@@ -55,23 +55,4 @@ pub fn remove(facts: &MemberContext, member: &MemberContext) -> Decision {
         allowed,
         "the administration removes members, an administrator administrators",
     )
-}
-
-/// Whether the caller may confirm or end a relation of a guardian with this child (R27).
-pub fn decide_guardianship(facts: &MemberContext, child: &MemberContext) -> Decision {
-    let class_teacher =
-        facts.may_meet_minors() && child.enrolled_in.iter().any(|u| facts.is_class_teacher_of(*u));
-    // Nobody confirms being a parent.
-    let allowed = facts.member_id != child.member_id && (facts.is_administration() || class_teacher);
-    Decision::allow_if(
-        allowed,
-        "the class teacher of the child and the administration decide this",
-    )
-}
-
-/// Whether the caller sees a relation.
-pub fn see_guardianship(facts: &MemberContext, guardian: MemberId, child: &MemberContext) -> bool {
-    facts.is_active()
-        && ([guardian, child.member_id].contains(&facts.member_id)
-            || decide_guardianship(facts, child).is_allowed())
 }

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
+use parta_proto::ProtoDecoder;
 use parta_proto::parta::chat::v1 as pb;
 use tonic::{
     Request, Response, Status,
@@ -16,7 +17,6 @@ use tonic::{
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     server::{Grpc, NamedService, ServerStreamingService},
 };
-use tonic_prost::ProstDecoder;
 
 use super::{Answer, convert};
 use crate::{
@@ -116,13 +116,13 @@ impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
     type Encode = Bytes;
     type Decode = T;
     type Encoder = AsItIs;
-    type Decoder = ProstDecoder<T>;
+    type Decoder = ProtoDecoder<T>;
 
     fn encoder(&mut self) -> AsItIs {
         AsItIs
     }
 
-    fn decoder(&mut self) -> ProstDecoder<T> {
+    fn decoder(&mut self) -> ProtoDecoder<T> {
         parta_proto::decoder()
     }
 }

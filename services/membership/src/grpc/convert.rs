@@ -2,9 +2,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use parta_ids::{
-    AssignmentId, GuardianshipId, MemberId, OrgId, RosterImportId, ServiceAccountId, TypedId, UnitId,
-};
+use parta_ids::{AssignmentId, MemberId, OrgId, RosterImportId, ServiceAccountId, TypedId, UnitId};
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
 use parta_status::{FieldViolations, RpcError, field, invalid};
@@ -14,12 +12,7 @@ use crate::{
     events::{roles, timestamp},
     model::Address,
     operations::{Admission, NewAssignment, NewMember, Page, Who},
-    storage::{
-        imports,
-        members::Member,
-        relations::{Assignment, Guardianship},
-        service_accounts::ServiceAccount,
-    },
+    storage::{imports, members::Member, relations::Assignment, service_accounts::ServiceAccount},
 };
 
 pub(crate) fn member(row: &Member, units: &[UnitId]) -> pb::Member {
@@ -44,16 +37,6 @@ pub(crate) fn assignment(row: &Assignment) -> pb::Assignment {
         kind: row.kind,
         create_time: Some(timestamp(row.create_time)),
         expire_time: row.expire_time.map(timestamp),
-    }
-}
-
-pub(crate) fn guardianship(row: &Guardianship) -> pb::Guardianship {
-    pb::Guardianship {
-        id: GuardianshipId::from_uuid(row.guardianship_id).to_string(),
-        guardian_id: MemberId::from_uuid(row.guardian_id).to_string(),
-        child_id: MemberId::from_uuid(row.child_id).to_string(),
-        confirmed: row.confirmed,
-        create_time: Some(timestamp(row.create_time)),
     }
 }
 

@@ -5,7 +5,6 @@ mod assignment;
 mod authentication;
 pub(crate) mod convert;
 mod enrollment;
-mod guardianship;
 mod member;
 mod operator;
 mod roster_import;

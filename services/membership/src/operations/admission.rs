@@ -1,23 +1,21 @@
 //! Letting in whoever accepted an invitation (R14, R16, R17).
 use parta_access::{Caller, Decision, OrgScope, authorize};
-use parta_ids::{
-    AccountId, EnrollmentId, FlowId, GuardianshipId, InvitationId, MemberId, OrgId, TypedId as _, UnitId,
-};
+use parta_ids::{AccountId, EnrollmentId, FlowId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto::parta::membership::{
     internal::v1::AdmitMemberResponse,
     v1::{ErrorReason, MemberState},
 };
-use parta_roster::{Role, State};
+use parta_roster::Role;
 use parta_storage::{Mutation, Tx};
 
 use super::App;
 use crate::{
     error::Error,
-    events,
+    events, guardianships,
     storage::{
         accounts,
         members::{self, Member},
-        relations::{self, Enrollment, Guardianship},
+        relations::{self, Enrollment},
     },
 };
 
@@ -69,7 +67,7 @@ impl App {
                     enroll(&tx, scope, id, unit).await?;
                 }
                 if let Some(child) = wanted.child_id.filter(|_| wanted.role == Role::Parent) {
-                    self.relate(&tx, scope, id, child).await?;
+                    guardianships::establish(self, &tx, scope, id, child).await?;
                 }
                 let issuer = wanted
                     .issuer_id
@@ -141,35 +139,6 @@ impl App {
             .map_err(Error::conflict_on_unique)?;
         events::state(tx, org, events::admitted(&row)).await?;
         Ok(row)
-    }
-
-    /// Relates a parent to the child of the link; without effect until staff confirm it (R27).
-    pub(crate) async fn relate(
-        &self,
-        tx: &Tx,
-        scope: &OrgScope,
-        guardian: MemberId,
-        child: MemberId,
-    ) -> Result<(), Error> {
-        let facts = self.contexts_of(tx, scope.org_id(), child).await?;
-        let pupil = facts.is_some_and(|f| f.state != State::Left && f.roles.contains(&Role::Pupil));
-        if !pupil || guardian == child {
-            return Err(Error::State(ErrorReason::ChildUnknown));
-        }
-        let row = Guardianship {
-            org_id: scope.org_id().uuid(),
-            guardianship_id: tx.env().id::<GuardianshipId>().uuid(),
-            guardian_id: guardian.uuid(),
-            child_id: child.uuid(),
-            confirmed: false,
-            create_time: tx.now(),
-            end_time: None,
-            end_cause: None,
-        };
-        if relations::insert_guardianship(tx, scope, &row).await? {
-            events::state(tx, scope.org_id(), events::established(&row)).await?;
-        }
-        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     events,
     grpc::convert,
-    policy,
+    guardianships, policy,
     storage::{
         members::{self, Filter, Member},
         relations,
@@ -304,14 +304,10 @@ impl App {
         let ended = relations::end_all(tx, scope, id, tx.now()).await?;
         let assignments = ended.assignments.into_iter().map(events::assignment_ended);
         let enrollments = ended.enrollments.into_iter().map(events::enrollment_ended);
-        let guardianships = ended.guardianships.into_iter().map(events::guardianship_ended);
-        for payload in assignments
-            .chain(enrollments)
-            .chain(guardianships)
-            .collect::<Vec<_>>()
-        {
+        for payload in assignments.chain(enrollments).collect::<Vec<_>>() {
             events::state(tx, org, payload).await?;
         }
+        guardianships::end_all_of(tx, scope, id).await?;
         row.state = MemberState::Left.into();
         row.teacher_verified = false;
         row.leave_time = Some(tx.now());

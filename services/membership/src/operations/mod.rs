@@ -3,7 +3,6 @@ mod admission;
 mod appointments;
 mod assignments;
 mod enrollments;
-mod guardianships;
 mod members;
 pub(crate) mod roster_imports;
 mod service_accounts;

@@ -19,17 +19,14 @@ use crate::{
     error::Error,
     events,
     grpc::convert,
-    policy,
+    guardianships, policy,
     roster_import::{
         Problems,
         plan::{self, Change, Known, There},
         run::JOB,
         set::{self, Earlier, Files, Set},
     },
-    storage::{
-        imports::{self, Import},
-        relations::{self, Whose},
-    },
+    storage::imports::{self, Import},
 };
 
 /// Classes by the keys of their labels.
@@ -133,15 +130,12 @@ impl App {
             there.people.insert(key, (id, known));
         }
         // Also the relations that nobody has confirmed yet.
-        let families = relations::list_guardianships(tx, scope, &Whose::Everybodys, None, false, None, ALL);
-        for row in families.await? {
+        for row in guardianships::list_current(tx, Some(scope.org_id())).await? {
             let guardian = keys
-                .get(&row.guardian_id)
+                .get(&row.guardian_id.uuid())
                 .and_then(|key| there.people.get_mut(key));
             if let Some((_, known)) = guardian {
-                known
-                    .children
-                    .insert(parta_ids::MemberId::from_uuid(row.child_id));
+                known.children.insert(row.child_id);
             }
         }
         Ok(there)

@@ -17,7 +17,7 @@ use parta_storage::{
 use super::plan::{self, Change};
 use crate::{
     error::Error,
-    events,
+    events, guardianships,
     operations::{App, enroll, roster_imports},
     storage::{
         imports, members,
@@ -126,7 +126,7 @@ impl App {
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&change.other_key).copied() {
-                        match self.relate(tx, scope, guardian, child).await {
+                        match guardianships::establish(self, tx, scope, guardian, child).await {
                             // The child has gone, or is no pupil any more.
                             Ok(()) | Err(Error::State(ErrorReason::ChildUnknown)) => {}
                             Err(error) => return Err(error),

@@ -129,18 +129,6 @@ table!(enrollment, "enrollment", {
     create_time: DateTimeUtc,
     end_time: Option<DateTimeUtc>,
 });
-table!(guardianship, "guardianship", {
-    #[sea_orm(primary_key, auto_increment = false)]
-    org_id: Uuid,
-    #[sea_orm(primary_key, auto_increment = false)]
-    guardianship_id: Uuid,
-    guardian_id: Uuid,
-    child_id: Uuid,
-    confirmed: bool,
-    create_time: DateTimeUtc,
-    end_time: Option<DateTimeUtc>,
-    end_cause: Option<String>,
-});
 table!(service_account, "service_account", {
     #[sea_orm(primary_key, auto_increment = false)]
     org_id: Uuid,

@@ -1,20 +1,17 @@
-//! Named queries over what relates members to units and to each other: assignments, enrollments, guardianships.
-//! Ended rows stay as history.
+//! Named queries over what relates members to units: assignments and enrollments. Ended rows stay as history.
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_ids::{AssignmentId, GuardianshipId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
+use parta_ids::{AssignmentId, MemberId, OrgId, TypedId as _, UnitId, Uuid};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 
-use super::entities::{assignment, enrollment, guardianship};
-pub(crate) use super::entities::{
-    assignment::Model as Assignment, enrollment::Model as Enrollment, guardianship::Model as Guardianship,
-};
+use super::entities::{assignment, enrollment};
+pub(crate) use super::entities::{assignment::Model as Assignment, enrollment::Model as Enrollment};
 
 macro_rules! insert_once {
     ($(#[$doc:meta])* $name:ident, $module:ident) => {
@@ -35,7 +32,6 @@ macro_rules! insert_once {
 
 insert_once!(/** Keeps a task; `false` if the same one is living. */ insert_assignment, assignment);
 insert_once!(/** Keeps an enrollment; `false` if the same one is living. */ insert_enrollment, enrollment);
-insert_once!(/** Keeps a relation; `false` if the same one is living. */ insert_guardianship, guardianship);
 
 /// Ends a task; `false` if there is no living one.
 pub(crate) async fn end_assignment(
@@ -89,10 +85,9 @@ pub(crate) async fn end_enrollment(
 pub(crate) struct Ended {
     pub(crate) assignments: Vec<Uuid>,
     pub(crate) enrollments: Vec<Uuid>,
-    pub(crate) guardianships: Vec<Uuid>,
 }
 
-/// Ends everything that relates a member to units and people.
+/// Ends everything that relates a member to units.
 pub(crate) async fn end_all(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -108,21 +103,9 @@ pub(crate) async fn end_all(
         .add(enrollment::Column::OrgId.eq(org))
         .add(enrollment::Column::MemberId.eq(id))
         .add(enrollment::Column::EndTime.is_null());
-    let family = Condition::all()
-        .add(guardianship::Column::OrgId.eq(org))
-        .add(
-            Condition::any()
-                .add(guardianship::Column::GuardianId.eq(id))
-                .add(guardianship::Column::ChildId.eq(id)),
-        )
-        .add(guardianship::Column::EndTime.is_null());
     let assignments = assignment::Entity::find().filter(tasks.clone()).all(conn).await?;
     let enrollments = enrollment::Entity::find()
         .filter(classes.clone())
-        .all(conn)
-        .await?;
-    let guardianships = guardianship::Entity::find()
-        .filter(family.clone())
         .all(conn)
         .await?;
     let end = |column| (column, Expr::value(now));
@@ -137,15 +120,9 @@ pub(crate) async fn end_all(
         .filter(classes)
         .exec(conn)
         .await?;
-    guardianship::Entity::update_many()
-        .col_expr(guardianship::Column::EndTime, Expr::value(now))
-        .filter(family)
-        .exec(conn)
-        .await?;
     Ok(Ended {
         assignments: assignments.into_iter().map(|row| row.assignment_id).collect(),
         enrollments: enrollments.into_iter().map(|row| row.enrollment_id).collect(),
-        guardianships: guardianships.into_iter().map(|row| row.guardianship_id).collect(),
     })
 }
 
@@ -217,72 +194,6 @@ pub(crate) async fn end_expired(
     Ok(rows.into_iter().map(|row| row.assignment_id).collect())
 }
 
-/// A living relation, kept from others until the transaction ends.
-pub(crate) async fn lock_guardianship(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    id: GuardianshipId,
-) -> Result<Option<Guardianship>, DbErr> {
-    guardianship::Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
-        .filter(guardianship::Column::EndTime.is_null())
-        .lock_exclusive()
-        .one(conn)
-        .await
-}
-
-pub(crate) async fn update_guardianship(
-    conn: &impl ConnectionTrait,
-    _scope: &OrgScope,
-    row: &Guardianship,
-) -> Result<(), DbErr> {
-    guardianship::Entity::update(row.clone().into_active_model().reset_all())
-        .exec(conn)
-        .await?;
-    Ok(())
-}
-
-/// Whose relations are listed.
-pub(crate) enum Whose {
-    Everybodys,
-    /// Those of this person, and those of these children.
-    Of(MemberId, BTreeSet<MemberId>),
-}
-
-pub(crate) async fn list_guardianships(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    whose: &Whose,
-    child: Option<MemberId>,
-    pending_only: bool,
-    after: Option<GuardianshipId>,
-    limit: u64,
-) -> Result<Vec<Guardianship>, DbErr> {
-    use guardianship::Column;
-    let seen = match whose {
-        Whose::Everybodys => None,
-        Whose::Of(person, children) => Some(
-            Condition::any()
-                .add(Column::GuardianId.eq(person.uuid()))
-                .add(Column::ChildId.eq(person.uuid()))
-                .add(Column::ChildId.is_in(children.iter().map(|c| c.uuid()))),
-        ),
-    };
-    guardianship::Entity::find()
-        .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::EndTime.is_null())
-        .filter(
-            Condition::all()
-                .add_option(seen)
-                .add_option(child.map(|id| Column::ChildId.eq(id.uuid())))
-                .add_option(pending_only.then(|| Column::Confirmed.eq(false)))
-                .add_option(after.map(|id| Column::GuardianshipId.gt(id.uuid()))),
-        )
-        .order_by_asc(Column::GuardianshipId)
-        .limit(limit)
-        .all(conn)
-        .await
-}
-
 macro_rules! living {
     ($(#[$doc:meta])* $name:ident, $module:ident) => {
         $(#[$doc])*
@@ -298,4 +209,3 @@ macro_rules! living {
 
 living!(/** Living tasks, for the snapshot of the feed. */ assignments_for_snapshot, assignment);
 living!(/** Living enrollments, for the snapshot of the feed. */ enrollments_for_snapshot, enrollment);
-living!(/** Living relations, for the snapshot of the feed. */ guardianships_for_snapshot, guardianship);

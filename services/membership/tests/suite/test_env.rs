@@ -206,7 +206,7 @@ impl TestEnv {
             .unwrap();
     }
 
-    fn outside(&self) -> ServiceChannel {
+    pub fn outside(&self) -> ServiceChannel {
         ClientBuilder::new(self.env.clone())
             .channel("membership", Target::Memory(self.pipe.clone()))
             .unwrap()

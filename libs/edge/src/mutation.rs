@@ -1,0 +1,115 @@
+use std::future::Future;
+
+use parta_access::Caller;
+use parta_proto::MutationRequest;
+use parta_status::RpcError;
+use parta_storage::{Claim, StorageError, Tx};
+
+use crate::{Call, Edge, Stored};
+
+/// An act that changes state. The command is the implementing type; it holds typed values and no protobuf.
+///
+/// A mutation may run several times in transactions that are rolled back, so its methods have no effects outside the
+/// transaction. Lock order: what `authorize` locks, then what `act` locks; a repetition locks in the same order.
+pub trait Mutation: Send + Sync + Sized {
+    /// What the features of the service work with.
+    type Context: Send + Sync;
+    /// The proof that the caller may do the act: the scope, the facts read and the rows locked for it.
+    type Grant: Send + Sync;
+    /// What the act produced and a repetition needs.
+    type Outcome: Stored;
+    /// What the response shows.
+    type View: Send;
+    /// Why the feature refuses.
+    type Error: From<StorageError> + From<RpcError> + Send;
+
+    /// Decides whether the caller may do the act at all. Reads facts and locks rows, and finds ended and archived rows
+    /// too: whether their state allows the act is decided by [`Mutation::act`].
+    fn authorize(
+        &self,
+        context: &Self::Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> impl Future<Output = Result<Self::Grant, Self::Error>> + Send;
+
+    /// Carries the act out: decides whether the state allows it, saves, audits and appends events.
+    fn act(
+        &self,
+        context: &Self::Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &Self::Grant,
+    ) -> impl Future<Output = Result<Self::Outcome, Self::Error>> + Send;
+
+    /// Loads what the response shows, after the act and for a repetition alike.
+    fn view(
+        &self,
+        context: &Self::Context,
+        tx: &Tx,
+        grant: &Self::Grant,
+        outcome: &Self::Outcome,
+    ) -> impl Future<Output = Result<Self::View, Self::Error>> + Send;
+
+    /// Decides whether a repetition is answered today. By default it is if the caller may still do the act. Overridden
+    /// only where the act takes the caller's own right away; those acts stand in docs/adr/0010 with a test each.
+    fn regrant(
+        &self,
+        context: &Self::Context,
+        tx: &Tx,
+        caller: &Caller,
+        outcome: &Self::Outcome,
+    ) -> impl Future<Output = Result<Self::Grant, Self::Error>> + Send {
+        let _ = outcome;
+        self.authorize(context, tx, caller)
+    }
+}
+
+/// What a mutation answers.
+#[derive(Debug)]
+pub struct Done<V> {
+    /// What the response shows.
+    pub view: V,
+    /// Names the state after the act, for later calls to this and other services.
+    pub consistency_token: String,
+}
+
+impl<C: Send + Sync> Edge<C> {
+    /// Carries a mutation out once. A repetition with the same `request_id` and the same bytes is answered from what is
+    /// stored now; one with other bytes is refused with REQUEST_ID_REUSED, after the caller was authorized.
+    pub async fn mutate<T, M>(&self, call: &Call<T>, mutation: &M) -> Result<Done<M::View>, M::Error>
+    where
+        T: MutationRequest,
+        M: Mutation<Context = C>,
+    {
+        let (context, caller) = (&*self.context, call.caller());
+        self.db
+            .mutate_claimed(&call.key()?, |tx, claim| async move {
+                let tx = &tx;
+                let record = match claim {
+                    Claim::New => {
+                        let grant = mutation.authorize(context, tx, caller).await?;
+                        let outcome = mutation.act(context, tx, caller, &grant).await?;
+                        tx.keep_outcome(outcome.encode()?).await?;
+                        let view = mutation.view(context, tx, &grant, &outcome).await?;
+                        let consistency_token = tx.finish().await?;
+                        return Ok(Done {
+                            view,
+                            consistency_token,
+                        });
+                    }
+                    Claim::Before(record) => record,
+                };
+                if !record.is_same_request() {
+                    mutation.authorize(context, tx, caller).await?;
+                }
+                let outcome = M::Outcome::decode(record.outcome()?)?;
+                let grant = mutation.regrant(context, tx, caller, &outcome).await?;
+                let view = mutation.view(context, tx, &grant, &outcome).await?;
+                Ok(Done {
+                    view,
+                    consistency_token: tx.finish().await?,
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,68 @@
+use parta_access::Caller;
+use parta_status::{FieldViolations, RpcError};
+use parta_storage::{Tx, page_size};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A page as it was asked for.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    size: u64,
+    token: String,
+    /// What else the list was asked by; a token of another list is refused.
+    filter: String,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page<V> {
+    /// At most as many as were asked for.
+    pub items: Vec<V>,
+    /// Where the next page begins; empty on the last page.
+    pub next_page_token: String,
+}
+
+impl PageRequest {
+    /// Decodes the fields `page_size` and `page_token`. `filter` holds everything else that selects the list.
+    pub fn decode(violations: &mut FieldViolations, size: i32, token: &str, filter: String) -> Option<Self> {
+        let Ok(size) = page_size(size) else {
+            violations.add("page_size", "must not be negative");
+            return None;
+        };
+        Some(Self {
+            size,
+            token: token.to_owned(),
+            filter,
+        })
+    }
+
+    /// The key of the last item of the page before; `None` on the first page. Refuses a token that this list did not
+    /// return to this caller.
+    pub fn after<K: DeserializeOwned>(&self, tx: &Tx, caller: &Caller) -> Result<Option<K>, RpcError> {
+        tx.db().decode_page(caller, &self.filter, &self.token)
+    }
+
+    /// How many rows to read: one more than the page has, to know whether another page follows.
+    pub fn limit(&self) -> u64 {
+        self.size + 1
+    }
+
+    /// Makes the page from at most [`PageRequest::limit`] rows in the order of their keys.
+    pub fn page<R, K: Serialize>(
+        &self,
+        tx: &Tx,
+        caller: &Caller,
+        mut items: Vec<R>,
+        key: impl Fn(&R) -> K,
+    ) -> Page<R> {
+        let more = items.len() as u64 > self.size;
+        items.truncate(usize::try_from(self.size).unwrap_or(usize::MAX));
+        let last = items.last().filter(|_| more);
+        let next_page_token = last
+            .map(|row| tx.db().encode_page(caller, &self.filter, &key(row)))
+            .unwrap_or_default();
+        Page {
+            items,
+            next_page_token,
+        }
+    }
+}

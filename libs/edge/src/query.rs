@@ -1,0 +1,72 @@
+use std::future::Future;
+
+use parta_access::Caller;
+use parta_ids::OrgId;
+use parta_status::RpcError;
+use parta_storage::{StorageError, Tx};
+
+use crate::{Call, Edge};
+
+/// A read. The query is the implementing type; it holds typed values and no protobuf.
+pub trait Query: Send + Sync + Sized {
+    /// What the features of the service work with.
+    type Context: Send + Sync;
+    /// What the response shows.
+    type View: Send;
+    /// Why the feature refuses.
+    type Error: From<StorageError> + From<RpcError> + Send;
+
+    /// Authorizes and reads, all at one moment of the database.
+    fn run(
+        &self,
+        context: &Self::Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> impl Future<Output = Result<Read<Self::View>, Self::Error>> + Send;
+}
+
+/// What a query read, and whether the audit log has to know.
+#[derive(Debug)]
+pub struct Read<V> {
+    view: V,
+    audited: Option<(OrgId, String)>,
+}
+
+impl<V> Read<V> {
+    /// A read that leaves no trace.
+    pub fn plain(view: V) -> Self {
+        Self { view, audited: None }
+    }
+
+    /// A read that the audit log records, for example staff who read personal data (R60). `object` is the name of the
+    /// collection or resource below the organization, for example `guardianships`.
+    pub fn audited(view: V, org_id: OrgId, object: &str) -> Self {
+        Self {
+            view,
+            audited: Some((org_id, format!("organizations/{org_id}/{object}"))),
+        }
+    }
+}
+
+impl<C: Send + Sync> Edge<C> {
+    /// Runs a read. An audited one is answered only after its row was committed.
+    pub async fn query<T, Q>(&self, call: &Call<T>, query: &Q) -> Result<Q::View, Q::Error>
+    where
+        T: Sync,
+        Q: Query<Context = C>,
+    {
+        let (context, caller) = (&*self.context, call.caller());
+        let Read { view, audited } = self
+            .db
+            .read(|tx| async move { query.run(context, &tx, caller).await })
+            .await?;
+        if let Some((org_id, object)) = &audited {
+            let record = |tx: Tx| async move {
+                parta_audit::record(&tx, caller, Some(*org_id), object.as_str()).await?;
+                Ok::<_, Q::Error>(())
+            };
+            self.db.write(record).await?;
+        }
+        Ok(view)
+    }
+}

@@ -1,0 +1,19 @@
+use futures::future::BoxFuture;
+
+use crate::step::{Call, Next, Outcome, Step};
+
+/// Keeps the bytes of the request message for the RPCs that change state, whose edge digests them.
+pub(super) struct CaptureRequest;
+
+impl Step for CaptureRequest {
+    fn name(&self) -> &'static str {
+        "capture_request"
+    }
+
+    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+        if call.method.is_some_and(|method| method.mutation) {
+            return Box::pin(parta_proto::capture_request(next.run(call)));
+        }
+        Box::pin(next.run(call))
+    }
+}
