@@ -10,7 +10,6 @@
 )]
 
 mod client;
-mod link;
 pub mod permissions;
 mod postgres;
 mod process;
@@ -20,7 +19,6 @@ mod suite;
 mod two_schools;
 
 pub use client::{Client, Refused, reason};
-pub use link::Link;
 pub use postgres::Postgres;
 pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};

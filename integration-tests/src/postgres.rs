@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use parta_testkit::TestDatabase;
+use parta_testkit::{Link, TestDatabase};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
 };
 
-use crate::{Link, eventually, suite::free_ports_from};
+use crate::{eventually, suite::free_ports_from};
 
 /// ConsumerNames the folder of PostgreSQL's programs, where the tests run on those of this machine.
 const BIN: &str = "PARTA_TEST_POSTGRES_BIN";

@@ -12,10 +12,11 @@ use parta_access::{KeyPair, ServiceIdentity};
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_runtime::{Running, Sources};
+use parta_testkit::Link;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Client, Link, Postgres, Process};
+use crate::{Client, Postgres, Process};
 use processes::{PARTA, Processes};
 
 /// LiveKit as the tests' suites know it; no server stands behind it, join tokens are made all the same.

@@ -1,5 +1,6 @@
 //! What fails, and when: at counts of answers, so that a slow machine changes nothing.
-use parta_integration_tests::{Chance, Link, Postgres, Replicated, Suite};
+use parta_integration_tests::{Chance, Postgres, Replicated, Suite};
+use parta_testkit::Link;
 
 use crate::{Size, round::Course, stats::Stats};
 

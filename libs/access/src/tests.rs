@@ -57,95 +57,101 @@ fn test_env() -> TestEnv {
     }
 }
 
-#[tokio::test]
-async fn a_token_proves_its_member_until_it_ends() {
-    let w = test_env();
-    let (org, member, session) = (
-        w.env.id::<OrgId>(),
-        w.env.id::<MemberId>(),
-        w.env.id::<SessionId>(),
-    );
-    let token = w.issuer.person(org, member, session).unwrap();
-    let caller = w.verifier.caller(&token.text, "rpc".into()).await.unwrap();
-    let (principal, end) = (caller.principal, caller.expire_time.unwrap());
-    assert_eq!(
-        principal,
-        Principal::Person {
-            org_id: org,
-            member_id: member,
-            session_id: session
-        }
-    );
-    assert!(end <= token.expire_time);
-    w.clock.advance(TimeDelta::minutes(10));
-    assert!(
-        w.verifier
-            .caller(&token.text, "rpc".into())
-            .await
-            .unwrap_err()
-            .is(ErrorReason::CredentialExpired)
-    );
-}
-
-#[tokio::test]
-async fn a_revoked_session_is_refused_though_its_token_is_cached() {
-    let w = test_env();
-    let session = w.env.id::<SessionId>();
-    let token = w.issuer.person(w.env.id(), w.env.id(), session).unwrap();
-    assert!(w.verifier.caller(&token.text, "rpc".into()).await.is_ok());
-    w.verifier.revoke_session(session);
-    assert!(
-        w.verifier
-            .caller(&token.text, "rpc".into())
-            .await
-            .unwrap_err()
-            .is(ErrorReason::CredentialRevoked)
-    );
-}
-
-#[tokio::test]
-async fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
-    let w = test_env();
-    let token = w.issuer.joiner(w.env.id()).unwrap().text;
-    assert!(matches!(
-        w.verifier
-            .caller(&token, "rpc".into())
-            .await
-            .map(|caller| caller.principal),
-        Ok(Principal::Joiner { .. })
-    ));
-    let stranger = TokenIssuer::new(
-        vec![key(&w.env, "a", w.env.now())],
-        "parta",
-        TimeDelta::minutes(10),
-        w.env.clone(),
-    );
-    let elsewhere = TokenIssuer::new(
-        vec![key(&w.env, "zz", w.env.now())],
-        "parta",
-        TimeDelta::minutes(10),
-        w.env.clone(),
-    );
-    let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
-    parts[1] = parts[1].replace('e', "f");
-    for bad in [
-        String::new(),
-        "x".repeat(9_000),
-        token[..token.len() - 3].to_owned(),
-        parts.join("."),
-        "eyJhbGciOiJub25lIn0.e30.".to_owned(),
-        stranger.joiner(w.env.id()).unwrap().text,
-        elsewhere.joiner(w.env.id()).unwrap().text,
-    ] {
+#[test]
+fn a_token_proves_its_member_until_it_ends() {
+    parta_testkit::run(async {
+        let w = test_env();
+        let (org, member, session) = (
+            w.env.id::<OrgId>(),
+            w.env.id::<MemberId>(),
+            w.env.id::<SessionId>(),
+        );
+        let token = w.issuer.person(org, member, session).unwrap();
+        let caller = w.verifier.caller(&token.text, "rpc".into()).await.unwrap();
+        let (principal, end) = (caller.principal, caller.expire_time.unwrap());
+        assert_eq!(
+            principal,
+            Principal::Person {
+                org_id: org,
+                member_id: member,
+                session_id: session
+            }
+        );
+        assert!(end <= token.expire_time);
+        w.clock.advance(TimeDelta::minutes(10));
         assert!(
             w.verifier
-                .caller(&bad, "rpc".into())
+                .caller(&token.text, "rpc".into())
                 .await
                 .unwrap_err()
-                .is(ErrorReason::CredentialInvalid),
-            "{bad}"
+                .is(ErrorReason::CredentialExpired)
         );
-    }
+    });
+}
+
+#[test]
+fn a_revoked_session_is_refused_though_its_token_is_cached() {
+    parta_testkit::run(async {
+        let w = test_env();
+        let session = w.env.id::<SessionId>();
+        let token = w.issuer.person(w.env.id(), w.env.id(), session).unwrap();
+        assert!(w.verifier.caller(&token.text, "rpc".into()).await.is_ok());
+        w.verifier.revoke_session(session);
+        assert!(
+            w.verifier
+                .caller(&token.text, "rpc".into())
+                .await
+                .unwrap_err()
+                .is(ErrorReason::CredentialRevoked)
+        );
+    });
+}
+
+#[test]
+fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
+    parta_testkit::run(async {
+        let w = test_env();
+        let token = w.issuer.joiner(w.env.id()).unwrap().text;
+        assert!(matches!(
+            w.verifier
+                .caller(&token, "rpc".into())
+                .await
+                .map(|caller| caller.principal),
+            Ok(Principal::Joiner { .. })
+        ));
+        let stranger = TokenIssuer::new(
+            vec![key(&w.env, "a", w.env.now())],
+            "parta",
+            TimeDelta::minutes(10),
+            w.env.clone(),
+        );
+        let elsewhere = TokenIssuer::new(
+            vec![key(&w.env, "zz", w.env.now())],
+            "parta",
+            TimeDelta::minutes(10),
+            w.env.clone(),
+        );
+        let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
+        parts[1] = parts[1].replace('e', "f");
+        for bad in [
+            String::new(),
+            "x".repeat(9_000),
+            token[..token.len() - 3].to_owned(),
+            parts.join("."),
+            "eyJhbGciOiJub25lIn0.e30.".to_owned(),
+            stranger.joiner(w.env.id()).unwrap().text,
+            elsewhere.joiner(w.env.id()).unwrap().text,
+        ] {
+            assert!(
+                w.verifier
+                    .caller(&bad, "rpc".into())
+                    .await
+                    .unwrap_err()
+                    .is(ErrorReason::CredentialInvalid),
+                "{bad}"
+            );
+        }
+    });
 }
 
 #[test]
@@ -168,47 +174,49 @@ fn a_key_is_published_before_it_signs_and_the_old_one_stays() {
     assert_eq!(issuer.jwks().keys.len(), 2);
 }
 
-#[tokio::test]
-async fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let w = test_env();
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let (count, jwks) = (fetches.clone(), w.issuer.jwks());
-    let fetch: Fetch = Arc::new(move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        let jwks = jwks.clone();
-        Box::pin(async move { Ok(jwks) })
-    });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
-    assert!(
-        verifier
-            .caller(&w.issuer.joiner(w.env.id()).unwrap().text, "rpc".into())
-            .await
-            .is_ok()
-    );
-    let elsewhere = TokenIssuer::new(
-        vec![key(&w.env, "zz", w.env.now())],
-        "parta",
-        TimeDelta::minutes(10),
-        w.env.clone(),
-    );
-    for _ in 0..50 {
+#[test]
+fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
+    parta_testkit::run(async {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let w = test_env();
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let (count, jwks) = (fetches.clone(), w.issuer.jwks());
+        let fetch: Fetch = Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let jwks = jwks.clone();
+            Box::pin(async move { Ok(jwks) })
+        });
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+        assert!(
+            verifier
+                .caller(&w.issuer.joiner(w.env.id()).unwrap().text, "rpc".into())
+                .await
+                .is_ok()
+        );
+        let elsewhere = TokenIssuer::new(
+            vec![key(&w.env, "zz", w.env.now())],
+            "parta",
+            TimeDelta::minutes(10),
+            w.env.clone(),
+        );
+        for _ in 0..50 {
+            assert!(
+                verifier
+                    .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
+                    .await
+                    .is_err()
+            );
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        w.clock.advance(TimeDelta::seconds(11));
         assert!(
             verifier
                 .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
                 .await
                 .is_err()
         );
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1);
-    w.clock.advance(TimeDelta::seconds(11));
-    assert!(
-        verifier
-            .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
-            .await
-            .is_err()
-    );
-    assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    });
 }
 
 #[test]

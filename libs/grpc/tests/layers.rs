@@ -12,224 +12,238 @@ use test_env::{
 };
 use tonic::{Code, Request};
 
-#[tokio::test]
-async fn the_layers_stand_in_the_documented_order() {
-    let test_env = TestEnv::new();
-    assert_eq!(
-        test_env.server_layers(),
-        [
-            "catch_panic",
-            "trace",
-            "metrics",
-            "trace_id",
-            "status",
-            "shed",
-            "deadline",
-            "authenticate",
-            "capture_request"
-        ]
-    );
-    assert_eq!(
-        test_env.outside().names(),
-        ["trace", "metrics", "retry", "deadline", "credentials"]
-    );
+#[test]
+fn the_layers_stand_in_the_documented_order() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        assert_eq!(
+            test_env.server_layers(),
+            [
+                "catch_panic",
+                "trace",
+                "metrics",
+                "trace_id",
+                "status",
+                "shed",
+                "deadline",
+                "authenticate",
+                "capture_request"
+            ]
+        );
+        assert_eq!(
+            test_env.outside().names(),
+            ["trace", "metrics", "retry", "deadline", "credentials"]
+        );
+    });
 }
 
-#[tokio::test]
-async fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
-    let test_env = TestEnv::new();
-    let (person, _) = test_env.person();
-    let (watcher, reader) = (
-        test_env.service_account("feed.watch"),
-        test_env.service_account("roster.read"),
-    );
-    let (joiner, operator) = (test_env.joiner(), test_env.operator.clone());
-    let out = || test_env.outside();
+#[test]
+fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (person, _) = test_env.person();
+        let (watcher, reader) = (
+            test_env.service_account("feed.watch"),
+            test_env.service_account("roster.read"),
+        );
+        let (joiner, operator) = (test_env.joiner(), test_env.operator.clone());
+        let out = || test_env.outside();
 
-    assert_eq!(
-        refused(call(out(), GET_CHAT, note("")).await),
-        "CREDENTIAL_MISSING"
-    );
-    assert_eq!(refused(call(out(), GET_CHAT, bearer("", &person)).await), "OK");
-    assert_eq!(
-        refused(call(out(), GET_CHAT, bearer("", &operator)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(call(out(), GET_CHAT, bearer("", &joiner)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(call(out(), GET_CHAT, bearer("", &watcher)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(call(test_env.service("invitation", "chat"), GET_CHAT, note("")).await),
-        "CALLER_NOT_ACCEPTED"
-    );
+        assert_eq!(
+            refused(call(out(), GET_CHAT, note("")).await),
+            "CREDENTIAL_MISSING"
+        );
+        assert_eq!(refused(call(out(), GET_CHAT, bearer("", &person)).await), "OK");
+        assert_eq!(
+            refused(call(out(), GET_CHAT, bearer("", &operator)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(call(out(), GET_CHAT, bearer("", &joiner)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(call(out(), GET_CHAT, bearer("", &watcher)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(call(test_env.service("invitation", "chat"), GET_CHAT, note("")).await),
+            "CALLER_NOT_ACCEPTED"
+        );
 
-    assert_eq!(refused(call(out(), RESOLVE, note("")).await), "OK");
-    assert_eq!(refused(call(out(), RESOLVE, bearer("", &joiner)).await), "OK");
+        assert_eq!(refused(call(out(), RESOLVE, note("")).await), "OK");
+        assert_eq!(refused(call(out(), RESOLVE, bearer("", &joiner)).await), "OK");
 
-    // Two service accounts differ by the permission that the rule names.
-    assert_eq!(refused(open(out(), WATCH, bearer("", &watcher)).await), "OK");
-    assert_eq!(
-        refused(open(out(), WATCH, bearer("", &reader)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(open(out(), WATCH, bearer("", &person)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    // `*` is any service of the suite, a name is that one.
-    assert_eq!(
-        refused(open(test_env.service("chat", "membership"), WATCH, note("")).await),
-        "OK"
-    );
-    assert_eq!(
-        refused(call(test_env.service("invitation", "membership"), ADMIT, note("")).await),
-        "OK"
-    );
-    assert_eq!(
-        refused(call(test_env.service("chat", "membership"), ADMIT, note("")).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(call(out(), ADMIT, bearer("", &person)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
+        // Two service accounts differ by the permission that the rule names.
+        assert_eq!(refused(open(out(), WATCH, bearer("", &watcher)).await), "OK");
+        assert_eq!(
+            refused(open(out(), WATCH, bearer("", &reader)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(open(out(), WATCH, bearer("", &person)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        // `*` is any service of the suite, a name is that one.
+        assert_eq!(
+            refused(open(test_env.service("chat", "membership"), WATCH, note("")).await),
+            "OK"
+        );
+        assert_eq!(
+            refused(call(test_env.service("invitation", "membership"), ADMIT, note("")).await),
+            "OK"
+        );
+        assert_eq!(
+            refused(call(test_env.service("chat", "membership"), ADMIT, note("")).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(call(out(), ADMIT, bearer("", &person)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+    });
 }
 
-#[tokio::test]
-async fn a_forged_or_misdirected_credential_proves_nothing() {
-    let (test_env, other) = (TestEnv::new(), TestEnv::new());
-    let (foreign, _) = other.person();
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &foreign)).await),
-        "CREDENTIAL_INVALID"
-    );
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &other.operator)).await),
-        "CREDENTIAL_INVALID"
-    );
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", "not a token")).await),
-        "CREDENTIAL_INVALID"
-    );
-    let mut basic = note("");
-    basic
-        .metadata_mut()
-        .insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, basic).await),
-        "CREDENTIAL_INVALID"
-    );
-    // A token that invitation minted for chat is worth nothing at membership.
-    assert_eq!(
-        refused(call(test_env.service("invitation", "chat"), ADMIT, note("")).await),
-        "CREDENTIAL_INVALID"
-    );
+#[test]
+fn a_forged_or_misdirected_credential_proves_nothing() {
+    parta_testkit::run(async {
+        let (test_env, other) = (TestEnv::new(), TestEnv::new());
+        let (foreign, _) = other.person();
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &foreign)).await),
+            "CREDENTIAL_INVALID"
+        );
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &other.operator)).await),
+            "CREDENTIAL_INVALID"
+        );
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", "not a token")).await),
+            "CREDENTIAL_INVALID"
+        );
+        let mut basic = note("");
+        basic
+            .metadata_mut()
+            .insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, basic).await),
+            "CREDENTIAL_INVALID"
+        );
+        // A token that invitation minted for chat is worth nothing at membership.
+        assert_eq!(
+            refused(call(test_env.service("invitation", "chat"), ADMIT, note("")).await),
+            "CREDENTIAL_INVALID"
+        );
+    });
 }
 
-#[tokio::test]
-async fn a_service_calls_for_a_person_only_with_the_persons_token() {
-    let test_env = TestEnv::new();
-    let (person, _) = test_env.person();
-    let calls = || test_env.service("call-scheduling", "chat");
-    let answer = call(calls(), ANNOUNCE, note("").on_behalf(person.as_str().into()))
-        .await
-        .unwrap()
-        .into_inner()
-        .text;
-    assert!(answer.starts_with("service/call-scheduling for org_"), "{answer}");
-    assert_eq!(
-        refused(call(calls(), ANNOUNCE, note("")).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    assert_eq!(
-        refused(call(test_env.outside(), ANNOUNCE, bearer("", &person)).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    let joiner = test_env.joiner();
-    assert_eq!(
-        refused(call(calls(), ANNOUNCE, note("").on_behalf(joiner.into())).await),
-        "CALLER_NOT_ACCEPTED"
-    );
-    let wrong = test_env.service("invitation", "chat");
-    assert_eq!(
-        refused(call(wrong, ANNOUNCE, note("").on_behalf(person.into())).await),
-        "CALLER_NOT_ACCEPTED"
-    );
+#[test]
+fn a_service_calls_for_a_person_only_with_the_persons_token() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (person, _) = test_env.person();
+        let calls = || test_env.service("call-scheduling", "chat");
+        let answer = call(calls(), ANNOUNCE, note("").on_behalf(person.as_str().into()))
+            .await
+            .unwrap()
+            .into_inner()
+            .text;
+        assert!(answer.starts_with("service/call-scheduling for org_"), "{answer}");
+        assert_eq!(
+            refused(call(calls(), ANNOUNCE, note("")).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        assert_eq!(
+            refused(call(test_env.outside(), ANNOUNCE, bearer("", &person)).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        let joiner = test_env.joiner();
+        assert_eq!(
+            refused(call(calls(), ANNOUNCE, note("").on_behalf(joiner.into())).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+        let wrong = test_env.service("invitation", "chat");
+        assert_eq!(
+            refused(call(wrong, ANNOUNCE, note("").on_behalf(person.into())).await),
+            "CALLER_NOT_ACCEPTED"
+        );
+    });
 }
 
-#[tokio::test]
-async fn what_is_not_served_here_is_unimplemented() {
-    let test_env = TestEnv::new();
-    for path in [
-        "/parta.chat.v1.ChatService/NoSuchRpc",
-        "/no.Such/Rpc",
-        "/parta.chat.v1.MessageService/SendMessage",
-    ] {
-        let status = call(test_env.outside(), path, note("")).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unimplemented, "{path}");
-    }
+#[test]
+fn what_is_not_served_here_is_unimplemented() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        for path in [
+            "/parta.chat.v1.ChatService/NoSuchRpc",
+            "/no.Such/Rpc",
+            "/parta.chat.v1.MessageService/SendMessage",
+        ] {
+            let status = call(test_env.outside(), path, note("")).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unimplemented, "{path}");
+        }
+    });
 }
 
 /// Invariant 9: no input panics a service, and if something does, it costs one call.
-#[tokio::test]
-async fn a_panic_costs_one_call_and_names_its_trace() {
-    let test_env = TestEnv::new();
-    let status = call(test_env.outside(), RESOLVE, note("panic"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::Internal, "INTERNAL")
-    );
-    assert!(!status.message().contains("as asked"), "no details of ours");
-    assert_eq!(status.metadata().get(TRACE_ID).unwrap().len(), 32);
-    let mut stream = open(test_env.service("chat", "membership"), WATCH, note("panic"))
-        .await
-        .unwrap();
-    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    assert_eq!(reason(&stream.message().await.unwrap_err()), "INTERNAL");
-    assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
+#[test]
+fn a_panic_costs_one_call_and_names_its_trace() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let status = call(test_env.outside(), RESOLVE, note("panic"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Internal, "INTERNAL")
+        );
+        assert!(!status.message().contains("as asked"), "no details of ours");
+        assert_eq!(status.metadata().get(TRACE_ID).unwrap().len(), 32);
+        let mut stream = open(test_env.service("chat", "membership"), WATCH, note("panic"))
+            .await
+            .unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+        assert_eq!(reason(&stream.message().await.unwrap_err()), "INTERNAL");
+        assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
+    });
 }
 
-#[tokio::test]
-async fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
-    let test_env = TestEnv::new();
-    let status = call(test_env.outside(), RESOLVE, note("undocumented"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::Internal, "INTERNAL")
-    );
-    assert!(!status.message().contains("detail"), "{}", status.message());
+#[test]
+fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let status = call(test_env.outside(), RESOLVE, note("undocumented"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Internal, "INTERNAL")
+        );
+        assert!(!status.message().contains("detail"), "{}", status.message());
 
-    let huge = note(&"x".repeat(5 * 1024 * 1024));
-    let status = call(test_env.outside(), RESOLVE, huge).await.unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::InvalidArgument, "FIELD_INVALID")
-    );
+        let huge = note(&"x".repeat(5 * 1024 * 1024));
+        let status = call(test_env.outside(), RESOLVE, huge).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "FIELD_INVALID")
+        );
 
-    let mut grpc = tonic::client::Grpc::new(test_env.outside());
-    grpc.ready().await.unwrap();
-    let codec = tonic_prost::ProstCodec::<Garbage, Note>::default();
-    let status = grpc
-        .unary(
-            Request::new(Garbage { number: 7 }),
-            RESOLVE.parse().unwrap(),
-            codec,
-        )
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::InvalidArgument, "FIELD_INVALID")
-    );
+        let mut grpc = tonic::client::Grpc::new(test_env.outside());
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<Garbage, Note>::default();
+        let status = grpc
+            .unary(
+                Request::new(Garbage { number: 7 }),
+                RESOLVE.parse().unwrap(),
+                codec,
+            )
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "FIELD_INVALID")
+        );
+    });
 }
 
 /// The same field with another wire type.
@@ -239,191 +253,209 @@ struct Garbage {
     number: i64,
 }
 
-#[tokio::test]
-async fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
-    let test_env = TestEnv::new();
-    let mut request = note("wait");
-    request.set_timeout(Duration::from_millis(400));
-    let status = call(test_env.outside(), RESOLVE, request).await.unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
-    );
-    // Only an answer of the server carries it.
-    assert!(status.metadata().contains_key(TRACE_ID));
+#[test]
+fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let mut request = note("wait");
+        request.set_timeout(Duration::from_millis(400));
+        let status = call(test_env.outside(), RESOLVE, request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        );
+        // Only an answer of the server carries it.
+        assert!(status.metadata().contains_key(TRACE_ID));
+    });
 }
 
-#[tokio::test]
-async fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
-    let test_env = TestEnv::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
-    let (person, _) = test_env.person();
-    let (out, held) = (test_env.outside(), bearer("wait", &person));
-    let waiting = test_env.tracker.spawn(call(out, GET_CHAT, held));
-    test_env.seen.entered.notified().await;
+#[test]
+fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
+        let (person, _) = test_env.person();
+        let (out, held) = (test_env.outside(), bearer("wait", &person));
+        let waiting = test_env.tracker.spawn(call(out, GET_CHAT, held));
+        test_env.seen.entered.notified().await;
 
-    let status = call(test_env.outside(), GET_CHAT, bearer("", &person))
-        .await
-        .unwrap_err();
-    let refusal = RpcError::from_status(&status).unwrap();
-    assert_eq!(
-        (status.code(), refusal.reason()),
-        (Code::Unavailable, "OVERLOADED")
-    );
-    assert!(refusal.retry_delay().is_some());
-    assert_eq!(
-        test_env.seen.calls.load(Ordering::SeqCst),
-        1,
-        "nothing was done for it"
-    );
-    // Another service in the same process is not full.
-    assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
+        let status = call(test_env.outside(), GET_CHAT, bearer("", &person))
+            .await
+            .unwrap_err();
+        let refusal = RpcError::from_status(&status).unwrap();
+        assert_eq!(
+            (status.code(), refusal.reason()),
+            (Code::Unavailable, "OVERLOADED")
+        );
+        assert!(refusal.retry_delay().is_some());
+        assert_eq!(
+            test_env.seen.calls.load(Ordering::SeqCst),
+            1,
+            "nothing was done for it"
+        );
+        // Another service in the same process is not full.
+        assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
 
-    let first = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
-        .await
-        .unwrap();
-    assert_eq!(
-        refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
-        "OVERLOADED"
-    );
+        let first = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
+            .await
+            .unwrap();
+        assert_eq!(
+            refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
+            "OVERLOADED"
+        );
 
-    test_env.seen.release.notify_one();
-    assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
-        "OK"
-    );
-    drop(first);
+        test_env.seen.release.notify_one();
+        assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
+            "OK"
+        );
+        drop(first);
+    });
 }
 
-#[tokio::test]
-async fn a_stream_ends_with_its_credential() {
-    let test_env = TestEnv::with(Limits::default(), chrono::TimeDelta::seconds(2));
-    let (person, _) = test_env.person();
-    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
-        .await
-        .unwrap();
-    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    assert_eq!(reason(&stream.message().await.unwrap_err()), "CREDENTIAL_EXPIRED");
-    assert_eq!(
-        refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
-        "CREDENTIAL_EXPIRED"
-    );
+#[test]
+fn a_stream_ends_with_its_credential() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::with(Limits::default(), chrono::TimeDelta::seconds(2));
+        let (person, _) = test_env.person();
+        let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
+            .await
+            .unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+        assert_eq!(reason(&stream.message().await.unwrap_err()), "CREDENTIAL_EXPIRED");
+        assert_eq!(
+            refused(open(test_env.outside(), SUBSCRIBE, bearer("", &person)).await),
+            "CREDENTIAL_EXPIRED"
+        );
+    });
 }
 
-#[tokio::test]
-async fn a_revoked_session_enters_no_more() {
-    let test_env = TestEnv::new();
-    let (person, session) = test_env.person();
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
-        "OK"
-    );
-    test_env.verifier.revoke_session(session);
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
-        "CREDENTIAL_REVOKED"
-    );
+#[test]
+fn a_revoked_session_enters_no_more() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (person, session) = test_env.person();
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
+            "OK"
+        );
+        test_env.verifier.revoke_session(session);
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
+            "CREDENTIAL_REVOKED"
+        );
+    });
 }
 
-#[tokio::test]
-async fn a_draining_server_ends_streams_and_finishes_calls() {
-    let test_env = TestEnv::new();
-    let (person, _) = test_env.person();
-    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
-        .await
-        .unwrap();
-    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    let waiting = test_env
-        .tracker
-        .spawn(call(test_env.outside(), GET_CHAT, bearer("wait", &person)));
-    test_env.seen.entered.notified().await;
+#[test]
+fn a_draining_server_ends_streams_and_finishes_calls() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (person, _) = test_env.person();
+        let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
+            .await
+            .unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+        let waiting = test_env
+            .tracker
+            .spawn(call(test_env.outside(), GET_CHAT, bearer("wait", &person)));
+        test_env.seen.entered.notified().await;
 
-    test_env.stop.cancel();
-    test_env.draining.cancel();
-    let status = stream.message().await.unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (Code::Unavailable, "NOT_SERVING")
-    );
-    test_env.seen.release.notify_one();
-    assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
-    test_env.tracker.close();
-    test_env.tracker.wait().await;
-    assert_eq!(
-        refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
-        "DEPENDENCY_UNAVAILABLE"
-    );
+        test_env.stop.cancel();
+        test_env.draining.cancel();
+        let status = stream.message().await.unwrap_err();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Unavailable, "NOT_SERVING")
+        );
+        test_env.seen.release.notify_one();
+        assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, "waited");
+        test_env.tracker.close();
+        test_env.tracker.wait().await;
+        assert_eq!(
+            refused(call(test_env.outside(), GET_CHAT, bearer("", &person)).await),
+            "DEPENDENCY_UNAVAILABLE"
+        );
+    });
 }
 
-#[tokio::test]
-async fn a_stream_that_ends_by_itself_ends_well() {
-    let test_env = TestEnv::new();
-    let (person, _) = test_env.person();
-    let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("short", &person))
-        .await
-        .unwrap();
-    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    assert_eq!(stream.message().await.unwrap(), None);
+#[test]
+fn a_stream_that_ends_by_itself_ends_well() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (person, _) = test_env.person();
+        let mut stream = open(test_env.outside(), SUBSCRIBE, bearer("short", &person))
+            .await
+            .unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+        assert_eq!(stream.message().await.unwrap(), None);
+    });
 }
 
-#[tokio::test]
-async fn only_what_may_be_repeated_is_repeated() {
-    let test_env = TestEnv::new();
-    assert_eq!(
-        refused(call(test_env.outside(), RESOLVE, note("busy twice")).await),
-        "DEPENDENCY_UNAVAILABLE"
-    );
-    assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 1);
-    assert_eq!(
-        refused(call(test_env.outside(), RESOLVE, note("busy twice").idempotent()).await),
-        "OK"
-    );
-    assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 3);
-    // Without RetryInfo nobody promised that it would help.
-    assert_eq!(
-        refused(call(test_env.outside(), RESOLVE, note("no retry info").idempotent()).await),
-        "NOT_SERVING"
-    );
-    assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 1);
+#[test]
+fn only_what_may_be_repeated_is_repeated() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        assert_eq!(
+            refused(call(test_env.outside(), RESOLVE, note("busy twice")).await),
+            "DEPENDENCY_UNAVAILABLE"
+        );
+        assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 1);
+        assert_eq!(
+            refused(call(test_env.outside(), RESOLVE, note("busy twice").idempotent()).await),
+            "OK"
+        );
+        assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 3);
+        // Without RetryInfo nobody promised that it would help.
+        assert_eq!(
+            refused(call(test_env.outside(), RESOLVE, note("no retry info").idempotent()).await),
+            "NOT_SERVING"
+        );
+        assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 1);
+    });
 }
 
-#[tokio::test]
-async fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
-    let test_env = TestEnv::new();
-    // Bound and dropped: nobody listens there.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let channel = test_env
-        .client()
-        .channel("chat", Target::Uri(format!("http://{address}")))
-        .unwrap();
-    let status = call(channel, RESOLVE, note("").idempotent()).await.unwrap_err();
-    let refusal = RpcError::from_status(&status).unwrap();
-    assert_eq!(
-        (refusal.reason(), refusal.metadata("dependency")),
-        ("DEPENDENCY_UNAVAILABLE", Some("chat"))
-    );
-    assert!(!status.message().contains("127.0.0.1"), "addresses stay with us");
+#[test]
+fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        // Bound and dropped: nobody listens there.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let channel = test_env
+            .client()
+            .channel("chat", Target::Uri(format!("http://{address}")))
+            .unwrap();
+        let status = call(channel, RESOLVE, note("").idempotent()).await.unwrap_err();
+        let refusal = RpcError::from_status(&status).unwrap();
+        assert_eq!(
+            (refusal.reason(), refusal.metadata("dependency")),
+            ("DEPENDENCY_UNAVAILABLE", Some("chat"))
+        );
+        assert!(!status.message().contains("127.0.0.1"), "addresses stay with us");
+    });
 }
 
-#[tokio::test]
-async fn the_callers_trace_goes_on_and_is_told() {
-    let test_env = TestEnv::new();
-    let mut request = note("");
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    request
-        .metadata_mut()
-        .insert("traceparent", parent.parse().unwrap());
-    let answer = call(test_env.outside(), RESOLVE, request).await.unwrap();
-    assert_eq!(
-        answer.metadata().get(TRACE_ID).unwrap(),
-        "0af7651916cd43dd8448eb211c80319c"
-    );
-    let fresh = call(test_env.outside(), RESOLVE, note("")).await.unwrap();
-    assert_ne!(
-        fresh.metadata().get(TRACE_ID).unwrap(),
-        "0af7651916cd43dd8448eb211c80319c"
-    );
+#[test]
+fn the_callers_trace_goes_on_and_is_told() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let mut request = note("");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        request
+            .metadata_mut()
+            .insert("traceparent", parent.parse().unwrap());
+        let answer = call(test_env.outside(), RESOLVE, request).await.unwrap();
+        assert_eq!(
+            answer.metadata().get(TRACE_ID).unwrap(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+        let fresh = call(test_env.outside(), RESOLVE, note("")).await.unwrap();
+        assert_ne!(
+            fresh.metadata().get(TRACE_ID).unwrap(),
+            "0af7651916cd43dd8448eb211c80319c"
+        );
+    });
 }

@@ -64,30 +64,32 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_failing_task_is_started_again_until_it_is_cancelled() {
-        let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));
-        let task = Task::new("test.task", {
-            let (runs, third) = (runs.clone(), third.clone());
-            move |cancel| {
+    #[test]
+    fn a_failing_task_is_started_again_until_it_is_cancelled() {
+        parta_testkit::run_paused(async {
+            let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));
+            let task = Task::new("test.task", {
                 let (runs, third) = (runs.clone(), third.clone());
-                async move {
-                    match runs.fetch_add(1, Ordering::SeqCst) {
-                        0 => anyhow::bail!("the first time"),
-                        1 => panic!("the second time"),
-                        _ => third.notify_one(),
+                move |cancel| {
+                    let (runs, third) = (runs.clone(), third.clone());
+                    async move {
+                        match runs.fetch_add(1, Ordering::SeqCst) {
+                            0 => anyhow::bail!("the first time"),
+                            1 => panic!("the second time"),
+                            _ => third.notify_one(),
+                        }
+                        cancel.cancelled().await;
+                        Ok(())
                     }
-                    cancel.cancelled().await;
-                    Ok(())
                 }
-            }
+            });
+            let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+            start(vec![task], &cancel, &tracker);
+            third.notified().await;
+            cancel.cancel();
+            tracker.close();
+            tracker.wait().await;
+            assert_eq!(runs.load(Ordering::SeqCst), 3);
         });
-        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
-        start(vec![task], &cancel, &tracker);
-        third.notified().await;
-        cancel.cancel();
-        tracker.close();
-        tracker.wait().await;
-        assert_eq!(runs.load(Ordering::SeqCst), 3);
     }
 }

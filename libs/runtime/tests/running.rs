@@ -23,228 +23,240 @@ async fn health(client: &Client, service: &str) -> ServingStatus {
         .status()
 }
 
-#[tokio::test]
-async fn one_process_serves_all_on_one_port_and_keeps_its_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = settings(folder.path(), &[]);
-    let running = compose(&[MEMBERSHIP, CHAT], &settings).await.unwrap();
-    let client = Client::of(&running);
-    for name in [
-        "",
-        "parta.chat.v1.ChatService",
-        "parta.membership.v1.AuthenticationService",
-    ] {
-        assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
-    }
-    // The token is verified with the key that membership tells over the connection in memory.
-    let token = person(folder.path());
-    assert!(
-        client
-            .call(GET_CHAT, Some(&token))
-            .await
-            .unwrap()
-            .starts_with("org_")
-    );
-    assert_eq!(
-        reason(&client.call(GET_CHAT, None).await.unwrap_err()),
-        "CREDENTIAL_MISSING"
-    );
-    let operator = std::fs::read_to_string(running.operator_key_file()).unwrap();
-    let refused = client.call(GET_CHAT, Some(operator.trim())).await.unwrap_err();
-    assert_eq!(
-        reason(&refused),
-        "CALLER_NOT_ACCEPTED",
-        "the key is known, the kind is not let in"
-    );
-    assert!(folder.path().join("chat.db").exists() && folder.path().join("membership.db").exists());
-    running.stop().await;
+#[test]
+fn one_process_serves_all_on_one_port_and_keeps_its_keys() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), &[]);
+        let running = compose(&[MEMBERSHIP, CHAT], &settings).await.unwrap();
+        let client = Client::of(&running);
+        for name in [
+            "",
+            "parta.chat.v1.ChatService",
+            "parta.membership.v1.AuthenticationService",
+        ] {
+            assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
+        }
+        // The token is verified with the key that membership tells over the connection in memory.
+        let token = person(folder.path());
+        assert!(
+            client
+                .call(GET_CHAT, Some(&token))
+                .await
+                .unwrap()
+                .starts_with("org_")
+        );
+        assert_eq!(
+            reason(&client.call(GET_CHAT, None).await.unwrap_err()),
+            "CREDENTIAL_MISSING"
+        );
+        let operator = std::fs::read_to_string(running.operator_key_file()).unwrap();
+        let refused = client.call(GET_CHAT, Some(operator.trim())).await.unwrap_err();
+        assert_eq!(
+            reason(&refused),
+            "CALLER_NOT_ACCEPTED",
+            "the key is known, the kind is not let in"
+        );
+        assert!(folder.path().join("chat.db").exists() && folder.path().join("membership.db").exists());
+        running.stop().await;
 
-    let again = compose(&[MEMBERSHIP, CHAT], &settings).await.unwrap();
-    assert_eq!(
-        std::fs::read_to_string(again.operator_key_file()).unwrap(),
-        operator
-    );
-    assert!(
-        Client::of(&again).call(GET_CHAT, Some(&token)).await.is_ok(),
-        "a restart ends no session"
-    );
-    again.stop().await;
+        let again = compose(&[MEMBERSHIP, CHAT], &settings).await.unwrap();
+        assert_eq!(
+            std::fs::read_to_string(again.operator_key_file()).unwrap(),
+            operator
+        );
+        assert!(
+            Client::of(&again).call(GET_CHAT, Some(&token)).await.is_ok(),
+            "a restart ends no session"
+        );
+        again.stop().await;
+    });
 }
 
 #[cfg(unix)]
-#[tokio::test]
-async fn generated_keys_are_readable_by_their_owner_only() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-    compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
-        .await
-        .unwrap()
-        .stop()
-        .await;
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder.path().join("keys")).unwrap() {
-        let entry = entry.unwrap();
-        assert_eq!(
-            entry.metadata().unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{entry:?}"
+#[test]
+fn generated_keys_are_readable_by_their_owner_only() {
+    parta_testkit::run(async {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
+            .await
+            .unwrap()
+            .stop()
+            .await;
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder.path().join("keys")).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{entry:?}"
+            );
+            names.push(entry.file_name().into_string().unwrap());
+        }
+        names.sort();
+        let expected = [
+            "chat.pem",
+            "chat.pub",
+            "membership.pem",
+            "membership.pub",
+            "operator.key",
+            "suite.secret",
+        ];
+        assert!(
+            expected.iter().all(|name| names.iter().any(|n| n == name)),
+            "{names:?}"
         );
-        names.push(entry.file_name().into_string().unwrap());
-    }
-    names.sort();
-    let expected = [
-        "chat.pem",
-        "chat.pub",
-        "membership.pem",
-        "membership.pub",
-        "operator.key",
-        "suite.secret",
-    ];
-    assert!(
-        expected.iter().all(|name| names.iter().any(|n| n == name)),
-        "{names:?}"
-    );
-    assert!(names.iter().any(|name| name == "token-signing.pem"), "{names:?}");
+        assert!(names.iter().any(|name| name == "token-signing.pem"), "{names:?}");
+    });
 }
 
-#[tokio::test]
-async fn it_stops_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
-        .await
-        .unwrap();
-    let client = Client::of(&running);
-    let token = person(folder.path());
-    let mut stream = client.open(SUBSCRIBE, Some(&token)).await.unwrap();
-    assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
-    let mut watch = HealthClient::new(client.0.clone())
-        .watch(HealthCheckRequest {
-            service: "parta.chat.v1.ChatService".into(),
-        })
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        watch.message().await.unwrap().unwrap().status(),
-        ServingStatus::Serving
-    );
+#[test]
+fn it_stops_in_order() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
+            .await
+            .unwrap();
+        let client = Client::of(&running);
+        let token = person(folder.path());
+        let mut stream = client.open(SUBSCRIBE, Some(&token)).await.unwrap();
+        assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+        let mut watch = HealthClient::new(client.0.clone())
+            .watch(HealthCheckRequest {
+                service: "parta.chat.v1.ChatService".into(),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            watch.message().await.unwrap().unwrap().status(),
+            ServingStatus::Serving
+        );
 
-    let stopped = running.stop();
-    let seen = async {
-        let health = watch.message().await;
-        (health, stream.message().await)
-    };
-    let ((), (health, end)) = tokio::join!(stopped, seen);
-    // The watcher hears it, unless its stream was ended before it was read.
-    assert!(health.map_or_else(
-        |s| reason(&s) == "NOT_SERVING",
-        |h| h.unwrap().status() == ServingStatus::NotServing
-    ));
-    assert_eq!(reason(&end.unwrap_err()), "NOT_SERVING");
-    assert_eq!(ended(folder.path()), ["consumer", "task"]);
-    assert!(client.call(GET_CHAT, Some(&token)).await.is_err());
+        let stopped = running.stop();
+        let seen = async {
+            let health = watch.message().await;
+            (health, stream.message().await)
+        };
+        let ((), (health, end)) = tokio::join!(stopped, seen);
+        // The watcher hears it, unless its stream was ended before it was read.
+        assert!(health.map_or_else(
+            |s| reason(&s) == "NOT_SERVING",
+            |h| h.unwrap().status() == ServingStatus::NotServing
+        ));
+        assert_eq!(reason(&end.unwrap_err()), "NOT_SERVING");
+        assert_eq!(ended(folder.path()), ["consumer", "task"]);
+        assert!(client.call(GET_CHAT, Some(&token)).await.is_err());
+    });
 }
 
-#[tokio::test]
-async fn reflection_tells_the_suite_without_a_credential() {
-    use tonic_reflection::pb::v1::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
-        .await
-        .unwrap();
-    let request = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut client = ServerReflectionClient::new(Client::of(&running).0);
-    let mut answers = client
-        .server_reflection_info(futures::stream::iter([request]))
-        .await
-        .unwrap()
-        .into_inner();
-    let answer = answers
-        .message()
-        .await
-        .unwrap()
-        .unwrap()
-        .message_response
-        .unwrap();
-    let MessageResponse::ListServicesResponse(list) = answer else {
-        unreachable!("{answer:?}")
-    };
-    assert!(list.service.iter().any(|s| s.name == "parta.chat.v1.ChatService"));
-    drop(answers);
-    running.stop().await;
+#[test]
+fn reflection_tells_the_suite_without_a_credential() {
+    parta_testkit::run(async {
+        use tonic_reflection::pb::v1::{
+            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
+            .await
+            .unwrap();
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new(Client::of(&running).0);
+        let mut answers = client
+            .server_reflection_info(futures::stream::iter([request]))
+            .await
+            .unwrap()
+            .into_inner();
+        let answer = answers
+            .message()
+            .await
+            .unwrap()
+            .unwrap()
+            .message_response
+            .unwrap();
+        let MessageResponse::ListServicesResponse(list) = answer else {
+            unreachable!("{answer:?}")
+        };
+        assert!(list.service.iter().any(|s| s.name == "parta.chat.v1.ChatService"));
+        drop(answers);
+        running.stop().await;
+    });
 }
 
 /// Both topologies: the same services, keys and calls, in two processes' worth of servers.
-#[tokio::test]
-async fn a_service_alone_finds_the_others_by_address() {
-    let folder = tempfile::tempdir().unwrap();
-    // A first start makes the keys that a cluster gets as a Secret.
-    compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
-        .await
-        .unwrap()
-        .stop()
-        .await;
-    let membership_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = |name: &str| {
-        format!(
-            "{name}.database_url=sqlite://{}/{name}-alone.db",
-            folder.path().display()
-        )
-    };
-    let settings = settings(
-        folder.path(),
-        &[
-            url("membership"),
-            url("chat"),
-            format!("membership.listen={membership_port}"),
-            format!("membership.address=http://{membership_port}"),
-            "chat.listen=127.0.0.1:0".into(),
-        ],
-    );
-    let early = start_alone(CHAT, &settings, Env::system()).await.err().unwrap();
-    assert!(
-        format!("{early:#}").contains("database of chat"),
-        "a wrong schema is not served: {early:#}"
-    );
-    for service in [MEMBERSHIP, CHAT] {
-        migrate(service, &settings, Env::system()).await.unwrap();
-    }
-    let chat = start_alone(CHAT, &settings, Env::system()).await.unwrap();
-    let token = person(folder.path());
-    let client = Client::of(&chat);
-    assert_eq!(
-        reason(&client.call(GET_CHAT, Some(&token)).await.unwrap_err()),
-        "DEPENDENCY_UNAVAILABLE"
-    );
-    // Membership may start later.
-    let membership = start_alone(MEMBERSHIP, &settings, Env::system()).await.unwrap();
-    assert!(
-        client
-            .call(GET_CHAT, Some(&token))
+#[test]
+fn a_service_alone_finds_the_others_by_address() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        // A first start makes the keys that a cluster gets as a Secret.
+        compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
             .await
             .unwrap()
-            .starts_with("org_")
-    );
-    chat.stop().await;
-    membership.stop().await;
+            .stop()
+            .await;
+        let membership_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = |name: &str| {
+            format!(
+                "{name}.database_url=sqlite://{}/{name}-alone.db",
+                folder.path().display()
+            )
+        };
+        let settings = settings(
+            folder.path(),
+            &[
+                url("membership"),
+                url("chat"),
+                format!("membership.listen={membership_port}"),
+                format!("membership.address=http://{membership_port}"),
+                "chat.listen=127.0.0.1:0".into(),
+            ],
+        );
+        let early = start_alone(CHAT, &settings, Env::system()).await.err().unwrap();
+        assert!(
+            format!("{early:#}").contains("database of chat"),
+            "a wrong schema is not served: {early:#}"
+        );
+        for service in [MEMBERSHIP, CHAT] {
+            migrate(service, &settings, Env::system()).await.unwrap();
+        }
+        let chat = start_alone(CHAT, &settings, Env::system()).await.unwrap();
+        let token = person(folder.path());
+        let client = Client::of(&chat);
+        assert_eq!(
+            reason(&client.call(GET_CHAT, Some(&token)).await.unwrap_err()),
+            "DEPENDENCY_UNAVAILABLE"
+        );
+        // Membership may start later.
+        let membership = start_alone(MEMBERSHIP, &settings, Env::system()).await.unwrap();
+        assert!(
+            client
+                .call(GET_CHAT, Some(&token))
+                .await
+                .unwrap()
+                .starts_with("org_")
+        );
+        chat.stop().await;
+        membership.stop().await;
+    });
 }
 
-#[tokio::test]
-async fn what_it_declares_and_what_it_builds_must_agree() {
-    let folder = tempfile::tempdir().unwrap();
-    let wrong = Service {
-        grpc_services: &["parta.chat.v1.ChatService"],
-        ..CHAT
-    };
-    let error = compose(&[MEMBERSHIP, wrong], &settings(folder.path(), &[]))
-        .await
-        .err()
-        .unwrap();
-    assert!(error.to_string().contains("declares"), "{error:#}");
+#[test]
+fn what_it_declares_and_what_it_builds_must_agree() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong = Service {
+            grpc_services: &["parta.chat.v1.ChatService"],
+            ..CHAT
+        };
+        let error = compose(&[MEMBERSHIP, wrong], &settings(folder.path(), &[]))
+            .await
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("declares"), "{error:#}");
+    });
 }

@@ -32,8 +32,9 @@ impl TestDatabase {
 
     /// A new database on the PostgreSQL server of the environment.
     pub async fn postgres() -> Self {
-        let server = std::env::var(POSTGRES_URL)
-            .expect("PARTA_TEST_POSTGRES_URL is not set: run the tests by `cargo xtask test`");
+        let server = std::env::var(POSTGRES_URL).expect(
+            "PARTA_TEST_POSTGRES_URL is not set: this test needs PostgreSQL, which `cargo xtask test` starts",
+        );
         #[expect(
             clippy::disallowed_methods,
             reason = "a name for a test's database decides nothing"
@@ -51,6 +52,15 @@ impl TestDatabase {
             url,
             kind: Kind::Postgres { server, name },
         }))
+    }
+
+    /// Another empty database of the same kind, for a test that needs a new one for each case.
+    pub async fn another(&self) -> Self {
+        if self.is_postgres() {
+            Self::postgres().await
+        } else {
+            Self::sqlite()
+        }
     }
 
     /// Where it is.
@@ -113,11 +123,7 @@ mod tests {
     crate::on_both!(
         a_test_has_an_empty_database_of_its_own,
         |first: TestDatabase| async move {
-            let second = if first.is_postgres() {
-                TestDatabase::postgres().await
-            } else {
-                TestDatabase::sqlite()
-            };
+            let second = first.another().await;
             for database in [&first, &second] {
                 let db = Database::connect(database.url())
                     .await

@@ -1,5 +1,6 @@
 //! What tests of the suite share: a database of its own for each test, on both kinds of database; a clock that stands
-//! still; the log of the test, in which an unlisted WARN or ERROR is a failure; any RPC by its name.
+//! still; the log of the test, in which an unlisted WARN or ERROR is a failure; a way to a server that can be cut; any RPC
+//! by its name.
 //!
 //! A test on PostgreSQL fails where no server is given; it never skips. `cargo xtask test` gives one.
 
@@ -12,11 +13,13 @@
 mod database;
 pub mod dynamic;
 mod env;
+mod link;
 mod logs;
 
 pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
-pub use logs::{Line, Logs, logs, run, run_on};
+pub use link::Link;
+pub use logs::{Line, Logs, logs, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
@@ -29,26 +32,95 @@ pub fn nats_url() -> String {
 }
 
 /// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own, both
-/// under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them.
+/// under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a PostgreSQL server the
+/// second fails.
 ///
 /// ```ignore
 /// parta_testkit::on_both!(a_label_is_unique, |database| async move { ... });
 /// ```
 #[macro_export]
 macro_rules! on_both {
-    ($(#[$meta:meta])* $name:ident, $body:expr) => {
+    ($(#[$meta:meta])* $name:ident, $body:expr $(,)?) => {
         $(#[$meta])*
         mod $name {
             use super::*;
 
             #[test]
             fn sqlite() {
-                $crate::run_on(async { $crate::TestDatabase::sqlite() }, $body);
+                $crate::run_on_sqlite($body);
             }
 
             #[test]
             fn postgres() {
-                $crate::run_on($crate::TestDatabase::postgres(), $body);
+                $crate::run_on_postgres($body);
+            }
+        }
+    };
+}
+
+/// [`on_both!`] for what SQLite alone does; the reason says why PostgreSQL has nothing to prove.
+///
+/// ```ignore
+/// parta_testkit::on_sqlite!(the_file_is_guarded, "PostgreSQL has no file of ours", |database| async move { ... });
+/// ```
+#[macro_export]
+macro_rules! on_sqlite {
+    ($(#[$meta:meta])* $name:ident, $reason:literal, $body:expr $(,)?) => {
+        $(#[$meta])*
+        #[doc = $reason]
+        mod $name {
+            use super::*;
+
+            const _: () = assert!(!$reason.is_empty(), "say why the test does not run on PostgreSQL");
+
+            #[test]
+            fn sqlite() {
+                $crate::run_on_sqlite($body);
+            }
+        }
+    };
+}
+
+/// [`on_both!`] for what PostgreSQL alone does; the reason says why SQLite has nothing to prove. Without a server the
+/// test fails.
+#[macro_export]
+macro_rules! on_postgres {
+    ($(#[$meta:meta])* $name:ident, $reason:literal, $body:expr $(,)?) => {
+        $(#[$meta])*
+        #[doc = $reason]
+        mod $name {
+            use super::*;
+
+            const _: () = assert!(!$reason.is_empty(), "say why the test does not run on SQLite");
+
+            #[test]
+            fn postgres() {
+                $crate::run_on_postgres($body);
+            }
+        }
+    };
+}
+
+/// [`on_both!`] for a property: the body runs on an empty database with each input that the strategy generates, and an
+/// input that fails is shrunk. The crate of the test depends on proptest.
+#[macro_export]
+macro_rules! property_on_both {
+    ($name:ident, $config:expr, $strategy:expr, $body:expr $(,)?) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn sqlite() {
+                proptest::proptest!($config, |(input in $strategy)| {
+                    $crate::run_on_sqlite(|database| ($body)(database, input));
+                });
+            }
+
+            #[test]
+            fn postgres() {
+                proptest::proptest!($config, |(input in $strategy)| {
+                    $crate::run_on_postgres(|database| ($body)(database, input));
+                });
             }
         }
     };

@@ -4,8 +4,10 @@ use std::{
     cell::RefCell,
     fmt::{self, Write as _},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use tokio::runtime::Builder;
 use tracing::{
     Dispatch, Event, Level, Subscriber,
     field::{Field, Visit},
@@ -94,9 +96,35 @@ pub fn logs() -> Logs {
         .expect("this is not a test of `run` or `on_both!`")
 }
 
-/// Runs the body of a test on a runtime of its own, and fails it where a WARN or ERROR was logged that it did not
-/// [`Logs::allow`]. Threads of the runtime belong to the test, so that tests of one process do not hear each other.
+/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the tests.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was logged that
+/// it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test, so that tests of one
+/// process do not hear each other.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
+    run_for(DEADLINE, body)
+}
+
+/// [`run`] with a deadline of the test's own.
+pub fn run_for<T>(deadline: Duration, body: impl Future<Output = T>) -> T {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(2);
+    heard(runtime, async {
+        let result = tokio::time::timeout(deadline, body).await;
+        result.unwrap_or_else(|_| panic!("the test did not end within {deadline:?}"))
+    })
+}
+
+/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body without input and
+/// output: a timeout would fire while an answer is on its way. It has no deadline: that would be a timer that fires.
+pub fn run_paused<T>(body: impl Future<Output = T>) -> T {
+    let mut runtime = Builder::new_current_thread();
+    runtime.start_paused(true);
+    heard(runtime, body)
+}
+
+fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
     let logs = Logs::default();
     let dispatch = Dispatch::new(Registry::default().with(Capture(logs.clone())));
     let enter = {
@@ -107,8 +135,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
             std::mem::forget(tracing::dispatcher::set_default(&dispatch));
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let runtime = runtime
         .enable_all()
         .on_thread_start(enter)
         .build()
@@ -130,8 +157,18 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
     result
 }
 
-/// Runs the body of a test on a database, which outlives everything that the body started.
-pub fn run_on<F: Future<Output = ()>>(
+/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started. Tests call it by
+/// [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
+pub fn run_on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
+    run_on(async { TestDatabase::sqlite() }, body);
+}
+
+/// Runs the body of a test on an empty PostgreSQL database, as [`run_on_sqlite`] does. Fails without a server.
+pub fn run_on_postgres<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
+    run_on(TestDatabase::postgres(), body);
+}
+
+fn run_on<F: Future<Output = ()>>(
     database: impl Future<Output = TestDatabase>,
     body: impl FnOnce(TestDatabase) -> F,
 ) {
@@ -222,6 +259,14 @@ mod tests {
             tracing::info!("the disk is there");
             assert_eq!(logs().lines().len(), 1);
         });
+    }
+
+    #[test]
+    fn a_test_that_does_not_end_fails() {
+        let hanging = || run_for(Duration::from_millis(20), std::future::pending::<()>());
+        let panic = catch_unwind(hanging).expect_err("the test must fail");
+        let message = panic.downcast_ref::<String>().expect("a message");
+        assert_eq!(message, "the test did not end within 20ms");
     }
 
     #[test]

@@ -65,73 +65,81 @@ impl Serving {
     }
 }
 
-#[tokio::test]
-async fn it_starts_stops_and_starts_again_without_a_warning() {
-    let folder = tempfile::tempdir().unwrap();
-    for _ in 0..2 {
-        let mut serving = Serving::start(folder.path(), &[]);
-        let address = serving.address().await;
-        // The operator's key is found where a first start puts it.
-        let listed = run(folder.path(), &["application", "list", "--server", &address]).await;
-        assert_eq!(listed.stdout, b"no applications are waiting\n");
+#[test]
+fn it_starts_stops_and_starts_again_without_a_warning() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut serving = Serving::start(folder.path(), &[]);
+            let address = serving.address().await;
+            // The operator's key is found where a first start puts it.
+            let listed = run(folder.path(), &["application", "list", "--server", &address]).await;
+            assert_eq!(listed.stdout, b"no applications are waiting\n");
+            let (well, said, log) = serving.end().await;
+            assert!(well && said.contains("parta demo"), "{said}{log}");
+            assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+            assert!(log.trim_end().ends_with("stopped"), "{log}");
+        }
+    });
+}
+
+#[test]
+fn it_greets_nobody_where_a_program_reads_the_log() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut serving = Serving::start(folder.path(), &["--set", "log.format=json"]);
+        let mut line = String::new();
+        while !line.contains(r#""message":"serving""#) {
+            line.clear();
+            assert_ne!(serving.log.read_line(&mut line).await.unwrap(), 0, "it ended");
+        }
         let (well, said, log) = serving.end().await;
-        assert!(well && said.contains("parta demo"), "{said}{log}");
-        assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
-        assert!(log.trim_end().ends_with("stopped"), "{log}");
-    }
+        assert!(well && said.is_empty(), "{said}{log}");
+    });
 }
 
-#[tokio::test]
-async fn it_greets_nobody_where_a_program_reads_the_log() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut serving = Serving::start(folder.path(), &["--set", "log.format=json"]);
-    let mut line = String::new();
-    while !line.contains(r#""message":"serving""#) {
-        line.clear();
-        assert_ne!(serving.log.read_line(&mut line).await.unwrap(), 0, "it ended");
-    }
-    let (well, said, log) = serving.end().await;
-    assert!(well && said.is_empty(), "{said}{log}");
-}
-
-#[tokio::test]
-async fn a_suite_that_is_not_there_is_told_from_one_that_refuses() {
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("operator.key");
-    std::fs::write(&key, "opk_nobody").unwrap();
-    let cases: [(&[&str], i32); 5] = [
-        (&["demo"], 3),
-        (&["application", "list"], 3),
-        (&["application", "bury"], 2),
-        (&["demo", "--service", "nowhere=http://127.0.0.1:9"], 2),
-        (&["roster", "import", ".", "--yes", "--dry-run"], 2),
-    ];
-    for (command, code) in cases {
-        let more = [
-            "--server",
-            "http://127.0.0.1:9",
-            "--operator-key-file",
-            "operator.key",
+#[test]
+fn a_suite_that_is_not_there_is_told_from_one_that_refuses() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("operator.key");
+        std::fs::write(&key, "opk_nobody").unwrap();
+        let cases: [(&[&str], i32); 5] = [
+            (&["demo"], 3),
+            (&["application", "list"], 3),
+            (&["application", "bury"], 2),
+            (&["demo", "--service", "nowhere=http://127.0.0.1:9"], 2),
+            (&["roster", "import", ".", "--yes", "--dry-run"], 2),
         ];
-        let output = run(folder.path(), &[command, &more].concat()).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
-        assert!(said.starts_with("error: "), "{said}");
-    }
+        for (command, code) in cases {
+            let more = [
+                "--server",
+                "http://127.0.0.1:9",
+                "--operator-key-file",
+                "operator.key",
+            ];
+            let output = run(folder.path(), &[command, &more].concat()).await;
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+            assert!(said.starts_with("error: "), "{said}");
+        }
+    });
 }
 
-#[tokio::test]
-async fn nobody_reading_is_no_reason_to_panic() {
-    let folder = tempfile::tempdir().unwrap();
-    let closed = || {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        writer
-    };
-    let ended = parta(folder.path())
-        .args(["application", "list"])
-        .stdout(closed())
-        .stderr(closed())
-        .status();
-    assert_eq!(ended.await.unwrap().code(), Some(1));
+#[test]
+fn nobody_reading_is_no_reason_to_panic() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let ended = parta(folder.path())
+            .args(["application", "list"])
+            .stdout(closed())
+            .stderr(closed())
+            .status();
+        assert_eq!(ended.await.unwrap().code(), Some(1));
+    });
 }

@@ -38,151 +38,159 @@ fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_token
     assert_eq!(published(&issuer), BTreeSet::from([new_kid]));
 }
 
-#[tokio::test]
-async fn a_key_that_is_announced_too_late_does_not_sign_early() {
-    let (clock, env) = env();
-    let old = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now() - TimeDelta::days(1));
-    let mut rash = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now());
-    rash.kid = "rash".to_owned();
-    let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), env.clone());
-    let kid = || {
-        jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
-            .unwrap()
-            .kid
-            .unwrap()
-    };
-    assert_ne!(kid(), "rash");
-    clock.advance(TimeDelta::minutes(10));
-    assert_eq!(kid(), "rash");
+#[test]
+fn a_key_that_is_announced_too_late_does_not_sign_early() {
+    parta_testkit::run(async {
+        let (clock, env) = env();
+        let old = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now() - TimeDelta::days(1));
+        let mut rash = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now());
+        rash.kid = "rash".to_owned();
+        let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), env.clone());
+        let kid = || {
+            jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
+                .unwrap()
+                .kid
+                .unwrap()
+        };
+        assert_ne!(kid(), "rash");
+        clock.advance(TimeDelta::minutes(10));
+        assert_eq!(kid(), "rash");
+    });
 }
 
 /// While membership is down the last keys serve; a token that they cannot judge is not called invalid.
-#[tokio::test]
-async fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    let w = test_env();
-    let (up, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
-    let fetch: Fetch = Arc::new(move || {
-        count.fetch_add(1, Ordering::SeqCst);
-        let answer = if gate.load(Ordering::SeqCst) {
-            Ok(jwks.clone())
-        } else {
-            Err(parta_status::unavailable("membership"))
-        };
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            answer
-        })
+#[test]
+fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
+    parta_testkit::run(async {
+        use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+        let w = test_env();
+        let (up, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
+        let fetch: Fetch = Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = if gate.load(Ordering::SeqCst) {
+                Ok(jwks.clone())
+            } else {
+                Err(parta_status::unavailable("membership"))
+            };
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                answer
+            })
+        });
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+        let token = |w: &TestEnv| w.issuer.joiner(w.env.id()).unwrap().text;
+
+        // Keyless: eight at once share one failure, and nobody is told that the token is bad.
+        let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
+        for answer in
+            futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
+        {
+            assert!(answer.unwrap_err().is(ErrorReason::DependencyUnavailable));
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+
+        // The next call finds membership up, without waiting for the floor.
+        up.store(true, Ordering::SeqCst);
+        assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
+
+        // Down again: the old keys serve for a day, an unknown one cannot be judged.
+        up.store(false, Ordering::SeqCst);
+        w.clock.advance(TimeDelta::hours(23));
+        assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
+        let stranger = TokenIssuer::new(
+            vec![key(&w.env, "zz", w.env.now())],
+            "parta",
+            TimeDelta::minutes(10),
+            w.env.clone(),
+        );
+        let unknown = stranger.joiner(w.env.id()).unwrap().text;
+        assert!(
+            verifier
+                .caller(&unknown, "rpc".into())
+                .await
+                .unwrap_err()
+                .is(ErrorReason::DependencyUnavailable)
+        );
+        w.clock.advance(TimeDelta::hours(2));
+        assert!(
+            verifier
+                .caller(&token(&w), "rpc".into())
+                .await
+                .unwrap_err()
+                .is(ErrorReason::DependencyUnavailable)
+        );
     });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
-    let token = |w: &TestEnv| w.issuer.joiner(w.env.id()).unwrap().text;
-
-    // Keyless: eight at once share one failure, and nobody is told that the token is bad.
-    let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
-    for answer in
-        futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
-    {
-        assert!(answer.unwrap_err().is(ErrorReason::DependencyUnavailable));
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1);
-
-    // The next call finds membership up, without waiting for the floor.
-    up.store(true, Ordering::SeqCst);
-    assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
-
-    // Down again: the old keys serve for a day, an unknown one cannot be judged.
-    up.store(false, Ordering::SeqCst);
-    w.clock.advance(TimeDelta::hours(23));
-    assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
-    let stranger = TokenIssuer::new(
-        vec![key(&w.env, "zz", w.env.now())],
-        "parta",
-        TimeDelta::minutes(10),
-        w.env.clone(),
-    );
-    let unknown = stranger.joiner(w.env.id()).unwrap().text;
-    assert!(
-        verifier
-            .caller(&unknown, "rpc".into())
-            .await
-            .unwrap_err()
-            .is(ErrorReason::DependencyUnavailable)
-    );
-    w.clock.advance(TimeDelta::hours(2));
-    assert!(
-        verifier
-            .caller(&token(&w), "rpc".into())
-            .await
-            .unwrap_err()
-            .is(ErrorReason::DependencyUnavailable)
-    );
 }
 
 /// A call that is cancelled while it fetches leaves neither a lock nor a wrong answer behind.
-#[tokio::test]
-async fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let w = test_env();
-    let hang = Arc::new(AtomicBool::new(true));
-    let (gate, jwks) = (hang.clone(), w.issuer.jwks());
-    let fetch: Fetch = Arc::new(move || {
-        let (hangs, jwks) = (gate.load(Ordering::SeqCst), jwks.clone());
-        Box::pin(async move {
-            if hangs {
-                std::future::pending::<()>().await;
-            }
-            Ok(jwks)
-        })
+#[test]
+fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
+    parta_testkit::run(async {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let w = test_env();
+        let hang = Arc::new(AtomicBool::new(true));
+        let (gate, jwks) = (hang.clone(), w.issuer.jwks());
+        let fetch: Fetch = Arc::new(move || {
+            let (hangs, jwks) = (gate.load(Ordering::SeqCst), jwks.clone());
+            Box::pin(async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(jwks)
+            })
+        });
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+        let token = w.issuer.joiner(w.env.id()).unwrap().text;
+        assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
+        hang.store(false, Ordering::SeqCst);
+        assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
     });
-    let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
-    let token = w.issuer.joiner(w.env.id()).unwrap().text;
-    assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
-    hang.store(false, Ordering::SeqCst);
-    assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
 }
 
-#[tokio::test]
-async fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_them() {
-    let w = test_env();
-    let (account, org) = (w.env.id(), w.env.id());
-    let (session, other) = (w.env.id::<SessionId>(), w.env.id::<SessionId>());
-    let id = w.env.id::<parta_ids::ServiceAccountId>();
-    w.verifier.revoke_session(session);
-    w.verifier.revoke_service_account(id);
-    let permissions = vec!["roster.read".to_owned()];
-    for token in [
-        w.issuer.account(account, session).unwrap(),
-        w.issuer.person(org, w.env.id(), session).unwrap(),
-        w.issuer.service_account(org, id, permissions.clone()).unwrap(),
-    ] {
+#[test]
+fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_them() {
+    parta_testkit::run(async {
+        let w = test_env();
+        let (account, org) = (w.env.id(), w.env.id());
+        let (session, other) = (w.env.id::<SessionId>(), w.env.id::<SessionId>());
+        let id = w.env.id::<parta_ids::ServiceAccountId>();
+        w.verifier.revoke_session(session);
+        w.verifier.revoke_service_account(id);
+        let permissions = vec!["roster.read".to_owned()];
+        for token in [
+            w.issuer.account(account, session).unwrap(),
+            w.issuer.person(org, w.env.id(), session).unwrap(),
+            w.issuer.service_account(org, id, permissions.clone()).unwrap(),
+        ] {
+            assert!(
+                w.verifier
+                    .caller(&token.text, "rpc".into())
+                    .await
+                    .unwrap_err()
+                    .is(ErrorReason::CredentialRevoked)
+            );
+        }
         assert!(
             w.verifier
-                .caller(&token.text, "rpc".into())
+                .caller(&w.issuer.account(account, other).unwrap().text, "rpc".into())
                 .await
-                .unwrap_err()
-                .is(ErrorReason::CredentialRevoked)
+                .is_ok()
         );
-    }
-    assert!(
-        w.verifier
-            .caller(&w.issuer.account(account, other).unwrap().text, "rpc".into())
-            .await
-            .is_ok()
-    );
-    w.clock.advance(TimeDelta::minutes(11));
-    let again = w.issuer.service_account(org, id, permissions).unwrap();
-    let caller = w.verifier.caller(&again.text, "rpc".into()).await.unwrap();
-    let (principal, end) = (caller.principal, caller.expire_time.unwrap());
-    assert_eq!(end, again.expire_time);
-    assert_eq!(
-        principal,
-        Principal::ServiceAccount {
-            org_id: org,
-            id,
-            permissions: BTreeSet::from(["roster.read".to_owned()])
-        }
-    );
+        w.clock.advance(TimeDelta::minutes(11));
+        let again = w.issuer.service_account(org, id, permissions).unwrap();
+        let caller = w.verifier.caller(&again.text, "rpc".into()).await.unwrap();
+        let (principal, end) = (caller.principal, caller.expire_time.unwrap());
+        assert_eq!(end, again.expire_time);
+        assert_eq!(
+            principal,
+            Principal::ServiceAccount {
+                org_id: org,
+                id,
+                permissions: BTreeSet::from(["roster.read".to_owned()])
+            }
+        );
+    });
 }
 
 /// Values computed with another implementation (Python's hmac): derived secrets are kept nowhere and must never change.

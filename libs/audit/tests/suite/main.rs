@@ -12,9 +12,10 @@ use parta_ids::{Env, MemberId, OrgId, SessionId, TypedId};
 use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
 use parta_status::RpcError;
 use parta_storage::{Db, Mutation, StorageError};
+use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::MigrationTrait;
-use support::each;
+use support::Store;
 use uuid::Uuid;
 
 fn migrations() -> Vec<Box<dyn MigrationTrait>> {
@@ -66,71 +67,64 @@ async fn tamper(db: &Db, sql: &'static str) {
     result.unwrap();
 }
 
-/// A row says who, for whom, what and by which request; an act that is rolled back leaves none.
-#[tokio::test]
-async fn a_row_is_committed_with_its_act() {
-    each(migrations, |store| async move {
-        let (caller, id) = (caller(org(1)), Env::system().ids.uuid());
-        let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
-        for succeeds in [false, true, true] {
-            let caller = &caller;
-            let done = store.db.mutate(&mutation, |tx| async move {
-                record(&tx, caller, Some(org(1)), "organizations/x/units/y").await?;
-                if succeeds {
-                    Ok(AdmitMemberResponse::default())
-                } else {
-                    Err(parta_status::permission_denied("no"))
-                }
-            });
-            let done: Result<_, RpcError> = done.await;
-            assert_eq!(done.is_ok(), succeeds);
-        }
-        let sql = "SELECT actor, on_behalf_of, rpc, object, request_id FROM audit_entry";
-        let rows = store
-            .db
-            .conn()
-            .query_all_raw(Statement::from_string(store.db.backend(), sql))
-            .await
-            .unwrap();
-        let text = |column| rows[0].try_get::<String>("", column).unwrap();
-        assert_eq!(
-            rows.len(),
-            1,
-            "neither the refused act nor the repeated one has a row"
-        );
-        assert_eq!(text("actor"), caller.principal.key());
-        assert_eq!(text("on_behalf_of"), person(org(1)).key());
-        assert_eq!(
-            (text("rpc"), text("object")),
-            (caller.rpc.to_string(), "organizations/x/units/y".to_owned())
-        );
-        assert_eq!(rows[0].try_get::<Uuid>("", "request_id").unwrap(), id);
-    })
-    .await;
-}
+// A row says who, for whom, what and by which request; an act that is rolled back leaves none.
+on_both!(a_row_is_committed_with_its_act, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (caller, id) = (caller(org(1)), Env::system().ids.uuid());
+    let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
+    for succeeds in [false, true, true] {
+        let caller = &caller;
+        let done = store.db.mutate(&mutation, |tx| async move {
+            record(&tx, caller, Some(org(1)), "organizations/x/units/y").await?;
+            if succeeds {
+                Ok(AdmitMemberResponse::default())
+            } else {
+                Err(parta_status::permission_denied("no"))
+            }
+        });
+        let done: Result<_, RpcError> = done.await;
+        assert_eq!(done.is_ok(), succeeds);
+    }
+    let sql = "SELECT actor, on_behalf_of, rpc, object, request_id FROM audit_entry";
+    let rows = store
+        .db
+        .conn()
+        .query_all_raw(Statement::from_string(store.db.backend(), sql))
+        .await
+        .unwrap();
+    let text = |column| rows[0].try_get::<String>("", column).unwrap();
+    assert_eq!(
+        rows.len(),
+        1,
+        "neither the refused act nor the repeated one has a row"
+    );
+    assert_eq!(text("actor"), caller.principal.key());
+    assert_eq!(text("on_behalf_of"), person(org(1)).key());
+    assert_eq!(
+        (text("rpc"), text("object")),
+        (caller.rpc.to_string(), "organizations/x/units/y".to_owned())
+    );
+    assert_eq!(rows[0].try_get::<Uuid>("", "request_id").unwrap(), id);
+});
 
-/// The chains verify, one per organization, however many sealers run and whatever is written meanwhile.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_untouched_log_verifies() {
-    each(migrations, |store| async move {
-        let db = &store.db;
-        let acting =
-            join_all((0..40).map(|n| async move { act(db, org(n % 2 + 1), &format!("thing/{n}")).await }));
-        let sealing = join_all((0..4).map(|_| seal(db)));
-        let (_, sealed) = tokio::join!(acting, sealing);
-        let early: u64 = sealed.into_iter().map(Result::unwrap).sum();
-        assert_eq!(early + seal(db).await.unwrap(), 40);
-        let seqs = [Some(org(1)), Some(org(2)), None, Some(org(5))]
-            .map(|org_id| async move { verify(db, org_id).await });
-        let seqs = join_all(seqs).await.into_iter().map(|chain| chain.unwrap().seq);
-        assert_eq!(seqs.collect::<Vec<_>>(), [20, 20, 0, 0]);
-    })
-    .await;
-}
+// The chains verify, one per organization, however many sealers run and whatever is written meanwhile.
+on_both!(an_untouched_log_verifies, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let db = &store.db;
+    let acting =
+        join_all((0..40).map(|n| async move { act(db, org(n % 2 + 1), &format!("thing/{n}")).await }));
+    let sealing = join_all((0..4).map(|_| seal(db)));
+    let (_, sealed) = tokio::join!(acting, sealing);
+    let early: u64 = sealed.into_iter().map(Result::unwrap).sum();
+    assert_eq!(early + seal(db).await.unwrap(), 40);
+    let seqs = [Some(org(1)), Some(org(2)), None, Some(org(5))]
+        .map(|org_id| async move { verify(db, org_id).await });
+    let seqs = join_all(seqs).await.into_iter().map(|chain| chain.unwrap().seq);
+    assert_eq!(seqs.collect::<Vec<_>>(), [20, 20, 0, 0]);
+});
 
-/// Whoever edits, removes, adds or swaps rows is found out, wherever in the chain.
-#[tokio::test]
-async fn a_touched_log_does_not_verify() {
+// Whoever edits, removes, adds or swaps rows is found out, wherever in the chain.
+on_both!(a_touched_log_does_not_verify, |database| async move {
     for sql in [
         "UPDATE audit_entry SET object = 'other' WHERE seq = 2",
         "UPDATE audit_entry SET actor = 'service/other' WHERE seq = 1",
@@ -145,48 +139,43 @@ async fn a_touched_log_does_not_verify() {
         "INSERT INTO audit_entry (org_id, entry_id, occur_time, rpc, actor, object, seq, prev_hash, hash) \
          SELECT org_id, request_id, occur_time, rpc, actor, object, 4, hash, hash FROM audit_entry WHERE seq = 3",
     ] {
-        each(migrations, |store| async move {
-            let db = &store.db;
-            for n in 0..3 {
-                let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());
-                let object = &format!("thing/{n}");
-                let done: Result<_, StorageError> = db
-                    .mutate(&mutation, |tx| async move {
-                        record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await?;
-                        Ok(AdmitMemberResponse::default())
-                    })
-                    .await;
-                done.unwrap();
-            }
-            seal(db).await.unwrap();
-            assert_eq!(verify(db, Some(org(1))).await.unwrap().seq, 3);
-            tamper(db, sql).await;
-            let broken = verify(db, Some(org(1))).await.unwrap_err();
-            assert!(matches!(broken, AuditError::Broken { .. }), "{sql}: {broken}");
-        })
-        .await;
-    }
-}
-
-/// Without the service's key nobody can write a chain that verifies.
-#[tokio::test]
-async fn the_chain_is_keyed() {
-    each(migrations, |store| async move {
-        act(&store.db, org(1), "thing").await;
-        seal(&store.db).await.unwrap();
-        verify(&store.db, Some(org(1))).await.unwrap();
-        if !store.db.is_postgres() {
-            return;
+        let store = Store::open(&database.another().await, migrations()).await;
+        let db = &store.db;
+        for n in 0..3 {
+            let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());
+            let object = &format!("thing/{n}");
+            let done: Result<_, StorageError> = db
+                .mutate(&mutation, |tx| async move {
+                    record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await?;
+                    Ok(AdmitMemberResponse::default())
+                })
+                .await;
+            done.unwrap();
         }
-        let other = parta_access::Secrets::new([8; 32]);
-        let forger = Db::connect(&store.config, "test", other, store.env.clone())
-            .await
-            .unwrap();
-        assert!(matches!(
-            verify(&forger, Some(org(1))).await,
-            Err(AuditError::Broken { seq: 1, .. })
-        ));
-        forger.close().await;
-    })
-    .await;
-}
+        seal(db).await.unwrap();
+        assert_eq!(verify(db, Some(org(1))).await.unwrap().seq, 3);
+        tamper(db, sql).await;
+        let broken = verify(db, Some(org(1))).await.unwrap_err();
+        assert!(matches!(broken, AuditError::Broken { .. }), "{sql}: {broken}");
+        store.db.close().await;
+    }
+});
+
+// Without the service's key nobody can write a chain that verifies.
+on_both!(the_chain_is_keyed, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    act(&store.db, org(1), "thing").await;
+    seal(&store.db).await.unwrap();
+    verify(&store.db, Some(org(1))).await.unwrap();
+    // A file belongs to one connection pool at a time.
+    store.db.close().await;
+    let other = parta_access::Secrets::new([8; 32]);
+    let forger = Db::connect(&store.config, "test", other, store.env.clone())
+        .await
+        .unwrap();
+    assert!(matches!(
+        verify(&forger, Some(org(1))).await,
+        Err(AuditError::Broken { seq: 1, .. })
+    ));
+    forger.close().await;
+});

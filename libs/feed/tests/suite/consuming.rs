@@ -6,16 +6,18 @@ use std::{sync::atomic::Ordering, time::Duration};
 use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_parked};
 use parta_ids::TypedId;
 use parta_storage::{Db, StorageError};
+use parta_testkit::on_both;
 
 use crate::{
     school::{Roster, add, applied, caught_up, consumer, migrations, org, rename, rows, run, start},
-    support::{self, each},
+    support::{self, Store},
 };
 
-/// Invariant 8: each event takes effect exactly once across restarts at any moment and several replicas at a time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn effects_happen_once_across_restarts_and_replicas() {
-    each(migrations, |store| async move {
+// Invariant 8: each event takes effect exactly once across restarts at any moment and several replicas at a time.
+on_both!(
+    effects_happen_once_across_restarts_and_replicas,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
         let writing = async {
             for n in 0..120 {
@@ -41,14 +43,14 @@ async fn effects_happen_once_across_restarts_and_replicas() {
         assert_eq!(applied(db).await, (1..=120).collect::<Vec<_>>());
         assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
         assert_eq!(roster.snapshots.load(Ordering::SeqCst), 0);
-    })
-    .await;
-}
+    }
+);
 
-/// An event that fails stops its organization and no other; released, what waited is applied in order.
-#[tokio::test]
-async fn a_failing_event_parks_its_organization_only() {
-    each(migrations, |store| async move {
+// An event that fails stops its organization and no other; released, what waited is applied in order.
+on_both!(
+    a_failing_event_parks_its_organization_only,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
         roster.poison.lock().unwrap().insert("poison".into());
         roster.panic.lock().unwrap().insert("panic".into());
@@ -99,96 +101,86 @@ async fn a_failing_event_parks_its_organization_only() {
         assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
         assert_eq!(applied(db).await, [1, 2, 3, 4, 5, 6]);
         assert!(list_parked(db.conn()).await.unwrap().is_empty());
-    })
-    .await;
-}
+    }
+);
 
-/// Invariant 8: a projection rebuilt from a snapshot equals the living one; rows that are absent from it go.
-#[tokio::test]
-async fn an_expired_cursor_leads_to_a_snapshot() {
-    each(migrations, |store| async move {
-        let (db, roster) = (&store.db, Roster::default());
-        let consumer = consumer(db, db, &roster);
-        roster.poison.lock().unwrap().insert("poison".into());
-        add(db, org(1), "a", "x").await;
-        add(db, org(1), "lost", "x").await;
-        add(db, org(2), "a", "poison").await;
-        let running = start(&consumer);
-        caught_up(db, &consumer).await;
-        running.stop().await;
-        assert!(is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
+// Invariant 8: a projection rebuilt from a snapshot equals the living one; rows that are absent from it go.
+on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    let consumer = consumer(db, db, &roster);
+    roster.poison.lock().unwrap().insert("poison".into());
+    add(db, org(1), "a", "x").await;
+    add(db, org(1), "lost", "x").await;
+    add(db, org(2), "a", "poison").await;
+    let running = start(&consumer);
+    caught_up(db, &consumer).await;
+    running.stop().await;
+    assert!(is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
 
-        // A restore that lost a unit and its event, and knows of another.
-        let restore: Result<(), StorageError> = db
-            .write(|tx| async move {
-                run(&tx, "DELETE FROM unit WHERE unit_id = 'lost'", vec![]).await?;
-                let sql = "INSERT INTO unit (org_id, unit_id, label) VALUES ($1, 'found', 'x')";
-                run(&tx, sql, vec![org(2).uuid().into()]).await?;
-                run(
-                    &tx,
-                    "UPDATE unit SET label = 'cured' WHERE label = 'poison'",
-                    vec![],
-                )
-                .await
-            })
-            .await;
-        restore.unwrap();
-        db.renew_incarnation().await.unwrap();
-        add(db, org(1), "new", "x").await;
+    // A restore that lost a unit and its event, and knows of another.
+    let restore: Result<(), StorageError> = db
+        .write(|tx| async move {
+            run(&tx, "DELETE FROM unit WHERE unit_id = 'lost'", vec![]).await?;
+            let sql = "INSERT INTO unit (org_id, unit_id, label) VALUES ($1, 'found', 'x')";
+            run(&tx, sql, vec![org(2).uuid().into()]).await?;
+            run(
+                &tx,
+                "UPDATE unit SET label = 'cured' WHERE label = 'poison'",
+                vec![],
+            )
+            .await
+        })
+        .await;
+    restore.unwrap();
+    db.renew_incarnation().await.unwrap();
+    add(db, org(1), "new", "x").await;
 
-        let running = start(&consumer);
-        caught_up(db, &consumer).await;
-        add(db, org(1), "newer", "x").await;
-        caught_up(db, &consumer).await;
-        running.stop().await;
-        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-        assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
-        assert!(list_parked(db.conn()).await.unwrap().is_empty());
-    })
-    .await;
-}
+    let running = start(&consumer);
+    caught_up(db, &consumer).await;
+    add(db, org(1), "newer", "x").await;
+    caught_up(db, &consumer).await;
+    running.stop().await;
+    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+    assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
+    assert!(list_parked(db.conn()).await.unwrap().is_empty());
+});
 
-/// Dense positions let a consumer notice a lost event; it does not go on as if nothing were.
-#[tokio::test]
-async fn a_hole_leads_to_a_snapshot() {
-    each(migrations, |store| async move {
-        let (db, roster) = (&store.db, Roster::default());
-        for unit in ["a", "b", "c"] {
-            add(db, org(1), unit, "x").await;
-        }
-        let lose: Result<(), StorageError> = db
-            .write(|tx| async move { run(&tx, "DELETE FROM event WHERE position = 2", vec![]).await })
-            .await;
-        lose.unwrap();
-        let consumer = consumer(db, db, &roster);
-        let running = start(&consumer);
-        caught_up(db, &consumer).await;
-        running.stop().await;
-        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-        assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
-    })
-    .await;
-}
+// Dense positions let a consumer notice a lost event; it does not go on as if nothing were.
+on_both!(a_hole_leads_to_a_snapshot, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    for unit in ["a", "b", "c"] {
+        add(db, org(1), unit, "x").await;
+    }
+    let lose: Result<(), StorageError> = db
+        .write(|tx| async move { run(&tx, "DELETE FROM event WHERE position = 2", vec![]).await })
+        .await;
+    lose.unwrap();
+    let consumer = consumer(db, db, &roster);
+    let running = start(&consumer);
+    caught_up(db, &consumer).await;
+    running.stop().await;
+    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+    assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
+});
 
-/// A consumer of a database that is not there keeps trying and changes nothing; nothing is decided by it.
-#[tokio::test]
-async fn what_was_never_heard_is_stale() {
-    each(migrations, |store| async move {
-        let (db, roster) = (&store.db, Roster::default());
-        let consumer = consumer(db, db, &roster);
-        let freshness = consumer.freshness();
-        assert_eq!(freshness.require().unwrap_err().reason(), "PROJECTION_STALE");
-        let running = start(&consumer);
-        add(db, org(1), "a", "x").await;
-        caught_up(db, &consumer).await;
-        while freshness.progress().checkpoint.is_none() {
-            tokio::task::yield_now().await;
-        }
-        freshness.require().unwrap();
-        running.stop().await;
-    })
-    .await;
-}
+// A consumer of a database that is not there keeps trying and changes nothing; nothing is decided by it.
+on_both!(what_was_never_heard_is_stale, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    let consumer = consumer(db, db, &roster);
+    let freshness = consumer.freshness();
+    assert_eq!(freshness.require().unwrap_err().reason(), "PROJECTION_STALE");
+    let running = start(&consumer);
+    add(db, org(1), "a", "x").await;
+    caught_up(db, &consumer).await;
+    while freshness.progress().checkpoint.is_none() {
+        tokio::task::yield_now().await;
+    }
+    freshness.require().unwrap();
+    running.stop().await;
+});
 
 #[test]
 fn a_projection_goes_stale_after_thirty_seconds() {
@@ -217,36 +209,33 @@ async fn token(db: &Db) -> String {
     parta_storage::ConsistencyToken::new([mark]).encode(&support::secrets())
 }
 
-/// Invariant 5: who presents the token of a change never meets the time before it.
-#[tokio::test]
-async fn a_token_waits_for_the_projection() {
-    each(migrations, |store| async move {
-        let (db, roster) = (&store.db, Roster::default());
-        let consumer = consumer(db, db, &roster);
-        let at_least = AtLeast::new(db.clone(), [consumer.freshness()]);
-        at_least.wait("").await.unwrap();
-        assert_eq!(
-            at_least.wait("forged").await.unwrap_err().code(),
-            tonic::Code::InvalidArgument
-        );
+// Invariant 5: who presents the token of a change never meets the time before it.
+on_both!(a_token_waits_for_the_projection, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    let consumer = consumer(db, db, &roster);
+    let at_least = AtLeast::new(db.clone(), [consumer.freshness()]);
+    at_least.wait("").await.unwrap();
+    assert_eq!(
+        at_least.wait("forged").await.unwrap_err().code(),
+        tonic::Code::InvalidArgument
+    );
 
-        add(db, org(1), "a", "x").await;
-        let token = token(db).await;
-        let behind = at_least.wait(&token).await.unwrap_err();
-        assert_eq!(behind.reason(), "BEHIND_CONSISTENCY_TOKEN");
+    add(db, org(1), "a", "x").await;
+    let token = token(db).await;
+    let behind = at_least.wait(&token).await.unwrap_err();
+    assert_eq!(behind.reason(), "BEHIND_CONSISTENCY_TOKEN");
 
-        let (waiting, running) = tokio::join!(at_least.wait(&token), async { start(&consumer) });
-        waiting.unwrap();
-        assert_eq!(rows(db, "roster").await.len(), 1);
-        running.stop().await;
+    let (waiting, running) = tokio::join!(at_least.wait(&token), async { start(&consumer) });
+    waiting.unwrap();
+    assert_eq!(rows(db, "roster").await.len(), 1);
+    running.stop().await;
 
-        // A token of a service that is not consumed asks for nothing, one of the past incarnation for no more than there is.
-        AtLeast::new(db.clone(), []).wait(&token).await.unwrap();
-        db.renew_incarnation().await.unwrap();
-        let running = start(&consumer);
-        caught_up(db, &consumer).await;
-        at_least.wait(&token).await.unwrap();
-        running.stop().await;
-    })
-    .await;
-}
+    // A token of a service that is not consumed asks for nothing, one of the past incarnation for no more than there is.
+    AtLeast::new(db.clone(), []).wait(&token).await.unwrap();
+    db.renew_incarnation().await.unwrap();
+    let running = start(&consumer);
+    caught_up(db, &consumer).await;
+    at_least.wait(&token).await.unwrap();
+    running.stop().await;
+});

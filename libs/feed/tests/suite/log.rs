@@ -7,11 +7,12 @@ use parta_feed::{Delivery, FeedClient, FeedItem, OrgRegistryFeed, Source};
 use parta_ids::TypedId;
 use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError};
+use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::{
     school::{add, create, migrations, org, run, service},
-    support::{each, secrets},
+    support::{Store, secrets},
 };
 
 /// The positions of the first `count` events after the cursor, as a client of the feed sees them.
@@ -43,15 +44,13 @@ async fn naive(conn: &impl ConnectionTrait, after: i64) -> Vec<i64> {
         .collect()
 }
 
-/// R43: an identity column loses the event of a transaction that began first and committed last; the head row does not.
-#[tokio::test]
-async fn an_identity_column_loses_what_commits_late() {
-    each(migrations, |store| async move {
+// R43: an identity column loses the event of a transaction that began first and committed last; the head row does not.
+on_postgres!(
+    an_identity_column_loses_what_commits_late,
+    "SQLite has one writer at a time: no transaction overtakes another",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let conn = store.db.writer();
-        if !store.db.is_postgres() {
-            // One writer at a time: nothing can overtake.
-            return;
-        }
         conn.execute_unprepared("CREATE TABLE naive (position bigint GENERATED ALWAYS AS IDENTITY, n int)")
             .await
             .unwrap();
@@ -95,14 +94,14 @@ async fn an_identity_column_loses_what_commits_late() {
             [2],
             "the slow one comes after what was read"
         );
-    })
-    .await;
-}
+    }
+);
 
-/// R43: many writers at once, some of them rolled back: the readers that follow live see every position once, in order.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn positions_are_dense_and_in_the_order_of_commits() {
-    each(migrations, |store| async move {
+// R43: many writers at once, some of them rolled back: the readers that follow live see every position once, in order.
+on_both!(
+    positions_are_dense_and_in_the_order_of_commits,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         let writers = join_all((0..8).map(|writer| async move {
             for n in 0..15 {
@@ -126,42 +125,48 @@ async fn positions_are_dense_and_in_the_order_of_commits() {
         for (positions, _) in readers {
             assert_eq!(positions, (1..=80).collect::<Vec<_>>());
         }
-    })
-    .await;
-}
+    }
+);
 
-/// The bus may lose a hint, and another replica's commit gives none: the reader looks each second anyway.
-#[tokio::test]
-async fn a_lost_hint_is_caught() {
-    each(migrations, |store| async move {
-        let db = &store.db;
-        let silently = async {
-            // As another replica writes: no hint comes here.
-            let result: Result<(), StorageError> = db
-                .write(|tx| async move {
-                    let head = tx.advance_head(1).await?;
-                    let sql = "INSERT INTO event (position, event_id, org_id, occur_time, trace_parent, payload) \
+// The bus may lose a hint, and another replica's commit gives none: the reader looks each second anyway.
+on_both!(a_lost_hint_is_caught, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let db = &store.db;
+    let silently = async {
+        // As another replica writes: no hint comes here.
+        let result: Result<(), StorageError> = db
+            .write(|tx| async move {
+                let head = tx.advance_head(1).await?;
+                let sql = "INSERT INTO event (position, event_id, org_id, occur_time, trace_parent, payload) \
                                VALUES ($1, $2, $2, $3, '', $4)";
-                    let values =
-                        vec![head.position.into(), org(1).uuid().into(), tx.now().into(), Vec::<u8>::new().into()];
-                    run(&tx, sql, values).await
-                })
-                .await;
-            result.unwrap();
-        };
-        let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
-        let mut stream = source.watch("", None).await.unwrap();
-        assert!(matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Checkpoint));
-        silently.await;
-        assert!(matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Event(event) if event.position == 1));
-    })
-    .await;
-}
+                let values = vec![
+                    head.position.into(),
+                    org(1).uuid().into(),
+                    tx.now().into(),
+                    Vec::<u8>::new().into(),
+                ];
+                run(&tx, sql, values).await
+            })
+            .await;
+        result.unwrap();
+    };
+    let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
+    let mut stream = source.watch("", None).await.unwrap();
+    assert!(matches!(
+        stream.next().await.unwrap().unwrap().item,
+        FeedItem::Checkpoint
+    ));
+    silently.await;
+    assert!(
+        matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Event(event) if event.position == 1)
+    );
+});
 
-/// Events are kept for 30 days; what stays is dense, and who wants what is gone is told to take the snapshot.
-#[tokio::test]
-async fn old_events_are_purged_and_their_cursors_expire() {
-    each(migrations, |store| async move {
+// Events are kept for 30 days; what stays is dense, and who wants what is gone is told to take the snapshot.
+on_both!(
+    old_events_are_purged_and_their_cursors_expire,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         add(db, org(1), "a", "x").await;
         let (_, early) = watch(db, "", 1).await;
@@ -185,33 +190,29 @@ async fn old_events_are_purged_and_their_cursors_expire() {
         db.renew_incarnation().await.unwrap();
         let refused = source.watch(&late, None).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::OutOfRange);
-    })
-    .await;
-}
+    }
+);
 
-/// Invariant 2: the answer names the place of its events, and a repetition states them no second time.
-#[tokio::test]
-async fn a_mutation_states_its_events_once() {
-    each(migrations, |store| async move {
-        let (db, id) = (&store.db, org(77).uuid());
-        let mutation = Mutation::internal("test", id, &String::new());
-        let mut answers = Vec::new();
-        for _ in 0..2 {
-            let answer: Result<AdmitMemberResponse, StorageError> = db
-                .mutate(&mutation, |tx| async move {
-                    create(&tx, org(1), "a", "x").await?;
-                    create(&tx, org(1), "b", "x").await?;
-                    Ok(AdmitMemberResponse::default())
-                })
-                .await;
-            answers.push(answer.unwrap().consistency_token);
-            add(db, org(1), &format!("c{}", answers.len()), "x").await;
-        }
-        assert_eq!(answers[0], answers[1]);
-        let token = ConsistencyToken::decode(&answers[0], &secrets()).unwrap();
-        assert_eq!(token.marks()[0].position, 2);
-        assert_eq!(watch(db, "", 4).await.0, [1, 2, 3, 4]);
-        assert_eq!(db.head().await.unwrap().position, 4);
-    })
-    .await;
-}
+// Invariant 2: the answer names the place of its events, and a repetition states them no second time.
+on_both!(a_mutation_states_its_events_once, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (db, id) = (&store.db, org(77).uuid());
+    let mutation = Mutation::internal("test", id, &String::new());
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let answer: Result<AdmitMemberResponse, StorageError> = db
+            .mutate(&mutation, |tx| async move {
+                create(&tx, org(1), "a", "x").await?;
+                create(&tx, org(1), "b", "x").await?;
+                Ok(AdmitMemberResponse::default())
+            })
+            .await;
+        answers.push(answer.unwrap().consistency_token);
+        add(db, org(1), &format!("c{}", answers.len()), "x").await;
+    }
+    assert_eq!(answers[0], answers[1]);
+    let token = ConsistencyToken::decode(&answers[0], &secrets()).unwrap();
+    assert_eq!(token.marks()[0].position, 2);
+    assert_eq!(watch(db, "", 4).await.0, [1, 2, 3, 4]);
+    assert_eq!(db.head().await.unwrap().position, 4);
+});

@@ -6,13 +6,14 @@ use parta_access::Principal;
 use parta_feed::{FeedClient, FeedItem, OrgRegistryFeed, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
 use parta_status::RpcError;
+use parta_testkit::on_both;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
     school::{Calling, add, calling, migrations, org, server},
-    support::each,
+    support::Store,
 };
 
 fn account(org_id: OrgId, permission: &str) -> Principal {
@@ -41,11 +42,12 @@ async fn refused(
     watch
 }
 
-/// Invariant 4: a service account reads its own organization and learns nothing of another.
-/// Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
-#[tokio::test]
-async fn a_service_account_is_held_to_its_organization() {
-    each(migrations, |store| async move {
+// Invariant 4: a service account reads its own organization and learns nothing of another.
+// Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
+on_both!(
+    a_service_account_is_held_to_its_organization,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
             add(&store.db, org(n), unit, unit).await;
         }
@@ -94,67 +96,57 @@ async fn a_service_account_is_held_to_its_organization() {
             refused(&lacking, Some(org(1))).await,
             Some((Code::PermissionDenied, "PERMISSION_DENIED".into()))
         );
-    })
-    .await;
-}
+    }
+);
 
-/// A feed is no way for people, whatever the access table says.
-/// Covers: R63 refused
-#[tokio::test]
-async fn people_do_not_read_feeds() {
-    each(migrations, |store| async move {
-        let person = Principal::Person {
-            org_id: org(1),
-            member_id: MemberId::from_uuid(Uuid::from_u128(1)),
-            session_id: SessionId::from_uuid(Uuid::from_u128(1)),
-        };
-        for principal in [person, Principal::Anonymous] {
-            let feed = FeedClient::new(calling(&store.db, principal));
-            assert_eq!(
-                refused(&feed, Some(org(1))).await,
-                Some((Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into()))
-            );
-        }
-    })
-    .await;
-}
-
-/// A stream says that the server stops, so that its reader resumes elsewhere.
-#[tokio::test]
-async fn a_stopping_server_ends_its_streams() {
-    each(migrations, |store| async move {
-        use parta_proto::parta::org_registry::v1::{
-            WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
-        };
-        let cancel = CancellationToken::new();
-        let server = server(&store.db, cancel.clone());
-        let mut request = tonic::Request::new(WatchRequest::default());
-        let caller = parta_access::Caller::new(Principal::Service { name: "chat".into() }, "x/y");
-        request.extensions_mut().insert(caller);
-        let mut stream = server.watch(request).await.unwrap().into_inner();
-        stream.next().await.unwrap().unwrap();
-        cancel.cancel();
-        let end = stream.next().await.unwrap().unwrap_err();
+// A feed is no way for people, whatever the access table says.
+// Covers: R63 refused
+on_both!(people_do_not_read_feeds, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let person = Principal::Person {
+        org_id: org(1),
+        member_id: MemberId::from_uuid(Uuid::from_u128(1)),
+        session_id: SessionId::from_uuid(Uuid::from_u128(1)),
+    };
+    for principal in [person, Principal::Anonymous] {
+        let feed = FeedClient::new(calling(&store.db, principal));
         assert_eq!(
-            (end.code(), stream.next().await.is_none()),
-            (Code::Unavailable, true)
+            refused(&feed, Some(org(1))).await,
+            Some((Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into()))
         );
-    })
-    .await;
-}
+    }
+});
 
-/// A stream of an external system ends with the credential that opened it.
-#[tokio::test]
-async fn a_stream_ends_with_its_credential() {
-    each(migrations, |store| async move {
-        let mut calling = calling(&store.db, account(org(1), "feed.watch"));
-        calling.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
-        let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(calling);
-        let mut stream = feed.watch("", Some(org(1))).await.unwrap();
-        stream.next().await.unwrap().unwrap();
-        store.clock.advance(TimeDelta::minutes(10));
-        let end = stream.next().await.unwrap().unwrap_err();
-        assert_eq!(end.code(), Code::Unauthenticated);
-    })
-    .await;
-}
+// A stream says that the server stops, so that its reader resumes elsewhere.
+on_both!(a_stopping_server_ends_its_streams, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    use parta_proto::parta::org_registry::v1::{
+        WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
+    };
+    let cancel = CancellationToken::new();
+    let server = server(&store.db, cancel.clone());
+    let mut request = tonic::Request::new(WatchRequest::default());
+    let caller = parta_access::Caller::new(Principal::Service { name: "chat".into() }, "x/y");
+    request.extensions_mut().insert(caller);
+    let mut stream = server.watch(request).await.unwrap().into_inner();
+    stream.next().await.unwrap().unwrap();
+    cancel.cancel();
+    let end = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(
+        (end.code(), stream.next().await.is_none()),
+        (Code::Unavailable, true)
+    );
+});
+
+// A stream of an external system ends with the credential that opened it.
+on_both!(a_stream_ends_with_its_credential, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let mut calling = calling(&store.db, account(org(1), "feed.watch"));
+    calling.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
+    let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(calling);
+    let mut stream = feed.watch("", Some(org(1))).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    store.clock.advance(TimeDelta::minutes(10));
+    let end = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::Unauthenticated);
+});

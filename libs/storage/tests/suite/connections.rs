@@ -6,42 +6,44 @@ use futures::FutureExt as _;
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
 use parta_status::{Reason, RpcError};
 use parta_storage::{CommitStep, Db, StorageError, Tx};
+use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::{
-    support::each,
+    support::Store,
     transactions::{caller, insert, migrations, mutation, new_id, value},
 };
 
 /// A server that is away is a dependency that is unavailable, and no fault of ours.
-#[tokio::test]
-async fn an_absent_server_is_unavailable() {
-    let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
-    config.acquire_timeout_seconds = 1;
-    let db = Db::connect(
-        &config,
-        "test",
-        crate::support::secrets(),
-        parta_ids::Env::system(),
-    )
-    .await
-    .unwrap();
-    let refused = RpcError::from(db.head().await.unwrap_err());
-    assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
-    let refused = db
-        .write(|tx| async move { insert(&tx, "a").await.map_err(RpcError::from) })
+#[test]
+fn an_absent_server_is_unavailable() {
+    parta_testkit::run(async {
+        let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
+        config.acquire_timeout_seconds = 1;
+        let db = Db::connect(
+            &config,
+            "test",
+            crate::support::secrets(),
+            parta_ids::Env::system(),
+        )
         .await
-        .unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unavailable);
+        .unwrap();
+        let refused = RpcError::from(db.head().await.unwrap_err());
+        assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
+        let refused = db
+            .write(|tx| async move { insert(&tx, "a").await.map_err(RpcError::from) })
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+    });
 }
 
-/// A mutation that loses its connection half way is carried out once on another one.
-#[tokio::test]
-async fn a_cut_connection_heals() {
-    each(migrations, |store| async move {
-        if !store.db.is_postgres() {
-            return;
-        }
+// A mutation that loses its connection half way is carried out once on another one.
+on_postgres!(
+    a_cut_connection_heals,
+    "SQLite has no connection to a server that could be cut",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let db = &store.db;
@@ -68,18 +70,16 @@ async fn a_cut_connection_heals() {
             (value(db.conn(), "a").await, value(db.conn(), "b").await),
             (Some(0), Some(0))
         );
-    })
-    .await;
-}
+    }
+);
 
-/// Whoever gives up while a transaction begins leaves none open behind, in which the next user of the connection would
-/// write what is never committed.
-#[tokio::test]
-async fn a_transaction_that_is_given_up_while_it_begins_ends() {
-    each(migrations, |store| async move {
-        if !store.db.is_postgres() {
-            return;
-        }
+// Whoever gives up while a transaction begins leaves none open behind, in which the next user of the connection would
+// write what is never committed.
+on_postgres!(
+    a_transaction_that_is_given_up_while_it_begins_ends,
+    "the connections of SQLite are handed out by a gate of this process, which other tests hold",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let mut config = store.config.clone();
         // Everybody uses the same connections.
         config.max_connections = 2;
@@ -110,9 +110,8 @@ async fn a_transaction_that_is_given_up_while_it_begins_ends() {
             assert_eq!(seen, Some(0), "what was written {name} is not committed");
         }
         db.close().await;
-    })
-    .await;
-}
+    }
+);
 
 /// How many commits were told.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
@@ -131,56 +130,52 @@ impl CommitStep for Told {
     }
 }
 
-/// Whoever waited for a commit may be gone when it is there: it is told all the same.
-#[tokio::test]
-async fn a_commit_whose_caller_goes_away_is_told() {
-    each(migrations, |store| async move {
-        TOLD.store(0, Ordering::Relaxed);
-        for n in 0..80 {
-            let name = format!("told {n}");
-            let mut work = store
-                .db
-                .write(|tx| {
-                    let name = name.clone();
-                    async move {
-                        tx.step::<Told>();
-                        insert(&tx, &name).await
-                    }
-                })
-                .boxed_local()
-                .fuse();
-            // Each time given up another number of steps far.
-            for _ in 0..=n % 10 {
-                _ = futures::poll!(&mut work);
-                tokio::time::sleep(std::time::Duration::from_micros(200)).await;
-            }
-        }
-        let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
-        let counted = async {
-            loop {
-                let statement = Statement::from_string(store.db.backend(), sql);
-                let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
-                let rows = row.try_get::<i64>("", "n").unwrap();
-                if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
-                    return;
+// Whoever waited for a commit may be gone when it is there: it is told all the same.
+on_both!(a_commit_whose_caller_goes_away_is_told, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    TOLD.store(0, Ordering::Relaxed);
+    for n in 0..80 {
+        let name = format!("told {n}");
+        let mut work = store
+            .db
+            .write(|tx| {
+                let name = name.clone();
+                async move {
+                    tx.step::<Told>();
+                    insert(&tx, &name).await
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
-        counted.expect("every commit is told, and nothing else");
-    })
-    .await;
-}
-
-/// All connections of a database with two of each kind are in use: whoever wants another is refused in time, and served
-/// once one is free.
-#[tokio::test]
-async fn whoever_finds_all_connections_in_use_is_told() {
-    each(migrations, |store| async move {
-        if !store.db.is_postgres() {
-            return;
+            })
+            .boxed_local()
+            .fuse();
+        // Each time given up another number of steps far.
+        for _ in 0..=n % 10 {
+            _ = futures::poll!(&mut work);
+            tokio::time::sleep(std::time::Duration::from_micros(200)).await;
         }
+    }
+    let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
+    let counted = async {
+        loop {
+            let statement = Statement::from_string(store.db.backend(), sql);
+            let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
+            let rows = row.try_get::<i64>("", "n").unwrap();
+            if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
+    counted.expect("every commit is told, and nothing else");
+});
+
+// All connections of a database with two of each kind are in use: whoever wants another is refused in time, and served
+// once one is free.
+on_postgres!(
+    whoever_finds_all_connections_in_use_is_told,
+    "SQLite has one connection for writing, for which writers queue",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let mut config = store.config.clone();
         (config.max_connections, config.acquire_timeout_seconds) = (2, 1);
         let (secrets, env) = (crate::support::secrets(), store.env.clone());
@@ -197,14 +192,14 @@ async fn whoever_finds_all_connections_in_use_is_told() {
             .unwrap();
         other.rollback().await.unwrap();
         db.close().await;
-    })
-    .await;
-}
+    }
+);
 
-/// A transaction that is dropped is rolled back, and nobody comes into it with a connection that was kept.
-#[tokio::test]
-async fn a_transaction_that_is_dropped_is_rolled_back_before_others_use_its_connection() {
-    each(migrations, |store| async move {
+// A transaction that is dropped is rolled back, and nobody comes into it with a connection that was kept.
+on_both!(
+    a_transaction_that_is_dropped_is_rolled_back_before_others_use_its_connection,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         for n in 0..20 {
             let open = db.writer().begin().await.unwrap();
@@ -231,6 +226,5 @@ async fn a_transaction_that_is_dropped_is_rolled_back_before_others_use_its_conn
                 assert_eq!(value(db.conn(), &dropped).await, None, "{dropped}");
             }
         }
-    })
-    .await;
-}
+    }
+);

@@ -7,13 +7,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::each;
+use crate::support::Store;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use parta_storage::{
     Db, StorageError,
     jobs::{self, Job, JobError, JobHandler, JobRunner},
 };
+use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -69,41 +70,39 @@ async fn rows(db: &Db) -> Vec<(Option<String>, bool)> {
         .collect()
 }
 
-/// A job is run after its commit, with the request_id of its cause, and owed once however often it is asked for.
-#[tokio::test]
-async fn a_committed_job_is_run_once() {
-    each(parta_storage::migrations, |store| async move {
-        let (record, mut seen) = recorder(vec![]);
-        let cancel = CancellationToken::new();
-        let runner = tokio::spawn(
-            JobRunner::new(store.db.clone())
-                .handle("mail", record)
-                .run(cancel.clone()),
-        );
-        let refused: Result<(), StorageError> = store
-            .db
-            .write(|tx| async move {
-                jobs::enqueue(&tx, "mail", None, vec![9], Uuid::from_u128(9)).await?;
-                Err(StorageError::Fault("rolled back".into()))
-            })
-            .await;
-        refused.unwrap_err();
-        owe(&store.db, 1, 1).await;
-        assert_eq!(seen.recv().await.unwrap(), (vec![1], Uuid::from_u128(1), 1));
-        owe(&store.db, 2, 2).await;
-        assert_eq!(seen.recv().await.unwrap(), (vec![2], Uuid::from_u128(2), 1));
-        cancel.cancel();
-        runner.await.unwrap();
-        assert!(rows(&store.db).await.is_empty());
-        assert!(seen.try_recv().is_err());
-    })
-    .await;
-}
+// A job is run after its commit, with the request_id of its cause, and owed once however often it is asked for.
+on_both!(a_committed_job_is_run_once, |database| async move {
+    let store = Store::open(&database, parta_storage::migrations()).await;
+    let (record, mut seen) = recorder(vec![]);
+    let cancel = CancellationToken::new();
+    let runner = tokio::spawn(
+        JobRunner::new(store.db.clone())
+            .handle("mail", record)
+            .run(cancel.clone()),
+    );
+    let refused: Result<(), StorageError> = store
+        .db
+        .write(|tx| async move {
+            jobs::enqueue(&tx, "mail", None, vec![9], Uuid::from_u128(9)).await?;
+            Err(StorageError::Fault("rolled back".into()))
+        })
+        .await;
+    refused.unwrap_err();
+    owe(&store.db, 1, 1).await;
+    assert_eq!(seen.recv().await.unwrap(), (vec![1], Uuid::from_u128(1), 1));
+    owe(&store.db, 2, 2).await;
+    assert_eq!(seen.recv().await.unwrap(), (vec![2], Uuid::from_u128(2), 1));
+    cancel.cancel();
+    runner.await.unwrap();
+    assert!(rows(&store.db).await.is_empty());
+    assert!(seen.try_recv().is_err());
+});
 
-/// What a failed attempt owes is done by the next runner; what fails for good stays for the operator.
-#[tokio::test]
-async fn a_failed_job_is_repeated_and_a_hopeless_one_kept() {
-    each(parta_storage::migrations, |store| async move {
+// What a failed attempt owes is done by the next runner; what fails for good stays for the operator.
+on_both!(
+    a_failed_job_is_repeated_and_a_hopeless_one_kept,
+    |database| async move {
+        let store = Store::open(&database, parta_storage::migrations()).await;
         owe(&store.db, 1, 1).await;
         let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);
         let cancel = CancellationToken::new();
@@ -132,39 +131,35 @@ async fn a_failed_job_is_repeated_and_a_hopeless_one_kept() {
         cancel.cancel();
         runner.await.unwrap();
         assert_eq!(rows(&store.db).await, [(Some("no such address".into()), true)]);
-    })
-    .await;
-}
+    }
+);
 
-/// Many runners share the work: each job is run by one of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn runners_share_the_work() {
-    each(parta_storage::migrations, |store| async move {
-        for n in 0..50 {
-            owe(&store.db, n, u128::from(n) + 1).await;
-        }
-        let (record, mut seen) = recorder(vec![]);
-        let cancel = CancellationToken::new();
-        let runners: Vec<_> = (0..3)
-            .map(|_| {
-                tokio::spawn(
-                    JobRunner::new(store.db.clone())
-                        .handle("mail", record.clone())
-                        .run(cancel.clone()),
-                )
-            })
-            .collect();
-        let mut done = Vec::new();
-        while done.len() < 50 {
-            done.push(seen.recv().await.unwrap().0[0]);
-        }
-        cancel.cancel();
-        for runner in runners {
-            runner.await.unwrap();
-        }
-        done.sort_unstable();
-        assert_eq!(done, (0..50).collect::<Vec<_>>());
-        assert!(seen.try_recv().is_err());
-    })
-    .await;
-}
+// Many runners share the work: each job is run by one of them.
+on_both!(runners_share_the_work, |database| async move {
+    let store = Store::open(&database, parta_storage::migrations()).await;
+    for n in 0..50 {
+        owe(&store.db, n, u128::from(n) + 1).await;
+    }
+    let (record, mut seen) = recorder(vec![]);
+    let cancel = CancellationToken::new();
+    let runners: Vec<_> = (0..3)
+        .map(|_| {
+            tokio::spawn(
+                JobRunner::new(store.db.clone())
+                    .handle("mail", record.clone())
+                    .run(cancel.clone()),
+            )
+        })
+        .collect();
+    let mut done = Vec::new();
+    while done.len() < 50 {
+        done.push(seen.recv().await.unwrap().0[0]);
+    }
+    cancel.cancel();
+    for runner in runners {
+        runner.await.unwrap();
+    }
+    done.sort_unstable();
+    assert_eq!(done, (0..50).collect::<Vec<_>>());
+    assert!(seen.try_recv().is_err());
+});

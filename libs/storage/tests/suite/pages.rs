@@ -1,9 +1,10 @@
 //! Page tokens, etags and consistency tokens.
 
-use crate::support::each;
+use crate::support::Store;
 use parta_access::{Caller, Principal, Secrets};
 use parta_ids::{MemberId, OrgId, SessionId, TypedId};
 use parta_storage::{ConsistencyToken, ServicePosition, check_etag, etag, page_size};
+use parta_testkit::on_both;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -16,33 +17,29 @@ fn person(n: u128, rpc: &str) -> Caller {
     Caller::new(principal, rpc)
 }
 
-/// A page token belongs to one caller, one list and one filter; foreign and forged ones are refused alike.
-#[tokio::test]
-async fn a_page_token_serves_its_caller_only() {
-    each(parta_storage::migrations, |store| async move {
-        let (db, list) = (&store.db, "parta.test.v1.TestService/ListThings");
-        let me = person(1, list);
-        let token = db.encode_page(&me, "kind=class", &("5А", 7));
-        let read = |caller: &Caller, filter: &str, token: &str| {
-            db.decode_page::<(String, i64)>(caller, filter, token)
-        };
-        assert_eq!(
-            read(&me, "kind=class", &token).unwrap(),
-            Some(("5А".to_owned(), 7))
-        );
-        assert_eq!(read(&me, "kind=class", "").unwrap(), None);
-        for (caller, filter) in [
-            (person(2, list), "kind=class"),
-            (person(1, "parta.test.v1.TestService/ListOthers"), "kind=class"),
-            (person(1, list), "kind=group"),
-        ] {
-            let refused = read(&caller, filter, &token).unwrap_err();
-            assert_eq!(refused.fields()[0].0, "page_token");
-        }
-        assert!(read(&me, "kind=class", "AAAA").is_err());
-    })
-    .await;
-}
+// A page token belongs to one caller, one list and one filter; foreign and forged ones are refused alike.
+on_both!(a_page_token_serves_its_caller_only, |database| async move {
+    let store = Store::open(&database, parta_storage::migrations()).await;
+    let (db, list) = (&store.db, "parta.test.v1.TestService/ListThings");
+    let me = person(1, list);
+    let token = db.encode_page(&me, "kind=class", &("5А", 7));
+    let read =
+        |caller: &Caller, filter: &str, token: &str| db.decode_page::<(String, i64)>(caller, filter, token);
+    assert_eq!(
+        read(&me, "kind=class", &token).unwrap(),
+        Some(("5А".to_owned(), 7))
+    );
+    assert_eq!(read(&me, "kind=class", "").unwrap(), None);
+    for (caller, filter) in [
+        (person(2, list), "kind=class"),
+        (person(1, "parta.test.v1.TestService/ListOthers"), "kind=class"),
+        (person(1, list), "kind=group"),
+    ] {
+        let refused = read(&caller, filter, &token).unwrap_err();
+        assert_eq!(refused.fields()[0].0, "page_token");
+    }
+    assert!(read(&me, "kind=class", "AAAA").is_err());
+});
 
 #[test]
 fn page_sizes_are_bounded() {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use parta_storage::Db;
+use parta_testkit::on_postgres;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -18,7 +19,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    support::{each, secrets},
+    support::{Store, secrets},
     transactions::{insert, migrations, value},
 };
 
@@ -63,15 +64,14 @@ async fn questions(
     }
 }
 
-/// A read is one round trip, and a transaction two more than its statements: nothing asks in between whether the connection
-/// still lives.
-#[tokio::test]
-async fn no_round_trip_is_made_but_for_what_is_asked() {
-    const TIMES: usize = 20;
-    each(migrations, |store| async move {
-        if !store.db.is_postgres() {
-            return;
-        }
+// A read is one round trip, and a transaction two more than its statements: nothing asks in between whether the connection
+// still lives.
+on_postgres!(
+    no_round_trip_is_made_but_for_what_is_asked,
+    "SQLite is called in the process: there are no round trips",
+    |database| async move {
+        const TIMES: usize = 20;
+        let store = Store::open(&database, migrations()).await;
         let mut config = store.config.clone();
         let (_, rest) = config.url.split_once("://").unwrap();
         let host = rest.split('/').next().unwrap().rsplit('@').next().unwrap();
@@ -121,6 +121,5 @@ async fn no_round_trip_is_made_but_for_what_is_asked() {
             ended = forward(listener, server, asked.clone()) => panic!("forwarding ended: {ended:?}"),
             () = measured => {}
         }
-    })
-    .await;
-}
+    }
+);

@@ -6,13 +6,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::support::each;
+use crate::support::Store;
 use futures::future::join_all;
 use parta_access::{Caller, Principal};
 use parta_ids::{OrgId, TypedId};
 use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
 use parta_status::{Reason, RpcError};
 use parta_storage::{ConsistencyToken, Db, Mutation, StorageError, Tx};
+use parta_testkit::{on_both, on_sqlite};
 use prost::Message;
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::{prelude::*, schema::*};
@@ -125,255 +126,226 @@ async fn count(db: &Db) -> i64 {
     row.await.unwrap().unwrap().try_get("", "n").unwrap()
 }
 
-/// A retried mutation has one effect and, byte for byte, the same answer (invariant 2).
-#[tokio::test]
-async fn a_repeated_request_gets_the_first_answer() {
-    each(migrations, |store| async move {
-        let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
-        let first = act(&store.db, &mutation(&caller, id, "same"), &runs)
-            .await
-            .unwrap();
-        let again = act(&store.db, &mutation(&caller, id, "same"), &runs)
-            .await
-            .unwrap();
-        assert_eq!(first.encode_to_vec(), again.encode_to_vec());
-        assert_eq!((runs.load(Ordering::SeqCst), count(&store.db).await), (1, 1));
+// A retried mutation has one effect and, byte for byte, the same answer (invariant 2).
+on_both!(a_repeated_request_gets_the_first_answer, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
+    let first = act(&store.db, &mutation(&caller, id, "same"), &runs)
+        .await
+        .unwrap();
+    let again = act(&store.db, &mutation(&caller, id, "same"), &runs)
+        .await
+        .unwrap();
+    assert_eq!(first.encode_to_vec(), again.encode_to_vec());
+    assert_eq!((runs.load(Ordering::SeqCst), count(&store.db).await), (1, 1));
 
-        let refused = act(&store.db, &mutation(&caller, id, "other"), &runs)
-            .await
-            .unwrap_err();
-        assert_eq!(refused.reason(), ErrorReason::RequestIdReused.text());
-        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    let refused = act(&store.db, &mutation(&caller, id, "other"), &runs)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason(), ErrorReason::RequestIdReused.text());
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 
-        // The key holds who asks: another's request_id is nobody else's.
-        let other = self::caller("two");
-        let theirs = act(&store.db, &mutation(&other, id, "same"), &runs)
-            .await
-            .unwrap();
-        assert_ne!(theirs.member_id, first.member_id);
-    })
-    .await;
+    // The key holds who asks: another's request_id is nobody else's.
+    let other = self::caller("two");
+    let theirs = act(&store.db, &mutation(&other, id, "same"), &runs)
+        .await
+        .unwrap();
+    assert_ne!(theirs.member_id, first.member_id);
+});
+
+// The same request sent at once many times has one effect.
+on_both!(concurrent_twins_have_one_effect, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
+    let mutation = mutation(&caller, id, "same");
+    let answers = join_all((0..20).map(|_| act(&store.db, &mutation, &runs))).await;
+    let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap().encode_to_vec()).collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(count(&store.db).await, 1);
+});
+
+// A refused mutation leaves nothing behind, so that it may be repeated.
+on_both!(a_refusal_is_not_remembered, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (caller, id) = (caller("one"), new_id());
+    let mutation = mutation(&caller, id, "same");
+    let refused = store.db.mutate(&mutation, |tx| async move {
+        insert(&tx, "gone").await?;
+        Err::<AdmitMemberResponse, RpcError>(parta_status::permission_denied("not today"))
+    });
+    assert_eq!(refused.await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    assert_eq!(value(store.db.conn(), "gone").await, None);
+    act(&store.db, &mutation, &AtomicUsize::new(0)).await.unwrap();
+});
+
+#[test]
+fn a_request_id_must_be_a_uuid() {
+    parta_testkit::run(async {
+        for id in ["", "7", "00000000-0000-0000-0000-000000000000"] {
+            let refused = Mutation::new(&caller("one"), id, &String::new()).unwrap_err();
+            assert_eq!(refused.fields()[0].0, "request_id", "{id}");
+        }
+    });
 }
 
-/// The same request sent at once many times has one effect.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_twins_have_one_effect() {
-    each(migrations, |store| async move {
-        let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
-        let mutation = mutation(&caller, id, "same");
-        let answers = join_all((0..20).map(|_| act(&store.db, &mutation, &runs))).await;
-        let answers: Vec<_> = answers.into_iter().map(|a| a.unwrap().encode_to_vec()).collect();
-        assert!(answers.iter().all(|answer| *answer == answers[0]));
-        assert_eq!(count(&store.db).await, 1);
-    })
-    .await;
-}
+// Every answer of a mutation carries an authentic mark of the service's log.
+on_both!(the_answer_carries_a_consistency_token, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    store
+        .db
+        .write(|tx| async move { tx.advance_head(5).await })
+        .await
+        .unwrap();
+    let m = mutation(&caller("one"), new_id(), "x");
+    let text = act(&store.db, &m, &AtomicUsize::new(0))
+        .await
+        .unwrap()
+        .consistency_token;
+    let token = ConsistencyToken::decode(&text, &crate::support::secrets()).unwrap();
+    let mark = &token.marks()[0];
+    assert_eq!((mark.service.as_str(), mark.position), ("test", 5));
+    assert_eq!(mark.incarnation, store.db.head().await.unwrap().incarnation);
+    assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());
+});
 
-/// A refused mutation leaves nothing behind, so that it may be repeated.
-#[tokio::test]
-async fn a_refusal_is_not_remembered() {
-    each(migrations, |store| async move {
-        let (caller, id) = (caller("one"), new_id());
-        let mutation = mutation(&caller, id, "same");
-        let refused = store.db.mutate(&mutation, |tx| async move {
-            insert(&tx, "gone").await?;
-            Err::<AdmitMemberResponse, RpcError>(parta_status::permission_denied("not today"))
-        });
-        assert_eq!(refused.await.unwrap_err().code(), tonic::Code::PermissionDenied);
-        assert_eq!(value(store.db.conn(), "gone").await, None);
-        act(&store.db, &mutation, &AtomicUsize::new(0)).await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_request_id_must_be_a_uuid() {
-    for id in ["", "7", "00000000-0000-0000-0000-000000000000"] {
-        let refused = Mutation::new(&caller("one"), id, &String::new()).unwrap_err();
-        assert_eq!(refused.fields()[0].0, "request_id", "{id}");
+// Invariant 1: concurrent writers neither lose updates nor starve, whatever the database makes of their races.
+on_both!(concurrent_writes_lose_nothing, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    store
+        .db
+        .write(|tx| async move { insert(&tx, "a").await })
+        .await
+        .unwrap();
+    for result in join_all((0..40).map(|_| increment(&store.db, "a"))).await {
+        result.unwrap();
     }
-}
+    assert_eq!(value(store.db.conn(), "a").await, Some(40));
+});
 
-/// Every answer of a mutation carries an authentic mark of the service's log.
-#[tokio::test]
-async fn the_answer_carries_a_consistency_token() {
-    each(migrations, |store| async move {
+// Two transactions that lock two rows in opposite orders both succeed: the deadlock's victim is run again.
+on_both!(a_deadlock_is_run_again, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    for name in ["a", "b"] {
         store
             .db
-            .write(|tx| async move { tx.advance_head(5).await })
+            .write(|tx| async move { insert(&tx, name).await })
             .await
             .unwrap();
-        let m = mutation(&caller("one"), new_id(), "x");
-        let text = act(&store.db, &m, &AtomicUsize::new(0))
-            .await
-            .unwrap()
-            .consistency_token;
-        let token = ConsistencyToken::decode(&text, &crate::support::secrets()).unwrap();
-        let mark = &token.marks()[0];
-        assert_eq!((mark.service.as_str(), mark.position), ("test", 5));
-        assert_eq!(mark.incarnation, store.db.head().await.unwrap().incarnation);
-        assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());
-    })
-    .await;
-}
-
-/// Invariant 1: concurrent writers neither lose updates nor starve, whatever the database makes of their races.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_writes_lose_nothing() {
-    each(migrations, |store| async move {
-        store
-            .db
-            .write(|tx| async move { insert(&tx, "a").await })
-            .await
-            .unwrap();
-        for result in join_all((0..40).map(|_| increment(&store.db, "a"))).await {
-            result.unwrap();
-        }
-        assert_eq!(value(store.db.conn(), "a").await, Some(40));
-    })
-    .await;
-}
-
-/// Two transactions that lock two rows in opposite orders both succeed: the deadlock's victim is run again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_deadlock_is_run_again() {
-    each(migrations, |store| async move {
-        for name in ["a", "b"] {
-            store
-                .db
-                .write(|tx| async move { insert(&tx, name).await })
-                .await
-                .unwrap();
-        }
-        let attempts = AtomicUsize::new(0);
-        // On PostgreSQL both meet here in their first attempt, each holding its first row.
-        let meeting = Arc::new(tokio::sync::Barrier::new(2));
-        let both = [["a", "b"], ["b", "a"]].map(|names| {
-            let (attempts, meeting, db) = (&attempts, meeting.clone(), &store.db);
-            let first = AtomicUsize::new(0);
-            async move {
-                let (first, meeting) = (&first, &meeting);
-                db.write(|tx| async move {
-                    attempts.fetch_add(1, Ordering::SeqCst);
-                    for name in names {
-                        let sql = "UPDATE counter SET n = n + 1 WHERE name = $1";
-                        let backend = tx.get_database_backend();
-                        tx.execute_raw(Statement::from_sql_and_values(backend, sql, [name.into()]))
-                            .await?;
-                        if tx.db().is_postgres() && first.fetch_add(1, Ordering::SeqCst) == 0 {
-                            meeting.wait().await;
-                        }
+    }
+    let attempts = AtomicUsize::new(0);
+    // On PostgreSQL both meet here in their first attempt, each holding its first row.
+    let meeting = Arc::new(tokio::sync::Barrier::new(2));
+    let both = [["a", "b"], ["b", "a"]].map(|names| {
+        let (attempts, meeting, db) = (&attempts, meeting.clone(), &store.db);
+        let first = AtomicUsize::new(0);
+        async move {
+            let (first, meeting) = (&first, &meeting);
+            db.write(|tx| async move {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                for name in names {
+                    let sql = "UPDATE counter SET n = n + 1 WHERE name = $1";
+                    let backend = tx.get_database_backend();
+                    tx.execute_raw(Statement::from_sql_and_values(backend, sql, [name.into()]))
+                        .await?;
+                    if tx.db().is_postgres() && first.fetch_add(1, Ordering::SeqCst) == 0 {
+                        meeting.wait().await;
                     }
-                    Ok::<_, StorageError>(())
-                })
-                .await
-            }
-        });
-        for result in join_all(both).await {
-            result.unwrap();
-        }
-        assert_eq!(
-            (
-                value(store.db.conn(), "a").await,
-                value(store.db.conn(), "b").await
-            ),
-            (Some(2), Some(2))
-        );
-        assert_eq!(
-            attempts.load(Ordering::SeqCst),
-            if store.db.is_postgres() { 3 } else { 2 }
-        );
-    })
-    .await;
-}
-
-/// An error that the closure swallows must not pass for a success.
-#[tokio::test]
-async fn a_swallowed_error_is_not_committed() {
-    each(migrations, |store| async move {
-        let result = store
-            .db
-            .write(|tx| async move {
-                insert(&tx, "a").await?;
-                drop(insert(&tx, "a").await);
+                }
                 Ok::<_, StorageError>(())
             })
-            .await;
-        let Err(StorageError::UniqueViolation { constraint }) = result else {
-            panic!("{result:?}")
-        };
-        assert!(constraint.contains("counter"), "{constraint}");
-        assert_eq!(value(store.db.conn(), "a").await, None);
-    })
-    .await;
-}
-
-/// A read sees one moment, whatever is committed meanwhile.
-#[tokio::test]
-async fn a_read_sees_one_moment() {
-    each(migrations, |store| async move {
-        store
-            .db
-            .write(|tx| async move { insert(&tx, "a").await })
             .await
-            .unwrap();
-        let db = &store.db;
-        let seen = db
-            .read(|tx| async move {
-                let before = value(&tx, "a").await;
-                increment(db, "a").await?;
-                Ok::<_, StorageError>((before, value(&tx, "a").await))
-            })
-            .await
-            .unwrap();
-        assert_eq!(
-            (seen, value(store.db.conn(), "a").await),
-            ((Some(0), Some(0)), Some(1))
-        );
-    })
-    .await;
-}
-
-/// Migrating again changes nothing, and a missing or unknown migration is noticed.
-#[tokio::test]
-async fn the_schema_is_checked() {
-    each(migrations, |store| async move {
-        let before = store.db.head().await.unwrap();
-        store.db.migrate(migrations()).await.unwrap();
-        assert_eq!(store.db.head().await.unwrap(), before);
-        store.db.check_schema(&migrations()).await.unwrap();
-        let older = store
-            .db
-            .check_schema(&parta_storage::migrations())
-            .await
-            .unwrap_err();
-        assert!(matches!(older, StorageError::Schema(_)), "{older}");
-        store.db.renew_incarnation().await.unwrap();
-        assert!(store.db.head().await.unwrap().incarnation > before.incarnation);
-    })
-    .await;
-}
-
-/// Replicas that start together migrate once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_migrations_take_turns() {
-    each(parta_storage::migrations, |store| async move {
-        let all = join_all((0..4).map(|_| store.db.migrate(migrations()))).await;
-        for result in all {
-            result.unwrap();
         }
-        store.db.check_schema(&migrations()).await.unwrap();
-    })
-    .await;
-}
+    });
+    for result in join_all(both).await {
+        result.unwrap();
+    }
+    assert_eq!(
+        (
+            value(store.db.conn(), "a").await,
+            value(store.db.conn(), "b").await
+        ),
+        (Some(2), Some(2))
+    );
+    assert_eq!(
+        attempts.load(Ordering::SeqCst),
+        if store.db.is_postgres() { 3 } else { 2 }
+    );
+});
 
-/// The file belongs to one process, and its readers cannot write past the gate.
-#[tokio::test]
-async fn the_file_is_guarded() {
-    each(migrations, |store| async move {
-        if store.db.is_postgres() {
-            return;
-        }
+// An error that the closure swallows must not pass for a success.
+on_both!(a_swallowed_error_is_not_committed, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let result = store
+        .db
+        .write(|tx| async move {
+            insert(&tx, "a").await?;
+            drop(insert(&tx, "a").await);
+            Ok::<_, StorageError>(())
+        })
+        .await;
+    let Err(StorageError::UniqueViolation { constraint }) = result else {
+        panic!("{result:?}")
+    };
+    assert!(constraint.contains("counter"), "{constraint}");
+    assert_eq!(value(store.db.conn(), "a").await, None);
+});
+
+// A read sees one moment, whatever is committed meanwhile.
+on_both!(a_read_sees_one_moment, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    store
+        .db
+        .write(|tx| async move { insert(&tx, "a").await })
+        .await
+        .unwrap();
+    let db = &store.db;
+    let seen = db
+        .read(|tx| async move {
+            let before = value(&tx, "a").await;
+            increment(db, "a").await?;
+            Ok::<_, StorageError>((before, value(&tx, "a").await))
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (seen, value(store.db.conn(), "a").await),
+        ((Some(0), Some(0)), Some(1))
+    );
+});
+
+// Migrating again changes nothing, and a missing or unknown migration is noticed.
+on_both!(the_schema_is_checked, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let before = store.db.head().await.unwrap();
+    store.db.migrate(migrations()).await.unwrap();
+    assert_eq!(store.db.head().await.unwrap(), before);
+    store.db.check_schema(&migrations()).await.unwrap();
+    let older = store
+        .db
+        .check_schema(&parta_storage::migrations())
+        .await
+        .unwrap_err();
+    assert!(matches!(older, StorageError::Schema(_)), "{older}");
+    store.db.renew_incarnation().await.unwrap();
+    assert!(store.db.head().await.unwrap().incarnation > before.incarnation);
+});
+
+// Replicas that start together migrate once.
+on_both!(concurrent_migrations_take_turns, |database| async move {
+    let store = Store::open(&database, parta_storage::migrations()).await;
+    let all = join_all((0..4).map(|_| store.db.migrate(migrations()))).await;
+    for result in all {
+        result.unwrap();
+    }
+    store.db.check_schema(&migrations()).await.unwrap();
+});
+
+// The file belongs to one process, and its readers cannot write past the gate.
+on_sqlite!(
+    the_file_is_guarded,
+    "only SQLite keeps its data in a file of ours",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let second = Db::connect(
             &store.config,
             "test",
@@ -398,17 +370,15 @@ async fn the_file_is_guarded() {
         .await
         .unwrap();
         third.close().await;
-    })
-    .await;
-}
+    }
+);
 
-/// Writers enter in the order in which they asked.
-#[tokio::test]
-async fn the_gate_is_fair() {
-    each(migrations, |store| async move {
-        if store.db.is_postgres() {
-            return;
-        }
+// Writers enter in the order in which they asked.
+on_sqlite!(
+    the_gate_is_fair,
+    "PostgreSQL has no gate: its writers run at the same time",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
         let gate = store.db.write_gate();
         let pass = gate.enter().await;
         let order = std::sync::Mutex::new(Vec::new());
@@ -421,38 +391,34 @@ async fn the_gate_is_fair() {
         }));
         tokio::join!(waiting, async { drop(pass) });
         assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
-    })
-    .await;
-}
+    }
+);
 
-/// A closure that is dropped half way leaves the database writable and unchanged.
-#[tokio::test]
-async fn an_abandoned_write_is_rolled_back() {
-    each(migrations, |store| async move {
-        let (inside, reached) = tokio::sync::oneshot::channel::<()>();
-        let inside = std::sync::Mutex::new(Some(inside));
-        let inside = &inside;
-        let write = store.db.write(|tx| async move {
-            insert(&tx, "a").await?;
-            drop(inside.lock().unwrap().take());
-            std::future::pending::<Result<(), StorageError>>().await
-        });
-        tokio::select! {
-            _ = write => panic!("it waits for ever"),
-            _ = reached => {}
-        }
-        store
-            .db
-            .write(|tx| async move { insert(&tx, "b").await })
-            .await
-            .unwrap();
-        assert_eq!(
-            (
-                value(store.db.conn(), "a").await,
-                value(store.db.conn(), "b").await
-            ),
-            (None, Some(0))
-        );
-    })
-    .await;
-}
+// A closure that is dropped half way leaves the database writable and unchanged.
+on_both!(an_abandoned_write_is_rolled_back, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (inside, reached) = tokio::sync::oneshot::channel::<()>();
+    let inside = std::sync::Mutex::new(Some(inside));
+    let inside = &inside;
+    let write = store.db.write(|tx| async move {
+        insert(&tx, "a").await?;
+        drop(inside.lock().unwrap().take());
+        std::future::pending::<Result<(), StorageError>>().await
+    });
+    tokio::select! {
+        _ = write => panic!("it waits for ever"),
+        _ = reached => {}
+    }
+    store
+        .db
+        .write(|tx| async move { insert(&tx, "b").await })
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            value(store.db.conn(), "a").await,
+            value(store.db.conn(), "b").await
+        ),
+        (None, Some(0))
+    );
+});

@@ -6,13 +6,14 @@ use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
 use parta_roster::NoObserver;
+use parta_testkit::TestDatabase;
 use prost_types::Timestamp;
 use tonic::Status;
 
 use crate::{
     chat::{self, Chat},
     school::School,
-    test_env::{TestEnv, each},
+    test_env::TestEnv,
 };
 
 pub const SERVICES: &[&str] = &[
@@ -28,24 +29,6 @@ pub struct Fixture {
     pub chat: Chat,
     pub pipe: InMemoryTransport,
     pub client: CallServiceClient<ServiceChannel>,
-}
-
-/// Runs the test on each database. The test_env's clock stands at 2026-09-01 11:00 in Moscow, a Tuesday.
-pub async fn with<F, Fut>(test: F)
-where
-    F: Fn(Fixture) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let migrations = parta_call_scheduling::migrations;
-    each(
-        "call-scheduling",
-        migrations,
-        |_| Arc::new(NoObserver),
-        async |test_env: Arc<TestEnv>| {
-            test(Fixture::open(test_env).await).await;
-        },
-    )
-    .await;
 }
 
 /// A time on the line.
@@ -65,7 +48,11 @@ pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 }
 
 impl Fixture {
-    async fn open(test_env: Arc<TestEnv>) -> Self {
+    /// Starts the service on the database. The clock stands at 2026-09-01 11:00 in Moscow, a Tuesday.
+    pub async fn open(database: &TestDatabase) -> Self {
+        let observer = |_| Arc::new(NoObserver) as _;
+        let migrations = parta_call_scheduling::migrations();
+        let test_env = Arc::new(TestEnv::open(database, "call-scheduling", migrations, observer).await);
         let school = School::found(&test_env).await;
         let chat = Chat::default();
         let pipe = test_env.serve(&[chat::NAME], chat.routes());

@@ -5,8 +5,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 use serde_json::Value;
 
+use parta_testkit::on_both;
+
 use crate::{
-    fixture::{API_KEY, API_SECRET, Fixture, with},
+    fixture::{API_KEY, API_SECRET, Fixture},
     test_env::reason,
 };
 
@@ -27,128 +29,117 @@ fn claims(token: &str) -> BTreeMap<String, Value> {
         .claims
 }
 
-/// Covers: R55 allowed
-#[tokio::test]
-async fn a_token_is_what_the_media_server_expects() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let call = fixture.lesson(|_| ()).await;
-        set(&fixture, "2026-09-01T09:00:00Z");
-        let host = fixture.join(s.teacher, &call).await.unwrap();
-        assert_eq!(host.server_url, "wss://media.school.example");
-        let told = claims(&host.token);
-        let now = 1_788_253_200;
-        assert_eq!(
-            (told["nbf"].as_i64(), told["exp"].as_i64()),
-            (Some(now), Some(now + 600))
-        );
-        assert_eq!(host.expire_time.unwrap().seconds, now + 600);
-        assert_eq!(told["metadata"], r#"{"role":"teacher"}"#);
-        let grant = serde_json::json!({
-            "room": host.room, "roomJoin": true, "roomAdmin": true,
-            "canPublish": true, "canSubscribe": true, "canPublishData": true,
-        });
-        assert_eq!(told["video"], grant);
-        let pupil = fixture.join(s.pupil, &call).await.unwrap();
-        let told = claims(&pupil.token);
-        assert_eq!(told["video"]["roomAdmin"], false);
-        assert_eq!(
-            (&told["video"]["canPublish"], &told["metadata"]),
-            (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
-        );
-        assert_eq!(pupil.room, host.room);
-        // R28: the media server does not learn member ids, and knows one person by one name.
-        let identity = told["sub"].as_str().unwrap();
-        assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
-        assert_eq!(
-            claims(&fixture.join(s.pupil, &call).await.unwrap().token)["sub"],
-            told["sub"]
-        );
-    })
-    .await;
-}
+// Covers: R55 allowed
+on_both!(a_token_is_what_the_media_server_expects, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let call = fixture.lesson(|_| ()).await;
+    set(&fixture, "2026-09-01T09:00:00Z");
+    let host = fixture.join(s.teacher, &call).await.unwrap();
+    assert_eq!(host.server_url, "wss://media.school.example");
+    let told = claims(&host.token);
+    let now = 1_788_253_200;
+    assert_eq!(
+        (told["nbf"].as_i64(), told["exp"].as_i64()),
+        (Some(now), Some(now + 600))
+    );
+    assert_eq!(host.expire_time.unwrap().seconds, now + 600);
+    assert_eq!(told["metadata"], r#"{"role":"teacher"}"#);
+    let grant = serde_json::json!({
+        "room": host.room, "roomJoin": true, "roomAdmin": true,
+        "canPublish": true, "canSubscribe": true, "canPublishData": true,
+    });
+    assert_eq!(told["video"], grant);
+    let pupil = fixture.join(s.pupil, &call).await.unwrap();
+    let told = claims(&pupil.token);
+    assert_eq!(told["video"]["roomAdmin"], false);
+    assert_eq!(
+        (&told["video"]["canPublish"], &told["metadata"]),
+        (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
+    );
+    assert_eq!(pupil.room, host.room);
+    // R28: the media server does not learn member ids, and knows one person by one name.
+    let identity = told["sub"].as_str().unwrap();
+    assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
+    assert_eq!(
+        claims(&fixture.join(s.pupil, &call).await.unwrap().token)["sub"],
+        told["sub"]
+    );
+});
 
-/// Covers: R55 allowed, R55 refused
-#[tokio::test]
-async fn the_room_is_open_around_the_call_only() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let call = fixture.lesson(|_| ()).await;
-        for (time, expected) in [
-            ("2026-09-01T08:44:59Z", "OUTSIDE_JOIN_WINDOW"),
-            ("2026-09-01T08:45:00Z", "OK"),
-            ("2026-09-01T09:59:59Z", "OK"),
-            ("2026-09-01T10:00:00Z", "OUTSIDE_JOIN_WINDOW"),
-        ] {
-            set(&fixture, time);
-            assert_eq!(reason(&fixture.join(s.teacher, &call).await), expected, "{time}");
-        }
-        // A token never outlives the room.
-        set(&fixture, "2026-09-01T09:58:00Z");
-        let token = fixture.join(s.teacher, &call).await.unwrap();
-        let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
-        assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
-    })
-    .await;
-}
+// Covers: R55 allowed, R55 refused
+on_both!(the_room_is_open_around_the_call_only, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let call = fixture.lesson(|_| ()).await;
+    for (time, expected) in [
+        ("2026-09-01T08:44:59Z", "OUTSIDE_JOIN_WINDOW"),
+        ("2026-09-01T08:45:00Z", "OK"),
+        ("2026-09-01T09:59:59Z", "OK"),
+        ("2026-09-01T10:00:00Z", "OUTSIDE_JOIN_WINDOW"),
+    ] {
+        set(&fixture, time);
+        assert_eq!(reason(&fixture.join(s.teacher, &call).await), expected, "{time}");
+    }
+    // A token never outlives the room.
+    set(&fixture, "2026-09-01T09:58:00Z");
+    let token = fixture.join(s.teacher, &call).await.unwrap();
+    let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
+    assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
+});
 
-/// Nobody sees, hears or speaks before staff came.
-/// Covers: R55 allowed, R55 refused
-#[tokio::test]
-async fn pupils_wait_in_the_lobby_until_staff_came() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let call = fixture.lesson(|_| ()).await;
-        set(&fixture, "2026-09-01T08:50:00Z");
-        let early = fixture.join(s.pupil, &call).await.unwrap();
-        let grants = &claims(&early.token)["video"];
-        assert!(early.lobby);
-        assert_eq!(
-            (&grants["canPublish"], &grants["canSubscribe"]),
-            (&Value::Bool(false), &Value::Bool(false))
-        );
-        assert!(!fixture.join(s.class_teacher, &call).await.unwrap().lobby);
-        let later = fixture.join(s.pupil, &call).await.unwrap();
-        assert!(!later.lobby);
-        assert_eq!(claims(&later.token)["video"]["canPublish"], true);
-    })
-    .await;
-}
+// Nobody sees, hears or speaks before staff came.
+// Covers: R55 allowed, R55 refused
+on_both!(pupils_wait_in_the_lobby_until_staff_came, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let call = fixture.lesson(|_| ()).await;
+    set(&fixture, "2026-09-01T08:50:00Z");
+    let early = fixture.join(s.pupil, &call).await.unwrap();
+    let grants = &claims(&early.token)["video"];
+    assert!(early.lobby);
+    assert_eq!(
+        (&grants["canPublish"], &grants["canSubscribe"]),
+        (&Value::Bool(false), &Value::Bool(false))
+    );
+    assert!(!fixture.join(s.class_teacher, &call).await.unwrap().lobby);
+    let later = fixture.join(s.pupil, &call).await.unwrap();
+    assert!(!later.lobby);
+    assert_eq!(claims(&later.token)["video"]["canPublish"], true);
+});
 
-/// The audience of that moment and nobody else.
-/// Covers: R55 allowed, R55 refused
-#[tokio::test]
-async fn only_the_audience_joins() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let lesson = fixture.lesson(|_| ()).await;
-        let parents = fixture
-            .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
-            .await
-            .unwrap();
-        set(&fixture, "2026-09-01T09:00:00Z");
-        let denied = "PERMISSION_DENIED";
-        for (member, to_lesson, to_parents) in [
-            (s.teacher, "OK", "OK"),
-            (s.class_teacher, "OK", "OK"),
-            (s.administrator, "OK", "OK"),
-            (s.pupil, "OK", denied),
-            (s.parent, denied, "OK"),
-            (s.unverified, denied, denied),
-            (s.stranger, denied, denied),
-            (s.other_pupil, denied, denied),
-        ] {
-            assert_eq!(reason(&fixture.join(member, &lesson).await), to_lesson);
-            assert_eq!(reason(&fixture.join(member, &parents).await), to_parents);
-        }
-    })
-    .await;
-}
+// The audience of that moment and nobody else.
+// Covers: R55 allowed, R55 refused
+on_both!(only_the_audience_joins, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let lesson = fixture.lesson(|_| ()).await;
+    let parents = fixture
+        .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
+        .await
+        .unwrap();
+    set(&fixture, "2026-09-01T09:00:00Z");
+    let denied = "PERMISSION_DENIED";
+    for (member, to_lesson, to_parents) in [
+        (s.teacher, "OK", "OK"),
+        (s.class_teacher, "OK", "OK"),
+        (s.administrator, "OK", "OK"),
+        (s.pupil, "OK", denied),
+        (s.parent, denied, "OK"),
+        (s.unverified, denied, denied),
+        (s.stranger, denied, denied),
+        (s.other_pupil, denied, denied),
+    ] {
+        assert_eq!(reason(&fixture.join(member, &lesson).await), to_lesson);
+        assert_eq!(reason(&fixture.join(member, &parents).await), to_parents);
+    }
+});
 
-/// Covers: R52 allowed, R52 refused, R55 allowed, R55 refused
-#[tokio::test]
-async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
-    with(async |fixture| {
+// Covers: R52 allowed, R52 refused, R55 allowed, R55 refused
+on_both!(
+    what_is_not_held_online_or_was_cancelled_is_not_joined,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let s = fixture.school;
         let in_person = fixture
             .lesson(|w| {
@@ -182,6 +173,5 @@ async fn what_is_not_held_online_or_was_cancelled_is_not_joined() {
             reason(&fixture.join_at(s.pupil, &hybrid, unknown).await),
             "NOT_FOUND"
         );
-    })
-    .await;
-}
+    }
+);

@@ -4,8 +4,10 @@ use parta_proto::parta::call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
 };
 
+use parta_testkit::on_both;
+
 use crate::{
-    fixture::{Fixture, at, count, with},
+    fixture::{Fixture, at, count},
     test_env::reason,
 };
 
@@ -23,99 +25,94 @@ async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_id
     reason == "OK"
 }
 
-/// Each kind says who may organize it.
-/// Covers: R50 allowed, R50 refused
-#[tokio::test]
-async fn each_kind_is_organized_by_its_roles() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let who = [
-            s.administrator,
-            s.class_teacher,
-            s.teacher,
-            s.unverified,
-            s.stranger,
-            s.pupil,
-            s.parent,
-        ];
-        let (class, staff) = (s.class, s.staff_room);
-        let teachers = [false, true, true, false, false, false, false];
-        let and_administration = [true, true, true, false, false, false, false];
-        let class_teacher = [false, true, false, false, false, false, false];
-        let administration = [true, false, false, false, false, false, false];
-        let all_staff = [true, true, true, true, true, false, false];
-        let table = [
-            (CallKind::Lesson, class, teachers),
-            (CallKind::Consultation, class, teachers),
-            (CallKind::ClassHour, class, class_teacher),
-            (
-                CallKind::ParentMeeting,
-                class,
-                [true, true, false, false, false, false, false],
-            ),
-            (CallKind::WorkingMeeting, staff, all_staff),
-            (CallKind::PedagogicalCouncil, staff, administration),
-            (CallKind::StudyGroupMeeting, class, teachers),
-            (CallKind::ExtracurricularSession, class, teachers),
-            (CallKind::Excursion, class, teachers),
-            (CallKind::Olympiad, class, and_administration),
-            (CallKind::Contest, class, and_administration),
-            (CallKind::SchoolEvent, class, administration),
-            (CallKind::Course, staff, administration),
-            (CallKind::Seminar, staff, all_staff),
-            (
-                CallKind::MethodicalAssociation,
-                staff,
-                [false, true, true, true, true, false, false],
-            ),
-        ];
-        for (kind, unit, expected) in table {
-            for (member, expected) in who.into_iter().zip(expected) {
-                assert_eq!(may(&fixture, member, kind, unit).await, expected, "{kind:?}");
-            }
+// Each kind says who may organize it.
+// Covers: R50 allowed, R50 refused
+on_both!(each_kind_is_organized_by_its_roles, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let who = [
+        s.administrator,
+        s.class_teacher,
+        s.teacher,
+        s.unverified,
+        s.stranger,
+        s.pupil,
+        s.parent,
+    ];
+    let (class, staff) = (s.class, s.staff_room);
+    let teachers = [false, true, true, false, false, false, false];
+    let and_administration = [true, true, true, false, false, false, false];
+    let class_teacher = [false, true, false, false, false, false, false];
+    let administration = [true, false, false, false, false, false, false];
+    let all_staff = [true, true, true, true, true, false, false];
+    let table = [
+        (CallKind::Lesson, class, teachers),
+        (CallKind::Consultation, class, teachers),
+        (CallKind::ClassHour, class, class_teacher),
+        (
+            CallKind::ParentMeeting,
+            class,
+            [true, true, false, false, false, false, false],
+        ),
+        (CallKind::WorkingMeeting, staff, all_staff),
+        (CallKind::PedagogicalCouncil, staff, administration),
+        (CallKind::StudyGroupMeeting, class, teachers),
+        (CallKind::ExtracurricularSession, class, teachers),
+        (CallKind::Excursion, class, teachers),
+        (CallKind::Olympiad, class, and_administration),
+        (CallKind::Contest, class, and_administration),
+        (CallKind::SchoolEvent, class, administration),
+        (CallKind::Course, staff, administration),
+        (CallKind::Seminar, staff, all_staff),
+        (
+            CallKind::MethodicalAssociation,
+            staff,
+            [false, true, true, true, true, false, false],
+        ),
+    ];
+    for (kind, unit, expected) in table {
+        for (member, expected) in who.into_iter().zip(expected) {
+            assert_eq!(may(&fixture, member, kind, unit).await, expected, "{kind:?}");
         }
-    })
-    .await;
-}
+    }
+});
 
-/// Where a kind is not held, and who is not concerned.
-/// Covers: R49 refused, R50 allowed, R50 refused
-#[tokio::test]
-async fn a_call_fits_its_unit_and_its_audience() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let wanted = pb::PlanCallRequest {
-            unit_id: s.staff_room.to_string(),
-            ..fixture.wanted(CallKind::ParentMeeting)
-        };
+// Where a kind is not held, and who is not concerned.
+// Covers: R49 refused, R50 allowed, R50 refused
+on_both!(a_call_fits_its_unit_and_its_audience, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let wanted = pb::PlanCallRequest {
+        unit_id: s.staff_room.to_string(),
+        ..fixture.wanted(CallKind::ParentMeeting)
+    };
+    assert_eq!(
+        reason(&fixture.plan(s.administrator, wanted).await),
+        "UNIT_NOT_SUITABLE"
+    );
+    let named = |member: MemberId| pb::PlanCallRequest {
+        participant_ids: vec![member.to_string()],
+        ..fixture.wanted(CallKind::Lesson)
+    };
+    assert_eq!(reason(&fixture.plan(s.teacher, named(s.pupil)).await), "OK");
+    for stranger in [s.other_pupil, s.parent, s.expected, fixture.test_env.env.id()] {
         assert_eq!(
-            reason(&fixture.plan(s.administrator, wanted).await),
-            "UNIT_NOT_SUITABLE"
+            reason(&fixture.plan(s.teacher, named(stranger)).await),
+            "PARTICIPANT_NOT_CONCERNED"
         );
-        let named = |member: MemberId| pb::PlanCallRequest {
-            participant_ids: vec![member.to_string()],
-            ..fixture.wanted(CallKind::Lesson)
-        };
-        assert_eq!(reason(&fixture.plan(s.teacher, named(s.pupil)).await), "OK");
-        for stranger in [s.other_pupil, s.parent, s.expected, fixture.test_env.env.id()] {
-            assert_eq!(
-                reason(&fixture.plan(s.teacher, named(stranger)).await),
-                "PARTICIPANT_NOT_CONCERNED"
-            );
-        }
-        s.archive(&fixture.test_env, s.class).await;
-        assert_eq!(
-            reason(&fixture.plan(s.teacher, fixture.wanted(CallKind::Lesson)).await),
-            "UNIT_NOT_SUITABLE"
-        );
-    })
-    .await;
-}
+    }
+    s.archive(&fixture.test_env, s.class).await;
+    assert_eq!(
+        reason(&fixture.plan(s.teacher, fixture.wanted(CallKind::Lesson)).await),
+        "UNIT_NOT_SUITABLE"
+    );
+});
 
-/// Covers: R49 allowed, R51 allowed, R52 allowed
-#[tokio::test]
-async fn a_call_is_a_promise_on_the_clock_of_the_place() {
-    with(async |fixture| {
+// Covers: R49 allowed, R51 allowed, R52 allowed
+on_both!(
+    a_call_is_a_promise_on_the_clock_of_the_place,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;
         assert_eq!(call.time_zone, "Europe/Moscow");
         assert_eq!(call.start_time, at("2026-09-01T09:00:00Z"));
@@ -138,15 +135,15 @@ async fn a_call_is_a_promise_on_the_clock_of_the_place() {
         let now = fixture.lesson(|w| w.start_civil_time.clear()).await;
         assert_eq!(now.start_time, at("2026-09-01T08:00:00Z"));
         assert_eq!(now.start_civil_time, "2026-09-01T11:00:00");
-    })
-    .await;
-}
+    }
+);
 
-/// Every fault of a request is told at once.
-/// Covers: R49 refused, R51 refused, R52 refused
-#[tokio::test]
-async fn a_malformed_request_is_told_all_its_faults() {
-    with(async |fixture| {
+// Every fault of a request is told at once.
+// Covers: R49 refused, R51 refused, R52 refused
+on_both!(
+    a_malformed_request_is_told_all_its_faults,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let wanted = pb::PlanCallRequest {
             title: " ".to_owned(),
             start_civil_time: "2026-09-01 12:00".to_owned(),
@@ -194,72 +191,69 @@ async fn a_malformed_request_is_told_all_its_faults() {
             reason(&fixture.plan(fixture.school.teacher, empty).await),
             "RECURRENCE_NOT_PLANNABLE"
         );
-    })
-    .await;
-}
+    }
+);
 
-/// Invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
-/// Covers: R57 allowed, R57 refused
-#[tokio::test]
-async fn a_call_is_announced_once() {
-    with(async |fixture| {
-        let s = fixture.school;
-        let wanted = pb::PlanCallRequest {
-            announce: true,
-            ..fixture.wanted(CallKind::Lesson)
+// Invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
+// Covers: R57 allowed, R57 refused
+on_both!(a_call_is_announced_once, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    let wanted = pb::PlanCallRequest {
+        announce: true,
+        ..fixture.wanted(CallKind::Lesson)
+    };
+    fixture.chat.set_down(true);
+    let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
+    assert!(!call.announced && fixture.chat.posted().is_empty());
+    assert_eq!(fixture.list(s.pupil).await.len(), 1);
+    let announce = async |member| {
+        let request = pb::AnnounceCallRequest {
+            request_id: fixture.test_env.act(),
+            org_id: s.org.to_string(),
+            call_id: call.id.clone(),
         };
-        fixture.chat.set_down(true);
-        let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
-        assert!(!call.announced && fixture.chat.posted().is_empty());
-        assert_eq!(fixture.list(s.pupil).await.len(), 1);
-        let announce = async |member| {
-            let request = pb::AnnounceCallRequest {
-                request_id: fixture.test_env.act(),
-                org_id: s.org.to_string(),
-                call_id: call.id.clone(),
-            };
-            fixture
-                .client
-                .clone()
-                .announce_call(fixture.test_env.by(s.org, member, request))
-                .await
-        };
-        assert_eq!(reason(&announce(s.teacher).await), "DEPENDENCY_UNAVAILABLE");
-        fixture.chat.set_down(false);
-        assert_eq!(reason(&announce(s.class_teacher).await), "PERMISSION_DENIED");
-        assert!(
-            announce(s.teacher)
-                .await
-                .unwrap()
-                .into_inner()
-                .call
-                .unwrap()
-                .announced
-        );
-        assert!(
-            announce(s.administrator)
-                .await
-                .unwrap()
-                .into_inner()
-                .call
-                .unwrap()
-                .announced
-        );
-        let again = fixture.plan(s.teacher, wanted).await.unwrap();
-        assert_eq!((again.id, again.announced), (call.id.clone(), true));
-        let posted = fixture.chat.posted();
-        assert_eq!(posted.len(), 1);
-        assert_eq!(posted[0].1, s.teacher);
-        assert_eq!(posted[0].0.text, "Урок: «Дроби», 01.09.2026, 12:00");
-        assert_eq!(posted[0].0.unit_id, s.class.to_string());
-    })
-    .await;
-}
+        fixture
+            .client
+            .clone()
+            .announce_call(fixture.test_env.by(s.org, member, request))
+            .await
+    };
+    assert_eq!(reason(&announce(s.teacher).await), "DEPENDENCY_UNAVAILABLE");
+    fixture.chat.set_down(false);
+    assert_eq!(reason(&announce(s.class_teacher).await), "PERMISSION_DENIED");
+    assert!(
+        announce(s.teacher)
+            .await
+            .unwrap()
+            .into_inner()
+            .call
+            .unwrap()
+            .announced
+    );
+    assert!(
+        announce(s.administrator)
+            .await
+            .unwrap()
+            .into_inner()
+            .call
+            .unwrap()
+            .announced
+    );
+    let again = fixture.plan(s.teacher, wanted).await.unwrap();
+    assert_eq!((again.id, again.announced), (call.id.clone(), true));
+    let posted = fixture.chat.posted();
+    assert_eq!(posted.len(), 1);
+    assert_eq!(posted[0].1, s.teacher);
+    assert_eq!(posted[0].0.text, "Урок: «Дроби», 01.09.2026, 12:00");
+    assert_eq!(posted[0].0.unit_id, s.class.to_string());
+});
 
-/// Covers: R51 allowed, R51 refused
-#[tokio::test]
-async fn an_occurrence_and_a_series_are_cancelled_by_organizer_and_administration() {
-    with(async |fixture| {
+// Covers: R51 allowed, R51 refused
+on_both!(
+    an_occurrence_and_a_series_are_cancelled_by_organizer_and_administration,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let s = fixture.school;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;
         let second = at("2026-09-08T09:00:00Z");
@@ -302,15 +296,15 @@ async fn an_occurrence_and_a_series_are_cancelled_by_organizer_and_administratio
             "CALL_CANCELLED"
         );
         assert_eq!(reason(&fixture.join(s.teacher, &call).await), "CALL_CANCELLED");
-    })
-    .await;
-}
+    }
+);
 
-/// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
-/// Covers: R63 allowed
-#[tokio::test]
-async fn the_feed_tells_what_was_planned_and_cancelled() {
-    with(async |fixture| {
+// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
+// Covers: R63 allowed
+on_both!(
+    the_feed_tells_what_was_planned_and_cancelled,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let s = fixture.school;
         let call = fixture.lesson(|w| w.weekly = count(2)).await;
         let second = at("2026-09-08T09:00:00Z");
@@ -359,36 +353,32 @@ async fn the_feed_tells_what_was_planned_and_cancelled() {
             events.extend(next.event.and_then(|e| e.payload));
         }
         assert_eq!(events, [planned, all, one]);
-    })
-    .await;
-}
+    }
+);
 
-/// Invariant 2
-/// Covers: R49 allowed, R49 refused
-#[tokio::test]
-async fn a_repeated_planning_is_one_call() {
-    with(async |fixture| {
-        let wanted = fixture.wanted(CallKind::Lesson);
-        let first = fixture
+// Invariant 2
+// Covers: R49 allowed, R49 refused
+on_both!(a_repeated_planning_is_one_call, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let wanted = fixture.wanted(CallKind::Lesson);
+    let first = fixture
+        .plan(fixture.school.teacher, wanted.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture
             .plan(fixture.school.teacher, wanted.clone())
             .await
-            .unwrap();
-        assert_eq!(
-            fixture
-                .plan(fixture.school.teacher, wanted.clone())
-                .await
-                .unwrap(),
-            first
-        );
-        assert_eq!(fixture.list(fixture.school.pupil).await.len(), 1);
-        let other = pb::PlanCallRequest {
-            title: "Проценты".to_owned(),
-            ..wanted
-        };
-        assert_eq!(
-            reason(&fixture.plan(fixture.school.teacher, other).await),
-            "REQUEST_ID_REUSED"
-        );
-    })
-    .await;
-}
+            .unwrap(),
+        first
+    );
+    assert_eq!(fixture.list(fixture.school.pupil).await.len(), 1);
+    let other = pb::PlanCallRequest {
+        title: "Проценты".to_owned(),
+        ..wanted
+    };
+    assert_eq!(
+        reason(&fixture.plan(fixture.school.teacher, other).await),
+        "REQUEST_ID_REUSED"
+    );
+});

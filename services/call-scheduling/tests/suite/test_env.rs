@@ -1,5 +1,5 @@
 //! The service behind its real layers on a database of its own, a roster that a test tells what it knows, and callers.
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parta_access::{
@@ -19,7 +19,7 @@ use parta_proto::parta::{
 use parta_roster::{ConsumerNames, Members, Organizations, Roster, RosterObserver};
 use parta_status::RpcError;
 use parta_storage::{DatabaseConfig, Db};
-use sea_orm::ConnectionTrait as _;
+use parta_testkit::TestDatabase;
 use sea_orm_migration::MigrationTrait;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -45,45 +45,10 @@ pub struct TestEnv {
     observer: Arc<dyn RosterObserver>,
 }
 
-/// Runs the test on SQLite, and on PostgreSQL where `PARTA_TEST_POSTGRES_URL` names a server.
-pub async fn each<F, Fut>(
-    service: &'static str,
-    migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
-    observer: fn(Secrets) -> Arc<dyn RosterObserver>,
-    test: F,
-) where
-    F: Fn(Arc<TestEnv>) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/test.db", folder.path().display());
-    let test_env = Arc::new(TestEnv::open(&url, service, migrations(), observer).await);
-    test(test_env.clone()).await;
-    test_env.close().await;
-
-    let Ok(server) = std::env::var("PARTA_TEST_POSTGRES_URL") else {
-        eprintln!("PARTA_TEST_POSTGRES_URL is not set: only the SQLite part ran");
-        return;
-    };
-    let admin = sea_orm::Database::connect(&server).await.unwrap();
-    let name = format!("parta_test_{}", Env::system().ids.uuid().simple());
-    admin
-        .execute_unprepared(&format!("CREATE DATABASE {name}"))
-        .await
-        .unwrap();
-    let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-    let test_env = Arc::new(TestEnv::open(&url, service, migrations(), observer).await);
-    test(test_env.clone()).await;
-    test_env.close().await;
-    admin
-        .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
-        .await
-        .unwrap();
-}
-
 impl TestEnv {
-    async fn open(
-        url: &str,
+    /// Opens and migrates the database.
+    pub async fn open(
+        database: &TestDatabase,
         service: &'static str,
         migrations: Vec<Box<dyn MigrationTrait>>,
         observer: fn(Secrets) -> Arc<dyn RosterObserver>,
@@ -94,9 +59,14 @@ impl TestEnv {
             ids: Arc::new(SystemIds),
         };
         let secrets = Secrets::new([7; 32]);
-        let db = Db::connect(&DatabaseConfig::new(url), service, secrets.clone(), env.clone())
-            .await
-            .unwrap();
+        let db = Db::connect(
+            &DatabaseConfig::new(database.url()),
+            service,
+            secrets.clone(),
+            env.clone(),
+        )
+        .await
+        .unwrap();
         db.migrate(migrations).await.unwrap();
         let fresh = Progress {
             cursor: None,
@@ -139,13 +109,6 @@ impl TestEnv {
             pairs,
             observer,
         }
-    }
-
-    async fn close(&self) {
-        self.stop.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-        self.db.close().await;
     }
 
     /// Serves routes behind the real layers.

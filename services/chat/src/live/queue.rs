@@ -117,37 +117,41 @@ mod tests {
         entries.iter().map(|entry| entry.seq).collect()
     }
 
-    #[tokio::test]
-    async fn entries_come_out_in_order_and_wake_whoever_waits() {
-        let (outlet, mut inlet) = queue(1_000);
-        let read = async {
-            let mut seen = Vec::new();
-            while let Some(entries) = inlet.dequeue().await {
-                seen.extend(places(&entries));
-            }
-            seen
-        };
-        let write = async move {
-            for seq in 0..500 {
-                assert!(outlet.put(&[entry(seq * 2), entry(seq * 2 + 1)]));
-                if seq % 7 == 0 {
-                    tokio::task::yield_now().await;
+    #[test]
+    fn entries_come_out_in_order_and_wake_whoever_waits() {
+        parta_testkit::run(async {
+            let (outlet, mut inlet) = queue(1_000);
+            let read = async {
+                let mut seen = Vec::new();
+                while let Some(entries) = inlet.dequeue().await {
+                    seen.extend(places(&entries));
                 }
-            }
-        };
-        let both = async { tokio::join!(read, write).0 };
-        let seen = tokio::time::timeout(Duration::from_secs(10), both).await;
-        assert_eq!(seen.unwrap(), (0..1_000).collect::<Vec<_>>());
+                seen
+            };
+            let write = async move {
+                for seq in 0..500 {
+                    assert!(outlet.put(&[entry(seq * 2), entry(seq * 2 + 1)]));
+                    if seq % 7 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            };
+            let both = async { tokio::join!(read, write).0 };
+            let seen = tokio::time::timeout(Duration::from_secs(10), both).await;
+            assert_eq!(seen.unwrap(), (0..1_000).collect::<Vec<_>>());
+        });
     }
 
-    #[tokio::test]
-    async fn what_has_no_room_is_refused_and_what_waits_stays() {
-        let (outlet, mut inlet) = queue(2);
-        assert!(outlet.put(&[entry(1)]));
-        assert!(!outlet.put(&[entry(2), entry(3)]));
-        assert!(outlet.put(&[entry(2)]));
-        drop(outlet);
-        assert_eq!(places(&inlet.dequeue().await.unwrap()), [1, 2]);
-        assert!(inlet.dequeue().await.is_none());
+    #[test]
+    fn what_has_no_room_is_refused_and_what_waits_stays() {
+        parta_testkit::run(async {
+            let (outlet, mut inlet) = queue(2);
+            assert!(outlet.put(&[entry(1)]));
+            assert!(!outlet.put(&[entry(2), entry(3)]));
+            assert!(outlet.put(&[entry(2)]));
+            drop(outlet);
+            assert_eq!(places(&inlet.dequeue().await.unwrap()), [1, 2]);
+            assert!(inlet.dequeue().await.is_none());
+        });
     }
 }

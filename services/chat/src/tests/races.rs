@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
 use parta_storage::{Db, Transaction};
-use parta_testkit::{TestDatabase, on_both};
+use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
 use super::school::*;
@@ -90,83 +90,89 @@ const NAIVE: &str = "WITH head AS MATERIALIZED (SELECT head_seq FROM chat WHERE 
   SELECT EXISTS (SELECT 1 FROM head, participant p
                  WHERE p.org_id = $1 AND p.chat_id = $2 AND p.member_id = $3 AND p.left_seq IS NULL) AS allowed";
 
-/// The race that a second look is there for: a removal commits while the send waits for the lock.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by_one_statement() {
-    let school = Arc::new(School::open(TestDatabase::postgres().await).await);
-    let class = school.chat(school.pupil, ClassPupils).await;
-    let db = &school.suite.db;
-    let removal = removal(&school, class).await;
-    let naive = {
-        let (school, statement) = (school.clone(), sql(db, NAIVE, keys(&school, class).to_vec()));
-        school.clone().suite.spawn(async move {
-            let row = school
+// The race that a second look is there for: a removal commits while the send waits for the lock.
+on_postgres!(
+    a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by_one_statement,
+    "SQLite has one writer at a time: a send and a removal do not meet",
+    |database| async move {
+        let school = Arc::new(School::open(database).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let db = &school.suite.db;
+        let removal = removal(&school, class).await;
+        let naive = {
+            let (school, statement) = (school.clone(), sql(db, NAIVE, keys(&school, class).to_vec()));
+            school.clone().suite.spawn(async move {
+                let row = school
+                    .suite
+                    .db
+                    .writer()
+                    .query_one_raw(statement)
+                    .await
+                    .unwrap()
+                    .unwrap();
+                row.try_get::<bool>("", "allowed").unwrap()
+            })
+        };
+        let send = {
+            let school = school.clone();
+            school
+                .clone()
                 .suite
-                .db
-                .writer()
-                .query_one_raw(statement)
-                .await
-                .unwrap()
-                .unwrap();
-            row.try_get::<bool>("", "allowed").unwrap()
-        })
-    };
-    let send = {
-        let school = school.clone();
-        school
-            .clone()
-            .suite
-            .spawn(async move { school.send(school.pupil, class, "нет").await })
-    };
-    waiting(db, 2).await;
-    removal.commit().await.unwrap();
-    assert!(
-        naive.await.unwrap(),
-        "the naive statement still finds the participant"
-    );
-    assert_eq!(code(send.await.unwrap()).0, tonic::Code::NotFound);
-}
+                .spawn(async move { school.send(school.pupil, class, "нет").await })
+        };
+        waiting(db, 2).await;
+        removal.commit().await.unwrap();
+        assert!(
+            naive.await.unwrap(),
+            "the naive statement still finds the participant"
+        );
+        assert_eq!(code(send.await.unwrap()).0, tonic::Code::NotFound);
+    }
+);
 
-/// The same of a batch, which goes another way than a lone message.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_that_commits_while_a_batch_waits_is_seen_by_it() {
-    let school = Arc::new(School::open(TestDatabase::postgres().await).await);
-    let class = school.chat(school.pupil, ClassPupils).await;
-    let teachers = school.chat(school.class_teacher, ClassTeachers).await;
-    let db = &school.suite.db;
-    let send = |who, chat, said: &'static str| {
-        let school = school.clone();
-        let sending = school.clone();
-        school
-            .suite
-            .spawn(async move { sending.send(who, chat, said).await })
-    };
+// The same of a batch, which goes another way than a lone message.
+on_postgres!(
+    a_removal_that_commits_while_a_batch_waits_is_seen_by_it,
+    "SQLite has one writer at a time: a batch and a removal do not meet",
+    |database| async move {
+        let school = Arc::new(School::open(database).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let teachers = school.chat(school.class_teacher, ClassTeachers).await;
+        let db = &school.suite.db;
+        let send = |who, chat, said: &'static str| {
+            let school = school.clone();
+            let sending = school.clone();
+            school
+                .suite
+                .spawn(async move { sending.send(who, chat, said).await })
+        };
 
-    // The writer waits for another chat's head, so that the next messages queue.
-    let other = db.writer().begin().await.unwrap();
-    let lock = "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE";
-    let key = vec![school.org.uuid().into(), teachers.uuid().into()];
-    other.execute_raw(sql(db, lock, key)).await.unwrap();
-    let first = send(school.class_teacher, teachers, "раз");
-    waiting(db, 1).await;
-    let queued = [
-        send(school.pupil, class, "два"),
-        send(school.pupil, class, "три"),
-        send(school.classmate, class, "четыре"),
-    ];
-    let removal = removal(&school, class).await;
-    other.commit().await.unwrap();
-    first.await.unwrap().unwrap();
-    waiting(db, 1).await;
-    removal.commit().await.unwrap();
+        // The writer waits for another chat's head, so that the next messages queue.
+        let other = db.writer().begin().await.unwrap();
+        let lock = "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE";
+        let key = vec![school.org.uuid().into(), teachers.uuid().into()];
+        other.execute_raw(sql(db, lock, key)).await.unwrap();
+        let first = send(school.class_teacher, teachers, "раз");
+        waiting(db, 1).await;
+        let queued = [
+            send(school.pupil, class, "два"),
+            send(school.pupil, class, "три"),
+            send(school.classmate, class, "четыре"),
+        ];
+        let removal = removal(&school, class).await;
+        other.commit().await.unwrap();
+        first.await.unwrap().unwrap();
+        waiting(db, 1).await;
+        removal.commit().await.unwrap();
 
-    let [two, three, four] = futures::future::join_all(queued).await.try_into().unwrap();
-    assert_eq!(code(two.unwrap()).0, tonic::Code::NotFound);
-    assert_eq!(code(three.unwrap()).0, tonic::Code::NotFound);
-    // The classmate is still there, and gets the place that the others did not take.
-    let head = school.read(school.classmate, class).await.unwrap().len() as i64;
-    assert_eq!(four.unwrap().unwrap().seq, head);
-}
+        let [two, three, four] = futures::future::join_all(queued).await.try_into().unwrap();
+        assert_eq!(code(two.unwrap()).0, tonic::Code::NotFound);
+        assert_eq!(code(three.unwrap()).0, tonic::Code::NotFound);
+        // The classmate is still there, and gets the place that the others did not take.
+        let head = school.read(school.classmate, class).await.unwrap().len() as i64;
+        assert_eq!(four.unwrap().unwrap().seq, head);
+    }
+);
 
 fn sql(db: &Db, sql: &str, values: Vec<sea_orm::Value>) -> Statement {
     Statement::from_sql_and_values(db.backend(), sql, values)

@@ -9,16 +9,15 @@ use parta_proto::parta::{
 };
 use proptest::prelude::*;
 
-use crate::{
-    fixture::{Fixture, with},
-    membership::Fault,
-    test_env::reason,
-};
+use parta_testkit::{TestDatabase, on_both, property_on_both};
 
-/// Covers: R16 allowed, R16 refused
-#[tokio::test]
-async fn a_link_of_n_uses_admits_n_under_concurrency() {
-    with(async |fixture| {
+use crate::{fixture::Fixture, membership::Fault, test_env::reason};
+
+// Covers: R16 allowed, R16 refused
+on_both!(
+    a_link_of_n_uses_admits_n_under_concurrency,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(3).await;
         let outcomes =
             futures::future::join_all((0..12).map(|_| fixture.accept(fixture.flow(), &token))).await;
@@ -32,86 +31,73 @@ async fn a_link_of_n_uses_admits_n_under_concurrency() {
         assert_eq!(fixture.membership.admitted(&id), 3);
         let seen = fixture.get(&id).await;
         assert_eq!((seen.use_count, seen.state()), (3, pb::InvitationState::UsedUp));
-    })
-    .await;
-}
+    }
+);
 
-/// Covers: R16 allowed
-#[tokio::test]
-async fn accepting_again_is_the_same_acceptance() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(2).await;
-        let (flow, act) = (fixture.flow(), fixture.test_env.act());
-        let first = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
-        assert_eq!(fixture.accept_as(flow, &token, act.clone()).await.unwrap(), first);
-        assert_eq!(fixture.accept(flow, &token).await.unwrap(), first);
-        let both = futures::future::join(fixture.accept(flow, &token), fixture.accept(flow, &token)).await;
-        assert_eq!((both.0.unwrap(), both.1.unwrap()), (first.clone(), first));
-        assert_eq!(fixture.get(&id).await.use_count, 1);
-        let (_, other) = fixture.link(1).await;
-        assert_eq!(
-            reason(&fixture.accept_as(flow, &other, act).await),
-            "REQUEST_ID_REUSED"
-        );
-    })
-    .await;
-}
+// Covers: R16 allowed
+on_both!(accepting_again_is_the_same_acceptance, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(2).await;
+    let (flow, act) = (fixture.flow(), fixture.test_env.act());
+    let first = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
+    assert_eq!(fixture.accept_as(flow, &token, act.clone()).await.unwrap(), first);
+    assert_eq!(fixture.accept(flow, &token).await.unwrap(), first);
+    let both = futures::future::join(fixture.accept(flow, &token), fixture.accept(flow, &token)).await;
+    assert_eq!((both.0.unwrap(), both.1.unwrap()), (first.clone(), first));
+    assert_eq!(fixture.get(&id).await.use_count, 1);
+    let (_, other) = fixture.link(1).await;
+    assert_eq!(
+        reason(&fixture.accept_as(flow, &other, act).await),
+        "REQUEST_ID_REUSED"
+    );
+});
 
-/// The same flow at once, with acts of their own, takes one use.
-/// Covers: R16 allowed
-#[tokio::test]
-async fn one_person_takes_one_use_at_once() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(5).await;
-        let flow = fixture.flow();
-        let outcomes = futures::future::join_all((0..6).map(|_| fixture.accept(flow, &token))).await;
-        let members: BTreeSet<_> = outcomes.into_iter().map(|o| o.unwrap().member_id).collect();
-        assert_eq!(members.len(), 1);
-        assert_eq!(
-            (fixture.get(&id).await.use_count, fixture.membership.admitted(&id)),
-            (1, 1)
-        );
-    })
-    .await;
-}
+// The same flow at once, with acts of their own, takes one use.
+// Covers: R16 allowed
+on_both!(one_person_takes_one_use_at_once, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(5).await;
+    let flow = fixture.flow();
+    let outcomes = futures::future::join_all((0..6).map(|_| fixture.accept(flow, &token))).await;
+    let members: BTreeSet<_> = outcomes.into_iter().map(|o| o.unwrap().member_id).collect();
+    assert_eq!(members.len(), 1);
+    assert_eq!(
+        (fixture.get(&id).await.use_count, fixture.membership.admitted(&id)),
+        (1, 1)
+    );
+});
 
-/// Covers: R16 allowed, R16 refused
-#[tokio::test]
-async fn a_refusal_gives_the_use_back() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(1).await;
-        fixture.membership.fail([Fault::Refused]);
-        let (flow, act) = (fixture.flow(), fixture.test_env.act());
-        let refused = fixture.accept_as(flow, &token, act.clone()).await;
-        assert_eq!(reason(&refused), "ADMISSION_REFUSED");
-        assert_eq!(fixture.get(&id).await.use_count, 0);
-        // The same act keeps its answer; a new one may succeed.
-        assert_eq!(
-            reason(&fixture.accept_as(flow, &token, act).await),
-            "ADMISSION_REFUSED"
-        );
-        assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
-        assert_eq!(fixture.get(&id).await.use_count, 1);
-    })
-    .await;
-}
+// Covers: R16 allowed, R16 refused
+on_both!(a_refusal_gives_the_use_back, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Refused]);
+    let (flow, act) = (fixture.flow(), fixture.test_env.act());
+    let refused = fixture.accept_as(flow, &token, act.clone()).await;
+    assert_eq!(reason(&refused), "ADMISSION_REFUSED");
+    assert_eq!(fixture.get(&id).await.use_count, 0);
+    // The same act keeps its answer; a new one may succeed.
+    assert_eq!(
+        reason(&fixture.accept_as(flow, &token, act).await),
+        "ADMISSION_REFUSED"
+    );
+    assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
+    assert_eq!(fixture.get(&id).await.use_count, 1);
+});
 
-/// Covers: R16 allowed, R16 refused
-#[tokio::test]
-async fn who_was_a_member_before_takes_no_use() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(1).await;
-        fixture.membership.fail([Fault::Already]);
-        fixture.accept(fixture.flow(), &token).await.unwrap();
-        assert_eq!(fixture.get(&id).await.use_count, 0);
-        assert_eq!(reason(&fixture.accept(fixture.flow(), &token).await), "OK");
-        assert_eq!(
-            reason(&fixture.accept(fixture.flow(), &token).await),
-            "INVITATION_NOT_USABLE"
-        );
-    })
-    .await;
-}
+// Covers: R16 allowed, R16 refused
+on_both!(who_was_a_member_before_takes_no_use, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Already]);
+    fixture.accept(fixture.flow(), &token).await.unwrap();
+    assert_eq!(fixture.get(&id).await.use_count, 0);
+    assert_eq!(reason(&fixture.accept(fixture.flow(), &token).await), "OK");
+    assert_eq!(
+        reason(&fixture.accept(fixture.flow(), &token).await),
+        "INVITATION_NOT_USABLE"
+    );
+});
 
 /// Runs the recovery until nothing is pending.
 async fn recover(fixture: &Fixture) {
@@ -145,12 +131,13 @@ async fn recover(fixture: &Fixture) {
     running.await.unwrap();
 }
 
-/// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
-/// Covers: R16 allowed, R16 refused
-#[tokio::test]
-async fn a_crash_between_the_services_is_finished_by_the_recovery() {
-    for fault in [Fault::Before, Fault::After] {
-        with(async |fixture| {
+// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
+// Covers: R16 allowed, R16 refused
+on_both!(
+    a_crash_between_the_services_is_finished_by_the_recovery,
+    |database| async move {
+        for fault in [Fault::Before, Fault::After] {
+            let fixture = Fixture::open(&database.another().await).await;
             let (id, token) = fixture.link(1).await;
             fixture.membership.fail([fault]);
             let flow = fixture.flow();
@@ -169,171 +156,158 @@ async fn a_crash_between_the_services_is_finished_by_the_recovery() {
             assert!(seen.last_use_time.is_some());
             assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
             assert_eq!(fixture.membership.admitted(&id), 1);
-        })
-        .await;
-    }
-}
-
-/// Unknown, expired, used-up and annulled answer alike, to both RPCs.
-/// Covers: R13 refused, R16 refused
-#[tokio::test]
-async fn unusable_links_answer_alike() {
-    with(async |fixture| {
-        let (_, used_up) = fixture.link(1).await;
-        fixture.accept(fixture.flow(), &used_up).await.unwrap();
-        let (revoked_id, revoked) = fixture.link(1).await;
-        let request = pb::RevokeInvitationRequest {
-            request_id: fixture.test_env.act(),
-            org_id: fixture.school.org.to_string(),
-            invitation_id: revoked_id,
-            etag: String::new(),
-        };
-        let request = fixture
-            .test_env
-            .by(fixture.school.org, fixture.school.class_teacher, request);
-        fixture.client.clone().revoke_invitation(request).await.unwrap();
-        let (_, expired) = fixture.link(1).await;
-        fixture.test_env.clock.advance(TimeDelta::days(14));
-        let mut answers = BTreeSet::new();
-        for token in [
-            &used_up,
-            &revoked,
-            &expired,
-            &"A".repeat(24),
-            &"short".to_owned(),
-            &"Ё".repeat(12),
-        ] {
-            let tell = |status: tonic::Status| {
-                let refusal = parta_status::RpcError::from_status(&status).unwrap();
-                (
-                    refusal.reason().to_owned(),
-                    status.code() as i32,
-                    status.message().to_owned(),
-                    status.details().to_vec(),
-                )
-            };
-            answers.insert(tell(fixture.resolve(token).await.unwrap_err()));
-            answers.insert(tell(fixture.accept(fixture.flow(), token).await.unwrap_err()));
         }
-        let reasons: Vec<_> = answers.iter().map(|a| a.0.as_str()).collect();
-        assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
-    })
-    .await;
-}
+    }
+);
 
-/// Only a join ticket accepts; a person's token is of another kind.
-/// Covers: R16 refused
-#[tokio::test]
-async fn only_a_join_ticket_accepts() {
-    with(async |fixture| {
-        let (_, token) = fixture.link(1).await;
-        let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
-        let request = pb::AcceptInvitationRequest {
-            request_id: fixture.test_env.act(),
-            secret,
+// Unknown, expired, used-up and annulled answer alike, to both RPCs.
+// Covers: R13 refused, R16 refused
+on_both!(unusable_links_answer_alike, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (_, used_up) = fixture.link(1).await;
+    fixture.accept(fixture.flow(), &used_up).await.unwrap();
+    let (revoked_id, revoked) = fixture.link(1).await;
+    let request = pb::RevokeInvitationRequest {
+        request_id: fixture.test_env.act(),
+        org_id: fixture.school.org.to_string(),
+        invitation_id: revoked_id,
+        etag: String::new(),
+    };
+    let request = fixture
+        .test_env
+        .by(fixture.school.org, fixture.school.class_teacher, request);
+    fixture.client.clone().revoke_invitation(request).await.unwrap();
+    let (_, expired) = fixture.link(1).await;
+    fixture.test_env.clock.advance(TimeDelta::days(14));
+    let mut answers = BTreeSet::new();
+    for token in [
+        &used_up,
+        &revoked,
+        &expired,
+        &"A".repeat(24),
+        &"short".to_owned(),
+        &"Ё".repeat(12),
+    ] {
+        let tell = |status: tonic::Status| {
+            let refusal = parta_status::RpcError::from_status(&status).unwrap();
+            (
+                refusal.reason().to_owned(),
+                status.code() as i32,
+                status.message().to_owned(),
+                status.details().to_vec(),
+            )
         };
-        let outcome = fixture
+        answers.insert(tell(fixture.resolve(token).await.unwrap_err()));
+        answers.insert(tell(fixture.accept(fixture.flow(), token).await.unwrap_err()));
+    }
+    let reasons: Vec<_> = answers.iter().map(|a| a.0.as_str()).collect();
+    assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
+});
+
+// Only a join ticket accepts; a person's token is of another kind.
+// Covers: R16 refused
+on_both!(only_a_join_ticket_accepts, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (_, token) = fixture.link(1).await;
+    let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
+    let request = pb::AcceptInvitationRequest {
+        request_id: fixture.test_env.act(),
+        secret,
+    };
+    let outcome = fixture
+        .client
+        .clone()
+        .accept_invitation(
+            fixture
+                .test_env
+                .by(fixture.school.org, fixture.school.pupil, request.clone()),
+        )
+        .await;
+    assert_eq!(reason(&outcome), "CALLER_NOT_ACCEPTED");
+    let outcome = fixture.client.clone().accept_invitation(request).await;
+    assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
+});
+
+// Who came by which link.
+// Covers: R17 allowed, R17 refused
+on_both!(a_link_knows_who_came_by_it, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(2).await;
+    let mut came = BTreeSet::new();
+    for _ in 0..2 {
+        came.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
+    }
+    let list = async |member| {
+        let request = pb::ListInvitationUsesRequest {
+            org_id: fixture.school.org.to_string(),
+            invitation_id: id.clone(),
+            ..Default::default()
+        };
+        fixture
             .client
             .clone()
-            .accept_invitation(
-                fixture
-                    .test_env
-                    .by(fixture.school.org, fixture.school.pupil, request.clone()),
-            )
-            .await;
-        assert_eq!(reason(&outcome), "CALLER_NOT_ACCEPTED");
-        let outcome = fixture.client.clone().accept_invitation(request).await;
-        assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
-    })
-    .await;
-}
+            .list_invitation_uses(fixture.test_env.by(fixture.school.org, member, request))
+            .await
+    };
+    let uses = list(fixture.school.class_teacher)
+        .await
+        .unwrap()
+        .into_inner()
+        .uses;
+    assert_eq!(
+        uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
+        came
+    );
+    assert_eq!(reason(&list(fixture.school.teacher).await), "PERMISSION_DENIED");
+    assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");
+});
 
-/// Who came by which link.
-/// Covers: R17 allowed, R17 refused
-#[tokio::test]
-async fn a_link_knows_who_came_by_it() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(2).await;
-        let mut came = BTreeSet::new();
-        for _ in 0..2 {
-            came.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
+// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
+// Covers: R63 allowed
+on_both!(the_feed_tells_made_used_and_revoked, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(1).await;
+    fixture.membership.fail([Fault::Refused]);
+    let flow = fixture.flow();
+    let _ = fixture.accept(flow, &token).await;
+    let member = fixture.accept(flow, &token).await.unwrap().member_id;
+    fixture.accept(flow, &token).await.unwrap();
+    let mut feed =
+        InvitationFeedServiceClient::new(fixture.test_env.other_service("invitation", &fixture.pipe));
+    let mut events = Vec::new();
+    let mut stream = feed
+        .snapshot(pb::SnapshotRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    while let Some(next) = stream.message().await.unwrap() {
+        events.extend(next.event.and_then(|e| e.payload));
+    }
+    use pb::invitation_event::Payload;
+    let wanted = [
+        Payload::InvitationCreated(pb::InvitationCreated {
+            invitation_id: id.clone(),
+        }),
+        Payload::InvitationUsed(pb::InvitationUsed {
+            invitation_id: id,
+            member_id: member,
+        }),
+    ];
+    assert_eq!(events, wanted);
+    let mut watched = Vec::new();
+    let mut stream = feed
+        .watch(pb::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    while watched.len() < 2 {
+        match stream.message().await.unwrap().unwrap().item {
+            Some(pb::watch_response::Item::Event(event)) => watched.extend(event.payload),
+            _ => panic!("a checkpoint before all events"),
         }
-        let list = async |member| {
-            let request = pb::ListInvitationUsesRequest {
-                org_id: fixture.school.org.to_string(),
-                invitation_id: id.clone(),
-                ..Default::default()
-            };
-            fixture
-                .client
-                .clone()
-                .list_invitation_uses(fixture.test_env.by(fixture.school.org, member, request))
-                .await
-        };
-        let uses = list(fixture.school.class_teacher)
-            .await
-            .unwrap()
-            .into_inner()
-            .uses;
-        assert_eq!(
-            uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
-            came
-        );
-        assert_eq!(reason(&list(fixture.school.teacher).await), "PERMISSION_DENIED");
-        assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");
-    })
-    .await;
-}
-
-/// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
-/// Covers: R63 allowed
-#[tokio::test]
-async fn the_feed_tells_made_used_and_revoked() {
-    with(async |fixture| {
-        let (id, token) = fixture.link(1).await;
-        fixture.membership.fail([Fault::Refused]);
-        let flow = fixture.flow();
-        let _ = fixture.accept(flow, &token).await;
-        let member = fixture.accept(flow, &token).await.unwrap().member_id;
-        fixture.accept(flow, &token).await.unwrap();
-        let mut feed =
-            InvitationFeedServiceClient::new(fixture.test_env.other_service("invitation", &fixture.pipe));
-        let mut events = Vec::new();
-        let mut stream = feed
-            .snapshot(pb::SnapshotRequest::default())
-            .await
-            .unwrap()
-            .into_inner();
-        while let Some(next) = stream.message().await.unwrap() {
-            events.extend(next.event.and_then(|e| e.payload));
-        }
-        use pb::invitation_event::Payload;
-        let wanted = [
-            Payload::InvitationCreated(pb::InvitationCreated {
-                invitation_id: id.clone(),
-            }),
-            Payload::InvitationUsed(pb::InvitationUsed {
-                invitation_id: id,
-                member_id: member,
-            }),
-        ];
-        assert_eq!(events, wanted);
-        let mut watched = Vec::new();
-        let mut stream = feed
-            .watch(pb::WatchRequest::default())
-            .await
-            .unwrap()
-            .into_inner();
-        while watched.len() < 2 {
-            match stream.message().await.unwrap().unwrap().item {
-                Some(pb::watch_response::Item::Event(event)) => watched.extend(event.payload),
-                _ => panic!("a checkpoint before all events"),
-            }
-        }
-        assert_eq!(watched, wanted);
-    })
-    .await;
-}
+    }
+    assert_eq!(watched, wanted);
+});
 
 /// One step of a random history.
 #[derive(Debug, Clone)]
@@ -354,58 +328,58 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn run(uses: i32, steps: Vec<Step>) {
-    let steps = &steps;
-    with(async |fixture| {
-        let (id, token) = fixture.link(uses).await;
-        let flows: Vec<FlowId> = (0..6).map(|_| fixture.flow()).collect();
-        let mut members: std::collections::BTreeMap<u8, String> = std::collections::BTreeMap::new();
-        let most = usize::try_from(uses).unwrap();
-        for step in steps {
-            match step {
-                Step::Accept(people) => {
-                    let outcomes = futures::future::join_all(
-                        people
-                            .iter()
-                            .map(|p| fixture.accept(flows[usize::from(*p)], &token)),
-                    );
-                    for (person, outcome) in people.iter().zip(outcomes.await) {
-                        if let Ok(done) = outcome {
-                            let known = members.entry(*person).or_insert_with(|| done.member_id.clone());
-                            assert_eq!(*known, done.member_id, "one person became two members");
-                        }
+async fn play(database: TestDatabase, uses: i32, steps: &[Step]) {
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(uses).await;
+    let flows: Vec<FlowId> = (0..6).map(|_| fixture.flow()).collect();
+    let mut members: std::collections::BTreeMap<u8, String> = std::collections::BTreeMap::new();
+    let most = usize::try_from(uses).unwrap();
+    for step in steps {
+        match step {
+            Step::Accept(people) => {
+                let outcomes = futures::future::join_all(
+                    people
+                        .iter()
+                        .map(|p| fixture.accept(flows[usize::from(*p)], &token)),
+                );
+                for (person, outcome) in people.iter().zip(outcomes.await) {
+                    if let Ok(done) = outcome {
+                        let known = members.entry(*person).or_insert_with(|| done.member_id.clone());
+                        assert_eq!(*known, done.member_id, "one person became two members");
                     }
                 }
-                Step::Fail(kind) => {
-                    fixture
-                        .membership
-                        .fail([[Fault::Before, Fault::After, Fault::Refused][usize::from(*kind)]]);
-                }
-                Step::Recover => recover(&fixture).await,
             }
-            assert!(fixture.membership.admitted(&id) <= most, "more people than uses");
-            assert!(members.len() <= most);
+            Step::Fail(kind) => {
+                fixture
+                    .membership
+                    .fail([[Fault::Before, Fault::After, Fault::Refused][usize::from(*kind)]]);
+            }
+            Step::Recover => recover(&fixture).await,
         }
-        // Whatever went wrong: in the end everyone admitted holds a use, and every use is somebody's.
-        fixture.membership.fail([]);
-        recover(&fixture).await;
-        let seen = fixture.get(&id).await;
-        assert_eq!(
-            usize::try_from(seen.use_count).unwrap(),
-            fixture.membership.admitted(&id)
-        );
-        assert_eq!(seen.role(), Role::Pupil);
-    })
-    .await;
+        assert!(fixture.membership.admitted(&id) <= most, "more people than uses");
+        assert!(members.len() <= most);
+    }
+    // Whatever went wrong: in the end everyone admitted holds a use, and every use is somebody's.
+    fixture.membership.fail([]);
+    recover(&fixture).await;
+    let seen = fixture.get(&id).await;
+    assert_eq!(
+        usize::try_from(seen.use_count).unwrap(),
+        fixture.membership.admitted(&id)
+    );
+    assert_eq!(seen.role(), Role::Pupil);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
-    // Invariant 6
-    // Covers: R16 refused
-    #[test]
-    fn uses_never_exceed_n(uses in 1_i32..4, steps in prop::collection::vec(step(), 1..7)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(run(uses, steps));
-    }
-}
+// Invariant 6
+// Covers: R16 refused
+property_on_both!(
+    uses_never_exceed_n,
+    ProptestConfig {
+        cases: 6,
+        max_shrink_iters: 20,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    },
+    (1_i32..4, prop::collection::vec(step(), 1..7)),
+    |database, (uses, steps): (i32, Vec<Step>)| async move { play(database, uses, &steps).await }
+);

@@ -4,10 +4,9 @@ use parta_ids::MemberId;
 use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
 use tonic::Status;
 
-use crate::{
-    fixture::{Fixture, with},
-    test_env::reason,
-};
+use parta_testkit::on_both;
+
+use crate::{fixture::Fixture, test_env::reason};
 
 async fn annul(
     fixture: &Fixture,
@@ -32,10 +31,11 @@ async fn annul(
     Ok(report.invitations.into_iter().map(|i| i.id).collect())
 }
 
-/// Covers: R15 allowed, R15 refused
-#[tokio::test]
-async fn unused_links_are_annulled_by_filter_and_reported() {
-    with(async |fixture| {
+// Covers: R15 allowed, R15 refused
+on_both!(
+    unused_links_are_annulled_by_filter_and_reported,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let admin = fixture.school.administrator;
         let (used, token) = fixture.link(2).await;
         fixture.accept(fixture.flow(), &token).await.unwrap();
@@ -81,64 +81,61 @@ async fn unused_links_are_annulled_by_filter_and_reported() {
         .await
         .unwrap();
         assert!(none.is_empty());
-    })
-    .await;
-}
+    }
+);
 
-/// Idle = no use within the policy's time since the last one.
-/// Covers: R15 allowed
-#[tokio::test]
-async fn idle_links_are_counted_from_the_last_use() {
-    with(async |fixture| {
-        let month = prost_types::Duration {
-            seconds: 30 * 86_400,
-            nanos: 0,
+// Idle = no use within the policy's time since the last one.
+// Covers: R15 allowed
+on_both!(idle_links_are_counted_from_the_last_use, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let month = prost_types::Duration {
+        seconds: 30 * 86_400,
+        nanos: 0,
+    };
+    let made = async || {
+        let wanted = pb::CreateInvitationRequest {
+            max_uses: 5,
+            ttl: Some(month),
+            ..fixture.wanted(Role::Pupil)
         };
-        let made = async || {
-            let wanted = pb::CreateInvitationRequest {
-                max_uses: 5,
-                ttl: Some(month),
-                ..fixture.wanted(Role::Pupil)
-            };
-            let made = fixture
-                .create(fixture.school.class_teacher, wanted)
-                .await
-                .unwrap();
-            (made.invitation.unwrap().id, made.link.unwrap().link_token)
-        };
-        let (idle, _) = made().await;
-        let (busy, token) = made().await;
-        fixture.test_env.clock.advance(TimeDelta::days(10));
-        fixture.accept(fixture.flow(), &token).await.unwrap();
-        fixture.test_env.clock.advance(TimeDelta::days(5));
-        let annulled = annul(
-            &fixture,
-            fixture.school.administrator,
-            pb::AnnulCondition::Idle,
-            |_| {},
-        )
-        .await
-        .unwrap();
-        assert_eq!(annulled, [idle]);
-        fixture.test_env.clock.advance(TimeDelta::days(10));
-        let annulled = annul(
-            &fixture,
-            fixture.school.administrator,
-            pb::AnnulCondition::Idle,
-            |_| {},
-        )
-        .await
-        .unwrap();
-        assert_eq!(annulled, [busy]);
-    })
-    .await;
-}
+        let made = fixture
+            .create(fixture.school.class_teacher, wanted)
+            .await
+            .unwrap();
+        (made.invitation.unwrap().id, made.link.unwrap().link_token)
+    };
+    let (idle, _) = made().await;
+    let (busy, token) = made().await;
+    fixture.test_env.clock.advance(TimeDelta::days(10));
+    fixture.accept(fixture.flow(), &token).await.unwrap();
+    fixture.test_env.clock.advance(TimeDelta::days(5));
+    let annulled = annul(
+        &fixture,
+        fixture.school.administrator,
+        pb::AnnulCondition::Idle,
+        |_| {},
+    )
+    .await
+    .unwrap();
+    assert_eq!(annulled, [idle]);
+    fixture.test_env.clock.advance(TimeDelta::days(10));
+    let annulled = annul(
+        &fixture,
+        fixture.school.administrator,
+        pb::AnnulCondition::Idle,
+        |_| {},
+    )
+    .await
+    .unwrap();
+    assert_eq!(annulled, [busy]);
+});
 
-/// The issuer and the administration annul one link; whoever came in stays.
-/// Covers: R15 allowed, R15 refused
-#[tokio::test]
-async fn one_link_is_annulled_by_issuer_and_administration() {
-    with(async |fixture| {
+// The issuer and the administration annul one link; whoever came in stays.
+// Covers: R15 allowed, R15 refused
+on_both!(
+    one_link_is_annulled_by_issuer_and_administration,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(2).await;
         let flow = fixture.flow();
         let came = fixture.accept(flow, &token).await.unwrap();
@@ -183,6 +180,5 @@ async fn one_link_is_annulled_by_issuer_and_administration() {
             "INVITATION_NOT_USABLE"
         );
         assert_eq!(fixture.accept(flow, &token).await.unwrap(), came);
-    })
-    .await;
-}
+    }
+);

@@ -8,12 +8,13 @@ use parta_proto::parta::{
     invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient},
     membership::v1::Role,
 };
+use parta_testkit::TestDatabase;
 use tonic::Status;
 
 use crate::{
     membership::{self, Membership},
     school::School,
-    test_env::{TestEnv, each},
+    test_env::TestEnv,
 };
 
 pub const SERVICES: &[&str] = &[
@@ -30,27 +31,12 @@ pub struct Fixture {
     pub client: InvitationServiceClient<ServiceChannel>,
 }
 
-/// Runs the test on each database.
-pub async fn with<F, Fut>(test: F)
-where
-    F: Fn(Fixture) -> Fut,
-    Fut: Future<Output = ()>,
-{
-    let observer = parta_invitation::roster_observer;
-    each(
-        "invitation",
-        parta_invitation::migrations,
-        observer,
-        async |test_env: Arc<TestEnv>| {
-            let fixture = Fixture::open(test_env).await;
-            test(fixture).await;
-        },
-    )
-    .await;
-}
-
 impl Fixture {
-    async fn open(test_env: Arc<TestEnv>) -> Self {
+    /// Starts the service on the database.
+    pub async fn open(database: &TestDatabase) -> Self {
+        let observer = parta_invitation::roster_observer;
+        let test_env = TestEnv::open(database, "invitation", parta_invitation::migrations(), observer).await;
+        let test_env = Arc::new(test_env);
         let school = School::found(&test_env).await;
         let membership = Membership::new(&test_env.env);
         let pipe = test_env.serve(&[membership::NAME], membership.routes());
