@@ -37,7 +37,7 @@ pub fn document() -> String {
     let mut text = format!(
         "# Permissions\n\n\
         Generated from the policies of the services by `cargo xtask docs`: {allowed} permissions, {refused} refusals. A test\n\
-        (`integration-tests/tests/permissions`) asks each of them over the public API.\n\n\
+        (`integration-tests/tests/all/permissions`) asks each of them over the public API.\n\n\
         `own`: in the own organization, towards what concerns the caller. `all`: in every organization, or where an RPC belongs\n\
         to none. A dot: refused. Which of what it may see a call shows, and what the state of things forbids, stands with the\n\
         RPC. A teacher is a verified subject teacher of the class, a service account holds every permission, a service is one\n\

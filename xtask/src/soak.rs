@@ -17,15 +17,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let servers = Servers::provide()?;
     let mut command = cargo();
     command.args(["test", "-p", "parta-integration-tests"]);
-    command.args([
-        "--test",
-        "consistency",
-        "--",
-        "--ignored",
-        "--exact",
-        "--nocapture",
-    ]);
-    command.arg("soak::soak");
+    command.args(["--test", "all", "--", "--ignored", "--exact", "--nocapture"]);
+    command.arg("consistency::soak::soak");
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env("PARTA_SOAK_MINUTES", options.minutes.to_string());
     if let Some(seed) = options.seed {

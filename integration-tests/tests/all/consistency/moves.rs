@@ -5,7 +5,7 @@ use parta_integration_tests::{Chance, Client};
 use parta_testkit::dynamic;
 use serde_json::{Value, json};
 
-use crate::{
+use crate::consistency::{
     round::Round,
     workload::{ADMINISTRATOR, FIRST_PUPIL},
     writer::{Answer, answer, pause},

@@ -6,7 +6,7 @@ use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageSe
 use parta_status::RpcError;
 use tonic::{Code, Status};
 
-use crate::round::Round;
+use crate::consistency::round::Round;
 
 /// Longest that an act may remain without a definite answer.
 const PATIENCE: Duration = Duration::from_secs(90);

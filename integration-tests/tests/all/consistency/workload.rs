@@ -2,7 +2,7 @@
 use parta_integration_tests::{Client, Person, School, Suite, eventually};
 use serde_json::{Value, json};
 
-use crate::Size;
+use crate::consistency::Size;
 
 /// A chat of the workload.
 #[derive(Clone)]

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parta_proto::parta::chat::v1::{self as pb, entry::Content};
 
-use crate::{
+use crate::consistency::{
     moves::Moves,
     writer::{Act, Fate},
 };

@@ -2,7 +2,7 @@
 use parta_integration_tests::{Chance, Postgres, Replicated, Suite};
 use parta_testkit::Link;
 
-use crate::{Size, round::Course, stats::Stats};
+use crate::consistency::{Size, round::Course, stats::Stats};
 
 /// How often each kind of fault comes.
 #[derive(Clone, Copy)]

@@ -12,7 +12,7 @@ use parta_proto::parta::chat::v1::{
 use tokio::sync::watch;
 use tonic::Streaming;
 
-use crate::{
+use crate::consistency::{
     round::{Goals, Round},
     verdict::Track,
     writer::pause,

@@ -10,7 +10,7 @@ use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageSe
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{
+use crate::consistency::{
     Size,
     faults::Faults,
     moves::{self, Moves},

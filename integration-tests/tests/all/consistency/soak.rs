@@ -8,7 +8,7 @@ use std::{
 use parta_integration_tests::{REPLICAS, SEED, Suite, number, open_descriptors, resident_kib};
 use tokio_util::sync::CancellationToken;
 
-use crate::{COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload};
+use crate::consistency::{COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload};
 
 /// ConsumerNames how long it lasts.
 const MINUTES: &str = "PARTA_SOAK_MINUTES";

@@ -11,7 +11,7 @@ use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use crate::{ask, samples::sample, served, service};
+use crate::permissions::{ask, samples::sample, served, service};
 
 /// Somebody whom the table lets in; the administrator where possible.
 fn welcome(rpc: &str) -> Option<Kind> {

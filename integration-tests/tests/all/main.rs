@@ -1,0 +1,15 @@
+//! All tests that need more than one service or read the whole tree, as one binary: each binary of them is linked with
+//! the whole suite.
+
+mod architecture;
+mod command_line;
+mod consistency;
+mod journey;
+mod malformed;
+mod people;
+mod permissions;
+mod plans;
+mod power_cut;
+mod protos;
+mod python;
+mod roster_import;
