@@ -1,4 +1,6 @@
 //! Two services that need each other: one issues tokens, the other takes them.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use std::{
     convert::Infallible,
     path::Path,

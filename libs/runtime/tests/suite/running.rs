@@ -1,12 +1,10 @@
 //! Services that run, together and alone.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-mod suite;
-
 use std::net::TcpListener;
 
+use crate::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use parta_ids::Env;
 use parta_runtime::{Service, compose, migrate, start_alone};
-use suite::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
