@@ -8,7 +8,9 @@ use std::{
 use parta_integration_tests::{REPLICAS, SEED, Suite, number, open_descriptors, resident_kib};
 use tokio_util::sync::CancellationToken;
 
-use crate::consistency::{COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload};
+use crate::consistency::{
+    COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload,
+};
 
 /// ConsumerNames how long it lasts.
 const MINUTES: &str = "PARTA_SOAK_MINUTES";
@@ -107,8 +109,9 @@ impl Seen {
 #[test]
 #[ignore = "lasts as long as PARTA_SOAK_MINUTES says: `cargo xtask soak` runs it"]
 fn soak() {
-    parta_testkit::run(async {
-        let lasts = Duration::from_secs(60 * number(MINUTES, 1));
+    let lasts = Duration::from_secs(60 * number(MINUTES, 1));
+    // The first rounds are played whatever the time, and the last one is played to its end.
+    parta_testkit::run_for(2 * lasts + Duration::from_mins(30), async {
         let seed = number(SEED, 1);
         println!("{SEED}={seed}");
         let cluster = Suite::replicated(PROGRAM).await;

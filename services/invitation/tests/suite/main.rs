@@ -1,5 +1,5 @@
 //! What the service promises, proven over its gRPC API behind the real layers, on each database.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod accepting;
 mod annulling;
