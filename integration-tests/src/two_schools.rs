@@ -69,10 +69,7 @@ impl Place {
 impl TwoSchools {
     /// Builds it.
     pub async fn new(suite: &Suite) -> Self {
-        let (own, foreign) = tokio::join!(
-            Place::new(suite, "Школа № 1"),
-            Place::new(suite, "Школа № 2")
-        );
+        let (own, foreign) = tokio::join!(Place::new(suite, "Школа № 1"), Place::new(suite, "Школа № 2"));
         let (school, class) = (&own.school, &own.class);
         let leader = school.class_teacher("Анна Белова", class).await;
         let teacher = school.teacher("Олег Быков").await;

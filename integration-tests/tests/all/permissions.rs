@@ -71,7 +71,7 @@ async fn ask(client: &Client, rpc: &str, body: Value) -> Result<(), Status> {
 }
 
 /// What is wrong with an answer to somebody of whom the table says `allowed`.
-fn lie(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String> {
+fn wrong(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String> {
     let Err(status) = outcome else {
         return (!allowed).then(|| "answered".to_owned());
     };
@@ -85,8 +85,8 @@ fn lie(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String>
         status.code(),
         Code::Internal | Code::Unknown | Code::InvalidArgument | Code::Unavailable
     );
-    let wrong = reason.is_empty() || refused == allowed || (fault && !(allowed && part));
-    wrong.then(|| format!("{:?} {reason} {}", status.code(), status.message()))
+    let differs = reason.is_empty() || refused == allowed || (fault && !(allowed && part));
+    differs.then(|| format!("{:?} {reason} {}", status.code(), status.message()))
 }
 
 /// Everything that the feeds tell: what a refused call must not change.
@@ -108,7 +108,7 @@ async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A question to the table: who asks which RPC, in the own organization or in the foreign one.
+/// One cell of the table: a kind of principal calls an RPC in its own organization or in the foreign one.
 struct Cell {
     rpc: &'static str,
     kind: Kind,
@@ -124,10 +124,10 @@ impl Cell {
         }
     }
 
-    /// Asks, and tells what is wrong with the answer.
-    async fn lie(&self, client: &Client, body: Value, allowed: bool) -> Option<String> {
+    /// Asks, and answers what is wrong with the response.
+    async fn check(&self, client: &Client, body: Value, allowed: bool) -> Option<String> {
         let outcome = ask(client, self.rpc, body).await;
-        let why = lie(allowed, self.rpc, &outcome)?;
+        let why = wrong(allowed, self.rpc, &outcome)?;
         let place = if self.own { "own" } else { "foreign" };
         Some(format!(
             "{} {:?} {place} should be {allowed}: {why}",
@@ -150,21 +150,25 @@ fn cells(grpc_service: &str, allowed: bool) -> Vec<Cell> {
         .collect()
 }
 
-/// What was made is known everywhere: chat has made its chats of it.
+/// Returns when every service has applied what the samples created: chat lists its chats after that.
 async fn settled(two_schools: &TwoSchools) {
     for place in [&two_schools.own, &two_schools.foreign] {
         place.must("ChatService/ListChats", json!({})).await;
     }
 }
 
-/// Asks [`AT_ONCE`] refused cells at a time: none of them changes anything that another sees.
-async fn lies_of_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
-    // Made before what is refused is asked: only the refused calls lie between the two looks.
+/// Checks [`AT_ONCE`] cells at a time: a refused call changes nothing that another one reads.
+async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
+    // Made before what is refused is asked: only the refused calls lie between the two states.
     let mut prepared = BTreeMap::new();
     for cell in cells {
         if let Entry::Vacant(free) = prepared.entry((cell.rpc, cell.own)) {
             let place = cell.place(two_schools);
-            free.insert(samples::sample(two_schools, place, Kind::Operator, false, cell.rpc).await.1);
+            free.insert(
+                samples::sample(two_schools, place, Kind::Operator, false, cell.rpc)
+                    .await
+                    .1,
+            );
         }
     }
     settled(two_schools).await;
@@ -173,25 +177,34 @@ async fn lies_of_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String
         let body = prepared[&(cell.rpc, cell.own)].clone();
         async move {
             let client = two_schools.client(cell.kind, service(cell.rpc));
-            cell.lie(&client, body, false).await
+            cell.check(&client, body, false).await
         }
     });
-    let lies: Vec<_> = asked.buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let wrong: Vec<_> = asked
+        .buffered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     let after = state(two_schools).await;
-    assert_eq!(after, before, "a refused call changed something; lies:\n{}", lies.join("\n"));
-    lies
+    assert_eq!(
+        after,
+        before,
+        "a refused call changed something; wrong cells:\n{}",
+        wrong.join("\n")
+    );
+    wrong
 }
 
-/// Asks allowed cells one after the other: each is made for itself, and changes what the next one finds.
-async fn lies_of_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
-    let mut lies = Vec::new();
+/// Checks one cell after the other: an allowed call changes what the next one reads.
+async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
+    let mut wrong = Vec::new();
     for cell in cells {
         let place = cell.place(two_schools);
         let (caller, body) = samples::sample(two_schools, place, cell.kind, cell.own, cell.rpc).await;
         let client = caller.unwrap_or_else(|| two_schools.client(cell.kind, service(cell.rpc)));
-        lies.extend(cell.lie(&client, body, true).await);
+        wrong.extend(cell.check(&client, body, true).await);
     }
-    lies
+    wrong
 }
 
 /// Covers: R23 allowed, R23 refused, R28 refused, R59 refused
@@ -200,15 +213,15 @@ fn every_cell_of_the_table_is_true(grpc_service: &str) {
         let suite = Suite::one_process().await;
         let two_schools = TwoSchools::new(&suite).await;
         let (refused, allowed) = (cells(grpc_service, false), cells(grpc_service, true));
-        let mut lies = lies_of_refused(&two_schools, &refused).await;
-        lies.extend(lies_of_allowed(&two_schools, &allowed).await);
+        let mut wrong = check_refused(&two_schools, &refused).await;
+        wrong.extend(check_allowed(&two_schools, &allowed).await);
         suite.stop().await;
         assert!(
-            lies.is_empty(),
-            "{} of {} cells lie:\n{}",
-            lies.len(),
+            wrong.is_empty(),
+            "{} of {} cells are wrong:\n{}",
+            wrong.len(),
             refused.len() + allowed.len(),
-            lies.join("\n")
+            wrong.join("\n")
         );
     });
 }
@@ -257,6 +270,8 @@ cases! {
 fn every_grpc_service_has_its_case() {
     let cases: BTreeSet<_> = CASES.iter().map(|name| (*name).to_owned()).collect();
     let served = served().into_iter();
-    let services: BTreeSet<_> = served.map(|rpc| rpc.split_once('/').unwrap().0.to_owned()).collect();
+    let services: BTreeSet<_> = served
+        .map(|rpc| rpc.split_once('/').unwrap().0.to_owned())
+        .collect();
     assert_eq!(cases, services);
 }

@@ -189,6 +189,8 @@ fn what_is_not_served_here_is_unimplemented() {
 #[test]
 fn a_panic_costs_one_call_and_names_its_trace() {
     parta_testkit::run(async {
+        parta_testkit::logs().allow("panicked");
+        parta_testkit::logs().allow("internal fault");
         let test_env = TestEnv::new();
         let status = call(test_env.outside(), RESOLVE, note("panic"))
             .await
@@ -211,6 +213,7 @@ fn a_panic_costs_one_call_and_names_its_trace() {
 #[test]
 fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
     parta_testkit::run(async {
+        parta_testkit::logs().allow("internal fault");
         let test_env = TestEnv::new();
         let status = call(test_env.outside(), RESOLVE, note("undocumented"))
             .await

@@ -67,6 +67,7 @@ mod tests {
     #[test]
     fn a_failing_task_is_started_again_until_it_is_cancelled() {
         parta_testkit::run_paused(async {
+            parta_testkit::logs().allow("starting again");
             let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));
             let task = Task::new("test.task", {
                 let (runs, third) = (runs.clone(), third.clone());

@@ -50,6 +50,7 @@ on_both!(
 on_both!(
     a_failing_event_parks_its_organization_only,
     |database| async move {
+        parta_testkit::logs().allow("is quarantined");
         let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
         roster.poison.lock().unwrap().insert("poison".into());
@@ -106,6 +107,8 @@ on_both!(
 
 // Invariant 8: a projection rebuilt from a snapshot equals the living one; rows that are absent from it go.
 on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
+    parta_testkit::logs().allow("is quarantined");
+    parta_testkit::logs().allow("is rebuilt from a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     let consumer = consumer(db, db, &roster);
@@ -148,6 +151,7 @@ on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
 
 // Dense positions let a consumer notice a lost event; it does not go on as if nothing were.
 on_both!(a_hole_leads_to_a_snapshot, |database| async move {
+    parta_testkit::logs().allow("is rebuilt from a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     for unit in ["a", "b", "c"] {

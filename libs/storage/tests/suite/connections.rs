@@ -18,6 +18,7 @@ use crate::{
 #[test]
 fn an_absent_server_is_unavailable() {
     parta_testkit::run(async {
+        parta_testkit::logs().allow("the database is unavailable");
         let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
         config.acquire_timeout_seconds = 1;
         let db = Db::connect(
@@ -175,6 +176,7 @@ on_postgres!(
     whoever_finds_all_connections_in_use_is_told,
     "SQLite has one connection for writing, for which writers queue",
     |database| async move {
+        parta_testkit::logs().allow("the database is unavailable");
         let store = Store::open(&database, migrations()).await;
         let mut config = store.config.clone();
         (config.max_connections, config.acquire_timeout_seconds) = (2, 1);

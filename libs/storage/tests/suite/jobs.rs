@@ -102,6 +102,7 @@ on_both!(a_committed_job_is_run_once, |database| async move {
 on_both!(
     a_failed_job_is_repeated_and_a_hopeless_one_kept,
     |database| async move {
+        parta_testkit::logs().allow("a job failed for good");
         let store = Store::open(&database, parta_storage::migrations()).await;
         owe(&store.db, 1, 1).await;
         let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);

@@ -3,9 +3,8 @@ use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
-use serde_json::Value;
-
 use parta_testkit::on_both;
+use serde_json::Value;
 
 use crate::{
     fixture::{API_KEY, API_SECRET, Fixture},

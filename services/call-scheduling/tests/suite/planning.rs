@@ -3,7 +3,6 @@ use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
 };
-
 use parta_testkit::on_both;
 
 use crate::{

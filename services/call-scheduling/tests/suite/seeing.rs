@@ -1,7 +1,6 @@
 //! Who sees which call.
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
-
 use parta_testkit::on_both;
 
 use crate::{

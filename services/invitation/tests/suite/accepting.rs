@@ -7,9 +7,8 @@ use parta_proto::parta::{
     invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient},
     membership::v1::Role,
 };
-use proptest::prelude::*;
-
 use parta_testkit::{TestDatabase, on_both, property_on_both};
+use proptest::prelude::*;
 
 use crate::{fixture::Fixture, membership::Fault, test_env::reason};
 

@@ -2,9 +2,8 @@
 use chrono::TimeDelta;
 use parta_ids::MemberId;
 use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
-use tonic::Status;
-
 use parta_testkit::on_both;
+use tonic::Status;
 
 use crate::{fixture::Fixture, test_env::reason};
 

@@ -6,7 +6,6 @@ use parta_proto::parta::{
         MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
     },
 };
-
 use parta_testkit::on_both;
 
 use crate::{fixture::Fixture, test_env::reason};

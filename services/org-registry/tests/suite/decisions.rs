@@ -1,6 +1,4 @@
 //! What the operator does with applications.
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
