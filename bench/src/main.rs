@@ -1,6 +1,10 @@
 //! Measures the suite beside its physical limits, both in one run, and says where it stands to its goals.
 //!
 //! Run by `cargo xtask bench CASE|all`, which builds the suite, provides PostgreSQL and hands both over.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the tasks of a measurement end with the JoinSet that owns them"
+)]
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod cases;
