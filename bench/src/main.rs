@@ -15,6 +15,7 @@ mod load;
 mod measure;
 mod peers;
 mod report;
+mod start;
 mod test_env;
 
 use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Duration};
@@ -84,6 +85,10 @@ fn main() -> ExitCode {
         Some("bare") => {
             words.remove(1);
             return parta_runtime::run_service_with(limits::BARE, words);
+        }
+        Some("start") => {
+            words.remove(1);
+            return parta_runtime::run(start::run(words));
         }
         Some("echo") => return parta_runtime::run(limits::echo()),
         Some("shared") => return parta_runtime::run(delivery::shared()),
