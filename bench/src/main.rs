@@ -1,6 +1,10 @@
 //! Measures the suite beside its physical limits, both in one run, and says where it stands to its goals.
 //!
 //! Run by `cargo xtask bench CASE|all`, which builds the suite, provides PostgreSQL and hands both over.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the tasks of a measurement end with the JoinSet that owns them"
+)]
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod cases;
@@ -11,6 +15,7 @@ mod load;
 mod measure;
 mod peers;
 mod report;
+mod start;
 mod test_env;
 
 use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Duration};
@@ -80,6 +85,10 @@ fn main() -> ExitCode {
         Some("bare") => {
             words.remove(1);
             return parta_runtime::run_service_with(limits::BARE, words);
+        }
+        Some("start") => {
+            words.remove(1);
+            return parta_runtime::run(start::run(words));
         }
         Some("echo") => return parta_runtime::run(limits::echo()),
         Some("shared") => return parta_runtime::run(delivery::shared()),

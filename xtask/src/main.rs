@@ -2,14 +2,19 @@
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod bench;
+mod build;
 mod ci;
+mod dependencies;
 mod docs;
+mod elapsed;
 mod instructions;
+mod protos;
 mod python;
 mod requirements;
 mod servers;
 mod soak;
 mod test;
+mod tools;
 
 use std::{
     net::TcpListener,
@@ -30,15 +35,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Gets what the tests need (PostgreSQL, NATS) and runs all of them.
-    Test {
-        /// Passed on to the test runner, for example a filter.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    Test(test::Options),
     /// Runs the consistency test for a long time and watches memory and descriptors of the processes.
     Soak(soak::Options),
-    /// Format, lints, proto lint, documents, then the tests: what a change must pass.
-    Ci,
+    /// Runs every check that a change must pass, the tests last, and prints how long each part took.
+    Ci {
+        /// Skips checks whose tool is missing and cannot be installed, and lists them at the end.
+        #[arg(long)]
+        allow_missing_tools: bool,
+    },
     /// Tells which tests cover which requirement, and fails where one that is called done is not covered.
     Requirements,
     /// Writes the generated documents.
@@ -62,13 +67,11 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Task::Test { rest } => test::run(&rest),
+        Task::Test(options) => test::run(&options),
         Task::Soak(options) => soak::run(&options),
-        Task::Ci => ci::run(),
+        Task::Ci { allow_missing_tools } => ci::run(allow_missing_tools),
         Task::Requirements => requirements::run(),
-        Task::Docs { check } => {
-            docs::generate(check).and_then(|()| if check { docs::truth() } else { Ok(()) })
-        }
+        Task::Docs { check } => docs::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
     };
@@ -110,6 +113,11 @@ fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// The target directory.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Whether a program answers when it is asked for its version.

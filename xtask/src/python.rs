@@ -1,26 +1,35 @@
-//! A Python with grpcio-tools, for the test of a client in another language.
+//! Python environments: grpcio-tools for the test of a client in another language, and the wheels of [`crate::tools`].
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::{execute, root, servers};
+use crate::{execute, root, servers, target};
 
 /// Environment variable with an interpreter that has what `requirements.txt` names.
-const PYTHON: &str = "PARTA_TEST_PYTHON";
+pub(crate) const PYTHON: &str = "PARTA_TEST_PYTHON";
 const REQUIREMENTS: &str = "integration-tests/python/requirements.txt";
 
-/// The given interpreter, or one in an environment of its own that is made once.
+/// Returns the given interpreter, or one in a virtual environment that is created once.
 pub(crate) fn provide() -> anyhow::Result<(&'static str, String)> {
     if let Ok(python) = std::env::var(PYTHON) {
         println!("xtask: Python: the given one ({PYTHON})");
         return Ok((PYTHON, python));
     }
-    let folder = target().join("python");
-    let (python, made_for) = (folder.join("bin/python"), folder.join("requirements.txt"));
-    let wanted = fs::read(root().join(REQUIREMENTS))?;
-    if fs::read(&made_for).ok().as_ref() != Some(&wanted) || !works(&python, "grpc_tools") {
+    let python = environment("python", REQUIREMENTS, "grpc_tools")?.join("python");
+    println!("xtask: Python: {}", python.display());
+    Ok((PYTHON, python.display().to_string()))
+}
+
+/// Returns the `bin` directory of a virtual environment below the target directory. The environment is created anew when
+/// the requirements file has changed, or when its interpreter cannot import `module`.
+pub(crate) fn environment(name: &str, requirements: &str, module: &str) -> anyhow::Result<PathBuf> {
+    let folder = target().join(name);
+    let (bin, made_for) = (folder.join("bin"), folder.join("requirements.txt"));
+    let python = bin.join("python");
+    let wanted = fs::read(root().join(requirements))?;
+    if fs::read(&made_for).ok().as_ref() != Some(&wanted) || !works(&python, module) {
         let base = servers::local("python3 with venv", "python3-venv", || {
             let python = PathBuf::from("python3");
             works(&python, "venv, ensurepip").then_some(python)
@@ -35,20 +44,14 @@ pub(crate) fn provide() -> anyhow::Result<(&'static str, String)> {
             "--disable-pip-version-check",
             "-r",
         ]);
-        execute(install.arg(root().join(REQUIREMENTS)))?;
+        execute(install.arg(root().join(requirements)))?;
         fs::write(made_for, wanted)?;
     }
-    println!("xtask: Python: {}", python.display());
-    Ok((PYTHON, python.display().to_string()))
+    Ok(bin)
 }
 
 fn works(python: &Path, modules: &str) -> bool {
     let import = format!("import {modules}");
     let output = Command::new(python).args(["-c", &import]).output();
     output.is_ok_and(|output| output.status.success())
-}
-
-/// The folder of what is built.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

@@ -1,11 +1,11 @@
-//! `cargo xtask requirements`: which tests cover which R.
+//! `cargo xtask requirements`: which tests cover which requirement (R) and which sentence of reach (F).
 //!
-//! A test says what it covers in a comment above it: `/// Covers: R16 allowed, R38 refused`. A bare `// R16` above a
-//! test is shown as naming the R, and covers nothing.
+//! A test names what it covers in a comment above it: `/// Covers: R16 allowed, F3 refused`. A bare `// R16` above a
+//! test is shown as naming the row, and covers nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     path::Path,
 };
 
@@ -13,11 +13,58 @@ use anyhow::bail;
 
 use crate::{root, walk};
 
-/// How many there are; the table has a row for each.
-const LAST: u32 = 66;
-/// Proven by a check that their row names instead of a pair of tests.
-const BY_OTHER_CHECK: [u32; 3] = [58, 62, 63];
+/// The number of rows of each series. docs/requirements.md has one row for each.
+const SERIES: [(Series, u32); 2] = [(Series::Requirement, 84), (Series::Reach, 25)];
+/// Rows that are proven by a check that they name instead of a pair of tests.
+const BY_OTHER_CHECK: [Row; 3] = [
+    Row(Series::Requirement, 58),
+    Row(Series::Requirement, 62),
+    Row(Series::Requirement, 63),
+];
 const STATES: [&str; 3] = ["done", "begun", "not begun"];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Series {
+    /// `R`: a requirement.
+    Requirement,
+    /// `F`: a sentence of reach, who may reach whom.
+    Reach,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Row(Series, u32);
+
+impl Row {
+    /// Reads `R16` or `F3`.
+    fn parse(word: &str) -> Option<Self> {
+        let (series, number) = if let Some(number) = word.strip_prefix('R') {
+            (Series::Requirement, number)
+        } else {
+            (Series::Reach, word.strip_prefix('F')?)
+        };
+        Some(Self(series, number.parse().ok()?))
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        SERIES
+            .into_iter()
+            .flat_map(|(series, last)| (1..=last).map(move |number| Self(series, number)))
+    }
+
+    fn exists(self) -> bool {
+        Self::all().any(|row| row == self)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.0 {
+            Series::Requirement => 'R',
+            Series::Reach => 'F',
+        };
+        write!(f, "{letter}{}", self.1)
+    }
+}
 
 #[derive(Default)]
 struct Coverage {
@@ -26,7 +73,7 @@ struct Coverage {
     named: BTreeSet<String>,
 }
 
-type Covered = BTreeMap<u32, Coverage>;
+type Covered = BTreeMap<Row, Coverage>;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut covered = Covered::new();
@@ -37,32 +84,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
     }
     let table = fs::read_to_string(root().join("docs").join("requirements.md"))?;
-    let rows: BTreeMap<u32, &str> = listed(&table).collect();
-    let mut wrong = Vec::new();
-    for number in 1..=LAST {
-        let Some(state) = rows.get(&number) else {
-            wrong.push(format!("R{number} has no row"));
-            continue;
-        };
-        if !STATES.contains(state) {
-            wrong.push(format!("R{number} is {state:?}, which is none of {STATES:?}"));
-        }
-        let none = Coverage::default();
-        let coverage = covered.get(&number).unwrap_or(&none);
-        print(number, state, coverage);
-        let half = coverage.allowed.is_empty() || coverage.refused.is_empty();
-        if *state == "done" && half && !BY_OTHER_CHECK.contains(&number) {
-            wrong.push(format!(
-                "R{number} is called done without a test of both the allowed and the refused case"
-            ));
-        }
+    let none = Coverage::default();
+    for (row, state) in listed(&table) {
+        print(row, state, covered.get(&row).unwrap_or(&none));
     }
-    wrong.extend(
-        covered
-            .keys()
-            .filter(|r| **r == 0 || **r > LAST)
-            .map(|r| format!("a test names R{r}, which does not exist")),
-    );
+    let wrong = disagreements(&table, &covered);
     if !wrong.is_empty() {
         bail!(
             "docs/requirements.md and the tests disagree:\n{}",
@@ -72,14 +98,48 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(number: u32, state: &str, coverage: &Coverage) {
+/// What is wrong with the table, given the tests.
+fn disagreements(table: &str, covered: &Covered) -> Vec<String> {
+    let mut rows = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (row, state) in listed(table) {
+        if rows.insert(row, state).is_some() {
+            wrong.push(format!("{row} has more than one row"));
+        }
+        if !row.exists() {
+            wrong.push(format!("{row} has a row, but does not exist"));
+        }
+    }
+    for row in Row::all() {
+        let Some(state) = rows.get(&row) else {
+            wrong.push(format!("{row} has no row"));
+            continue;
+        };
+        if !STATES.contains(state) {
+            wrong.push(format!("{row} is {state:?}, which is none of {STATES:?}"));
+        }
+        let half = covered
+            .get(&row)
+            .is_none_or(|coverage| coverage.allowed.is_empty() || coverage.refused.is_empty());
+        if *state == "done" && half && !BY_OTHER_CHECK.contains(&row) {
+            wrong.push(format!(
+                "{row} is called done without a test of both the allowed and the refused case"
+            ));
+        }
+    }
+    let unknown = covered.keys().filter(|row| !row.exists());
+    wrong.extend(unknown.map(|row| format!("a test names {row}, which does not exist")));
+    wrong
+}
+
+fn print(row: Row, state: &str, coverage: &Coverage) {
     let Coverage {
         allowed,
         refused,
         named,
     } = coverage;
     println!(
-        "R{number}: {state}; {} allowed, {} refused, {} name it",
+        "{row}: {state}; {} allowed, {} refused, {} name it",
         allowed.len(),
         refused.len(),
         named.len()
@@ -92,11 +152,10 @@ fn print(number: u32, state: &str, coverage: &Coverage) {
 }
 
 /// Rows of the table: `| R16 | done | ... |`.
-fn listed(table: &str) -> impl Iterator<Item = (u32, &str)> {
+fn listed(table: &str) -> impl Iterator<Item = (Row, &str)> {
     table.lines().filter_map(|line| {
         let mut cells = line.split('|').skip(1).map(str::trim);
-        let number = cells.next()?.strip_prefix('R')?.parse().ok()?;
-        Some((number, cells.next()?))
+        Some((Row::parse(cells.next()?)?, cells.next()?))
     })
 }
 
@@ -106,23 +165,25 @@ enum Case {
     Named,
 }
 
-/// What a comment says of requirements.
-fn markers(comment: &str) -> Vec<(u32, Case)> {
-    let number = |word: &str| word.strip_prefix('R')?.parse::<u32>().ok();
+/// Reads what a comment says about rows.
+fn markers(comment: &str) -> Vec<(Row, Case)> {
     if let Some(list) = comment.strip_prefix("Covers:") {
         let items = list.split(',').filter_map(|item| {
-            let (r, case) = item.trim().trim_end_matches('.').split_once(' ')?;
+            let (row, case) = item.trim().trim_end_matches('.').split_once(' ')?;
             let case = match case {
                 "allowed" => Case::Allowed,
                 "refused" => Case::Refused,
                 _ => return None,
             };
-            Some((number(r)?, case))
+            Some((Row::parse(row)?, case))
         });
         return items.collect();
     }
     let words = comment.split([',', ':', ' ']).filter(|word| !word.is_empty());
-    words.map_while(number).map(|r| (r, Case::Named)).collect()
+    words
+        .map_while(Row::parse)
+        .map(|row| (row, Case::Named))
+        .collect()
 }
 
 fn scan(file: &Path, source: &str, covered: &mut Covered) {
@@ -136,8 +197,8 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
         } else if line.starts_with("#[") || line.is_empty() {
         } else {
             if let Some(name) = name(line, in_macro) {
-                for (number, case) in pending.drain(..) {
-                    let coverage = covered.entry(number).or_default();
+                for (row, case) in pending.drain(..) {
+                    let coverage = covered.entry(row).or_default();
                     let tests = match case {
                         Case::Allowed => &mut coverage.allowed,
                         Case::Refused => &mut coverage.refused,
@@ -173,6 +234,10 @@ mod tests {
         covered
     }
 
+    fn r(number: u32) -> Row {
+        Row(Series::Requirement, number)
+    }
+
     fn names(tests: &BTreeSet<String>) -> Vec<&str> {
         tests.iter().filter_map(|test| test.split(' ').next()).collect()
     }
@@ -185,24 +250,89 @@ mod tests {
             "on_both!(\n    /// Covers: R16 allowed, R17 refused\n    a_test,\n    |database| async {}\n);",
         ] {
             let covered = covered(source);
-            assert_eq!(names(&covered[&16].allowed), ["a_test"], "{source}");
-            assert_eq!(names(&covered[&17].refused), ["a_test"], "{source}");
-            assert!(covered[&17].allowed.is_empty(), "{source}");
+            assert_eq!(names(&covered[&r(16)].allowed), ["a_test"], "{source}");
+            assert_eq!(names(&covered[&r(17)].refused), ["a_test"], "{source}");
+            assert!(covered[&r(17)].allowed.is_empty(), "{source}");
         }
     }
 
     #[test]
     fn naming_is_not_covering() {
         let covered = covered("// R16, R17: what it is\n#[test]\nfn a_test() {}\n");
-        assert_eq!(names(&covered[&16].named), ["a_test"]);
-        assert_eq!(names(&covered[&17].named), ["a_test"]);
-        assert!(covered[&16].allowed.is_empty() && covered[&16].refused.is_empty());
+        assert_eq!(names(&covered[&r(16)].named), ["a_test"]);
+        assert_eq!(names(&covered[&r(17)].named), ["a_test"]);
+        assert!(covered[&r(16)].allowed.is_empty() && covered[&r(16)].refused.is_empty());
     }
 
     #[test]
     fn rows_are_read() {
         let rows: Vec<_> =
             listed("| R | state |\n|---|---|\n| R1 | done | x |\n| R2 | not begun | |").collect();
-        assert_eq!(rows, [(1, "done"), (2, "not begun")]);
+        assert_eq!(rows, [(r(1), "done"), (r(2), "not begun")]);
+    }
+
+    #[test]
+    fn sentences_of_reach_are_rows_of_their_own() {
+        let covered = covered("/// Covers: F3 allowed, F3 refused, R3 allowed\n#[test]\nfn a_test() {}");
+        let sentence = Row(Series::Reach, 3);
+        assert_eq!(names(&covered[&sentence].allowed), ["a_test"]);
+        assert_eq!(names(&covered[&sentence].refused), ["a_test"]);
+        assert_eq!(names(&covered[&r(3)].allowed), ["a_test"]);
+        assert!(covered[&r(3)].refused.is_empty());
+    }
+
+    /// A table with all rows, of which those named have another state.
+    fn table(different: &[(&str, &str)]) -> String {
+        let state = |row: &str| {
+            different
+                .iter()
+                .find(|(name, _)| *name == row)
+                .map_or("not begun", |(_, state)| *state)
+        };
+        Row::all()
+            .map(|row| format!("| {row} | {} | |\n", state(&row.to_string())))
+            .collect()
+    }
+
+    #[test]
+    fn rows_from_r1_to_r84_and_f1_to_f25_are_required() {
+        assert!(disagreements(&table(&[]), &Covered::new()).is_empty());
+        let wrong = disagreements(
+            "| R1 | done | |\n| F26 | begun | |\n| R85 | begun | |",
+            &Covered::new(),
+        );
+        for line in [
+            "R2 has no row",
+            "R84 has no row",
+            "F1 has no row",
+            "F25 has no row",
+        ] {
+            assert!(wrong.iter().any(|w| w == line), "{line}: {wrong:?}");
+        }
+        for line in [
+            "F26 has a row, but does not exist",
+            "R85 has a row, but does not exist",
+        ] {
+            assert!(wrong.iter().any(|w| w == line), "{line}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn done_needs_both_cases() {
+        let table = table(&[("F3", "done"), ("R58", "done"), ("R1", "perhaps")]);
+        let both = "/// Covers: F3 allowed, F3 refused, F99 allowed\n#[test]\nfn a_test() {}";
+        let one = "/// Covers: F3 allowed\n#[test]\nfn a_test() {}";
+        let state = "R1 is \"perhaps\", which is none of [\"done\", \"begun\", \"not begun\"]";
+        assert_eq!(
+            disagreements(&table, &covered(one)),
+            [
+                state,
+                "F3 is called done without a test of both the allowed and the refused case"
+            ]
+        );
+        assert_eq!(
+            disagreements(&table, &covered(both)),
+            [state, "a test names F99, which does not exist"]
+        );
     }
 }

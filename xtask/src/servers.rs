@@ -200,7 +200,8 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
+/// Looks a program up in `PATH` and in the administrator's directories, which `PATH` of a user often lacks.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let system = [PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")];
     std::env::split_paths(&path)
@@ -231,7 +232,9 @@ pub(crate) fn local(
     }
     if !is_root() || !crate::answers("apt-get", "--version") {
         bail!(
-            "{program} is missing: install Debian's package {package}, or give what {POSTGRES_URL}, {NATS_URL} and PARTA_TEST_PYTHON name"
+            "{program} is missing: install Debian's package {package} (servers and Python can also be given by \
+             {POSTGRES_URL}, {NATS_URL} and {})",
+            crate::python::PYTHON
         );
     }
     println!("xtask: {program} is missing; installing Debian's package {package}");

@@ -2,41 +2,86 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::Stdio,
+    path::Path,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
-use crate::{answers, cargo, describe, servers::Servers};
+use crate::{cargo, describe, root, servers::Servers, tools};
 
-pub(crate) fn run(rest: &[String]) -> anyhow::Result<()> {
+/// Which tests run.
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Runs the tests of one package. The whole workspace is built nevertheless: a build of one package selects other
+    /// features of the dependencies and compiles them again.
+    #[arg(short, long)]
+    package: Option<String>,
+    /// Passed on to the test runner, for example a part of a test's name, or `-E` with a filter of nextest.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Runs tests by nextest, or by `cargo test` if nextest is missing and cannot be installed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    match tools::wheel("cargo-nextest") {
+        Ok(nextest) => run_by(Some(&nextest), options),
+        Err(error) => {
+            println!("xtask: {error:#}; `cargo test` runs the same tests more slowly");
+            run_by(None, options)
+        }
+    }
+}
+
+/// Runs all tests, by `cargo test` without nextest.
+pub(crate) fn all(nextest: Option<&Path>) -> anyhow::Result<()> {
+    run_by(nextest, &Options::default())
+}
+
+/// The command of the runner. Both use the artifacts of [`crate::build::Build::workspace`].
+fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> {
+    let mut command;
+    if let Some(nextest) = nextest {
+        command = Command::new(nextest);
+        command.current_dir(root());
+        command.args(["nextest", "run", "--no-fail-fast", "--workspace"]);
+        if let Some(package) = &options.package {
+            // nextest runs what any of several `-E` selects.
+            ensure!(
+                !options
+                    .rest
+                    .iter()
+                    .any(|word| word.starts_with("-E") || word.starts_with("--filter-expr")),
+                "give the package in the filter: -E 'package({package}) and ...'"
+            );
+            command.arg("-E").arg(format!("package({package})"));
+        }
+    } else {
+        command = cargo();
+        command.args(["test", "--no-fail-fast"]);
+        match &options.package {
+            Some(package) => command.args(["--package", package]),
+            None => command.arg("--workspace"),
+        };
+    }
+    command.args(&options.rest).env("CARGO_TERM_COLOR", "never");
+    Ok(command)
+}
+
+fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
+    let mut command = runner(nextest, options)?;
     let servers = Servers::provide()?;
     let (variable, python) = crate::python::provide()?;
-    let nextest = answers("cargo-nextest", "--version");
-    let mut command = cargo();
-    if nextest {
-        command.args(["nextest", "run", "--no-fail-fast"]);
-    } else {
-        println!("xtask: cargo-nextest is not installed; `cargo test` runs the same tests more slowly");
-        command.args(["test", "--no-fail-fast"]);
-    }
-    if !rest
-        .iter()
-        .any(|word| word == "-p" || word.starts_with("--package"))
-    {
-        command.arg("--workspace");
-    }
-    command.args(rest).env("CARGO_TERM_COLOR", "never");
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env(variable, python);
     println!("xtask: {}", describe(&command));
     // nextest reports on the standard error, cargo test on the standard output.
-    if nextest {
+    if nextest.is_some() {
         command.stderr(Stdio::piped());
     } else {
         command.stdout(Stdio::piped());
     }
-    let mut child = command.spawn().context("cargo cannot be started")?;
+    let mut child = command.spawn().context("the test runner cannot be started")?;
     let output: Box<dyn std::io::Read> = match (child.stderr.take(), child.stdout.take()) {
         (Some(stderr), _) => Box::new(stderr),
         (None, Some(stdout)) => Box::new(stdout),
@@ -143,6 +188,31 @@ mod tests {
         }
         assert_eq!(count.kinds, [(1, 1), (1, 0), (0, 0), (1, 1)]);
         assert_eq!(count.all, (4, 3));
+    }
+
+    fn words(nextest: Option<&str>, package: Option<&str>, rest: &[&str]) -> anyhow::Result<Vec<String>> {
+        let options = Options {
+            package: package.map(str::to_owned),
+            rest: rest.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        let command = runner(nextest.map(Path::new), &options)?;
+        Ok(command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect())
+    }
+
+    #[test]
+    fn one_package_is_a_filter_of_the_whole_workspace() -> anyhow::Result<()> {
+        let words = words(Some("cargo-nextest"), Some("parta-chat"), &["races"])?;
+        assert_eq!(words[3..], ["--workspace", "-E", "package(parta-chat)", "races"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_package_beside_a_filter_is_refused() {
+        let error = words(Some("cargo-nextest"), Some("parta-chat"), &["-E", "test(races)"]).unwrap_err();
+        assert!(error.to_string().contains("package(parta-chat) and"), "{error}");
     }
 
     #[test]

@@ -170,6 +170,10 @@ impl ClientBuilder {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tonic derives the code from the transport error"
+)]
 fn unreachable(error: tonic::transport::Error) -> Status {
     tracing::debug!(error = %chain(&error), "transport failed");
     Status::from_error(Box::new(error))

@@ -1,7 +1,7 @@
 //! The layers around every call of the suite, on both sides of the wire, and the only builder of channels.
 //!
 //! A layer is a [`Step`]; the server's list stands in [`server`], the client's in [`client`]. In one process the
-//! services call each other through a pipe in memory with exactly these layers ([`memory`]).
+//! services call each other through a pipe in memory with exactly these layers ([`in_memory`]).
 
 mod body;
 pub mod client;

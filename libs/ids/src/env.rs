@@ -76,6 +76,10 @@ impl IdSource for SystemIds {
         Uuid::now_v7()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the machine"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         // Panics where the operating system gives no seed: without one every secret would be guessable.
         rand::Rng::fill_bytes(&mut rand::rng(), bytes);

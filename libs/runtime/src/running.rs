@@ -91,7 +91,7 @@ impl Running {
 
     /// Serves until SIGTERM or SIGINT, then stops in order.
     pub async fn until_signal(self) -> std::io::Result<()> {
-        signalled().await?;
+        signaled().await?;
         tracing::info!("stopping");
         self.stop().await;
         Ok(())
@@ -99,7 +99,7 @@ impl Running {
 }
 
 #[cfg(unix)]
-async fn signalled() -> std::io::Result<()> {
+async fn signaled() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -110,6 +110,6 @@ async fn signalled() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn signalled() -> std::io::Result<()> {
+async fn signaled() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

@@ -213,6 +213,10 @@ impl Drop for PooledConnection {
             return;
         };
         let cache = self.cache.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "Drop has no tracker; the task is one rollback and holds the pool's permit"
+        )]
         runtime.spawn(async move {
             let _permit = permit;
             match cached.connection.execute("ROLLBACK").await {

@@ -45,6 +45,10 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // Short, and bounded by the limits of the connection; while the runtime ends there is nothing to save.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "Drop has no tracker; the work is bounded by the connection's limits"
+            )]
             runtime.spawn(async move { drop(work.await) });
         }
     }

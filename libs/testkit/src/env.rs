@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{Env, ManualClock, SystemIds};
 
-/// The hand on the clock of [`env`].
+/// The hand on the clock of [`env()`].
 #[derive(Clone)]
 pub struct Time(Arc<ManualClock>);
 

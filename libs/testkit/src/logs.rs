@@ -226,6 +226,7 @@ mod tests {
         let spawned = || {
             run(async {
                 let task = async { tracing::warn!(lag = 3, "the disk is slow") };
+                #[expect(clippy::disallowed_types, reason = "the test ends the task that it spawns")]
                 tokio::task::JoinSet::from_iter([task]).join_all().await;
             });
         };

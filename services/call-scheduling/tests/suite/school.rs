@@ -117,10 +117,10 @@ impl School {
             };
             test_env.hear(school.org, Said::AssignmentMade(made)).await;
         }
-        school.enrol(test_env, school.pupil, school.class).await;
-        school.enrol(test_env, school.expected, school.class).await;
+        school.enroll(test_env, school.pupil, school.class).await;
+        school.enroll(test_env, school.expected, school.class).await;
         school
-            .enrol(test_env, school.other_pupil, school.other_class)
+            .enroll(test_env, school.other_pupil, school.other_class)
             .await;
         let guardianship = GuardianshipEstablished {
             guardianship_id: test_env.env.id::<GuardianshipId>().to_string(),
@@ -152,7 +152,7 @@ impl School {
         test_env.hear(self.org, Said::MemberAdmitted(admitted)).await;
     }
 
-    pub async fn enrol(&self, test_env: &TestEnv, pupil: MemberId, unit: UnitId) -> EnrollmentId {
+    pub async fn enroll(&self, test_env: &TestEnv, pupil: MemberId, unit: UnitId) -> EnrollmentId {
         let id = test_env.env.id::<EnrollmentId>();
         let begun = EnrollmentBegun {
             enrollment_id: id.to_string(),

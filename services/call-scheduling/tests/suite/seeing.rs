@@ -50,7 +50,7 @@ on_both!(a_call_of_named_people_is_theirs, |database| async move {
     let (role, state) = (1, 2);
     let (role, state) = (role.try_into().unwrap(), state.try_into().unwrap());
     s.admit(&fixture.test_env, classmate, role, state, false).await;
-    s.enrol(&fixture.test_env, classmate, s.class).await;
+    s.enroll(&fixture.test_env, classmate, s.class).await;
     let wanted = pb::PlanCallRequest {
         participant_ids: vec![classmate.to_string()],
         ..fixture.wanted(CallKind::Consultation)
@@ -77,7 +77,7 @@ on_both!(movement_reaches_future_calls_at_once, |database| async move {
         false,
     )
     .await;
-    let enrollment = s.enrol(&fixture.test_env, pupil, s.class).await;
+    let enrollment = s.enroll(&fixture.test_env, pupil, s.class).await;
     let call = fixture.lesson(|w| w.weekly = count(4)).await;
     fixture
         .test_env
@@ -86,7 +86,7 @@ on_both!(movement_reaches_future_calls_at_once, |database| async move {
     assert_eq!(reason(&fixture.join(pupil, &call).await), "OK");
     assert_eq!(seen(&fixture, pupil).await.0, 4);
     s.end_enrollment(&fixture.test_env, enrollment).await;
-    s.enrol(&fixture.test_env, pupil, s.other_class).await;
+    s.enroll(&fixture.test_env, pupil, s.other_class).await;
     assert_eq!(reason(&fixture.join(pupil, &call).await), "PERMISSION_DENIED");
     assert_eq!(seen(&fixture, pupil).await.0, 0);
     let other = pb::PlanCallRequest {

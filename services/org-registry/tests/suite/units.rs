@@ -81,7 +81,7 @@ on_both!(
         fixture.must(&head, CREATE, class(org, "5А")).await;
         let second = fixture.must(&head, CREATE, class(org, "5Б")).await["unit"]["id"].take();
         let rows = fixture.rows().await;
-        // Look-alikes are one label: Latin A, other case, blanks.
+        // Lookalikes are one label: Latin A, other case, blanks.
         for label in ["5А", "5A", " 5 а ", "«5А»"] {
             assert_eq!(fixture.refused(&head, CREATE, class(org, label)).await.0, "UNIT_LABEL_TAKEN");
             let rename = json!({"org_id": org.to_string(), "unit_id": second, "label": label});

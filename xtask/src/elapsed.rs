@@ -1,0 +1,88 @@
+//! How long each part of `cargo xtask ci` takes.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+
+/// A run that takes longer fails: a check that people wait an hour for is a check that people avoid.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// The parts that have ended, in their order.
+#[derive(Default)]
+pub(crate) struct Elapsed(Vec<(&'static str, Duration)>);
+
+impl Elapsed {
+    /// Runs a part. Its time counts whether it succeeds or fails.
+    pub(crate) fn part<T>(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        println!("xtask: == {name}");
+        let begin = Instant::now();
+        let outcome = work();
+        self.0.push((name, begin.elapsed()));
+        outcome
+    }
+
+    /// Fails if the parts together took longer than the limit.
+    pub(crate) fn within_limit(&self) -> anyhow::Result<()> {
+        let total = self.total();
+        ensure!(
+            total <= LIMIT,
+            "the checks took {} s, the limit is {} s",
+            total.as_secs(),
+            LIMIT.as_secs()
+        );
+        Ok(())
+    }
+
+    fn total(&self) -> Duration {
+        self.0.iter().map(|(_, span)| *span).sum()
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, span) in &self.0 {
+            writeln!(f, "xtask: {:>7.1} {name}", span.as_secs_f64())?;
+        }
+        write!(f, "xtask: {:>7.1} total, in seconds", self.total().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_part_is_in_the_table() {
+        let mut elapsed = Elapsed::default();
+        let failed = elapsed.part("tests", || -> anyhow::Result<()> { bail!("red") });
+        assert!(failed.is_err());
+        assert!(elapsed.to_string().contains(" tests\n"), "{elapsed}");
+    }
+
+    #[test]
+    fn more_than_45_minutes_fail() {
+        let minutes = |minutes: u64| {
+            Elapsed(vec![
+                ("a", Duration::from_secs(60)),
+                ("b", Duration::from_secs(60 * minutes)),
+            ])
+        };
+        assert!(minutes(44).within_limit().is_ok());
+        let error = minutes(45).within_limit().unwrap_err();
+        assert_eq!(error.to_string(), "the checks took 2760 s, the limit is 2700 s");
+        assert!(
+            minutes(44)
+                .to_string()
+                .ends_with("xtask:  2700.0 total, in seconds")
+        );
+    }
+}
