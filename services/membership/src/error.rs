@@ -43,6 +43,36 @@ impl Error {
         Self::Unknown(kind, name.to_string())
     }
 
+    /// The member is not a teacher who is present.
+    pub(crate) fn not_a_teacher() -> Self {
+        Self::State(ErrorReason::NotATeacher)
+    }
+
+    /// The teacher holds the assignment.
+    pub(crate) fn already_assigned() -> Self {
+        Self::State(ErrorReason::AlreadyAssigned)
+    }
+
+    /// The member is not a pupil who is present.
+    pub(crate) fn not_a_pupil() -> Self {
+        Self::State(ErrorReason::NotAPupil)
+    }
+
+    /// The pupil is in the unit.
+    pub(crate) fn already_enrolled() -> Self {
+        Self::State(ErrorReason::AlreadyEnrolled)
+    }
+
+    /// The pupil is not in the unit.
+    pub(crate) fn not_enrolled() -> Self {
+        Self::State(ErrorReason::NotEnrolled)
+    }
+
+    /// The key of a service account is unknown or was revoked.
+    pub(crate) fn service_account_key_invalid() -> Self {
+        Self::State(ErrorReason::ServiceAccountKeyInvalid)
+    }
+
     /// The child of a guardianship is not a pupil of the organization.
     pub(crate) fn child_unknown() -> Self {
         Self::State(ErrorReason::ChildUnknown)

@@ -6,22 +6,19 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
-use parta_ids::{AssignmentId, EnrollmentId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{InvitationId, MemberId, OrgId, TypedId as _};
 use parta_proto::parta::membership::v1::{
-    self as pb, AssignmentMade, EnrollmentBegun, MemberAdmitted, MemberChanged, Role as PbRole,
-    membership_event::Payload,
+    self as pb, MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload,
 };
 use parta_roster::{Members, NoObserver, Role};
 use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
 use crate::{
+    assignments, enrollments,
     error::Error,
     guardianships,
-    storage::{
-        members::{self, Member},
-        relations::{self, Assignment, Enrollment},
-    },
+    storage::members::{self, Member},
 };
 
 /// States a fact.
@@ -84,50 +81,16 @@ pub(crate) fn changed(row: &Member) -> Payload {
     })
 }
 
-pub(crate) fn made(row: &Assignment) -> Payload {
-    Payload::AssignmentMade(AssignmentMade {
-        assignment_id: AssignmentId::from_uuid(row.assignment_id).to_string(),
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
-        kind: row.kind,
-        expire_time: row.expire_time.map(timestamp),
-    })
-}
-
-pub(crate) fn assignment_ended(id: uuid::Uuid) -> Payload {
-    Payload::AssignmentEnded(pb::AssignmentEnded {
-        assignment_id: AssignmentId::from_uuid(id).to_string(),
-    })
-}
-
-pub(crate) fn begun(row: &Enrollment) -> Payload {
-    Payload::EnrollmentBegun(EnrollmentBegun {
-        enrollment_id: EnrollmentId::from_uuid(row.enrollment_id).to_string(),
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
-    })
-}
-
-pub(crate) fn enrollment_ended(id: uuid::Uuid) -> Payload {
-    Payload::EnrollmentEnded(pb::EnrollmentEnded {
-        enrollment_id: EnrollmentId::from_uuid(id).to_string(),
-    })
-}
-
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let fault = |error| RpcError::from(StorageError::from(error));
-    let of = OrgId::from_uuid;
-    let members = members::list_for_snapshot(&tx, org).await.map_err(fault)?;
-    let assignments = relations::assignments_for_snapshot(&tx, org)
-        .await
-        .map_err(fault)?;
-    let enrollments = relations::enrollments_for_snapshot(&tx, org)
-        .await
-        .map_err(fault)?;
-    let guardianships = guardianships::snapshot(&tx, org).await?;
-    let events = members.iter().map(|row| (of(row.org_id), admitted(row)));
-    let events = events.chain(assignments.iter().map(|row| (of(row.org_id), made(row))));
-    let events = events.chain(enrollments.iter().map(|row| (of(row.org_id), begun(row))));
-    Ok(events.chain(guardianships).collect())
+    let members = members::list_for_snapshot(&tx, org).await;
+    let members = members.map_err(|error| RpcError::from(StorageError::from(error)))?;
+    let mut events: Vec<_> = members
+        .iter()
+        .map(|row| (OrgId::from_uuid(row.org_id), admitted(row)))
+        .collect();
+    events.extend(assignments::snapshot(&tx, org).await?);
+    events.extend(enrollments::snapshot(&tx, org).await?);
+    events.extend(guardianships::snapshot(&tx, org).await?);
+    Ok(events)
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use parta_ids::{AssignmentId, MemberId, OrgId, RosterImportId, ServiceAccountId, TypedId, UnitId};
+use parta_ids::{MemberId, OrgId, RosterImportId, TypedId, UnitId};
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
 use parta_status::{FieldViolations, RpcError, field, invalid};
@@ -11,8 +11,8 @@ use parta_storage::{etag, page_size};
 use crate::{
     events::{roles, timestamp},
     model::Address,
-    operations::{Admission, NewAssignment, NewMember, Page, Who},
-    storage::{imports, members::Member, relations::Assignment, service_accounts::ServiceAccount},
+    operations::{Admission, NewMember, Page, Who},
+    storage::{imports, members::Member},
 };
 
 pub(crate) fn member(row: &Member, units: &[UnitId]) -> pb::Member {
@@ -26,26 +26,6 @@ pub(crate) fn member(row: &Member, units: &[UnitId]) -> pb::Member {
         unit_ids: units.iter().map(ToString::to_string).collect(),
         create_time: Some(timestamp(row.create_time)),
         etag: etag(row.revision),
-    }
-}
-
-pub(crate) fn assignment(row: &Assignment) -> pb::Assignment {
-    pb::Assignment {
-        id: AssignmentId::from_uuid(row.assignment_id).to_string(),
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
-        kind: row.kind,
-        create_time: Some(timestamp(row.create_time)),
-        expire_time: row.expire_time.map(timestamp),
-    }
-}
-
-pub(crate) fn service_account(row: &ServiceAccount) -> pb::ServiceAccount {
-    pb::ServiceAccount {
-        id: ServiceAccountId::from_uuid(row.service_account_id).to_string(),
-        display_name: row.display_name.clone(),
-        permissions: row.permissions.split(' ').map(str::to_owned).collect(),
-        create_time: Some(timestamp(row.create_time)),
     }
 }
 
@@ -144,30 +124,8 @@ pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember,
     })
 }
 
-pub(crate) fn new_assignment(request: &pb::CreateAssignmentRequest) -> Result<NewAssignment, RpcError> {
-    let mut v = FieldViolations::default();
-    let org_id = field::id(&mut v, "org_id", &request.org_id);
-    let member_id = field::id(&mut v, "member_id", &request.member_id);
-    let unit_id = field::id(&mut v, "unit_id", &request.unit_id);
-    v.check(
-        request.kind() != pb::AssignmentKind::Unspecified,
-        "kind",
-        "must be a kind of assignment",
-    );
-    let expire_time = request.expire_time.as_ref().map(time);
-    v.check(expire_time != Some(None), "expire_time", "must be a time");
-    let ((org_id, member_id), unit_id) = done(v, org_id.zip(member_id).zip(unit_id))?;
-    Ok(NewAssignment {
-        org_id,
-        member_id,
-        unit_id,
-        kind: request.kind(),
-        expire_time: expire_time.flatten(),
-    })
-}
-
-fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
-    // Whole microseconds: what both databases keep.
+/// Reads a time in whole microseconds, which both databases keep; `None` for one out of range.
+pub(crate) fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
 }
 
@@ -219,24 +177,6 @@ pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page
         token,
         filter,
     })
-}
-
-/// Permissions of an external system; which exist is known by the RPCs that ask for them.
-pub(crate) fn permissions(asked: &[String]) -> Result<Vec<String>, RpcError> {
-    let named = |p: &String| {
-        (1..=64).contains(&p.len())
-            && p.chars()
-                .all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_'))
-    };
-    if !(1..=20).contains(&asked.len()) || !asked.iter().all(named) {
-        return Err(invalid("permissions", "must be 1 to 20 names like roster.read"));
-    }
-    Ok(asked
-        .iter()
-        .cloned()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect())
 }
 
 /// An import as it is answered.

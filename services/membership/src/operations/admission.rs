@@ -1,6 +1,6 @@
 //! Letting in whoever accepted an invitation (R14, R16, R17).
 use parta_access::{Caller, Decision, OrgScope, authorize};
-use parta_ids::{AccountId, EnrollmentId, FlowId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{AccountId, FlowId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto::parta::membership::{
     internal::v1::AdmitMemberResponse,
     v1::{ErrorReason, MemberState},
@@ -10,12 +10,12 @@ use parta_storage::{Mutation, Tx};
 
 use super::App;
 use crate::{
+    enrollments,
     error::Error,
     events, guardianships,
     storage::{
         accounts,
         members::{self, Member},
-        relations::{self, Enrollment},
     },
 };
 
@@ -64,7 +64,7 @@ impl App {
                 members::insert_admission(&tx, scope, wanted.invitation_id, account, row.member_id, tx.now())
                     .await?;
                 if let Some(unit) = wanted.unit_id.filter(|_| wanted.role == Role::Pupil) {
-                    enroll(&tx, scope, id, unit).await?;
+                    enrollments::begin(&tx, scope, id, unit).await?;
                 }
                 if let Some(child) = wanted.child_id.filter(|_| wanted.role == Role::Parent) {
                     guardianships::establish(self, &tx, scope, id, child).await?;
@@ -140,27 +140,4 @@ impl App {
         events::state(tx, org, events::admitted(&row)).await?;
         Ok(row)
     }
-}
-
-/// Brings a pupil into a class; `None` if the pupil is there.
-pub(crate) async fn enroll(
-    tx: &Tx,
-    scope: &OrgScope,
-    member: MemberId,
-    unit: UnitId,
-) -> Result<Option<EnrollmentId>, Error> {
-    let id: EnrollmentId = tx.env().id();
-    let row = Enrollment {
-        org_id: scope.org_id().uuid(),
-        enrollment_id: id.uuid(),
-        member_id: member.uuid(),
-        unit_id: unit.uuid(),
-        create_time: tx.now(),
-        end_time: None,
-    };
-    if !relations::insert_enrollment(tx, scope, &row).await? {
-        return Ok(None);
-    }
-    events::state(tx, scope.org_id(), events::begun(&row)).await?;
-    Ok(Some(id))
 }

@@ -2,22 +2,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
-use parta_ids::{MemberId, OrgId, TypedId as _, UnitId, Uuid};
+use parta_ids::{MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto::parta::membership::v1::{self as pb, ErrorReason, MemberState};
 use parta_roster::{MemberContext, Role};
 use parta_storage::{Mutation, Tx, check_etag};
 use sea_orm::ConnectionTrait;
 
-use super::{App, Page, admission::enroll};
+use super::{App, Page};
 use crate::{
+    assignments, enrollments,
     error::Error,
     events,
     grpc::convert,
     guardianships, policy,
-    storage::{
-        members::{self, Filter, Member},
-        relations,
-    },
+    storage::members::{self, Filter, Member},
 };
 
 /// Somebody expected.
@@ -41,17 +39,15 @@ impl App {
         scope: &OrgScope,
         rows: &[Member],
     ) -> Result<Vec<pb::Member>, Error> {
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.member_id).collect();
-        let mut classes: BTreeMap<Uuid, Vec<UnitId>> = BTreeMap::new();
-        for row in relations::classes_of(conn, scope, &ids).await? {
-            classes
-                .entry(row.member_id)
-                .or_default()
-                .push(UnitId::from_uuid(row.unit_id));
-        }
-        let shown = rows
+        let ids: Vec<_> = rows
             .iter()
-            .map(|row| convert::member(row, classes.get(&row.member_id).map_or(&[], Vec::as_slice)));
+            .map(|row| MemberId::from_uuid(row.member_id))
+            .collect();
+        let units = enrollments::units_of(conn, scope, &ids).await?;
+        let shown = rows.iter().map(|row| {
+            let units = units.get(&MemberId::from_uuid(row.member_id));
+            convert::member(row, units.map_or(&[], Vec::as_slice))
+        });
         Ok(shown.collect())
     }
 
@@ -155,7 +151,7 @@ impl App {
                 events::state(&tx, org, events::admitted(&row)).await?;
                 if let Some(unit) = new.unit_id {
                     self.require_unit(&tx, org, unit).await?;
-                    enroll(&tx, &scope, id, unit).await?;
+                    enrollments::begin(&tx, &scope, id, unit).await?;
                 }
                 let member = self.audit_and_load(&tx, caller, &scope, &row).await?;
                 Ok::<_, Error>(pb::CreateMemberResponse {
@@ -301,12 +297,8 @@ impl App {
         row: &mut Member,
     ) -> Result<(), Error> {
         let (org, id) = (scope.org_id(), MemberId::from_uuid(row.member_id));
-        let ended = relations::end_all(tx, scope, id, tx.now()).await?;
-        let assignments = ended.assignments.into_iter().map(events::assignment_ended);
-        let enrollments = ended.enrollments.into_iter().map(events::enrollment_ended);
-        for payload in assignments.chain(enrollments).collect::<Vec<_>>() {
-            events::state(tx, org, payload).await?;
-        }
+        assignments::end_all_of(tx, scope, id).await?;
+        enrollments::end_all_of(tx, scope, id).await?;
         guardianships::end_all_of(tx, scope, id).await?;
         row.state = MemberState::Left.into();
         row.teacher_verified = false;

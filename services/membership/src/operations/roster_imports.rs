@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_proto::parta::{
-    membership::v1::{
-        self as pb, AssignmentKind, ErrorReason, RosterImportCounts, RosterImportState as State,
-    },
+    membership::v1::{self as pb, ErrorReason, RosterImportCounts, RosterImportState as State},
     org_registry::v1::UnitKind,
 };
 use parta_roster::{MemberContext, Role, label_key};
@@ -16,6 +14,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{App, Page};
 use crate::{
+    assignments::AssignmentKind,
     error::Error,
     events,
     grpc::convert,
@@ -122,7 +121,7 @@ impl App {
                 classes: facts.enrolled_in.iter().filter_map(label).collect(),
                 tasks: led
                     .chain(taught)
-                    .filter_map(|(unit, kind)| Some((label(unit)?, kind.into())))
+                    .filter_map(|(unit, kind)| Some((label(unit)?, kind.number())))
                     .collect(),
                 ..Known::default()
             };

@@ -2,7 +2,7 @@
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_feed as feed;
-use parta_ids::{AssignmentId, MemberId, OrgId, RosterImportId, TypedId as _};
+use parta_ids::{MemberId, OrgId, RosterImportId};
 use parta_proto::parta::membership::v1::{
     ErrorReason, MemberState, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
     StagedInvitation, StagedUnit, membership_event::Payload,
@@ -16,13 +16,11 @@ use parta_storage::{
 
 use super::plan::{self, Change};
 use crate::{
+    assignments, enrollments,
     error::Error,
     events, guardianships,
-    operations::{App, enroll, roster_imports},
-    storage::{
-        imports, members,
-        relations::{self, Assignment},
-    },
+    operations::{App, roster_imports},
+    storage::{imports, members},
 };
 
 /// Kind of the durable job.
@@ -102,27 +100,14 @@ impl App {
                 }
                 (Kind::RenameMember, Some(who), _) => rename(tx, scope, who, &change.after).await?,
                 (Kind::BeginEnrollment, Some(who), Some(unit)) => {
-                    enroll(tx, scope, who, unit).await?;
+                    enrollments::begin(tx, scope, who, unit).await?;
                 }
                 (Kind::EndEnrollment, Some(who), Some(unit)) => {
-                    if let Some(ended) = relations::end_enrollment(tx, scope, who, unit, tx.now()).await? {
-                        events::state(tx, scope.org_id(), events::enrollment_ended(ended)).await?;
-                    }
+                    enrollments::end(tx, scope, who, unit).await?;
                 }
                 (Kind::BeginAssignment, Some(who), Some(unit)) => {
-                    let row = Assignment {
-                        org_id: scope.org_id().uuid(),
-                        assignment_id: tx.env().id::<AssignmentId>().uuid(),
-                        member_id: who.uuid(),
-                        unit_id: unit.uuid(),
-                        kind: plan::task(change.value).into(),
-                        create_time: tx.now(),
-                        expire_time: None,
-                        end_time: None,
-                    };
-                    if relations::insert_assignment(tx, scope, &row).await? {
-                        events::state(tx, scope.org_id(), events::made(&row)).await?;
-                    }
+                    let kind = plan::task(change.value)?;
+                    assignments::begin(tx, scope, who, unit, kind, None).await?;
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&change.other_key).copied() {
