@@ -5,7 +5,7 @@ use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::DbErr;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,21 @@ pub enum Error {
 impl Error {
     pub(crate) fn unknown(kind: &'static str, name: impl std::fmt::Display) -> Self {
         Self::Unknown(kind, name.to_string())
+    }
+
+    /// The member has left.
+    pub(crate) fn member_left() -> Self {
+        Self::State(ErrorReason::MemberLeft)
+    }
+
+    /// The organization would be left without an administrator.
+    pub(crate) fn last_administrator() -> Self {
+        Self::State(ErrorReason::LastAdministrator)
+    }
+
+    /// The member is not active staff, who alone become administrators.
+    pub(crate) fn administrator_not_joined() -> Self {
+        Self::State(ErrorReason::AdministratorNotJoined)
     }
 
     /// The member is not a teacher who is present.
@@ -79,10 +94,10 @@ impl Error {
     }
 
     /// What a failed insert means where another call may be making the same row.
-    pub(crate) fn conflict_on_unique(error: DbErr) -> Self {
-        match error.sql_err() {
-            Some(SqlErr::UniqueConstraintViolation(_)) => parta_status::conflict().into(),
-            _ => error.into(),
+    pub(crate) fn conflict_on_unique(error: StorageError) -> Self {
+        match error {
+            StorageError::UniqueViolation { .. } => parta_status::conflict().into(),
+            error => error.into(),
         }
     }
 }

@@ -6,20 +6,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
-use parta_ids::{InvitationId, MemberId, OrgId, TypedId as _};
-use parta_proto::parta::membership::v1::{
-    self as pb, MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload,
-};
-use parta_roster::{Members, NoObserver, Role};
+use parta_ids::OrgId;
+use parta_proto::parta::membership::v1::{self as pb, membership_event::Payload};
+use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
-use crate::{
-    assignments, enrollments,
-    error::Error,
-    guardianships,
-    storage::members::{self, Member},
-};
+use crate::{assignments, enrollments, error::Error, guardianships, member_records};
 
 /// States a fact.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
@@ -39,9 +32,10 @@ pub(crate) fn counts_kept(counts: &pb::RosterImportCounts) -> Vec<u8> {
     prost::Message::encode_to_vec(counts)
 }
 
-/// Counts as they were kept.
-pub(crate) fn counts_of(kept: &[u8]) -> pb::RosterImportCounts {
-    prost::Message::decode(kept).unwrap_or_default()
+/// Counts as they were kept in `column`. Counts that cannot be read are not taken for zero.
+pub(crate) fn counts_of(column: &'static str, kept: &[u8]) -> Result<pb::RosterImportCounts, StorageError> {
+    let length = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    prost::Message::decode(kept).map_err(|_| StorageError::unknown_value(column, length))
 }
 
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
@@ -52,43 +46,9 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     }
 }
 
-pub(crate) fn roles(mask: i32) -> Vec<i32> {
-    Role::set_of(mask)
-        .into_iter()
-        .map(|role| PbRole::from(role).into())
-        .collect()
-}
-
-pub(crate) fn admitted(row: &Member) -> Payload {
-    Payload::MemberAdmitted(MemberAdmitted {
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        state: row.state,
-        roles: roles(row.roles),
-        teacher_verified: row.teacher_verified,
-        invitation_id: row
-            .invitation_id
-            .map(|id| InvitationId::from_uuid(id).to_string())
-            .unwrap_or_default(),
-    })
-}
-
-pub(crate) fn changed(row: &Member) -> Payload {
-    Payload::MemberChanged(MemberChanged {
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        state: row.state,
-        roles: roles(row.roles),
-        teacher_verified: row.teacher_verified,
-    })
-}
-
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let members = members::list_for_snapshot(&tx, org).await;
-    let members = members.map_err(|error| RpcError::from(StorageError::from(error)))?;
-    let mut events: Vec<_> = members
-        .iter()
-        .map(|row| (OrgId::from_uuid(row.org_id), admitted(row)))
-        .collect();
+    let mut events = member_records::events::snapshot(&tx, org).await?;
     events.extend(assignments::snapshot(&tx, org).await?);
     events.extend(enrollments::snapshot(&tx, org).await?);
     events.extend(guardianships::snapshot(&tx, org).await?);

@@ -7,15 +7,19 @@
 mod assignments;
 mod config;
 mod delivery;
+mod departures;
 mod enrollments;
 mod error;
 mod events;
 mod grpc;
 mod guardianships;
+mod member_records;
+mod members;
 pub mod model;
 mod operations;
 mod permissions;
 pub mod policy;
+mod roles;
 mod roster_import;
 mod secret;
 mod service_accounts;
@@ -202,7 +206,7 @@ impl Ports {
             FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
         Routes::new(AuthenticationServiceServer::new(app.clone()))
             .add_service(AppointmentServiceServer::new(app.clone()))
-            .add_service(MemberServiceServer::new(app.clone()))
+            .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))
             .add_service(AssignmentServiceServer::new(assignments::Assignments::new(
                 edge.clone(),
             )))

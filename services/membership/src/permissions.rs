@@ -3,7 +3,7 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
-use crate::{assignments, enrollments, guardianships, policy, service_accounts};
+use crate::{assignments, departures, enrollments, guardianships, members, policy, roles, service_accounts};
 
 type Rule = fn(PrincipalKind) -> bool;
 
@@ -30,7 +30,10 @@ fn manages(kind: PrincipalKind) -> bool {
     person(kind, |f| policy::manage(f).is_allowed())
 }
 fn administers(kind: PrincipalKind) -> bool {
-    person(kind, |f| policy::administer(f).is_allowed())
+    person(kind, |f| roles::administer(f).is_allowed())
+}
+fn verifies(kind: PrincipalKind) -> bool {
+    person(kind, |f| roles::verify(f).is_allowed())
 }
 fn assigns(kind: PrincipalKind) -> bool {
     person(kind, |f| assignments::manage(f).is_allowed())
@@ -87,17 +90,17 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.MemberService/ListMembers", reads),
     ("parta.membership.v1.MemberService/CreateMember", |k| {
         person(k, |f| {
-            policy::create_member(f, Role::Pupil, Some(MemberContext::sample_unit())).is_allowed()
+            members::create_member(f, Role::Pupil, Some(MemberContext::sample_unit())).is_allowed()
         })
     }),
     ("parta.membership.v1.MemberService/ChangeMemberRoles", administers),
-    ("parta.membership.v1.MemberService/VerifyTeacher", manages),
+    ("parta.membership.v1.MemberService/VerifyTeacher", verifies),
     (
         "parta.membership.v1.MemberService/WithdrawTeacherVerification",
-        manages,
+        verifies,
     ),
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
-        person(k, |f| policy::remove(f, &pupil(f)).is_allowed())
+        person(k, |f| departures::remove(f, &pupil(f)).is_allowed())
     }),
     ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
     ("parta.membership.v1.AssignmentService/EndAssignment", assigns),

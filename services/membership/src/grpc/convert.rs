@@ -1,33 +1,17 @@
 //! From messages and to them.
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
-use parta_ids::{MemberId, OrgId, RosterImportId, TypedId, UnitId};
+use parta_ids::{OrgId, RosterImportId, TypedId};
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
 use parta_status::{FieldViolations, RpcError, field, invalid};
-use parta_storage::{etag, page_size};
+use parta_storage::{StorageError, page_size};
 
 use crate::{
-    events::{roles, timestamp},
+    events::{counts_of, timestamp},
     model::Address,
-    operations::{Admission, NewMember, Page, Who},
-    storage::{imports, members::Member},
+    operations::{Admission, Page, Who},
+    storage::imports,
 };
-
-pub(crate) fn member(row: &Member, units: &[UnitId]) -> pb::Member {
-    pb::Member {
-        id: MemberId::from_uuid(row.member_id).to_string(),
-        org_id: OrgId::from_uuid(row.org_id).to_string(),
-        full_name: row.full_name.clone(),
-        state: row.state,
-        roles: roles(row.roles),
-        teacher_verified: row.teacher_verified,
-        unit_ids: units.iter().map(ToString::to_string).collect(),
-        create_time: Some(timestamp(row.create_time)),
-        etag: etag(row.revision),
-    }
-}
 
 /// A required id.
 pub(crate) fn id<T: TypedId>(path: &str, text: &str) -> Result<T, RpcError> {
@@ -64,22 +48,6 @@ pub(crate) fn text(path: &str, value: &str, most: usize) -> Result<String, RpcEr
     Ok(text)
 }
 
-pub(crate) fn role(path: &str, value: pb::Role) -> Result<Role, RpcError> {
-    Role::try_from(value).map_err(|()| invalid(path, "must name a role"))
-}
-
-pub(crate) fn roles_in(path: &str, values: &[i32]) -> Result<BTreeSet<Role>, RpcError> {
-    let known = |value: &i32| {
-        pb::Role::try_from(*value)
-            .ok()
-            .and_then(|r| Role::try_from(r).ok())
-    };
-    let roles: Option<BTreeSet<Role>> = values.iter().map(known).collect();
-    roles
-        .filter(|roles| !roles.is_empty())
-        .ok_or_else(|| invalid(path, "must name at least one role, and no unknown ones"))
-}
-
 pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, RpcError> {
     match (request.phone.as_str(), request.email.as_str()) {
         (phone, "") if !phone.is_empty() => {
@@ -101,27 +69,6 @@ pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, RpcError> {
             "exactly one of account_id and new_account is required",
         )),
     }
-}
-
-pub(crate) fn new_member(request: &pb::CreateMemberRequest) -> Result<NewMember, RpcError> {
-    let mut v = FieldViolations::default();
-    let org_id = field::id(&mut v, "org_id", &request.org_id);
-    let full_name = field::text(&mut v, "full_name", &request.full_name, 1..=200, false);
-    let unit_id = field::optional_id(&mut v, "unit_id", &request.unit_id);
-    let role = Role::try_from(request.role()).ok();
-    v.check(role.is_some(), "role", "must name a role");
-    v.check(
-        unit_id.is_none() || role == Some(Role::Pupil),
-        "unit_id",
-        "is for pupils only",
-    );
-    let (org_id, role) = done(v, org_id.zip(role))?;
-    Ok(NewMember {
-        org_id,
-        full_name,
-        role,
-        unit_id,
-    })
 }
 
 /// Reads a time in whole microseconds, which both databases keep; `None` for one out of range.
@@ -180,22 +127,20 @@ pub(crate) fn page<'a>(size: i32, token: &'a str, filter: String) -> Result<Page
 }
 
 /// An import as it is answered.
-pub(crate) fn roster_import(row: &imports::Import) -> pb::RosterImport {
-    use prost::Message as _;
-    let counts = |bytes: &[u8]| pb::RosterImportCounts::decode(bytes).ok();
-    pb::RosterImport {
+pub(crate) fn roster_import(row: &imports::Import) -> Result<pb::RosterImport, StorageError> {
+    Ok(pb::RosterImport {
         id: RosterImportId::from_uuid(row.import_id).to_string(),
         state: row.state,
         one_roster_version: row.one_roster_version.clone(),
-        planned: counts(&row.planned),
-        done: counts(&row.done),
+        planned: Some(counts_of("roster_import.planned", &row.planned)?),
+        done: Some(counts_of("roster_import.done", &row.done)?),
         problem_count: row.problem_count,
         mass_removal: row.mass_removal,
         create_time: Some(timestamp(row.create_time)),
         start_time: row.start_time.map(timestamp),
         finish_time: row.finish_time.map(timestamp),
         etag: parta_storage::etag(row.revision),
-    }
+    })
 }
 
 pub(crate) fn roster_change(row: imports::ChangeRow) -> pb::RosterChange {

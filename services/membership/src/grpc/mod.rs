@@ -3,7 +3,6 @@ mod admission;
 mod appointment;
 mod authentication;
 pub(crate) mod convert;
-mod member;
 mod operator;
 mod roster_import;
 

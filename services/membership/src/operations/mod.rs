@@ -1,7 +1,6 @@
 //! What the service does: authorize, load, decide, save, emit.
 mod admission;
 mod appointments;
-mod members;
 mod outbox;
 pub(crate) mod roster_imports;
 mod sessions;
@@ -21,7 +20,6 @@ use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
 pub(crate) use admission::Admission;
-pub(crate) use members::NewMember;
 pub(crate) use sign_in::Who;
 
 use crate::{

@@ -191,7 +191,7 @@ impl App {
                 let object = format!("organizations/{org}/rosterImports/{id}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 Ok::<_, Error>(pb::CheckRosterImportResponse {
-                    roster_import: Some(convert::roster_import(&import)),
+                    roster_import: Some(convert::roster_import(&import)?),
                     ..Default::default()
                 })
             })
@@ -218,7 +218,9 @@ impl App {
                     return Err(Error::State(ErrorReason::RosterImportNotStartable));
                 }
                 if import.mass_removal && !allow_mass_removal {
-                    return Err(Error::MassRemoval(events::counts_of(&import.planned).removals));
+                    return Err(Error::MassRemoval(
+                        events::counts_of("roster_import.planned", &import.planned)?.removals,
+                    ));
                 }
                 // From now on the source's class ids mean these; a check alone changes nothing.
                 let classes = serde_json::from_str(&import.classes).map_err(RpcError::internal)?;
@@ -231,7 +233,7 @@ impl App {
                 let object = format!("organizations/{org}/rosterImports/{id}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 Ok::<_, Error>(pb::StartRosterImportResponse {
-                    roster_import: Some(convert::roster_import(&import)),
+                    roster_import: Some(convert::roster_import(&import)?),
                     ..Default::default()
                 })
             })
@@ -246,7 +248,7 @@ impl App {
     ) -> Result<pb::RosterImport, Error> {
         let scope = self.importing(self.db.conn(), caller, org).await?;
         let found = self.roster_import(self.db.conn(), &scope, id).await?;
-        Ok(convert::roster_import(&found))
+        Ok(convert::roster_import(&found)?)
     }
 
     pub(crate) async fn list_roster_imports(
@@ -261,7 +263,10 @@ impl App {
         let key = |row: &Import| RosterImportId::from_uuid(row.import_id);
         let next_page_token = self.cut(caller, &page, &mut rows, key);
         Ok(pb::ListRosterImportsResponse {
-            roster_imports: rows.iter().map(convert::roster_import).collect(),
+            roster_imports: rows
+                .iter()
+                .map(convert::roster_import)
+                .collect::<Result<_, _>>()?,
             next_page_token,
         })
     }

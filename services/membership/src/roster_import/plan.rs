@@ -277,3 +277,12 @@ pub(crate) fn task(number: i32) -> Result<AssignmentKind, StorageError> {
     AssignmentKind::from_number(number)
         .ok_or_else(|| StorageError::unknown_value("roster_change.value", number))
 }
+
+/// The role in a stored change, which holds one bit.
+pub(crate) fn role(mask: i32) -> Result<Role, StorageError> {
+    let roles = Role::set_of(mask);
+    match (roles.len(), roles.first()) {
+        (1, Some(role)) if role.bit() == mask => Ok(*role),
+        _ => Err(StorageError::unknown_value("roster_change.value", mask)),
+    }
+}

@@ -4,10 +4,10 @@ use parta_access::{Caller, OrgScope, Principal};
 use parta_feed as feed;
 use parta_ids::{MemberId, OrgId, RosterImportId};
 use parta_proto::parta::membership::v1::{
-    ErrorReason, MemberState, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
+    self as pb, ErrorReason, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
     StagedInvitation, StagedUnit, membership_event::Payload,
 };
-use parta_roster::{Role, label_key};
+use parta_roster::{Role, State, label_key};
 use parta_status::RpcError;
 use parta_storage::{
     Tx,
@@ -16,11 +16,13 @@ use parta_storage::{
 
 use super::plan::{self, Change};
 use crate::{
-    assignments, enrollments,
+    assignments, departures, enrollments,
     error::Error,
-    events, guardianships,
+    events::{counts_kept, counts_of},
+    guardianships,
+    member_records::{Member, events, storage as members},
     operations::{App, roster_imports},
-    storage::{imports, members},
+    storage::imports,
 };
 
 /// Kind of the durable job.
@@ -67,8 +69,8 @@ impl App {
             .flat_map(|(_, c)| [c.source_key.clone(), c.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
-        let planned = events::counts_of(&import.planned);
-        let mut done = events::counts_of(&import.done);
+        let planned = counts_of("roster_import.planned", &import.planned)?;
+        let mut done = counts_of("roster_import.done", &import.done)?;
         // What was made once counts, whatever becomes of it by other hands; told twice, it counts once.
         let made = wanted
             .iter()
@@ -132,7 +134,7 @@ impl App {
         }
         self.stage(tx, scope.org_id(), id, staged);
         let full = rows.len() as u64 == BATCH;
-        import.done = events::counts_kept(&done);
+        import.done = counts_kept(&done);
         if import.position >= import.change_count && done.units >= planned.units {
             import.state = RosterImportState::Done.into();
             import.finish_time = Some(tx.now());
@@ -162,20 +164,14 @@ impl App {
         change: &Change,
         staged: &mut Staged,
     ) -> Result<MemberId, Error> {
-        let id: MemberId = tx.env().id();
-        let expected = MemberState::Expected;
-        let row = members::new(
-            scope.org_id(),
-            id,
-            &change.person,
-            expected,
-            change.value,
-            tx.now(),
-        );
+        let role = plan::role(change.value)?;
+        let (org, now) = (scope.org_id(), tx.now());
+        let row = Member::new(org, tx.env().id(), &change.person, State::Expected, role, now);
+        let id = row.id;
         members::insert(tx, scope, &row).await?;
-        events::state(tx, scope.org_id(), events::admitted(&row)).await?;
+        events::admitted(tx, &row).await?;
         imports::put_person(tx, scope, &change.source_key, id).await?;
-        let role = events::roles(change.value).first().copied().unwrap_or_default();
+        let role = pb::Role::from(role).into();
         staged.invitations.push(StagedInvitation {
             member_id: id.to_string(),
             role,
@@ -188,10 +184,10 @@ impl App {
         let Some(mut row) = members::lock(tx, scope, who).await? else {
             return Ok(());
         };
-        if row.state == i32::from(MemberState::Left) || row.roles & Role::Administrator.bit() != 0 {
+        if row.state == State::Left || row.has(Role::Administrator) {
             return Ok(());
         }
-        self.end_membership(tx, scope, &mut row).await
+        departures::end_membership(tx, scope, &mut row).await
     }
 
     fn stage(&self, tx: &Tx, org: OrgId, id: RosterImportId, staged: Staged) {

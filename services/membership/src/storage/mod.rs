@@ -4,7 +4,6 @@ pub(crate) mod appointments;
 pub(crate) mod entities;
 mod import_migration;
 pub(crate) mod imports;
-pub(crate) mod members;
 mod migration;
 pub(crate) mod outbox;
 pub(crate) mod sessions;
