@@ -49,7 +49,19 @@ const RULES: &[Rule] = &[
 
 /// The features of each service that has been laid out by features, in order: each may name those before it. `grpc.rs` is a
 /// leaf that may name all.
-const FEATURES: &[(&str, &[&str])] = &[("membership", &["guardianships"])];
+const FEATURES: &[(&str, &[&str])] = &[(
+    "membership",
+    &[
+        "member_records",
+        "assignments",
+        "enrollments",
+        "guardianships",
+        "roles",
+        "departures",
+        "members",
+        "service_accounts",
+    ],
+)];
 /// What the layers of a feature below its `grpc.rs` never name: protobuf stops at the entry, ids are typed.
 const BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
 const WIRE: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];

@@ -31,6 +31,14 @@ pub enum StorageError {
     /// The schema is not the one that this program was built for.
     #[error("wrong schema: {0}")]
     Schema(String),
+    /// A column holds a value that this build does not know: a newer one wrote it, or the row was damaged.
+    #[error("{column} holds {value}, which this build does not know")]
+    UnknownValue {
+        /// `table.column`.
+        column: &'static str,
+        /// The number of the value.
+        value: i64,
+    },
     /// What is stored, or how the library is used, is wrong; a fault of ours.
     #[error("{0}")]
     Fault(String),
@@ -46,6 +54,15 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// A column (`table.column`) that holds a value which this build does not know. Calls about that row are UNAVAILABLE
+    /// until a build that knows it serves them: a guess could give somebody more than the row means.
+    pub fn unknown_value(column: &'static str, value: impl Into<i64>) -> Self {
+        Self::UnknownValue {
+            column,
+            value: value.into(),
+        }
+    }
+
     /// Whether the failure may pass by itself, so that repeating later makes sense.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
@@ -145,6 +162,15 @@ impl From<StorageError> for RpcError {
                 )
                 .meta("dependency", "database")
                 .retry_after(Duration::from_secs(1))
+            }
+            StorageError::UnknownValue { column, value } => {
+                tracing::warn!(column, value, "a stored value is not known to this build");
+                RpcError::new(
+                    ErrorReason::StoredValueUnknown,
+                    "The data was written by a newer release. Try again when the upgrade has ended.",
+                )
+                .meta("column", column)
+                .retry_after(Duration::from_secs(60))
             }
             StorageError::Conflict(cause) => {
                 tracing::info!(%cause, "a transaction kept losing its race");

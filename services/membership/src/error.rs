@@ -5,7 +5,7 @@ use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::DbErr;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
@@ -43,16 +43,61 @@ impl Error {
         Self::Unknown(kind, name.to_string())
     }
 
+    /// The member has left.
+    pub(crate) fn member_left() -> Self {
+        Self::State(ErrorReason::MemberLeft)
+    }
+
+    /// The organization would be left without an administrator.
+    pub(crate) fn last_administrator() -> Self {
+        Self::State(ErrorReason::LastAdministrator)
+    }
+
+    /// The member is not active staff, who alone become administrators.
+    pub(crate) fn administrator_not_joined() -> Self {
+        Self::State(ErrorReason::AdministratorNotJoined)
+    }
+
+    /// The member is not a teacher who is present.
+    pub(crate) fn not_a_teacher() -> Self {
+        Self::State(ErrorReason::NotATeacher)
+    }
+
+    /// The teacher holds the assignment.
+    pub(crate) fn already_assigned() -> Self {
+        Self::State(ErrorReason::AlreadyAssigned)
+    }
+
+    /// The member is not a pupil who is present.
+    pub(crate) fn not_a_pupil() -> Self {
+        Self::State(ErrorReason::NotAPupil)
+    }
+
+    /// The pupil is in the unit.
+    pub(crate) fn already_enrolled() -> Self {
+        Self::State(ErrorReason::AlreadyEnrolled)
+    }
+
+    /// The pupil is not in the unit.
+    pub(crate) fn not_enrolled() -> Self {
+        Self::State(ErrorReason::NotEnrolled)
+    }
+
+    /// The key of a service account is unknown or was revoked.
+    pub(crate) fn service_account_key_invalid() -> Self {
+        Self::State(ErrorReason::ServiceAccountKeyInvalid)
+    }
+
     /// The child of a guardianship is not a pupil of the organization.
     pub(crate) fn child_unknown() -> Self {
         Self::State(ErrorReason::ChildUnknown)
     }
 
     /// What a failed insert means where another call may be making the same row.
-    pub(crate) fn conflict_on_unique(error: DbErr) -> Self {
-        match error.sql_err() {
-            Some(SqlErr::UniqueConstraintViolation(_)) => parta_status::conflict().into(),
-            _ => error.into(),
+    pub(crate) fn conflict_on_unique(error: StorageError) -> Self {
+        match error {
+            StorageError::UniqueViolation { .. } => parta_status::conflict().into(),
+            error => error.into(),
         }
     }
 }

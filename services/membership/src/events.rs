@@ -6,23 +6,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
-use parta_ids::{AssignmentId, EnrollmentId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
-use parta_proto::parta::membership::v1::{
-    self as pb, AssignmentMade, EnrollmentBegun, MemberAdmitted, MemberChanged, Role as PbRole,
-    membership_event::Payload,
-};
-use parta_roster::{Members, NoObserver, Role};
+use parta_ids::OrgId;
+use parta_proto::parta::membership::v1::{self as pb, membership_event::Payload};
+use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
-use crate::{
-    error::Error,
-    guardianships,
-    storage::{
-        members::{self, Member},
-        relations::{self, Assignment, Enrollment},
-    },
-};
+use crate::{assignments, enrollments, error::Error, guardianships, member_records};
 
 /// States a fact.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
@@ -42,9 +32,10 @@ pub(crate) fn counts_kept(counts: &pb::RosterImportCounts) -> Vec<u8> {
     prost::Message::encode_to_vec(counts)
 }
 
-/// Counts as they were kept.
-pub(crate) fn counts_of(kept: &[u8]) -> pb::RosterImportCounts {
-    prost::Message::decode(kept).unwrap_or_default()
+/// Counts as they were kept in `column`. Counts that cannot be read are not taken for zero.
+pub(crate) fn counts_of(column: &'static str, kept: &[u8]) -> Result<pb::RosterImportCounts, StorageError> {
+    let length = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    prost::Message::decode(kept).map_err(|_| StorageError::unknown_value(column, length))
 }
 
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
@@ -55,79 +46,11 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     }
 }
 
-pub(crate) fn roles(mask: i32) -> Vec<i32> {
-    Role::set_of(mask)
-        .into_iter()
-        .map(|role| PbRole::from(role).into())
-        .collect()
-}
-
-pub(crate) fn admitted(row: &Member) -> Payload {
-    Payload::MemberAdmitted(MemberAdmitted {
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        state: row.state,
-        roles: roles(row.roles),
-        teacher_verified: row.teacher_verified,
-        invitation_id: row
-            .invitation_id
-            .map(|id| InvitationId::from_uuid(id).to_string())
-            .unwrap_or_default(),
-    })
-}
-
-pub(crate) fn changed(row: &Member) -> Payload {
-    Payload::MemberChanged(MemberChanged {
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        state: row.state,
-        roles: roles(row.roles),
-        teacher_verified: row.teacher_verified,
-    })
-}
-
-pub(crate) fn made(row: &Assignment) -> Payload {
-    Payload::AssignmentMade(AssignmentMade {
-        assignment_id: AssignmentId::from_uuid(row.assignment_id).to_string(),
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
-        kind: row.kind,
-        expire_time: row.expire_time.map(timestamp),
-    })
-}
-
-pub(crate) fn assignment_ended(id: uuid::Uuid) -> Payload {
-    Payload::AssignmentEnded(pb::AssignmentEnded {
-        assignment_id: AssignmentId::from_uuid(id).to_string(),
-    })
-}
-
-pub(crate) fn begun(row: &Enrollment) -> Payload {
-    Payload::EnrollmentBegun(EnrollmentBegun {
-        enrollment_id: EnrollmentId::from_uuid(row.enrollment_id).to_string(),
-        member_id: MemberId::from_uuid(row.member_id).to_string(),
-        unit_id: UnitId::from_uuid(row.unit_id).to_string(),
-    })
-}
-
-pub(crate) fn enrollment_ended(id: uuid::Uuid) -> Payload {
-    Payload::EnrollmentEnded(pb::EnrollmentEnded {
-        enrollment_id: EnrollmentId::from_uuid(id).to_string(),
-    })
-}
-
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let fault = |error| RpcError::from(StorageError::from(error));
-    let of = OrgId::from_uuid;
-    let members = members::list_for_snapshot(&tx, org).await.map_err(fault)?;
-    let assignments = relations::assignments_for_snapshot(&tx, org)
-        .await
-        .map_err(fault)?;
-    let enrollments = relations::enrollments_for_snapshot(&tx, org)
-        .await
-        .map_err(fault)?;
-    let guardianships = guardianships::snapshot(&tx, org).await?;
-    let events = members.iter().map(|row| (of(row.org_id), admitted(row)));
-    let events = events.chain(assignments.iter().map(|row| (of(row.org_id), made(row))));
-    let events = events.chain(enrollments.iter().map(|row| (of(row.org_id), begun(row))));
-    Ok(events.chain(guardianships).collect())
+    let mut events = member_records::events::snapshot(&tx, org).await?;
+    events.extend(assignments::snapshot(&tx, org).await?);
+    events.extend(enrollments::snapshot(&tx, org).await?);
+    events.extend(guardianships::snapshot(&tx, org).await?);
+    Ok(events)
 }

@@ -4,18 +4,25 @@
 //! service accounts. Invariants: an account id never leaves the service, each organization knows a person by ids of its
 //! own; contacts are never shown; an organization keeps an administrator; a fact, its event and its effect on permission
 //! are committed together.
+mod assignments;
 mod config;
 mod delivery;
+mod departures;
+mod enrollments;
 mod error;
 mod events;
 mod grpc;
 mod guardianships;
+mod member_records;
+mod members;
 pub mod model;
 mod operations;
 mod permissions;
 pub mod policy;
+mod roles;
 mod roster_import;
 mod secret;
+mod service_accounts;
 mod storage;
 
 use std::sync::Arc;
@@ -199,13 +206,19 @@ impl Ports {
             FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
         Routes::new(AuthenticationServiceServer::new(app.clone()))
             .add_service(AppointmentServiceServer::new(app.clone()))
-            .add_service(MemberServiceServer::new(app.clone()))
-            .add_service(AssignmentServiceServer::new(app.clone()))
-            .add_service(EnrollmentServiceServer::new(app.clone()))
-            .add_service(GuardianshipServiceServer::new(guardianships::Guardianships::new(
-                edge,
+            .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))
+            .add_service(AssignmentServiceServer::new(assignments::Assignments::new(
+                edge.clone(),
             )))
-            .add_service(ServiceAccountServiceServer::new(app.clone()))
+            .add_service(EnrollmentServiceServer::new(enrollments::Enrollments::new(
+                edge.clone(),
+            )))
+            .add_service(GuardianshipServiceServer::new(guardianships::Guardianships::new(
+                edge.clone(),
+            )))
+            .add_service(ServiceAccountServiceServer::new(
+                service_accounts::ServiceAccounts::new(edge, self.verifier.clone()),
+            ))
             .add_service(OperatorServiceServer::new(app.clone()))
             .add_service(RosterImportServiceServer::new(app.clone()))
             .add_service(AdmissionServiceServer::new(app))

@@ -3,7 +3,7 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
-use crate::{guardianships, policy};
+use crate::{assignments, departures, enrollments, guardianships, members, policy, roles, service_accounts};
 
 type Rule = fn(PrincipalKind) -> bool;
 
@@ -30,7 +30,19 @@ fn manages(kind: PrincipalKind) -> bool {
     person(kind, |f| policy::manage(f).is_allowed())
 }
 fn administers(kind: PrincipalKind) -> bool {
-    person(kind, |f| policy::administer(f).is_allowed())
+    person(kind, |f| roles::administer(f).is_allowed())
+}
+fn verifies(kind: PrincipalKind) -> bool {
+    person(kind, |f| roles::verify(f).is_allowed())
+}
+fn assigns(kind: PrincipalKind) -> bool {
+    person(kind, |f| assignments::manage(f).is_allowed())
+}
+fn enrolls(kind: PrincipalKind) -> bool {
+    person(kind, |f| enrollments::manage(f).is_allowed())
+}
+fn connects(kind: PrincipalKind) -> bool {
+    person(kind, |f| service_accounts::administer(f).is_allowed())
 }
 fn decides(kind: PrincipalKind) -> bool {
     person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
@@ -78,23 +90,23 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.MemberService/ListMembers", reads),
     ("parta.membership.v1.MemberService/CreateMember", |k| {
         person(k, |f| {
-            policy::create_member(f, Role::Pupil, Some(MemberContext::sample_unit())).is_allowed()
+            members::create_member(f, Role::Pupil, Some(MemberContext::sample_unit())).is_allowed()
         })
     }),
     ("parta.membership.v1.MemberService/ChangeMemberRoles", administers),
-    ("parta.membership.v1.MemberService/VerifyTeacher", manages),
+    ("parta.membership.v1.MemberService/VerifyTeacher", verifies),
     (
         "parta.membership.v1.MemberService/WithdrawTeacherVerification",
-        manages,
+        verifies,
     ),
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
-        person(k, |f| policy::remove(f, &pupil(f)).is_allowed())
+        person(k, |f| departures::remove(f, &pupil(f)).is_allowed())
     }),
-    ("parta.membership.v1.AssignmentService/CreateAssignment", manages),
-    ("parta.membership.v1.AssignmentService/EndAssignment", manages),
+    ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
+    ("parta.membership.v1.AssignmentService/EndAssignment", assigns),
     ("parta.membership.v1.AssignmentService/ListAssignments", reads),
-    ("parta.membership.v1.EnrollmentService/EnrollPupil", manages),
-    ("parta.membership.v1.EnrollmentService/TransferPupil", manages),
+    ("parta.membership.v1.EnrollmentService/EnrollPupil", enrolls),
+    ("parta.membership.v1.EnrollmentService/TransferPupil", enrolls),
     ("parta.membership.v1.GuardianshipService/ListGuardianships", |k| {
         person(k, guardianships::read)
     }),
@@ -105,15 +117,15 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
-        administers,
+        connects,
     ),
     (
         "parta.membership.v1.ServiceAccountService/RevokeServiceAccount",
-        administers,
+        connects,
     ),
     (
         "parta.membership.v1.ServiceAccountService/ListServiceAccounts",
-        administers,
+        connects,
     ),
     (
         "parta.membership.v1.ServiceAccountService/IssueServiceAccountToken",

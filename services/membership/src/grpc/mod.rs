@@ -1,14 +1,10 @@
 //! The gRPC face: decode, operate, encode. No decisions here.
 mod admission;
 mod appointment;
-mod assignment;
 mod authentication;
 pub(crate) mod convert;
-mod enrollment;
-mod member;
 mod operator;
 mod roster_import;
-mod service_account;
 
 use parta_access::Caller;
 use parta_status::RpcError;

@@ -1,22 +1,17 @@
 //! Letting in whoever accepted an invitation (R14, R16, R17).
 use parta_access::{Caller, Decision, OrgScope, authorize};
-use parta_ids::{AccountId, EnrollmentId, FlowId, InvitationId, MemberId, OrgId, TypedId as _, UnitId};
-use parta_proto::parta::membership::{
-    internal::v1::AdmitMemberResponse,
-    v1::{ErrorReason, MemberState},
-};
-use parta_roster::Role;
+use parta_ids::{AccountId, FlowId, InvitationId, MemberId, OrgId, UnitId};
+use parta_proto::parta::membership::{internal::v1::AdmitMemberResponse, v1::ErrorReason};
+use parta_roster::{Role, State};
 use parta_storage::{Mutation, Tx};
 
 use super::App;
 use crate::{
+    enrollments,
     error::Error,
-    events, guardianships,
-    storage::{
-        accounts,
-        members::{self, Member},
-        relations::{self, Enrollment},
-    },
+    guardianships,
+    member_records::{Member, events, storage as members},
+    storage::accounts,
 };
 
 /// What an invitation gives to whom.
@@ -49,7 +44,7 @@ impl App {
                     members::find_admission(&tx, scope, wanted.invitation_id, account).await?
                 {
                     let row = members::find(&tx, scope, member).await?;
-                    if row.is_none_or(|row| row.state == i32::from(MemberState::Left)) {
+                    if row.is_none_or(|row| row.state == State::Left) {
                         return Err(Error::State(ErrorReason::MemberLeft));
                     }
                     let member_id = member.to_string();
@@ -60,11 +55,10 @@ impl App {
                     });
                 }
                 let row = self.upsert_member(&tx, scope, wanted, account).await?;
-                let id = MemberId::from_uuid(row.member_id);
-                members::insert_admission(&tx, scope, wanted.invitation_id, account, row.member_id, tx.now())
-                    .await?;
+                let id = row.id;
+                members::insert_admission(&tx, scope, wanted.invitation_id, account, id, tx.now()).await?;
                 if let Some(unit) = wanted.unit_id.filter(|_| wanted.role == Role::Pupil) {
-                    enroll(&tx, scope, id, unit).await?;
+                    enrollments::begin(&tx, scope, id, unit).await?;
                 }
                 if let Some(child) = wanted.child_id.filter(|_| wanted.role == Role::Parent) {
                     guardianships::establish(self, &tx, scope, id, child).await?;
@@ -91,76 +85,53 @@ impl App {
         wanted: &Admission,
         account: AccountId,
     ) -> Result<Member, Error> {
-        let (org, role) = (wanted.org_id, wanted.role.bit());
+        let (org, role) = (wanted.org_id, wanted.role);
         let present = members::lock_by_account(tx, scope, account).await?;
         if let Some(claim) = wanted.claim_member_id {
             let found = members::lock(tx, scope, claim).await?;
-            let free =
-                found.filter(|row| row.account_id.is_none() && row.state == i32::from(MemberState::Expected));
+            let free = found.filter(|row| row.account_id.is_none() && row.state == State::Expected);
             // Who is here already does not become a second person.
             let (Some(mut row), None) = (free, &present) else {
                 return Err(Error::State(ErrorReason::AlreadyClaimed));
             };
-            row.account_id = Some(account.uuid());
-            row.state = MemberState::Active.into();
-            row.roles |= role;
-            row.invitation_id = Some(wanted.invitation_id.uuid());
+            row.account_id = Some(account);
+            row.state = State::Active;
+            row.roles.insert(role);
+            row.invitation_id = Some(wanted.invitation_id);
             members::update(tx, scope, &mut row).await?;
-            events::state(tx, org, events::changed(&row)).await?;
+            events::changed(tx, &row).await?;
             return Ok(row);
         }
         if let Some(mut row) = present {
-            if row.state == i32::from(MemberState::Left) {
+            if row.state == State::Left {
                 // Who comes back has what the new invitation gives, nothing of before.
-                (row.roles, row.teacher_verified, row.leave_time) = (0, false, None);
-                row.state = MemberState::Active.into();
+                row.roles.clear();
+                (row.teacher_verified, row.leave_time) = (false, None);
+                row.state = State::Active;
             }
-            row.roles |= role;
+            row.roles.insert(role);
             members::update(tx, scope, &mut row).await?;
-            events::state(tx, org, events::changed(&row)).await?;
+            events::changed(tx, &row).await?;
             return Ok(row);
         }
         let known = accounts::find(tx, account)
             .await?
             .ok_or(Error::State(ErrorReason::JoinFlowUnknown))?;
-        let mut row = members::new(
+        let mut row = Member::new(
             org,
             tx.env().id(),
             &known.full_name,
-            MemberState::Active,
+            State::Active,
             role,
             tx.now(),
         );
-        row.account_id = Some(account.uuid());
-        row.invitation_id = Some(wanted.invitation_id.uuid());
+        row.account_id = Some(account);
+        row.invitation_id = Some(wanted.invitation_id);
         // Another link may be making the same person a member at this moment: repeated, it is found.
         members::insert(tx, scope, &row)
             .await
             .map_err(Error::conflict_on_unique)?;
-        events::state(tx, org, events::admitted(&row)).await?;
+        events::admitted(tx, &row).await?;
         Ok(row)
     }
-}
-
-/// Brings a pupil into a class; `None` if the pupil is there.
-pub(crate) async fn enroll(
-    tx: &Tx,
-    scope: &OrgScope,
-    member: MemberId,
-    unit: UnitId,
-) -> Result<Option<EnrollmentId>, Error> {
-    let id: EnrollmentId = tx.env().id();
-    let row = Enrollment {
-        org_id: scope.org_id().uuid(),
-        enrollment_id: id.uuid(),
-        member_id: member.uuid(),
-        unit_id: unit.uuid(),
-        create_time: tx.now(),
-        end_time: None,
-    };
-    if !relations::insert_enrollment(tx, scope, &row).await? {
-        return Ok(None);
-    }
-    events::state(tx, scope.org_id(), events::begun(&row)).await?;
-    Ok(Some(id))
 }

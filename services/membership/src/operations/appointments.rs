@@ -1,11 +1,11 @@
 //! The first administrator: whoever proves the phone of the application (R3, R19).
 use parta_access::{Caller, Decision, authorize};
-use parta_ids::{AccountId, MemberId, OrgId, TypedId as _};
+use parta_ids::{AccountId, OrgId, TypedId as _};
 use parta_proto::parta::membership::{
     internal::v1::AppointFoundingAdministratorResponse,
-    v1::{Appointment, ClaimAppointmentResponse, ListAppointmentsResponse, MemberState},
+    v1::{Appointment, ClaimAppointmentResponse, ListAppointmentsResponse},
 };
-use parta_roster::Role;
+use parta_roster::{Role, State};
 use parta_status::not_found;
 use parta_storage::Mutation;
 use sea_orm::ConnectionTrait;
@@ -13,12 +13,12 @@ use sea_orm::ConnectionTrait;
 use super::{App, Page};
 use crate::{
     error::Error,
-    events::{self, timestamp},
-    grpc::convert,
+    events::timestamp,
+    member_records::{Member, MemberView, events, storage as members},
+    members::to_proto,
     storage::{
         accounts,
         appointments::{self, NewAppointment},
-        members,
     },
 };
 
@@ -64,26 +64,30 @@ impl App {
                 let phones = self.phones(&tx, account).await?;
                 let claimed = appointments::update_claimed(&tx, org, &phones, account, tx.now()).await?;
                 let appointment = claimed.ok_or_else(|| not_found("appointment", org))?;
-                let administrator = Role::Administrator.bit();
                 let row = match members::lock_by_account(&tx, scope, account).await? {
                     Some(mut row) => {
-                        row.roles |= administrator;
-                        (row.state, row.leave_time) = (MemberState::Active.into(), None);
+                        row.roles.insert(Role::Administrator);
+                        (row.state, row.leave_time) = (State::Active, None);
                         members::update(&tx, scope, &mut row).await?;
-                        events::state(&tx, org, events::changed(&row)).await?;
+                        events::changed(&tx, &row).await?;
                         row
                     }
                     None => {
-                        let (id, active): (MemberId, _) = (tx.env().id(), MemberState::Active);
-                        let mut row =
-                            members::new(org, id, &appointment.full_name, active, administrator, tx.now());
-                        row.account_id = Some(account.uuid());
+                        let mut row = Member::new(
+                            org,
+                            tx.env().id(),
+                            &appointment.full_name,
+                            State::Active,
+                            Role::Administrator,
+                            tx.now(),
+                        );
+                        row.account_id = Some(account);
                         members::insert(&tx, scope, &row).await?;
-                        events::state(&tx, org, events::admitted(&row)).await?;
+                        events::admitted(&tx, &row).await?;
                         row
                     }
                 };
-                let id = MemberId::from_uuid(row.member_id);
+                let id = row.id;
                 parta_audit::record(
                     &tx,
                     caller,
@@ -92,7 +96,10 @@ impl App {
                 )
                 .await?;
                 Ok::<_, Error>(ClaimAppointmentResponse {
-                    member: Some(convert::member(&row, &[])),
+                    member: Some(to_proto(&MemberView {
+                        member: row,
+                        units: Vec::new(),
+                    })),
                     ..Default::default()
                 })
             })

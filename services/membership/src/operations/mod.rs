@@ -1,11 +1,8 @@
 //! What the service does: authorize, load, decide, save, emit.
 mod admission;
 mod appointments;
-mod assignments;
-mod enrollments;
-mod members;
+mod outbox;
 pub(crate) mod roster_imports;
-mod service_accounts;
 mod sessions;
 mod sign_in;
 
@@ -22,9 +19,7 @@ use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use admission::{Admission, enroll};
-pub(crate) use assignments::NewAssignment;
-pub(crate) use members::NewMember;
+pub(crate) use admission::Admission;
 pub(crate) use sign_in::Who;
 
 use crate::{

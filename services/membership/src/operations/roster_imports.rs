@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_proto::parta::{
-    membership::v1::{
-        self as pb, AssignmentKind, ErrorReason, RosterImportCounts, RosterImportState as State,
-    },
+    membership::v1::{self as pb, ErrorReason, RosterImportCounts, RosterImportState as State},
     org_registry::v1::UnitKind,
 };
 use parta_roster::{MemberContext, Role, label_key};
@@ -16,6 +14,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{App, Page};
 use crate::{
+    assignments::AssignmentKind,
     error::Error,
     events,
     grpc::convert,
@@ -122,7 +121,7 @@ impl App {
                 classes: facts.enrolled_in.iter().filter_map(label).collect(),
                 tasks: led
                     .chain(taught)
-                    .filter_map(|(unit, kind)| Some((label(unit)?, kind.into())))
+                    .filter_map(|(unit, kind)| Some((label(unit)?, kind.number())))
                     .collect(),
                 ..Known::default()
             };
@@ -192,7 +191,7 @@ impl App {
                 let object = format!("organizations/{org}/rosterImports/{id}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 Ok::<_, Error>(pb::CheckRosterImportResponse {
-                    roster_import: Some(convert::roster_import(&import)),
+                    roster_import: Some(convert::roster_import(&import)?),
                     ..Default::default()
                 })
             })
@@ -219,7 +218,9 @@ impl App {
                     return Err(Error::State(ErrorReason::RosterImportNotStartable));
                 }
                 if import.mass_removal && !allow_mass_removal {
-                    return Err(Error::MassRemoval(events::counts_of(&import.planned).removals));
+                    return Err(Error::MassRemoval(
+                        events::counts_of("roster_import.planned", &import.planned)?.removals,
+                    ));
                 }
                 // From now on the source's class ids mean these; a check alone changes nothing.
                 let classes = serde_json::from_str(&import.classes).map_err(RpcError::internal)?;
@@ -232,7 +233,7 @@ impl App {
                 let object = format!("organizations/{org}/rosterImports/{id}");
                 parta_audit::record(&tx, caller, Some(org), object).await?;
                 Ok::<_, Error>(pb::StartRosterImportResponse {
-                    roster_import: Some(convert::roster_import(&import)),
+                    roster_import: Some(convert::roster_import(&import)?),
                     ..Default::default()
                 })
             })
@@ -247,7 +248,7 @@ impl App {
     ) -> Result<pb::RosterImport, Error> {
         let scope = self.importing(self.db.conn(), caller, org).await?;
         let found = self.roster_import(self.db.conn(), &scope, id).await?;
-        Ok(convert::roster_import(&found))
+        Ok(convert::roster_import(&found)?)
     }
 
     pub(crate) async fn list_roster_imports(
@@ -262,7 +263,10 @@ impl App {
         let key = |row: &Import| RosterImportId::from_uuid(row.import_id);
         let next_page_token = self.cut(caller, &page, &mut rows, key);
         Ok(pb::ListRosterImportsResponse {
-            roster_imports: rows.iter().map(convert::roster_import).collect(),
+            roster_imports: rows
+                .iter()
+                .map(convert::roster_import)
+                .collect::<Result<_, _>>()?,
             next_page_token,
         })
     }

@@ -12,10 +12,11 @@ use parta_storage::{Mutation, Tx};
 use super::{App, Page};
 use crate::{
     error::Error,
-    events::{self, roles, timestamp},
+    events::{self, timestamp},
+    member_records::{events::roles, storage as members},
     model::REPLAY,
     secret,
-    storage::{accounts, members, sessions},
+    storage::{accounts, sessions},
 };
 
 impl App {
@@ -74,7 +75,7 @@ impl App {
     async fn end(&self, tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
         sessions::update_ended(tx, session, tx.now()).await?;
         for member in members::list_of_account(tx, account, None, None).await? {
-            let org = OrgId::from_uuid(member.org_id);
+            let org = member.org_id;
             let theirs = secret::pairwise_session(&self.secrets, session, org);
             let revoked = SessionRevoked {
                 session_id: theirs.to_string(),
@@ -111,7 +112,7 @@ impl App {
             .await?;
         self.verifier.revoke_session(session);
         for member in members::list_of_account(self.db.conn(), account, None, None).await? {
-            let org = OrgId::from_uuid(member.org_id);
+            let org = member.org_id;
             self.verifier
                 .revoke_session(secret::pairwise_session(&self.secrets, session, org));
         }
@@ -151,9 +152,9 @@ impl App {
         let all = members::list_of_account(self.db.conn(), account, None, None).await?;
         let member = all
             .into_iter()
-            .find(|row| row.org_id == org.uuid())
+            .find(|row| row.org_id == org)
             .ok_or_else(|| not_found("organization", org))?;
-        let member = parta_ids::MemberId::from_uuid(member.member_id);
+        let member = member.id;
         let theirs = secret::pairwise_session(&self.secrets, session, org);
         let token = Self::signed(self.issuer.person(org, member, theirs))?;
         Ok(IssueOrganizationTokenResponse {
@@ -196,16 +197,16 @@ impl App {
         let (account, _) = self.account(self.db.conn(), caller).await?;
         let after = self.db.decode_page(caller, &page.filter, page.token)?;
         let mut rows = members::list_of_account(self.db.conn(), account, after, Some(page.size + 1)).await?;
-        let next_page_token = self.cut(caller, &page, &mut rows, |row| OrgId::from_uuid(row.org_id));
+        let next_page_token = self.cut(caller, &page, &mut rows, |row| row.org_id);
         let mut memberships = Vec::with_capacity(rows.len());
         for row in rows {
-            let org = OrgId::from_uuid(row.org_id);
+            let org = row.org_id;
             let known = self.roster.organization(self.db.conn(), org).await?;
             memberships.push(Membership {
                 org_id: org.to_string(),
                 organization_display_name: known.map(|o| o.display_name).unwrap_or_default(),
-                member_id: parta_ids::MemberId::from_uuid(row.member_id).to_string(),
-                roles: roles(row.roles),
+                member_id: row.id.to_string(),
+                roles: roles(&row),
             });
         }
         Ok(ListMembershipsResponse {

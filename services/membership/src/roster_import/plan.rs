@@ -2,10 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_ids::MemberId;
-use parta_proto::parta::membership::v1::{AssignmentKind, RosterChangeKind as Kind, RosterImportCounts};
+use parta_proto::parta::membership::v1::{RosterChangeKind as Kind, RosterImportCounts};
 use parta_roster::{Role, label_key};
+use parta_storage::StorageError;
 
 use super::set::Set;
+use crate::assignments::AssignmentKind;
 
 /// Somebody whom an earlier import brought, as they are now.
 #[derive(Debug, Clone, Default)]
@@ -270,7 +272,17 @@ pub(crate) fn is_mass_removal(counts: &RosterImportCounts, known: usize) -> bool
     removals > 10 && removals * 10 > known
 }
 
-/// The kind of a task, as a number of the API.
-pub(crate) fn task(value: i32) -> AssignmentKind {
-    AssignmentKind::try_from(value).unwrap_or_default()
+/// The kind of an assignment in a stored change.
+pub(crate) fn task(number: i32) -> Result<AssignmentKind, StorageError> {
+    AssignmentKind::from_number(number)
+        .ok_or_else(|| StorageError::unknown_value("roster_change.value", number))
+}
+
+/// The role in a stored change, which holds one bit.
+pub(crate) fn role(mask: i32) -> Result<Role, StorageError> {
+    let roles = Role::set_of(mask);
+    match (roles.len(), roles.first()) {
+        (1, Some(role)) if role.bit() == mask => Ok(*role),
+        _ => Err(StorageError::unknown_value("roster_change.value", mask)),
+    }
 }

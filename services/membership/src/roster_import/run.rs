@@ -2,12 +2,12 @@
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_feed as feed;
-use parta_ids::{AssignmentId, MemberId, OrgId, RosterImportId, TypedId as _};
+use parta_ids::{MemberId, OrgId, RosterImportId};
 use parta_proto::parta::membership::v1::{
-    ErrorReason, MemberState, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
+    self as pb, ErrorReason, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
     StagedInvitation, StagedUnit, membership_event::Payload,
 };
-use parta_roster::{Role, label_key};
+use parta_roster::{Role, State, label_key};
 use parta_status::RpcError;
 use parta_storage::{
     Tx,
@@ -16,13 +16,13 @@ use parta_storage::{
 
 use super::plan::{self, Change};
 use crate::{
+    assignments, departures, enrollments,
     error::Error,
-    events, guardianships,
-    operations::{App, enroll, roster_imports},
-    storage::{
-        imports, members,
-        relations::{self, Assignment},
-    },
+    events::{counts_kept, counts_of},
+    guardianships,
+    member_records::{Member, events, storage as members},
+    operations::{App, roster_imports},
+    storage::imports,
 };
 
 /// Kind of the durable job.
@@ -69,8 +69,8 @@ impl App {
             .flat_map(|(_, c)| [c.source_key.clone(), c.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
-        let planned = events::counts_of(&import.planned);
-        let mut done = events::counts_of(&import.done);
+        let planned = counts_of("roster_import.planned", &import.planned)?;
+        let mut done = counts_of("roster_import.done", &import.done)?;
         // What was made once counts, whatever becomes of it by other hands; told twice, it counts once.
         let made = wanted
             .iter()
@@ -102,27 +102,14 @@ impl App {
                 }
                 (Kind::RenameMember, Some(who), _) => rename(tx, scope, who, &change.after).await?,
                 (Kind::BeginEnrollment, Some(who), Some(unit)) => {
-                    enroll(tx, scope, who, unit).await?;
+                    enrollments::begin(tx, scope, who, unit).await?;
                 }
                 (Kind::EndEnrollment, Some(who), Some(unit)) => {
-                    if let Some(ended) = relations::end_enrollment(tx, scope, who, unit, tx.now()).await? {
-                        events::state(tx, scope.org_id(), events::enrollment_ended(ended)).await?;
-                    }
+                    enrollments::end(tx, scope, who, unit).await?;
                 }
                 (Kind::BeginAssignment, Some(who), Some(unit)) => {
-                    let row = Assignment {
-                        org_id: scope.org_id().uuid(),
-                        assignment_id: tx.env().id::<AssignmentId>().uuid(),
-                        member_id: who.uuid(),
-                        unit_id: unit.uuid(),
-                        kind: plan::task(change.value).into(),
-                        create_time: tx.now(),
-                        expire_time: None,
-                        end_time: None,
-                    };
-                    if relations::insert_assignment(tx, scope, &row).await? {
-                        events::state(tx, scope.org_id(), events::made(&row)).await?;
-                    }
+                    let kind = plan::task(change.value)?;
+                    assignments::begin(tx, scope, who, unit, kind, None).await?;
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&change.other_key).copied() {
@@ -147,7 +134,7 @@ impl App {
         }
         self.stage(tx, scope.org_id(), id, staged);
         let full = rows.len() as u64 == BATCH;
-        import.done = events::counts_kept(&done);
+        import.done = counts_kept(&done);
         if import.position >= import.change_count && done.units >= planned.units {
             import.state = RosterImportState::Done.into();
             import.finish_time = Some(tx.now());
@@ -177,20 +164,14 @@ impl App {
         change: &Change,
         staged: &mut Staged,
     ) -> Result<MemberId, Error> {
-        let id: MemberId = tx.env().id();
-        let expected = MemberState::Expected;
-        let row = members::new(
-            scope.org_id(),
-            id,
-            &change.person,
-            expected,
-            change.value,
-            tx.now(),
-        );
+        let role = plan::role(change.value)?;
+        let (org, now) = (scope.org_id(), tx.now());
+        let row = Member::new(org, tx.env().id(), &change.person, State::Expected, role, now);
+        let id = row.id;
         members::insert(tx, scope, &row).await?;
-        events::state(tx, scope.org_id(), events::admitted(&row)).await?;
+        events::admitted(tx, &row).await?;
         imports::put_person(tx, scope, &change.source_key, id).await?;
-        let role = events::roles(change.value).first().copied().unwrap_or_default();
+        let role = pb::Role::from(role).into();
         staged.invitations.push(StagedInvitation {
             member_id: id.to_string(),
             role,
@@ -203,10 +184,10 @@ impl App {
         let Some(mut row) = members::lock(tx, scope, who).await? else {
             return Ok(());
         };
-        if row.state == i32::from(MemberState::Left) || row.roles & Role::Administrator.bit() != 0 {
+        if row.state == State::Left || row.has(Role::Administrator) {
             return Ok(());
         }
-        self.end_membership(tx, scope, &mut row).await
+        departures::end_membership(tx, scope, &mut row).await
     }
 
     fn stage(&self, tx: &Tx, org: OrgId, id: RosterImportId, staged: Staged) {

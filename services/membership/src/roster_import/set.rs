@@ -2,8 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use parta_proto::parta::membership::v1::AssignmentKind;
 use parta_roster::{Role, label_key};
+
+use crate::assignments::AssignmentKind;
 
 use super::{
     Problems,
@@ -413,7 +414,7 @@ impl Reading<'_> {
                     } else {
                         AssignmentKind::SubjectTeacher
                     };
-                    self.set.tasks.insert((user, class, kind.into()));
+                    self.set.tasks.insert((user, class, kind.number()));
                 }
                 _ => {}
             }

@@ -4,11 +4,8 @@ pub(crate) mod appointments;
 pub(crate) mod entities;
 mod import_migration;
 pub(crate) mod imports;
-pub(crate) mod members;
 mod migration;
 pub(crate) mod outbox;
-pub(crate) mod relations;
-pub(crate) mod service_accounts;
 pub(crate) mod sessions;
 
 use sea_orm_migration::MigrationTrait;

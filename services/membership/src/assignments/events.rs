@@ -1,0 +1,37 @@
+//! Events of assignments in the feed of membership.
+use parta_ids::{AssignmentId, OrgId};
+use parta_proto::parta::membership::v1::{AssignmentEnded, AssignmentMade, membership_event::Payload};
+use parta_storage::{StorageError, Tx};
+
+use super::{Assignment, storage};
+use crate::{
+    error::Error,
+    events::{state, timestamp},
+};
+
+fn beginning(row: &Assignment) -> Payload {
+    Payload::AssignmentMade(AssignmentMade {
+        assignment_id: row.id.to_string(),
+        member_id: row.member_id.to_string(),
+        unit_id: row.unit_id.to_string(),
+        kind: row.kind.number(),
+        expire_time: row.expire_time.map(timestamp),
+    })
+}
+
+pub(super) async fn begun(tx: &Tx, row: &Assignment) -> Result<(), Error> {
+    state(tx, row.org_id, beginning(row)).await
+}
+
+pub(super) async fn ended(tx: &Tx, org: OrgId, id: AssignmentId) -> Result<(), Error> {
+    let ended = AssignmentEnded {
+        assignment_id: id.to_string(),
+    };
+    state(tx, org, Payload::AssignmentEnded(ended)).await
+}
+
+/// Events that establish the present assignments from nothing.
+pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+    let rows = storage::list_current(tx, org).await?;
+    Ok(rows.iter().map(|row| (row.org_id, beginning(row))).collect())
+}

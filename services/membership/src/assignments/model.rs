@@ -1,0 +1,43 @@
+use chrono::{DateTime, Utc};
+use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
+
+/// As what a teacher works in a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AssignmentKind {
+    /// Class teacher («классный руководитель»).
+    ClassTeacher,
+    /// Teacher of a subject.
+    SubjectTeacher,
+}
+
+impl AssignmentKind {
+    /// The number in the database, which is that of the API.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::ClassTeacher => 1,
+            Self::SubjectTeacher => 2,
+        }
+    }
+
+    /// Reads the number of the database or of the API; `None` for one that this build does not know.
+    pub(crate) fn from_number(number: i32) -> Option<Self> {
+        [Self::ClassTeacher, Self::SubjectTeacher]
+            .into_iter()
+            .find(|kind| kind.number() == number)
+    }
+}
+
+/// What a teacher does in a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) org_id: OrgId,
+    pub(crate) id: AssignmentId,
+    pub(crate) member_id: MemberId,
+    pub(crate) unit_id: UnitId,
+    pub(crate) kind: AssignmentKind,
+    pub(crate) create_time: DateTime<Utc>,
+    /// When it ends by itself; `None` if it lasts until it is ended.
+    pub(crate) expire_time: Option<DateTime<Utc>>,
+    /// When it was ended; `None` while it lasts.
+    pub(crate) end_time: Option<DateTime<Utc>>,
+}

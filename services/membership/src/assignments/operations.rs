@@ -1,0 +1,200 @@
+use chrono::{DateTime, Utc};
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
+use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
+use parta_roster::{Role, State};
+use parta_status::invalid;
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    events,
+    model::{Assignment, AssignmentKind},
+    policy, storage,
+};
+use crate::{error::Error, operations::App};
+
+const KIND: &str = "assignment";
+
+async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = app.facts(tx, caller, org).await?;
+    Ok(authorize(caller, org, policy::manage(&facts))?)
+}
+
+/// What giving an assignment keeps for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Created {
+    assignment_id: AssignmentId,
+}
+
+impl Stored for Created {}
+
+/// Gives a teacher an assignment.
+#[derive(Debug)]
+pub(crate) struct CreateAssignment {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    pub(crate) unit_id: UnitId,
+    pub(crate) kind: AssignmentKind,
+    pub(crate) expire_time: Option<DateTime<Utc>>,
+}
+
+impl Mutation for CreateAssignment {
+    type Context = App;
+    type Grant = OrgScope;
+    type Outcome = Created;
+    type View = Assignment;
+    type Error = Error;
+
+    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(app, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Created, Error> {
+        let org = self.org_id;
+        if self.expire_time.is_some_and(|time| time <= tx.now()) {
+            return Err(invalid("expire_time", "must be in the future").into());
+        }
+        let facts = app.contexts_of(tx, org, self.member_id).await?;
+        let facts = facts.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        if facts.state == State::Left || !facts.roles.contains(&Role::Teacher) {
+            return Err(Error::not_a_teacher());
+        }
+        app.require_unit(tx, org, self.unit_id).await?;
+        let id = begin(
+            tx,
+            scope,
+            self.member_id,
+            self.unit_id,
+            self.kind,
+            self.expire_time,
+        )
+        .await?;
+        let id = id.ok_or_else(Error::already_assigned)?;
+        audit(tx, caller, org, id).await?;
+        Ok(Created { assignment_id: id })
+    }
+
+    async fn view(&self, _: &App, tx: &Tx, scope: &OrgScope, outcome: &Created) -> Result<Assignment, Error> {
+        let id = outcome.assignment_id;
+        let row = storage::find(tx, scope, id).await?;
+        row.ok_or_else(|| Error::unknown(KIND, id))
+    }
+}
+
+/// Ends an assignment.
+#[derive(Debug)]
+pub(crate) struct EndAssignment {
+    pub(crate) org_id: OrgId,
+    pub(crate) assignment_id: AssignmentId,
+}
+
+impl Mutation for EndAssignment {
+    type Context = App;
+    type Grant = OrgScope;
+    type Outcome = ();
+    type View = ();
+    type Error = Error;
+
+    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(app, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+        let id = self.assignment_id;
+        if !storage::end(tx, scope, id, tx.now()).await? {
+            return Err(Error::unknown(KIND, id));
+        }
+        events::ended(tx, self.org_id, id).await?;
+        audit(tx, caller, self.org_id, id).await
+    }
+
+    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Lists the assignments that the caller may see and that last.
+#[derive(Debug)]
+pub(crate) struct ListAssignments {
+    pub(crate) org_id: OrgId,
+    /// Only those in this unit.
+    pub(crate) unit_id: Option<UnitId>,
+    /// Only those of this teacher.
+    pub(crate) member_id: Option<MemberId>,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListAssignments {
+    type Context = App;
+    type View = Page<Assignment>;
+    type Error = Error;
+
+    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Page<Assignment>>, Error> {
+        let org = self.org_id;
+        let (scope, _) = app.visible_members(tx, caller, org).await?;
+        let mut units = match caller.person() {
+            Some(_) => {
+                let facts = app.facts(tx, caller, org).await?;
+                (!facts.is_staff()).then(|| facts.units())
+            }
+            None => None,
+        };
+        if let Some(unit) = self.unit_id {
+            let visible = units.as_ref().is_none_or(|units| units.contains(&unit));
+            units = Some(visible.then_some(unit).into_iter().collect());
+        }
+        let after = self.page.after(tx, caller)?;
+        let filter = storage::Filter {
+            units: units.as_ref(),
+            member: self.member_id,
+            now: tx.now(),
+        };
+        let rows = storage::list(tx, &scope, &filter, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+    }
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: AssignmentId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/assignments/{id}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+/// Begins an assignment of a teacher; returns `None` if the teacher holds it. One that has run out is ended first, so that
+/// it may be given again.
+pub(crate) async fn begin(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+    kind: AssignmentKind,
+    expire_time: Option<DateTime<Utc>>,
+) -> Result<Option<AssignmentId>, Error> {
+    let org = scope.org_id();
+    for ended in storage::end_expired(tx, scope, member, tx.now()).await? {
+        events::ended(tx, org, ended).await?;
+    }
+    let row = Assignment {
+        org_id: org,
+        id: tx.env().id(),
+        member_id: member,
+        unit_id: unit,
+        kind,
+        create_time: tx.now(),
+        expire_time,
+        end_time: None,
+    };
+    if !storage::insert(tx, scope, &row).await? {
+        return Ok(None);
+    }
+    events::begun(tx, &row).await?;
+    Ok(Some(row.id))
+}
+
+/// Ends every assignment of a member who leaves.
+pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+        events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}

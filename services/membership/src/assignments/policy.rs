@@ -1,0 +1,8 @@
+//! Who may give and end assignments.
+use parta_access::Decision;
+use parta_roster::MemberContext;
+
+/// Whether the caller may give assignments and end them.
+pub(crate) fn manage(caller: &MemberContext) -> Decision {
+    crate::policy::manage(caller)
+}

@@ -1,0 +1,191 @@
+//! The table `assignment` and named queries over it.
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{AssignmentId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_storage::StorageError;
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::model::{Assignment, AssignmentKind};
+use crate::storage::entities::assignment::{Column, Entity, Model};
+
+fn assignment(row: Model) -> Result<Assignment, StorageError> {
+    let kind = AssignmentKind::from_number(row.kind)
+        .ok_or_else(|| StorageError::unknown_value("assignment.kind", row.kind))?;
+    Ok(Assignment {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: AssignmentId::from_uuid(row.assignment_id),
+        member_id: MemberId::from_uuid(row.member_id),
+        unit_id: UnitId::from_uuid(row.unit_id),
+        kind,
+        create_time: row.create_time,
+        expire_time: row.expire_time,
+        end_time: row.end_time,
+    })
+}
+
+/// Inserts an assignment; returns `false` if the same one lasts. Its organization is the scope's.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    row: &Assignment,
+) -> Result<bool, StorageError> {
+    let row = Model {
+        org_id: scope.org_id().uuid(),
+        assignment_id: row.id.uuid(),
+        member_id: row.member_id.uuid(),
+        unit_id: row.unit_id.uuid(),
+        kind: row.kind.number(),
+        create_time: row.create_time,
+        expire_time: row.expire_time,
+        end_time: row.end_time,
+    };
+    let inserted = Entity::insert(row.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Loads an assignment, ended or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: AssignmentId,
+) -> Result<Option<Assignment>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    row.map(assignment).transpose()
+}
+
+/// Ends an assignment; returns `false` if it does not last.
+pub(super) async fn end(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: AssignmentId,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    let done = Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::AssignmentId.eq(id.uuid()))
+        .filter(Column::EndTime.is_null())
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Ends the assignments of a member that have run out and returns their ids.
+pub(super) async fn end_expired(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<Vec<AssignmentId>, StorageError> {
+    end_those(
+        conn,
+        of_member(scope, member).add(Column::ExpireTime.lte(now)),
+        now,
+    )
+    .await
+}
+
+/// Ends every assignment of a member and returns their ids.
+pub(super) async fn end_all_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<Vec<AssignmentId>, StorageError> {
+    end_those(conn, of_member(scope, member), now).await
+}
+
+fn of_member(scope: &OrgScope, member: MemberId) -> Condition {
+    Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::MemberId.eq(member.uuid()))
+        .add(Column::EndTime.is_null())
+}
+
+/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other in a circle.
+async fn end_those(
+    conn: &impl ConnectionTrait,
+    those: Condition,
+    now: DateTime<Utc>,
+) -> Result<Vec<AssignmentId>, StorageError> {
+    let rows = Entity::find()
+        .filter(those.clone())
+        .order_by_asc(Column::AssignmentId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(those)
+        .exec(conn)
+        .await?;
+    let ids = rows
+        .into_iter()
+        .map(|row| AssignmentId::from_uuid(row.assignment_id));
+    Ok(ids.collect())
+}
+
+/// Which assignments a list holds; all of them last at `now`.
+pub(super) struct Filter<'a> {
+    /// Only in these units; `None` for all.
+    pub(super) units: Option<&'a BTreeSet<UnitId>>,
+    /// Only of this member.
+    pub(super) member: Option<MemberId>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Lists assignments that last, in the order of their ids.
+pub(super) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    filter: &Filter<'_>,
+    after: Option<AssignmentId>,
+    limit: u64,
+) -> Result<Vec<Assignment>, StorageError> {
+    let lasting = Condition::any()
+        .add(Column::ExpireTime.is_null())
+        .add(Column::ExpireTime.gt(filter.now));
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::EndTime.is_null())
+        .filter(lasting)
+        .filter(
+            Condition::all()
+                .add_option(
+                    filter
+                        .units
+                        .map(|units| Column::UnitId.is_in(units.iter().map(|u| u.uuid()))),
+                )
+                .add_option(filter.member.map(|id| Column::MemberId.eq(id.uuid())))
+                .add_option(after.map(|id| Column::AssignmentId.gt(id.uuid()))),
+        )
+        .order_by_asc(Column::AssignmentId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(assignment).collect()
+}
+
+/// Lists all assignments that were not ended, of one organization or of all, for the snapshot of the feed.
+pub(super) async fn list_current(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Assignment>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::EndTime.is_null())
+        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .all(conn)
+        .await?;
+    rows.into_iter().map(assignment).collect()
+}

@@ -1,0 +1,125 @@
+use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{MemberId, OrgId};
+use parta_roster::{MemberContext, Role, State};
+use parta_storage::{Tx, check_etag};
+use serde::{Deserialize, Serialize};
+
+use super::policy;
+use crate::{
+    assignments, enrollments,
+    error::Error,
+    guardianships,
+    member_records::{Member, MemberView, events, storage},
+    operations::App,
+    roles,
+};
+
+/// What a removal keeps for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Removed {
+    member_id: MemberId,
+}
+
+impl Stored for Removed {}
+
+/// The proof that the caller may remove members.
+pub(crate) struct MayRemove {
+    scope: OrgScope,
+    /// What was known of the caller; `None` for a repetition of one's own removal.
+    facts: Option<MemberContext>,
+}
+
+/// Removes a member from the organization.
+#[derive(Debug)]
+pub(crate) struct RemoveMember {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    /// The etag that the caller read; empty to remove whatever is stored.
+    pub(crate) etag: String,
+}
+
+impl RemoveMember {
+    async fn target(&self, app: &App, tx: &Tx) -> Result<MemberContext, Error> {
+        let target = app.contexts_of(tx, self.org_id, self.member_id).await?;
+        target.ok_or_else(|| Error::unknown("member", self.member_id))
+    }
+}
+
+impl Mutation for RemoveMember {
+    type Context = App;
+    type Grant = MayRemove;
+    type Outcome = Removed;
+    type View = MemberView;
+    type Error = Error;
+
+    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<MayRemove, Error> {
+        let facts = app.facts(tx, caller, self.org_id).await?;
+        // Whether there is such a member is for those to know who may remove one.
+        authorize(caller, self.org_id, crate::policy::manage(&facts))?;
+        let target = self.target(app, tx).await?;
+        let scope = authorize(caller, self.org_id, policy::remove(&facts, &target))?;
+        Ok(MayRemove {
+            scope,
+            facts: Some(facts),
+        })
+    }
+
+    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, grant: &MayRemove) -> Result<Removed, Error> {
+        let scope = &grant.scope;
+        let administrators = storage::lock_administrators(tx, scope).await?;
+        let mut member = roles::present(tx, scope, self.member_id).await?;
+        check_etag(&self.etag, member.revision)?;
+        // Between the decision and the lock the member may have become an administrator.
+        if let Some(facts) = &grant.facts {
+            let target = self.target(app, tx).await?;
+            authorize(caller, self.org_id, policy::remove(facts, &target))?;
+        }
+        if member.has(Role::Administrator) {
+            roles::keep_an_administrator(&administrators, &member)?;
+        }
+        end_membership(tx, scope, &mut member).await?;
+        let object = format!("organizations/{}/members/{}", member.org_id, member.id);
+        parta_audit::record(tx, caller, Some(member.org_id), object).await?;
+        Ok(Removed { member_id: member.id })
+    }
+
+    async fn view(
+        &self,
+        _: &App,
+        tx: &Tx,
+        grant: &MayRemove,
+        outcome: &Removed,
+    ) -> Result<MemberView, Error> {
+        roles::load(tx, &grant.scope, outcome.member_id).await
+    }
+
+    /// A member who removed the own record still gets the answer: the act took the right away.
+    async fn regrant(
+        &self,
+        app: &App,
+        tx: &Tx,
+        caller: &Caller,
+        outcome: &Removed,
+    ) -> Result<MayRemove, Error> {
+        if caller.person() != Some((self.org_id, outcome.member_id)) {
+            return self.authorize(app, tx, caller).await;
+        }
+        Ok(MayRemove {
+            scope: authorize(caller, self.org_id, Decision::Allow)?,
+            facts: None,
+        })
+    }
+}
+
+/// Ends everything that a locked member is in the organization.
+pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Member) -> Result<(), Error> {
+    assignments::end_all_of(tx, scope, member.id).await?;
+    enrollments::end_all_of(tx, scope, member.id).await?;
+    guardianships::end_all_of(tx, scope, member.id).await?;
+    member.state = State::Left;
+    member.teacher_verified = false;
+    member.leave_time = Some(tx.now());
+    storage::update(tx, scope, member).await?;
+    events::changed(tx, member).await
+}

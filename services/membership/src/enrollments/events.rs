@@ -1,0 +1,32 @@
+//! Events of enrollments in the feed of membership.
+use parta_ids::{EnrollmentId, OrgId};
+use parta_proto::parta::membership::v1::{EnrollmentBegun, EnrollmentEnded, membership_event::Payload};
+use parta_storage::{StorageError, Tx};
+
+use super::{model::Enrollment, storage};
+use crate::{error::Error, events::state};
+
+fn beginning(row: &Enrollment) -> Payload {
+    Payload::EnrollmentBegun(EnrollmentBegun {
+        enrollment_id: row.id.to_string(),
+        member_id: row.member_id.to_string(),
+        unit_id: row.unit_id.to_string(),
+    })
+}
+
+pub(super) async fn begun(tx: &Tx, row: &Enrollment) -> Result<(), Error> {
+    state(tx, row.org_id, beginning(row)).await
+}
+
+pub(super) async fn ended(tx: &Tx, org: OrgId, id: EnrollmentId) -> Result<(), Error> {
+    let ended = EnrollmentEnded {
+        enrollment_id: id.to_string(),
+    };
+    state(tx, org, Payload::EnrollmentEnded(ended)).await
+}
+
+/// Events that establish the present enrollments from nothing.
+pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+    let rows = storage::list_current(tx, org).await?;
+    Ok(rows.iter().map(|row| (row.org_id, beginning(row))).collect())
+}

@@ -1,0 +1,144 @@
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{EnrollmentId, MemberId, OrgId, UnitId};
+use parta_roster::{Role, State};
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{events, model::Enrollment, policy, storage};
+use crate::{error::Error, operations::App};
+
+async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = app.facts(tx, caller, org).await?;
+    Ok(authorize(caller, org, policy::manage(&facts))?)
+}
+
+async fn require_pupil(app: &App, tx: &Tx, org: OrgId, member: MemberId) -> Result<(), Error> {
+    let facts = app.contexts_of(tx, org, member).await?;
+    let facts = facts.ok_or_else(|| Error::unknown("member", member))?;
+    if facts.state == State::Left || !facts.roles.contains(&Role::Pupil) {
+        return Err(Error::not_a_pupil());
+    }
+    Ok(())
+}
+
+/// What enrolling and transferring keep for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    enrollment_id: EnrollmentId,
+}
+
+impl Stored for Begun {}
+
+/// Enrolls a pupil in a unit.
+#[derive(Debug)]
+pub(crate) struct EnrollPupil {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    pub(crate) unit_id: UnitId,
+}
+
+impl Mutation for EnrollPupil {
+    type Context = App;
+    type Grant = OrgScope;
+    type Outcome = Begun;
+    type View = EnrollmentId;
+    type Error = Error;
+
+    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(app, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Begun, Error> {
+        require_pupil(app, tx, self.org_id, self.member_id).await?;
+        app.require_unit(tx, self.org_id, self.unit_id).await?;
+        let id = begin(tx, scope, self.member_id, self.unit_id).await?;
+        let id = id.ok_or_else(Error::already_enrolled)?;
+        audit(tx, caller, self.org_id, id).await?;
+        Ok(Begun { enrollment_id: id })
+    }
+
+    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+        Ok(outcome.enrollment_id)
+    }
+}
+
+/// Moves a pupil from one unit to another.
+#[derive(Debug)]
+pub(crate) struct TransferPupil {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    pub(crate) from_unit_id: UnitId,
+    pub(crate) to_unit_id: UnitId,
+}
+
+impl Mutation for TransferPupil {
+    type Context = App;
+    type Grant = OrgScope;
+    type Outcome = Begun;
+    type View = EnrollmentId;
+    type Error = Error;
+
+    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(app, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Begun, Error> {
+        require_pupil(app, tx, self.org_id, self.member_id).await?;
+        app.require_unit(tx, self.org_id, self.to_unit_id).await?;
+        if !end(tx, scope, self.member_id, self.from_unit_id).await? {
+            return Err(Error::not_enrolled());
+        }
+        let id = begin(tx, scope, self.member_id, self.to_unit_id).await?;
+        let id = id.ok_or_else(Error::already_enrolled)?;
+        audit(tx, caller, self.org_id, id).await?;
+        Ok(Begun { enrollment_id: id })
+    }
+
+    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+        Ok(outcome.enrollment_id)
+    }
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: EnrollmentId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/enrollments/{id}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+/// Enrolls a member in a unit; returns `None` if the member is in it.
+pub(crate) async fn begin(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+) -> Result<Option<EnrollmentId>, Error> {
+    let row = Enrollment {
+        org_id: scope.org_id(),
+        id: tx.env().id(),
+        member_id: member,
+        unit_id: unit,
+        create_time: tx.now(),
+    };
+    if !storage::insert(tx, scope, &row).await? {
+        return Ok(None);
+    }
+    events::begun(tx, &row).await?;
+    Ok(Some(row.id))
+}
+
+/// Ends the enrollment of a member in a unit; returns `false` if the member is not in it.
+pub(crate) async fn end(tx: &Tx, scope: &OrgScope, member: MemberId, unit: UnitId) -> Result<bool, Error> {
+    let ended = storage::end(tx, scope, member, unit, tx.now()).await?;
+    if let Some(id) = ended {
+        events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(ended.is_some())
+}
+
+/// Ends every enrollment of a member who leaves.
+pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+        events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Who may move pupils.
+use parta_access::Decision;
+use parta_roster::MemberContext;
+
+/// Whether the caller may enroll pupils and transfer them.
+pub(crate) fn manage(caller: &MemberContext) -> Decision {
+    crate::policy::manage(caller)
+}

@@ -1,0 +1,131 @@
+//! The table `enrollment` and named queries over it.
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_storage::StorageError;
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::model::Enrollment;
+use crate::storage::entities::enrollment::{Column, Entity, Model};
+
+fn enrollment(row: &Model) -> Enrollment {
+    Enrollment {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: EnrollmentId::from_uuid(row.enrollment_id),
+        member_id: MemberId::from_uuid(row.member_id),
+        unit_id: UnitId::from_uuid(row.unit_id),
+        create_time: row.create_time,
+    }
+}
+
+/// Inserts an enrollment; returns `false` if the member is in the unit. Its organization is the scope's.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    row: &Enrollment,
+) -> Result<bool, StorageError> {
+    let row = Model {
+        org_id: scope.org_id().uuid(),
+        enrollment_id: row.id.uuid(),
+        member_id: row.member_id.uuid(),
+        unit_id: row.unit_id.uuid(),
+        create_time: row.create_time,
+        end_time: None,
+    };
+    let inserted = Entity::insert(row.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Ends the enrollment of a member in a unit and returns its id; `None` if the member is not in it.
+pub(super) async fn end(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+    now: DateTime<Utc>,
+) -> Result<Option<EnrollmentId>, StorageError> {
+    let current = current_of(scope, member).add(Column::UnitId.eq(unit.uuid()));
+    Ok(end_those(conn, current, now).await?.pop())
+}
+
+/// Ends every enrollment of a member and returns their ids.
+pub(super) async fn end_all_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<Vec<EnrollmentId>, StorageError> {
+    end_those(conn, current_of(scope, member), now).await
+}
+
+fn current_of(scope: &OrgScope, member: MemberId) -> Condition {
+    Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::MemberId.eq(member.uuid()))
+        .add(Column::EndTime.is_null())
+}
+
+/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other in a circle.
+async fn end_those(
+    conn: &impl ConnectionTrait,
+    those: Condition,
+    now: DateTime<Utc>,
+) -> Result<Vec<EnrollmentId>, StorageError> {
+    let rows = Entity::find()
+        .filter(those.clone())
+        .order_by_asc(Column::EnrollmentId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(those)
+        .exec(conn)
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| EnrollmentId::from_uuid(row.enrollment_id))
+        .collect())
+}
+
+/// The units in which each of these members is enrolled, in the order of enrolling.
+pub(crate) async fn units_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    members: &[MemberId],
+) -> Result<BTreeMap<MemberId, Vec<UnitId>>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::MemberId.is_in(members.iter().map(|id| id.uuid())))
+        .filter(Column::EndTime.is_null())
+        .order_by_asc(Column::EnrollmentId)
+        .all(conn)
+        .await?;
+    let mut units: BTreeMap<MemberId, Vec<UnitId>> = BTreeMap::new();
+    for row in rows.iter().map(enrollment) {
+        units.entry(row.member_id).or_default().push(row.unit_id);
+    }
+    Ok(units)
+}
+
+/// Lists all enrollments that last, of one organization or of all, for the snapshot of the feed.
+pub(super) async fn list_current(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Enrollment>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::EndTime.is_null())
+        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .all(conn)
+        .await?;
+    Ok(rows.iter().map(enrollment).collect())
+}

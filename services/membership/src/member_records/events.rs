@@ -1,0 +1,53 @@
+//! Events of members in the feed of membership.
+use parta_ids::OrgId;
+use parta_proto::parta::membership::v1::{
+    MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload,
+};
+use parta_storage::{StorageError, Tx};
+
+use super::{
+    Member,
+    storage::{self, state_number},
+};
+use crate::{error::Error, events::state};
+
+/// The roles of a member as numbers of the API.
+pub(crate) fn roles(member: &Member) -> Vec<i32> {
+    member
+        .roles
+        .iter()
+        .map(|role| PbRole::from(*role).into())
+        .collect()
+}
+
+fn admission(member: &Member) -> Payload {
+    Payload::MemberAdmitted(MemberAdmitted {
+        member_id: member.id.to_string(),
+        state: state_number(member.state),
+        roles: roles(member),
+        teacher_verified: member.teacher_verified,
+        invitation_id: member.invitation_id.map(|id| id.to_string()).unwrap_or_default(),
+    })
+}
+
+/// Appends that a record was made.
+pub(crate) async fn admitted(tx: &Tx, member: &Member) -> Result<(), Error> {
+    state(tx, member.org_id, admission(member)).await
+}
+
+/// Appends that a record changed in its state, roles or verification.
+pub(crate) async fn changed(tx: &Tx, member: &Member) -> Result<(), Error> {
+    let changed = MemberChanged {
+        member_id: member.id.to_string(),
+        state: state_number(member.state),
+        roles: roles(member),
+        teacher_verified: member.teacher_verified,
+    };
+    state(tx, member.org_id, Payload::MemberChanged(changed)).await
+}
+
+/// Events that establish the present members from nothing, those who have left included.
+pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+    let members = storage::list_for_snapshot(tx, org).await?;
+    Ok(members.iter().map(|m| (m.org_id, admission(m))).collect())
+}

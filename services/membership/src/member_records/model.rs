@@ -1,0 +1,70 @@
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_ids::{AccountId, InvitationId, MemberId, OrgId, UnitId};
+use parta_roster::{Role, State};
+
+/// A person in an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) org_id: OrgId,
+    pub(crate) id: MemberId,
+    /// Whose it is; `None` while the person is expected.
+    pub(crate) account_id: Option<AccountId>,
+    pub(crate) full_name: String,
+    pub(crate) state: State,
+    pub(crate) roles: BTreeSet<Role>,
+    /// Whether the teacher was verified (R22).
+    pub(crate) teacher_verified: bool,
+    /// On what the latest decision about verification rests.
+    pub(crate) evidence: Option<String>,
+    /// Who took that decision.
+    pub(crate) verifier_id: Option<MemberId>,
+    /// By which invitation the person joined.
+    pub(crate) invitation_id: Option<InvitationId>,
+    pub(crate) create_time: DateTime<Utc>,
+    pub(crate) leave_time: Option<DateTime<Utc>>,
+    /// Raised by each change; the etag of the API.
+    pub(crate) revision: i64,
+}
+
+impl Member {
+    /// A record of a new person.
+    pub(crate) fn new(
+        org_id: OrgId,
+        id: MemberId,
+        full_name: &str,
+        state: State,
+        role: Role,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            org_id,
+            id,
+            account_id: None,
+            full_name: full_name.to_owned(),
+            state,
+            roles: BTreeSet::from([role]),
+            teacher_verified: false,
+            evidence: None,
+            verifier_id: None,
+            invitation_id: None,
+            create_time: now,
+            leave_time: None,
+            revision: 1,
+        }
+    }
+
+    /// Whether the person holds the role.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// A member as others see one.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberView {
+    pub(crate) member: Member,
+    /// In which the member is enrolled.
+    pub(crate) units: Vec<UnitId>,
+}

@@ -1,0 +1,286 @@
+//! Named queries over members and by which invitation they came.
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId};
+use parta_roster::{Role, State};
+use parta_storage::StorageError;
+use sea_orm::{
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, ExprTrait as _},
+};
+
+use super::Member;
+use crate::storage::entities::{
+    admission,
+    member::{Column, Entity, Model},
+};
+
+const LEFT: i32 = 3;
+const ACTIVE: i32 = 2;
+const EXPECTED: i32 = 1;
+
+/// The number of a state in the database, which is that of the API.
+pub(crate) fn state_number(state: State) -> i32 {
+    match state {
+        State::Expected => EXPECTED,
+        State::Active => ACTIVE,
+        State::Left => LEFT,
+    }
+}
+
+fn state(number: i32) -> Result<State, StorageError> {
+    match number {
+        EXPECTED => Ok(State::Expected),
+        ACTIVE => Ok(State::Active),
+        LEFT => Ok(State::Left),
+        other => Err(StorageError::unknown_value("member.state", other)),
+    }
+}
+
+fn roles(mask: i32) -> Result<BTreeSet<Role>, StorageError> {
+    let roles = Role::set_of(mask);
+    if Role::mask_of(roles.iter().copied()) == mask {
+        Ok(roles)
+    } else {
+        Err(StorageError::unknown_value("member.roles", mask))
+    }
+}
+
+fn member(row: Model) -> Result<Member, StorageError> {
+    Ok(Member {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: MemberId::from_uuid(row.member_id),
+        account_id: row.account_id.map(AccountId::from_uuid),
+        full_name: row.full_name,
+        state: state(row.state)?,
+        roles: roles(row.roles)?,
+        teacher_verified: row.teacher_verified,
+        evidence: row.evidence,
+        verifier_id: row.verifier_id.map(MemberId::from_uuid),
+        invitation_id: row.invitation_id.map(InvitationId::from_uuid),
+        create_time: row.create_time,
+        leave_time: row.leave_time,
+        revision: row.revision,
+    })
+}
+
+fn members(rows: Vec<Model>) -> Result<Vec<Member>, StorageError> {
+    rows.into_iter().map(member).collect()
+}
+
+/// The row of a member; refuses one of another organization than the scope's.
+fn model(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
+    if member.org_id != scope.org_id() {
+        return Err(StorageError::Fault(
+            "a row of another organization than the scope's was to be written".into(),
+        ));
+    }
+    Ok(Model {
+        org_id: member.org_id.uuid(),
+        member_id: member.id.uuid(),
+        account_id: member.account_id.map(TypedId::uuid),
+        full_name: member.full_name.clone(),
+        state: state_number(member.state),
+        roles: Role::mask_of(member.roles.iter().copied()),
+        teacher_verified: member.teacher_verified,
+        evidence: member.evidence.clone(),
+        verifier_id: member.verifier_id.map(TypedId::uuid),
+        invitation_id: member.invitation_id.map(TypedId::uuid),
+        create_time: member.create_time,
+        leave_time: member.leave_time,
+        revision: member.revision,
+    })
+}
+
+fn within(scope: &OrgScope) -> Condition {
+    Condition::all().add(Column::OrgId.eq(scope.org_id().uuid()))
+}
+
+/// Inserts a member.
+pub(crate) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: &Member,
+) -> Result<(), StorageError> {
+    Entity::insert(model(scope, member)?.into_active_model())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Saves all columns of a member and raises its revision. The row must have been locked.
+pub(crate) async fn update(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: &mut Member,
+) -> Result<(), StorageError> {
+    member.revision += 1;
+    Entity::update(model(scope, member)?.into_active_model().reset_all())
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Loads a member, also one who has left.
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: MemberId,
+) -> Result<Option<Member>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    row.map(member).transpose()
+}
+
+/// Loads a member, also one who has left, and locks the row until the transaction ends.
+pub(crate) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: MemberId,
+) -> Result<Option<Member>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    row.map(member).transpose()
+}
+
+/// Loads the active administrators and locks them in the order of their ids, so that an act that takes an administrator
+/// away sees all of them.
+pub(crate) async fn lock_administrators(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<Vec<Member>, StorageError> {
+    let rows = Entity::find()
+        .filter(within(scope))
+        .filter(Column::State.eq(ACTIVE))
+        .filter(Expr::col(Column::Roles).bit_and(Role::Administrator.bit()).ne(0))
+        .order_by_asc(Column::MemberId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    members(rows)
+}
+
+/// The member that an account is in an organization, present or left.
+pub(crate) async fn lock_by_account(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    account: AccountId,
+) -> Result<Option<Member>, StorageError> {
+    let query = Entity::find()
+        .filter(within(scope))
+        .filter(Column::AccountId.eq(account.uuid()));
+    let row = query.lock_exclusive().one(conn).await?;
+    row.map(member).transpose()
+}
+
+/// Where an account is an active member, by the age of the organizations.
+pub(crate) async fn list_of_account(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    after: Option<OrgId>,
+    limit: Option<u64>,
+) -> Result<Vec<Member>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::State.eq(ACTIVE))
+        .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    members(rows)
+}
+
+/// By what a list is limited.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// Only these; `None`: everybody.
+    pub(crate) among: Option<BTreeSet<MemberId>>,
+    pub(crate) role: Option<Role>,
+    pub(crate) include_left: bool,
+}
+
+pub(crate) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    filter: &Filter,
+    after: Option<MemberId>,
+    limit: u64,
+) -> Result<Vec<Member>, StorageError> {
+    let among = filter
+        .among
+        .as_ref()
+        .map(|ids| Column::MemberId.is_in(ids.iter().map(|id| id.uuid())));
+    let role = filter
+        .role
+        .map(|role| Expr::col(Column::Roles).bit_and(role.bit()).ne(0));
+    let present = (!filter.include_left).then(|| Column::State.ne(LEFT));
+    let rows = Entity::find()
+        .filter(
+            within(scope)
+                .add_option(among)
+                .add_option(role)
+                .add_option(present),
+        )
+        .filter(Condition::all().add_option(after.map(|id| Column::MemberId.gt(id.uuid()))))
+        .order_by_asc(Column::MemberId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    members(rows)
+}
+
+/// Every member, for the snapshot of the feed.
+pub(crate) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Member>, StorageError> {
+    let rows = Entity::find()
+        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .all(conn)
+        .await?;
+    members(rows)
+}
+
+/// Whom an invitation let in for this account.
+pub(crate) async fn find_admission(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+) -> Result<Option<MemberId>, StorageError> {
+    let key = (scope.org_id().uuid(), invitation.uuid(), account.uuid());
+    Ok(admission::Entity::find_by_id(key)
+        .one(conn)
+        .await?
+        .map(|row| MemberId::from_uuid(row.member_id)))
+}
+
+pub(crate) async fn insert_admission(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = admission::ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        invitation_id: Set(invitation.uuid()),
+        account_id: Set(account.uuid()),
+        member_id: Set(member.uuid()),
+        create_time: Set(now),
+    };
+    admission::Entity::insert(row)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! `parta.membership.v1.MemberService`: decodes, calls the edge, encodes.
+use parta_edge::{Edge, PageRequest};
+use parta_ids::MemberId;
+use parta_proto::parta::membership::v1::{self as pb, member_service_server::MemberService};
+use parta_roster::Role;
+use parta_status::{FieldViolations, field, not_found};
+use parta_storage::etag;
+use tonic::{Request, Response, Status};
+
+use super::operations::{CreateMember, GetMembers, ListMembers};
+use crate::{
+    departures::RemoveMember,
+    events::timestamp,
+    member_records::{MemberView, events::roles},
+    operations::App,
+    roles::{ChangeRoles, SetVerification},
+};
+
+/// How many members one call returns at most by their ids.
+const BATCH_MAX: usize = 200;
+
+/// The server of the service.
+#[derive(Clone)]
+pub(crate) struct Members {
+    edge: Edge<App>,
+}
+
+impl Members {
+    pub(crate) fn new(edge: Edge<App>) -> Self {
+        Self { edge }
+    }
+}
+
+/// The message of a member.
+pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
+    let member = &view.member;
+    pb::Member {
+        id: member.id.to_string(),
+        org_id: member.org_id.to_string(),
+        full_name: member.full_name.clone(),
+        state: pb::MemberState::from(member.state).into(),
+        roles: roles(member),
+        teacher_verified: member.teacher_verified,
+        unit_ids: view.units.iter().map(ToString::to_string).collect(),
+        create_time: Some(timestamp(member.create_time)),
+        etag: etag(member.revision),
+    }
+}
+
+fn role(violations: &mut FieldViolations, path: &str, role: pb::Role) -> Option<Role> {
+    let known = Role::try_from(role).ok();
+    violations.check(known.is_some(), path, "must name a role");
+    known
+}
+
+#[tonic::async_trait]
+impl MemberService for Members {
+    async fn get_member(
+        &self,
+        request: Request<pb::GetMemberRequest>,
+    ) -> Result<Response<pb::GetMemberResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(GetMembers {
+                org_id: org_id?,
+                member_ids: vec![member_id?],
+            })
+        })?;
+        let found = self.edge.query(&call, &query).await?;
+        let view = found
+            .first()
+            .ok_or_else(|| not_found("member", &call.request().member_id))?;
+        Ok(Response::new(pb::GetMemberResponse {
+            member: Some(to_proto(view)),
+        }))
+    }
+
+    async fn batch_get_members(
+        &self,
+        request: Request<pb::BatchGetMembersRequest>,
+    ) -> Result<Response<pb::BatchGetMembersResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let count = r.member_ids.len();
+            v.check(
+                (1..=BATCH_MAX).contains(&count),
+                "member_ids",
+                "must have 1 to 200 ids",
+            );
+            let mut member_ids = Vec::with_capacity(count.min(BATCH_MAX));
+            for (index, id) in r.member_ids.iter().take(BATCH_MAX).enumerate() {
+                member_ids.extend(field::id::<MemberId>(v, &format!("member_ids[{index}]"), id));
+            }
+            Some(GetMembers {
+                org_id: org_id?,
+                member_ids,
+            })
+        })?;
+        let found = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::BatchGetMembersResponse {
+            members: found.iter().map(to_proto).collect(),
+        }))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let unit_id = field::optional_id(v, "unit_id", &r.unit_id);
+            let role = (r.role != 0).then(|| role(v, "role", r.role()));
+            let filter = format!("{}/{}/{}/{}", r.org_id, r.unit_id, r.role, r.include_left);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
+            Some(ListMembers {
+                org_id: org_id?,
+                unit_id,
+                role: role.flatten(),
+                include_left: r.include_left,
+                page: page?,
+            })
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok(Response::new(pb::ListMembersResponse {
+            members: page.items.iter().map(to_proto).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn create_member(
+        &self,
+        request: Request<pb::CreateMemberRequest>,
+    ) -> Result<Response<pb::CreateMemberResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
+            let unit_id = field::optional_id(v, "unit_id", &r.unit_id);
+            let role = role(v, "role", r.role());
+            let of_pupil = unit_id.is_none() || role == Some(Role::Pupil);
+            v.check(of_pupil, "unit_id", "is for pupils only");
+            Some(CreateMember {
+                org_id: org_id?,
+                full_name,
+                role: role?,
+                unit_id,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::CreateMemberResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn change_member_roles(
+        &self,
+        request: Request<pb::ChangeMemberRolesRequest>,
+    ) -> Result<Response<pb::ChangeMemberRolesResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            // Not `r.roles()`, which leaves unknown numbers out.
+            let number = |n: &i32| Role::try_from(pb::Role::try_from(*n).ok()?).ok();
+            let roles: Option<_> = r.roles.iter().map(number).collect();
+            let known = !r.roles.is_empty() && roles.is_some();
+            v.check(known, "roles", "must name at least one role, and no unknown ones");
+            Some(ChangeRoles {
+                org_id: org_id?,
+                member_id: member_id?,
+                roles: roles?,
+                etag: r.etag.clone(),
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::ChangeMemberRolesResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn verify_teacher(
+        &self,
+        request: Request<pb::VerifyTeacherRequest>,
+    ) -> Result<Response<pb::VerifyTeacherResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let ground = field::text(v, "evidence", &r.evidence, 1..=500, false);
+            Some(SetVerification {
+                org_id: org_id?,
+                member_id: member_id?,
+                verified: true,
+                ground,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::VerifyTeacherResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn withdraw_teacher_verification(
+        &self,
+        request: Request<pb::WithdrawTeacherVerificationRequest>,
+    ) -> Result<Response<pb::WithdrawTeacherVerificationResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            let ground = field::text(v, "cause", &r.cause, 1..=500, false);
+            Some(SetVerification {
+                org_id: org_id?,
+                member_id: member_id?,
+                verified: false,
+                ground,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::WithdrawTeacherVerificationResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<pb::RemoveMemberRequest>,
+    ) -> Result<Response<pb::RemoveMemberResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let member_id = field::id(v, "member_id", &r.member_id);
+            Some(RemoveMember {
+                org_id: org_id?,
+                member_id: member_id?,
+                etag: r.etag.clone(),
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::RemoveMemberResponse {
+            member: Some(to_proto(&done.view)),
+            consistency_token: done.consistency_token,
+        }))
+    }
+}

@@ -1,0 +1,8 @@
+//! Who may administer external systems.
+use parta_access::Decision;
+use parta_roster::MemberContext;
+
+/// Whether the caller may create, revoke and list service accounts.
+pub(crate) fn administer(caller: &MemberContext) -> Decision {
+    crate::policy::administer(caller)
+}

@@ -1,0 +1,224 @@
+//! Repetitions of mutations: who gets an answer, what it shows, and what is kept for it.
+use parta_proto::parta::membership::v1::{self as pb, Role};
+use parta_testkit::on_both;
+use sea_orm::{ConnectionTrait as _, Statement};
+use tonic::Status;
+
+use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
+
+async fn second_administrator(test_env: &TestEnv, first: &Seat) -> Seat {
+    let seat = test_env
+        .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
+        .await;
+    change_roles(
+        test_env,
+        first,
+        &seat.member_id,
+        &[Role::Staff, Role::Administrator],
+    )
+    .await
+    .unwrap();
+    seat
+}
+
+fn roles_request(test_env: &TestEnv, member_id: &str, roles: &[Role]) -> pb::ChangeMemberRolesRequest {
+    pb::ChangeMemberRolesRequest {
+        request_id: test_env.act(),
+        org_id: org(1).to_string(),
+        member_id: member_id.to_owned(),
+        roles: roles.iter().map(|role| i32::from(*role)).collect(),
+        etag: String::new(),
+    }
+}
+
+async fn change_roles(
+    test_env: &TestEnv,
+    seat: &Seat,
+    member_id: &str,
+    roles: &[Role],
+) -> Result<(), Status> {
+    let request = roles_request(test_env, member_id, roles);
+    test_env
+        .members()
+        .change_member_roles(by(&seat.token, request))
+        .await?;
+    Ok(())
+}
+
+fn removal(test_env: &TestEnv, member_id: &str) -> pb::RemoveMemberRequest {
+    pb::RemoveMemberRequest {
+        request_id: test_env.act(),
+        org_id: org(1).to_string(),
+        member_id: member_id.to_owned(),
+        etag: String::new(),
+    }
+}
+
+// Covers: R30 allowed, R30 refused
+on_both!(
+    service_account_key_is_not_repeated_to_a_removed_administrator,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let first = test_env.administrator(1).await;
+        let second = second_administrator(&test_env, &first).await;
+        let request = pb::CreateServiceAccountRequest {
+            request_id: test_env.act(),
+            org_id: org(1).to_string(),
+            display_name: "Журнал".to_owned(),
+            permissions: vec!["roster.read".to_owned()],
+        };
+        let mut api = test_env.service_accounts();
+        let made = api
+            .create_service_account(by(&second.token, request.clone()))
+            .await
+            .unwrap()
+            .into_inner();
+        let again = api
+            .create_service_account(by(&second.token, request.clone()))
+            .await
+            .unwrap()
+            .into_inner();
+        assert!(!made.key.is_empty());
+        assert_eq!(
+            (&again.key, &again.service_account),
+            (&made.key, &made.service_account)
+        );
+        change_roles(&test_env, &first, &second.member_id, &[Role::Staff])
+            .await
+            .unwrap();
+        let refused = api
+            .create_service_account(by(&second.token, request.clone()))
+            .await;
+        assert_eq!(reason(&refused), "PERMISSION_DENIED");
+        test_env
+            .members()
+            .remove_member(by(&first.token, removal(&test_env, &second.member_id)))
+            .await
+            .unwrap();
+        let refused = api.create_service_account(by(&second.token, request)).await;
+        assert_eq!(reason(&refused), "NOT_FOUND");
+        test_env.close().await;
+    }
+);
+
+on_both!(
+    acts_that_take_the_own_right_away_are_repeated,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let first = test_env.administrator(1).await;
+        let second = second_administrator(&test_env, &first).await;
+        let resign = roles_request(&test_env, &second.member_id, &[Role::Staff]);
+        let mut api = test_env.members();
+        for _ in 0..2 {
+            let answer = api.change_member_roles(by(&second.token, resign.clone())).await;
+            let member = answer.unwrap().into_inner().member.unwrap();
+            assert_eq!(member.roles, [i32::from(Role::Staff)]);
+        }
+        // The same act anew needs the right that was given away.
+        let anew = roles_request(&test_env, &second.member_id, &[Role::Staff]);
+        assert_eq!(
+            reason(&api.change_member_roles(by(&second.token, anew)).await),
+            "PERMISSION_DENIED"
+        );
+        change_roles(
+            &test_env,
+            &first,
+            &second.member_id,
+            &[Role::Staff, Role::Administrator],
+        )
+        .await
+        .unwrap();
+        let leave = removal(&test_env, &second.member_id);
+        for _ in 0..2 {
+            let answer = api.remove_member(by(&second.token, leave.clone())).await;
+            let member = answer.unwrap().into_inner().member.unwrap();
+            assert_eq!(member.state(), pb::MemberState::Left);
+        }
+        let anew = removal(&test_env, &second.member_id);
+        assert_eq!(
+            reason(&api.remove_member(by(&second.token, anew)).await),
+            "NOT_FOUND"
+        );
+        // Another body under the same id is not the act that took the right away.
+        let other = pb::RemoveMemberRequest {
+            etag: "other".to_owned(),
+            ..leave
+        };
+        assert_eq!(
+            reason(&api.remove_member(by(&second.token, other)).await),
+            "NOT_FOUND"
+        );
+        test_env.close().await;
+    }
+);
+
+on_both!(records_of_repetitions_hold_no_names, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let created = pb::CreateMemberRequest {
+        request_id: test_env.act(),
+        org_id: org(1).to_string(),
+        full_name: "Ева Орлова".to_owned(),
+        role: Role::Pupil.into(),
+        unit_id: unit(1).to_string(),
+    };
+    let id = created.request_id.clone();
+    let answer = test_env
+        .members()
+        .create_member(by(&administrator.token, created))
+        .await
+        .unwrap();
+    let member = answer.into_inner().member.unwrap();
+    let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
+    let id: parta_ids::Uuid = id.parse().unwrap();
+    let statement = Statement::from_sql_and_values(test_env.db.backend(), sql, [id.into()]);
+    let row = test_env
+        .db
+        .conn()
+        .query_one_raw(statement)
+        .await
+        .unwrap()
+        .unwrap();
+    let stored: Vec<u8> = row.try_get("", "response").unwrap();
+    // The golden form, which builds of the next 30 days read.
+    let golden = format!("\u{1}{{\"member_id\":\"{}\"}}", member.id);
+    assert_eq!(String::from_utf8(stored).unwrap(), golden);
+    test_env.close().await;
+});
+
+on_both!(unknown_stored_value_is_unavailable, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let other = test_env.administrator(2).await;
+    let sql = format!(
+        "UPDATE member SET state = 77 WHERE org_id = '{}' AND member_id = '{}'",
+        parta_ids::TypedId::uuid(org(1)),
+        parta_ids::TypedId::uuid(administrator.member_id.parse::<parta_ids::MemberId>().unwrap()),
+    );
+    let sql = if test_env.db.is_postgres() {
+        sql
+    } else {
+        // SQLite keeps ids as blobs.
+        sql.replace("= '", "= X'").replace('-', "")
+    };
+    let tx = test_env.db.write(|tx| {
+        let sql = sql.clone();
+        async move {
+            let done = tx.execute_unprepared(&sql).await?;
+            assert_eq!(done.rows_affected(), 1);
+            Ok::<_, parta_storage::StorageError>(())
+        }
+    });
+    tx.await.unwrap();
+    let list = test_env.list(&administrator).await;
+    assert_eq!(reason(&list), "STORED_VALUE_UNKNOWN");
+    assert_eq!(list.unwrap_err().code(), tonic::Code::Unavailable);
+    // Another organization is not affected.
+    let request = pb::ListMembersRequest {
+        org_id: org(2).to_string(),
+        ..Default::default()
+    };
+    let others = test_env.members().list_members(by(&other.token, request)).await;
+    assert_eq!(others.unwrap().into_inner().members.len(), 1);
+    test_env.close().await;
+});
