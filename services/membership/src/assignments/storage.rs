@@ -14,7 +14,7 @@ use sea_orm::{
 use super::model::{Assignment, AssignmentKind};
 use crate::storage::entities::assignment::{Column, Entity, Model};
 
-fn assignment(row: Model) -> Result<Assignment, StorageError> {
+fn assignment(row: &Model) -> Result<Assignment, StorageError> {
     let kind = AssignmentKind::from_number(row.kind)
         .ok_or_else(|| StorageError::unknown_value("assignment.kind", row.kind))?;
     Ok(Assignment {
@@ -61,7 +61,7 @@ pub(super) async fn find(
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?;
-    row.map(assignment).transpose()
+    row.as_ref().map(assignment).transpose()
 }
 
 /// Ends an assignment; returns `false` if it does not last.
@@ -174,7 +174,7 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(assignment).collect()
+    rows.iter().map(assignment).collect()
 }
 
 /// Lists all assignments that were not ended, of one organization or of all, for the snapshot of the feed.
@@ -187,5 +187,5 @@ pub(super) async fn list_current(
         .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
         .all(conn)
         .await?;
-    rows.into_iter().map(assignment).collect()
+    rows.iter().map(assignment).collect()
 }
