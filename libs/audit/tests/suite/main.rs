@@ -139,7 +139,8 @@ on_both!(a_touched_log_does_not_verify, |database| async move {
         "INSERT INTO audit_entry (org_id, entry_id, occur_time, rpc, actor, object, seq, prev_hash, hash) \
          SELECT org_id, request_id, occur_time, rpc, actor, object, 4, hash, hash FROM audit_entry WHERE seq = 3",
     ] {
-        let store = Store::open(&database.another().await, migrations()).await;
+        let database = database.another().await;
+        let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         for n in 0..3 {
             let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());

@@ -136,7 +136,8 @@ on_both!(
     a_crash_between_the_services_is_finished_by_the_recovery,
     |database| async move {
         for fault in [Fault::Before, Fault::After] {
-            let fixture = Fixture::open(&database.another().await).await;
+            let database = database.another().await;
+            let fixture = Fixture::open(&database).await;
             let (id, token) = fixture.link(1).await;
             fixture.membership.fail([fault]);
             let flow = fixture.flow();
