@@ -44,6 +44,7 @@ on_postgres!(
     a_cut_connection_heals,
     "SQLite has no connection to a server that could be cut",
     |database| async move {
+        parta_testkit::logs().allow("the database is unavailable");
         let store = Store::open(&database, migrations()).await;
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";

@@ -135,6 +135,7 @@ async fn recover(fixture: &Fixture) {
 on_both!(
     a_crash_between_the_services_is_finished_by_the_recovery,
     |database| async move {
+        parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
         for fault in [Fault::Before, Fault::After] {
             let database = database.another().await;
             let fixture = Fixture::open(&database).await;
@@ -329,6 +330,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 async fn play(database: TestDatabase, uses: i32, steps: &[Step]) {
+    parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(uses).await;
     let flows: Vec<FlowId> = (0..6).map(|_| fixture.flow()).collect();
