@@ -5,6 +5,7 @@ mod architecture;
 mod command_line;
 mod consistency;
 mod journey;
+mod language;
 mod malformed;
 mod people;
 mod permissions;

@@ -22,7 +22,7 @@ impl<T> Call<T> {
         }
     }
 
-    /// Who calls.
+    /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }

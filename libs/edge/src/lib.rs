@@ -36,7 +36,7 @@ pub use outcome::Stored;
 pub use page::{Page, PageRequest};
 pub use query::{Query, Read};
 
-/// The edge of one service. `C` is what its features work with. Cheap to clone.
+/// The edge of one service. `C` holds the dependencies of its features. Cheap to clone.
 pub struct Edge<C> {
     db: Db,
     at_least: AtLeast,

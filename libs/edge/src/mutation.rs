@@ -12,15 +12,15 @@ use crate::{Call, Edge, Stored};
 /// A mutation may run several times in transactions that are rolled back, so its methods have no effects outside the
 /// transaction. Lock order: what `authorize` locks, then what `act` locks; a repetition locks in the same order.
 pub trait Mutation: Send + Sync + Sized {
-    /// What the features of the service work with.
+    /// The dependencies of the service's features.
     type Context: Send + Sync;
     /// The proof that the caller may do the act: the scope, the facts read and the rows locked for it.
     type Grant: Send + Sync;
-    /// What the act produced and a repetition needs.
+    /// The ids and numbers that the act produced and a repetition needs.
     type Outcome: Stored;
-    /// What the response shows.
+    /// The content of the response.
     type View: Send;
-    /// Why the feature refuses.
+    /// The error of the feature.
     type Error: From<StorageError> + From<RpcError> + Send;
 
     /// Decides whether the caller may do the act at all. Reads facts and locks rows, and finds ended and archived rows
@@ -64,10 +64,10 @@ pub trait Mutation: Send + Sync + Sized {
     }
 }
 
-/// What a mutation answers.
+/// The result of a mutation.
 #[derive(Debug)]
 pub struct Done<V> {
-    /// What the response shows.
+    /// The content of the response.
     pub view: V,
     /// Names the state after the act, for later calls to this and other services.
     pub consistency_token: String,

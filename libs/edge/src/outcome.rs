@@ -1,7 +1,7 @@
 use parta_storage::StorageError;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What a mutation produced, kept for repetitions: ids and numbers, never a view and never a name.
+/// The outcome of a mutation, kept for repetitions: ids and numbers, never a view and never a name.
 ///
 /// Its JSON form is a schema that old and new builds read for 30 days. A field may be added with a default; anything else
 /// takes the next `VERSION`, which builds that do not know it answer with UNAVAILABLE. A golden test per type holds the

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub struct PageRequest {
     size: u64,
     token: String,
-    /// What else the list was asked by; a token of another list is refused.
+    /// The other parameters of the list; a token of another list is refused.
     filter: String,
 }
 

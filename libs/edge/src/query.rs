@@ -9,11 +9,11 @@ use crate::{Call, Edge};
 
 /// A read. The query is the implementing type; it holds typed values and no protobuf.
 pub trait Query: Send + Sync + Sized {
-    /// What the features of the service work with.
+    /// The dependencies of the service's features.
     type Context: Send + Sync;
-    /// What the response shows.
+    /// The content of the response.
     type View: Send;
-    /// Why the feature refuses.
+    /// The error of the feature.
     type Error: From<StorageError> + From<RpcError> + Send;
 
     /// Authorizes and reads, all at one moment of the database.
@@ -25,7 +25,7 @@ pub trait Query: Send + Sync + Sized {
     ) -> impl Future<Output = Result<Read<Self::View>, Self::Error>> + Send;
 }
 
-/// What a query read, and whether the audit log has to know.
+/// The result of a query, and whether the audit log records it.
 #[derive(Debug)]
 pub struct Read<V> {
     view: V,

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
 
-/// As what a teacher works in a unit.
+/// The kind of a teacher's work in a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AssignmentKind {
     /// Class teacher («классный руководитель»).
@@ -27,7 +27,7 @@ impl AssignmentKind {
     }
 }
 
-/// What a teacher does in a unit.
+/// A teacher's work in a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assignment {
     pub(crate) org_id: OrgId,

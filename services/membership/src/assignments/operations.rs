@@ -21,7 +21,7 @@ async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<O
     Ok(authorize(caller, org, policy::manage(&facts))?)
 }
 
-/// What giving an assignment keeps for repetitions.
+/// The outcome of CreateAssignment.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Created {
     assignment_id: AssignmentId,

@@ -1,4 +1,4 @@
-//! Who may give and end assignments.
+//! Rules for giving and ending assignments.
 use parta_access::Decision;
 use parta_roster::MemberContext;
 

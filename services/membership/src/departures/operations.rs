@@ -15,7 +15,7 @@ use crate::{
     roles,
 };
 
-/// What a removal keeps for repetitions.
+/// The outcome of RemoveMember.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Removed {
     member_id: MemberId,
@@ -26,7 +26,7 @@ impl Stored for Removed {}
 /// The proof that the caller may remove members.
 pub(crate) struct MayRemove {
     scope: OrgScope,
-    /// What was known of the caller; `None` for a repetition of one's own removal.
+    /// The facts about the caller; `None` for a repetition of one's own removal.
     facts: Option<MemberContext>,
 }
 

@@ -1,4 +1,4 @@
-//! Who may remove members.
+//! Rules for removing members.
 use parta_access::Decision;
 use parta_roster::{MemberContext, Role};
 

@@ -22,7 +22,7 @@ async fn require_pupil(app: &App, tx: &Tx, org: OrgId, member: MemberId) -> Resu
     Ok(())
 }
 
-/// What enrolling and transferring keep for repetitions.
+/// The outcome of EnrollPupil and TransferPupil.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Begun {
     enrollment_id: EnrollmentId,

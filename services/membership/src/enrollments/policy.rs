@@ -1,4 +1,4 @@
-//! Who may move pupils.
+//! Rules for moving pupils.
 use parta_access::Decision;
 use parta_roster::MemberContext;
 

@@ -13,7 +13,7 @@ pub(crate) struct Guardianship {
     pub(crate) create_time: DateTime<Utc>,
     /// When it ended; `None` while it lasts.
     pub(crate) end_time: Option<DateTime<Utc>>,
-    /// Why it was ended, as the deciding person wrote it; `None` if it ended with a member's leaving.
+    /// The cause of its ending, as the deciding person wrote it; `None` if it ended with a member's leaving.
     pub(crate) end_cause: Option<String>,
 }
 

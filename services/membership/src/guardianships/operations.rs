@@ -46,7 +46,7 @@ async fn may_decide(
     })
 }
 
-/// What a decision keeps for repetitions.
+/// The outcome of ConfirmGuardianship.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Decided {
     guardianship_id: GuardianshipId,

@@ -1,4 +1,4 @@
-//! Who may see and decide about guardianships: pure functions over facts of the roster.
+//! Rules for seeing guardianships and deciding about them: pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::MemberId;
 use parta_roster::MemberContext;

@@ -18,7 +18,7 @@ pub(crate) struct Member {
     pub(crate) teacher_verified: bool,
     /// On what the latest decision about verification rests.
     pub(crate) evidence: Option<String>,
-    /// Who took that decision.
+    /// The member who took that decision.
     pub(crate) verifier_id: Option<MemberId>,
     /// By which invitation the person joined.
     pub(crate) invitation_id: Option<InvitationId>,

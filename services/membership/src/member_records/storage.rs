@@ -199,7 +199,7 @@ pub(crate) async fn list_of_account(
     members(rows)
 }
 
-/// By what a list is limited.
+/// Limits of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     /// Only these; `None`: everybody.

@@ -126,7 +126,7 @@ impl Query for ListMembers {
     }
 }
 
-/// What creating a member keeps for repetitions.
+/// The outcome of CreateMember.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Created {
     member_id: MemberId,

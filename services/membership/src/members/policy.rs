@@ -1,4 +1,4 @@
-//! Who may expect members.
+//! Rules for creating expected members.
 use parta_access::Decision;
 use parta_ids::UnitId;
 use parta_roster::{MemberContext, Role};

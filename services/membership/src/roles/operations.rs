@@ -15,7 +15,7 @@ use crate::{
     operations::App,
 };
 
-/// What a change of a member keeps for repetitions.
+/// The outcome of a change of a member.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Changed {
     member_id: MemberId,

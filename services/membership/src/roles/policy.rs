@@ -1,4 +1,4 @@
-//! Who may change roles and verify teachers.
+//! Rules for changing roles and verifying teachers.
 use parta_access::Decision;
 use parta_roster::MemberContext;
 

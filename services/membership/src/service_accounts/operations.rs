@@ -16,7 +16,7 @@ async fn may_administer(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Resu
     Ok(authorize(caller, org, policy::administer(&facts))?)
 }
 
-/// What creating and revoking an account keep for repetitions.
+/// The outcome of CreateServiceAccount and RevokeServiceAccount.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Named {
     service_account_id: ServiceAccountId,

@@ -1,4 +1,4 @@
-//! Who may administer external systems.
+//! Rules for administering external systems.
 use parta_access::Decision;
 use parta_roster::MemberContext;
 

@@ -1,0 +1,167 @@
+//! The rules of language that a machine can check: plain openings, no metaphors, the width of comments.
+//!
+//! They hold in the scopes below, which grow with every feature that is laid out anew. Elsewhere the older idiom remains.
+use std::{fs, path::Path};
+
+/// Files and folders, from the root, whose comments or text are checked.
+const SCOPES: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/adding-an-rpc.md",
+    "docs/glossary.md",
+    "docs/logging.md",
+    "docs/adr/0010-one-edge-for-every-call.md",
+    "libs/edge",
+    "proto/src",
+    "services/membership/src/assignments",
+    "services/membership/src/departures",
+    "services/membership/src/enrollments",
+    "services/membership/src/guardianships",
+    "services/membership/src/member_records",
+    "services/membership/src/members",
+    "services/membership/src/roles",
+    "services/membership/src/service_accounts",
+];
+/// No sentence begins with a free relative, or with `As` or `Though`.
+const OPENINGS: &[&str] = &[
+    "What ",
+    "Who ",
+    "Whoever ",
+    "Whatever ",
+    "So many ",
+    "So long ",
+    "By what ",
+    "As ",
+    "Though ",
+];
+/// Metaphors and verbs that the glossary replaces.
+const WORDS: &[&str] = &[
+    "house",
+    "room",
+    "rooms",
+    "door",
+    "walks",
+    "town",
+    "world",
+    "cast",
+    "strangers",
+    "mend",
+    "mends",
+    "mended",
+    "tell",
+    "tells",
+    "told",
+    "swept",
+    "sweeps",
+    "handed",
+    "whoever",
+    "colour",
+    "behaviour",
+    "organisation",
+    "authorise",
+    "enrolment",
+];
+/// The widest comment, in characters, with its indentation.
+const WIDTH_MAX: usize = 120;
+
+/// The text of a line that people read, without the marks of comments; `None` for code.
+fn prose<'a>(line: &'a str, is_rust: bool) -> Option<&'a str> {
+    let line = line.trim_start();
+    if !is_rust {
+        return Some(line);
+    }
+    ["///", "//!", "//"]
+        .into_iter()
+        .find_map(|mark| line.strip_prefix(mark))
+        .map(str::trim_start)
+}
+
+/// Everything wrong with a text.
+fn faults(text: &str, is_rust: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut fenced, mut begins) = (false, true);
+    for (number, line) in text.lines().enumerate() {
+        let Some(prose) = prose(line, is_rust) else {
+            begins = true;
+            continue;
+        };
+        if prose.starts_with("```") {
+            fenced = !fenced;
+        }
+        // Code inside documents has the names that it has.
+        if fenced || prose.starts_with("```") || (!is_rust && line.starts_with("    ")) {
+            begins = true;
+            continue;
+        }
+        let mut blame = |what: &str| found.push(format!("{}: {what}: {}", number + 1, line.trim()));
+        if is_rust && line.chars().count() > WIDTH_MAX {
+            blame("the comment is too wide");
+        }
+        // Names in backquotes are names.
+        let plain: String = prose.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for (index, sentence) in plain.split(". ").enumerate() {
+            let sentence = sentence.trim_start_matches(['-', '*', '#', '|', ' ']);
+            let opens = index > 0 || begins;
+            if opens && OPENINGS.iter().any(|opening| sentence.starts_with(opening)) && !plain.contains('?') {
+                blame("a sentence opens with a free relative");
+            }
+        }
+        let words = plain.split(|c: char| !c.is_alphanumeric());
+        for word in words.filter(|word| WORDS.contains(&word.to_lowercase().as_str())) {
+            blame(&format!("`{word}` is not in the glossary"));
+        }
+        begins = prose.is_empty() || prose.ends_with(['.', ':', '|']);
+    }
+    found
+}
+
+#[test]
+fn comments_and_documents_are_plain_english() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut wrong = Vec::new();
+    for scope in SCOPES {
+        let mut read = 0;
+        for entry in walkdir::WalkDir::new(root.join(scope)).sort_by_file_name() {
+            let entry = entry.unwrap();
+            let extension = entry.path().extension().unwrap_or_default();
+            if !entry.file_type().is_file() || (extension != "rs" && extension != "md") {
+                continue;
+            }
+            read += 1;
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let shown = entry.path().strip_prefix(root).unwrap().display().to_string();
+            wrong.extend(
+                faults(&text, extension == "rs")
+                    .iter()
+                    .map(|fault| format!("{shown}:{fault}")),
+            );
+        }
+        assert!(read > 0, "{scope} has no file");
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn faults_of_language_are_found() {
+    for (text, is_rust, count) in [
+        ("/// What is kept.\nfn a() {}", true, 1),
+        ("/// The kept rows. Who left is not among them.", true, 1),
+        ("/// Rows that a member\n/// As seen by others.", true, 0),
+        ("// Large chats are swept.", true, 1),
+        ("let house = 1; fn what() {}", true, 0),
+        ("/// The `world` module.", true, 0),
+        ("| role | What a member is |", false, 0),
+        ("What it is\n\n    What code is\n", false, 1),
+        ("## What is it?", false, 0),
+        ("Tell the operator.", false, 1),
+    ] {
+        assert_eq!(
+            faults(text, is_rust).len(),
+            count,
+            "{text}: {:?}",
+            faults(text, is_rust)
+        );
+    }
+}
