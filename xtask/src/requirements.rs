@@ -21,6 +21,8 @@ const BY_OTHER_CHECK: [Row; 3] = [
     Row(Series::Requirement, 62),
     Row(Series::Requirement, 63),
 ];
+/// The macros whose first argument is the name of a test.
+const MACROS: [&str; 4] = ["on_both", "on_sqlite", "on_postgres", "on_both_topologies"];
 const STATES: [&str; 3] = ["done", "begun", "not begun"];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -192,7 +194,7 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     for line in source.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("///").or_else(|| line.strip_prefix("//")) {
             pending.extend(markers(comment.trim()));
-        } else if line.ends_with("on_both!(") || line.ends_with("on_both_topologies!(") {
+        } else if MACROS.iter().any(|name| line.ends_with(&format!("{name}!("))) {
             in_macro = true;
         } else if line.starts_with("#[") || line.is_empty() {
         } else {
@@ -215,7 +217,10 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
 
 /// The name of the test that a line begins: a function, a module of one test's variants, or the first word of the macro.
 fn name(line: &str, in_macro: bool) -> Option<&str> {
-    let rest = match line.split_once("on_both!(") {
+    let of_macro = MACROS
+        .iter()
+        .find_map(|name| line.split_once(&format!("{name}!(")));
+    let rest = match of_macro {
         Some((_, rest)) => rest,
         None if in_macro => line,
         None => line.split_once("fn ").or_else(|| line.split_once("mod "))?.1,
@@ -248,6 +253,7 @@ mod tests {
             "/// Covers: R16 allowed, R17 refused\n#[tokio::test]\nasync fn a_test() {}\nfn other() {}",
             "// Covers: R16 allowed, R17 refused.\non_both!(a_test, |database| async move {",
             "on_both!(\n    /// Covers: R16 allowed, R17 refused\n    a_test,\n    |database| async {}\n);",
+            "// Covers: R16 allowed, R17 refused.\non_postgres!(a_test, \"a reason\", |database| async move {",
         ] {
             let covered = covered(source);
             assert_eq!(names(&covered[&r(16)].allowed), ["a_test"], "{source}");

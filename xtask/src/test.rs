@@ -1,6 +1,7 @@
 //! `cargo xtask test`.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
@@ -115,17 +116,19 @@ const KINDS: [(&str, &str); 4] = [
 struct Count {
     kinds: [(usize, usize); KINDS.len()],
     all: (usize, usize),
-    summed_up: bool,
+    /// nextest reports a failure twice: when it happens, and at the end.
+    counted: BTreeSet<String>,
 }
 
 impl Count {
     fn line(&mut self, line: &str) {
         let line = line.trim();
-        // Failures are told again below nextest's summary.
-        self.summed_up |= line.starts_with("Summary [");
-        let Some((name, passed)) = outcome(line).filter(|_| !self.summed_up) else {
+        let Some((name, passed)) = outcome(line) else {
             return;
         };
+        if !self.counted.insert(name.to_owned()) {
+            return;
+        }
         let add = |(ran, ok): &mut (usize, usize)| {
             *ran += 1;
             *ok += usize::from(passed);
