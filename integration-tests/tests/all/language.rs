@@ -39,8 +39,6 @@ const OPENINGS: &[&str] = &[
 /// Metaphors and verbs that the glossary replaces.
 const WORDS: &[&str] = &[
     "house",
-    "room",
-    "rooms",
     "door",
     "walks",
     "town",
