@@ -65,7 +65,7 @@ const WORDS: &[&str] = &[
 const WIDTH_MAX: usize = 120;
 
 /// The text of a line that people read, without the marks of comments; `None` for code.
-fn prose<'a>(line: &'a str, is_rust: bool) -> Option<&'a str> {
+fn prose(line: &str, is_rust: bool) -> Option<&str> {
     let line = line.trim_start();
     if !is_rust {
         return Some(line);

@@ -148,35 +148,6 @@ pub fn is_kpp(text: &str) -> bool {
             .all(|(i, b)| b.is_ascii_digit() || ((4..6).contains(&i) && b.is_ascii_uppercase()))
 }
 
-/// A mobile in E.164; numbers without a country code are read as Russian ones.
-pub fn phone(text: &str) -> Option<String> {
-    // The library reads vanity letters and extensions, which no code can be sent to.
-    if text.len() > 32 || !text.chars().all(|c| c.is_ascii_digit() || " +-()".contains(c)) {
-        return None;
-    }
-    let number = phonenumber::parse(Some(phonenumber::country::Id::RU), text).ok()?;
-    phonenumber::is_valid(&number).then(|| number.format().mode(phonenumber::Mode::E164).to_string())
-}
-
-/// Whether an address has the form `local@domain.tld`; whether it exists only a code sent there can tell.
-pub fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else {
-        return false;
-    };
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| !c.is_whitespace() && c != '@' && !c.is_control())
-    };
-    text.len() <= 254
-        && plain(local)
-        && plain(domain)
-        && domain.contains('.')
-        && !domain.starts_with('.')
-        && !domain.ends_with('.')
-}
-
 /// The MIME type of an order by its first bytes; `None` for what is no scan.
 pub fn content_type(document: &[u8]) -> Option<&'static str> {
     if document.starts_with(b"%PDF-") {
@@ -213,20 +184,10 @@ mod tests {
         assert!(!is_kpp("77050100") && !is_kpp("77050100A") && !is_kpp("7705ab001"));
     }
 
-    #[test]
-    fn one_phone_has_one_form() {
-        for text in ["+7 912 345-67-89", "8 (912) 345-67-89", "9123456789"] {
-            assert_eq!(phone(text).as_deref(), Some("+79123456789"), "{text}");
-        }
-        for text in ["", "12", "phone", "+7912345678901234", "+7 912 345-67-89 доб. 5"] {
-            assert_eq!(phone(text), None, "{text}");
-        }
-    }
-
     proptest::proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = (is_ogrn(&text), is_kpp(&text), phone(&text), is_email(&text), content_type(text.as_bytes()));
+            let _ = (is_ogrn(&text), is_kpp(&text), content_type(text.as_bytes()));
         }
 
         #[test]

@@ -2,7 +2,6 @@
 use parta_proto::parta::membership::internal::v1::{
     self as internal, admission_service_server::AdmissionService,
 };
-use parta_status::invalid;
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
@@ -30,8 +29,7 @@ impl AdmissionService for App {
         let (caller, request) = self.enter(request).await?;
         let mutation = Mutation::new(&caller, &request.request_id, &request)?;
         let (org, application) = convert::ids(&request.org_id, "application_id", &request.application_id)?;
-        let phone =
-            Address::phone(&request.phone).ok_or_else(|| invalid("phone", "must be a phone number"))?;
+        let phone = Address::Phone(convert::phone_number("phone", &request.phone)?);
         let full_name = convert::text("full_name", &request.full_name, 200)?;
         let organization_display_name = convert::text(
             "organization_display_name",

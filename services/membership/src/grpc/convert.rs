@@ -1,5 +1,6 @@
 //! From messages and to them.
 use chrono::{DateTime, Utc};
+use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_ids::{OrgId, RosterImportId, TypedId};
 use parta_proto::parta::membership::{internal::v1 as internal, v1 as pb};
 use parta_roster::Role;
@@ -50,14 +51,21 @@ pub(crate) fn text(path: &str, value: &str, most: usize) -> Result<String, RpcEr
 
 pub(crate) fn address(request: &pb::RequestCodeRequest) -> Result<Address, RpcError> {
     match (request.phone.as_str(), request.email.as_str()) {
-        (phone, "") if !phone.is_empty() => {
-            Address::phone(phone).ok_or_else(|| invalid("phone", "must be a phone number with country code"))
-        }
+        (phone, "") if !phone.is_empty() => phone_number("phone", phone).map(Address::Phone),
         ("", email) if !email.is_empty() => {
-            Address::email(email).ok_or_else(|| invalid("email", "must be an e-mail address"))
+            let address = email.parse::<EmailAddress>();
+            address
+                .map(Address::Email)
+                .map_err(|error| invalid("email", error.to_string()))
         }
         _ => Err(invalid("phone", "exactly one of phone and email is required")),
     }
+}
+
+pub(crate) fn phone_number(path: &str, value: &str) -> Result<PhoneNumber, RpcError> {
+    value
+        .parse()
+        .map_err(|error: InvalidPhoneNumber| invalid(path, error.to_string()))
 }
 
 pub(crate) fn who(request: &pb::StartSessionRequest) -> Result<Who, RpcError> {

@@ -72,6 +72,29 @@ on_both!(one_address_serves_siblings, |database| async move {
 });
 
 // Five tries a code, and the same answer whether the address is known or not.
+// A phone number and an e-mail address each have one form, the one that org-registry keeps from an application.
+// Covers: R19 allowed, R19 refused
+on_both!(one_phone_has_one_form, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let phone = "+79161234567";
+    let person = test_env.newcomer(phone, "Иван Орлов").await;
+    test_env.minute();
+    let flow = test_env.request_code("8 (916) 123-45-67").await.unwrap().flow_id;
+    let verified = test_env.verify(&flow, &test_env.code(phone).await).await.unwrap();
+    let ids: Vec<_> = verified.profiles.iter().map(|p| p.account_id.as_str()).collect();
+    assert_eq!(ids, [person.account_id.as_str()]);
+    for refused in [
+        "+1 800 FLOWERS",
+        "+7 916 123-45-67 ext. 5",
+        "+7 916 123-45-67;ext=5",
+        "+7 000 000-00-00",
+    ] {
+        let status = test_env.request_code(refused).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{refused}");
+    }
+    test_env.close().await;
+});
+
 // Covers: R19 refused
 on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
     let test_env = TestEnv::open(database).await;

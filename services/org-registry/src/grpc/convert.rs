@@ -1,8 +1,9 @@
 //! Between messages and model.
 
-use std::time::Duration;
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
+use parta_contacts::{EmailAddress, PhoneNumber};
 use parta_proto::parta::org_registry::v1::{
     self as pb, OrganizationKind, ParentInviters, TeacherVerification, UnitKind,
 };
@@ -111,12 +112,8 @@ pub(crate) fn unit(from: &Unit) -> pb::Unit {
 /// Checks a form; every fault is named.
 pub(crate) fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Form {
     let at = |name: &str| format!("header.form.{name}");
-    let phone = model::phone(&from.administrator_phone);
-    v.check(
-        phone.is_some(),
-        at("administrator_phone"),
-        "must be a phone number",
-    );
+    let phone = contact::<PhoneNumber>(v, at("administrator_phone"), &from.administrator_phone);
+    let email = contact::<EmailAddress>(v, at("administrator_email"), &from.administrator_email);
     v.check(
         from.kind() != OrganizationKind::Unspecified,
         at("kind"),
@@ -128,11 +125,6 @@ pub(crate) fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Form 
         "must be 13 digits with a right check digit",
     );
     v.check(model::is_kpp(&from.kpp), at("kpp"), "must be 9 characters of КПП");
-    v.check(
-        model::is_email(&from.administrator_email),
-        at("administrator_email"),
-        "must be an e-mail address",
-    );
     time_zone(v, &at("time_zone"), &from.time_zone);
     Form {
         organization_name: field::text(
@@ -155,8 +147,22 @@ pub(crate) fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Form 
             1..=200,
             false,
         ),
-        administrator_email: from.administrator_email.clone(),
-        administrator_phone: phone.unwrap_or_default(),
+        administrator_email: email,
+        administrator_phone: phone,
+    }
+}
+
+/// The contact in its one form; empty where it was refused.
+fn contact<C>(v: &mut FieldViolations, path: String, value: &str) -> String
+where
+    C: FromStr<Err: Display> + Display,
+{
+    match value.parse::<C>() {
+        Ok(contact) => contact.to_string(),
+        Err(error) => {
+            v.check(false, path, error.to_string());
+            String::new()
+        }
     }
 }
 

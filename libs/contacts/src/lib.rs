@@ -1,0 +1,222 @@
+//! Phone numbers and e-mail addresses in the one form in which every service keeps and compares them.
+//!
+//! An application names the phone of the future administrator, and the same person later signs in with it. Both services
+//! therefore read contacts by these types: what one of them accepts, the other accepts too.
+
+use std::{fmt, str::FromStr};
+
+use email_address::EmailAddress as Syntax;
+use phonenumber::{Mode, country};
+
+/// The longest text that is read as a phone number, in bytes: 15 digits with separators.
+const MAX_PHONE: usize = 32;
+/// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
+const MAX_EMAIL: usize = 254;
+/// The longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
+const MAX_LOCAL_PART: usize = 64;
+
+/// Why a text is no phone number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be a valid phone number, with \"+\" and the country code or in Russian national form; digits, spaces, hyphens \
+     and parentheses only"
+)]
+pub struct InvalidPhoneNumber;
+
+/// Why a text is no e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an e-mail address of the form name@domain, at most 254 bytes long")]
+pub struct InvalidEmailAddress;
+
+/// A phone number in E.164, for example `+79161234567`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PhoneNumber(String);
+
+impl PhoneNumber {
+    /// The number in E.164.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PhoneNumber {
+    type Err = InvalidPhoneNumber;
+
+    /// Reads a number in international form (`+7 916 123-45-67`) or in Russian national form (`8 916 123-45-67`,
+    /// `916 123-45-67`). Refuses extensions and letters, because no code can be sent to them.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        // The library itself also reads vanity letters, extensions and digits of other scripts.
+        let plain = digits
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '(' | ')'));
+        if text.len() > MAX_PHONE || !plain {
+            return Err(InvalidPhoneNumber);
+        }
+        let number = phonenumber::parse(Some(country::Id::RU), text).map_err(|_| InvalidPhoneNumber)?;
+        if !phonenumber::is_valid(&number) {
+            return Err(InvalidPhoneNumber);
+        }
+        Ok(Self(number.format().mode(Mode::E164).to_string()))
+    }
+}
+
+impl fmt::Display for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An e-mail address in lower case; an internationalized domain is in its ASCII form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EmailAddress {
+    type Err = InvalidEmailAddress;
+
+    /// Reads an address without a display name. Whether it exists, only a code that is sent there can tell.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (local, domain) = text.trim().rsplit_once('@').ok_or(InvalidEmailAddress)?;
+        let local = local.to_lowercase();
+        // One domain has one form, whether it is written in Unicode or in ASCII.
+        let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmailAddress)?;
+        // Quoted local parts would allow one mailbox to be written in several ways.
+        // No top-level domain ends with a digit, but IPv4 addresses do.
+        let readable = local.len() <= MAX_LOCAL_PART
+            && !local.contains('"')
+            && Syntax::is_valid_local_part(&local)
+            && domain.contains('.')
+            && !domain.ends_with(|c: char| c.is_ascii_digit())
+            && Syntax::is_valid_domain(&domain);
+        let text = format!("{local}@{domain}");
+        if !readable || text.len() > MAX_EMAIL {
+            return Err(InvalidEmailAddress);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phone(text: &str) -> Option<String> {
+        text.parse::<PhoneNumber>().ok().map(|number| number.to_string())
+    }
+
+    fn email(text: &str) -> Option<String> {
+        text.parse::<EmailAddress>()
+            .ok()
+            .map(|address| address.to_string())
+    }
+
+    #[test]
+    fn international_and_national_forms_are_one_number() {
+        for text in [
+            "+7 (916) 123-45-67",
+            "8 916 123-45-67",
+            "8 (916) 1234567",
+            "9161234567",
+            " +79161234567 ",
+        ] {
+            assert_eq!(phone(text).as_deref(), Some("+79161234567"), "{text}");
+        }
+        assert_eq!(phone("+375 29 491-19-11").as_deref(), Some("+375294911911"));
+    }
+
+    #[test]
+    fn letters_extensions_and_invalid_numbers_are_refused() {
+        for text in [
+            "",
+            "12",
+            "+7",
+            "phone",
+            "8 800 FLOWERS",
+            "+1 800 FLOWERS",
+            "+7 912 345-67-89 доб. 5",
+            "+79161234567;ext=5",
+            "+79161234567x5",
+            "+7912345678901234",
+            "+7 000 000-00-00",
+            "7+9161234567",
+            "٨٩١٦١٢٣٤٥٦٧",
+        ] {
+            assert_eq!(phone(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_one_form() {
+        assert_eq!(
+            email(" A.B@School.Example ").as_deref(),
+            Some("a.b@school.example")
+        );
+        assert_eq!(email("I@ПРИМЕР.рф").as_deref(), Some("i@xn--e1afmkfd.xn--p1ai"));
+        assert_eq!(email("i@xn--e1afmkfd.xn--p1ai"), email("i@пример.рф"));
+    }
+
+    #[test]
+    fn texts_that_are_no_address_are_refused() {
+        for text in [
+            "",
+            "nobody",
+            "@school.example",
+            "a@",
+            "a@school",
+            "a@b@school.example",
+            "a b@school.example",
+            "\"a\"@school.example",
+            "Name <a@school.example>",
+            "a@.school.example",
+            "a@school..example",
+            "a@127.0.0.1",
+        ] {
+            assert_eq!(email(text), None, "{text}");
+        }
+        let long = "a".repeat(65);
+        assert_eq!(email(&format!("{long}@school.example")), None);
+        assert!(email(&format!("{}@school.example", "a".repeat(64))).is_some());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_never_panics_and_is_stable(text in ".*") {
+            if let Some(number) = phone(&text) {
+                proptest::prop_assert_eq!(phone(&number), Some(number.clone()));
+            }
+            if let Some(address) = email(&text) {
+                proptest::prop_assert_eq!(email(&address), Some(address.clone()));
+            }
+        }
+
+        #[test]
+        fn every_spelling_of_a_russian_mobile_is_one_number(rest in "9(0[0-9]|1[0-9]|2[0-9]|6[0-9])[0-9]{7}") {
+            let expected = phone(&format!("+7{rest}"));
+            for text in [format!("8{rest}"), rest.clone(), format!("8 ({}) {}", &rest[..3], &rest[3..])] {
+                proptest::prop_assert_eq!(phone(&text), expected.clone());
+            }
+        }
+
+        #[test]
+        fn the_form_of_an_address_is_stable(text in "[a-zA-Z.+]{1,70}@[a-zа-я-]{1,40}\\.(рф|example)") {
+            if let Some(address) = email(&text) {
+                proptest::prop_assert!(address.len() <= MAX_EMAIL);
+                proptest::prop_assert_eq!(email(&address), Some(address.clone()));
+            }
+        }
+    }
+}
