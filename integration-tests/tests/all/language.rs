@@ -55,11 +55,6 @@ const WORDS: &[&str] = &[
     "sweeps",
     "handed",
     "whoever",
-    "colour",
-    "behaviour",
-    "organisation",
-    "authorise",
-    "enrolment",
 ];
 /// The widest comment, in characters, with its indentation.
 const WIDTH_MAX: usize = 120;
