@@ -7,7 +7,7 @@ use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
-use crate::model::State;
+use crate::invitations::model::State;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]

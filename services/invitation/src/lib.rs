@@ -3,17 +3,16 @@
 //! Owns invitations, reservations (the use of a link by one join flow) and through them the lineage of who came by which
 //! link. Invariants: a link of N uses admits at most N, under any concurrency and across crashes; no secret is stored or
 //! told in an event; who presents an unusable secret is not told why it is unusable.
+mod acceptance;
 mod config;
+mod context;
+mod entities;
 mod error;
-mod events;
+mod feed;
 mod grpc;
-pub mod model;
-mod operations;
+pub mod invitations;
+mod migrations;
 mod permissions;
-pub mod policy;
-mod queries;
-mod secret;
-mod storage;
 
 use std::sync::Arc;
 
@@ -33,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use permissions::permissions;
 
-use operations::{App, ImportObserver, RESUME_JOB};
+use acceptance::operations::RESUME_JOB;
+use context::App;
+use invitations::events::ImportObserver;
 
 const NAME: &str = "invitation";
 const GRPC_SERVICES: &[&str] = &[
@@ -56,7 +57,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
@@ -143,8 +144,7 @@ impl Ports {
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
-        let feed =
-            FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
+        let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         Routes::new(InvitationServiceServer::new(self.app()))
             .add_service(InvitationFeedServiceServer::new(feed))
     }

@@ -3,7 +3,7 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, Uuid};
 use parta_roster::MemberContext;
 
-use crate::{
+use crate::invitations::{
     model::{DEFAULT_TTL, Draft, Invitation, InviteRole},
     policy,
 };

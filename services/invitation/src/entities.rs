@@ -1,6 +1,6 @@
 //! Rows of the service's tables.
 
-pub(super) mod invitation {
+pub(crate) mod invitation {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -34,7 +34,7 @@ pub(super) mod invitation {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub(super) mod reservation {
+pub(crate) mod reservation {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]

@@ -3,7 +3,7 @@ use parta_access::Decision;
 use parta_ids::UnitId;
 use parta_roster::MemberContext;
 
-use crate::model::{Invitation, InviteRole};
+use super::model::{Invitation, InviteRole};
 
 /// Whether the caller may make a link of this role to this unit.
 ///

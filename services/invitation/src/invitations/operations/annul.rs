@@ -9,13 +9,15 @@ use parta_proto::parta::invitation::v1::{
 use parta_status::RpcError;
 use parta_storage::{Mutation, Tx, check_etag};
 
-use super::App;
 use crate::{
+    context::App,
     error::Error,
-    grpc::convert,
-    model::{Condition, Invitation, InviteRole},
-    policy,
-    storage::invitations::{self, Abandoned},
+    invitations::{
+        convert,
+        model::{Condition, Invitation, InviteRole},
+        policy,
+        storage::{self as invitations, Abandoned},
+    },
 };
 
 const MOST_ANNULLED: u64 = 1_000;

@@ -8,13 +8,14 @@ use parta_proto::parta::invitation::v1::{
 use parta_roster::{MemberContext, Role, State, UnitKind};
 use parta_storage::Mutation;
 
-use super::App;
 use crate::{
+    context::App,
     error::Error,
-    grpc::convert,
-    model::{Draft, Invitation, InviteRole},
-    policy,
-    storage::invitations,
+    invitations::{
+        convert,
+        model::{Draft, Invitation, InviteRole},
+        policy, storage as invitations,
+    },
 };
 
 impl App {

@@ -27,13 +27,16 @@ use parta_storage::{
 };
 use tonic::{Code, IntoRequest as _};
 
-use super::App;
+use super::storage as reservations;
 use crate::{
+    context::App,
     error::Error,
-    grpc::convert,
-    model::{Invitation, Reservation, Stage},
-    secret::Presented,
-    storage::{invitations, reservations},
+    invitations::{
+        convert,
+        model::{Invitation, Reservation, Stage},
+        secret::Presented,
+        storage as invitations,
+    },
 };
 
 /// Kind of the durable job that finishes what a crash interrupted.

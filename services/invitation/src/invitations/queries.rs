@@ -3,18 +3,14 @@ use parta_access::{Caller, authorize};
 use parta_ids::{InvitationId, OrgId, ReservationId};
 use parta_proto::parta::invitation::v1 as pb;
 
-use crate::{
-    error::Error,
-    grpc::convert,
+use super::{
+    convert,
     model::State,
-    operations::App,
     policy,
     secret::Presented,
-    storage::{
-        invitations::{self, Filter},
-        reservations,
-    },
+    storage::{self as invitations, Filter},
 };
+use crate::{acceptance::storage as reservations, context::App, error::Error};
 
 /// A page as asked for.
 pub(crate) struct Page<'a> {

@@ -1,6 +1,4 @@
 //! The gRPC face: decode, operate, encode. No decisions here.
-pub(crate) mod convert;
-
 use parta_access::Caller;
 use parta_ids::{InvitationId, OrgId};
 use parta_proto::parta::invitation::v1::{
@@ -11,7 +9,10 @@ use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response, Status};
 
-use crate::{operations::App, queries::Page};
+use crate::{
+    context::App,
+    invitations::{convert, queries::Page},
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 

@@ -9,11 +9,11 @@ use sea_orm::{
     sea_query::{Expr, Func, OnConflict, SimpleExpr},
 };
 
-use super::entities::invitation::{ActiveModel, Column, Entity, Model};
-use crate::{
+use super::{
     model::{Condition, Draft, Invitation, InviteRole, State},
     secret::Presented,
 };
+use crate::entities::invitation::{ActiveModel, Column, Entity, Model};
 
 /// What a list is limited to.
 #[derive(Debug, Clone, Default)]

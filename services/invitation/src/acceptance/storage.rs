@@ -9,8 +9,10 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::entities::reservation::{ActiveModel, Column, Entity, Model};
-use crate::model::{Reservation, Stage};
+use crate::{
+    entities::reservation::{ActiveModel, Column, Entity, Model},
+    invitations::model::{Reservation, Stage},
+};
 
 const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";

@@ -1,9 +1,4 @@
 //! What the service does: authorize, load, decide, save, emit.
-mod accept;
-mod annul;
-mod create;
-mod import;
-
 use parta_access::{Caller, OrgScope, Secrets, authorize};
 use parta_feed::AtLeast;
 use parta_grpc::ServiceClients;
@@ -13,12 +8,10 @@ use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use accept::RESUME_JOB;
-pub(crate) use annul::AnnulFilter;
-pub(crate) use import::ImportObserver;
-
 use crate::{
-    config::Config, error::Error, model::Invitation, policy, secret::LinkSecret, storage::invitations,
+    config::Config,
+    error::Error,
+    invitations::{model::Invitation, policy, secret::LinkSecret, storage as invitations},
 };
 
 /// The service with what it works on. Cheap to clone.

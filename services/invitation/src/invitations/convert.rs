@@ -6,14 +6,13 @@ use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
 use parta_status::{FieldViolations, RpcError, field};
 use prost_types::{Duration, Timestamp};
 
-use crate::{
-    config::Config,
-    error::Error,
+use super::{
     model::{Condition, DEFAULT_TTL, Draft, Invitation, InviteRole, LEAST_TTL, MOST_TTL, State},
     operations::AnnulFilter,
     secret::{LinkSecret, Presented},
-    storage::invitations::Filter,
+    storage::Filter,
 };
+use crate::{config::Config, error::Error};
 
 /// An id that we wrote ourselves; another text is a fault of ours.
 pub(crate) fn stored_id<T: TypedId>(text: &str) -> Result<T, Error> {

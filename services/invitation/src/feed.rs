@@ -6,7 +6,7 @@ use parta_proto::parta::invitation::v1::{
 use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
-use crate::storage::{invitations, reservations};
+use crate::{acceptance::storage as reservations, invitations::storage as invitations};
 
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {

@@ -11,13 +11,13 @@ use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{
-    error::Error,
-    grpc::convert,
+use super::{
+    convert,
     model::{DEFAULT_TTL, Draft, Invitation},
     secret::LinkSecret,
-    storage::invitations,
+    storage as invitations,
 };
+use crate::error::Error;
 
 const NAME: &str = "invitation.import";
 

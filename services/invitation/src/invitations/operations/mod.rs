@@ -1,0 +1,5 @@
+//! What changes invitations.
+mod annul;
+mod create;
+
+pub(crate) use annul::AnnulFilter;
