@@ -1,363 +1,377 @@
-//! Accepting an invitation (R16): reserve a use, let membership admit, confirm or give the use back.
+//! Reserving a use, finishing the reservation, and the job that finishes interrupted ones.
 //!
-//! No transaction is open while membership is called. The reservation says how far it is, so a crash at any point
-//! leaves something that the durable job finishes: it was written in the same transaction. One attempt at a time, by a
-//! lease: a refusal that one attempt heard must not give back the use by which another one was let in.
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+//! No transaction is open while membership is called. The reservation's stage says what has happened, and the job was
+//! enqueued in the transaction of the reservation, so that the job finishes an acceptance after a crash at any point. One
+//! attempt at a time holds the lease: a refusal that one attempt receives must not give back the use by which another
+//! attempt admitted the person.
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
-use parta_grpc::RequestExt as _;
-use parta_ids::{FlowId, MemberId, OrgId, ReservationId, TypedId as _};
-use parta_proto::parta::{
-    invitation::v1::{AcceptInvitationResponse, InvitationUsed, invitation_event::Payload},
-    membership::internal::v1::{
-        AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
-    },
-};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
 use parta_status::{self as status, RpcError};
 use parta_storage::{
-    ConsistencyToken, Mutation, Tx,
+    ConsistencyToken, Tx,
     jobs::{self, Job, JobError, JobHandler},
 };
-use tonic::{Code, IntoRequest as _};
+use serde::{Deserialize, Serialize};
 
-use super::storage as reservations;
+use super::{
+    admission::{self, Admitted, Verdict},
+    events,
+    model::{Reservation, Stage},
+    storage,
+};
 use crate::{
-    context::App,
+    context::Context,
     error::Error,
-    invitations::{
-        convert,
-        model::{Invitation, Reservation, Stage},
-        secret::Presented,
-        storage as invitations,
-    },
+    invitations::{self, Invitation, Presented, State},
 };
 
-/// Kind of the durable job that finishes what a crash interrupted.
+/// Kind of the durable job that finishes interrupted acceptances.
 pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
 
-/// How long one attempt keeps others off: its own limit, and what the server may still work on when we gave up.
+/// How long one attempt excludes others: the deadline of its call, and the time that membership may work after it.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
-const ATTEMPT: Duration = Duration::from_secs(15);
 
-/// Who was let in.
-struct Admitted {
-    member: MemberId,
-    /// By this link before: nobody new came in.
-    already: bool,
-    /// Membership's consistency token, so that whoever came in is known wherever they go next; empty if told before.
-    token: String,
+/// Reserves a use of a link for the caller's join flow, or finds the use that the flow has.
+#[derive(Debug)]
+pub(crate) struct AcceptInvitation {
+    /// `None` if no secret has the form of the presented text.
+    pub(crate) secret: Option<Presented>,
 }
 
-/// What membership's answer means for the use.
-enum Verdict {
-    Admitted(Admitted),
-    Refused(String),
-    Unknown,
+/// The proof that the caller may accept this invitation.
+pub(crate) struct MayAccept {
+    scope: OrgScope,
+    flow_id: FlowId,
+    invitation: Invitation,
 }
 
-impl App {
-    /// Lets the person of a join ticket in.
-    pub(crate) async fn accept(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        secret: Option<Presented>,
-    ) -> Result<AcceptInvitationResponse, Error> {
-        let Principal::Joiner { flow_id } = caller.principal else {
-            return Err(status::permission_denied("only a join ticket accepts an invitation").into());
-        };
-        let secret = &secret.ok_or(Error::NotUsable)?;
-        let leased = &AtomicBool::new(false);
-        let reserved: AcceptInvitationResponse = self
-            .db
-            .mutate(mutation, |tx| async move {
-                self.reserve(&tx, caller, flow_id, secret, leased).await
-            })
-            .await?;
-        let org = convert::stored_id::<OrgId>(&reserved.org_id)?;
-        let id = convert::stored_id::<ReservationId>(&reserved.reservation_id)?;
-        let scope = authorize(caller, org, Decision::Allow)?;
-        self.finish(caller, &scope, id, leased.load(Ordering::Relaxed))
-            .await
-    }
+/// The reservation that an acceptance leads to, kept for repetitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reserved {
+    org_id: OrgId,
+    invitation_id: InvitationId,
+    reservation_id: ReservationId,
+}
 
-    /// Takes a use for this flow, or finds the one it has.
-    async fn reserve(
-        &self,
-        tx: &Tx,
-        caller: &Caller,
-        flow_id: FlowId,
-        secret: &Presented,
-        leased: &AtomicBool,
-    ) -> Result<AcceptInvitationResponse, Error> {
+impl Stored for Reserved {}
+
+impl Mutation for AcceptInvitation {
+    type Context = Context;
+    type Grant = MayAccept;
+    type Outcome = Reserved;
+    type View = Reserved;
+    type Error = Error;
+
+    /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is unusable.
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
+        let flow_id = join_flow(caller)?;
+        let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
         let invitation = invitations::find_by_secret(tx, secret)
             .await?
             .ok_or(Error::NotUsable)?;
-        let org_id = invitation.draft.org_id;
-        let scope = &authorize(caller, org_id, Decision::Allow)?;
-        let now = tx.now();
-        let fresh = Reservation {
+        let scope = authorize(caller, invitation.draft.org_id, Decision::Allow)?;
+        if invitation.state(tx.now()) != State::Active {
+            storage::find_by_flow(tx, &scope, invitation.id, flow_id)
+                .await?
+                .ok_or(Error::NotUsable)?;
+        }
+        Ok(MayAccept {
+            scope,
+            flow_id,
+            invitation,
+        })
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAccept) -> Result<Reserved, Error> {
+        let MayAccept {
+            scope,
+            flow_id,
+            invitation,
+        } = grant;
+        let (org_id, now) = (scope.org_id(), tx.now());
+        let reserved = |reservation_id| Reserved {
+            org_id,
+            invitation_id: invitation.id,
+            reservation_id,
+        };
+        let reservation = Reservation {
             id: tx.env().id::<ReservationId>(),
             org_id,
             invitation_id: invitation.id,
-            flow_id,
+            flow_id: *flow_id,
             stage: Stage::Pending,
         };
-        // The row first: a second acceptance of the same person waits here for the first and then finds its row.
-        let inserted = reservations::insert(tx, scope, &fresh, now, now + LEASE).await?;
-        leased.store(inserted, Ordering::Relaxed);
-        if !inserted {
-            let known = reservations::find_by_flow(tx, scope, invitation.id, flow_id).await?;
-            return Ok(answer(&known.ok_or_else(status::conflict)?, None));
+        // The row comes first: a second acceptance of the same flow waits here for the first and then finds its row.
+        if !storage::insert(tx, scope, &reservation, now).await? {
+            let earlier = storage::find_by_flow(tx, scope, invitation.id, *flow_id).await?;
+            return Ok(reserved(earlier.ok_or_else(status::conflict)?.id));
         }
         if !invitations::take_use(tx, scope, invitation.id, now).await? {
             return Err(Error::NotUsable);
         }
-        let (job, due) = (fresh.id.to_string().into_bytes(), now + LEASE);
-        jobs::enqueue_at(tx, RESUME_JOB, Some(org_id), job, fresh.id.uuid(), due).await?;
+        let (id, due) = (reservation.id, now + LEASE);
+        let payload = id.to_string().into_bytes();
+        jobs::enqueue_at(tx, RESUME_JOB, Some(org_id), payload, id.uuid(), due).await?;
         parta_audit::record(tx, caller, Some(org_id), invitation.resource_name()).await?;
-        Ok(answer(&fresh, None))
+        Ok(reserved(id))
     }
 
-    /// Brings a reservation to its end: by the caller right after it was made, by the job after a crash.
-    async fn finish(
+    async fn view(&self, _: &Context, _: &Tx, _: &MayAccept, outcome: &Reserved) -> Result<Reserved, Error> {
+        Ok(outcome.clone())
+    }
+
+    /// The flow that reserved the use learns the outcome, also after the link was used up or revoked: the act itself may
+    /// have taken the last use.
+    async fn regrant(
         &self,
+        _: &Context,
+        tx: &Tx,
         caller: &Caller,
-        scope: &OrgScope,
-        id: ReservationId,
-        leased: bool,
-    ) -> Result<AcceptInvitationResponse, Error> {
-        if !leased && !self.lease(scope, id).await? {
-            return Err(Error::AdmissionUnavailable);
-        }
-        let reservation = &self.reservation(scope, id).await?;
-        let verdict = match &reservation.stage {
-            Stage::Pending => self.admit(scope, reservation).await?,
-            // Ended before: the recorded end is answered again.
-            Stage::Confirmed(member) => Verdict::Admitted(Admitted {
-                member: *member,
-                already: false,
-                token: String::new(),
-            }),
-            Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
-        };
-        match verdict {
-            Verdict::Admitted(admitted) => {
-                let mut answer = self.confirm(caller, scope, reservation, &admitted).await?;
-                answer.consistency_token = self.merge_tokens(&answer.consistency_token, &admitted.token)?;
-                Ok(answer)
-            }
-            Verdict::Refused(reason) => self.release(caller, scope, reservation, &reason).await,
-            Verdict::Unknown => Err(Error::AdmissionUnavailable),
-        }
-    }
-
-    async fn reservation(&self, scope: &OrgScope, id: ReservationId) -> Result<Reservation, Error> {
-        let found = reservations::find(self.db.conn(), scope, id).await?;
-        found.ok_or_else(|| RpcError::internal(format!("reservation {id} is gone")).into())
-    }
-
-    /// Waits, bounded, until nobody else is finishing the reservation. `true`: it is ended, or ours to finish.
-    async fn lease(&self, scope: &OrgScope, id: ReservationId) -> Result<bool, Error> {
-        let mut pauses = backon::ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(20))
-            .with_max_delay(Duration::from_millis(400))
-            .with_max_times(14)
-            .build();
-        loop {
-            if self.reservation(scope, id).await?.stage != Stage::Pending {
-                return Ok(true);
-            }
-            let ours = self
-                .db
-                .write(|tx| async move {
-                    let now = tx.now();
-                    Ok::<_, Error>(reservations::update_leased(&tx, scope, id, now, now + LEASE).await?)
-                })
-                .await?;
-            if ours {
-                return Ok(true);
-            }
-            let Some(pause) = pauses.next() else {
-                return Ok(false);
-            };
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Asks membership. Its answer is the same however often it is asked with this reservation.
-    async fn admit(&self, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
-        let id = reservation.invitation_id;
-        let invitation = invitations::find(self.db.conn(), scope, id)
-            .await?
-            .ok_or(Error::Unknown(id))?;
-        let request = admission(&invitation, reservation).into_request().idempotent();
-        let channel = self.peers.client("membership").map_err(RpcError::internal)?;
-        let answer = tokio::time::timeout(ATTEMPT, async {
-            AdmissionServiceClient::new(channel).admit_member(request).await
-        });
-        let status = match answer.await {
-            Err(_) => return Ok(Verdict::Unknown),
-            Ok(Ok(admitted)) => {
-                let AdmitMemberResponse {
-                    member_id,
-                    already_member,
-                    consistency_token,
-                } = admitted.into_inner();
-                return Ok(Verdict::Admitted(Admitted {
-                    member: convert::stored_id(&member_id)?,
-                    already: already_member,
-                    token: consistency_token,
-                }));
-            }
-            Ok(Err(status)) => status,
-        };
-        if let Some(reason) = refused_by_membership(&status) {
-            return Ok(Verdict::Refused(reason));
-        }
-        tracing::info!(code = ?status.code(), reservation.id = %reservation.id, "membership did not admit yet");
-        // The attempt is over, so that the next need not wait for the end of the lease.
-        self.db
-            .write(|tx| async move {
-                let now = tx.now();
-                Ok::<_, Error>(reservations::update_unleased(&tx, scope, reservation.id, now).await?)
-            })
-            .await?;
-        Ok(Verdict::Unknown)
-    }
-
-    async fn confirm(
-        &self,
-        caller: &Caller,
-        scope: &OrgScope,
-        reservation: &Reservation,
-        admitted: &Admitted,
-    ) -> Result<AcceptInvitationResponse, Error> {
-        let member = admitted.member;
-        let done = answer(reservation, Some(member));
-        let mutation = Mutation::internal("invitation.confirm", reservation.id.uuid(), &done);
-        let done = &done;
-        let confirmed = self
-            .db
-            .mutate(&mutation, |tx| async move {
-                let (now, invitation) = (tx.now(), reservation.invitation_id);
-                if reservations::update_confirmed(&tx, scope, reservation.id, member, now).await? {
-                    if admitted.already {
-                        // Nobody new came in by it: the use goes back (R16).
-                        invitations::give_back_use(&tx, scope, invitation).await?;
-                    }
-                    invitations::update_last_use(&tx, scope, invitation, now).await?;
-                    let name = format!("organizations/{}/invitations/{invitation}", scope.org_id());
-                    parta_audit::record(&tx, caller, Some(scope.org_id()), name).await?;
-                    let event = InvitationUsed {
-                        invitation_id: invitation.to_string(),
-                        member_id: member.to_string(),
-                    };
-                    parta_feed::append_event(&tx, scope.org_id(), Payload::InvitationUsed(event));
-                }
-                Ok::<_, Error>(done.clone())
-            })
-            .await?;
-        Ok(confirmed)
-    }
-
-    /// One token for what two services did.
-    fn merge_tokens(&self, own: &str, membership: &str) -> Result<String, RpcError> {
-        let read = |text| ConsistencyToken::decode(text, self.db.secrets());
-        // What is no token here is membership's slip, not the caller's.
-        let membership = read(membership).map_err(|e| RpcError::internal(e.to_string()))?;
-        Ok(read(own)?.merge(membership).encode(self.db.secrets()))
-    }
-
-    async fn release(
-        &self,
-        caller: &Caller,
-        scope: &OrgScope,
-        reservation: &Reservation,
-        reason: &str,
-    ) -> Result<AcceptInvitationResponse, Error> {
-        self.db
-            .write(|tx| async move {
-                let (now, invitation) = (tx.now(), reservation.invitation_id);
-                if reservations::update_released(&tx, scope, reservation.id, reason, now).await? {
-                    invitations::give_back_use(&tx, scope, invitation).await?;
-                    let name = format!("organizations/{}/invitations/{invitation}", scope.org_id());
-                    parta_audit::record(&tx, caller, Some(scope.org_id()), name).await?;
-                }
-                Ok::<_, Error>(())
-            })
-            .await?;
-        Err(Error::AdmissionRefused(reason.to_owned()))
+        outcome: &Reserved,
+    ) -> Result<MayAccept, Error> {
+        let flow_id = join_flow(caller)?;
+        let scope = authorize(caller, outcome.org_id, Decision::Allow)?;
+        let invitation = invitations::find(tx, &scope, outcome.invitation_id).await?;
+        Ok(MayAccept {
+            scope,
+            flow_id,
+            invitation: invitation.ok_or(Error::Unknown(outcome.invitation_id))?,
+        })
     }
 }
 
-/// Finishes reservations that nobody finished: a crash, or membership did not answer in time.
+fn join_flow(caller: &Caller) -> Result<FlowId, RpcError> {
+    match caller.principal {
+        Principal::Joiner { flow_id } => Ok(flow_id),
+        _ => Err(status::permission_denied(
+            "Only a join ticket can accept an invitation.",
+        )),
+    }
+}
+
+/// A finished acceptance.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) reservation: Reservation,
+    pub(crate) member_id: MemberId,
+    /// Names the state of this service and, right after the admission, of membership.
+    pub(crate) consistency_token: String,
+}
+
+/// Finishes a reservation: right after it was made, for a repetition, and from the job after a crash.
+pub(crate) async fn finish(
+    context: &Context,
+    caller: &Caller,
+    reserved: &Reserved,
+) -> Result<Accepted, Error> {
+    let scope = authorize(caller, reserved.org_id, Decision::Allow)?;
+    finish_in(context, caller, &scope, reserved.reservation_id).await
+}
+
+async fn finish_in(
+    context: &Context,
+    caller: &Caller,
+    scope: &OrgScope,
+    id: ReservationId,
+) -> Result<Accepted, Error> {
+    if !acquire(context, scope, id).await? {
+        return Err(Error::AdmissionUnavailable);
+    }
+    let reservation = load(context, scope, id).await?;
+    let verdict = match &reservation.stage {
+        Stage::Pending => admit(context, scope, &reservation).await?,
+        Stage::Confirmed(member) => Verdict::Admitted(Admitted {
+            member_id: *member,
+            already_member: false,
+            consistency_token: String::new(),
+        }),
+        Stage::Released(reason) => return Err(Error::AdmissionRefused(reason.clone())),
+    };
+    match verdict {
+        Verdict::Admitted(admitted) => {
+            let own = confirm(context, caller, scope, &reservation, &admitted).await?;
+            Ok(Accepted {
+                reservation,
+                member_id: admitted.member_id,
+                consistency_token: merge_tokens(context, &own, &admitted.consistency_token)?,
+            })
+        }
+        Verdict::Refused(reason) => {
+            release(context, caller, scope, &reservation, &reason).await?;
+            Err(Error::AdmissionRefused(reason))
+        }
+        Verdict::Failed | Verdict::TimedOut => Err(Error::AdmissionUnavailable),
+    }
+}
+
+async fn load(context: &Context, scope: &OrgScope, id: ReservationId) -> Result<Reservation, Error> {
+    let found = storage::find(context.db.conn(), scope, id).await?;
+    found.ok_or_else(|| RpcError::internal(format!("reservation {id} does not exist")).into())
+}
+
+/// Waits up to about five seconds until no other attempt holds the lease. Returns `true` if the reservation is finished
+/// or the lease is acquired.
+async fn acquire(context: &Context, scope: &OrgScope, id: ReservationId) -> Result<bool, Error> {
+    let mut pauses = backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(400))
+        .with_max_times(14)
+        .build();
+    loop {
+        if load(context, scope, id).await?.stage != Stage::Pending {
+            return Ok(true);
+        }
+        let acquired = context
+            .db
+            .write(|tx| async move {
+                let now = tx.now();
+                Ok::<_, Error>(storage::update_leased(&tx, scope, id, now, now + LEASE).await?)
+            })
+            .await?;
+        if acquired {
+            return Ok(true);
+        }
+        let Some(pause) = pauses.next() else {
+            return Ok(false);
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Calls membership. After a failed call the lease is released, so that the next attempt does not wait for its end.
+async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
+    let id = reservation.invitation_id;
+    let invitation = invitations::find(context.db.conn(), scope, id)
+        .await?
+        .ok_or(Error::Unknown(id))?;
+    let verdict = admission::admit(context, &invitation, reservation).await?;
+    if matches!(verdict, Verdict::Failed) {
+        let id = reservation.id;
+        context
+            .db
+            .write(|tx| async move {
+                let now = tx.now();
+                Ok::<_, Error>(storage::update_unleased(&tx, scope, id, now).await?)
+            })
+            .await?;
+    }
+    Ok(verdict)
+}
+
+/// Confirms the reservation and returns this service's consistency token. Does nothing if it was confirmed before.
+async fn confirm(
+    context: &Context,
+    caller: &Caller,
+    scope: &OrgScope,
+    reservation: &Reservation,
+    admitted: &Admitted,
+) -> Result<String, Error> {
+    let (org, invitation, member) = (scope.org_id(), reservation.invitation_id, admitted.member_id);
+    context
+        .db
+        .write(|tx| async move {
+            let now = tx.now();
+            if storage::update_confirmed(&tx, scope, reservation.id, member, now).await? {
+                if admitted.already_member {
+                    // Nobody new joined, so the use is given back (R16).
+                    invitations::give_back_use(&tx, scope, invitation).await?;
+                }
+                invitations::update_last_use(&tx, scope, invitation, now).await?;
+                parta_audit::record(&tx, caller, Some(org), resource_name(reservation)).await?;
+                events::used(&tx, org, invitation, member);
+            }
+            Ok::<_, Error>(tx.finish().await?)
+        })
+        .await
+}
+
+async fn release(
+    context: &Context,
+    caller: &Caller,
+    scope: &OrgScope,
+    reservation: &Reservation,
+    reason: &str,
+) -> Result<(), Error> {
+    context
+        .db
+        .write(|tx| async move {
+            if storage::update_released(&tx, scope, reservation.id, reason, tx.now()).await? {
+                invitations::give_back_use(&tx, scope, reservation.invitation_id).await?;
+                let object = resource_name(reservation);
+                parta_audit::record(&tx, caller, Some(scope.org_id()), object).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn resource_name(reservation: &Reservation) -> String {
+    let Reservation {
+        org_id,
+        invitation_id,
+        ..
+    } = reservation;
+    format!("organizations/{org_id}/invitations/{invitation_id}")
+}
+
+/// One token for the acts of two services.
+fn merge_tokens(context: &Context, own: &str, membership: &str) -> Result<String, RpcError> {
+    let secrets = context.db.secrets();
+    let decode = |text| ConsistencyToken::decode(text, secrets);
+    // A malformed token of membership is a fault of the server, not of the caller.
+    let membership = decode(membership).map_err(|e| RpcError::internal(e.to_string()))?;
+    Ok(decode(own)?.merge(membership).encode(secrets))
+}
+
+/// Runs [`RESUME_JOB`]: finishes acceptances after a crash, or after membership did not decide in time.
+pub(crate) struct ResumeAdmissions(pub(crate) Arc<Context>);
+
 #[async_trait]
-impl JobHandler for App {
+impl JobHandler for ResumeAdmissions {
     async fn run(&self, job: &Job) -> Result<(), JobError> {
         let id = std::str::from_utf8(&job.payload)
             .ok()
-            .and_then(|t| t.parse::<ReservationId>().ok());
+            .and_then(|text| text.parse::<ReservationId>().ok());
         let (Some(id), Some(org)) = (id, job.org_id) else {
-            return Err(JobError::Fatal("the payload is no reservation".to_owned()));
+            return Err(JobError::Fatal("the payload is not a reservation id".to_owned()));
         };
         let scope = OrgScope::for_consumer(RESUME_JOB, org);
-        let caller = Caller::new(
-            Principal::Service {
-                name: self.db.service().to_owned(),
-            },
-            RESUME_JOB,
-        );
-        match self.finish(&caller, &scope, id, false).await {
+        let service = Principal::Service {
+            name: self.0.db.service().to_owned(),
+        };
+        let caller = Caller::new(service, RESUME_JOB);
+        match finish_in(&self.0, &caller, &scope, id).await {
             Ok(_) | Err(Error::AdmissionRefused(_)) => Ok(()),
             Err(error) => Err(JobError::Retry(error.to_string())),
         }
     }
 }
 
-fn answer(reservation: &Reservation, member: Option<MemberId>) -> AcceptInvitationResponse {
-    AcceptInvitationResponse {
-        org_id: reservation.org_id.to_string(),
-        invitation_id: reservation.invitation_id.to_string(),
-        reservation_id: reservation.id.to_string(),
-        member_id: member.map(|m| m.to_string()).unwrap_or_default(),
-        consistency_token: String::new(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use parta_ids::Uuid;
 
-fn admission(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberRequest {
-    let draft = &invitation.draft;
-    let text = |member: Option<MemberId>| member.map(|m| m.to_string()).unwrap_or_default();
-    AdmitMemberRequest {
-        request_id: reservation.id.uuid().to_string(),
-        org_id: draft.org_id.to_string(),
-        invitation_id: invitation.id.to_string(),
-        flow_id: reservation.flow_id.to_string(),
-        role: convert::role_out(draft.role).into(),
-        unit_id: draft.unit_id.map(|u| u.to_string()).unwrap_or_default(),
-        child_id: text(draft.child_id),
-        claim_member_id: text(draft.claim_member_id),
-        issuer_id: text(invitation.issuer_id),
-    }
-}
+    use super::*;
 
-/// The reason of an answer that repeating would not change. Anything else leaves the use reserved.
-fn refused_by_membership(status: &tonic::Status) -> Option<String> {
-    let settled = matches!(
-        status.code(),
-        Code::InvalidArgument
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::PermissionDenied
-            | Code::FailedPrecondition
-    );
-    let reason = RpcError::from_status(status).filter(|_| settled)?;
-    Some(reason.reason().to_owned())
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let reserved = Reserved {
+            org_id: OrgId::from_uuid(Uuid::from_u128(1)),
+            invitation_id: InvitationId::from_uuid(Uuid::from_u128(2)),
+            reservation_id: ReservationId::from_uuid(Uuid::from_u128(3)),
+        };
+        let stored = reserved.encode().unwrap();
+        let form = format!(
+            "\u{1}{{\"org_id\":\"{}\",\"invitation_id\":\"{}\",\"reservation_id\":\"{}\"}}",
+            reserved.org_id, reserved.invitation_id, reserved.reservation_id
+        );
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Reserved::decode(&stored).unwrap(), reserved);
+    }
 }

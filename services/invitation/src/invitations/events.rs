@@ -1,27 +1,69 @@
-//! Links that a roster import wants: one single-use link for each expected member, exactly once.
+//! Events of invitations in the service's feed, and the roster imports that create links.
 use async_trait::async_trait;
-use parta_access::{Caller, OrgScope, Principal, Secrets};
-use parta_feed::HandleError;
-use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId};
+use parta_access::{OrgScope, Secrets};
+use parta_feed::{HandleError, append_event};
+use parta_ids::{InvitationId, OrgId, RosterImportId, TypedId};
 use parta_proto::parta::{
-    invitation::v1::{InvitationCreated, invitation_event::Payload},
-    membership::v1::RosterImportStaged,
+    invitation::v1::{InvitationCreated, InvitationRevoked, invitation_event::Payload},
+    membership::v1::{Role, RosterImportStaged},
 };
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
-use parta_storage::Tx;
+use parta_storage::{StorageError, Tx};
 
 use super::{
-    convert,
-    model::{DEFAULT_TTL, Draft, Invitation},
-    secret::LinkSecret,
-    storage as invitations,
+    model::{Invitation, InviteRole},
+    operations, storage,
 };
 use crate::error::Error;
 
-const NAME: &str = "invitation.import";
+fn creation(id: InvitationId) -> Payload {
+    Payload::InvitationCreated(InvitationCreated {
+        invitation_id: id.to_string(),
+    })
+}
 
-/// Makes the links of a staged import in the transaction that moves the cursor of the roster, so once.
+fn revocation(id: InvitationId) -> Payload {
+    Payload::InvitationRevoked(InvitationRevoked {
+        invitation_id: id.to_string(),
+    })
+}
+
+pub(super) fn created(tx: &Tx, invitation: &Invitation) {
+    append_event(tx, invitation.draft.org_id, creation(invitation.id));
+}
+
+pub(super) fn revoked(tx: &Tx, invitation: &Invitation) {
+    append_event(tx, invitation.draft.org_id, revocation(invitation.id));
+}
+
+/// Events that build the present invitations from nothing.
+pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+    let mut events = Vec::new();
+    for invitation in storage::list_for_snapshot(tx, org).await? {
+        let org = invitation.draft.org_id;
+        events.push((org, creation(invitation.id)));
+        if invitation.revoke_time.is_some() {
+            events.push((org, revocation(invitation.id)));
+        }
+    }
+    Ok(events)
+}
+
+pub(crate) fn role_to_proto(role: InviteRole) -> Role {
+    match role {
+        InviteRole::Pupil => Role::Pupil,
+        InviteRole::Parent => Role::Parent,
+        InviteRole::Teacher => Role::Teacher,
+        InviteRole::Staff => Role::Staff,
+    }
+}
+
+pub(super) fn role_from_proto(role: Role) -> Option<InviteRole> {
+    InviteRole::ALL.into_iter().find(|r| role_to_proto(*r) == role)
+}
+
+/// Creates the links of a staged roster import in the transaction that moves the cursor of the roster.
 pub(crate) struct ImportObserver(pub(crate) Secrets);
 
 #[async_trait]
@@ -39,59 +81,22 @@ impl RosterObserver for ImportObserver {
 
 impl ImportObserver {
     async fn stage(&self, tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
-        let import = convert::stored_id::<RosterImportId>(&staged.roster_import_id)?;
-        let scope = &OrgScope::for_consumer(NAME, org);
-        let caller = &Caller::new(
-            Principal::Service {
-                name: tx.db().service().to_owned(),
-            },
-            NAME,
-        );
-        let now = tx.now();
-        for wanted in &staged.invitations {
-            let member = convert::stored_id::<MemberId>(&wanted.member_id)?;
-            let Some(role) = convert::role_in(wanted.role()) else {
-                tracing::error!(org.id = %org, import.id = %import, "an import wants a link of a role that no link gives");
+        let import: RosterImportId = event_id(&staged.roster_import_id)?;
+        let scope = &OrgScope::for_consumer(operations::IMPORT, org);
+        for expected in &staged.invitations {
+            let Some(role) = role_from_proto(expected.role()) else {
+                tracing::error!(org.id = %org, import.id = %import, "staged import names a role that links do not give");
                 continue;
             };
-            let made = Invitation {
-                id: tx.env().id::<InvitationId>(),
-                draft: Draft {
-                    org_id: org,
-                    role,
-                    unit_id: None,
-                    child_id: None,
-                    claim_member_id: Some(member),
-                    max_uses: 1,
-                    ttl: DEFAULT_TTL,
-                    recipient_label: String::new(),
-                },
-                use_count: 0,
-                issuer_id: None,
-                roster_import_id: Some(import),
-                create_time: now,
-                expire_time: now + DEFAULT_TTL,
-                last_use_time: None,
-                revoke_time: None,
-                revision: 1,
-            };
-            let secret = LinkSecret::of(&self.0, made.id);
-            if invitations::insert(
-                tx,
-                scope,
-                &made,
-                secret.token_digest(),
-                secret.code_digest(&self.0),
-            )
-            .await?
-            {
-                parta_audit::record(tx, caller, Some(org), made.resource_name()).await?;
-                let event = InvitationCreated {
-                    invitation_id: made.id.to_string(),
-                };
-                parta_feed::append_event(tx, org, Payload::InvitationCreated(event));
-            }
+            let member = event_id(&expected.member_id)?;
+            operations::create_imported(tx, &self.0, scope, import, member, role).await?;
         }
         Ok(())
     }
+}
+
+/// Parses an id of an event of membership.
+fn event_id<T: TypedId>(text: &str) -> Result<T, RpcError> {
+    text.parse()
+        .map_err(|error| RpcError::internal(format!("`{text}` is not a {} id: {error}", T::PREFIX)))
 }

@@ -1,10 +1,10 @@
-//! Invitations and their uses: types and rules, no I/O.
+//! Invitations: types and rules.
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, RosterImportId, UnitId};
+use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, UnitId};
 
 /// The role that an invitation gives. Administrators, heads and deputies are appointed, not invited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum InviteRole {
+pub(crate) enum InviteRole {
     /// A pupil or student.
     Pupil,
     /// A parent of one named child.
@@ -16,21 +16,20 @@ pub enum InviteRole {
 }
 
 impl InviteRole {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pupil, Self::Parent, Self::Teacher, Self::Staff];
+    pub(crate) const ALL: [Self; 4] = [Self::Pupil, Self::Parent, Self::Teacher, Self::Staff];
 
-    /// Whether it is a role of the staff.
-    pub fn is_staff(self) -> bool {
+    /// Whether the role is a staff role.
+    pub(crate) fn is_staff(self) -> bool {
         matches!(self, Self::Teacher | Self::Staff)
     }
 
-    /// How many uses a link of this role has unless its maker says so.
-    pub fn default_uses(self) -> i32 {
+    /// Number of uses of a link of this role if the request names none.
+    pub(crate) fn default_uses(self) -> i32 {
         if self == Self::Parent { 2 } else { 1 }
     }
 
-    /// How many uses a link of this role may have: links of staff are personal.
-    pub fn most_uses(self) -> i32 {
+    /// The largest number of uses of a link of this role. Links for staff are personal.
+    pub(crate) fn most_uses(self) -> i32 {
         match self {
             Self::Pupil => 60,
             Self::Parent => 4,
@@ -52,44 +51,37 @@ impl InviteRole {
     }
 }
 
-/// How long a link admits unless its maker says so.
-pub const DEFAULT_TTL: TimeDelta = TimeDelta::days(14);
-/// How long a link admits at least.
-pub const LEAST_TTL: TimeDelta = TimeDelta::minutes(5);
-/// How long a link admits at most.
-pub const MOST_TTL: TimeDelta = TimeDelta::days(30);
+/// Lifetime of a link if the request names none.
+pub(crate) const DEFAULT_TTL: TimeDelta = TimeDelta::days(14);
+/// The shortest lifetime of a link.
+pub(crate) const LEAST_TTL: TimeDelta = TimeDelta::minutes(5);
+/// The longest lifetime of a link.
+pub(crate) const MOST_TTL: TimeDelta = TimeDelta::days(30);
 
-/// What somebody wants a link for; checked for form, not yet for right.
+/// The contents of a link as requested. Its form is checked; the right to create it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// The organization.
-    pub org_id: OrgId,
-    /// The role given.
-    pub role: InviteRole,
-    /// The unit it leads to.
-    pub unit_id: Option<UnitId>,
+pub(crate) struct Draft {
+    pub(crate) org_id: OrgId,
+    pub(crate) role: InviteRole,
+    /// The unit that the person joins.
+    pub(crate) unit_id: Option<UnitId>,
     /// The child of a parent's link.
-    pub child_id: Option<MemberId>,
+    pub(crate) child_id: Option<MemberId>,
     /// The expected member whose record is claimed.
-    pub claim_member_id: Option<MemberId>,
-    /// Uses.
-    pub max_uses: i32,
-    /// How long it admits.
-    pub ttl: TimeDelta,
-    /// Whom it is meant for.
-    pub recipient_label: String,
+    pub(crate) claim_member_id: Option<MemberId>,
+    pub(crate) max_uses: i32,
+    pub(crate) ttl: TimeDelta,
+    /// The intended recipient, shown to staff only.
+    pub(crate) recipient_label: String,
 }
 
-/// Whether an invitation still admits.
+/// Whether an invitation can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It admits.
+pub(crate) enum State {
     Active,
-    /// Every use is taken.
+    /// Every use is taken, uses of unfinished acceptances included.
     UsedUp,
-    /// Its time is over.
     Expired,
-    /// It was annulled.
     Revoked,
 }
 
@@ -106,32 +98,28 @@ impl State {
 
 /// An invitation without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invitation {
-    /// Its id.
-    pub id: InvitationId,
-    /// What it was made for; `ttl` is the span between making and expiry.
-    pub draft: Draft,
-    /// Uses taken, pending ones included.
-    pub use_count: i32,
-    /// Who made it; `None`: a roster import.
-    pub issuer_id: Option<MemberId>,
-    /// The import that made it.
-    pub roster_import_id: Option<RosterImportId>,
-    /// When it was made.
-    pub create_time: DateTime<Utc>,
-    /// When it stops admitting.
-    pub expire_time: DateTime<Utc>,
-    /// When somebody last came in.
-    pub last_use_time: Option<DateTime<Utc>>,
-    /// When it was annulled.
-    pub revoke_time: Option<DateTime<Utc>>,
-    /// Rises with each change.
-    pub revision: i64,
+pub(crate) struct Invitation {
+    pub(crate) id: InvitationId,
+    /// The requested contents; `ttl` is the span from creation to expiry.
+    pub(crate) draft: Draft,
+    /// Uses taken, uses of unfinished acceptances included.
+    pub(crate) use_count: i32,
+    /// The member who created it; `None` if a roster import did.
+    pub(crate) issuer_id: Option<MemberId>,
+    /// The roster import that created it.
+    pub(crate) roster_import_id: Option<RosterImportId>,
+    pub(crate) create_time: DateTime<Utc>,
+    pub(crate) expire_time: DateTime<Utc>,
+    /// When a person last joined with it.
+    pub(crate) last_use_time: Option<DateTime<Utc>>,
+    pub(crate) revoke_time: Option<DateTime<Utc>>,
+    /// Increases with each change.
+    pub(crate) revision: i64,
 }
 
 impl Invitation {
-    /// Where it stands at a moment. Annulled outweighs used up, used up outweighs expired.
-    pub fn state(&self, now: DateTime<Utc>) -> State {
+    /// The state at a moment. Revoked takes precedence over used up, and used up over expired.
+    pub(crate) fn state(&self, now: DateTime<Utc>) -> State {
         if self.revoke_time.is_some() {
             State::Revoked
         } else if self.use_count >= self.draft.max_uses {
@@ -143,43 +131,31 @@ impl Invitation {
         }
     }
 
-    /// Its name in audit rows.
-    pub fn resource_name(&self) -> String {
+    /// The resource name in the audit log.
+    pub(crate) fn resource_name(&self) -> String {
         format!("organizations/{}/invitations/{}", self.draft.org_id, self.id)
     }
 }
 
-/// Where the use of a link by one join flow stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// The use is taken; membership has not been heard yet.
-    Pending,
-    /// The person is in.
-    Confirmed(MemberId),
-    /// Membership refused for this reason; the use was given back.
-    Released(String),
-}
-
-/// The use of a link by one join flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reservation {
-    /// Its id; as a UUID it is the `request_id` towards membership.
-    pub id: ReservationId,
-    /// The organization.
-    pub org_id: OrgId,
-    /// The invitation.
-    pub invitation_id: InvitationId,
-    /// Who accepts.
-    pub flow_id: FlowId,
-    /// How far it is.
-    pub stage: Stage,
-}
-
 /// Which links to annul.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// Nobody came in since it was made.
+pub(crate) enum Condition {
+    /// Nobody has joined since it was created.
     Unused,
-    /// Nobody came in within the policy's time.
+    /// Nobody has joined within the period of the organization's policy `unused_after`.
     Idle,
+}
+
+/// An invitation with its state at the moment when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) invitation: Invitation,
+    pub(crate) state: State,
+}
+
+impl Shown {
+    pub(crate) fn at(invitation: Invitation, now: DateTime<Utc>) -> Self {
+        let state = invitation.state(now);
+        Self { invitation, state }
+    }
 }
