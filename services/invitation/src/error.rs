@@ -1,4 +1,4 @@
-//! Why the service refuses, and the one mapping to documented reasons.
+//! The errors of the features and their mapping to documented reasons.
 use std::time::Duration;
 
 use parta_ids::{InvitationId, MemberId, UnitId};
@@ -7,39 +7,37 @@ use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
-use crate::model::State;
+use crate::invitations::State;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Unknown, expired, used up or annulled: an outsider is not told which.
+pub(crate) enum Error {
+    /// The link is unknown, expired, used up or revoked. The holder of the secret does not learn which.
     #[error("the link cannot be used")]
     NotUsable,
     /// Membership refused for this reason.
     #[error("membership refused: {0}")]
     AdmissionRefused(String),
-    /// The unit does not take people of this role.
-    #[error("{0} does not take people of this role")]
+    /// The unit is archived, or members of this role do not join units of its kind.
+    #[error("{0} is not open to this role")]
     UnitNotSuitable(UnitId),
-    /// The child is no pupil of the unit.
-    #[error("{0} is no pupil of the unit")]
+    /// The child is not a pupil of the unit.
+    #[error("{0} is not a pupil of the unit")]
     ChildNotInUnit(MemberId),
-    /// The record cannot be claimed.
+    /// The member is not expected in this role, so the record cannot be claimed.
     #[error("{0} is not expected in this role")]
     MemberNotExpected(MemberId),
-    /// The link admits nobody any more.
+    /// The link can no longer be used.
     #[error("the invitation is {0:?}")]
     Closed(State),
-    /// There is no such invitation in the organization.
     #[error("no invitation {0}")]
     Unknown(InvitationId),
-    /// Membership does not answer; the acceptance will be finished later.
-    #[error("membership does not answer")]
+    /// Membership is unavailable; the job finishes the acceptance later.
+    #[error("membership is unavailable")]
     AdmissionUnavailable,
-    /// A refusal with a reason of its own.
+    /// A refusal of a library, with a reason of its own.
     #[error(transparent)]
     Refused(#[from] RpcError),
-    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -63,37 +61,38 @@ impl From<Error> for RpcError {
             }
             Error::AdmissionRefused(reason) => RpcError::new(
                 ErrorReason::AdmissionRefused,
-                "The organization could not let you in by this invitation. Ask whoever sent it.",
+                "The organization did not accept this invitation. Contact the person who sent it.",
             )
             .precondition("ADMISSION", "invitation", &reason)
             .meta("membership_reason", reason),
             Error::UnitNotSuitable(unit) => RpcError::new(
                 ErrorReason::UnitNotSuitable,
-                "The unit does not take people of this role.",
+                "People in this role cannot join the unit. Choose another unit.",
             )
             .precondition("UNIT", unit.to_string(), "archived or of another kind")
             .meta("unit_id", unit.to_string()),
-            Error::ChildNotInUnit(child) => {
-                RpcError::new(ErrorReason::ChildNotInUnit, "The child is no pupil of the unit.")
-                    .precondition("CHILD", child.to_string(), "not enrolled in the unit")
-                    .meta("child_id", child.to_string())
-            }
+            Error::ChildNotInUnit(child) => RpcError::new(
+                ErrorReason::ChildNotInUnit,
+                "The child is not a pupil of the unit. Choose another child or unit.",
+            )
+            .precondition("CHILD", child.to_string(), "not enrolled in the unit")
+            .meta("child_id", child.to_string()),
             Error::MemberNotExpected(member) => RpcError::new(
                 ErrorReason::MemberNotExpected,
-                "The record is not an expected member of this role.",
+                "The record does not belong to an expected member in this role. Create the link without it.",
             )
             .precondition("MEMBER", member.to_string(), "not expected in this role")
             .meta("member_id", member.to_string()),
             Error::Closed(state) => RpcError::new(
                 ErrorReason::InvitationClosed,
-                "The invitation admits nobody any more.",
+                "The invitation can no longer be used. Create a new one.",
             )
             .precondition("INVITATION", "invitation", state.text())
             .meta("state", state.text()),
             Error::Unknown(id) => not_found("invitation", id),
             Error::AdmissionUnavailable => RpcError::new(
                 Common::DependencyUnavailable,
-                "The acceptance has been noted and will be finished. Ask again in a moment.",
+                "The acceptance is being processed. Repeat the request in a few seconds.",
             )
             .meta("dependency", "membership")
             .retry_after(Duration::from_secs(2)),

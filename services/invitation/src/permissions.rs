@@ -1,100 +1,56 @@
-//! The authorization table of the service, computed by its policy (`docs/permissions.md`).
+//! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, PrincipalKind};
-use parta_ids::{InvitationId, TypedId as _, Uuid};
-use parta_roster::MemberContext;
 
-use crate::{
-    model::{DEFAULT_TTL, Draft, Invitation, InviteRole},
-    policy,
-};
+use crate::{acceptance, feed, invitations, lineage};
 
-type Rule = fn(PrincipalKind) -> bool;
+/// Which kinds of principals may call an RPC.
+pub(crate) struct Rule {
+    rpc: &'static str,
+    allows: fn(PrincipalKind) -> bool,
+    /// Whether the RPC also reaches organizations that the caller is not a member of.
+    everywhere: bool,
+}
 
-/// One row for each RPC and kind of principal. A person is asked about an invitation that somebody else made for a pupil
-/// of the sample class.
+impl Rule {
+    /// An RPC that reaches only the caller's own organization.
+    pub(crate) fn own(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            rpc,
+            allows,
+            everywhere: false,
+        }
+    }
+
+    /// An RPC that reaches every organization.
+    pub(crate) fn everywhere(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            rpc,
+            allows,
+            everywhere: true,
+        }
+    }
+}
+
+/// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
-    let rules: [(&'static str, Rule); 11] = [
-        ("parta.invitation.v1.InvitationService/CreateInvitation", |k| {
-            MemberContext::sample(k).is_some_and(|f| {
-                policy::create(&f, InviteRole::Pupil, Some(MemberContext::sample_unit())).is_allowed()
-            })
-        }),
-        ("parta.invitation.v1.InvitationService/GetInvitation", |k| {
-            MemberContext::sample(k).is_some_and(|f| policy::read(&f, &sample(&f)).is_allowed())
-        }),
-        ("parta.invitation.v1.InvitationService/GetInvitationLink", manages),
-        ("parta.invitation.v1.InvitationService/ListInvitations", |k| {
-            MemberContext::sample(k).is_some_and(|f| policy::list(&f).is_allowed())
-        }),
-        (
-            "parta.invitation.v1.InvitationService/ListInvitationUses",
-            manages,
-        ),
-        ("parta.invitation.v1.InvitationService/ResolveInvitation", |k| {
-            matches!(
-                k,
-                PrincipalKind::Anonymous | PrincipalKind::Account | PrincipalKind::Joiner
-            ) || k.is_person()
-        }),
-        ("parta.invitation.v1.InvitationService/AcceptInvitation", |k| {
-            k == PrincipalKind::Joiner
-        }),
-        ("parta.invitation.v1.InvitationService/RevokeInvitation", manages),
-        ("parta.invitation.v1.InvitationService/AnnulInvitations", |k| {
-            MemberContext::sample(k).is_some_and(|f| policy::annul(&f).is_allowed())
-        }),
-        ("parta.invitation.v1.InvitationFeedService/Watch", follows),
-        ("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
+    let rules = [
+        invitations::rules(),
+        acceptance::rules(),
+        lineage::rules(),
+        feed::rules(),
     ];
-    let mut rows = Vec::with_capacity(rules.len() * PrincipalKind::ALL.len());
-    for (rpc, own) in rules {
+    let mut rows = Vec::new();
+    for rule in rules.into_iter().flatten() {
         for kind in PrincipalKind::ALL {
-            let own = own(kind);
-            // A link opens to whoever holds it, and services see every organization; nothing else crosses the border.
-            let crosses = rpc.ends_with("/ResolveInvitation")
-                || rpc.ends_with("/AcceptInvitation")
-                || kind == PrincipalKind::Service;
+            let own = (rule.allows)(kind);
             rows.push(Permission {
-                rpc,
+                rpc: rule.rpc,
                 kind,
                 own,
-                foreign: own && crosses,
+                // Services see every organization.
+                foreign: own && (rule.everywhere || kind == PrincipalKind::Service),
             });
         }
     }
     rows
-}
-
-fn manages(kind: PrincipalKind) -> bool {
-    MemberContext::sample(kind).is_some_and(|f| policy::manage(&f, &sample(&f)).is_allowed())
-}
-
-fn follows(kind: PrincipalKind) -> bool {
-    matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
-}
-
-/// Somebody else's link for a pupil of the sample class.
-fn sample(facts: &MemberContext) -> Invitation {
-    let made = chrono::DateTime::UNIX_EPOCH;
-    Invitation {
-        id: InvitationId::from_uuid(Uuid::from_u128(9)),
-        draft: Draft {
-            org_id: facts.org_id,
-            role: InviteRole::Pupil,
-            unit_id: Some(MemberContext::sample_unit()),
-            child_id: None,
-            claim_member_id: None,
-            max_uses: 1,
-            ttl: DEFAULT_TTL,
-            recipient_label: String::new(),
-        },
-        use_count: 0,
-        issuer_id: None,
-        roster_import_id: None,
-        create_time: made,
-        expire_time: made + DEFAULT_TTL,
-        last_use_time: None,
-        revoke_time: None,
-        revision: 1,
-    }
 }

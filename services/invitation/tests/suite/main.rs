@@ -6,5 +6,6 @@ mod annulling;
 mod fixture;
 mod inviting;
 mod membership;
+mod repeating;
 mod school;
 mod test_env;

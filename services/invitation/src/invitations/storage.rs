@@ -1,4 +1,4 @@
-//! Named queries over invitations.
+//! The table `invitation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
@@ -9,13 +9,47 @@ use sea_orm::{
     sea_query::{Expr, Func, OnConflict, SimpleExpr},
 };
 
-use super::entities::invitation::{ActiveModel, Column, Entity, Model};
-use crate::{
+use super::{
     model::{Condition, Draft, Invitation, InviteRole, State},
     secret::Presented,
 };
+use entity::{ActiveModel, Column, Entity, Model};
 
-/// What a list is limited to.
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "invitation")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub org_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub role: String,
+        pub unit_id: Option<Uuid>,
+        pub child_id: Option<Uuid>,
+        pub claim_member_id: Option<Uuid>,
+        pub max_uses: i32,
+        pub use_count: i32,
+        pub recipient_label: String,
+        pub issuer_id: Option<Uuid>,
+        pub roster_import_id: Option<Uuid>,
+        pub token_digest: Vec<u8>,
+        pub code_digest: Vec<u8>,
+        pub create_time: DateTimeUtc,
+        pub expire_time: DateTimeUtc,
+        pub last_use_time: Option<DateTimeUtc>,
+        pub revoke_time: Option<DateTimeUtc>,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The filter of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) unit_id: Option<UnitId>,
@@ -50,7 +84,7 @@ fn model(row: Model) -> Result<Invitation, DbErr> {
     })
 }
 
-/// Stores an invitation; `false` if the same import had made it for the same member before.
+/// Inserts an invitation; returns `false` if the same import created one for the same member before.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -102,7 +136,37 @@ pub(crate) async fn find(
         .transpose()
 }
 
-/// Finds what a secret opens. The only query that crosses organizations: who holds the secret may know where it leads.
+/// Loads an invitation and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: InvitationId,
+) -> Result<Option<Invitation>, DbErr> {
+    Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?
+        .map(model)
+        .transpose()
+}
+
+/// Lists the invitations with these ids, oldest first.
+pub(super) async fn list_by_ids(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    ids: &[InvitationId],
+) -> Result<Vec<Invitation>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}
+
+/// Finds the invitation of a secret. It is the only query across organizations: the holder of the secret may know where
+/// the link leads.
 pub(crate) async fn find_by_secret(
     conn: &impl ConnectionTrait,
     secret: &Presented,
@@ -119,7 +183,7 @@ pub(crate) async fn find_by_secret(
         .transpose()
 }
 
-fn living(now: DateTime<Utc>) -> Where {
+fn active(now: DateTime<Utc>) -> Where {
     Where::all()
         .add(Column::RevokeTime.is_null())
         .add(Column::ExpireTime.gt(now))
@@ -136,7 +200,7 @@ fn next_revision() -> SimpleExpr {
     Expr::col(Column::Revision).add(1)
 }
 
-/// Takes one use if the link still admits: test and increment in one statement, whatever runs beside it.
+/// Takes one use if the link is active. Test and increment are one statement, so that concurrent calls are safe.
 pub(crate) async fn take_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -146,7 +210,7 @@ pub(crate) async fn take_use(
     let done = Entity::update_many()
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).add(1))
         .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id).add(living(now)))
+        .filter(of(scope, id).add(active(now)))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
@@ -167,7 +231,7 @@ pub(crate) async fn give_back_use(
     Ok(())
 }
 
-/// Notes that somebody came in.
+/// Sets the time of the last use.
 pub(crate) async fn update_last_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -183,7 +247,7 @@ pub(crate) async fn update_last_use(
     Ok(())
 }
 
-/// Annuls it unless it is annulled; `false`: it was.
+/// Revokes an invitation; returns `false` if it was revoked before.
 pub(crate) async fn update_revoked(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -228,7 +292,7 @@ pub(crate) async fn list(
             .add(Column::RevokeTime.is_null())
             .add(used_up().not())
             .add(Column::ExpireTime.lte(now)),
-        Some(State::Active) => wanted.add(living(now)),
+        Some(State::Active) => wanted.add(active(now)),
     };
     let rows = Entity::find()
         .filter(wanted)
@@ -239,18 +303,18 @@ pub(crate) async fn list(
     rows.into_iter().map(model).collect()
 }
 
-/// What AnnulInvitations looks for.
+/// The filter of AnnulInvitations.
 #[derive(Debug, Clone)]
 pub(crate) struct Abandoned {
     pub(crate) condition: Condition,
-    /// Idle means no use since this moment.
+    /// An idle link has no use since this moment.
     pub(crate) idle_since: DateTime<Utc>,
-    pub(crate) made_before: DateTime<Utc>,
+    pub(crate) created_before: DateTime<Utc>,
     pub(crate) unit_id: Option<UnitId>,
     pub(crate) role: Option<InviteRole>,
 }
 
-/// Lists links that still admit and match, oldest first.
+/// Lists matching active links, oldest first.
 pub(crate) async fn list_abandoned(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -270,9 +334,9 @@ pub(crate) async fn list_abandoned(
     };
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(living(now))
+        .filter(active(now))
         .filter(condition)
-        .filter(Column::CreateTime.lte(wanted.made_before))
+        .filter(Column::CreateTime.lte(wanted.created_before))
         .filter(
             Where::all()
                 .add_option(wanted.unit_id.map(|u| Column::UnitId.eq(u.uuid())))
@@ -285,7 +349,7 @@ pub(crate) async fn list_abandoned(
     rows.into_iter().map(model).collect()
 }
 
-/// Everything of one organization, or of all, for the snapshot of the feed.
+/// Lists the invitations of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,

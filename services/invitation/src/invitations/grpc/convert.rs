@@ -1,25 +1,19 @@
-//! From the wire and back.
+//! Invitations to and from protobuf.
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::Secrets;
 use parta_ids::{MemberId, TypedId, UnitId};
 use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
-use parta_status::{FieldViolations, RpcError, field};
+use parta_status::{FieldViolations, field};
 use prost_types::{Duration, Timestamp};
 
-use crate::{
-    config::Config,
-    error::Error,
-    model::{Condition, DEFAULT_TTL, Draft, Invitation, InviteRole, LEAST_TTL, MOST_TTL, State},
-    operations::AnnulFilter,
+use super::super::{
+    events::{role_from_proto, role_to_proto},
+    model::{Condition, DEFAULT_TTL, Draft, InviteRole, LEAST_TTL, MOST_TTL, Shown, State},
+    operations::AnnulInvitations,
     secret::{LinkSecret, Presented},
-    storage::invitations::Filter,
+    storage::Filter,
 };
-
-/// An id that we wrote ourselves; another text is a fault of ours.
-pub(crate) fn stored_id<T: TypedId>(text: &str) -> Result<T, Error> {
-    text.parse()
-        .map_err(|e| RpcError::internal(format!("`{text}` is no {}: {e}", T::PREFIX)).into())
-}
+use crate::config::Config;
 
 pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
@@ -28,22 +22,9 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-pub(crate) fn role_out(role: InviteRole) -> Role {
-    match role {
-        InviteRole::Pupil => Role::Pupil,
-        InviteRole::Parent => Role::Parent,
-        InviteRole::Teacher => Role::Teacher,
-        InviteRole::Staff => Role::Staff,
-    }
-}
-
-pub(crate) fn role_in(role: Role) -> Option<InviteRole> {
-    InviteRole::ALL.into_iter().find(|r| role_out(*r) == role)
-}
-
-pub(crate) fn invitation(from: &Invitation, now: DateTime<Utc>) -> pb::Invitation {
-    let draft = &from.draft;
-    let state = match from.state(now) {
+pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
+    let (from, draft) = (&shown.invitation, &shown.invitation.draft);
+    let state = match shown.state {
         State::Active => pb::InvitationState::Active,
         State::UsedUp => pb::InvitationState::UsedUp,
         State::Expired => pb::InvitationState::Expired,
@@ -52,7 +33,7 @@ pub(crate) fn invitation(from: &Invitation, now: DateTime<Utc>) -> pb::Invitatio
     pb::Invitation {
         id: from.id.to_string(),
         org_id: draft.org_id.to_string(),
-        role: role_out(draft.role).into(),
+        role: role_to_proto(draft.role).into(),
         unit_id: text(draft.unit_id),
         child_id: text(draft.child_id),
         claim_member_id: text(draft.claim_member_id),
@@ -82,13 +63,6 @@ pub(crate) fn link(secret: &LinkSecret, config: &Config) -> pb::InvitationLink {
     }
 }
 
-pub(crate) fn used(member: MemberId, time: DateTime<Utc>) -> pb::InvitationUse {
-    pb::InvitationUse {
-        member_id: member.to_string(),
-        use_time: Some(timestamp(time)),
-    }
-}
-
 fn text<T: TypedId>(id: Option<T>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }
@@ -112,10 +86,9 @@ fn span(
     whole
 }
 
-pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, RpcError> {
-    let v = &mut FieldViolations::default();
+pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest) -> Option<Draft> {
     let org_id = field::id(v, "org_id", &from.org_id);
-    let role = role_in(from.role());
+    let role = role_from_proto(from.role());
     v.check(role.is_some(), "role", "must be PUPIL, PARENT, TEACHER or STAFF");
     let unit_id = field::optional_id::<UnitId>(v, "unit_id", &from.unit_id);
     let child_id = field::optional_id::<MemberId>(v, "child_id", &from.child_id);
@@ -149,27 +122,26 @@ pub(crate) fn draft(from: &pb::CreateInvitationRequest) -> Result<Draft, RpcErro
             v.check(
                 from.claim_member_id.is_empty(),
                 "claim_member_id",
-                "is not for parents",
+                "must be empty for parents",
             );
         } else {
-            v.check(from.child_id.is_empty(), "child_id", "is for parents only");
+            v.check(
+                from.child_id.is_empty(),
+                "child_id",
+                "must be empty unless the role is PARENT",
+            );
         }
     }
-    let violations = std::mem::take(v);
-    violations.finish()?;
-    match (org_id, role) {
-        (Some(org_id), Some(role)) => Ok(Draft {
-            org_id,
-            role,
-            unit_id,
-            child_id,
-            claim_member_id,
-            max_uses,
-            ttl,
-            recipient_label: label,
-        }),
-        _ => Err(RpcError::internal("a violation was not noted")),
-    }
+    Some(Draft {
+        org_id: org_id?,
+        role: role?,
+        unit_id,
+        child_id,
+        claim_member_id,
+        max_uses,
+        ttl,
+        recipient_label: label,
+    })
 }
 
 pub(crate) fn filter(v: &mut FieldViolations, from: &pb::ListInvitationsRequest) -> Filter {
@@ -181,7 +153,7 @@ pub(crate) fn filter(v: &mut FieldViolations, from: &pb::ListInvitationsRequest)
         pb::InvitationState::Unspecified => None,
     };
     let known = pb::InvitationState::try_from(from.state).is_ok();
-    v.check(known, "state", "is unknown");
+    v.check(known, "state", "is not a known state");
     Filter {
         unit_id: field::optional_id(v, "unit_id", &from.unit_id),
         role: maybe_role(v, from.role),
@@ -195,13 +167,12 @@ fn maybe_role(v: &mut FieldViolations, given: i32) -> Option<InviteRole> {
     if given == 0 {
         return None;
     }
-    let role = Role::try_from(given).ok().and_then(role_in);
+    let role = Role::try_from(given).ok().and_then(role_from_proto);
     v.check(role.is_some(), "role", "must be PUPIL, PARENT, TEACHER or STAFF");
     role
 }
 
-pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, RpcError> {
-    let v = &mut FieldViolations::default();
+pub(crate) fn annul(v: &mut FieldViolations, from: &pb::AnnulInvitationsRequest) -> Option<AnnulInvitations> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let condition = match from.condition() {
         pb::AnnulCondition::Unused => Some(Condition::Unused),
@@ -210,47 +181,33 @@ pub(crate) fn annul(from: &pb::AnnulInvitationsRequest) -> Result<AnnulFilter, R
     };
     v.check(condition.is_some(), "condition", "must be UNUSED or IDLE");
     let most = TimeDelta::days(365);
-    let older_than =
-        span(v, "older_than", from.older_than.as_ref(), TimeDelta::zero(), most).unwrap_or_default();
+    let older_than = span(v, "older_than", from.older_than.as_ref(), TimeDelta::zero(), most);
     let unit_id = field::optional_id(v, "unit_id", &from.unit_id);
     let role = maybe_role(v, from.role);
-    std::mem::take(v).finish()?;
-    match (org_id, condition) {
-        (Some(org_id), Some(condition)) => Ok(AnnulFilter {
-            org_id,
-            condition,
-            older_than,
-            unit_id,
-            role,
-            dry_run: from.dry_run,
-        }),
-        _ => Err(RpcError::internal("a violation was not noted")),
-    }
+    Some(AnnulInvitations {
+        org_id: org_id?,
+        condition: condition?,
+        older_than: older_than.unwrap_or_default(),
+        unit_id,
+        role,
+        dry_run: from.dry_run,
+    })
 }
 
-/// The two ids of most requests.
-pub(crate) fn ids<A: TypedId, B: TypedId>(a: (&str, &str), b: (&str, &str)) -> Result<(A, B), RpcError> {
-    let v = &mut FieldViolations::default();
-    let found = (field::id::<A>(v, a.0, a.1), field::id::<B>(v, b.0, b.1));
-    std::mem::take(v).finish()?;
-    match found {
-        (Some(a), Some(b)) => Ok((a, b)),
-        _ => Err(RpcError::internal("a violation was not noted")),
-    }
-}
-
-/// What was presented. A missing one is a malformed request; one of another shape is as unknown as a wrong one.
+/// Decodes the presented secret. A missing one is a violation; `None` without a violation means that no secret has this
+/// form, which is answered like an unknown one.
 pub(crate) fn presented(
+    v: &mut FieldViolations,
     secrets: &Secrets,
     token: Option<&str>,
     code: Option<&str>,
-) -> Result<Option<Presented>, RpcError> {
+) -> Option<Presented> {
     match (token, code) {
-        (Some(token), _) if !token.is_empty() => Ok(Presented::token(token)),
-        (None, Some(code)) if !code.is_empty() => Ok(Presented::code(secrets, code)),
-        _ => Err(parta_status::invalid(
-            "secret",
-            "a link token or a code is required",
-        )),
+        (Some(token), _) if !token.is_empty() => Presented::token(token),
+        (None, Some(code)) if !code.is_empty() => Presented::code(secrets, code),
+        _ => {
+            v.add("secret", "a link token or a code is required");
+            None
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Named queries over reservations.
+//! The table `reservation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
@@ -9,8 +9,34 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::entities::reservation::{ActiveModel, Column, Entity, Model};
-use crate::model::{Reservation, Stage};
+use super::model::{LinkUse, Reservation, Stage};
+use entity::{ActiveModel, Column, Entity, Model};
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "reservation")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub org_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub invitation_id: Uuid,
+        pub flow_id: Uuid,
+        pub stage: String,
+        pub member_id: Option<Uuid>,
+        pub refusal: Option<String>,
+        pub create_time: DateTimeUtc,
+        pub lease_time: DateTimeUtc,
+        pub finish_time: Option<DateTimeUtc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
 
 const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";
@@ -32,13 +58,13 @@ fn model(row: Model) -> Result<Reservation, DbErr> {
     })
 }
 
-/// Stores a pending reservation; `false` if this flow has one of this invitation that is not released.
+/// Inserts a pending reservation that nobody finishes yet; returns `false` if this flow has one of this invitation that
+/// is not released.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     reservation: &Reservation,
     now: DateTime<Utc>,
-    lease_time: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
@@ -49,7 +75,7 @@ pub(crate) async fn insert(
         member_id: Set(None),
         refusal: Set(None),
         create_time: Set(now),
-        lease_time: Set(lease_time),
+        lease_time: Set(now),
         finish_time: Set(None),
     };
     let inserted = Entity::insert(row)
@@ -71,7 +97,7 @@ pub(crate) async fn find(
         .transpose()
 }
 
-/// The living use of an invitation by a flow.
+/// Finds the reservation of an invitation by a flow that is not released.
 pub(crate) async fn find_by_flow(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -96,7 +122,7 @@ fn pending(scope: &OrgScope, id: ReservationId) -> Where {
         .add(Column::Stage.eq(PENDING))
 }
 
-/// Takes the right to finish a pending reservation until `lease_time`, if nobody holds it now.
+/// Acquires the lease of a pending reservation until `lease_time`; returns `false` if it is held or not pending.
 pub(crate) async fn update_leased(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -112,7 +138,7 @@ pub(crate) async fn update_leased(
     Ok(done.rows_affected == 1)
 }
 
-/// The person is in; `false`: it was not pending any more.
+/// Confirms a pending reservation; returns `false` if it is no longer pending.
 pub(crate) async fn update_confirmed(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -130,7 +156,7 @@ pub(crate) async fn update_confirmed(
     Ok(done.rows_affected == 1)
 }
 
-/// Membership refused; `false`: it was not pending any more.
+/// Releases a pending reservation; returns `false` if it is no longer pending.
 pub(crate) async fn update_released(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -148,7 +174,7 @@ pub(crate) async fn update_released(
     Ok(done.rows_affected == 1)
 }
 
-/// Lets go of a lease, so that the recovery need not wait for its end.
+/// Releases the lease, so that the next attempt does not wait for its end.
 pub(crate) async fn update_unleased(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -163,17 +189,14 @@ pub(crate) async fn update_unleased(
     Ok(())
 }
 
-/// One person who came in, for lists: reservation, member, time.
-pub(crate) type Use = (ReservationId, MemberId, DateTime<Utc>);
-
-/// Who came in by an invitation, latest reservation first, after a key.
+/// Lists the uses of an invitation, latest reservation first.
 pub(crate) async fn list_uses(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     invitation: InvitationId,
     after: Option<ReservationId>,
     limit: u64,
-) -> Result<Vec<Use>, DbErr> {
+) -> Result<Vec<LinkUse>, DbErr> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::InvitationId.eq(invitation.uuid()))
@@ -186,7 +209,7 @@ pub(crate) async fn list_uses(
     Ok(rows.iter().filter_map(used).collect())
 }
 
-/// Who came in by which invitation, for the snapshot of the feed.
+/// Lists the members who joined and their invitations, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
@@ -203,15 +226,15 @@ pub(crate) async fn list_for_snapshot(
             OrgId::from_uuid(row.org_id),
             InvitationId::from_uuid(row.invitation_id),
         );
-        used(&row).map(|(_, member, _)| (org, invitation, member))
+        used(&row).map(|link_use| (org, invitation, link_use.member_id))
     };
     Ok(rows.into_iter().filter_map(of).collect())
 }
 
-fn used(row: &Model) -> Option<Use> {
-    Some((
-        ReservationId::from_uuid(row.id),
-        MemberId::from_uuid(row.member_id?),
-        row.finish_time?,
-    ))
+fn used(row: &Model) -> Option<LinkUse> {
+    Some(LinkUse {
+        reservation_id: ReservationId::from_uuid(row.id),
+        member_id: MemberId::from_uuid(row.member_id?),
+        use_time: row.finish_time?,
+    })
 }

@@ -1,7 +1,12 @@
 //! The service's own tables.
 use sea_orm_migration::{prelude::*, schema::*};
 
-pub(crate) struct Tables;
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(Tables)]
+}
+
+struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {
@@ -35,7 +40,7 @@ impl MigrationTrait for Tables {
                     .col(timestamp_with_time_zone_null("revoke_time"))
                     .col(big_integer("revision"))
                     .primary_key(Index::create().col("org_id").col("id"))
-                    // The wall behind the conditional update: no code path can store one use too many.
+                    // Backs the conditional update: no code path can store more uses than the link has.
                     .check(Expr::cust("use_count >= 0 AND use_count <= max_uses"))
                     .to_owned(),
             )
@@ -66,15 +71,15 @@ impl MigrationTrait for Tables {
             .await?;
         let conn = manager.get_connection();
         for sql in [
-            // Whoever presents a secret does not know the organization: these two cross organizations.
+            // The holder of a secret does not know the organization, so these two are unique across organizations.
             "CREATE UNIQUE INDEX invitation_token ON invitation (token_digest)",
             "CREATE UNIQUE INDEX invitation_code ON invitation (code_digest)",
             "CREATE INDEX invitation_unit ON invitation (org_id, unit_id)",
             "CREATE INDEX invitation_issuer ON invitation (org_id, issuer_id)",
-            // An import makes one link for an expected member, however often its plan is told.
+            // An import creates one link per expected member, however often its event is delivered.
             "CREATE UNIQUE INDEX invitation_import ON invitation (org_id, roster_import_id, claim_member_id) \
              WHERE roster_import_id IS NOT NULL",
-            // One living use for each person who accepts.
+            // At most one reservation per invitation and join flow that is not released.
             "CREATE UNIQUE INDEX reservation_flow ON reservation (org_id, invitation_id, flow_id) \
              WHERE stage <> 'released'",
             "CREATE INDEX reservation_pending ON reservation (lease_time) WHERE stage = 'pending'",

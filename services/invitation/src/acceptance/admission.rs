@@ -1,0 +1,113 @@
+//! The call to membership that admits a person.
+use std::time::Duration;
+
+use parta_grpc::RequestExt as _;
+use parta_ids::{MemberId, TypedId as _};
+use parta_proto::parta::membership::internal::v1::{
+    AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
+};
+use parta_status::RpcError;
+use tonic::{Code, IntoRequest as _, Status};
+
+use super::model::Reservation;
+use crate::{
+    context::Context,
+    invitations::{Invitation, role_to_proto},
+};
+
+/// Deadline of one call.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// A person whom membership admitted.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) member_id: MemberId,
+    /// Whether the person was a member before, so that nobody new joined.
+    pub(super) already_member: bool,
+    /// Membership's consistency token.
+    pub(super) consistency_token: String,
+}
+
+/// The decision of membership.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Admitted(Admitted),
+    /// The reason of a refusal that a repetition would not change.
+    Refused(String),
+    /// The call failed without a decision, and membership no longer works on it.
+    Failed,
+    /// The deadline passed; membership may still be working on the call.
+    TimedOut,
+}
+
+/// Calls membership. The decision is the same however often it is called with this reservation.
+pub(super) async fn admit(
+    context: &Context,
+    invitation: &Invitation,
+    reservation: &Reservation,
+) -> Result<Verdict, RpcError> {
+    let request = request(invitation, reservation).into_request().idempotent();
+    let channel = context.clients.client("membership").map_err(RpcError::internal)?;
+    let response = tokio::time::timeout(ATTEMPT, async {
+        AdmissionServiceClient::new(channel).admit_member(request).await
+    });
+    let status = match response.await {
+        Err(_) => return Ok(Verdict::TimedOut),
+        Ok(Ok(response)) => return Ok(Verdict::Admitted(admitted(response.into_inner())?)),
+        Ok(Err(status)) => status,
+    };
+    if let Some(reason) = final_refusal(&status) {
+        return Ok(Verdict::Refused(reason));
+    }
+    tracing::info!(code = ?status.code(), reservation.id = %reservation.id, "membership did not decide about an admission");
+    Ok(Verdict::Failed)
+}
+
+fn admitted(response: AdmitMemberResponse) -> Result<Admitted, RpcError> {
+    let AdmitMemberResponse {
+        member_id,
+        already_member,
+        consistency_token,
+    } = response;
+    let parsed = member_id.parse();
+    let invalid = |error| {
+        RpcError::internal(format!(
+            "membership returned the member id `{member_id}`: {error}"
+        ))
+    };
+    Ok(Admitted {
+        member_id: parsed.map_err(invalid)?,
+        already_member,
+        consistency_token,
+    })
+}
+
+fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberRequest {
+    let draft = &invitation.draft;
+    let text = |member: Option<MemberId>| member.map(|m| m.to_string()).unwrap_or_default();
+    AdmitMemberRequest {
+        request_id: reservation.id.uuid().to_string(),
+        org_id: draft.org_id.to_string(),
+        invitation_id: invitation.id.to_string(),
+        flow_id: reservation.flow_id.to_string(),
+        role: role_to_proto(draft.role).into(),
+        unit_id: draft.unit_id.map(|u| u.to_string()).unwrap_or_default(),
+        child_id: text(draft.child_id),
+        claim_member_id: text(draft.claim_member_id),
+        issuer_id: text(invitation.issuer_id),
+    }
+}
+
+/// The reason of a refusal that a repetition would not change. After any other failure the use stays reserved.
+fn final_refusal(status: &Status) -> Option<String> {
+    let is_final = matches!(
+        status.code(),
+        Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+    );
+    let refusal = RpcError::from_status(status).filter(|_| is_final)?;
+    Some(refusal.reason().to_owned())
+}

@@ -1,0 +1,33 @@
+//! Reservations: types.
+use chrono::{DateTime, Utc};
+use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId};
+
+/// The stage of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The use is taken; the decision of membership is not known yet.
+    Pending,
+    /// The person has joined.
+    Confirmed(MemberId),
+    /// Membership refused for this reason; the use was given back.
+    Released(String),
+}
+
+/// The use of a link by one join flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    /// As a UUID, it is the `request_id` of the call to membership.
+    pub(crate) id: ReservationId,
+    pub(crate) org_id: OrgId,
+    pub(crate) invitation_id: InvitationId,
+    pub(crate) flow_id: FlowId,
+    pub(crate) stage: Stage,
+}
+
+/// A member who joined with a link, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkUse {
+    pub(crate) reservation_id: ReservationId,
+    pub(crate) member_id: MemberId,
+    pub(crate) use_time: DateTime<Utc>,
+}

@@ -1,0 +1,152 @@
+//! Puts the parts of the service together.
+use std::sync::Arc;
+
+use parta_access::Secrets;
+use parta_edge::Edge;
+use parta_feed::{AtLeast, FeedServer, InvitationFeed};
+use parta_grpc::{Routes, ServiceClients};
+use parta_proto::parta::invitation::v1::{
+    invitation_feed_service_server::InvitationFeedServiceServer,
+    invitation_service_server::InvitationServiceServer,
+};
+use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
+use parta_runtime::{ServiceContext, Task};
+use parta_storage::{Db, jobs::JobRunner};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    acceptance::{RESUME_JOB, ResumeAdmissions},
+    config::Config,
+    context::Context,
+    feed,
+    grpc::Server,
+    invitations::ImportObserver,
+};
+
+/// Names of the consumers of the roster.
+const CONSUMERS: ConsumerNames = ConsumerNames {
+    organizations: "invitation.roster_organizations",
+    members: "invitation.roster_members",
+};
+
+/// What the service works with, provided by the runtime or by a test.
+#[derive(Clone)]
+pub struct Ports {
+    /// The configuration of the service.
+    pub config: Config,
+    /// The service's own database, migrated.
+    pub db: Db,
+    /// Organizations, units and members.
+    pub roster: Roster,
+    /// Keys derived for this service.
+    pub secrets: Secrets,
+    /// Channels to the other services.
+    pub peers: ServiceClients,
+    /// Canceled when streams must end.
+    pub draining: CancellationToken,
+}
+
+impl Ports {
+    fn context(&self) -> Arc<Context> {
+        Arc::new(Context {
+            db: self.db.clone(),
+            roster: self.roster.clone(),
+            secrets: self.secrets.clone(),
+            clients: self.peers.clone(),
+            config: self.config.clone(),
+        })
+    }
+
+    /// The servers of the service's API.
+    pub fn routes(&self) -> Routes {
+        let context = self.context();
+        let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
+        let edge = Edge::new(self.db.clone(), at_least, context.clone());
+        let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        Routes::new(InvitationServiceServer::new(Server::new(edge, context)))
+            .add_service(InvitationFeedServiceServer::new(feed))
+    }
+
+    /// Runs the jobs that finish interrupted acceptances.
+    pub fn job_runner(&self) -> JobRunner {
+        let handler = ResumeAdmissions(self.context());
+        JobRunner::new(self.db.clone()).handle(RESUME_JOB, Arc::new(handler))
+    }
+}
+
+/// Creates the links of staged roster imports.
+pub fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
+    Arc::new(ImportObserver(secrets))
+}
+
+/// The roster, and the tasks that keep it up to date.
+pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
+    let projection = Projection::from_channels(
+        CONSUMERS,
+        &context.db,
+        context.clients.watch("org-registry")?,
+        context.clients.watch("membership")?,
+        roster_observer(context.secrets.clone()),
+    );
+    let (organizations, members) = (projection.organizations, projection.members);
+    let tasks = vec![
+        Task::new(CONSUMERS.organizations, move |cancel| {
+            let consumer = organizations.clone();
+            async move {
+                consumer.run(cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new(CONSUMERS.members, move |cancel| {
+            let consumer = members.clone();
+            async move {
+                consumer.run(cancel).await;
+                Ok(())
+            }
+        }),
+    ];
+    Ok((projection.roster, tasks))
+}
+
+/// Background tasks of the service.
+pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
+    let (db, bus) = (&context.db, &context.bus);
+    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
+    vec![
+        Task::new("invitation.jobs", move |cancel| {
+            let runner = ports.job_runner();
+            async move {
+                runner.run(cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("invitation.audit", move |cancel| {
+            let db = sealed.clone();
+            async move {
+                parta_audit::sealing_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("invitation.purge_idempotency_records", move |cancel| {
+            let db = answered.clone();
+            async move {
+                parta_storage::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("invitation.purge_events", move |cancel| {
+            let db = logged.clone();
+            async move {
+                parta_feed::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("invitation.event_notifier", move |cancel| {
+            let (db, bus) = hinted.clone();
+            async move {
+                parta_feed::hint_task(db, bus, cancel).await;
+                Ok(())
+            }
+        }),
+    ]
+}

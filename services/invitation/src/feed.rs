@@ -1,0 +1,24 @@
+//! The feed of the service: its snapshot over all features.
+use parta_access::PrincipalKind;
+use parta_ids::OrgId;
+use parta_proto::parta::invitation::v1::invitation_event::Payload;
+use parta_status::RpcError;
+use parta_storage::Tx;
+
+use crate::{acceptance, invitations, permissions::Rule};
+
+/// Events that build the present state from nothing.
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+    let mut events = invitations::snapshot(&tx, org).await?;
+    events.extend(acceptance::snapshot(&tx, org).await?);
+    Ok(events)
+}
+
+/// The feed's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        Rule::own("parta.invitation.v1.InvitationFeedService/Watch", follows),
+        Rule::own("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
+    ]
+}

@@ -1,0 +1,21 @@
+//! Invitations: links that staff create, hand over and revoke (R13 to R15).
+//!
+//! Owns the table `invitation`: role, unit, child, number of uses, expiry, issuer, and the digests of the secrets.
+//! Invariants: a link of N uses never has more than N uses taken; a secret is derived from the invitation's id and is
+//! never stored or published; the holder of an unusable secret does not learn why it is unusable; a roster import creates
+//! one link per expected member.
+
+mod events;
+pub(crate) mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod secret;
+mod storage;
+
+pub(crate) use events::{ImportObserver, role_to_proto, snapshot};
+pub(crate) use model::{Invitation, State};
+pub(crate) use operations::managed;
+pub(crate) use policy::{manages_sample, rules};
+pub(crate) use secret::Presented;
+pub(crate) use storage::{find, find_by_secret, give_back_use, take_use, update_last_use};

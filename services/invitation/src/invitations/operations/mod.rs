@@ -1,0 +1,31 @@
+//! Creating, reading and revoking invitations.
+mod create;
+mod read;
+mod revoke;
+
+use parta_access::{Caller, OrgScope, authorize};
+use parta_ids::{InvitationId, OrgId};
+use parta_storage::Tx;
+
+pub(super) use create::{CreateInvitation, IMPORT, create_imported};
+pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
+pub(super) use revoke::{AnnulInvitations, RevokeInvitation};
+
+use super::{model::Invitation, policy, storage};
+use crate::{context::Context, error::Error};
+
+/// Loads an invitation that the caller may hand out, follow and revoke. Staff who may not list invitations at all do not
+/// learn which ids exist.
+pub(crate) async fn managed(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+    id: InvitationId,
+) -> Result<(OrgScope, Invitation), Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::list(&facts))?;
+    let found = storage::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
+    let scope = authorize(caller, org, policy::manage(&facts, &found))?;
+    Ok((scope, found))
+}

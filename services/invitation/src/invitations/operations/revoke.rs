@@ -1,0 +1,203 @@
+//! Revoking invitations, one or by filter (R15).
+use chrono::TimeDelta;
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{InvitationId, OrgId, UnitId};
+use parta_status::RpcError;
+use parta_storage::{Tx, check_etag};
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    events,
+    model::{Condition, Invitation, InviteRole, Shown},
+    policy,
+    storage::{self, Abandoned},
+};
+use crate::{context::Context, error::Error};
+
+/// The largest number of links that one AnnulInvitations revokes.
+const MAX_ANNULLED: usize = 1_000;
+
+/// Revokes one invitation. Revoking a revoked one changes nothing.
+#[derive(Debug)]
+pub(crate) struct RevokeInvitation {
+    pub(crate) org_id: OrgId,
+    pub(crate) invitation_id: InvitationId,
+    /// Empty if the caller does not care about changes in between.
+    pub(crate) etag: String,
+}
+
+/// The proof that the caller may revoke this invitation, whose row is locked.
+pub(crate) struct MayRevoke {
+    scope: OrgScope,
+    invitation: Invitation,
+}
+
+/// What a revocation keeps for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Revoked {
+    invitation_id: InvitationId,
+}
+
+impl Stored for Revoked {}
+
+impl Mutation for RevokeInvitation {
+    type Context = Context;
+    type Grant = MayRevoke;
+    type Outcome = Revoked;
+    type View = Shown;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRevoke, Error> {
+        let (org, id) = (self.org_id, self.invitation_id);
+        let facts = context.facts(tx, caller, org).await?;
+        let scope = authorize(caller, org, policy::list(&facts))?;
+        let invitation = storage::lock(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
+        Ok(MayRevoke {
+            scope: authorize(caller, org, policy::manage(&facts, &invitation))?,
+            invitation,
+        })
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayRevoke) -> Result<Revoked, Error> {
+        check_etag(&self.etag, grant.invitation.revision)?;
+        revoke(tx, caller, &grant.scope, &grant.invitation).await?;
+        Ok(Revoked {
+            invitation_id: grant.invitation.id,
+        })
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, grant: &MayRevoke, outcome: &Revoked) -> Result<Shown, Error> {
+        let id = outcome.invitation_id;
+        let invitation = storage::find(tx, &grant.scope, id).await?;
+        Ok(Shown::at(invitation.ok_or(Error::Unknown(id))?, tx.now()))
+    }
+}
+
+/// Revokes the links that match, or only lists them.
+#[derive(Debug)]
+pub(crate) struct AnnulInvitations {
+    pub(crate) org_id: OrgId,
+    pub(crate) condition: Condition,
+    /// Only links that were created at least this long ago.
+    pub(crate) older_than: TimeDelta,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) role: Option<InviteRole>,
+    /// Lists the links and revokes none.
+    pub(crate) dry_run: bool,
+}
+
+/// The proof that the caller may revoke links by filter.
+pub(crate) struct MayAnnul {
+    scope: OrgScope,
+    unused_after: TimeDelta,
+}
+
+/// What a revocation by filter keeps for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AnnulledIds {
+    invitation_ids: Vec<InvitationId>,
+    more: bool,
+}
+
+impl Stored for AnnulledIds {}
+
+/// The links that matched.
+pub(crate) struct Annulled {
+    pub(crate) invitations: Vec<Shown>,
+    /// Whether more links match than one call revokes.
+    pub(crate) more: bool,
+}
+
+impl Mutation for AnnulInvitations {
+    type Context = Context;
+    type Grant = MayAnnul;
+    type Outcome = AnnulledIds;
+    type View = Annulled;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAnnul, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        Ok(MayAnnul {
+            scope: authorize(caller, self.org_id, policy::annul(&facts))?,
+            unused_after: TimeDelta::from_std(facts.policies.unused_after).map_err(RpcError::internal)?,
+        })
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayAnnul,
+    ) -> Result<AnnulledIds, Error> {
+        let now = tx.now();
+        let filter = Abandoned {
+            condition: self.condition,
+            idle_since: now - grant.unused_after,
+            created_before: now - self.older_than,
+            unit_id: self.unit_id,
+            role: self.role,
+        };
+        let limit = MAX_ANNULLED as u64 + 1;
+        let mut found = storage::list_abandoned(tx, &grant.scope, &filter, now, limit).await?;
+        let more = found.len() > MAX_ANNULLED;
+        found.truncate(MAX_ANNULLED);
+        if !self.dry_run {
+            for invitation in &found {
+                revoke(tx, caller, &grant.scope, invitation).await?;
+            }
+        }
+        Ok(AnnulledIds {
+            invitation_ids: found.iter().map(|invitation| invitation.id).collect(),
+            more,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayAnnul,
+        outcome: &AnnulledIds,
+    ) -> Result<Annulled, Error> {
+        let found = storage::list_by_ids(tx, &grant.scope, &outcome.invitation_ids).await?;
+        let now = tx.now();
+        Ok(Annulled {
+            invitations: found.into_iter().map(|found| Shown::at(found, now)).collect(),
+            more: outcome.more,
+        })
+    }
+}
+
+async fn revoke(tx: &Tx, caller: &Caller, scope: &OrgScope, invitation: &Invitation) -> Result<(), Error> {
+    if storage::update_revoked(tx, scope, invitation.id, tx.now()).await? {
+        parta_audit::record(tx, caller, Some(scope.org_id()), invitation.resource_name()).await?;
+        events::revoked(tx, invitation);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_have_their_golden_forms() {
+        let id = InvitationId::from_uuid(Uuid::from_u128(9));
+        let stored = Revoked { invitation_id: id }.encode().unwrap();
+        assert_eq!(stored, format!("\u{1}{{\"invitation_id\":\"{id}\"}}").as_bytes());
+        let annulled = AnnulledIds {
+            invitation_ids: vec![id],
+            more: true,
+        };
+        let stored = annulled.encode().unwrap();
+        assert_eq!(
+            stored,
+            format!("\u{1}{{\"invitation_ids\":[\"{id}\"],\"more\":true}}").as_bytes()
+        );
+        assert_eq!(AnnulledIds::decode(&stored).unwrap(), annulled);
+    }
+}

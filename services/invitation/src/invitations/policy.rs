@@ -1,0 +1,144 @@
+//! Who may invite whom (R14) and manage which link (R15): pure functions over facts of the roster.
+use parta_access::{Decision, PrincipalKind};
+use parta_ids::{InvitationId, TypedId as _, UnitId, Uuid};
+use parta_roster::MemberContext;
+
+use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole};
+use crate::permissions::Rule;
+
+/// Whether the caller may create a link of this role to this unit.
+///
+/// The administration invites in every role. A class teacher invites pupils and parents of the own class. Another teacher
+/// of the class invites its pupils, and its parents if the policy `parent_inviters` allows it. A teacher must be allowed to
+/// meet minors.
+pub(crate) fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
+    Decision::allow_if(
+        may_invite(facts, role, unit),
+        "You cannot invite people in this role to this unit.",
+    )
+}
+
+fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> bool {
+    if !facts.is_active() {
+        return false;
+    }
+    if facts.is_administration() {
+        return true;
+    }
+    let Some(unit) = unit.filter(|_| facts.may_meet_minors() && !role.is_staff()) else {
+        return false;
+    };
+    facts.is_class_teacher_of(unit)
+        || (facts.teaches_in(unit)
+            && (role == InviteRole::Pupil || facts.policies.parent_inviters_class_staff))
+}
+
+/// Whether the caller may see a link's data: the issuer, the administration, and staff who could have created it.
+pub(crate) fn read(facts: &MemberContext, invitation: &Invitation) -> Decision {
+    let allowed =
+        manages(facts, invitation) || may_invite(facts, invitation.draft.role, invitation.draft.unit_id);
+    Decision::allow_if(
+        allowed,
+        "Only the issuer, the administration and teachers who can invite to the unit can see the invitation.",
+    )
+}
+
+/// Whether the caller may hand out, follow and revoke a link: the administration, and the issuer while the issuer may
+/// create such a link.
+pub(crate) fn manage(facts: &MemberContext, invitation: &Invitation) -> Decision {
+    Decision::allow_if(
+        manages(facts, invitation),
+        "Only the issuer and the administration can manage the invitation.",
+    )
+}
+
+fn manages(facts: &MemberContext, invitation: &Invitation) -> bool {
+    facts.is_active()
+        && (facts.is_administration()
+            || (invitation.issuer_id == Some(facts.member_id)
+                && may_invite(facts, invitation.draft.role, invitation.draft.unit_id)))
+}
+
+/// Whether the caller may list links. Staff outside the administration see their own.
+pub(crate) fn list(facts: &MemberContext) -> Decision {
+    Decision::allow_if(
+        facts.is_active() && facts.is_staff(),
+        "Only staff can list invitations.",
+    )
+}
+
+/// Whether the caller may revoke links by filter.
+pub(crate) fn annul(facts: &MemberContext) -> Decision {
+    Decision::allow_if(
+        facts.is_active() && facts.is_administration(),
+        "Only the administration can revoke invitations by filter.",
+    )
+}
+
+/// The feature's rows of the permission matrix. The sample invitation was created by another member for a pupil of the
+/// sample class.
+pub(crate) fn rules() -> Vec<Rule> {
+    vec![
+        Rule::own("parta.invitation.v1.InvitationService/CreateInvitation", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| {
+                create(&facts, InviteRole::Pupil, Some(MemberContext::sample_unit())).is_allowed()
+            })
+        }),
+        Rule::own("parta.invitation.v1.InvitationService/GetInvitation", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| read(&facts, &sample(&facts)).is_allowed())
+        }),
+        Rule::own(
+            "parta.invitation.v1.InvitationService/GetInvitationLink",
+            manages_sample,
+        ),
+        Rule::own("parta.invitation.v1.InvitationService/ListInvitations", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
+        }),
+        Rule::everywhere(
+            "parta.invitation.v1.InvitationService/ResolveInvitation",
+            |kind| {
+                matches!(
+                    kind,
+                    PrincipalKind::Anonymous | PrincipalKind::Account | PrincipalKind::Joiner
+                ) || kind.is_person()
+            },
+        ),
+        Rule::own(
+            "parta.invitation.v1.InvitationService/RevokeInvitation",
+            manages_sample,
+        ),
+        Rule::own("parta.invitation.v1.InvitationService/AnnulInvitations", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| annul(&facts).is_allowed())
+        }),
+    ]
+}
+
+/// Whether a principal may manage an invitation of another member.
+pub(crate) fn manages_sample(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| manage(&facts, &sample(&facts)).is_allowed())
+}
+
+fn sample(facts: &MemberContext) -> Invitation {
+    let create_time = chrono::DateTime::UNIX_EPOCH;
+    Invitation {
+        id: InvitationId::from_uuid(Uuid::from_u128(9)),
+        draft: Draft {
+            org_id: facts.org_id,
+            role: InviteRole::Pupil,
+            unit_id: Some(MemberContext::sample_unit()),
+            child_id: None,
+            claim_member_id: None,
+            max_uses: 1,
+            ttl: DEFAULT_TTL,
+            recipient_label: String::new(),
+        },
+        use_count: 0,
+        issuer_id: None,
+        roster_import_id: None,
+        create_time,
+        expire_time: create_time + DEFAULT_TTL,
+        last_use_time: None,
+        revoke_time: None,
+        revision: 1,
+    }
+}
