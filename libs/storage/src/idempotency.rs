@@ -18,7 +18,7 @@ pub const RETENTION_DAYS: i64 = 30;
 /// Whether a mutation was carried out before.
 #[derive(Debug)]
 pub enum Claim {
-    /// Not before: the caller carries it out now and ends with [`keep`].
+    /// Not before: the caller carries it out now and ends with [`Tx::keep_outcome`].
     New,
     /// Before, with this record.
     Before(Record),
@@ -38,7 +38,7 @@ impl Record {
         self.same_request
     }
 
-    /// What [`keep`] kept. Refuses with REQUEST_ID_REUSED if the earlier request was another one. Call it after the
+    /// The outcome that was kept. Refuses with REQUEST_ID_REUSED if the earlier request was another one. Call it after the
     /// caller was authorized: a stranger does not learn that the id was used.
     pub fn outcome(&self) -> Result<&[u8], RpcError> {
         if self.same_request {
