@@ -118,6 +118,7 @@ struct Count {
     all: (usize, usize),
     /// nextest reports a failure twice: when it happens, and at the end.
     counted: BTreeSet<String>,
+    by_nextest: bool,
 }
 
 impl Count {
@@ -126,6 +127,12 @@ impl Count {
         let Some((name, passed)) = outcome(line) else {
             return;
         };
+        // The output of a failed test, which nextest shows, has a line of the library's own test runner.
+        let of_nextest = !line.starts_with("test ");
+        self.by_nextest |= of_nextest;
+        if self.by_nextest && !of_nextest {
+            return;
+        }
         if !self.counted.insert(name.to_owned()) {
             return;
         }
@@ -184,6 +191,7 @@ mod tests {
             "        FAIL [   1.039s] (2/4) parta-chat tests::races::a_message::postgres",
             "        PASS [   0.039s] (3/4) parta-integration-tests::journeys joining::split",
             "        PASS [   0.039s] (4/4) parta-testkit logs::tests_of_one_process_hear_each_other",
+            "    test tests::races::a_message::postgres ... FAILED",
             "     Summary [   1.025s] 4 tests run: 3 passed, 1 failed, 0 skipped",
             "        FAIL [   1.039s] (2/4) parta-chat tests::races::a_message::postgres",
         ] {
