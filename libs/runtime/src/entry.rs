@@ -7,6 +7,7 @@ use parta_ids::Env;
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
     keys::Keys,
+    running::StopSignals,
     start::{Mode, Start, connect},
     telemetry,
 };
@@ -77,9 +78,14 @@ pub async fn serve_composed_with(
 ) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up("parta", services, args)?;
     let served = async {
-        let running = compose(services, &settings).await?;
+        let mut signals = StopSignals::listen()?;
+        let running = tokio::select! {
+            running = compose(services, &settings) => running?,
+            () = signals.recv() => return Ok(()),
+        };
         ready(&running, &settings);
-        Ok(running.until_signal().await?)
+        running.until(&mut signals).await;
+        Ok(())
     }
     .await;
     end(served, telemetry).await
@@ -109,10 +115,13 @@ pub fn run_service_with<W: Into<OsString> + Clone>(
         let (settings, telemetry) = set_up(service.name, &[service], args)?;
         let done = async {
             if serve {
-                Ok(start_alone(service, &settings, Env::system())
-                    .await?
-                    .until_signal()
-                    .await?)
+                let mut signals = StopSignals::listen()?;
+                let running = tokio::select! {
+                    running = start_alone(service, &settings, Env::system()) => running?,
+                    () = signals.recv() => return Ok(()),
+                };
+                running.until(&mut signals).await;
+                Ok(())
             } else {
                 migrate(service, &settings, Env::system()).await
             }

@@ -89,27 +89,52 @@ impl Running {
         tracing::info!("stopped");
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops in order.
-    pub async fn until_signal(self) -> std::io::Result<()> {
-        signaled().await?;
+    /// Serves until one of the signals arrives, then stops in order.
+    pub(crate) async fn until(self, signals: &mut StopSignals) {
+        signals.recv().await;
         tracing::info!("stopping");
         self.stop().await;
-        Ok(())
     }
 }
 
-#[cfg(unix)]
-async fn signaled() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+/// SIGTERM and SIGINT. Listened to before anything starts: a signal that arrives between the line `serving` and the wait
+/// for signals would otherwise kill the process without its orderly stop.
+pub(crate) struct StopSignals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
 }
 
-#[cfg(not(unix))]
-async fn signaled() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+impl StopSignals {
+    #[cfg(unix)]
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for a signal; returns at once if one arrived since the last call.
+    #[cfg(unix)]
+    pub(crate) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn recv(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "signals cannot be received");
+            std::future::pending::<()>().await;
+        }
+    }
 }
