@@ -8,8 +8,8 @@ use tonic::{
 };
 use tonic_prost::ProstEncoder;
 
-/// Initial size, in bytes, of the buffer for one message. Most messages are smaller. tonic's default of 8 KiB in each
-/// direction is most of the memory of an idle call.
+/// Initial size, in bytes, of the buffer for one message. Most messages are smaller. tonic's default of 8
+/// KiB in each direction is most of the memory of an idle call.
 const INITIAL_BUFFER_BYTES: usize = 512;
 /// Messages of a stream that are ready together are written as one frame of at most this many bytes.
 const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
@@ -18,15 +18,16 @@ tokio::task_local! {
     static CAPTURED: RefCell<Option<Bytes>>;
 }
 
-/// Runs a call of a server so that [`captured_request`] returns the bytes of its request message, decompressed and
-/// without the gRPC frame. The edge digests them: a message that is decoded and encoded again loses the fields that
-/// this build does not know, so a retry at an older replica would look like another request.
+/// Runs a call of a server so that [`captured_request`] returns the bytes of its request message,
+/// decompressed and without the gRPC frame. The edge digests them: a message that is decoded and encoded
+/// again loses the fields that this build does not know, so a retry at an older replica would look like
+/// another request.
 pub async fn capture_request<F: Future>(call: F) -> F::Output {
     CAPTURED.scope(RefCell::new(None), call).await
 }
 
-/// The bytes of the first message that was decoded inside [`capture_request`]; `None` outside of it. Later messages,
-/// such as responses of other services, do not replace the first.
+/// The bytes of the first message that was decoded inside [`capture_request`]; `None` outside of it. Later
+/// messages, such as responses of other services, do not replace the first.
 pub fn captured_request() -> Option<Bytes> {
     CAPTURED.try_with(|first| first.borrow().clone()).ok().flatten()
 }

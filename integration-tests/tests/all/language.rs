@@ -57,7 +57,7 @@ const WORDS: &[&str] = &[
     "whoever",
 ];
 /// The widest comment, in characters, with its indentation.
-const WIDTH_MAX: usize = 120;
+const WIDTH_MAX: usize = 110;
 
 /// The text of a line that people read, without the marks of comments; `None` for code.
 fn prose(line: &str, is_rust: bool) -> Option<&str> {

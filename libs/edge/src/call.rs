@@ -9,7 +9,8 @@ use parta_storage::{Mutation, REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 pub struct Call<T> {
     caller: Caller,
     request: T,
-    /// The request as it was received; `None` where the layers of the server did not capture it, as for streams.
+    /// The request as it was received; `None` where the layers of the server did not capture it, as for
+    /// streams.
     received: Option<Bytes>,
 }
 
@@ -32,8 +33,8 @@ impl<T> Call<T> {
         &self.request
     }
 
-    /// Decodes the request of a query. `decode` notes every wrong field; if it notes one, the call is refused with
-    /// FIELD_INVALID that names all of them.
+    /// Decodes the request of a query. `decode` notes every wrong field; if it notes one, the call is
+    /// refused with FIELD_INVALID that names all of them.
     pub fn query<Q>(
         &self,
         decode: impl FnOnce(&mut FieldViolations, &T) -> Option<Q>,

@@ -1,4 +1,5 @@
-//! The edge of a call: the one path of every mutation and every read between the decoded request and the response.
+//! The edge of a call: the one path of every mutation and every read between the decoded request and the
+//! response.
 //!
 //! ```text
 //! request --decode--> command
@@ -12,10 +13,11 @@
 //! result --encode--> response (+ consistency token)
 //! ```
 //!
-//! Invariants: a caller who may not do the act is refused before anything is said about an earlier run of it; a record of
-//! an earlier run holds ids and numbers, so that a repetition shows what is stored now and erased names stay erased; the
-//! facts that authorize a mutation are read in the transaction that writes. A feature implements [`Mutation`] and
-//! [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and encodes. See docs/adr/0010.
+//! Invariants: a caller who may not do the act is refused before anything is said about an earlier run of
+//! it; a record of an earlier run holds ids and numbers, so that a repetition shows what is stored now and
+//! erased names stay erased; the facts that authorize a mutation are read in the transaction that writes. A
+//! feature implements [`Mutation`] and [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and
+//! encodes. See docs/adr/0010.
 
 mod call;
 mod mutation;
@@ -54,7 +56,8 @@ impl<C> Clone for Edge<C> {
 }
 
 impl<C: Send + Sync> Edge<C> {
-    /// Makes the edge over the service's database. `at_least` waits for what consistency tokens of callers name.
+    /// Makes the edge over the service's database. `at_least` waits for what consistency tokens of callers
+    /// name.
     pub fn new(db: Db, at_least: AtLeast, context: Arc<C>) -> Self {
         Self {
             db,
@@ -63,8 +66,8 @@ impl<C: Send + Sync> Edge<C> {
         }
     }
 
-    /// The first steps of every RPC: who calls, and waiting (at most two seconds) until this service knows what the
-    /// caller's consistency token names.
+    /// The first steps of every RPC: who calls, and waiting (at most two seconds) until this service knows
+    /// what the caller's consistency token names.
     pub async fn enter<T>(&self, request: tonic::Request<T>) -> Result<Call<T>, RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;

@@ -9,8 +9,9 @@ use crate::{Call, Edge, Stored};
 
 /// An act that changes state. The command is the implementing type; it holds typed values and no protobuf.
 ///
-/// A mutation may run several times in transactions that are rolled back, so its methods have no effects outside the
-/// transaction. Lock order: what `authorize` locks, then what `act` locks; a repetition locks in the same order.
+/// A mutation may run several times in transactions that are rolled back, so its methods have no effects
+/// outside the transaction. Lock order: what `authorize` locks, then what `act` locks; a repetition locks
+/// in the same order.
 pub trait Mutation: Send + Sync + Sized {
     /// The dependencies of the service's features.
     type Context: Send + Sync;
@@ -23,8 +24,8 @@ pub trait Mutation: Send + Sync + Sized {
     /// The error of the feature.
     type Error: From<StorageError> + From<RpcError> + Send;
 
-    /// Decides whether the caller may do the act at all. Reads facts and locks rows, and finds ended and archived rows
-    /// too: whether their state allows the act is decided by [`Mutation::act`].
+    /// Decides whether the caller may do the act at all. Reads facts and locks rows, and finds ended and
+    /// archived rows too: whether their state allows the act is decided by [`Mutation::act`].
     fn authorize(
         &self,
         context: &Self::Context,
@@ -50,8 +51,9 @@ pub trait Mutation: Send + Sync + Sized {
         outcome: &Self::Outcome,
     ) -> impl Future<Output = Result<Self::View, Self::Error>> + Send;
 
-    /// Decides whether a repetition is answered today. By default it is if the caller may still do the act. Overridden
-    /// only where the act takes the caller's own right away; those acts stand in docs/adr/0010 with a test each.
+    /// Decides whether a repetition is answered today. By default it is if the caller may still do the act.
+    /// Overridden only where the act takes the caller's own right away; those acts stand in docs/adr/0010
+    /// with a test each.
     fn regrant(
         &self,
         context: &Self::Context,
@@ -74,8 +76,9 @@ pub struct Done<V> {
 }
 
 impl<C: Send + Sync> Edge<C> {
-    /// Carries a mutation out once. A repetition with the same `request_id` and the same bytes is answered from what is
-    /// stored now; one with other bytes is refused with REQUEST_ID_REUSED, after the caller was authorized.
+    /// Carries a mutation out once. A repetition with the same `request_id` and the same bytes is answered
+    /// from what is stored now; one with other bytes is refused with REQUEST_ID_REUSED, after the caller
+    /// was authorized.
     pub async fn mutate<T, M>(&self, call: &Call<T>, mutation: &M) -> Result<Done<M::View>, M::Error>
     where
         T: MutationRequest,

@@ -3,9 +3,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// The outcome of a mutation, kept for repetitions: ids and numbers, never a view and never a name.
 ///
-/// Its JSON form is a schema that old and new builds read for 30 days. A field may be added with a default; anything else
-/// takes the next `VERSION`, which builds that do not know it answer with UNAVAILABLE. A golden test per type holds the
-/// form.
+/// Its JSON form is a schema that old and new builds read for 30 days. A field may be added with a default;
+/// anything else takes the next `VERSION`, which builds that do not know it answer with UNAVAILABLE. A
+/// golden test per type holds the form.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync {
     /// The version of the form, from 1.
     const VERSION: u8 = 1;

@@ -35,8 +35,8 @@ impl PageRequest {
         })
     }
 
-    /// The key of the last item of the page before; `None` on the first page. Refuses a token that this list did not
-    /// return to this caller.
+    /// The key of the last item of the page before; `None` on the first page. Refuses a token that this
+    /// list did not return to this caller.
     pub fn after<K: DeserializeOwned>(&self, tx: &Tx, caller: &Caller) -> Result<Option<K>, RpcError> {
         tx.db().decode_page(caller, &self.filter, &self.token)
     }

@@ -38,8 +38,8 @@ impl<V> Read<V> {
         Self { view, audited: None }
     }
 
-    /// A read that the audit log records, for example staff who read personal data (R60). `object` is the name of the
-    /// collection or resource below the organization, for example `guardianships`.
+    /// A read that the audit log records, for example staff who read personal data (R60). `object` is the
+    /// name of the collection or resource below the organization, for example `guardianships`.
     pub fn audited(view: V, org_id: OrgId, object: &str) -> Self {
         Self {
             view,

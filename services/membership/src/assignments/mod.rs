@@ -1,7 +1,8 @@
 //! Assignments: which teacher works in which unit, and as what (R25).
 //!
-//! Owns the table `assignment`. Invariants: only a teacher who has not left holds one; a teacher holds at most one
-//! assignment of a kind in a unit; an ended assignment stays as history; each change and its event are committed together.
+//! Owns the table `assignment`. Invariants: only a teacher who has not left holds one; a teacher holds at
+//! most one assignment of a kind in a unit; an ended assignment stays as history; each change and its event
+//! are committed together.
 
 mod events;
 mod grpc;

@@ -160,8 +160,8 @@ async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: AssignmentId) -> Result
     Ok(parta_audit::record(tx, caller, Some(org), object).await?)
 }
 
-/// Begins an assignment of a teacher; returns `None` if the teacher holds it. One that has run out is ended first, so that
-/// it may be given again.
+/// Begins an assignment of a teacher; returns `None` if the teacher holds it. One that has run out is ended
+/// first, so that it may be given again.
 pub(crate) async fn begin(
     tx: &Tx,
     scope: &OrgScope,

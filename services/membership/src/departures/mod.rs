@@ -1,7 +1,7 @@
 //! Departures: what ends when a member leaves (R24).
 //!
-//! Owns no table: it ends what the features before it own. Invariants: a member who has left holds no assignment, enrollment,
-//! guardianship or verification; the last administrator stays.
+//! Owns no table: it ends what the features before it own. Invariants: a member who has left holds no
+//! assignment, enrollment, guardianship or verification; the last administrator stays.
 
 mod operations;
 mod policy;

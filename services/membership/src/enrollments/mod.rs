@@ -1,7 +1,7 @@
 //! Enrollments: which pupil is in which class or group (R26).
 //!
-//! Owns the table `enrollment`. Invariants: only a pupil who has not left is enrolled; a pupil is in a unit at most once; an
-//! ended enrollment stays as history; each change and its event are committed together.
+//! Owns the table `enrollment`. Invariants: only a pupil who has not left is enrolled; a pupil is in a unit
+//! at most once; an ended enrollment stays as history; each change and its event are committed together.
 
 mod events;
 mod grpc;

@@ -74,7 +74,8 @@ fn current_of(scope: &OrgScope, member: MemberId) -> Condition {
         .add(Column::EndTime.is_null())
 }
 
-/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other in a circle.
+/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other
+/// in a circle.
 async fn end_those(
     conn: &impl ConnectionTrait,
     those: Condition,

@@ -1,9 +1,9 @@
 //! Guardianships: who is a guardian of which child (R27).
 //!
-//! Owns the table `guardianship`. A link for a parent makes a relation that has no effect until the class teacher of the
-//! child or the administration confirms it; nobody decides about a relation of their own. Invariants: at most one
-//! relation of a guardian and a child has not ended; an ended relation stays as history and never comes back; each change
-//! and its event are committed together.
+//! Owns the table `guardianship`. A link for a parent makes a relation that has no effect until the class
+//! teacher of the child or the administration confirms it; nobody decides about a relation of their own.
+//! Invariants: at most one relation of a guardian and a child has not ended; an ended relation stays as
+//! history and never comes back; each change and its event are committed together.
 
 mod events;
 mod grpc;

@@ -18,8 +18,8 @@ pub(crate) struct MayDecide {
     row: Guardianship,
 }
 
-/// Locks a relation and decides whether the caller may decide about it. A caller who may not see it gets NOT_FOUND. An
-/// ended relation is found too.
+/// Locks a relation and decides whether the caller may decide about it. A caller who may not see it gets
+/// NOT_FOUND. An ended relation is found too.
 async fn may_decide(
     app: &App,
     tx: &Tx,
@@ -203,8 +203,8 @@ async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error
     Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
 }
 
-/// Relates a guardian to a child, without effect until it is confirmed (R27). Does nothing if they are related. The child
-/// must be a pupil who has not left.
+/// Relates a guardian to a child, without effect until it is confirmed (R27). Does nothing if they are
+/// related. The child must be a pupil who has not left.
 pub(crate) async fn establish(
     app: &App,
     tx: &Tx,

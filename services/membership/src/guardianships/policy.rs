@@ -8,8 +8,8 @@ pub(crate) fn read(caller: &MemberContext) -> bool {
     caller.is_active()
 }
 
-/// Whether the caller may confirm or end relations of guardians with this child (R27). Whether a given relation is the
-/// caller's own is decided by [`decide_about`].
+/// Whether the caller may confirm or end relations of guardians with this child (R27). Whether a given
+/// relation is the caller's own is decided by [`decide_about`].
 pub(crate) fn decide(caller: &MemberContext, child: &MemberContext) -> Decision {
     let class_teacher =
         caller.may_meet_minors() && child.enrolled_in.iter().any(|u| caller.is_class_teacher_of(*u));
@@ -20,8 +20,8 @@ pub(crate) fn decide(caller: &MemberContext, child: &MemberContext) -> Decision 
     )
 }
 
-/// Whether the caller may confirm or end the relation of this guardian with this child. A class teacher who is a parent
-/// does not confirm being one.
+/// Whether the caller may confirm or end the relation of this guardian with this child. A class teacher who
+/// is a parent does not confirm being one.
 pub(crate) fn decide_about(caller: &MemberContext, guardian: MemberId, child: &MemberContext) -> Decision {
     if guardian == caller.member_id && !caller.is_administration() {
         return Decision::allow_if(false, "Nobody can decide about a guardianship of their own.");

@@ -198,7 +198,8 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(Guardianship::from).collect())
 }
 
-/// Lists all relations that have not ended, of one organization or of all, for the snapshot of the feed and for imports.
+/// Lists all relations that have not ended, of one organization or of all, for the snapshot of the feed and
+/// for imports.
 pub(crate) async fn list_current(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,

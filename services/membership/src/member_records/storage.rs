@@ -151,8 +151,8 @@ pub(crate) async fn lock(
     row.map(member).transpose()
 }
 
-/// Loads the active administrators and locks them in the order of their ids, so that an act that takes an administrator
-/// away sees all of them.
+/// Loads the active administrators and locks them in the order of their ids, so that an act that takes an
+/// administrator away sees all of them.
 pub(crate) async fn lock_administrators(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

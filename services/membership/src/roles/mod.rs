@@ -1,7 +1,7 @@
 //! Roles and the verification of teachers (R22, R23, R24).
 //!
-//! Owns no table: it changes member records. Invariants: an organization keeps an administrator; only staff who are active
-//! become administrators; the verification belongs to the role of teacher and goes with it.
+//! Owns no table: it changes member records. Invariants: an organization keeps an administrator; only staff
+//! who are active become administrators; the verification belongs to the role of teacher and goes with it.
 
 mod operations;
 mod policy;

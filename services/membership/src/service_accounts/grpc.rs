@@ -17,7 +17,8 @@ use crate::{events::timestamp, operations::App};
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
     edge: Edge<App>,
-    /// Forgets the tokens of a revoked account in this process at once; other processes learn it from the feed.
+    /// Forgets the tokens of a revoked account in this process at once; other processes learn it from the
+    /// feed.
     verifier: Arc<Verifier>,
 }
 

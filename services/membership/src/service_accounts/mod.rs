@@ -1,7 +1,7 @@
 //! Service accounts: external systems of one organization (R30).
 //!
-//! Owns the table `service_account`. Invariants: a key is derived from the account's id and never stored, only its digest
-//! is; a revoked account gets no token; permissions are those that an administrator named.
+//! Owns the table `service_account`. Invariants: a key is derived from the account's id and never stored,
+//! only its digest is; a revoked account gets no token; permissions are those that an administrator named.
 
 mod events;
 mod grpc;

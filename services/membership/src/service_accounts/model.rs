@@ -18,8 +18,8 @@ pub(crate) struct ServiceAccount {
     pub(crate) create_time: DateTime<Utc>,
 }
 
-/// Reads the permissions that an administrator names, for example `roster.read`; `None` if one has another form, or there
-/// are none or too many. Which permissions exist is known by the RPCs that require them.
+/// Reads the permissions that an administrator names, for example `roster.read`; `None` if one has another
+/// form, or there are none or too many. Which permissions exist is known by the RPCs that require them.
 pub(crate) fn permissions(named: &[String]) -> Option<BTreeSet<String>> {
     let well_formed = |name: &String| {
         (1..=PERMISSION_MAX_CHARS).contains(&name.len())

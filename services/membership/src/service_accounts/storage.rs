@@ -94,8 +94,8 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(ServiceAccount::from).collect())
 }
 
-/// Finds the account of a key that was not revoked. The presenter of a key does not name the organization, so this has no
-/// scope.
+/// Finds the account of a key that was not revoked. The presenter of a key does not name the organization,
+/// so this has no scope.
 pub(super) async fn find_by_key(
     conn: &impl ConnectionTrait,
     digest: Vec<u8>,
