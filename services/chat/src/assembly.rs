@@ -17,9 +17,8 @@ use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, archiving, events, grpc, live,
-    operations::{App, Quarantined},
-    writer,
+    Config, archive::operations as archiving, audience::events, context::App, live, messages::writer,
+    quarantined::Quarantined,
 };
 
 const NAMES: ConsumerNames = ConsumerNames {
@@ -86,7 +85,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
     let routes = Routes::new(ChatServiceServer::new(app.clone()))
         .add_service(MessageServiceServer::new(app.clone()))
-        .add_service(grpc::LiveServer {
+        .add_service(live::LiveServer {
             app: app.clone(),
             settings,
         })

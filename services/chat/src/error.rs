@@ -5,7 +5,7 @@ use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
-use crate::model::MAX_PARTICIPANTS;
+use crate::talk_policy::MAX_PARTICIPANTS;
 
 /// Why chat refuses.
 #[derive(Debug, thiserror::Error)]

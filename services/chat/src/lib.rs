@@ -3,19 +3,20 @@
 //! Owns chats, participants and the log of each chat. Invariants: places in a log are gapless; a message is stored once
 //! however often it is sent; every subscriber sees every entry once and in order, across reconnects, loss of replicas
 //! and of the bus; nobody gets an entry after that of his removal.
-mod archiving;
+mod archive;
 mod assembly;
+mod audience;
+mod chats;
 mod config;
+mod context;
+mod entries;
 mod error;
-mod events;
-mod grpc;
 mod live;
-pub mod model;
-mod operations;
-pub mod policy;
-mod queries;
-mod storage;
-mod writer;
+mod messages;
+mod migrations;
+mod permissions;
+mod quarantined;
+mod talk_policy;
 
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 
 pub use config::Config;
 pub use error::Error;
-pub use policy::permissions;
-pub use storage::migrations;
+pub use migrations::migrations;
+pub use permissions::permissions;
 
 const NAME: &str = "chat";
 const GRPC_SERVICES: &[&str] = &[

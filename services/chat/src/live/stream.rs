@@ -23,8 +23,8 @@ use super::{
     wire::response,
 };
 use crate::{
+    entries::storage::{self, ChatMembership, Kind},
     error::Error,
-    storage::{self, ChatMembership, Kind},
 };
 
 /// With what every subscription works.

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::school::*;
 use crate::{
-    Config, archiving,
-    storage::{self, Step, archive_step},
+    Config,
+    archive::{
+        operations as archiving,
+        storage::{Step, archive_step},
+    },
 };
 
 async fn count(db: &Db, sql: &str, chat: ChatId) -> i64 {
@@ -252,7 +255,7 @@ on_both!(a_batch_is_moved_as_a_whole_or_not_at_all, |database| async move {
     let (db, all) = (&school.suite.db, log.len() as i64);
     // The walk comes to other chats first.
     let moved = async || loop {
-        match storage::archive_step(db, later(&school), 4).await {
+        match archive_step(db, later(&school), 4).await {
             Ok(_) if places(db, chat).await.1 == 0 => {}
             other => return other,
         }
@@ -265,7 +268,7 @@ on_both!(a_batch_is_moved_as_a_whole_or_not_at_all, |database| async move {
     let stray = "INSERT INTO entry_archive SELECT * FROM entry WHERE chat_id = $1 AND seq = 6";
     let statement = Statement::from_sql_and_values(db.backend(), stray, [chat.uuid().into()]);
     db.writer().execute_raw(statement).await.unwrap();
-    storage::archive_step(db, later(&school), 4).await.unwrap_err();
+    archive_step(db, later(&school), 4).await.unwrap_err();
     assert_eq!(places(db, chat).await, (all - 4, 5, 4), "nothing was moved");
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
     let stray = "DELETE FROM entry_archive WHERE chat_id = $1 AND seq = 6";

@@ -14,8 +14,11 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    model::ChatKind,
-    storage::{self, Place},
+    archive::storage::{Step, archive_step},
+    entries::{
+        model::ChatKind,
+        storage::{self, Place},
+    },
 };
 
 const PAGE: u64 = 51;
@@ -154,7 +157,7 @@ async fn database(database: &TestDatabase) -> (Db, DatabaseConnection) {
     let env = Env::system();
     let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
     let db = Db::connect(&config, "chat", secrets, env).await.unwrap();
-    db.migrate(storage::migrations()).await.unwrap();
+    db.migrate(crate::migrations()).await.unwrap();
     // One connection: settings and counters are the session's.
     let mut options = ConnectOptions::new(database.url());
     options.max_connections(1).sqlx_logging(false);
@@ -321,8 +324,8 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
         }
         let horizon = db.env().now() + TimeDelta::days(1);
         for _ in 0..3 {
-            let step = storage::archive_step(db, horizon, 1_000).await.unwrap();
-            assert_eq!(step, storage::Step::Moved(1_000));
+            let step = archive_step(db, horizon, 1_000).await.unwrap();
+            assert_eq!(step, Step::Moved(1_000));
         }
         // The counters are complete when the connections have ended.
         db.close().await;

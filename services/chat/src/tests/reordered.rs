@@ -13,8 +13,8 @@ use prost::Message as _;
 
 use super::school::*;
 use crate::{
+    entries::storage::{self, EntryRow},
     live::{Live, Settings, subscribe},
-    storage::{self, EntryRow},
 };
 
 /// What this member reads of a chat after a place, as a writer hands it on.

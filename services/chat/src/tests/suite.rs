@@ -27,7 +27,6 @@ use tonic::Request;
 use crate::{
     Config, GRPC_SERVICES, assembly,
     assembly::{Assembly, Wiring},
-    storage,
 };
 
 const ISSUER: &str = "parta";
@@ -126,7 +125,7 @@ impl Suite {
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let keys = Keys::new(&env);
         let db = connect(&database, "chat", &keys.secrets, &env).await;
-        db.migrate(storage::migrations()).await.unwrap();
+        db.migrate(crate::migrations()).await.unwrap();
         let feeds = [TestDatabase::sqlite(), TestDatabase::sqlite()];
         let org_registry = feed_db(&feeds[0], "org-registry", &keys.secrets, &env).await;
         let membership = feed_db(&feeds[1], "membership", &keys.secrets, &env).await;

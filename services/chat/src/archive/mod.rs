@@ -1,0 +1,3 @@
+//! Moves old entries from the log to the archive.
+pub(crate) mod operations;
+pub(crate) mod storage;

@@ -1,0 +1,20 @@
+//! The gRPC face: decode, operate, encode. No decisions here.
+mod chats;
+pub(crate) mod convert;
+
+use parta_access::Caller;
+use parta_status::RpcError;
+use tonic::{Request, Response, Status};
+
+use crate::context::App;
+
+pub(crate) type Answer<T> = Result<Response<T>, Status>;
+
+impl App {
+    /// Who calls and what for, after everything that the caller has seen elsewhere has arrived here.
+    pub(crate) async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
+        let caller = Caller::of(&request)?;
+        self.at_least.wait_for(request.metadata()).await?;
+        Ok((caller, request.into_inner()))
+    }
+}

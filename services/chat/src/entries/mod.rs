@@ -1,0 +1,3 @@
+//! The rows of chats, their participants and their logs.
+pub mod model;
+pub(crate) mod storage;

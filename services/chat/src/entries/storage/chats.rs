@@ -1,0 +1,340 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use parta_access::OrgScope;
+use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
+use parta_storage::{StorageError, Tx};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
+    JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, SelectA, SelectB, SelectTwo, Set,
+    sea_query::{Expr, SelectStatement},
+};
+use uuid::Uuid;
+
+use super::{chat, participant};
+use crate::entries::model::{ChatKind, Rule};
+
+/// A chat with the row of one member in it.
+#[derive(Debug, Clone)]
+pub(crate) struct ChatMembership {
+    pub(crate) chat: chat::Model,
+    pub(crate) seat: participant::Model,
+}
+
+impl ChatMembership {
+    /// The chat's id.
+    pub(crate) fn chat_id(&self) -> ChatId {
+        ChatId::from_uuid(self.chat.chat_id)
+    }
+
+    /// What the chat is.
+    pub(crate) fn kind(&self) -> Result<ChatKind, StorageError> {
+        kind_of(&self.chat)
+    }
+
+    /// The last place that the member may read: of a derived chat nothing once it was left.
+    pub(crate) fn readable_upto(&self) -> Result<Option<i64>, StorageError> {
+        let derived = self.kind()?.is_derived();
+        Ok(match self.seat.left_seq {
+            None => Some(self.chat.head_seq),
+            Some(left) if !derived => Some(left),
+            Some(_) => None,
+        })
+    }
+}
+
+pub(crate) fn kind_of(chat: &chat::Model) -> Result<ChatKind, StorageError> {
+    ChatKind::from_number(chat.kind)
+        .ok_or_else(|| StorageError::Fault(format!("chat of unknown kind {}", chat.kind)))
+}
+
+fn seats_with_chats(scope: &OrgScope, member: MemberId) -> SelectTwo<participant::Entity, chat::Entity> {
+    let select: Select<participant::Entity> = participant::Entity::find()
+        .join(
+            JoinType::InnerJoin,
+            participant::Entity::belongs_to(chat::Entity)
+                .from((participant::Column::OrgId, participant::Column::ChatId))
+                .to((chat::Column::OrgId, chat::Column::ChatId))
+                .into(),
+        )
+        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(participant::Column::MemberId.eq(member.uuid()));
+    select.select_also(chat::Entity)
+}
+
+fn standings(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<ChatMembership> {
+    rows.into_iter()
+        .filter_map(|(seat, chat)| chat.map(|chat| ChatMembership { chat, seat }))
+        .collect()
+}
+
+/// The chat of which there is one by this key.
+pub(crate) async fn find_chat_by_key(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    key: &str,
+) -> Result<Option<chat::Model>, StorageError> {
+    let query = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::UniqueKey.eq(key));
+    Ok(query.one(conn).await?)
+}
+
+/// A chat as this member stands to it; none if the member never was in it.
+pub(crate) async fn find_standing(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    member: MemberId,
+) -> Result<Option<ChatMembership>, StorageError> {
+    let rows = seats_with_chats(scope, member)
+        .filter(participant::Column::ChatId.eq(chat.uuid()))
+        .all(conn)
+        .await?;
+    Ok(standings(rows).pop())
+}
+
+/// The same with what the roster says of the member by `state`, a query of one number: one round trip for what is done
+/// all day.
+pub(crate) async fn find_standing_and_state(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    chat: ChatId,
+    member: MemberId,
+    state: SelectStatement,
+) -> Result<Option<(ChatMembership, Option<i32>)>, StorageError> {
+    let query = seats_with_chats(scope, member)
+        .filter(participant::Column::ChatId.eq(chat.uuid()))
+        .expr_as(Expr::SubQuery(None, Box::new(state.into())), "state")
+        .into_query();
+    let statement = conn.get_database_backend().build(&query);
+    let Some(row) = conn.query_one_raw(statement).await? else {
+        return Ok(None);
+    };
+    let standing = ChatMembership {
+        seat: participant::Model::from_query_result(&row, SelectA.as_str())?,
+        chat: chat::Model::from_query_result(&row, SelectB.as_str())?,
+    };
+    Ok(Some((standing, row.try_get("", "state")?)))
+}
+
+/// The chats that a member is in, the newest first, from the one before `before`: a walk along `participant_member`.
+pub(crate) fn chats_of(
+    scope: &OrgScope,
+    member: MemberId,
+    before: Option<ChatId>,
+    limit: u64,
+) -> SelectTwo<participant::Entity, chat::Entity> {
+    let query = seats_with_chats(scope, member)
+        .filter(participant::Column::LeftSeq.is_null())
+        .order_by_desc(participant::Column::ChatId)
+        .limit(limit);
+    match before {
+        Some(before) => query.filter(participant::Column::ChatId.lt(before.uuid())),
+        None => query,
+    }
+}
+
+/// A page of [`chats_of`].
+pub(crate) async fn list_chats_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    before: Option<ChatId>,
+    limit: u64,
+) -> Result<Vec<ChatMembership>, StorageError> {
+    Ok(standings(chats_of(scope, member, before, limit).all(conn).await?))
+}
+
+/// A list whose length is a power of two, by repeating the last: few lengths are few statements to prepare.
+fn padded(mut ids: Vec<Uuid>) -> Vec<Uuid> {
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
+    }
+    ids
+}
+
+/// Every chat that a member is in, and of those in `also` the ones that it has left.
+pub(crate) async fn list_standings(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    also: &[ChatId],
+) -> Result<Vec<ChatMembership>, StorageError> {
+    let also = padded(also.iter().map(|c| c.uuid()).collect());
+    let also = participant::Column::ChatId.is_in(also);
+    let query = seats_with_chats(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
+    Ok(standings(query.all(conn).await?))
+}
+
+/// The three chats of a class.
+pub(crate) async fn list_of_unit(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: UnitId,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::UnitId.eq(unit.uuid()))
+        .order_by_asc(chat::Column::ChatId);
+    Ok(query.all(conn).await?)
+}
+
+/// Makes a chat without people. `key` is by what there is one of it.
+pub(crate) async fn insert_chat(
+    tx: &Tx,
+    scope: &OrgScope,
+    kind: ChatKind,
+    unit: Option<UnitId>,
+    key: Option<String>,
+    label: &str,
+) -> Result<ChatId, StorageError> {
+    let id = tx.env().id::<ChatId>();
+    let row = chat::ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        chat_id: Set(id.uuid()),
+        kind: Set(kind as i16),
+        unit_id: Set(unit.map(TypedId::uuid)),
+        unique_key: Set(key),
+        label: Set(label.to_owned()),
+        create_time: Set(tx.now()),
+        archive_time: Set(None),
+        head_seq: Set(0),
+        audience_version: Set(0),
+        archived_seq: Set(0),
+    };
+    chat::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(id)
+}
+
+/// Gives the chats of a class its new label.
+pub(crate) async fn relabel_unit(
+    tx: &Tx,
+    scope: &OrgScope,
+    unit: UnitId,
+    label: &str,
+) -> Result<(), StorageError> {
+    chat::Entity::update_many()
+        .col_expr(chat::Column::Label, Expr::value(label))
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::UnitId.eq(unit.uuid()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Makes a chat read-only; waits for sends under way, because it updates the head row.
+pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model) -> Result<(), StorageError> {
+    let mut row: chat::ActiveModel = row.into();
+    row.archive_time = Set(Some(tx.now()));
+    row.update(tx).await?;
+    Ok(())
+}
+
+/// The rule of a stored chat; none for chats that are not derived.
+pub(crate) fn rule_of(chat: &chat::Model) -> Result<Option<Rule>, StorageError> {
+    Ok(Rule::of(kind_of(chat)?, chat.unit_id.map(UnitId::from_uuid)))
+}
+
+/// Every chat of the organization.
+pub(crate) async fn list_chats(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = chat::Entity::find().filter(chat::Column::OrgId.eq(scope.org_id().uuid()));
+    Ok(query.order_by_asc(chat::Column::ChatId).all(conn).await?)
+}
+
+/// The organizations that have chats, or the one asked for if it has any.
+pub(crate) async fn list_organizations(
+    conn: &impl ConnectionTrait,
+    only: Option<OrgId>,
+) -> Result<Vec<OrgId>, StorageError> {
+    let mut query = chat::Entity::find()
+        .select_only()
+        .column(chat::Column::OrgId)
+        .distinct();
+    if let Some(org) = only {
+        query = query.filter(chat::Column::OrgId.eq(org.uuid()));
+    }
+    let ids: Vec<Uuid> = query.into_tuple().all(conn).await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+}
+
+/// The chats that these members are in, and those with these keys.
+pub(crate) async fn list_chats_concerning(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    members: &[MemberId],
+    keys: BTreeSet<String>,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let mut found = BTreeMap::new();
+    for some in members.chunks(5_000) {
+        let of_members = participant::Entity::find()
+            .select_only()
+            .column(participant::Column::ChatId)
+            .distinct()
+            .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(participant::Column::MemberId.is_in(some.iter().map(|m| m.uuid())))
+            .filter(participant::Column::LeftSeq.is_null())
+            .into_query();
+        let rows = chat::Entity::find()
+            .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(chat::Column::ChatId.in_subquery(of_members))
+            .all(conn)
+            .await?;
+        found.extend(rows.into_iter().map(|row| (row.chat_id, row)));
+    }
+    let keys: Vec<_> = keys.into_iter().collect();
+    for some in keys.chunks(5_000) {
+        let rows = chat::Entity::find()
+            .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(chat::Column::UniqueKey.is_in(some))
+            .all(conn)
+            .await?;
+        found.extend(rows.into_iter().map(|row| (row.chat_id, row)));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The other one of a personal chat, whether still in it or not.
+pub(crate) async fn find_peer(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    standing: &ChatMembership,
+) -> Result<Option<MemberId>, StorageError> {
+    let member = MemberId::from_uuid(standing.seat.member_id);
+    let chat = standing.chat_id();
+    Ok(find_peers(conn, scope, member, std::slice::from_ref(standing))
+        .await?
+        .remove(&chat))
+}
+
+/// The other ones of the personal chats among these.
+pub(crate) async fn find_peers(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    standings: &[ChatMembership],
+) -> Result<BTreeMap<ChatId, MemberId>, StorageError> {
+    let direct = standings
+        .iter()
+        .filter(|s| s.chat.kind == ChatKind::Direct as i16)
+        .map(|s| s.chat.chat_id);
+    let direct: Vec<_> = direct.collect();
+    if direct.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = peers_of(scope, member, direct).all(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|p| (ChatId::from_uuid(p.chat_id), MemberId::from_uuid(p.member_id)))
+        .collect())
+}
+
+/// The rows of everybody else in these chats.
+pub(crate) fn peers_of(scope: &OrgScope, member: MemberId, direct: Vec<Uuid>) -> Select<participant::Entity> {
+    participant::Entity::find()
+        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(participant::Column::ChatId.is_in(padded(direct)))
+        .filter(participant::Column::MemberId.ne(member.uuid()))
+}

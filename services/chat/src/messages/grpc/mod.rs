@@ -1,0 +1,3 @@
+//! MessageService and AnnouncementService.
+mod announcements;
+mod messages;
