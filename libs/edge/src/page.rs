@@ -1,6 +1,6 @@
 use parta_access::Caller;
 use parta_status::{FieldViolations, RpcError};
-use parta_storage::{Tx, page_size};
+use parta_storage::{Db, page_size};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A page as it was asked for.
@@ -37,8 +37,12 @@ impl PageRequest {
 
     /// The key of the last item of the page before; `None` on the first page. Refuses a token that this
     /// list did not return to this caller.
-    pub fn after<K: DeserializeOwned>(&self, tx: &Tx, caller: &Caller) -> Result<Option<K>, RpcError> {
-        tx.db().decode_page(caller, &self.filter, &self.token)
+    pub fn after<K: DeserializeOwned>(
+        &self,
+        db: &impl AsRef<Db>,
+        caller: &Caller,
+    ) -> Result<Option<K>, RpcError> {
+        db.as_ref().decode_page(caller, &self.filter, &self.token)
     }
 
     /// How many rows to read: one more than the page has, to know whether another page follows.
@@ -49,7 +53,7 @@ impl PageRequest {
     /// Makes the page from at most [`PageRequest::limit`] rows in the order of their keys.
     pub fn page<R, K: Serialize>(
         &self,
-        tx: &Tx,
+        db: &impl AsRef<Db>,
         caller: &Caller,
         mut items: Vec<R>,
         key: impl Fn(&R) -> K,
@@ -58,7 +62,7 @@ impl PageRequest {
         items.truncate(usize::try_from(self.size).unwrap_or(usize::MAX));
         let last = items.last().filter(|_| more);
         let next_page_token = last
-            .map(|row| tx.db().encode_page(caller, &self.filter, &key(row)))
+            .map(|row| db.as_ref().encode_page(caller, &self.filter, &key(row)))
             .unwrap_or_default();
         Page {
             items,

@@ -37,6 +37,12 @@ struct Inner {
     lock: std::sync::Mutex<Option<FileLock>>,
 }
 
+impl AsRef<Db> for Db {
+    fn as_ref(&self) -> &Db {
+        self
+    }
+}
+
 impl Db {
     /// Opens the database. SQLite: creates the file, locks it against other processes and reads the settings back.
     /// PostgreSQL: connects when first used, so that a service may start before its database.

@@ -96,6 +96,12 @@ impl Inner {
     }
 }
 
+impl AsRef<Db> for Tx {
+    fn as_ref(&self) -> &Db {
+        self.db()
+    }
+}
+
 impl Tx {
     pub(crate) fn new(
         conn: Transaction,

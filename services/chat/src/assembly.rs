@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use parta_access::Verifier;
+use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_proto::parta::chat::{
@@ -17,8 +18,14 @@ use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, archive::operations as archiving, audience::events, context::App, live, messages::writer,
-    quarantined::Quarantined,
+    Config, archive,
+    audience::AudienceUpdater,
+    chats::Chats,
+    context::Context,
+    entries::EntrySink,
+    feed,
+    live::{self, LiveServer},
+    messages::{self, Announcements, MessageService, Messages},
 };
 
 const NAMES: ConsumerNames = ConsumerNames {
@@ -62,35 +69,37 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         membership,
     } = wiring;
     let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue);
-    let audiences = events::AudienceUpdater::new(live.clone(), verifier);
+    let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
+    let audiences = AudienceUpdater::new(sink.clone(), verifier);
     let projection =
         Projection::from_channels(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
-    audiences.ask(projection.roster.clone());
-    let (writer, writing) = writer::writer(db.clone(), live.clone(), config.send_queue, config.send_batch);
-    let app = App {
+    audiences.set_roster(projection.roster.clone());
+    let (writer, writing) = messages::writer(db.clone(), sink.clone(), config.send_queue, config.send_batch);
+    let context = Arc::new(Context {
         db: db.clone(),
-        at_least: AtLeast::new(db.clone(), projection.roster.freshness()),
         roster: projection.roster,
-        writer,
-        live: live.clone(),
-        quarantined: Arc::new(Quarantined::default()),
-    };
+        sink,
+        quarantined: Arc::default(),
+    });
+    let at_least = AtLeast::new(db.clone(), context.roster.freshness());
+    let edge = Edge::new(db.clone(), at_least, context.clone());
     let settings = Arc::new(live::Settings {
         db: db.clone(),
         live: live.clone(),
-        roster: app.roster.clone(),
+        roster: context.roster.clone(),
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
     });
-    let archive = (db.clone(), config.archive_after_days);
-    let feed = FeedServer::<ChatFeed>::new(db, draining, events::snapshot);
-    let routes = Routes::new(ChatServiceServer::new(app.clone()))
-        .add_service(MessageServiceServer::new(app.clone()))
-        .add_service(live::LiveServer {
-            app: app.clone(),
-            settings,
-        })
+    let archived = (db.clone(), config.archive_after_days);
+    let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
+    let service = MessageService::new(context.clone(), writer);
+    let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
+        .add_service(MessageServiceServer::new(Messages::new(
+            edge.clone(),
+            service.clone(),
+        )))
+        .add_service(LiveServer::new(edge.clone(), context.clone(), settings))
         .add_service(ChatFeedServiceServer::new(feed))
-        .add_service(AnnouncementServiceServer::new(app.clone()));
+        .add_service(AnnouncementServiceServer::new(Announcements::new(edge, service)));
     let consumers = vec![
         work(
             NAMES.organizations,
@@ -118,11 +127,13 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         work("chat.live_sweep", live, |live, cancel| async move {
             live.sweep(cancel).await
         }),
-        work("chat.quarantined", app, |app, cancel| async move {
-            app.quarantined.run(&app.db, cancel).await
-        }),
-        work("chat.archive", archive, |(db, days), cancel| async move {
-            archiving::run(db, days, cancel).await;
+        work(
+            "chat.quarantined",
+            (db, context.quarantined.clone()),
+            |(db, quarantined), cancel| async move { quarantined.run(&db, cancel).await },
+        ),
+        work("chat.archive", archived, |(db, days), cancel| async move {
+            archive::run(db, days, cancel).await;
             Ok(())
         }),
     ];

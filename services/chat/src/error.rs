@@ -5,11 +5,11 @@ use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
-use crate::talk_policy::MAX_PARTICIPANTS;
+use crate::chats::MAX_PARTICIPANTS;
 
 /// Why chat refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// There is no such chat for the caller.
     #[error("no chat {0}")]
     UnknownChat(ChatId),

@@ -11,6 +11,8 @@ mod config;
 mod context;
 mod entries;
 mod error;
+mod exceptions;
+mod feed;
 mod live;
 mod messages;
 mod migrations;
@@ -24,7 +26,7 @@ mod tests;
 use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 
 pub use config::Config;
-pub use error::Error;
+pub use exceptions::EXCEPTIONS;
 pub use migrations::migrations;
 pub use permissions::permissions;
 

@@ -2,6 +2,7 @@
 
 mod archive;
 mod audiences;
+mod edge;
 mod growth;
 mod instructions;
 mod live;

@@ -1,3 +1,13 @@
-//! Moves old entries from the log to the archive.
-pub(crate) mod operations;
-pub(crate) mod storage;
+//! Moves old entries from the log to the archive, so that the log stays small.
+//!
+//! Owns the table `archive_walk` and has no RPCs. Invariant: an entry is in exactly one of the two tables, and the
+//! `archived_seq` of its chat says in which.
+mod operations;
+mod storage;
+
+pub(crate) use operations::run;
+#[cfg(test)]
+pub(crate) use {
+    operations::archive_all,
+    storage::{Step, archive_step},
+};

@@ -1,4 +1,3 @@
-//! Keeps the log that is written to small: moves entries to the archive when they are old enough.
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,22 +6,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Step};
 
-/// Entries of one transaction.
+/// At most this many entries in one transaction.
 const BATCH: u64 = 1_000;
-/// Between two transactions, so that messages go first.
+/// Between two transactions, so that messages are not delayed.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Archives what is older than so many days, once an hour, until cancelled. Zero days: never.
+/// Archives entries older than this many days once an hour, until canceled. Never, if `days` is 0.
 pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
     if days == 0 {
         return cancel.cancelled().await;
     }
     loop {
         let horizon = db.env().now() - TimeDelta::days(days.into());
-        match pass(&db, horizon, BATCH, &cancel).await {
+        match archive_all(&db, horizon, BATCH, &cancel).await {
             Ok(0) => {}
-            Ok(count) => tracing::info!(count, "entries archived"),
-            Err(error) => tracing::warn!(%error, "archiving entries failed"),
+            Ok(count) => tracing::info!(count, "archived old entries"),
+            Err(error) => tracing::warn!(%error, "failed to archive entries"),
         }
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -31,8 +30,8 @@ pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
     }
 }
 
-/// Goes on to the last chat, unless another replica does; answers how many entries were moved.
-pub(crate) async fn pass(
+/// Archives up to the last chat, unless another replica does. Returns the number of entries moved.
+pub(crate) async fn archive_all(
     db: &Db,
     horizon: DateTime<Utc>,
     batch: u64,

@@ -1,30 +1,29 @@
-//! Moves old entries from the log to the archive, a bounded number in one short transaction.
 use chrono::{DateTime, Utc};
 use parta_storage::{Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 
-/// Organization and chat.
+/// The organization and the chat.
 type Key = (Uuid, Uuid);
 
 /// Before every chat.
 const START: Key = (Uuid::nil(), Uuid::nil());
-/// Chats looked at in one step.
+/// At most this many chats are checked in one step.
 const WALK: u64 = 200;
 
 const COLUMNS: &str =
     "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, subject, service, create_time";
 
-/// What one step of the walk through the chats did.
+/// The result of one step through the chats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Moved so many entries of one chat.
+    /// Moved this many entries of one chat.
     Moved(u64),
-    /// Went past chats without old entries.
+    /// Checked chats that have no old entries.
     Walked,
-    /// Came to the last chat; the next step begins with the first.
+    /// Reached the last chat. The next step begins with the first.
     Finished,
-    /// Another replica is at work.
+    /// Another replica is archiving.
     Busy,
 }
 
@@ -36,11 +35,11 @@ fn key(row: &QueryResult) -> Result<Key, DbErr> {
     Ok((row.try_get("", "org_id")?, row.try_get("", "chat_id")?))
 }
 
-/// Looks at the next chats, in the order of their keys, and moves up to `batch` entries from before `horizon` of the
-/// first that has some. Where the walk stands is kept in the database, so the next step may be another replica's.
+/// Checks the next chats in the order of their keys, and moves up to `batch` entries older than `horizon` of the first chat
+/// that has some. The position is stored in the database, so that the next step may be another replica's.
 pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) -> Result<Step, StorageError> {
     let Some(from) = position(db.conn(), false).await? else {
-        return Err(StorageError::Fault("the walk of the archive has no place".into()));
+        return Err(StorageError::Fault("the archive has no position".into()));
     };
     let chats = oldest_after(db.conn(), from).await?;
     let mut before = from;
@@ -54,14 +53,14 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
     }
     let finished = (chats.len() as u64) < WALK;
     db.write(|tx| async move {
-        // Whoever holds the row works; whoever finds it moved has looked at what was done meanwhile.
+        // A replica works while it holds the row. A moved position means that another one did this step.
         if position(&tx, db.is_postgres()).await? != Some(from) {
             return Ok(Step::Busy);
         }
         let (to, step) = match found {
             Some(chat) => {
                 let moved = move_entries(&tx, chat, horizon, batch).await?;
-                // After a full batch the chat is looked at again.
+                // After a full batch the same chat is checked again.
                 let to = if moved < batch { chat } else { before };
                 (to, Step::Moved(moved))
             }
@@ -76,7 +75,7 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
     .await
 }
 
-/// Where the walk stands; none while another transaction holds it.
+/// The position; `None` while another transaction holds its row.
 async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>, StorageError> {
     let select = if lock {
         "SELECT org_id, chat_id FROM archive_walk WHERE walk_id = 1 FOR UPDATE SKIP LOCKED"
@@ -87,7 +86,7 @@ async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>
     Ok(row.as_ref().map(key).transpose()?)
 }
 
-/// The next chats, each with the time of the oldest entry of its log: two look-ups by key a chat.
+/// The next chats, each with the time of the oldest entry of its log. Two lookups by key for each chat.
 async fn oldest_after(
     conn: &impl ConnectionTrait,
     from: Key,
@@ -109,9 +108,9 @@ async fn oldest_after(
         .map_err(Into::into)
 }
 
-/// Moves the oldest entries of a chat and its border with them. The times of a log rise with its places, so only its
-/// beginning is looked at. Nobody else touches what is old, so the chat's head is locked by the last statement alone:
-/// senders wait for the commit, not for the copying.
+/// Moves the oldest entries of a chat and then its `archived_seq`. Times rise with sequence numbers, so only the beginning of
+/// the log is read. Only the last statement locks the row of the chat, because nobody else changes old entries: senders
+/// wait for the commit and not for the copying.
 async fn move_entries(
     tx: &Tx,
     (org, chat): Key,

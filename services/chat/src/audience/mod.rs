@@ -1,5 +1,13 @@
-//! Who belongs in which chat, and how the participants follow the roster.
-pub(crate) mod events;
-pub mod policy;
+//! Audiences: the participants of derived chats follow the roster, and chats of other kinds lose those who may no longer
+//! participate.
+//!
+//! Owns no table and has no RPCs. Invariant: participants are recomputed by set difference in the transaction that
+//! applies the change of the roster, so that nobody writes or reads by a right that the roster has ended (R38).
+mod events;
+mod operations;
+mod policy;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use operations::AudienceUpdater;
+pub(crate) use policy::participation;

@@ -6,8 +6,11 @@ use parta_roster::{Child, MemberContext, Role, State};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::policy::*;
-use crate::{entries::model::*, talk_policy::*};
+use super::policy::{derived_rules, participation};
+use crate::{
+    entries::{Participation, Rule, difference, direct_chat_key},
+    talk_policy::{may_name, may_talk, must_leave},
+};
 
 fn member(n: u128) -> MemberId {
     MemberId::from_uuid(Uuid::from_u128(n))
@@ -49,25 +52,25 @@ fn every_rule() -> impl Iterator<Item = Rule> {
 }
 
 proptest! {
-    /// R38: the recomputation looks at every chat in which the member could have a seat.
+    /// R38: the recomputation covers every chat in which the member could participate.
     #[test]
-    fn no_rule_outside_the_derived_ones_gives_a_seat(facts in any_facts(1)) {
-        let looked_at = derived_rules(&facts);
-        for rule in every_rule().filter(|rule| !looked_at.contains(rule)) {
-            prop_assert_eq!(seat(rule, &facts), None);
+    fn derived_rules_include_every_rule_that_applies(facts in any_facts(1)) {
+        let covered = derived_rules(&facts);
+        for rule in every_rule().filter(|rule| !covered.contains(rule)) {
+            prop_assert_eq!(participation(rule, &facts), None);
         }
     }
 
-    /// R22: an unverified teacher who is nothing else is in «Сотрудники» alone and reaches no pupil.
+    /// R22: an unverified teacher without another role participates only in «Сотрудники» and reaches no pupil.
     #[test]
-    fn who_may_not_meet_minors_sits_with_none(mut facts in any_facts(1), other in any_facts(2)) {
+    fn unverified_teacher_reaches_no_pupil(mut facts in any_facts(1), other in any_facts(2)) {
         facts.roles = [Role::Teacher].into();
         facts.children.clear();
         if facts.is_active() && !facts.may_meet_minors() {
             for rule in every_rule().filter(|rule| *rule != Rule::Staff) {
-                prop_assert_eq!(seat(rule, &facts), None);
+                prop_assert_eq!(participation(rule, &facts), None);
             }
-            prop_assert!(seat(Rule::Staff, &facts).is_some());
+            prop_assert!(participation(Rule::Staff, &facts).is_some());
             if other.roles.contains(&Role::Pupil) && !other.is_guardian_of(facts.member_id) {
                 prop_assert!(!may_talk(&facts, &other));
                 prop_assert!(!may_name(&facts, &other));
@@ -75,42 +78,42 @@ proptest! {
         }
     }
 
-    /// R26: who is not there has no seat, talks with nobody and is taken out of every room.
+    /// R26: a member who is not active participates nowhere, talks with nobody and is removed from every chat.
     #[test]
-    fn who_is_not_active_is_nowhere(facts in any_facts(1), other in any_facts(2)) {
+    fn inactive_member_participates_nowhere(facts in any_facts(1), other in any_facts(2)) {
         if !facts.is_active() {
-            prop_assert!(every_rule().all(|rule| seat(rule, &facts).is_none()));
+            prop_assert!(every_rule().all(|rule| participation(rule, &facts).is_none()));
             prop_assert!(!may_talk(&facts, &other) && !may_talk(&other, &facts));
             prop_assert!(must_leave(&[facts.clone(), other]).contains(&facts.member_id));
         }
     }
 
-    /// R37: it takes two to talk, and the pair has one chat.
+    /// R37: the right to talk is symmetric, and a pair has one chat.
     #[test]
-    fn talking_is_symmetric(one in any_facts(1), other in any_facts(2)) {
+    fn right_to_talk_is_symmetric(one in any_facts(1), other in any_facts(2)) {
         prop_assert_eq!(may_talk(&one, &other), may_talk(&other, &one));
-        prop_assert_eq!(pair_key(one.member_id, other.member_id), pair_key(other.member_id, one.member_id));
+        prop_assert_eq!(direct_chat_key(one.member_id, other.member_id), direct_chat_key(other.member_id, one.member_id));
         prop_assert!(!may_talk(&one, &one));
     }
 
-    /// R33: only the administration writes in the channel of the school.
+    /// R33: only the administration writes in the channel of the organization.
     #[test]
-    fn the_school_channel_is_written_by_the_administration(facts in any_facts(1)) {
-        if let Some(seat) = seat(Rule::School, &facts) {
-            prop_assert_eq!(seat.may_post, facts.is_administration());
+    fn only_administration_writes_in_school_channel(facts in any_facts(1)) {
+        if let Some(school) = participation(Rule::School, &facts) {
+            prop_assert_eq!(school.may_post, facts.is_administration());
         }
     }
 
-    /// R38: the difference, carried out, gives exactly who belongs there, and then there is none left.
+    /// R38: applying the difference gives the wanted participants, and then no difference is left.
     #[test]
-    fn a_difference_leads_to_what_was_wanted(
+    fn difference_gives_wanted_participants(
         present in prop::collection::btree_map((1..9_u128).prop_map(member), any::<bool>(), 0..8),
         wanted in prop::collection::btree_map((1..9_u128).prop_map(member), any::<bool>(), 0..8),
     ) {
-        let seats = |map: BTreeMap<MemberId, bool>| -> BTreeMap<_, _> {
-            map.into_iter().map(|(m, may_post)| (m, Seat { may_post })).collect()
+        let rights = |map: BTreeMap<MemberId, bool>| -> BTreeMap<_, _> {
+            map.into_iter().map(|(m, may_post)| (m, Participation { may_post })).collect()
         };
-        let (mut present, wanted) = (seats(present), seats(wanted));
+        let (mut present, wanted) = (rights(present), rights(wanted));
         let diff = difference(&present, &wanted);
         prop_assert!(diff.joins.keys().all(|m| !present.contains_key(m)));
         prop_assert!(diff.leaves.iter().all(|m| present.contains_key(m)));
@@ -123,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_of_the_authorization_table_has_a_row_for_every_rpc() {
+fn permission_matrix_has_a_row_for_every_rpc_and_kind() {
     let rows = crate::permissions();
     let of_ours = |name: &str| crate::GRPC_SERVICES.contains(&name);
     let pool = parta_proto::descriptor_pool().unwrap();

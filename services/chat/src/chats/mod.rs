@@ -1,4 +1,13 @@
-//! Chats and their participants as callers see and change them.
-pub(crate) mod grpc;
-pub(crate) mod operations;
-pub mod policy;
+//! Chats and their participants as members see and change them (R33 to R38).
+//!
+//! Owns no table of its own: `entries` does. Invariants: only the participants of a custom chat are changed by hand; a
+//! caller sees no chat in which the caller never participated; whoever names people may talk with each of them.
+mod grpc;
+mod model;
+mod operations;
+mod policy;
+
+pub(crate) use grpc::{Chats, timestamp};
+pub(crate) use model::MAX_PARTICIPANTS;
+pub(crate) use operations::{Readable, load_present, load_readable_at_once};
+pub(crate) use policy::rules;

@@ -1,31 +1,52 @@
-//! Who may do what in chat: pure functions over facts of the roster. Whether somebody is in a chat, and may write in it,
-//! is a row that follows the roster by the rules of `model`.
-use parta_access::Decision;
-use parta_roster::{MemberContext, State};
+//! Who may do what with chats: pure functions over the facts of the roster. Whether a member participates in a chat and
+//! may write in it is a row that follows the roster.
+use parta_access::{Decision, PrincipalKind};
+use parta_roster::MemberContext;
 
-use crate::entries::model::ChatKind;
+use crate::{entries::ChatKind, permissions::Rule};
 
-/// Whether the caller may use chat at all: list, read and write where it has a seat, open personal chats.
-pub fn take_part(state: State) -> Decision {
-    Decision::allow_if(state == State::Active, "only active members use chat")
-}
-
-/// Whether the caller may make a chat that names people, or change who is in one.
-pub fn name_people(facts: &MemberContext) -> Decision {
+/// Whether the caller may create a custom chat or change the participants of one.
+pub(crate) fn name_people(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_staff(),
-        "only staff names the people of a chat",
+        "Only staff may choose the participants of a chat.",
     )
 }
 
-/// Whether the caller may take these people out of a chat that names people: staff anybody, everybody oneself.
-pub fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
+/// Whether the caller may remove participants from a custom chat: staff anybody, others only themselves.
+pub(crate) fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
     let allowed = facts.is_active() && (facts.is_staff() || only_oneself);
-    Decision::allow_if(allowed, "only staff removes others from a chat")
+    Decision::allow_if(allowed, "Only staff may remove other participants from a chat.")
 }
 
-/// Whether the caller may see who is in a chat that it is in: families do not see everybody of the school.
-pub fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decision {
+/// Whether the caller may list the participants of a chat. Families may not list everybody of the organization.
+pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decision {
     let allowed = facts.is_active() && (kind != ChatKind::SchoolChannel || facts.is_staff());
-    Decision::allow_if(allowed, "only staff sees who reads the channel")
+    Decision::allow_if(
+        allowed,
+        "Only staff may list the participants of the school channel.",
+    )
+}
+
+/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for principals who
+/// do not participate in it, «Сотрудники».
+pub(crate) fn rules() -> Vec<Rule> {
+    let named = |kind| MemberContext::sample(kind).is_some_and(|f| name_people(&f).is_allowed());
+    let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, true).is_allowed());
+    let lists = |kind| {
+        MemberContext::sample(kind).is_some_and(|f| list_participants(&f, ChatKind::ClassPupils).is_allowed())
+    };
+    vec![
+        Rule::own("parta.chat.v1.ChatService/CreateChat", named),
+        Rule::own("parta.chat.v1.ChatService/CreateDirectChat", is_active),
+        Rule::own("parta.chat.v1.ChatService/GetChat", is_active),
+        Rule::own("parta.chat.v1.ChatService/ListChats", is_active),
+        Rule::own("parta.chat.v1.ChatService/AddParticipants", named),
+        Rule::own("parta.chat.v1.ChatService/RemoveParticipants", removes),
+        Rule::own("parta.chat.v1.ChatService/ListParticipants", lists),
+    ]
+}
+
+fn is_active(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|f| f.is_active())
 }

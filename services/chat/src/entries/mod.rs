@@ -1,3 +1,24 @@
-//! The rows of chats, their participants and their logs.
-pub mod model;
-pub(crate) mod storage;
+//! The rows of chats, their participants and their logs, and the changes that every feature makes to them.
+//!
+//! Owns the tables `chat`, `participant`, `entry` and `entry_archive`. Invariants: the sequence numbers of a chat have no
+//! gap and follow the order of the commits; a change of participants and its entries are written in one transaction with
+//! the row of the chat locked; whoever lists committed entries does so through [`EntrySink`].
+pub(crate) mod events;
+mod model;
+mod operations;
+mod sink;
+mod storage;
+
+pub(crate) use model::{
+    ChatKind, Content, Entry, ParticipantDiff, Participation, Rule, difference, direct_chat_key,
+};
+pub(crate) use operations::{apply_diff, archive_chats_of_unit, create_chat, lock_roster};
+pub(crate) use sink::EntrySink;
+pub(crate) use storage::{
+    ChatMembership, MESSAGE, chat, find_chat_by_key, find_membership, find_membership_and_state,
+    find_own_move, find_peer, find_peers, kind_of, list_chats, list_chats_concerning, list_entries,
+    list_members, list_memberships, list_memberships_page, list_organizations, list_participants, lock_chat,
+    move_read_mark, participant, participants, participants_among, relabel_unit, rule_of,
+};
+#[cfg(test)]
+pub(crate) use storage::{Place, entries_query, memberships_query, peers_query};

@@ -1,17 +1,15 @@
-use parta_ids::{TypedId, UnitId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Most characters of a message.
-pub const TEXT_MAX: usize = 4_000;
-/// Most characters of a chat's title.
-pub const TITLE_MAX: usize = 200;
+use chrono::{DateTime, Utc};
+use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId, UnitId};
 
-/// What a chat is; the numbers are stored and those of the API.
+/// The kind of a chat. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
-pub enum ChatKind {
-    /// «Общешкольный канал».
+pub(crate) enum ChatKind {
+    /// The channel of the organization, «Общешкольный канал».
     SchoolChannel = 1,
-    /// «Сотрудники».
+    /// The channel of the staff, «Сотрудники».
     StaffChannel = 2,
     /// The pupils of a class with its teachers.
     ClassPupils = 3,
@@ -19,15 +17,15 @@ pub enum ChatKind {
     ClassParents = 4,
     /// The teachers of a class.
     ClassTeachers = 5,
-    /// ConsumerNames its people.
+    /// A chat whose participants are named by staff.
     Custom = 6,
-    /// Two people.
+    /// A personal chat of two people.
     Direct = 7,
 }
 
 impl ChatKind {
-    /// The kind of a stored number.
-    pub fn from_number(number: i16) -> Option<Self> {
+    /// The kind of a stored number; `None` if this build does not know it.
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
         [
             Self::SchoolChannel,
             Self::StaffChannel,
@@ -41,35 +39,35 @@ impl ChatKind {
         .find(|kind| *kind as i16 == number)
     }
 
-    /// Whether the roster decides who is in it. Who leaves such a chat reads nothing of it any more.
-    pub fn is_derived(self) -> bool {
+    /// Whether the roster decides who participates. A member who leaves a derived chat can no longer read it.
+    pub(crate) fn is_derived(self) -> bool {
         !matches!(self, Self::Custom | Self::Direct)
     }
 }
 
-/// From what a derived chat takes its people.
+/// The rule by which a derived chat gets its participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
-    /// The whole organization, families by policy.
+pub(crate) enum Rule {
+    /// The whole organization; families only if the policy of the organization says so.
     School,
     /// All staff.
     Staff,
-    /// Pupils of the class, its class teacher and subject teachers.
+    /// The pupils of the class, its class teacher and its subject teachers.
     Pupils(UnitId),
-    /// Confirmed parents of the class's pupils, its class teacher.
+    /// The confirmed parents of the pupils of the class and its class teacher.
     Parents(UnitId),
-    /// Staff assigned to the class.
+    /// The staff assigned to the class.
     Teachers(UnitId),
 }
 
 impl Rule {
-    /// The three chats of a class.
-    pub fn of_unit(unit: UnitId) -> [Self; 3] {
+    /// The three rules of a class.
+    pub(crate) fn of_unit(unit: UnitId) -> [Self; 3] {
         [Self::Pupils(unit), Self::Parents(unit), Self::Teachers(unit)]
     }
 
     /// The kind of chat that the rule fills.
-    pub fn kind(self) -> ChatKind {
+    pub(crate) fn kind(self) -> ChatKind {
         match self {
             Self::School => ChatKind::SchoolChannel,
             Self::Staff => ChatKind::StaffChannel,
@@ -79,16 +77,16 @@ impl Rule {
         }
     }
 
-    /// The class, if any.
-    pub fn unit(self) -> Option<UnitId> {
+    /// The class of the rule, if it has one.
+    pub(crate) fn unit(self) -> Option<UnitId> {
         match self {
             Self::School | Self::Staff => None,
             Self::Pupils(unit) | Self::Parents(unit) | Self::Teachers(unit) => Some(unit),
         }
     }
 
-    /// By what the chat is unique in its organization.
-    pub fn key(self) -> String {
+    /// The unique key of the chat in its organization.
+    pub(crate) fn key(self) -> String {
         match self {
             Self::School => "school".into(),
             Self::Staff => "staff".into(),
@@ -98,8 +96,8 @@ impl Rule {
         }
     }
 
-    /// The rule of a stored chat; none for chats that are not derived.
-    pub fn of(kind: ChatKind, unit: Option<UnitId>) -> Option<Self> {
+    /// The rule of a stored chat; `None` if the chat is not derived.
+    pub(crate) fn of(kind: ChatKind, unit: Option<UnitId>) -> Option<Self> {
         match (kind, unit) {
             (ChatKind::SchoolChannel, _) => Some(Self::School),
             (ChatKind::StaffChannel, _) => Some(Self::Staff),
@@ -111,14 +109,97 @@ impl Rule {
     }
 }
 
-/// What people see, in Russian and in English (R62). `stored` is the class's label of a class chat, else the title given.
-pub fn titles(kind: ChatKind, stored: &str) -> (String, String) {
-    match kind {
-        ChatKind::SchoolChannel => ("Общешкольный канал".into(), "School channel".into()),
-        ChatKind::StaffChannel => ("Сотрудники".into(), "Staff".into()),
-        ChatKind::ClassPupils => (stored.to_owned(), stored.to_owned()),
-        ChatKind::ClassParents => (format!("{stored}. Родители"), format!("{stored}. Parents")),
-        ChatKind::ClassTeachers => (format!("{stored}. Учителя"), format!("{stored}. Teachers")),
-        ChatKind::Custom | ChatKind::Direct => (stored.to_owned(), stored.to_owned()),
+/// The unique key of the personal chat of two members. It does not depend on their order.
+pub(crate) fn direct_chat_key(one: MemberId, other: MemberId) -> String {
+    let (low, high) = (one.min(other), one.max(other));
+    format!("direct:{}:{}", low.uuid(), high.uuid())
+}
+
+/// The rights of a participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Participation {
+    /// Whether the participant may write, or only read.
+    pub(crate) may_post: bool,
+}
+
+/// The difference between the present and the wanted participants of a chat.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct ParticipantDiff {
+    /// Members who join.
+    pub(crate) joins: BTreeMap<MemberId, Participation>,
+    /// Members who leave.
+    pub(crate) leaves: BTreeSet<MemberId>,
+    /// Members who stay and whose rights change.
+    pub(crate) changes: BTreeMap<MemberId, Participation>,
+}
+
+impl ParticipantDiff {
+    /// Whether nothing has to change.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty() && self.changes.is_empty()
     }
+
+    /// These members join.
+    pub(crate) fn joining(members: impl IntoIterator<Item = MemberId>, rights: Participation) -> Self {
+        Self {
+            joins: members.into_iter().map(|m| (m, rights)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// These members leave.
+    pub(crate) fn leaving(members: impl IntoIterator<Item = MemberId>) -> Self {
+        Self {
+            leaves: members.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The difference that turns the present participants into the wanted ones.
+pub(crate) fn difference(
+    present: &BTreeMap<MemberId, Participation>,
+    wanted: &BTreeMap<MemberId, Participation>,
+) -> ParticipantDiff {
+    let mut diff = ParticipantDiff::default();
+    for (member, rights) in wanted {
+        match present.get(member) {
+            None => _ = diff.joins.insert(*member, *rights),
+            Some(had) if had != rights => _ = diff.changes.insert(*member, *rights),
+            Some(_) => {}
+        }
+    }
+    diff.leaves = present
+        .keys()
+        .filter(|m| !wanted.contains_key(m))
+        .copied()
+        .collect();
+    diff
+}
+
+/// The content of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A message.
+    Message {
+        sender: MemberId,
+        text: String,
+        /// The service that wrote for the sender.
+        service: Option<String>,
+    },
+    /// The member joined.
+    Joining(MemberId),
+    /// The member left.
+    Leaving(MemberId),
+}
+
+/// One entry of a chat's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) seq: i64,
+    pub(crate) entry_id: EntryId,
+    pub(crate) create_time: DateTime<Utc>,
+    pub(crate) content: Content,
 }

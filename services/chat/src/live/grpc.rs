@@ -1,5 +1,6 @@
 //! Serves live streams with a codec of its own: an entry is encoded once and shared as bytes by every stream.
 use std::{
+    collections::HashMap,
     convert::Infallible,
     marker::PhantomData,
     pin::Pin,
@@ -9,8 +10,11 @@ use std::{
 
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
-use parta_proto::ProtoDecoder;
-use parta_proto::parta::chat::v1 as pb;
+use parta_edge::Edge;
+use parta_ids::ChatId;
+use parta_proto::{ProtoDecoder, parta::chat::v1 as pb};
+use parta_roster::MemberContext;
+use parta_status::{FieldViolations, field};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -19,27 +23,74 @@ use tonic::{
 };
 
 use super::{Settings, subscribe};
-use crate::{
-    chats::grpc::{Answer, convert},
-    context::App,
-};
+use crate::{context::Context as ServiceContext, permissions::Rule};
 
-/// Serves live streams. The layers end them with the credential, with the session and when the server drains.
+/// At most this many chats in one subscription.
+const MAX_CURSORS: usize = 1_000;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    vec![Rule::own("parta.chat.v1.LiveService/SubscribeChats", |kind| {
+        MemberContext::sample(kind).is_some_and(|f| f.is_active())
+    })]
+}
+
+/// Serves live streams. The server's layers end them with the credential, with the session, and when the server drains.
 #[derive(Clone)]
 pub(crate) struct LiveServer {
-    pub(crate) app: App,
-    pub(crate) settings: Arc<Settings>,
+    edge: Edge<ServiceContext>,
+    context: Arc<ServiceContext>,
+    settings: Arc<Settings>,
+}
+
+fn cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatId, i64> {
+    v.check(
+        cursors.len() <= MAX_CURSORS,
+        "cursors",
+        format!("must be at most {MAX_CURSORS}"),
+    );
+    let mut decoded = HashMap::new();
+    for (at, cursor) in cursors.iter().take(MAX_CURSORS).enumerate() {
+        v.check(
+            cursor.seq >= 0,
+            format!("cursors[{at}].seq"),
+            "must not be negative",
+        );
+        if let Some(chat) = field::id(v, &format!("cursors[{at}].chat_id"), &cursor.chat_id) {
+            let twice = decoded.insert(chat, cursor.seq).is_some();
+            v.check(!twice, format!("cursors[{at}].chat_id"), "must be named once");
+        }
+    }
+    decoded
 }
 
 /// Responses that are encoded already.
 type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 impl LiveServer {
+    pub(crate) fn new(
+        edge: Edge<ServiceContext>,
+        context: Arc<ServiceContext>,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Self {
+            edge,
+            context,
+            settings,
+        }
+    }
+
     async fn subscribe_chats(&self, request: Request<pb::SubscribeChatsRequest>) -> Answer<Encoded> {
-        let app = &self.app;
-        let (caller, request) = app.enter(request).await?;
-        let (org, cursors) = convert::subscribe(&request)?;
-        let (scope, member) = app.reader(app.db.conn(), &caller, org).await?;
+        let call = self.edge.enter(request).await?;
+        let (org, cursors) = call.query(|v, r| {
+            let org = field::id(v, "org_id", &r.org_id);
+            let cursors = cursors(v, &r.cursors);
+            Some((org?, cursors))
+        })?;
+        let context = &self.context;
+        let (scope, member) = context.reader(context.db.conn(), call.caller(), org).await?;
         let subscription = subscribe(self.settings.clone(), scope, member, cursors).await?;
         // Boxed, as a future that takes it has room for what it is made of and for what it works with.
         let entries = stream::unfold(Some(Box::new(subscription)), |subscription| async move {

@@ -28,10 +28,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::entries::storage::{EntryRow, Kind};
+use crate::{
+    entries::{Content, Entry, EntrySink},
+    messages::entry_to_proto,
+};
 use registry::SubscriptionRegistry;
 
-pub(crate) use grpc::LiveServer;
+pub(crate) use grpc::{LiveServer, rules};
 pub(crate) use stream::{Settings, subscribe};
 
 /// An entry as it is handed to many streams.
@@ -51,7 +54,7 @@ pub(crate) struct LiveEntry {
 pub(crate) struct Response {
     encoded: OnceLock<Bytes>,
     /// What is to be encoded; taken by it.
-    row: Mutex<Option<EntryRow>>,
+    row: Mutex<Option<Entry>>,
     /// About as many bytes it takes, encoded or not.
     size: usize,
 }
@@ -60,10 +63,10 @@ impl Response {
     /// So many bytes an entry takes besides its text.
     const AROUND: usize = 160;
 
-    fn of(row: EntryRow) -> Self {
-        let text = match &row.kind {
-            Kind::Message { text, .. } => text.len(),
-            Kind::Joining(_) | Kind::Leaving(_) => 0,
+    fn of(row: Entry) -> Self {
+        let text = match &row.content {
+            Content::Message { text, .. } => text.len(),
+            Content::Joining(_) | Content::Leaving(_) => 0,
         };
         Self {
             encoded: OnceLock::new(),
@@ -83,7 +86,7 @@ impl Response {
     fn bytes(&self) -> Bytes {
         let encode = || {
             let row = self.row.lock().unwrap_or_else(PoisonError::into_inner).take();
-            row.map(|row| wire::response(Item::Entry(row.into())))
+            row.map(|row| wire::response(Item::Entry(entry_to_proto(row))))
                 .unwrap_or_default()
         };
         self.encoded.get_or_init(encode).clone()
@@ -98,12 +101,12 @@ pub(crate) enum LiveKind {
     Leaving(MemberId),
 }
 
-impl From<EntryRow> for LiveEntry {
-    fn from(row: EntryRow) -> Self {
-        let kind = match &row.kind {
-            Kind::Message { .. } => LiveKind::Message,
-            Kind::Joining(member) => LiveKind::Joining(*member),
-            Kind::Leaving(member) => LiveKind::Leaving(*member),
+impl From<Entry> for LiveEntry {
+    fn from(row: Entry) -> Self {
+        let kind = match &row.content {
+            Content::Message { .. } => LiveKind::Message,
+            Content::Joining(member) => LiveKind::Joining(*member),
+            Content::Leaving(member) => LiveKind::Leaving(*member),
         };
         Self {
             org_id: row.org_id,
@@ -156,43 +159,6 @@ impl Live {
             sweep: Notify::new(),
             missed: watch::Sender::new(0),
         }))
-    }
-
-    /// Hands committed entries to the streams of this replica and to the bus. Never waits.
-    pub(crate) fn publish(&self, entries: Vec<EntryRow>) {
-        if entries.is_empty() {
-            return;
-        }
-        let entries: Vec<_> = entries
-            .into_iter()
-            .map(|row| Arc::new(LiveEntry::from(row)))
-            .collect();
-        self.deliver(&entries);
-        if !self.0.bus.reaches_replicas() {
-            return;
-        }
-        let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        outgoing.published += entries.len() as u64;
-        outgoing.entries.extend(entries);
-        let excess = outgoing.entries.len().saturating_sub(OUTGOING);
-        if excess > 0 {
-            tracing::warn!(
-                excess,
-                "the bus does not keep up; other replicas will read from the database"
-            );
-            outgoing.entries.drain(..excess);
-        }
-        drop(outgoing);
-        self.0.waiting.notify_one();
-    }
-
-    /// Hands entries to the streams of this replica after the commit of the transaction.
-    pub(crate) fn stage(&self, tx: &Tx, entries: Vec<EntryRow>) {
-        let step = tx.step::<Staged>();
-        step.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((self.clone(), entries));
     }
 
     fn deliver(&self, entries: &[Arc<LiveEntry>]) {
@@ -249,9 +215,47 @@ impl Live {
     }
 }
 
+impl EntrySink for Live {
+    /// Publishes entries to the streams of this replica and to the bus.
+    fn publish(&self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|row| Arc::new(LiveEntry::from(row)))
+            .collect();
+        self.deliver(&entries);
+        if !self.0.bus.reaches_replicas() {
+            return;
+        }
+        let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        outgoing.published += entries.len() as u64;
+        outgoing.entries.extend(entries);
+        let excess = outgoing.entries.len().saturating_sub(OUTGOING);
+        if excess > 0 {
+            tracing::warn!(
+                excess,
+                "the bus does not keep up; other replicas will read from the database"
+            );
+            outgoing.entries.drain(..excess);
+        }
+        drop(outgoing);
+        self.0.waiting.notify_one();
+    }
+
+    fn publish_after_commit(&self, tx: &Tx, entries: Vec<Entry>) {
+        let step = tx.step::<Staged>();
+        step.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((self.clone(), entries));
+    }
+}
+
 /// Entries of one transaction that wait for its commit.
 #[derive(Default)]
-struct Staged(Mutex<Vec<(Live, Vec<EntryRow>)>>);
+struct Staged(Mutex<Vec<(Live, Vec<Entry>)>>);
 
 #[async_trait]
 impl CommitStep for Staged {
@@ -275,18 +279,18 @@ mod tests {
 
     #[test]
     fn a_response_is_encoded_once_and_not_before_it_is_wanted() {
-        let row = EntryRow {
+        let row = Entry {
             org_id: OrgId::from_uuid(Uuid::from_u128(1)),
             chat_id: ChatId::from_uuid(Uuid::from_u128(2)),
             seq: 3,
             entry_id: EntryId::from_uuid(Uuid::from_u128(4)),
             create_time: chrono::DateTime::UNIX_EPOCH,
-            kind: Kind::Joining(MemberId::from_uuid(Uuid::from_u128(5))),
+            content: Content::Joining(MemberId::from_uuid(Uuid::from_u128(5))),
         };
         let live = LiveEntry::from(row.clone());
         assert_eq!(live.response.encoded.get(), None);
         let (one, other) = (live.response.bytes(), live.response.bytes());
-        assert_eq!(one, wire::response(Item::Entry(row.into())));
+        assert_eq!(one, wire::response(Item::Entry(entry_to_proto(row))));
         assert_eq!(one.as_ptr(), other.as_ptr());
     }
 }

@@ -23,8 +23,9 @@ use super::{
     wire::response,
 };
 use crate::{
-    entries::storage::{self, ChatMembership, Kind},
+    entries::{self, ChatMembership, Content},
     error::Error,
+    messages::entry_to_proto,
 };
 
 /// With what every subscription works.
@@ -196,16 +197,20 @@ impl Subscription {
         let known: Vec<_> = self.cursors.keys().copied().collect();
         let conn = self.settings.db.conn();
         let passed = self.settings.live.routes().recent.passed();
-        let standings = storage::list_standings(conn, &self.scope, self.member, &known).await?;
+        let memberships = entries::list_memberships(conn, &self.scope, self.member, &known).await?;
         let mut started = Vec::new();
         let mut mine = BTreeSet::new();
         let live = self.settings.live.clone();
         let mut routes = live.routes();
-        for standing in &standings {
-            let chat = standing.chat_id();
-            let (head, left) = (standing.chat.head_seq, standing.seat.left_seq);
+        for membership in &memberships {
+            let chat = membership.chat_id();
+            let (head, left) = (membership.chat.head_seq, membership.participant.left_seq);
             mine.insert(chat);
-            let begin = if first { head } else { standing.seat.joined_seq - 1 };
+            let begin = if first {
+                head
+            } else {
+                membership.participant.joined_seq - 1
+            };
             let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
             self.cursors.insert(chat, cursor);
             if left.is_none() {
@@ -213,7 +218,7 @@ impl Subscription {
             }
             let at = (self.scope.org_id(), chat);
             if cursor < left.unwrap_or(head) {
-                let inside = left.is_none() && cursor >= standing.seat.joined_seq - 1;
+                let inside = left.is_none() && cursor >= membership.participant.joined_seq - 1;
                 let missing = if inside {
                     Missing::FromHere(head)
                 } else {
@@ -269,39 +274,40 @@ impl Subscription {
         };
         let (scope, member) = (&self.scope, self.member);
         let page = self.settings.db.read(|tx| async move {
-            let Some(standing) = storage::find_standing(&tx, scope, chat, member).await? else {
+            let Some(membership) = entries::find_membership(&tx, scope, chat, member).await? else {
                 return Ok(None);
             };
-            let (mut from, upto) = readable(&standing, cursor)?;
+            let (mut from, upto) = readable(&membership, cursor)?;
             let mut end = upto;
-            let joined = standing.seat.joined_seq;
+            let joined = membership.participant.joined_seq;
             if from < joined - 1 {
                 // Who was out meanwhile gets what was written up to the leaving, and goes on with the joining: with each in
                 // turn, of those who came and went more than once.
-                let head = &standing.chat;
-                let mut moved = storage::find_own_move(&tx, scope, head, member, (from, joined)).await?;
-                if let Some(row) = moved.take_if(|row| row.kind == Kind::Joining(member)) {
+                let head = &membership.chat;
+                let mut moved = entries::find_own_move(&tx, scope, head, member, (from, joined)).await?;
+                if let Some(row) = moved.take_if(|row| row.content == Content::Joining(member)) {
                     from = row.seq - 1;
-                    moved = storage::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
+                    moved = entries::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
                 }
                 if let Some(row) = moved {
                     end = row.seq;
                 }
             }
-            let entries = storage::list_log(&tx, scope, &standing.chat, (from, end), false, PAGE).await?;
-            Ok::<_, Error>(Some((standing, (end, upto), entries)))
+            let entries =
+                entries::list_entries(&tx, scope, &membership.chat, (from, end), false, PAGE).await?;
+            Ok::<_, Error>(Some((membership, (end, upto), entries)))
         });
-        let Some((standing, (end, upto), entries)) = page.await? else {
+        let Some((membership, (end, upto), entries)) = page.await? else {
             self.leave(chat);
             return Ok(());
         };
         let last = entries.last().map_or(end, |entry| entry.seq);
         for entry in entries {
-            self.deliver(chat, entry.seq, response(Item::Entry(entry.into())));
+            self.deliver(chat, entry.seq, response(Item::Entry(entry_to_proto(entry))));
         }
         if last < upto {
             self.behind.insert(chat, Missing::Stored);
-        } else if standing.seat.left_seq.is_some() {
+        } else if membership.participant.left_seq.is_some() {
             self.leave(chat);
         }
         Ok(())
@@ -309,9 +315,9 @@ impl Subscription {
 
     async fn begin(&mut self, chat: ChatId) -> Result<(), Error> {
         let conn = self.settings.db.conn();
-        let found = storage::find_standing(conn, &self.scope, chat, self.member).await?;
-        if let Some(standing) = found.filter(|s| s.seat.left_seq.is_none()) {
-            self.cursors.insert(chat, standing.seat.joined_seq - 1);
+        let found = entries::find_membership(conn, &self.scope, chat, self.member).await?;
+        if let Some(membership) = found.filter(|s| s.participant.left_seq.is_none()) {
+            self.cursors.insert(chat, membership.participant.joined_seq - 1);
             self.behind.insert(chat, Missing::Stored);
         }
         Ok(())
@@ -334,10 +340,12 @@ impl Subscription {
 
 /// The places after the first and up to the second may be read. Of a derived chat that was left it is the entry of
 /// leaving alone.
-fn readable(standing: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
-    Ok(match (standing.readable_upto()?, standing.seat.left_seq) {
-        (Some(upto), _) => (cursor, upto),
-        (None, Some(left)) => (cursor.max(left - 1), left),
-        (None, None) => (cursor, cursor),
-    })
+fn readable(membership: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
+    Ok(
+        match (membership.readable_upto()?, membership.participant.left_seq) {
+            (Some(upto), _) => (cursor, upto),
+            (None, Some(left)) => (cursor.max(left - 1), left),
+            (None, None) => (cursor, cursor),
+        },
+    )
 }

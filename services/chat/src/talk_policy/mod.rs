@@ -1,4 +1,4 @@
-//! Who may talk with whom: pure rules over facts of the roster.
+//! Who may talk with whom: pure rules over the facts of the roster (R34 to R37). Has no RPCs and no tables.
 mod policy;
 
-pub use policy::{MAX_NAMED, MAX_PARTICIPANTS, may_name, may_talk, must_leave, pair_key};
+pub(crate) use policy::{may_name, may_talk, must_leave};

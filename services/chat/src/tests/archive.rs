@@ -15,10 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::school::*;
 use crate::{
     Config,
-    archive::{
-        operations as archiving,
-        storage::{Step, archive_step},
-    },
+    archive::{Step, archive_all, archive_step},
 };
 
 async fn count(db: &Db, sql: &str, chat: ChatId) -> i64 {
@@ -37,7 +34,7 @@ async fn places(db: &Db, chat: ChatId) -> (i64, i64, i64) {
 }
 
 async fn pass(db: &Db, horizon: DateTime<Utc>) -> u64 {
-    archiving::pass(db, horizon, 4, &CancellationToken::new())
+    archive_all(db, horizon, 4, &CancellationToken::new())
         .await
         .unwrap()
 }

@@ -14,11 +14,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    archive::storage::{Step, archive_step},
-    entries::{
-        model::ChatKind,
-        storage::{self, Place},
-    },
+    archive::{Step, archive_step},
+    entries::{self, ChatKind, Place},
 };
 
 const PAGE: u64 = 51;
@@ -50,7 +47,7 @@ impl Reads {
     }
 
     fn page(&self, place: Place, range: (i64, i64), newest_first: bool) -> SelectStatement {
-        storage::entries_query(place, (&self.scope, self.chat), range, newest_first, PAGE)
+        entries::entries_query(place, (&self.scope, self.chat), range, newest_first, PAGE)
     }
 
     /// What a person does all day in a chat of so many entries, and how many rows it may read.
@@ -82,12 +79,12 @@ impl Reads {
             ),
             (
                 "unread list",
-                storage::chats_of(&self.scope, self.member, None, CHATS + 1).into_query(),
+                entries::memberships_query(&self.scope, self.member, None, CHATS + 1).into_query(),
                 2 * CHATS,
             ),
             (
                 "peers of personal chats",
-                storage::peers_of(&self.scope, self.member, direct).into_query(),
+                entries::peers_query(&self.scope, self.member, direct).into_query(),
                 // Both are looked at, the caller too.
                 2 * 128,
             ),

@@ -13,17 +13,19 @@ use prost::Message as _;
 
 use super::school::*;
 use crate::{
-    entries::storage::{self, EntryRow},
+    entries::{self, Entry, EntrySink as _},
     live::{Live, Settings, subscribe},
 };
 
 /// What this member reads of a chat after a place, as a writer hands it on.
-async fn rows_after(school: &School, member: MemberId, chat: ChatId, after: i64) -> Vec<EntryRow> {
+async fn rows_after(school: &School, member: MemberId, chat: ChatId, after: i64) -> Vec<Entry> {
     let (conn, scope) = (school.suite.db.conn(), scope(school));
-    let standing = storage::find_standing(conn, &scope, chat, member).await.unwrap();
+    let standing = entries::find_membership(conn, &scope, chat, member)
+        .await
+        .unwrap();
     let head = standing.unwrap().chat;
     let range = (after, head.head_seq);
-    storage::list_log(conn, &scope, &head, range, false, 10)
+    entries::list_entries(conn, &scope, &head, range, false, 10)
         .await
         .unwrap()
 }

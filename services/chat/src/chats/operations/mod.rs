@@ -1,5 +1,116 @@
-//! What is done with chats and what is read of them.
-mod change;
-mod read;
+//! Loading of chats as one member sees them, and the acts and reads of ChatService.
+mod mutations;
+mod queries;
 
-pub(crate) use change::CreateChat;
+use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_ids::{ChatId, MemberId, OrgId};
+use parta_roster::Roster;
+use parta_storage::StorageError;
+use sea_orm::ConnectionTrait;
+
+pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};
+pub(crate) use queries::{GetChat, ListChats, ListParticipants};
+
+use crate::{
+    context::{Context, active_scope, member_of},
+    entries::{ChatKind, ChatMembership, find_membership, find_membership_and_state, find_peer},
+    error::Error,
+};
+
+/// A chat that a member may read.
+pub(crate) struct Readable {
+    pub(crate) membership: ChatMembership,
+    /// The last sequence number that the member may read.
+    pub(crate) upto: i64,
+}
+
+/// A chat as a response shows it to one member.
+pub(crate) struct ChatView {
+    pub(crate) kind: ChatKind,
+    pub(crate) membership: ChatMembership,
+    /// The other member of a personal chat.
+    pub(crate) peer: Option<MemberId>,
+}
+
+impl ChatView {
+    /// Loads a chat that the member may read.
+    async fn load(
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        member: MemberId,
+        chat: ChatId,
+    ) -> Result<Self, Error> {
+        let readable = load_readable(conn, scope, member, chat).await?;
+        Ok(Self::of(conn, scope, readable.membership).await?)
+    }
+
+    async fn of(
+        conn: &impl ConnectionTrait,
+        scope: &OrgScope,
+        membership: ChatMembership,
+    ) -> Result<Self, StorageError> {
+        let kind = membership.kind()?;
+        let peer = if kind == ChatKind::Direct {
+            find_peer(conn, scope, &membership).await?
+        } else {
+            None
+        };
+        Ok(Self {
+            kind,
+            membership,
+            peer,
+        })
+    }
+}
+
+/// Loads a chat that the member may read. To every other member there is no such chat.
+pub(crate) async fn load_readable(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    chat: ChatId,
+) -> Result<Readable, Error> {
+    let membership = find_membership(conn, scope, chat, member)
+        .await?
+        .ok_or(Error::UnknownChat(chat))?;
+    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
+    Ok(Readable { membership, upto })
+}
+
+/// Loads a chat in which the member participates now.
+pub(crate) async fn load_present(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    chat: ChatId,
+) -> Result<ChatMembership, Error> {
+    let Readable { membership, .. } = load_readable(conn, scope, member, chat).await?;
+    if membership.participant.left_seq.is_some() {
+        return Err(Error::UnknownChat(chat));
+    }
+    Ok(membership)
+}
+
+/// Authorizes the caller and loads a chat that the caller may read, in one query.
+pub(crate) async fn load_readable_at_once(
+    context: &Context,
+    conn: &impl ConnectionTrait,
+    caller: &Caller,
+    org: OrgId,
+    chat: ChatId,
+) -> Result<(OrgScope, Readable), Error> {
+    let member = member_of(caller, org)?;
+    context.quarantined.require(&context.roster, org)?;
+    // The query also returns the member's state, which is checked before anything else of the result is used.
+    let scope = authorize(caller, org, Decision::Allow)?;
+    let state = Roster::state_query(org, member);
+    let found = find_membership_and_state(conn, &scope, chat, member, state).await?;
+    let Some((membership, state)) = found else {
+        // A caller outside the organization gets NOT_FOUND of the organization, not of the chat.
+        context.reader(conn, caller, org).await?;
+        return Err(Error::UnknownChat(chat));
+    };
+    let scope = active_scope(caller, org, Roster::found_state(state))?;
+    let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
+    Ok((scope, Readable { membership, upto }))
+}

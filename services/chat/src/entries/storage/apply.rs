@@ -1,4 +1,4 @@
-//! Changes of who is in a chat: each join and removal is an entry of its log.
+//! Changes of the participants of a chat. Each join and each removal is an entry of its log.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{ChatId, EntryId, MemberId, TypedId};
@@ -8,22 +8,23 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{EntryRow, Kind, chat, entry, log::to_row, participant, participants};
-use crate::audience::policy::Diff;
+use super::{chat, entry, log::to_row, participant, participants};
+use crate::entries::{Content, Entry, ParticipantDiff};
 
-/// Carries out a difference in one chat and returns the entries written. Whoever is in already does not join, whoever is not does not leave, so that it
-/// may be computed before the lock was taken. The head's `audience_version` rises with it.
-pub(crate) async fn apply(
+/// Applies a difference to one chat and returns the entries written. A present participant does not join again and an
+/// absent one does not leave, so the difference may be computed before the row of the chat is locked. Increments the
+/// `audience_version` of the chat.
+pub(crate) async fn apply_diff(
     tx: &Tx,
     scope: &OrgScope,
     chat: ChatId,
-    diff: &Diff,
-) -> Result<Vec<EntryRow>, StorageError> {
-    let Some(head) = participants::lock_head(tx, scope, chat).await? else {
+    diff: &ParticipantDiff,
+) -> Result<Vec<Entry>, StorageError> {
+    let Some(head) = participants::lock_chat(tx, scope, chat).await? else {
         return Ok(Vec::new());
     };
     let named = diff.joins.keys().chain(&diff.leaves).copied();
-    let known = participants::present(tx, scope, chat, named).await?;
+    let known = participants::rows_of(tx, scope, chat, named).await?;
     let is_in = |member: &MemberId| known.get(member).is_some_and(|row| row.left_seq.is_none());
     let joins: Vec<_> = diff.joins.iter().filter(|(member, _)| !is_in(member)).collect();
     let leaves: Vec<_> = diff
@@ -35,33 +36,33 @@ pub(crate) async fn apply(
 
     let mut seq = head.head_seq;
     let mut entries = Vec::new();
-    let mut note = |kind: Kind, now: DateTime<Utc>, entry_id: EntryId| {
+    let mut record = |content: Content, now: DateTime<Utc>, entry_id: EntryId| {
         seq += 1;
-        entries.push(EntryRow {
+        entries.push(Entry {
             org_id: scope.org_id(),
             chat_id: chat,
             seq,
             entry_id,
             create_time: now,
-            kind,
+            content,
         });
         seq
     };
     let new_id = || tx.env().id::<EntryId>();
-    // Removals first: a join in the same change is nothing that the removed may still see.
+    // Removals come first, so that a removed participant cannot read the joins of the same change.
     for member in &leaves {
-        let at = note(Kind::Leaving(*member), tx.now(), new_id());
+        let at = record(Content::Leaving(*member), tx.now(), new_id());
         set_left(tx, scope, chat, *member, at).await?;
     }
     let rows: Vec<_> = joins
         .iter()
-        .map(|(member, seat)| {
-            let at = note(Kind::Joining(**member), tx.now(), new_id());
-            participants::joining(scope, chat, **member, **seat, at)
+        .map(|(member, rights)| {
+            let at = record(Content::Joining(**member), tx.now(), new_id());
+            participants::joining(scope, chat, **member, **rights, at)
         })
         .collect();
-    // Whoever comes back takes the old row; the rows are unique by their key.
-    let again = OnConflict::columns([
+    // A member who returns reuses the old row.
+    let rejoin = OnConflict::columns([
         participant::Column::OrgId,
         participant::Column::ChatId,
         participant::Column::MemberId,
@@ -75,12 +76,12 @@ pub(crate) async fn apply(
     .to_owned();
     for some in rows.chunks(500) {
         participant::Entity::insert_many(some.to_vec())
-            .on_conflict(again.clone())
+            .on_conflict(rejoin.clone())
             .exec_without_returning(tx)
             .await?;
     }
-    for (member, seat) in &diff.changes {
-        set_posting(tx, scope, chat, *member, seat.may_post).await?;
+    for (member, rights) in &diff.changes {
+        set_posting(tx, scope, chat, *member, rights.may_post).await?;
     }
     for some in entries.chunks(500) {
         entry::Entity::insert_many(some.iter().map(to_row))

@@ -11,30 +11,28 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{chat, participant};
-use crate::entries::model::{ChatKind, Rule};
+use crate::entries::{ChatKind, Rule};
 
-/// A chat with the row of one member in it.
+/// A chat with the participant row of one member.
 #[derive(Debug, Clone)]
 pub(crate) struct ChatMembership {
     pub(crate) chat: chat::Model,
-    pub(crate) seat: participant::Model,
+    pub(crate) participant: participant::Model,
 }
 
 impl ChatMembership {
-    /// The chat's id.
     pub(crate) fn chat_id(&self) -> ChatId {
         ChatId::from_uuid(self.chat.chat_id)
     }
 
-    /// What the chat is.
     pub(crate) fn kind(&self) -> Result<ChatKind, StorageError> {
         kind_of(&self.chat)
     }
 
-    /// The last place that the member may read: of a derived chat nothing once it was left.
+    /// The last sequence number that the member may read; `None` for a derived chat that the member has left.
     pub(crate) fn readable_upto(&self) -> Result<Option<i64>, StorageError> {
         let derived = self.kind()?.is_derived();
-        Ok(match self.seat.left_seq {
+        Ok(match self.participant.left_seq {
             None => Some(self.chat.head_seq),
             Some(left) if !derived => Some(left),
             Some(_) => None,
@@ -43,11 +41,10 @@ impl ChatMembership {
 }
 
 pub(crate) fn kind_of(chat: &chat::Model) -> Result<ChatKind, StorageError> {
-    ChatKind::from_number(chat.kind)
-        .ok_or_else(|| StorageError::Fault(format!("chat of unknown kind {}", chat.kind)))
+    ChatKind::from_number(chat.kind).ok_or_else(|| StorageError::unknown_value("chat.kind", chat.kind))
 }
 
-fn seats_with_chats(scope: &OrgScope, member: MemberId) -> SelectTwo<participant::Entity, chat::Entity> {
+fn memberships_of(scope: &OrgScope, member: MemberId) -> SelectTwo<participant::Entity, chat::Entity> {
     let select: Select<participant::Entity> = participant::Entity::find()
         .join(
             JoinType::InnerJoin,
@@ -61,13 +58,13 @@ fn seats_with_chats(scope: &OrgScope, member: MemberId) -> SelectTwo<participant
     select.select_also(chat::Entity)
 }
 
-fn standings(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<ChatMembership> {
+fn memberships(rows: Vec<(participant::Model, Option<chat::Model>)>) -> Vec<ChatMembership> {
     rows.into_iter()
-        .filter_map(|(seat, chat)| chat.map(|chat| ChatMembership { chat, seat }))
+        .filter_map(|(participant, chat)| chat.map(|chat| ChatMembership { chat, participant }))
         .collect()
 }
 
-/// The chat of which there is one by this key.
+/// The chat with this unique key.
 pub(crate) async fn find_chat_by_key(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -79,30 +76,30 @@ pub(crate) async fn find_chat_by_key(
     Ok(query.one(conn).await?)
 }
 
-/// A chat as this member stands to it; none if the member never was in it.
-pub(crate) async fn find_standing(
+/// A chat with the row of a member; `None` if the member never was a participant.
+pub(crate) async fn find_membership(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
 ) -> Result<Option<ChatMembership>, StorageError> {
-    let rows = seats_with_chats(scope, member)
+    let rows = memberships_of(scope, member)
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .all(conn)
         .await?;
-    Ok(standings(rows).pop())
+    Ok(memberships(rows).pop())
 }
 
-/// The same with what the roster says of the member by `state`, a query of one number: one round trip for what is done
-/// all day.
-pub(crate) async fn find_standing_and_state(
+/// [`find_membership`] together with the member's state in the roster, which the subquery `state` selects. One round trip,
+/// because every page of a log begins with it.
+pub(crate) async fn find_membership_and_state(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
     state: SelectStatement,
 ) -> Result<Option<(ChatMembership, Option<i32>)>, StorageError> {
-    let query = seats_with_chats(scope, member)
+    let query = memberships_of(scope, member)
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .expr_as(Expr::SubQuery(None, Box::new(state.into())), "state")
         .into_query();
@@ -110,21 +107,22 @@ pub(crate) async fn find_standing_and_state(
     let Some(row) = conn.query_one_raw(statement).await? else {
         return Ok(None);
     };
-    let standing = ChatMembership {
-        seat: participant::Model::from_query_result(&row, SelectA.as_str())?,
+    let membership = ChatMembership {
+        participant: participant::Model::from_query_result(&row, SelectA.as_str())?,
         chat: chat::Model::from_query_result(&row, SelectB.as_str())?,
     };
-    Ok(Some((standing, row.try_get("", "state")?)))
+    Ok(Some((membership, row.try_get("", "state")?)))
 }
 
-/// The chats that a member is in, the newest first, from the one before `before`: a walk along `participant_member`.
-pub(crate) fn chats_of(
+/// The chats in which a member participates, the newest first, older than `before`. Reads the index `participant_member`
+/// in its order.
+pub(crate) fn memberships_query(
     scope: &OrgScope,
     member: MemberId,
     before: Option<ChatId>,
     limit: u64,
 ) -> SelectTwo<participant::Entity, chat::Entity> {
-    let query = seats_with_chats(scope, member)
+    let query = memberships_of(scope, member)
         .filter(participant::Column::LeftSeq.is_null())
         .order_by_desc(participant::Column::ChatId)
         .limit(limit);
@@ -134,18 +132,20 @@ pub(crate) fn chats_of(
     }
 }
 
-/// A page of [`chats_of`].
-pub(crate) async fn list_chats_of(
+/// A page of [`memberships_query`].
+pub(crate) async fn list_memberships_page(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
     before: Option<ChatId>,
     limit: u64,
 ) -> Result<Vec<ChatMembership>, StorageError> {
-    Ok(standings(chats_of(scope, member, before, limit).all(conn).await?))
+    Ok(memberships(
+        memberships_query(scope, member, before, limit).all(conn).await?,
+    ))
 }
 
-/// A list whose length is a power of two, by repeating the last: few lengths are few statements to prepare.
+/// Repeats the last id until the length is a power of two, so that few different statements are prepared.
 fn padded(mut ids: Vec<Uuid>) -> Vec<Uuid> {
     if let Some(last) = ids.last().copied() {
         ids.resize(ids.len().next_power_of_two(), last);
@@ -153,8 +153,8 @@ fn padded(mut ids: Vec<Uuid>) -> Vec<Uuid> {
     ids
 }
 
-/// Every chat that a member is in, and of those in `also` the ones that it has left.
-pub(crate) async fn list_standings(
+/// Every chat in which a member participates, and those of `also` in which the member once participated.
+pub(crate) async fn list_memberships(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
@@ -162,12 +162,12 @@ pub(crate) async fn list_standings(
 ) -> Result<Vec<ChatMembership>, StorageError> {
     let also = padded(also.iter().map(|c| c.uuid()).collect());
     let also = participant::Column::ChatId.is_in(also);
-    let query = seats_with_chats(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
-    Ok(standings(query.all(conn).await?))
+    let query = memberships_of(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
+    Ok(memberships(query.all(conn).await?))
 }
 
 /// The three chats of a class.
-pub(crate) async fn list_of_unit(
+pub(crate) async fn list_chats_of_unit(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     unit: UnitId,
@@ -179,7 +179,7 @@ pub(crate) async fn list_of_unit(
     Ok(query.all(conn).await?)
 }
 
-/// Makes a chat without people. `key` is by what there is one of it.
+/// Inserts a chat without participants. `key` is its unique key in the organization, if it has one.
 pub(crate) async fn insert_chat(
     tx: &Tx,
     scope: &OrgScope,
@@ -206,7 +206,7 @@ pub(crate) async fn insert_chat(
     Ok(id)
 }
 
-/// Gives the chats of a class its new label.
+/// Updates the label of the chats of a class.
 pub(crate) async fn relabel_unit(
     tx: &Tx,
     scope: &OrgScope,
@@ -222,7 +222,7 @@ pub(crate) async fn relabel_unit(
     Ok(())
 }
 
-/// Makes a chat read-only; waits for sends under way, because it updates the head row.
+/// Makes a chat read-only. Waits for messages that are being written, because they lock the same row.
 pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model) -> Result<(), StorageError> {
     let mut row: chat::ActiveModel = row.into();
     row.archive_time = Set(Some(tx.now()));
@@ -230,7 +230,7 @@ pub(crate) async fn archive_chat(tx: &Tx, row: chat::Model) -> Result<(), Storag
     Ok(())
 }
 
-/// The rule of a stored chat; none for chats that are not derived.
+/// The rule of a stored chat; `None` if the chat is not derived.
 pub(crate) fn rule_of(chat: &chat::Model) -> Result<Option<Rule>, StorageError> {
     Ok(Rule::of(kind_of(chat)?, chat.unit_id.map(UnitId::from_uuid)))
 }
@@ -244,7 +244,7 @@ pub(crate) async fn list_chats(
     Ok(query.order_by_asc(chat::Column::ChatId).all(conn).await?)
 }
 
-/// The organizations that have chats, or the one asked for if it has any.
+/// The organizations that have chats; with `only`, that one if it has any.
 pub(crate) async fn list_organizations(
     conn: &impl ConnectionTrait,
     only: Option<OrgId>,
@@ -260,7 +260,7 @@ pub(crate) async fn list_organizations(
     Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
-/// The chats that these members are in, and those with these keys.
+/// The chats in which these members participate, and those with these unique keys.
 pub(crate) async fn list_chats_concerning(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -296,27 +296,27 @@ pub(crate) async fn list_chats_concerning(
     Ok(found.into_values().collect())
 }
 
-/// The other one of a personal chat, whether still in it or not.
+/// The other member of a personal chat, also after that member has left it.
 pub(crate) async fn find_peer(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    standing: &ChatMembership,
+    membership: &ChatMembership,
 ) -> Result<Option<MemberId>, StorageError> {
-    let member = MemberId::from_uuid(standing.seat.member_id);
-    let chat = standing.chat_id();
-    Ok(find_peers(conn, scope, member, std::slice::from_ref(standing))
+    let member = MemberId::from_uuid(membership.participant.member_id);
+    let chat = membership.chat_id();
+    Ok(find_peers(conn, scope, member, std::slice::from_ref(membership))
         .await?
         .remove(&chat))
 }
 
-/// The other ones of the personal chats among these.
+/// The other members of the personal chats among these.
 pub(crate) async fn find_peers(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
-    standings: &[ChatMembership],
+    memberships: &[ChatMembership],
 ) -> Result<BTreeMap<ChatId, MemberId>, StorageError> {
-    let direct = standings
+    let direct = memberships
         .iter()
         .filter(|s| s.chat.kind == ChatKind::Direct as i16)
         .map(|s| s.chat.chat_id);
@@ -324,15 +324,19 @@ pub(crate) async fn find_peers(
     if direct.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows = peers_of(scope, member, direct).all(conn).await?;
+    let rows = peers_query(scope, member, direct).all(conn).await?;
     Ok(rows
         .into_iter()
         .map(|p| (ChatId::from_uuid(p.chat_id), MemberId::from_uuid(p.member_id)))
         .collect())
 }
 
-/// The rows of everybody else in these chats.
-pub(crate) fn peers_of(scope: &OrgScope, member: MemberId, direct: Vec<Uuid>) -> Select<participant::Entity> {
+/// The participant rows of other members in these chats.
+pub(crate) fn peers_query(
+    scope: &OrgScope,
+    member: MemberId,
+    direct: Vec<Uuid>,
+) -> Select<participant::Entity> {
     participant::Entity::find()
         .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(participant::Column::ChatId.is_in(padded(direct)))

@@ -1,4 +1,4 @@
-//! Rows of the service's own tables.
+//! Rows of the tables of chats, participants and entries.
 
 pub(crate) mod chat {
     use sea_orm::entity::prelude::*;
@@ -12,16 +12,16 @@ pub(crate) mod chat {
         pub(crate) chat_id: Uuid,
         pub(crate) kind: i16,
         pub(crate) unit_id: Option<Uuid>,
-        /// By what there is one of it: the rule of a derived chat, the pair of a personal one.
+        /// Unique in the organization: the rule of a derived chat or the pair of a personal one.
         pub(crate) unique_key: Option<String>,
-        /// The class's label of a class chat, the title given of a custom one.
+        /// The label of the class, or the title of a custom chat.
         pub(crate) label: String,
         pub(crate) create_time: DateTimeUtc,
         pub(crate) archive_time: Option<DateTimeUtc>,
         pub(crate) head_seq: i64,
-        /// Rises with every change of participants, so that a change waits for a send under way and the other way round.
+        /// Incremented with every change of participants, so that a change and a message conflict on this row.
         pub(crate) audience_version: i64,
-        /// The entries up to this place lie in the archive.
+        /// Entries up to this sequence number are in the archive.
         pub(crate) archived_seq: i64,
     }
 
@@ -44,7 +44,7 @@ pub(crate) mod participant {
         #[sea_orm(primary_key, auto_increment = false)]
         pub(crate) member_id: Uuid,
         pub(crate) joined_seq: i64,
-        /// The entry of leaving; none while in the chat.
+        /// The sequence number of the leaving; `None` while the member participates.
         pub(crate) left_seq: Option<i64>,
         pub(crate) read_seq: i64,
         pub(crate) may_post: bool,
@@ -70,13 +70,13 @@ pub(crate) mod entry {
         pub(crate) seq: i64,
         pub(crate) entry_id: Uuid,
         pub(crate) kind: i16,
-        /// Who wrote; none for what the service notes by itself.
+        /// The sender of a message; `None` for joinings and leavings.
         pub(crate) sender: Option<Uuid>,
         pub(crate) request_id: Option<Uuid>,
-        /// Keyed digest of the request, to tell a repetition from another act.
+        /// The keyed digest of the request, which distinguishes a repetition from another request with the same id.
         pub(crate) digest: Option<Vec<u8>>,
         pub(crate) body: Option<String>,
-        /// Whom it is about: who came in or left.
+        /// The member who joined or left.
         pub(crate) subject: Option<Uuid>,
         /// The service that wrote for the sender.
         pub(crate) service: Option<String>,

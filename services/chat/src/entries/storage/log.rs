@@ -1,6 +1,5 @@
-use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId};
+use parta_ids::{ChatId, EntryId, MemberId, TypedId};
 use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
@@ -9,38 +8,14 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{chat, entry};
+use crate::entries::{Content, Entry};
 
-/// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Somebody wrote.
-    Message {
-        sender: MemberId,
-        text: String,
-        service: Option<String>,
-    },
-    /// Somebody came in.
-    Joining(MemberId),
-    /// Somebody left.
-    Leaving(MemberId),
-}
-
-/// One line of a chat's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EntryRow {
-    pub(crate) org_id: OrgId,
-    pub(crate) chat_id: ChatId,
-    pub(crate) seq: i64,
-    pub(crate) entry_id: EntryId,
-    pub(crate) create_time: DateTime<Utc>,
-    pub(crate) kind: Kind,
-}
-
+/// The stored number of a message.
 pub(crate) const MESSAGE: i16 = 1;
 const JOINING: i16 = 2;
 const LEAVING: i16 = 3;
 
-/// What is read of an entry, in this order: by its place a column is found at once, by its name it is searched for.
+/// The columns that are read of an entry, in this order: access by index is faster than by name.
 const COLUMNS: [entry::Column; 8] = [
     entry::Column::Seq,
     entry::Column::EntryId,
@@ -52,40 +27,37 @@ const COLUMNS: [entry::Column; 8] = [
     entry::Column::Subject,
 ];
 
-fn from_row((scope, chat_id): (&OrgScope, ChatId), row: &QueryResult) -> Result<EntryRow, StorageError> {
+fn from_row((scope, chat_id): (&OrgScope, ChatId), row: &QueryResult) -> Result<Entry, StorageError> {
     let entry_id: Uuid = row.try_get_by_index(1)?;
     let member = |column| {
         row.try_get_by_index::<Option<Uuid>>(column)?
             .map(MemberId::from_uuid)
-            .ok_or_else(|| StorageError::Fault(format!("entry {entry_id} names nobody")))
+            .ok_or_else(|| StorageError::Fault(format!("entry {entry_id} has no member")))
     };
-    let kind = match row.try_get_by_index::<i16>(2)? {
-        MESSAGE => Kind::Message {
+    let content = match row.try_get_by_index::<i16>(2)? {
+        MESSAGE => Content::Message {
             sender: member(4)?,
             text: row.try_get_by_index::<Option<String>>(5)?.unwrap_or_default(),
             service: row.try_get_by_index(6)?,
         },
-        JOINING => Kind::Joining(member(7)?),
-        LEAVING => Kind::Leaving(member(7)?),
-        other => {
-            let why = format!("entry {entry_id} is of unknown kind {other}");
-            return Err(StorageError::Fault(why));
-        }
+        JOINING => Content::Joining(member(7)?),
+        LEAVING => Content::Leaving(member(7)?),
+        other => return Err(StorageError::unknown_value("entry.kind", other)),
     };
-    Ok(EntryRow {
+    Ok(Entry {
         org_id: scope.org_id(),
         chat_id,
         seq: row.try_get_by_index(0)?,
         entry_id: EntryId::from_uuid(entry_id),
         create_time: row.try_get_by_index(3)?,
-        kind,
+        content,
     })
 }
 
-/// The row of an entry that the service notes by itself; messages are written by the writer.
-pub(crate) fn to_row(entry: &EntryRow) -> entry::ActiveModel {
-    let (kind, sender, body, subject, service) = match &entry.kind {
-        Kind::Message {
+/// The row of a joining or a leaving. Messages are inserted by the message writer.
+pub(super) fn to_row(entry: &Entry) -> entry::ActiveModel {
+    let (kind, sender, body, subject, service) = match &entry.content {
+        Content::Message {
             sender,
             text,
             service,
@@ -96,8 +68,8 @@ pub(crate) fn to_row(entry: &EntryRow) -> entry::ActiveModel {
             None,
             service.clone(),
         ),
-        Kind::Joining(member) => (JOINING, None, None, Some(member.uuid()), None),
-        Kind::Leaving(member) => (LEAVING, None, None, Some(member.uuid()), None),
+        Content::Joining(member) => (JOINING, None, None, Some(member.uuid()), None),
+        Content::Leaving(member) => (LEAVING, None, None, Some(member.uuid()), None),
     };
     entry::ActiveModel {
         org_id: Set(entry.org_id.uuid()),
@@ -115,14 +87,14 @@ pub(crate) fn to_row(entry: &EntryRow) -> entry::ActiveModel {
     }
 }
 
-/// Where entries lie: in the log that is written to, or, when they are old, in the archive.
+/// The table of an entry: the log, or the archive for old entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Log,
     Archive,
 }
 
-/// The entries of one place, by its key.
+/// Selects entries of one table by the primary key.
 pub(crate) fn entries_query(
     place: Place,
     (scope, chat): (&OrgScope, ChatId),
@@ -150,16 +122,16 @@ pub(crate) fn entries_query(
     query
 }
 
-/// Entries of a chat between two places, `after` and `upto` where the first is left out, in either direction. `chat` has
-/// to be of the same moment: what was archived since would be looked for where it no longer lies.
-pub(crate) async fn list_log(
+/// Lists the entries of a chat with sequence numbers above `after` and up to `upto`, in either direction. `chat` must be read
+/// in the same snapshot: entries archived since would be missing from the result.
+pub(crate) async fn list_entries(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: &chat::Model,
     (after, upto): (i64, i64),
     newest_first: bool,
     limit: u64,
-) -> Result<Vec<EntryRow>, StorageError> {
+) -> Result<Vec<Entry>, StorageError> {
     let border = chat.archived_seq;
     let mut parts = [
         (Place::Archive, (after, upto.min(border))),
@@ -184,14 +156,14 @@ pub(crate) async fn list_log(
     Ok(found)
 }
 
-/// The first entry between two places, `after` and `upto` where the first is left out, by which this member came or went.
+/// The first joining or leaving of this member with a sequence number above `after` and up to `upto`.
 pub(crate) async fn find_own_move(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: &chat::Model,
     member: MemberId,
     (after, upto): (i64, i64),
-) -> Result<Option<EntryRow>, StorageError> {
+) -> Result<Option<Entry>, StorageError> {
     let border = chat.archived_seq;
     let at = (scope, ChatId::from_uuid(chat.chat_id));
     for (place, range) in [

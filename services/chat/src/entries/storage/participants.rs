@@ -10,22 +10,29 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{chat, participant};
-use crate::audience::policy::Seat;
+use crate::entries::Participation;
 
-/// Locks a chat's head row, so that participants and log stand still until the commit, and returns it.
-pub(crate) async fn lock_head(
+/// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
+pub(crate) async fn lock_chat(
     tx: &Tx,
     scope: &OrgScope,
     chat: ChatId,
 ) -> Result<Option<chat::Model>, StorageError> {
     let query = chat::Entity::find_by_id((scope.org_id().uuid(), chat.uuid()));
-    // SQLite's gate has locked everything already.
+    // On SQLite the transaction holds the write lock of the whole database.
     let query = if tx.db().is_postgres() {
         query.lock_exclusive()
     } else {
         query
     };
     Ok(query.one(tx).await?)
+}
+
+/// The rights of a participant row.
+fn rights(row: &participant::Model) -> Participation {
+    Participation {
+        may_post: row.may_post,
+    }
 }
 
 fn present_rows(scope: &OrgScope, chat: ChatId) -> sea_orm::Select<participant::Entity> {
@@ -35,20 +42,20 @@ fn present_rows(scope: &OrgScope, chat: ChatId) -> sea_orm::Select<participant::
         .filter(participant::Column::LeftSeq.is_null())
 }
 
-/// Who is in a chat.
-pub(crate) async fn seats(
+/// The participants of a chat.
+pub(crate) async fn participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
-) -> Result<BTreeMap<MemberId, Seat>, StorageError> {
+) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
     let rows = present_rows(scope, chat).all(conn).await?;
     Ok(rows
         .into_iter()
-        .map(|p| (MemberId::from_uuid(p.member_id), Seat { may_post: p.may_post }))
+        .map(|p| (MemberId::from_uuid(p.member_id), rights(&p)))
         .collect())
 }
 
-/// Who is in a chat, by member id, from the one after `after`.
+/// The participants of a chat by member id, from the one after `after`.
 pub(crate) async fn list_participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -65,8 +72,8 @@ pub(crate) async fn list_participants(
     Ok(query.all(conn).await?)
 }
 
-/// The rows of these members, whether they are in the chat or have left.
-pub(crate) async fn present(
+/// The rows of these members, whether they participate or have left.
+pub(super) async fn rows_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
@@ -74,7 +81,7 @@ pub(crate) async fn present(
 ) -> Result<BTreeMap<MemberId, participant::Model>, StorageError> {
     let members: Vec<_> = members.into_iter().map(TypedId::uuid).collect();
     let mut found = BTreeMap::new();
-    // Binds stay below the limit of either database.
+    // Both databases limit the number of bound values.
     for some in members.chunks(5_000) {
         let rows = participant::Entity::find()
             .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
@@ -90,7 +97,7 @@ pub(crate) async fn present(
     Ok(found)
 }
 
-/// Moves a member's read mark forward to `seq`; one that is further already stays.
+/// Moves the read mark of a member forward to `seq`. It never moves back.
 pub(crate) async fn move_read_mark(
     tx: &Tx,
     scope: &OrgScope,
@@ -109,12 +116,12 @@ pub(crate) async fn move_read_mark(
     Ok(())
 }
 
-/// A row of somebody who comes in at `seq`.
+/// The row of a member who joins at `seq`.
 pub(super) fn joining(
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
-    seat: Seat,
+    rights: Participation,
     seq: i64,
 ) -> participant::ActiveModel {
     participant::ActiveModel {
@@ -123,34 +130,25 @@ pub(super) fn joining(
         member_id: Set(member.uuid()),
         joined_seq: Set(seq),
         left_seq: Set(None),
-        // What was said before is not news to whoever comes.
+        // Earlier entries do not count as unread for a new participant.
         read_seq: Set(seq),
-        may_post: Set(seat.may_post),
+        may_post: Set(rights.may_post),
     }
 }
 
-/// Who of these members is in a chat.
-pub(crate) async fn seats_among(
+/// The participants of a chat among these members.
+pub(crate) async fn participants_among(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     chat: ChatId,
     members: &BTreeSet<MemberId>,
-) -> Result<BTreeMap<MemberId, Seat>, StorageError> {
-    let rows = present(conn, scope, chat, members.iter().copied()).await?;
-    let there = rows.into_iter().filter(|(_, row)| row.left_seq.is_none());
-    Ok(there
-        .map(|(member, row)| {
-            (
-                member,
-                Seat {
-                    may_post: row.may_post,
-                },
-            )
-        })
-        .collect())
+) -> Result<BTreeMap<MemberId, Participation>, StorageError> {
+    let rows = rows_of(conn, scope, chat, members.iter().copied()).await?;
+    let present = rows.into_iter().filter(|(_, row)| row.left_seq.is_none());
+    Ok(present.map(|(member, row)| (member, rights(&row))).collect())
 }
 
-/// Everybody who is in any chat of the organization.
+/// Everybody who participates in any chat of the organization.
 pub(crate) async fn list_members(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -167,9 +165,9 @@ pub(crate) async fn list_members(
     Ok(ids.into_iter().map(MemberId::from_uuid).collect())
 }
 
-/// PostgreSQL: holds the organization's audiences until the end of the transaction, alone or with others.
-pub(crate) async fn lock_organization(tx: &Tx, org: OrgId, alone: bool) -> Result<(), StorageError> {
-    let sql = if alone {
+/// Acquires an advisory lock of the organization until the end of the transaction. PostgreSQL only.
+pub(crate) async fn lock_organization(tx: &Tx, org: OrgId, exclusive: bool) -> Result<(), StorageError> {
+    let sql = if exclusive {
         "SELECT pg_advisory_xact_lock($1)"
     } else {
         "SELECT pg_advisory_xact_lock_shared($1)"

@@ -3,26 +3,37 @@ use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_status::not_found;
 use uuid::Uuid;
 
-use super::send::SendMessage;
+use super::{MessageService, SendMessage};
 use crate::{
-    context::App,
-    entries::{model::Rule, storage},
+    entries::{Rule, find_chat_by_key},
     error::Error,
     messages::writer::Stored,
 };
 
-impl App {
-    /// Writes into the pupils' chat of a class for the person whose token traveled along, marked with the service.
+/// A message that a service writes for a person into the chat of the pupils of a class.
+pub(crate) struct PostAnnouncement {
+    pub(crate) org_id: OrgId,
+    pub(crate) unit_id: UnitId,
+    pub(crate) request_id: Uuid,
+    pub(crate) text: String,
+}
+
+impl MessageService {
+    /// Stores the message for the person whose token the service presents. The entry names the service.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,
-        (org_id, unit_id): (OrgId, UnitId),
-        request_id: Uuid,
-        text: String,
+        announcement: PostAnnouncement,
     ) -> Result<(ChatId, Stored), Error> {
-        let (scope, member) = self.reader(self.db.conn(), caller, org_id).await?;
-        let key = Rule::Pupils(unit_id).key();
-        let found = storage::find_chat_by_key(self.db.conn(), &scope, &key).await?;
+        let PostAnnouncement {
+            org_id,
+            unit_id,
+            request_id,
+            text,
+        } = announcement;
+        let conn = self.context.db.conn();
+        let (scope, member) = self.context.reader(conn, caller, org_id).await?;
+        let found = find_chat_by_key(conn, &scope, &Rule::Pupils(unit_id).key()).await?;
         let chat_id = found
             .map(|row| ChatId::from_uuid(row.chat_id))
             .ok_or_else(|| not_found("unit", unit_id))?;
@@ -40,7 +51,7 @@ impl App {
             .post(&scope, member, send, service)
             .await
             .map_err(|error| match error {
-                // Who is not in the class's chat belongs to the organization nevertheless.
+                // The caller belongs to the organization and may know that its classes have chats.
                 Error::UnknownChat(chat) => Error::MayNotPost(chat),
                 other => other,
             })?;

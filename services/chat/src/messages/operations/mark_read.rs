@@ -1,39 +1,71 @@
-use parta_access::Caller;
-use parta_ids::{ChatId, OrgId};
-use parta_proto::parta::chat::v1 as pb;
+use parta_access::{Caller, OrgScope};
+use parta_edge::Mutation;
+use parta_ids::{ChatId, MemberId, OrgId};
 use parta_status::{RpcError, invalid};
-use parta_storage::Mutation;
+use parta_storage::Tx;
 
-use crate::{context::App, entries::storage, error::Error};
+use crate::{
+    chats::load_present,
+    context::Context,
+    entries::{ChatMembership, move_read_mark},
+    error::Error,
+};
 
-impl App {
-    /// Moves the caller's read mark forward.
-    pub(crate) async fn mark_read(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        (org, chat): (OrgId, ChatId),
-        seq: i64,
-    ) -> Result<pb::MarkReadResponse, Error> {
-        self.db
-            .mutate(mutation, |tx| async move {
-                let (scope, member) = self.reader(&tx, caller, org).await?;
-                let standing = self.present(&tx, &scope, member, chat).await?;
-                if seq > standing.chat.head_seq {
-                    let refusal: RpcError = invalid("seq", "must be at most the head of the chat");
-                    return Err(refusal.into());
-                }
-                storage::move_read_mark(&tx, &scope, chat, member, seq).await?;
-                let object = format!("organizations/{org}/chats/{chat}/participants/{member}");
-                parta_audit::record(&tx, caller, Some(org), object).await?;
-                let read_seq = standing.seat.read_seq.max(seq);
-                let unread_count = standing.chat.head_seq - read_seq;
-                Ok(pb::MarkReadResponse {
-                    read_seq,
-                    unread_count,
-                    ..Default::default()
-                })
-            })
-            .await
+/// Moves the read mark of the caller forward.
+pub(crate) struct MarkRead {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) seq: i64,
+}
+
+/// The scope of the act and the participant whose mark moves.
+pub(crate) struct Grant {
+    scope: OrgScope,
+    member: MemberId,
+    membership: ChatMembership,
+}
+
+/// The mark after the act.
+pub(crate) struct ReadMark {
+    pub(crate) read_seq: i64,
+    pub(crate) unread_count: i64,
+}
+
+impl Mutation for MarkRead {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ();
+    type View = ReadMark;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
+        let membership = load_present(tx, &scope, member, self.chat_id).await?;
+        Ok(Grant {
+            scope,
+            member,
+            membership,
+        })
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Grant) -> Result<(), Error> {
+        if self.seq > grant.membership.chat.head_seq {
+            let refusal: RpcError = invalid("seq", "must be at most the head of the chat");
+            return Err(refusal.into());
+        }
+        move_read_mark(tx, &grant.scope, self.chat_id, grant.member, self.seq).await?;
+        let (org, chat, member) = (self.org_id, self.chat_id, grant.member);
+        let object = format!("organizations/{org}/chats/{chat}/participants/{member}");
+        parta_audit::record(tx, caller, Some(org), object).await?;
+        Ok(())
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, grant: &Grant, (): &()) -> Result<ReadMark, Error> {
+        // The row was read before the act; a mark never moves back.
+        let read_seq = grant.membership.participant.read_seq.max(self.seq);
+        Ok(ReadMark {
+            read_seq,
+            unread_count: grant.membership.chat.head_seq - read_seq,
+        })
     }
 }

@@ -1,15 +1,15 @@
 use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{ChatId, MemberId, OrgId};
-use parta_status::FieldViolations;
 use uuid::Uuid;
 
+use super::MessageService;
 use crate::{
-    context::{App, member_of},
+    context::member_of,
     error::Error,
     messages::writer::{Message, Outcome, Stored},
 };
 
-/// A message that somebody wants to write.
+/// A message to be stored.
 pub(crate) struct SendMessage {
     pub(crate) org_id: OrgId,
     pub(crate) chat_id: ChatId,
@@ -17,14 +17,27 @@ pub(crate) struct SendMessage {
     pub(crate) text: String,
 }
 
-impl App {
-    /// Who may write in a chat is a row that follows the roster, and it is read under the lock of the chat's head; so
-    /// nothing but the token's organization is decided here, and no query is made before the writer's.
+impl MessageService {
+    /// Stores a message. The right to write is a row that follows the roster, and the writer reads it with the row of the
+    /// chat locked. Therefore only the organization of the token is checked here, and no query precedes that of the
+    /// writer.
     pub(crate) async fn send(&self, caller: &Caller, send: SendMessage) -> Result<Stored, Error> {
         let member = member_of(caller, send.org_id)?;
         let scope = authorize(caller, send.org_id, Decision::Allow)?;
-        self.quarantined.require(&self.roster, send.org_id)?;
-        self.post(&scope, member, send, None).await
+        self.context
+            .quarantined
+            .require(&self.context.roster, send.org_id)?;
+        let org_id = send.org_id;
+        match self.post(&scope, member, send, None).await {
+            Err(unknown @ Error::UnknownChat(_)) => {
+                // A member who has left the organization is told so, as by every other RPC.
+                self.context
+                    .reader(self.context.db.conn(), caller, org_id)
+                    .await?;
+                Err(unknown)
+            }
+            other => other,
+        }
     }
 
     pub(super) async fn post(
@@ -55,11 +68,4 @@ impl App {
             Outcome::RequestIdReused => Err(Error::RequestIdReused(request_id)),
         }
     }
-}
-
-/// The `request_id` of a message, which is kept with its entry and not in a record of its own.
-pub(crate) fn request_id(violations: &mut FieldViolations, text: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(text).ok().filter(|id| !id.is_nil());
-    violations.check(id.is_some(), "request_id", "must be a UUID, new for each act");
-    id
 }

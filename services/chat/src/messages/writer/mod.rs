@@ -20,10 +20,7 @@ use uuid::Uuid;
 
 pub(crate) use outcome::{Outcome, Stored};
 
-use crate::{
-    entries::storage::{EntryRow, Kind},
-    live::Live,
-};
+use crate::entries::{Content, Entry, EntrySink};
 
 type Digest = [u8; 16];
 
@@ -98,7 +95,7 @@ pub(crate) struct Writer {
 /// The other end of the queue: runs as a task of the service.
 pub(crate) struct WriterTask {
     db: Db,
-    live: Live,
+    sink: Arc<dyn EntrySink>,
     batch: usize,
     /// On SQLite.
     direct: Option<SqliteWriter>,
@@ -107,7 +104,12 @@ pub(crate) struct WriterTask {
 }
 
 /// A writer and the task that serves it.
-pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writer, Arc<WriterTask>) {
+pub(crate) fn writer(
+    db: Db,
+    sink: Arc<dyn EntrySink>,
+    capacity: usize,
+    batch: usize,
+) -> (Writer, Arc<WriterTask>) {
     let (sender, receiver) = mpsc::channel(capacity);
     (
         Writer {
@@ -118,7 +120,7 @@ pub(crate) fn writer(db: Db, live: Live, capacity: usize, batch: usize) -> (Writ
         Arc::new(WriterTask {
             direct: db.sqlite_writer(),
             db,
-            live,
+            sink,
             batch,
             queue: Mutex::new(receiver),
         }),
@@ -227,7 +229,7 @@ impl WriterTask {
             }
         }
         // After the answers: whoever got one may send the next message meanwhile.
-        self.live.publish(fresh);
+        self.sink.publish(fresh);
     }
 
     /// Stores posts, each key once. A batch that fails by itself is run again by halves, so that one bad row does not
@@ -286,14 +288,14 @@ impl WriterTask {
     }
 }
 
-fn entry(post: &PendingMessage, stored: &Stored) -> EntryRow {
-    EntryRow {
+fn entry(post: &PendingMessage, stored: &Stored) -> Entry {
+    Entry {
         org_id: post.org_id,
         chat_id: post.chat_id,
         seq: stored.seq,
         entry_id: stored.entry_id,
         create_time: stored.create_time,
-        kind: Kind::Message {
+        content: Content::Message {
             sender: post.sender,
             text: post.text.clone(),
             service: post.service.clone(),

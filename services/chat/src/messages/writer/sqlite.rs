@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi,
 use uuid::Uuid;
 
 use super::{Batch, Outcome, PendingMessage, Stored, Time};
-use crate::entries::storage::MESSAGE;
+use crate::entries::MESSAGE;
 
 const SEAT: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
      JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \

@@ -1,0 +1,159 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
+
+use parta_access::{OrgScope, Verifier};
+use parta_feed::HandleError;
+use parta_ids::{ChatId, MemberId, TypedId, UnitId};
+use parta_roster::{MemberContext, Roster, UnitKind};
+use parta_storage::Tx;
+
+use super::policy::{derived_rules, participation};
+use crate::{
+    entries::{
+        self, ChatKind, EntrySink, ParticipantDiff, Participation, Rule, apply_diff, archive_chats_of_unit,
+        chat, create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning, list_members,
+        participants_among, relabel_unit, rule_of,
+    },
+    talk_policy::{may_talk, must_leave},
+};
+
+/// Updates the participants of all chats when the roster changes. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct AudienceUpdater {
+    sink: Arc<dyn EntrySink>,
+    pub(super) verifier: Arc<Verifier>,
+    // The roster is created together with the consumers that call this.
+    roster: Arc<OnceLock<Roster>>,
+}
+
+impl AudienceUpdater {
+    /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first change.
+    pub(crate) fn new(sink: Arc<dyn EntrySink>, verifier: Arc<Verifier>) -> Self {
+        Self {
+            sink,
+            verifier,
+            roster: Arc::default(),
+        }
+    }
+
+    pub(crate) fn set_roster(&self, roster: Roster) {
+        _ = self.roster.set(roster);
+    }
+
+    pub(super) fn roster(&self) -> Result<&Roster, HandleError> {
+        self.roster
+            .get()
+            .ok_or_else(|| HandleError::Failed("audiences without a roster".into()))
+    }
+
+    async fn ensure(&self, tx: &Tx, scope: &OrgScope, rule: Rule, label: &str) -> Result<(), HandleError> {
+        if find_chat_by_key(tx, scope, &rule.key()).await?.is_none() {
+            create_chat(tx, scope, rule.kind(), rule.unit(), Some(rule.key()), label).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the two chats of the organization if they do not exist.
+    pub(super) async fn ensure_organization(&self, tx: &Tx, scope: &OrgScope) -> Result<(), HandleError> {
+        self.ensure(tx, scope, Rule::School, "").await?;
+        self.ensure(tx, scope, Rule::Staff, "").await
+    }
+
+    /// Creates the chats of a unit that has pupils, updates their label and archives those of an archived unit.
+    pub(super) async fn ensure_unit(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        unit_id: UnitId,
+    ) -> Result<(), HandleError> {
+        let Some(unit) = self.roster()?.unit(tx, scope.org_id(), unit_id).await? else {
+            return Ok(());
+        };
+        if !matches!(unit.kind, UnitKind::Class | UnitKind::Group) {
+            return Ok(());
+        }
+        for rule in Rule::of_unit(unit_id) {
+            self.ensure(tx, scope, rule, &unit.label).await?;
+        }
+        relabel_unit(tx, scope, unit_id, &unit.label).await?;
+        if unit.archived {
+            archive_chats_of_unit(tx, scope, unit_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Recomputes every chat of the organization.
+    pub(super) async fn recompute_all(&self, tx: &Tx, scope: &OrgScope) -> Result<(), HandleError> {
+        let mut members: BTreeSet<MemberId> = list_members(tx, scope).await?.into_iter().collect();
+        let known = self.roster()?.all_members(tx, scope.org_id()).await?;
+        members.extend(known.into_iter().map(|facts| facts.member_id));
+        self.recompute(tx, scope, &members.into_iter().collect::<Vec<_>>())
+            .await
+    }
+
+    /// Adds these members to the chats to which they belong and removes them from the others. Chats are locked in the
+    /// order of their ids, as the message writer locks them.
+    pub(super) async fn recompute(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        members: &[MemberId],
+    ) -> Result<(), HandleError> {
+        let facts = self.roster()?.contexts_of(tx, scope.org_id(), members).await?;
+        let keys: BTreeSet<String> = facts.iter().flat_map(derived_rules).map(Rule::key).collect();
+        let mut chats = list_chats_concerning(tx, scope, members, keys).await?;
+        chats.sort_by_key(|row| row.chat_id);
+        let concerned: BTreeSet<MemberId> = members.iter().copied().collect();
+        for row in chats {
+            let chat = ChatId::from_uuid(row.chat_id);
+            let diff = match rule_of(&row)? {
+                Some(rule) => {
+                    let present = participants_among(tx, scope, chat, &concerned).await?;
+                    let wanted = facts
+                        .iter()
+                        .filter_map(|f| Some((f.member_id, participation(rule, f)?)))
+                        .collect();
+                    difference(&present, &wanted)
+                }
+                None => self.diff_of_named(tx, scope, &row).await?,
+            };
+            if !diff.is_empty() {
+                apply_diff(tx, &*self.sink, scope, chat, &diff).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The participants of a custom or personal chat who may no longer participate or write.
+    async fn diff_of_named(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        row: &chat::Model,
+    ) -> Result<ParticipantDiff, HandleError> {
+        let present = entries::participants(tx, scope, ChatId::from_uuid(row.chat_id)).await?;
+        let ids: Vec<_> = present.keys().copied().collect();
+        let facts = self.roster()?.contexts_of(tx, scope.org_id(), &ids).await?;
+        let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
+        let wanted = if kind_of(row)? == ChatKind::Direct {
+            let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
+            let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active());
+            present
+                .keys()
+                .filter(|m| stays(m))
+                .map(|m| (*m, Participation { may_post }))
+                .collect()
+        } else {
+            let leaving = must_leave(&facts);
+            let stays = |m: &MemberId| known.contains_key(m) && !leaving.contains(m);
+            present
+                .iter()
+                .filter(|(m, _)| stays(m))
+                .map(|(m, rights)| (*m, *rights))
+                .collect()
+        };
+        Ok(difference(&present, &wanted))
+    }
+}

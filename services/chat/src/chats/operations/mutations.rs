@@ -1,0 +1,333 @@
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId};
+use parta_roster::MemberContext;
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{ChatView, load_present, load_readable};
+use crate::{
+    chats::{model::MAX_PARTICIPANTS, policy},
+    context::Context,
+    entries::{
+        ChatKind, ParticipantDiff, Participation, apply_diff, create_chat, difference, direct_chat_key,
+        find_chat_by_key, kind_of, lock_chat, lock_roster, participants,
+    },
+    error::Error,
+    talk_policy::{may_name, may_talk, must_leave},
+};
+
+/// The stored outcome of an act that creates or finds a chat.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChatOutcome {
+    chat_id: ChatId,
+}
+
+impl Stored for ChatOutcome {}
+
+/// The facts of the caller and the scope of the act.
+pub(crate) struct Grant {
+    scope: OrgScope,
+    facts: MemberContext,
+}
+
+/// The participant right of everybody whom people name.
+const WRITER: Participation = Participation { may_post: true };
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, chat: ChatId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/chats/{chat}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+/// Creates a custom chat. The caller participates in it.
+pub(crate) struct CreateChat {
+    pub(crate) org_id: OrgId,
+    pub(crate) title: String,
+    pub(crate) member_ids: Vec<MemberId>,
+}
+
+impl Mutation for CreateChat {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ChatOutcome;
+    type View = ChatView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        lock_roster(tx, self.org_id, false).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
+        Ok(Grant { scope, facts })
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        Grant { scope, facts }: &Grant,
+    ) -> Result<ChatOutcome, Error> {
+        let mut people = self.member_ids.clone();
+        people.push(facts.member_id);
+        people.sort();
+        people.dedup();
+        check_reachable(context, tx, facts, &people, &[]).await?;
+        let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
+        let diff = ParticipantDiff::joining(people, WRITER);
+        apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+        audit(tx, caller, self.org_id, chat_id).await?;
+        Ok(ChatOutcome { chat_id })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        Grant { scope, facts }: &Grant,
+        outcome: &ChatOutcome,
+    ) -> Result<ChatView, Error> {
+        ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+    }
+}
+
+/// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is returned.
+pub(crate) struct CreateDirectChat {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+}
+
+impl Mutation for CreateDirectChat {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ChatOutcome;
+    type View = ChatView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        lock_roster(tx, self.org_id, false).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let peer = context
+            .roster
+            .contexts_of(tx, self.org_id, &[self.member_id])
+            .await?
+            .pop();
+        let peer = peer.ok_or(Error::UnknownMember(self.member_id))?;
+        if !may_talk(&facts, &peer) {
+            return Err(Error::NotReachable(self.member_id));
+        }
+        let scope = authorize(caller, self.org_id, parta_access::Decision::Allow)?;
+        Ok(Grant { scope, facts })
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        Grant { scope, facts }: &Grant,
+    ) -> Result<ChatOutcome, Error> {
+        let key = direct_chat_key(facts.member_id, self.member_id);
+        let chat_id = match find_chat_by_key(tx, scope, &key).await? {
+            Some(row) => ChatId::from_uuid(row.chat_id),
+            None => create_chat(tx, scope, ChatKind::Direct, None, Some(key), "").await?,
+        };
+        // A member who left the organization and returned joins again.
+        let present = participants(tx, scope, chat_id).await?;
+        let pair = [facts.member_id, self.member_id]
+            .map(|member| (member, WRITER))
+            .into();
+        let diff = difference(&present, &pair);
+        if !diff.is_empty() {
+            apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+        }
+        audit(tx, caller, self.org_id, chat_id).await?;
+        Ok(ChatOutcome { chat_id })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        Grant { scope, facts }: &Grant,
+        outcome: &ChatOutcome,
+    ) -> Result<ChatView, Error> {
+        ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+    }
+}
+
+/// Adds participants to a custom chat. A present participant stays.
+pub(crate) struct AddParticipants {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) member_ids: Vec<MemberId>,
+}
+
+impl Mutation for AddParticipants {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ();
+    type View = ChatView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        lock_roster(tx, self.org_id, false).await?;
+        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
+        load_present(tx, &scope, member, self.chat_id).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
+        Ok(Grant { scope, facts })
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        Grant { scope, facts }: &Grant,
+    ) -> Result<(), Error> {
+        lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
+        let present: Vec<_> = participants(tx, scope, self.chat_id).await?.into_keys().collect();
+        let joining = self.member_ids.iter().filter(|m| !present.contains(m));
+        let joining: Vec<_> = joining.copied().collect();
+        if present.len() + joining.len() > MAX_PARTICIPANTS {
+            return Err(Error::TooMany);
+        }
+        check_reachable(context, tx, facts, &joining, &present).await?;
+        if !joining.is_empty() {
+            let diff = ParticipantDiff::joining(joining, WRITER);
+            apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+        }
+        audit(tx, caller, self.org_id, self.chat_id).await
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        Grant { scope, facts }: &Grant,
+        (): &(),
+    ) -> Result<ChatView, Error> {
+        ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    }
+}
+
+/// Removes participants from a custom chat. A member who does not participate is passed over.
+pub(crate) struct RemoveParticipants {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) member_ids: Vec<MemberId>,
+}
+
+impl RemoveParticipants {
+    fn grant(&self, caller: &Caller, facts: MemberContext) -> Result<Grant, Error> {
+        let only_oneself = self.member_ids.iter().all(|m| *m == facts.member_id);
+        let scope = authorize(caller, self.org_id, policy::remove(&facts, only_oneself))?;
+        Ok(Grant { scope, facts })
+    }
+}
+
+impl Mutation for RemoveParticipants {
+    type Context = Context;
+    type Grant = Grant;
+    type Outcome = ();
+    type View = ChatView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
+        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
+        load_present(tx, &scope, member, self.chat_id).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        self.grant(caller, facts)
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        Grant { scope, facts }: &Grant,
+    ) -> Result<(), Error> {
+        lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
+        let diff = ParticipantDiff::leaving(self.member_ids.iter().copied());
+        apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+        audit(tx, caller, self.org_id, self.chat_id).await
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        Grant { scope, facts }: &Grant,
+        (): &(),
+    ) -> Result<ChatView, Error> {
+        ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    }
+
+    /// A caller who left by this act is answered as long as the caller may read the chat up to the leaving.
+    async fn regrant(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Grant, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        if !self.member_ids.contains(&facts.member_id) {
+            return self.authorize(context, tx, caller).await;
+        }
+        let grant = self.grant(caller, facts)?;
+        load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;
+        Ok(grant)
+    }
+}
+
+/// Locks a custom chat, so that nobody else changes its participants until the commit. The caller must still participate.
+async fn lock_custom_chat(tx: &Tx, scope: &OrgScope, member: MemberId, chat: ChatId) -> Result<(), Error> {
+    let row = lock_chat(tx, scope, chat)
+        .await?
+        .ok_or(Error::UnknownChat(chat))?;
+    load_present(tx, scope, member, chat).await?;
+    if kind_of(&row)? != ChatKind::Custom {
+        return Err(Error::ParticipantsFixed(chat));
+    }
+    Ok(())
+}
+
+/// Checks that the staff member may name each of these members, and that all of them may be in one chat with `others`.
+async fn check_reachable(
+    context: &Context,
+    tx: &Tx,
+    staff: &MemberContext,
+    named: &[MemberId],
+    others: &[MemberId],
+) -> Result<(), Error> {
+    let known = context.roster.contexts_of(tx, staff.org_id, named).await?;
+    for member in named {
+        let facts = known
+            .iter()
+            .find(|f| f.member_id == *member)
+            .ok_or(Error::UnknownMember(*member))?;
+        if !may_name(staff, facts) {
+            return Err(Error::NotReachable(*member));
+        }
+    }
+    let mut together = context.roster.contexts_of(tx, staff.org_id, others).await?;
+    together.extend(known);
+    match must_leave(&together).first() {
+        // A present participant may be the one who would have to leave; the new one is refused nevertheless.
+        Some(member) => Err(Error::NotReachable(*member)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let outcome = ChatOutcome {
+            chat_id: ChatId::from_uuid(Uuid::from_u128(7)),
+        };
+        let stored = outcome.encode().unwrap();
+        let golden = format!("\u{1}{{\"chat_id\":\"{}\"}}", outcome.chat_id);
+        assert_eq!(String::from_utf8(stored.clone()).unwrap(), golden);
+        assert_eq!(ChatOutcome::decode(&stored).unwrap(), outcome);
+    }
+}

@@ -1,0 +1,90 @@
+use parta_access::{Caller, authorize};
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId};
+use parta_storage::{StorageError, Tx};
+
+use super::{ChatView, load_present, load_readable_at_once};
+use crate::{
+    chats::policy,
+    context::Context,
+    entries::{ChatMembership, find_peers, list_memberships_page, list_participants, participant},
+    error::Error,
+};
+
+/// Returns one chat of the caller.
+pub(crate) struct GetChat {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+}
+
+impl Query for GetChat {
+    type Context = Context;
+    type View = ChatView;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ChatView>, Error> {
+        let (scope, readable) = load_readable_at_once(context, tx, caller, self.org_id, self.chat_id).await?;
+        let view = ChatView::of(tx, &scope, readable.membership).await?;
+        Ok(Read::plain(view))
+    }
+}
+
+/// Lists the chats in which the caller participates, the newest first.
+pub(crate) struct ListChats {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListChats {
+    type Context = Context;
+    type View = Page<ChatView>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
+        let before: Option<ChatId> = self.page.after(tx, caller)?;
+        let rows = list_memberships_page(tx, &scope, member, before, self.page.limit()).await?;
+        let page = self.page.page(tx, caller, rows, ChatMembership::chat_id);
+        let peers = find_peers(tx, &scope, member, &page.items).await?;
+        let view = |membership: ChatMembership| {
+            Ok(ChatView {
+                kind: membership.kind()?,
+                peer: peers.get(&membership.chat_id()).copied(),
+                membership,
+            })
+        };
+        Ok(Read::plain(Page {
+            items: page
+                .items
+                .into_iter()
+                .map(view)
+                .collect::<Result<_, StorageError>>()?,
+            next_page_token: page.next_page_token,
+        }))
+    }
+}
+
+/// Lists the participants of a chat in which the caller participates, by member id.
+pub(crate) struct ListParticipants {
+    pub(crate) org_id: OrgId,
+    pub(crate) chat_id: ChatId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListParticipants {
+    type Context = Context;
+    type View = Page<participant::Model>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
+        let (scope, member) = context.reader(tx, caller, self.org_id).await?;
+        let membership = load_present(tx, &scope, member, self.chat_id).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let decision = policy::list_participants(&facts, membership.kind()?);
+        let scope = authorize(caller, self.org_id, decision)?;
+        let after: Option<MemberId> = self.page.after(tx, caller)?;
+        let rows = list_participants(tx, &scope, self.chat_id, after, self.page.limit()).await?;
+        let key = |row: &participant::Model| MemberId::from_uuid(row.member_id);
+        Ok(Read::plain(self.page.page(tx, caller, rows, key)))
+    }
+}

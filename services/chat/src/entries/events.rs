@@ -1,0 +1,50 @@
+//! Events of chats and their participants in the feed.
+use parta_access::OrgScope;
+use parta_feed::append_event;
+use parta_ids::{ChatId, MemberId, UnitId};
+use parta_proto::parta::chat::v1::{self as pb, chat_event::Payload};
+use parta_storage::Tx;
+
+use super::{Content, Entry};
+
+pub(crate) fn chat_created(chat: ChatId, unit: Option<UnitId>) -> Payload {
+    Payload::ChatCreated(pb::ChatCreated {
+        chat_id: chat.to_string(),
+        unit_id: unit.map(|u| u.to_string()).unwrap_or_default(),
+    })
+}
+
+pub(crate) fn chat_archived(chat: ChatId) -> Payload {
+    Payload::ChatArchived(pb::ChatArchived {
+        chat_id: chat.to_string(),
+    })
+}
+
+pub(crate) fn participant_joined(chat: ChatId, member: MemberId) -> Payload {
+    Payload::ParticipantJoined(pb::ParticipantJoined {
+        chat_id: chat.to_string(),
+        member_id: member.to_string(),
+    })
+}
+
+pub(super) fn append_chat_created(tx: &Tx, scope: &OrgScope, chat: ChatId, unit: Option<UnitId>) {
+    append_event(tx, scope.org_id(), chat_created(chat, unit));
+}
+
+pub(super) fn append_chat_archived(tx: &Tx, scope: &OrgScope, chat: ChatId) {
+    append_event(tx, scope.org_id(), chat_archived(chat));
+}
+
+/// Appends the event of an entry. Messages have none: they never pass through the feed.
+pub(super) fn append_participant_moved(tx: &Tx, scope: &OrgScope, entry: &Entry) {
+    let payload = match entry.content {
+        Content::Message { .. } => return,
+        Content::Joining(member) => participant_joined(entry.chat_id, member),
+        Content::Leaving(member) => Payload::ParticipantLeft(pb::ParticipantLeft {
+            chat_id: entry.chat_id.to_string(),
+            member_id: member.to_string(),
+            left_seq: entry.seq,
+        }),
+    };
+    append_event(tx, scope.org_id(), payload);
+}

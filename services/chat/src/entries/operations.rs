@@ -1,0 +1,63 @@
+//! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of the feed.
+use parta_access::OrgScope;
+use parta_ids::{ChatId, OrgId, TypedId, UnitId};
+use parta_storage::{StorageError, Tx};
+
+use super::{ChatKind, EntrySink, ParticipantDiff, events, storage};
+
+/// Creates a chat without participants. `key` is its unique key in the organization, if it has one.
+pub(crate) async fn create_chat(
+    tx: &Tx,
+    scope: &OrgScope,
+    kind: ChatKind,
+    unit: Option<UnitId>,
+    key: Option<String>,
+    label: &str,
+) -> Result<ChatId, StorageError> {
+    let chat = storage::insert_chat(tx, scope, kind, unit, key, label).await?;
+    events::append_chat_created(tx, scope, chat, unit);
+    Ok(chat)
+}
+
+/// Changes the participants of a chat. The entries are published after the commit.
+pub(crate) async fn apply_diff(
+    tx: &Tx,
+    sink: &dyn EntrySink,
+    scope: &OrgScope,
+    chat: ChatId,
+    diff: &ParticipantDiff,
+) -> Result<(), StorageError> {
+    let entries = storage::apply_diff(tx, scope, chat, diff).await?;
+    for entry in &entries {
+        events::append_participant_moved(tx, scope, entry);
+    }
+    sink.publish_after_commit(tx, entries);
+    Ok(())
+}
+
+/// Archives the chats of a unit that are not archived yet.
+pub(crate) async fn archive_chats_of_unit(
+    tx: &Tx,
+    scope: &OrgScope,
+    unit: UnitId,
+) -> Result<(), StorageError> {
+    for row in storage::list_chats_of_unit(tx, scope, unit).await? {
+        if row.archive_time.is_none() {
+            let chat = ChatId::from_uuid(row.chat_id);
+            storage::archive_chat(tx, row).await?;
+            events::append_chat_archived(tx, scope, chat);
+        }
+    }
+    Ok(())
+}
+
+/// Serializes the transactions that change the roster of an organization (`exclusive`) with those that decide by the
+/// roster and change participants (shared). Without it two consumers, or a consumer and a call, could each overlook the
+/// change that the other is about to commit. Acquire it before reading. On SQLite the write lock does the same.
+pub(crate) async fn lock_roster(tx: &Tx, org: OrgId, exclusive: bool) -> Result<(), StorageError> {
+    if tx.db().is_postgres() {
+        storage::lock_organization(tx, org, exclusive).await
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+use parta_storage::Tx;
+
+use super::Entry;
+
+/// Gets the entries that were committed, in the order of the commits of each chat.
+///
+/// A lost call costs no entry: subscribers compare their position with the database.
+pub(crate) trait EntrySink: Send + Sync {
+    /// Publishes committed entries. Never waits; called once per batch.
+    fn publish(&self, entries: Vec<Entry>);
+
+    /// Publishes entries after the commit of `tx`, and never if it is rolled back.
+    fn publish_after_commit(&self, tx: &Tx, entries: Vec<Entry>);
+}

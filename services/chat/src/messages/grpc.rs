@@ -1,0 +1,156 @@
+//! MessageService and AnnouncementService: decode, call, encode.
+use parta_edge::{Edge, PageRequest};
+use parta_proto::parta::chat::{
+    internal::v1::{self as internal, announcement_service_server::AnnouncementService},
+    v1::{self as pb, message_service_server::MessageService as MessageServer},
+};
+use parta_status::{FieldViolations, field};
+use parta_storage::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    entry_to_proto,
+    model::TEXT_MAX,
+    operations::{ListEntries, MarkRead, MessageService, PostAnnouncement, SendMessage},
+};
+use crate::{chats::timestamp, context::Context};
+
+/// The server of MessageService.
+#[derive(Clone)]
+pub(crate) struct Messages {
+    edge: Edge<Context>,
+    service: MessageService,
+}
+
+impl Messages {
+    pub(crate) fn new(edge: Edge<Context>, service: MessageService) -> Self {
+        Self { edge, service }
+    }
+}
+
+/// Decodes the `request_id` of a message. It is stored with the entry and not in an idempotency record.
+fn message_request_id(v: &mut FieldViolations, text: &str) -> Option<Uuid> {
+    let id = request_uuid(text);
+    v.check(id.is_some(), REQUEST_ID, REQUEST_ID_RULE);
+    id
+}
+
+#[tonic::async_trait]
+impl MessageServer for Messages {
+    async fn send_message(
+        &self,
+        request: Request<pb::SendMessageRequest>,
+    ) -> Result<Response<pb::SendMessageResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.query(|v, r| {
+            let request_id = message_request_id(v, &r.request_id);
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let chat_id = field::id(v, "chat_id", &r.chat_id);
+            let text = field::text(v, "text", &r.text, 1..=TEXT_MAX, true);
+            Some(SendMessage {
+                org_id: org_id?,
+                chat_id: chat_id?,
+                request_id: request_id?,
+                text,
+            })
+        })?;
+        let stored = self.service.send(call.caller(), command).await?;
+        Ok(Response::new(pb::SendMessageResponse {
+            entry_id: stored.entry_id.to_string(),
+            seq: stored.seq,
+            create_time: Some(timestamp(stored.create_time)),
+            consistency_token: String::new(),
+        }))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<pb::ListEntriesRequest>,
+    ) -> Result<Response<pb::ListEntriesResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let chat_id = field::id(v, "chat_id", &r.chat_id);
+            let positive = r.after_seq.is_none_or(|seq| seq >= 0);
+            v.check(positive, "after_seq", "must not be negative");
+            let filter = format!("{} {:?}", r.chat_id, r.after_seq);
+            let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
+            Some(ListEntries {
+                org_id: org_id?,
+                chat_id: chat_id?,
+                after_seq: r.after_seq,
+                page: page?,
+            })
+        })?;
+        let page = self.service.list_entries(call.caller(), &query).await?;
+        Ok(Response::new(pb::ListEntriesResponse {
+            entries: page.items.into_iter().map(entry_to_proto).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn mark_read(
+        &self,
+        request: Request<pb::MarkReadRequest>,
+    ) -> Result<Response<pb::MarkReadResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let chat_id = field::id(v, "chat_id", &r.chat_id);
+            v.check(r.seq >= 0, "seq", "must not be negative");
+            Some(MarkRead {
+                org_id: org_id?,
+                chat_id: chat_id?,
+                seq: r.seq,
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(pb::MarkReadResponse {
+            read_seq: done.view.read_seq,
+            unread_count: done.view.unread_count,
+            consistency_token: done.consistency_token,
+        }))
+    }
+}
+
+/// The server of AnnouncementService.
+#[derive(Clone)]
+pub(crate) struct Announcements {
+    edge: Edge<Context>,
+    service: MessageService,
+}
+
+impl Announcements {
+    pub(crate) fn new(edge: Edge<Context>, service: MessageService) -> Self {
+        Self { edge, service }
+    }
+}
+
+#[tonic::async_trait]
+impl AnnouncementService for Announcements {
+    async fn post_announcement(
+        &self,
+        request: Request<internal::PostAnnouncementRequest>,
+    ) -> Result<Response<internal::PostAnnouncementResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let announcement = call.query(|v, r| {
+            let request_id = message_request_id(v, &r.request_id);
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let unit_id = field::id(v, "unit_id", &r.unit_id);
+            let text = field::text(v, "text", &r.text, 1..=TEXT_MAX, true);
+            Some(PostAnnouncement {
+                org_id: org_id?,
+                unit_id: unit_id?,
+                request_id: request_id?,
+                text,
+            })
+        })?;
+        let (chat, stored) = self.service.announce(call.caller(), announcement).await?;
+        Ok(Response::new(internal::PostAnnouncementResponse {
+            chat_id: chat.to_string(),
+            seq: stored.seq,
+            consistency_token: String::new(),
+        }))
+    }
+}

@@ -1,3 +1,0 @@
-//! MessageService and AnnouncementService.
-mod announcements;
-mod messages;

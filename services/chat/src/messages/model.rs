@@ -1,0 +1,2 @@
+/// At most this many characters in a message.
+pub(crate) const TEXT_MAX: usize = 4_000;

@@ -1,0 +1,34 @@
+//! Who may write is a row that follows the roster, checked by the writer with the row of the chat locked.
+use parta_access::PrincipalKind;
+use parta_roster::MemberContext;
+
+use crate::{audience::participation, entries, permissions::Rule};
+
+/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for principals who
+/// do not participate in it, «Сотрудники».
+pub(crate) fn rules() -> Vec<Rule> {
+    let reads = |kind| MemberContext::sample(kind).is_some_and(|f| f.is_active());
+    vec![
+        Rule::own("parta.chat.v1.MessageService/SendMessage", writes),
+        Rule::own("parta.chat.v1.MessageService/ListEntries", reads),
+        Rule::own("parta.chat.v1.MessageService/MarkRead", reads),
+        // A service calls it with the token of a person, whose rights decide. Without one it may not.
+        Rule::own(
+            "parta.chat.internal.v1.AnnouncementService/PostAnnouncement",
+            |_| false,
+        ),
+    ]
+}
+
+/// Whether the roster gives the principal the right to write in any chat.
+fn writes(kind: PrincipalKind) -> bool {
+    let unit = MemberContext::sample_unit();
+    let rules = entries::Rule::of_unit(unit)
+        .into_iter()
+        .chain([entries::Rule::School, entries::Rule::Staff]);
+    MemberContext::sample(kind).is_some_and(|f| {
+        rules
+            .into_iter()
+            .any(|rule| participation(rule, &f).is_some_and(|p| p.may_post))
+    })
+}
