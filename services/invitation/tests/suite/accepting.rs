@@ -7,10 +7,11 @@ use parta_proto::parta::{
     invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient},
     membership::v1::Role,
 };
+use parta_service_testkit::reason;
 use parta_testkit::{TestDatabase, on_both, property_on_both};
 use proptest::prelude::*;
 
-use crate::{fixture::Fixture, membership::Fault, test_env::reason};
+use crate::{fixture::Fixture, membership::Fault};
 
 // Covers: R16 allowed, R16 refused
 on_both!(
@@ -37,7 +38,7 @@ on_both!(
 on_both!(accepting_again_is_the_same_acceptance, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(2).await;
-    let (flow, act) = (fixture.flow(), fixture.test_env.act());
+    let (flow, act) = (fixture.flow(), fixture.test_env.request_id());
     let first = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
     assert_eq!(fixture.accept_as(flow, &token, act.clone()).await.unwrap(), first);
     assert_eq!(fixture.accept(flow, &token).await.unwrap(), first);
@@ -71,7 +72,7 @@ on_both!(a_refusal_gives_the_use_back, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
     fixture.membership.fail([Fault::Refused]);
-    let (flow, act) = (fixture.flow(), fixture.test_env.act());
+    let (flow, act) = (fixture.flow(), fixture.test_env.request_id());
     let refused = fixture.accept_as(flow, &token, act.clone()).await;
     assert_eq!(reason(&refused), "ADMISSION_REFUSED");
     assert_eq!(fixture.get(&id).await.use_count, 0);
@@ -100,7 +101,7 @@ on_both!(who_was_a_member_before_takes_no_use, |database| async move {
 
 /// Runs the recovery until nothing is pending.
 async fn recover(fixture: &Fixture) {
-    fixture.test_env.clock.advance(TimeDelta::seconds(40));
+    fixture.test_env.time.advance(TimeDelta::seconds(40));
     let cancel = tokio_util::sync::CancellationToken::new();
     let running = fixture
         .test_env
@@ -119,7 +120,7 @@ async fn recover(fixture: &Fixture) {
     };
     let done = async {
         while owed().await > 0 {
-            fixture.test_env.clock.advance(TimeDelta::seconds(5));
+            fixture.test_env.time.advance(TimeDelta::seconds(5));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
@@ -169,17 +170,17 @@ on_both!(unusable_links_answer_alike, |database| async move {
     fixture.accept(fixture.flow(), &used_up).await.unwrap();
     let (revoked_id, revoked) = fixture.link(1).await;
     let request = pb::RevokeInvitationRequest {
-        request_id: fixture.test_env.act(),
+        request_id: fixture.test_env.request_id(),
         org_id: fixture.school.org.to_string(),
         invitation_id: revoked_id,
         etag: String::new(),
     };
     let request = fixture
         .test_env
-        .by(fixture.school.org, fixture.school.class_teacher, request);
+        .member_request(fixture.school.org, fixture.school.class_teacher, request);
     fixture.client.clone().revoke_invitation(request).await.unwrap();
     let (_, expired) = fixture.link(1).await;
-    fixture.test_env.clock.advance(TimeDelta::days(14));
+    fixture.test_env.time.advance(TimeDelta::days(14));
     let mut answers = BTreeSet::new();
     for token in [
         &used_up,
@@ -212,17 +213,17 @@ on_both!(only_a_join_ticket_accepts, |database| async move {
     let (_, token) = fixture.link(1).await;
     let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
     let request = pb::AcceptInvitationRequest {
-        request_id: fixture.test_env.act(),
+        request_id: fixture.test_env.request_id(),
         secret,
     };
     let outcome = fixture
         .client
         .clone()
-        .accept_invitation(
-            fixture
-                .test_env
-                .by(fixture.school.org, fixture.school.pupil, request.clone()),
-        )
+        .accept_invitation(fixture.test_env.member_request(
+            fixture.school.org,
+            fixture.school.pupil,
+            request.clone(),
+        ))
         .await;
     assert_eq!(reason(&outcome), "CALLER_NOT_ACCEPTED");
     let outcome = fixture.client.clone().accept_invitation(request).await;
@@ -247,7 +248,11 @@ on_both!(a_link_knows_who_came_by_it, |database| async move {
         fixture
             .client
             .clone()
-            .list_invitation_uses(fixture.test_env.by(fixture.school.org, member, request))
+            .list_invitation_uses(
+                fixture
+                    .test_env
+                    .member_request(fixture.school.org, member, request),
+            )
             .await
     };
     let uses = list(fixture.school.class_teacher)
@@ -274,7 +279,7 @@ on_both!(the_feed_tells_made_used_and_revoked, |database| async move {
     let member = fixture.accept(flow, &token).await.unwrap().member_id;
     fixture.accept(flow, &token).await.unwrap();
     let mut feed =
-        InvitationFeedServiceClient::new(fixture.test_env.other_service("invitation", &fixture.pipe));
+        InvitationFeedServiceClient::new(fixture.test_env.channel_of("chat", "invitation", &fixture.pipe));
     let mut events = Vec::new();
     let mut stream = feed
         .snapshot(pb::SnapshotRequest::default())

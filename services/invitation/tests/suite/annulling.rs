@@ -2,10 +2,11 @@
 use chrono::TimeDelta;
 use parta_ids::MemberId;
 use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
+use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::{fixture::Fixture, test_env::reason};
+use crate::fixture::Fixture;
 
 async fn annul(
     fixture: &Fixture,
@@ -14,13 +15,15 @@ async fn annul(
     change: impl FnOnce(&mut pb::AnnulInvitationsRequest),
 ) -> Result<Vec<String>, Status> {
     let mut request = pb::AnnulInvitationsRequest {
-        request_id: fixture.test_env.act(),
+        request_id: fixture.test_env.request_id(),
         org_id: fixture.school.org.to_string(),
         condition: condition.into(),
         ..Default::default()
     };
     change(&mut request);
-    let request = fixture.test_env.by(fixture.school.org, member, request);
+    let request = fixture
+        .test_env
+        .member_request(fixture.school.org, member, request);
     let report = fixture
         .client
         .clone()
@@ -39,7 +42,7 @@ on_both!(
         let (used, token) = fixture.link(2).await;
         fixture.accept(fixture.flow(), &token).await.unwrap();
         let (old, old_token) = fixture.link(1).await;
-        fixture.test_env.clock.advance(TimeDelta::days(3));
+        fixture.test_env.time.advance(TimeDelta::days(3));
         let (young, _) = fixture.link(1).await;
         let parents = fixture
             .create(fixture.school.class_teacher, fixture.wanted(Role::Parent))
@@ -105,9 +108,9 @@ on_both!(idle_links_are_counted_from_the_last_use, |database| async move {
     };
     let (idle, _) = made().await;
     let (busy, token) = made().await;
-    fixture.test_env.clock.advance(TimeDelta::days(10));
+    fixture.test_env.time.advance(TimeDelta::days(10));
     fixture.accept(fixture.flow(), &token).await.unwrap();
-    fixture.test_env.clock.advance(TimeDelta::days(5));
+    fixture.test_env.time.advance(TimeDelta::days(5));
     let annulled = annul(
         &fixture,
         fixture.school.administrator,
@@ -117,7 +120,7 @@ on_both!(idle_links_are_counted_from_the_last_use, |database| async move {
     .await
     .unwrap();
     assert_eq!(annulled, [idle]);
-    fixture.test_env.clock.advance(TimeDelta::days(10));
+    fixture.test_env.time.advance(TimeDelta::days(10));
     let annulled = annul(
         &fixture,
         fixture.school.administrator,
@@ -140,7 +143,7 @@ on_both!(
         let came = fixture.accept(flow, &token).await.unwrap();
         let revoke = async |member, etag: &str| {
             let request = pb::RevokeInvitationRequest {
-                request_id: fixture.test_env.act(),
+                request_id: fixture.test_env.request_id(),
                 org_id: fixture.school.org.to_string(),
                 invitation_id: id.clone(),
                 etag: etag.to_owned(),
@@ -148,7 +151,11 @@ on_both!(
             fixture
                 .client
                 .clone()
-                .revoke_invitation(fixture.test_env.by(fixture.school.org, member, request))
+                .revoke_invitation(
+                    fixture
+                        .test_env
+                        .member_request(fixture.school.org, member, request),
+                )
                 .await
         };
         assert_eq!(

@@ -8,14 +8,11 @@ use parta_proto::parta::{
     invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient},
     membership::v1::Role,
 };
+use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
 use tonic::Status;
 
-use crate::{
-    membership::{self, Membership},
-    school::School,
-    test_env::TestEnv,
-};
+use crate::membership::{self, Membership};
 
 pub const SERVICES: &[&str] = &[
     "parta.invitation.v1.InvitationService",
@@ -23,7 +20,7 @@ pub const SERVICES: &[&str] = &[
 ];
 
 pub struct Fixture {
-    pub test_env: Arc<TestEnv>,
+    pub test_env: Arc<ServiceEnv>,
     pub school: School,
     pub membership: Membership,
     pub ports: Ports,
@@ -34,10 +31,10 @@ pub struct Fixture {
 impl Fixture {
     /// Starts the service on the database.
     pub async fn open(database: &TestDatabase) -> Self {
-        let observer = parta_invitation::roster_observer;
-        let test_env = TestEnv::open(database, "invitation", parta_invitation::migrations(), observer).await;
-        let test_env = Arc::new(test_env);
-        let school = School::found(&test_env).await;
+        let test_env = ServiceEnv::open(database, "invitation", parta_invitation::migrations()).await;
+        let observer = parta_invitation::roster_observer(test_env.secrets.clone());
+        let test_env = Arc::new(test_env.observed_by(observer));
+        let school = School::create(&test_env).await;
         let membership = Membership::new(&test_env.env);
         let pipe = test_env.serve(&[membership::NAME], membership.routes());
         let ports = Ports {
@@ -45,13 +42,13 @@ impl Fixture {
                 link_base_url: "https://school.example/join".to_owned(),
             },
             db: test_env.db.clone(),
-            roster: test_env.roster.clone(),
+            roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
-            peers: test_env.peers(vec![("membership", pipe)]),
+            peers: test_env.clients(vec![("membership", pipe)]),
             draining: test_env.stop.clone(),
         };
         let pipe = test_env.serve(SERVICES, ports.routes());
-        let client = InvitationServiceClient::new(test_env.outside("invitation", &pipe));
+        let client = InvitationServiceClient::new(test_env.channel("invitation", &pipe));
         Self {
             test_env,
             school,
@@ -71,7 +68,7 @@ impl Fixture {
             String::new()
         };
         pb::CreateInvitationRequest {
-            request_id: self.test_env.act(),
+            request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
             role: role.into(),
             unit_id: if staff {
@@ -94,7 +91,7 @@ impl Fixture {
         member: MemberId,
         wanted: pb::CreateInvitationRequest,
     ) -> Result<pb::CreateInvitationResponse, Status> {
-        let request = self.test_env.by(self.school.org, member, wanted);
+        let request = self.test_env.member_request(self.school.org, member, wanted);
         Ok(self.client.clone().create_invitation(request).await?.into_inner())
     }
 
@@ -109,7 +106,7 @@ impl Fixture {
     }
 
     pub async fn accept(&self, flow: FlowId, token: &str) -> Result<pb::AcceptInvitationResponse, Status> {
-        self.accept_as(flow, token, self.test_env.act()).await
+        self.accept_as(flow, token, self.test_env.request_id()).await
     }
 
     pub async fn accept_as(
@@ -121,7 +118,7 @@ impl Fixture {
         let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token.to_owned()));
         let request = self
             .test_env
-            .joining(flow, pb::AcceptInvitationRequest { request_id, secret });
+            .joiner_request(flow, pb::AcceptInvitationRequest { request_id, secret });
         Ok(self.client.clone().accept_invitation(request).await?.into_inner())
     }
 
@@ -136,7 +133,7 @@ impl Fixture {
         };
         let request = self
             .test_env
-            .by(self.school.org, self.school.administrator, request);
+            .member_request(self.school.org, self.school.administrator, request);
         self.client
             .clone()
             .get_invitation(request)

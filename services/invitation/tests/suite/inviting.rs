@@ -6,9 +6,10 @@ use parta_proto::parta::{
         MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
     },
 };
+use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::{fixture::Fixture, test_env::reason};
+use crate::fixture::Fixture;
 
 async fn may(fixture: &Fixture, member: MemberId, role: Role) -> String {
     reason(&fixture.create(member, fixture.wanted(role)).await)
@@ -180,7 +181,9 @@ on_both!(a_repeated_creation_answers_the_same_link, |database| async move {
         };
         let (mut client, request) = (
             fixture.client.clone(),
-            fixture.test_env.by(fixture.school.org, member, request),
+            fixture
+                .test_env
+                .member_request(fixture.school.org, member, request),
         );
         async move { client.get_invitation_link(request).await }
     };
@@ -201,7 +204,7 @@ on_both!(a_repeated_creation_answers_the_same_link, |database| async move {
 // Covers: R59 refused
 on_both!(another_school_sees_nothing, |database| async move {
     let fixture = Fixture::open(&database).await;
-    let other = crate::school::School::found(&fixture.test_env).await;
+    let other = parta_service_testkit::School::create(&fixture.test_env).await;
     let (id, _) = fixture.link(1).await;
     let mut client = fixture.client.clone();
     let org_id = fixture.school.org.to_string();
@@ -210,7 +213,11 @@ on_both!(another_school_sees_nothing, |database| async move {
         invitation_id: id.clone(),
     };
     let outcome = client
-        .get_invitation(fixture.test_env.by(other.org, other.administrator, get))
+        .get_invitation(
+            fixture
+                .test_env
+                .member_request(other.org, other.administrator, get),
+        )
         .await;
     assert_eq!(reason(&outcome), "NOT_FOUND");
     let get = pb::GetInvitationRequest {
@@ -218,7 +225,11 @@ on_both!(another_school_sees_nothing, |database| async move {
         invitation_id: id,
     };
     let outcome = client
-        .get_invitation(fixture.test_env.by(other.org, other.administrator, get))
+        .get_invitation(
+            fixture
+                .test_env
+                .member_request(other.org, other.administrator, get),
+        )
         .await;
     assert_eq!(reason(&outcome), "NOT_FOUND");
     let list = pb::ListInvitationsRequest {
@@ -226,7 +237,11 @@ on_both!(another_school_sees_nothing, |database| async move {
         ..Default::default()
     };
     let outcome = client
-        .list_invitations(fixture.test_env.by(other.org, other.administrator, list))
+        .list_invitations(
+            fixture
+                .test_env
+                .member_request(other.org, other.administrator, list),
+        )
         .await;
     assert_eq!(reason(&outcome), "NOT_FOUND");
     let list = pb::ListInvitationsRequest {
@@ -234,7 +249,11 @@ on_both!(another_school_sees_nothing, |database| async move {
         ..Default::default()
     };
     let seen = client
-        .list_invitations(fixture.test_env.by(other.org, other.administrator, list))
+        .list_invitations(
+            fixture
+                .test_env
+                .member_request(other.org, other.administrator, list),
+        )
         .await
         .unwrap();
     assert_eq!(seen.into_inner().invitations.len(), 0);
@@ -309,7 +328,7 @@ on_both!(lists_are_paged_and_show_what_concerns, |database| async move {
         fixture
             .client
             .clone()
-            .list_invitations(fixture.test_env.by(s.org, member, request))
+            .list_invitations(fixture.test_env.member_request(s.org, member, request))
             .await
     };
     let first = list(s.administrator, 3, "", false).await.unwrap().into_inner();
@@ -375,14 +394,14 @@ on_both!(an_import_makes_each_link_once, |database| async move {
     for _ in 0..2 {
         fixture
             .test_env
-            .hear(s.org, Said::RosterImportStaged(staged.clone()))
+            .apply_membership(s.org, Said::RosterImportStaged(staged.clone()))
             .await;
     }
     let request = pb::ListInvitationsRequest {
         org_id: s.org.to_string(),
         ..Default::default()
     };
-    let request = fixture.test_env.by(s.org, s.administrator, request);
+    let request = fixture.test_env.member_request(s.org, s.administrator, request);
     let made = fixture
         .client
         .clone()
@@ -404,7 +423,7 @@ on_both!(an_import_makes_each_link_once, |database| async move {
         org_id: s.org.to_string(),
         invitation_id: of_pupil.id.clone(),
     };
-    let request = fixture.test_env.by(s.org, s.administrator, request);
+    let request = fixture.test_env.member_request(s.org, s.administrator, request);
     let link = fixture
         .client
         .clone()

@@ -7,5 +7,3 @@ mod fixture;
 mod inviting;
 mod membership;
 mod repeating;
-mod school;
-mod test_env;

@@ -4,9 +4,10 @@ use parta_proto::parta::{
     membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Said},
 };
 
+use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::{fixture::Fixture, membership::Fault, test_env::reason};
+use crate::{fixture::Fixture, membership::Fault};
 
 async fn class_teacher_leaves(fixture: &Fixture) {
     let changed = MemberChanged {
@@ -16,7 +17,7 @@ async fn class_teacher_leaves(fixture: &Fixture) {
     };
     fixture
         .test_env
-        .hear(fixture.school.org, Said::MemberChanged(changed))
+        .apply_membership(fixture.school.org, Said::MemberChanged(changed))
         .await;
 }
 
@@ -52,15 +53,17 @@ on_both!(repeated_revocation_is_authorized_again, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, _) = fixture.link(1).await;
     let request = pb::RevokeInvitationRequest {
-        request_id: fixture.test_env.act(),
+        request_id: fixture.test_env.request_id(),
         org_id: fixture.school.org.to_string(),
         invitation_id: id.clone(),
         etag: fixture.get(&id).await.etag,
     };
     let revoke = async |request: &pb::RevokeInvitationRequest| {
-        let request = fixture
-            .test_env
-            .by(fixture.school.org, fixture.school.class_teacher, request.clone());
+        let request = fixture.test_env.member_request(
+            fixture.school.org,
+            fixture.school.class_teacher,
+            request.clone(),
+        );
         fixture.client.clone().revoke_invitation(request).await
     };
     let first = revoke(&request).await.unwrap().into_inner();
@@ -85,13 +88,15 @@ on_both!(
         let fixture = Fixture::open(&database).await;
         let (id, _) = fixture.link(1).await;
         let request = pb::AnnulInvitationsRequest {
-            request_id: fixture.test_env.act(),
+            request_id: fixture.test_env.request_id(),
             org_id: fixture.school.org.to_string(),
             condition: pb::AnnulCondition::Unused.into(),
             ..Default::default()
         };
         let annul = async |member, request: &pb::AnnulInvitationsRequest| {
-            let request = fixture.test_env.by(fixture.school.org, member, request.clone());
+            let request = fixture
+                .test_env
+                .member_request(fixture.school.org, member, request.clone());
             fixture.client.clone().annul_invitations(request).await
         };
         let administrator = fixture.school.administrator;
@@ -119,7 +124,7 @@ on_both!(
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(1).await;
-        let (flow, act) = (fixture.flow(), fixture.test_env.act());
+        let (flow, act) = (fixture.flow(), fixture.test_env.request_id());
         let first = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
         assert_eq!(fixture.get(&id).await.state(), pb::InvitationState::UsedUp);
         let again = fixture.accept_as(flow, &token, act.clone()).await.unwrap();
@@ -144,19 +149,20 @@ on_both!(
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(1).await;
-        let (flow, act) = (fixture.flow(), fixture.test_env.act());
+        let (flow, act) = (fixture.flow(), fixture.test_env.request_id());
         fixture.membership.fail([Fault::Refused]);
         let refused = fixture.accept_as(flow, &token, act.clone()).await;
         assert_eq!(reason(&refused), "ADMISSION_REFUSED");
         let request = pb::RevokeInvitationRequest {
-            request_id: fixture.test_env.act(),
+            request_id: fixture.test_env.request_id(),
             org_id: fixture.school.org.to_string(),
             invitation_id: id,
             etag: String::new(),
         };
-        let request = fixture
-            .test_env
-            .by(fixture.school.org, fixture.school.administrator, request);
+        let request =
+            fixture
+                .test_env
+                .member_request(fixture.school.org, fixture.school.administrator, request);
         fixture.client.clone().revoke_invitation(request).await.unwrap();
         let again = fixture.accept_as(flow, &token, act).await;
         assert_eq!(reason(&again), "ADMISSION_REFUSED");

@@ -1,46 +1,56 @@
-//! A school that the roster has heard of.
+//! A school in the roster: two classes, their teachers, pupils and parents.
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
 use parta_proto::parta::{
     membership::v1::{
-        AssignmentKind, AssignmentMade, EnrollmentBegun, GuardianshipEstablished, MemberAdmitted,
-        MemberState, Role, membership_event::Payload as Said,
+        AssignmentKind, AssignmentMade, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
+        MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
     },
     org_registry::v1::{
         OrganizationCreated, OrganizationKind, Policies, PoliciesChanged, UnitArchived, UnitCreated,
-        UnitKind, org_registry_event::Payload as Registered,
+        UnitKind, org_registry_event::Payload as OrgRegistry,
     },
 };
 
-use crate::test_env::TestEnv;
+use crate::ServiceEnv;
 
-/// A school with two classes and somebody of each kind.
+/// The ids of the school.
 #[derive(Clone, Copy)]
 pub struct School {
+    /// The organization, in Moscow, which requires verification of teachers.
     pub org: OrgId,
+    /// The staff room.
     pub staff_room: UnitId,
+    /// The class 5А.
     pub class: UnitId,
+    /// The class 6Б.
     pub other_class: UnitId,
+    /// An administrator.
     pub administrator: MemberId,
+    /// The class teacher of 5А, verified.
     pub class_teacher: MemberId,
+    /// A subject teacher of 5А, verified.
     pub teacher: MemberId,
+    /// A subject teacher of 5А without verification.
     pub unverified: MemberId,
-    /// Teaches in the other class only.
+    /// The class teacher of 6Б, verified.
     pub stranger: MemberId,
+    /// A pupil of 5А.
     pub pupil: MemberId,
-    /// Of the other class.
+    /// A pupil of 6Б.
     pub other_pupil: MemberId,
-    /// A pupil of the class without an account.
+    /// A pupil of 5А without an account.
     pub expected: MemberId,
-    /// Of `pupil`.
+    /// The confirmed parent of `pupil`.
     pub parent: MemberId,
 }
 
 impl School {
-    pub async fn found(test_env: &TestEnv) -> Self {
-        let id = || test_env.env.id::<MemberId>();
-        let unit = || test_env.env.id::<UnitId>();
+    /// Adds the school to the roster.
+    pub async fn create(env: &ServiceEnv) -> Self {
+        let id = || env.env.id::<MemberId>();
+        let unit = || env.env.id::<UnitId>();
         let school = Self {
-            org: test_env.env.id(),
+            org: env.env.id(),
             staff_room: unit(),
             class: unit(),
             other_class: unit(),
@@ -54,17 +64,16 @@ impl School {
             expected: id(),
             parent: id(),
         };
-        test_env
-            .register(
-                school.org,
-                Registered::OrganizationCreated(OrganizationCreated {
-                    display_name: "Школа № 5".to_owned(),
-                    kind: OrganizationKind::General.into(),
-                    time_zone: "Europe/Moscow".to_owned(),
-                    policies: Some(school.policies(false)),
-                }),
-            )
-            .await;
+        env.apply_org_registry(
+            school.org,
+            OrgRegistry::OrganizationCreated(OrganizationCreated {
+                display_name: "Школа № 5".to_owned(),
+                kind: OrganizationKind::General.into(),
+                time_zone: "Europe/Moscow".to_owned(),
+                policies: Some(school.policies(false)),
+            }),
+        )
+        .await;
         for (unit, kind, label) in [
             (school.staff_room, UnitKind::StaffRoom, "Учительская"),
             (school.class, UnitKind::Class, "5А"),
@@ -76,7 +85,8 @@ impl School {
                 label: label.to_owned(),
                 ..Default::default()
             };
-            test_env.register(school.org, Registered::UnitCreated(unit)).await;
+            env.apply_org_registry(school.org, OrgRegistry::UnitCreated(unit))
+                .await;
         }
         for (member, role) in [
             (school.administrator, Role::Administrator),
@@ -90,17 +100,11 @@ impl School {
         ] {
             let verified = role == Role::Teacher && member != school.unverified;
             school
-                .admit(test_env, member, role, MemberState::Active, verified)
+                .admit(env, member, role, MemberState::Active, verified)
                 .await;
         }
         school
-            .admit(
-                test_env,
-                school.expected,
-                Role::Pupil,
-                MemberState::Expected,
-                false,
-            )
+            .admit(env, school.expected, Role::Pupil, MemberState::Expected, false)
             .await;
         for (member, unit, kind) in [
             (school.class_teacher, school.class, AssignmentKind::ClassTeacher),
@@ -109,34 +113,33 @@ impl School {
             (school.stranger, school.other_class, AssignmentKind::ClassTeacher),
         ] {
             let made = AssignmentMade {
-                assignment_id: test_env.env.id::<AssignmentId>().to_string(),
+                assignment_id: env.env.id::<AssignmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
                 kind: kind.into(),
                 expire_time: None,
             };
-            test_env.hear(school.org, Said::AssignmentMade(made)).await;
+            env.apply_membership(school.org, Membership::AssignmentMade(made))
+                .await;
         }
-        school.enroll(test_env, school.pupil, school.class).await;
-        school.enroll(test_env, school.expected, school.class).await;
-        school
-            .enroll(test_env, school.other_pupil, school.other_class)
-            .await;
+        school.enroll(env, school.pupil, school.class).await;
+        school.enroll(env, school.expected, school.class).await;
+        school.enroll(env, school.other_pupil, school.other_class).await;
         let guardianship = GuardianshipEstablished {
-            guardianship_id: test_env.env.id::<GuardianshipId>().to_string(),
+            guardianship_id: env.env.id::<GuardianshipId>().to_string(),
             guardian_id: school.parent.to_string(),
             child_id: school.pupil.to_string(),
             confirmed: true,
         };
-        test_env
-            .hear(school.org, Said::GuardianshipEstablished(guardianship))
+        env.apply_membership(school.org, Membership::GuardianshipEstablished(guardianship))
             .await;
         school
     }
 
+    /// Adds a member, or replaces what the roster knows of one.
     pub async fn admit(
         &self,
-        test_env: &TestEnv,
+        env: &ServiceEnv,
         member: MemberId,
         role: Role,
         state: MemberState,
@@ -149,36 +152,49 @@ impl School {
             teacher_verified: verified,
             invitation_id: String::new(),
         };
-        test_env.hear(self.org, Said::MemberAdmitted(admitted)).await;
-    }
-
-    pub async fn enroll(&self, test_env: &TestEnv, pupil: MemberId, unit: UnitId) {
-        let begun = EnrollmentBegun {
-            enrollment_id: test_env.env.id::<EnrollmentId>().to_string(),
-            member_id: pupil.to_string(),
-            unit_id: unit.to_string(),
-        };
-        test_env.hear(self.org, Said::EnrollmentBegun(begun)).await;
-    }
-
-    pub async fn archive(&self, test_env: &TestEnv, unit: UnitId) {
-        test_env
-            .register(
-                self.org,
-                Registered::UnitArchived(UnitArchived {
-                    unit_id: unit.to_string(),
-                }),
-            )
+        env.apply_membership(self.org, Membership::MemberAdmitted(admitted))
             .await;
     }
 
-    /// Whether every verified teacher of the class may invite parents.
-    pub async fn let_class_staff_invite_parents(&self, test_env: &TestEnv, allowed: bool) {
+    /// Enrolls a pupil in a class.
+    pub async fn enroll(&self, env: &ServiceEnv, pupil: MemberId, unit: UnitId) -> EnrollmentId {
+        let id = env.env.id::<EnrollmentId>();
+        let begun = EnrollmentBegun {
+            enrollment_id: id.to_string(),
+            member_id: pupil.to_string(),
+            unit_id: unit.to_string(),
+        };
+        env.apply_membership(self.org, Membership::EnrollmentBegun(begun))
+            .await;
+        id
+    }
+
+    /// Ends an enrollment.
+    pub async fn end_enrollment(&self, env: &ServiceEnv, id: EnrollmentId) {
+        let ended = EnrollmentEnded {
+            enrollment_id: id.to_string(),
+        };
+        env.apply_membership(self.org, Membership::EnrollmentEnded(ended))
+            .await;
+    }
+
+    /// Archives a unit.
+    pub async fn archive(&self, env: &ServiceEnv, unit: UnitId) {
+        env.apply_org_registry(
+            self.org,
+            OrgRegistry::UnitArchived(UnitArchived {
+                unit_id: unit.to_string(),
+            }),
+        )
+        .await;
+    }
+
+    /// Sets whether every verified teacher of a class may invite parents, or only the class teacher.
+    pub async fn let_class_staff_invite_parents(&self, env: &ServiceEnv, allowed: bool) {
         let changed = PoliciesChanged {
             policies: Some(self.policies(allowed)),
         };
-        test_env
-            .register(self.org, Registered::PoliciesChanged(changed))
+        env.apply_org_registry(self.org, OrgRegistry::PoliciesChanged(changed))
             .await;
     }
 

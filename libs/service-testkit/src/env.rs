@@ -1,0 +1,342 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::TimeDelta;
+use parta_access::{
+    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
+    TokenIssuer, Verifier,
+};
+use parta_feed::{Freshness, Handler as _, Progress};
+use parta_grpc::{
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceChannel,
+    ServiceClients, Target, layers,
+    server::{ServeOptions, serve},
+};
+use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
+use parta_proto::parta::{
+    membership::v1::{MembershipEvent, membership_event::Payload as MembershipPayload},
+    org_registry::v1::{OrgRegistryEvent, org_registry_event::Payload as OrgRegistryPayload},
+};
+use parta_roster::{ConsumerNames, Members, NoObserver, Organizations, Roster, RosterObserver};
+use parta_status::RpcError;
+use parta_storage::{DatabaseConfig, Db};
+use parta_testkit::{TestDatabase, Time};
+use sea_orm_migration::MigrationTrait;
+use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Status};
+
+const CONSUMERS: ConsumerNames = ConsumerNames {
+    organizations: "test.organizations",
+    members: "test.members",
+};
+
+/// The services that may call each other.
+const SERVICES: [&str; 5] = [
+    "org-registry",
+    "membership",
+    "invitation",
+    "chat",
+    "call-scheduling",
+];
+
+/// The issuer of the tokens.
+const ISSUER: &str = "test";
+
+/// The name of the operator whose credential the server accepts.
+pub const OPERATOR: &str = "root";
+
+/// One service's database and everything that calls to it and from it need.
+pub struct ServiceEnv {
+    /// The clock and the id source of the service.
+    pub env: Env,
+    /// Moves the clock of [`ServiceEnv::env`]; has no effect on an env of the system.
+    pub time: Time,
+    /// The database, migrated.
+    pub db: Db,
+    /// The secrets of the service.
+    pub secrets: Secrets,
+    /// Verifies the tokens of [`ServiceEnv::issuer`].
+    pub verifier: Arc<Verifier>,
+    /// Issues the tokens of callers.
+    pub issuer: Arc<TokenIssuer>,
+    /// Canceled when the servers end.
+    pub stop: CancellationToken,
+    /// Runs the servers and the tasks of the test.
+    pub tracker: TaskTracker,
+    service: &'static str,
+    authenticator: Arc<AuthenticatorParts>,
+    operator: String,
+    observer: Arc<dyn RosterObserver>,
+}
+
+struct AuthenticatorParts {
+    pairs: BTreeMap<&'static str, KeyPair>,
+    services: Arc<ServiceKeys>,
+    credential: String,
+}
+
+impl ServiceEnv {
+    /// Connects and migrates the database. The clock stands at 2026-09-01 08:00 UTC, a Tuesday, until the test moves it.
+    pub async fn open(
+        database: &TestDatabase,
+        service: &'static str,
+        migrations: Vec<Box<dyn MigrationTrait>>,
+    ) -> Self {
+        let (env, time) = parta_testkit::env();
+        Self::open_with(database, service, migrations, env, time).await
+    }
+
+    /// [`ServiceEnv::open`] on the clock of the machine, for tests beside real I/O.
+    pub async fn open_in_real_time(
+        database: &TestDatabase,
+        service: &'static str,
+        migrations: Vec<Box<dyn MigrationTrait>>,
+    ) -> Self {
+        let (_, time) = parta_testkit::env();
+        Self::open_with(database, service, migrations, Env::system(), time).await
+    }
+
+    async fn open_with(
+        database: &TestDatabase,
+        service: &'static str,
+        migrations: Vec<Box<dyn MigrationTrait>>,
+        env: Env,
+        time: Time,
+    ) -> Self {
+        let secrets = Secrets::new([7; 32]);
+        let db = connect(database, service, &secrets, &env).await;
+        db.migrate(migrations).await.expect("migrations");
+        let now = env.now() - TimeDelta::hours(1);
+        let pair = || KeyPair::generate(&env).expect("a key pair");
+        let issuer = TokenIssuer::new(
+            vec![SigningKey::first(pair(), now)],
+            ISSUER,
+            TimeDelta::minutes(10),
+            env.clone(),
+        );
+        let source = JwkSource::shared();
+        source.set(&issuer.jwks(), env.now());
+        let verifier = Arc::new(Verifier::new(source, ISSUER, env.clone()));
+        let pairs: BTreeMap<_, _> = SERVICES.into_iter().map(|name| (name, pair())).collect();
+        let public = pairs.iter().map(|(name, pair)| (*name, pair.public()));
+        let services = Arc::new(ServiceKeys::new(public, env.clone()).expect("keys of services"));
+        let (operator, _) = OperatorCredential::generate(&env);
+        let operator = operator.expose_secret().to_owned();
+        Self {
+            env,
+            time,
+            db,
+            secrets,
+            verifier,
+            issuer: Arc::new(issuer),
+            stop: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            service,
+            authenticator: Arc::new(AuthenticatorParts {
+                pairs,
+                services,
+                credential: operator.clone(),
+            }),
+            operator,
+            observer: Arc::new(NoObserver),
+        }
+    }
+
+    /// Calls `observer` with every change of the roster that the test applies.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn RosterObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Stops the servers, waits for every task and closes the database.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.db.close().await;
+    }
+
+    /// Opens another database for the same env, for example that of a feed's service or of a second replica.
+    pub async fn connect(&self, database: &TestDatabase, service: &'static str) -> Db {
+        connect(database, service, &self.secrets, &self.env).await
+    }
+
+    /// The progress of a feed whose consumer has read everything.
+    pub fn freshness(name: &'static str) -> Freshness {
+        let progress = Progress {
+            cursor: None,
+            checkpoint: Some(Instant::now()),
+        };
+        Freshness::fixed(name, progress)
+    }
+
+    /// The roster over the service's database. It holds what the test applies and is never stale.
+    pub fn roster(&self) -> Roster {
+        Roster::new(
+            CONSUMERS,
+            self.env.clone(),
+            Self::freshness("org-registry"),
+            Self::freshness("membership"),
+        )
+    }
+
+    /// The layers of a server of these gRPC services.
+    pub fn layers(&self, grpc_services: &[&str], limits: Limits) -> ServerLayers {
+        let parts = &self.authenticator;
+        let credential = OperatorCredential::from_text(&parts.credential).expect("an operator's credential");
+        let authenticator = Authenticator {
+            access: AccessRules::load(grpc_services).expect("access rules"),
+            verifier: self.verifier.clone(),
+            services: parts.services.clone(),
+            operators: vec![(OPERATOR.to_owned(), credential)],
+        };
+        layers(&self.env, Arc::new(authenticator), limits, self.stop.clone())
+    }
+
+    /// Serves routes behind the real layers, over an in-memory transport.
+    pub fn serve(&self, grpc_services: &[&str], routes: Routes) -> InMemoryTransport {
+        self.serve_behind(self.layers(grpc_services, Limits::default()), routes)
+    }
+
+    /// [`ServiceEnv::serve`] with layers of the test's choice.
+    pub fn serve_behind(&self, layers: ServerLayers, routes: Routes) -> InMemoryTransport {
+        let (transport, incoming) = InMemoryTransport::pair();
+        let ended = self.stop.clone().cancelled_owned();
+        self.tracker.spawn(async move {
+            let served = serve(incoming, routes, layers, ServeOptions::default(), ended).await;
+            served.expect("the server ends without an error");
+        });
+        transport
+    }
+
+    fn client(&self, identity: Option<&str>) -> ClientBuilder {
+        let builder = ClientBuilder::new(self.env.clone());
+        let Some(name) = identity else {
+            return builder;
+        };
+        let pair = self.authenticator.pairs.get(name).expect("the name of a service");
+        let identity = ServiceIdentity::new(name, pair, self.env.clone()).expect("an identity");
+        builder.identity(Arc::new(identity))
+    }
+
+    /// A channel of a caller outside the system.
+    pub fn channel(&self, service: &str, transport: &InMemoryTransport) -> ServiceChannel {
+        self.client(None)
+            .channel(service, Target::Memory(transport.clone()))
+            .expect("a channel")
+    }
+
+    /// A channel on which `caller`, the name of a service, presents its identity.
+    pub fn channel_of(&self, caller: &str, service: &str, transport: &InMemoryTransport) -> ServiceChannel {
+        self.client(Some(caller))
+            .channel(service, Target::Memory(transport.clone()))
+            .expect("a channel")
+    }
+
+    /// The channels by which the service under test calls its peers.
+    pub fn clients<'a>(
+        &self,
+        peers: impl IntoIterator<Item = (&'a str, InMemoryTransport)>,
+    ) -> ServiceClients {
+        let targets = peers
+            .into_iter()
+            .map(|(name, transport)| (name.to_owned(), Target::Memory(transport)));
+        ServiceClients::connect(&self.client(Some(self.service)), targets).expect("clients")
+    }
+
+    /// A new `request_id`.
+    pub fn request_id(&self) -> String {
+        self.env.ids.uuid().to_string()
+    }
+
+    /// The token of a member, of a new session.
+    pub fn member_token(&self, org: OrgId, member: MemberId) -> String {
+        let session = self.env.id::<SessionId>();
+        let token = self.issuer.person(org, member, session).expect("a token");
+        token.text
+    }
+
+    /// A request of a member.
+    pub fn member_request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
+        with_credential(message, &self.member_token(org, member))
+    }
+
+    /// A request of a person who joins by an invitation.
+    pub fn joiner_request<T>(&self, flow: FlowId, message: T) -> Request<T> {
+        with_credential(message, &self.issuer.joiner(flow).expect("a token").text)
+    }
+
+    /// A request of a service account with these permissions.
+    pub fn account_request<T>(&self, org: OrgId, permissions: &[&str], message: T) -> Request<T> {
+        let id = self.env.id::<ServiceAccountId>();
+        let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
+        let token = self.issuer.service_account(org, id, permissions);
+        with_credential(message, &token.expect("a token").text)
+    }
+
+    /// A request of the operator.
+    pub fn operator_request<T>(&self, message: T) -> Request<T> {
+        with_credential(message, &self.operator)
+    }
+
+    /// Applies an event of membership to the roster.
+    pub async fn apply_membership(&self, org: OrgId, payload: MembershipPayload) {
+        let event = &MembershipEvent {
+            event_id: self.env.id::<EventId>().to_string(),
+            org_id: org.to_string(),
+            payload: Some(payload),
+            ..Default::default()
+        };
+        let handler = &Members::new(self.observer.clone());
+        let apply = |tx| async move { handler.apply(&tx, event).await };
+        self.db.write(apply).await.expect("an event of membership");
+    }
+
+    /// Applies an event of org-registry to the roster.
+    pub async fn apply_org_registry(&self, org: OrgId, payload: OrgRegistryPayload) {
+        let event = &OrgRegistryEvent {
+            event_id: self.env.id::<EventId>().to_string(),
+            org_id: org.to_string(),
+            payload: Some(payload),
+            ..Default::default()
+        };
+        let handler = &Organizations::new(self.observer.clone());
+        let apply = |tx| async move { handler.apply(&tx, event).await };
+        self.db.write(apply).await.expect("an event of org-registry");
+    }
+}
+
+async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
+    let config = DatabaseConfig::new(database.url());
+    Db::connect(&config, service, secrets.clone(), env.clone())
+        .await
+        .expect("a database")
+}
+
+fn with_credential<T>(message: T, credential: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {credential}").parse().expect("a header value");
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+/// The documented reason of a refusal; `OK` if there was none.
+pub fn reason<T>(outcome: &Result<T, Status>) -> String {
+    match outcome {
+        Ok(_) => "OK".to_owned(),
+        Err(status) => {
+            RpcError::from_status(status).map_or_else(|| format!("{status:?}"), |r| r.reason().to_owned())
+        }
+    }
+}
+
+/// The wrong fields that a refusal names, sorted and without duplicates.
+pub fn fields(status: &Status) -> Vec<String> {
+    let refusal = RpcError::from_status(status).expect("google.rpc details");
+    let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.clone()).collect();
+    fields.sort();
+    fields.dedup();
+    fields
+}
