@@ -1,9 +1,9 @@
 //! What a service gives to the runtime, and what it is given.
-use std::{future::Future, sync::Arc};
+use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
-use parta_feed::Bus;
+use parta_feed::{Bus, Consumer, Handler, Source};
 use parta_grpc::{Routes, ServiceClients};
 use parta_ids::Env;
 use parta_storage::Db;
@@ -60,26 +60,86 @@ pub struct ServiceParts {
     pub tasks: Vec<Task>,
 }
 
-/// A named piece of work that runs until its token is cancelled. Ending earlier, with or without an error, is
-/// logged as a fault and it is started again with growing pauses.
+/// A named background task that runs until its token is canceled. If it ends earlier, with or without an error, that is
+/// logged as a fault and the task is started again after a growing pause.
 #[derive(Clone)]
 pub struct Task {
-    pub(crate) name: &'static str,
-    pub(crate) run: Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
+    pub(crate) name: Cow<'static, str>,
+    start: Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
 }
 
 impl Task {
-    /// Makes a task of a function that starts it: `Task::new("chat.jobs", move |cancel| { let r = r.clone(); async move { r.run(cancel).await } })`.
-    pub fn new<F, Fut>(name: &'static str, run: F) -> Self
+    /// Creates a task from a function that starts it.
+    pub fn new<F, Fut>(name: impl Into<Cow<'static, str>>, start: F) -> Self
     where
         F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         Self {
-            name,
-            run: Arc::new(move |cancel| Box::pin(run(cancel))),
+            name: name.into(),
+            start: Arc::new(move |cancel| Box::pin(start(cancel))),
         }
     }
+
+    /// Creates a task over a value, which is cloned for every start.
+    pub fn over<T, F, Fut>(name: impl Into<Cow<'static, str>>, value: T, start: F) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(T, CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        Self::new(name, move |cancel| start(value.clone(), cancel))
+    }
+
+    /// Creates the task of a consumer of a feed.
+    pub fn consumer<S, H>(name: &'static str, consumer: Consumer<S, H>) -> Self
+    where
+        S: Source + 'static,
+        H: Handler<Event = S::Event> + 'static,
+    {
+        Self::over(name, consumer, |consumer, cancel| async move {
+            consumer.run(cancel).await;
+            Ok(())
+        })
+    }
+
+    /// Runs the task once. The runtime starts it again when it ends early; a test does not.
+    pub fn run(&self, cancel: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        (self.start)(cancel)
+    }
+}
+
+/// The tasks that every service runs over its own database: sealing the audit log, purging idempotency records and
+/// events, and notifying other replicas of new events. Tasks are named `<service>.<task>`.
+pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
+    let section = service.replace('-', "_");
+    let name = |task: &str| format!("{section}.{task}");
+    vec![
+        Task::over(name("audit"), db.clone(), |db, cancel| async move {
+            parta_audit::sealing_task(db, cancel).await;
+            Ok(())
+        }),
+        Task::over(
+            name("purge_idempotency_records"),
+            db.clone(),
+            |db, cancel| async move {
+                parta_storage::purge_task(db, cancel).await;
+                Ok(())
+            },
+        ),
+        Task::over(name("purge_events"), db.clone(), |db, cancel| async move {
+            parta_feed::purge_task(db, cancel).await;
+            Ok(())
+        }),
+        Task::over(
+            name("event_notifier"),
+            (db.clone(), bus.clone()),
+            |(db, bus), cancel| async move {
+                parta_feed::hint_task(db, bus, cancel).await;
+                Ok(())
+            },
+        ),
+    ]
 }
 
 /// What a service is built with. Cheap to clone.

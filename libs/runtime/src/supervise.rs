@@ -13,7 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Starts every task; one that ends before `cancel` is started again after a pause that grows while it keeps failing.
 pub(crate) fn start(tasks: Vec<Task>, cancel: &CancellationToken, tracker: &TaskTracker) {
     for task in tasks {
-        let span = tracing::info_span!(parent: None, "task", task = task.name);
+        let span = tracing::info_span!(parent: None, "task", task = &*task.name);
         tracker.spawn(run_supervised(task, cancel.clone()).instrument(span));
     }
 }
@@ -22,13 +22,13 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     while !cancel.is_cancelled() {
         let started = Instant::now();
-        let run = std::panic::AssertUnwindSafe((task.run)(cancel.clone()))
+        let run = std::panic::AssertUnwindSafe(task.run(cancel.clone()))
             .catch_unwind()
             .await;
         if cancel.is_cancelled() {
             if let Ok(Err(error)) = run {
                 tracing::info!(
-                    task = task.name,
+                    task = &*task.name,
                     error = format!("{error:#}"),
                     "ended with an error while stopping"
                 );
@@ -36,13 +36,13 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
             return;
         }
         match run {
-            Ok(Ok(())) => tracing::warn!(task = task.name, "ended by itself, starting again"),
+            Ok(Ok(())) => tracing::warn!(task = &*task.name, "ended by itself, starting again"),
             Ok(Err(error)) => tracing::error!(
-                task = task.name,
+                task = &*task.name,
                 error = format!("{error:#}"),
                 "failed, starting again"
             ),
-            Err(_) => tracing::error!(task = task.name, "panicked, starting again"),
+            Err(_) => tracing::error!(task = &*task.name, "panicked, starting again"),
         }
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;

@@ -88,65 +88,19 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         context.clients.watch("membership")?,
         roster_observer(context.secrets.clone()),
     );
-    let (organizations, members) = (projection.organizations, projection.members);
     let tasks = vec![
-        Task::new(CONSUMERS.organizations, move |cancel| {
-            let consumer = organizations.clone();
-            async move {
-                consumer.run(cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new(CONSUMERS.members, move |cancel| {
-            let consumer = members.clone();
-            async move {
-                consumer.run(cancel).await;
-                Ok(())
-            }
-        }),
+        Task::consumer(CONSUMERS.organizations, projection.organizations),
+        Task::consumer(CONSUMERS.members, projection.members),
     ];
     Ok((projection.roster, tasks))
 }
 
 /// Background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
-    let (db, bus) = (&context.db, &context.bus);
-    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
-    vec![
-        Task::new("invitation.jobs", move |cancel| {
-            let runner = ports.job_runner();
-            async move {
-                runner.run(cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("invitation.audit", move |cancel| {
-            let db = sealed.clone();
-            async move {
-                parta_audit::sealing_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("invitation.purge_idempotency_records", move |cancel| {
-            let db = answered.clone();
-            async move {
-                parta_storage::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("invitation.purge_events", move |cancel| {
-            let db = logged.clone();
-            async move {
-                parta_feed::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("invitation.event_notifier", move |cancel| {
-            let (db, bus) = hinted.clone();
-            async move {
-                parta_feed::hint_task(db, bus, cancel).await;
-                Ok(())
-            }
-        }),
-    ]
+    let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    tasks.push(Task::over("invitation.jobs", ports, |ports, cancel| async move {
+        ports.job_runner().run(cancel).await;
+        Ok(())
+    }));
+    tasks
 }
