@@ -1,4 +1,4 @@
-//! Puts the service together: from its database and what it is connected to, to routes and background work.
+//! Builds the routes and the background tasks of the service from its dependencies.
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
@@ -33,7 +33,7 @@ const NAMES: ConsumerNames = ConsumerNames {
     members: "chat.roster_members",
 };
 
-/// What the service is connected to.
+/// The dependencies of the service.
 pub(crate) struct Wiring {
     pub(crate) db: Db,
     pub(crate) bus: Arc<dyn Bus>,
@@ -43,7 +43,7 @@ pub(crate) struct Wiring {
     pub(crate) membership: ServiceChannel,
 }
 
-/// What it consists of.
+/// The parts of the service.
 pub(crate) struct Assembly {
     pub(crate) routes: Routes,
     pub(crate) consumers: Vec<Work>,
@@ -52,13 +52,13 @@ pub(crate) struct Assembly {
 
 type Run = dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
 
-/// Work in the background, until it is cancelled.
+/// A background task that runs until canceled.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     pub(crate) run: Arc<Run>,
 }
 
-/// Builds the service; nothing runs yet.
+/// Builds the service. No task is started.
 pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let Wiring {
         db,
@@ -124,8 +124,8 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         work("chat.live_receive", live.clone(), |live, cancel| async move {
             live.receive(cancel).await
         }),
-        work("chat.live_sweep", live, |live, cancel| async move {
-            live.sweep(cancel).await
+        work("chat.live_fanout", live, |live, cancel| async move {
+            live.run_fanout(cancel).await
         }),
         work(
             "chat.quarantined",
@@ -144,7 +144,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     }
 }
 
-/// What the libraries ask every service to run.
+/// The background tasks of the libraries.
 pub(crate) fn upkeep(db: &Db, bus: &Arc<dyn Bus>) -> Vec<Work> {
     vec![
         work("chat.audit", db.clone(), |db, cancel| async move {
@@ -174,7 +174,7 @@ pub(crate) fn upkeep(db: &Db, bus: &Arc<dyn Bus>) -> Vec<Work> {
     ]
 }
 
-/// Work on clones of one value.
+/// A task that runs with clones of one value.
 fn work<T, F, Fut>(name: &'static str, value: T, run: F) -> Work
 where
     T: Clone + Send + Sync + 'static,

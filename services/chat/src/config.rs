@@ -2,20 +2,20 @@
 use parta_runtime::config::ServiceConfig;
 use serde::Deserialize;
 
-/// What an operator may set for chat.
+/// The settings of the service.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Messages that may wait for the database; one more is refused with OVERLOADED.
+    /// At most this many messages wait for the database. Others are refused with OVERLOADED.
     pub send_queue: usize,
-    /// Most messages of one commit.
+    /// At most this many messages are stored in one commit.
     pub send_batch: usize,
-    /// Entries that may wait for one live reader, beside as many that it has begun to take; one more and it is cut off with
-    /// SLOW_READER.
+    /// At most this many entries wait for one live stream, besides the same number that it is sending. A
+    /// stream whose queue is full ends with SLOW_READER.
     pub live_queue: usize,
-    /// A live stream without news says so after so long.
+    /// Interval of the heartbeats of a live stream, in seconds.
     pub heartbeat_seconds: u64,
-    /// Entries older than so many days are moved to the archive; 0 leaves them where they are.
+    /// Entries older than this many days are moved to the archive. 0 disables the archive.
     pub archive_after_days: u32,
 }
 
@@ -55,7 +55,7 @@ impl ServiceConfig for Config {
             (1..=60).contains(&self.heartbeat_seconds),
             "heartbeat_seconds must be 1 to 60",
         );
-        // A message sent again is looked for in the log alone, and is promised to be found for 30 days.
+        // Repetitions of messages are recognized for 30 days, and only while the message is not archived.
         check(
             matches!(self.archive_after_days, 0 | 31..=36_500),
             "archive_after_days must be 0 or 31 to 36500",

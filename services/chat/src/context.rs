@@ -19,7 +19,8 @@ pub(crate) struct Context {
     pub(crate) quarantined: Arc<Quarantined>,
 }
 
-/// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another organization.
+/// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another
+/// organization.
 pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
     match caller.person() {
         Some((own, member)) if own == org => Ok(member),
@@ -43,8 +44,8 @@ pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) ->
 }
 
 impl Context {
-    /// Loads the member context of the calling person. A caller who is not an active member of the organization gets
-    /// NOT_FOUND.
+    /// Loads the member context of the calling person. A caller who is not an active member of the
+    /// organization gets NOT_FOUND.
     pub(crate) async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -59,8 +60,8 @@ impl Context {
             .ok_or_else(|| not_found("organization", org))
     }
 
-    /// The scope and the id of the calling member. Reads one row of the roster; [`Context::facts`] reads all of a
-    /// member's relations.
+    /// The scope and the id of the calling member. Reads one row of the roster; [`Context::facts`] reads all
+    /// of a member's relations.
     pub(crate) async fn reader(
         &self,
         conn: &impl ConnectionTrait,

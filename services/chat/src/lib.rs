@@ -1,8 +1,9 @@
-//! Chats: who is in them, what is written, and its delivery to whoever listens.
+//! Chats, their participants, their messages, and the live delivery of entries.
 //!
-//! Owns chats, participants and the log of each chat. Invariants: places in a log are gapless; a message is stored once
-//! however often it is sent; every subscriber sees every entry once and in order, across reconnects, loss of replicas
-//! and of the bus; nobody gets an entry after that of his removal.
+//! Owns chats, participants and the log of each chat. Invariants: the sequence numbers of a chat have no gap;
+//! a message is stored at most once for its `request_id`, sender and chat; every subscriber gets every entry
+//! once and in order, across reconnects and the loss of replicas or of the bus; no member gets an entry after
+//! the own removal.
 mod archive;
 mod assembly;
 mod audience;

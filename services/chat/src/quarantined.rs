@@ -12,12 +12,12 @@ use parta_status::RpcError;
 use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
-/// Which organizations wait for the operator, looked up once a second instead of once a message.
+/// The quarantined organizations, loaded once a second and not for every message.
 #[derive(Default)]
 pub(crate) struct Quarantined(RwLock<BTreeSet<OrgId>>);
 
 impl Quarantined {
-    /// Refuses while the projection is too old or the organization is quarantined; asks no database.
+    /// Refuses if the projection is too old or the organization is quarantined. Runs no query.
     pub(crate) fn require(&self, roster: &Roster, org: OrgId) -> Result<(), RpcError> {
         for freshness in roster.freshness() {
             freshness.require()?;
@@ -30,7 +30,7 @@ impl Quarantined {
         {
             return Err(RpcError::new(
                 ErrorReason::OrganizationParked,
-                "The organization waits for the operator.",
+                "Your organization is paused until the operator repairs its data. Try again later.",
             )
             .meta("service", "chat")
             .retry_after(Duration::from_secs(60)));
@@ -38,7 +38,7 @@ impl Quarantined {
         Ok(())
     }
 
-    /// Follows the table until `cancel`.
+    /// Reloads the quarantined organizations until canceled.
     pub(crate) async fn run(&self, db: &Db, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::storage::{self, Step};
 
 /// At most this many entries in one transaction.
-const BATCH: u64 = 1_000;
+const BATCH_MAX_ENTRIES: u64 = 1_000;
 /// Between two transactions, so that messages are not delayed.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_BETWEEN_BATCHES: Duration = Duration::from_millis(10);
 
 /// Archives entries older than this many days once an hour, until canceled. Never, if `days` is 0.
 pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
@@ -18,7 +18,7 @@ pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
     }
     loop {
         let horizon = db.env().now() - TimeDelta::days(days.into());
-        match archive_all(&db, horizon, BATCH, &cancel).await {
+        match archive_all(&db, horizon, BATCH_MAX_ENTRIES, &cancel).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "archived old entries"),
             Err(error) => tracing::warn!(%error, "failed to archive entries"),
@@ -41,12 +41,12 @@ pub(crate) async fn archive_all(
     while !cancel.is_cancelled() {
         match storage::archive_step(db, horizon, batch).await? {
             Step::Moved(moved) => count += moved,
-            Step::Walked => {}
+            Step::Checked => {}
             Step::Finished | Step::Busy => break,
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(PAUSE_BETWEEN_BATCHES) => {}
         }
     }
     Ok(count)

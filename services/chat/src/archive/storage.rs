@@ -9,7 +9,7 @@ type Key = (Uuid, Uuid);
 /// Before every chat.
 const START: Key = (Uuid::nil(), Uuid::nil());
 /// At most this many chats are checked in one step.
-const WALK: u64 = 200;
+const STEP_MAX_CHATS: u64 = 200;
 
 const COLUMNS: &str =
     "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, subject, service, create_time";
@@ -20,7 +20,7 @@ pub(crate) enum Step {
     /// Moved this many entries of one chat.
     Moved(u64),
     /// Checked chats that have no old entries.
-    Walked,
+    Checked,
     /// Reached the last chat. The next step begins with the first.
     Finished,
     /// Another replica is archiving.
@@ -35,8 +35,9 @@ fn key(row: &QueryResult) -> Result<Key, DbErr> {
     Ok((row.try_get("", "org_id")?, row.try_get("", "chat_id")?))
 }
 
-/// Checks the next chats in the order of their keys, and moves up to `batch` entries older than `horizon` of the first chat
-/// that has some. The position is stored in the database, so that the next step may be another replica's.
+/// Checks the next chats in the order of their keys, and moves up to `batch` entries older than `horizon` of
+/// the first chat that has some. The position is stored in the database, so that the next step may be another
+/// replica's.
 pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) -> Result<Step, StorageError> {
     let Some(from) = position(db.conn(), false).await? else {
         return Err(StorageError::Fault("the archive has no position".into()));
@@ -51,7 +52,7 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
         }
         before = *chat;
     }
-    let finished = (chats.len() as u64) < WALK;
+    let finished = (chats.len() as u64) < STEP_MAX_CHATS;
     db.write(|tx| async move {
         // A replica works while it holds the row. A moved position means that another one did this step.
         if position(&tx, db.is_postgres()).await? != Some(from) {
@@ -65,7 +66,7 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
                 (to, Step::Moved(moved))
             }
             None if finished => (START, Step::Finished),
-            None => (before, Step::Walked),
+            None => (before, Step::Checked),
         };
         let update = "UPDATE archive_walk SET org_id = $1, chat_id = $2 WHERE walk_id = 1";
         tx.execute_raw(sql(&tx, update, [to.0.into(), to.1.into()]))
@@ -96,7 +97,7 @@ async fn oldest_after(
            SELECT e.create_time FROM entry e
            WHERE e.org_id = c.org_id AND e.chat_id = c.chat_id AND e.seq > c.archived_seq ORDER BY e.seq LIMIT 1
          ) AS oldest
-         FROM chat c WHERE (c.org_id, c.chat_id) > ($1, $2) ORDER BY c.org_id, c.chat_id LIMIT {WALK}"
+         FROM chat c WHERE (c.org_id, c.chat_id) > ($1, $2) ORDER BY c.org_id, c.chat_id LIMIT {STEP_MAX_CHATS}"
     );
     let rows = conn
         .query_all_raw(sql(conn, &select, [from.0.into(), from.1.into()]))
@@ -108,9 +109,9 @@ async fn oldest_after(
         .map_err(Into::into)
 }
 
-/// Moves the oldest entries of a chat and then its `archived_seq`. Times rise with sequence numbers, so only the beginning of
-/// the log is read. Only the last statement locks the row of the chat, because nobody else changes old entries: senders
-/// wait for the commit and not for the copying.
+/// Moves the oldest entries of a chat and then its `archived_seq`. Times rise with sequence numbers, so only
+/// the beginning of the log is read. Only the last statement locks the row of the chat, because nobody else
+/// changes old entries: senders wait for the commit and not for the copying.
 async fn move_entries(
     tx: &Tx,
     (org, chat): Key,

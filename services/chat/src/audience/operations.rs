@@ -29,7 +29,8 @@ pub(crate) struct AudienceUpdater {
 }
 
 impl AudienceUpdater {
-    /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first change.
+    /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first
+    /// change.
     pub(crate) fn new(sink: Arc<dyn EntrySink>, verifier: Arc<Verifier>) -> Self {
         Self {
             sink,
@@ -61,7 +62,8 @@ impl AudienceUpdater {
         self.ensure(tx, scope, Rule::Staff, "").await
     }
 
-    /// Creates the chats of a unit that has pupils, updates their label and archives those of an archived unit.
+    /// Creates the chats of a unit that has pupils, updates their label and archives those of an archived
+    /// unit.
     pub(super) async fn ensure_unit(
         &self,
         tx: &Tx,
@@ -93,8 +95,8 @@ impl AudienceUpdater {
             .await
     }
 
-    /// Adds these members to the chats to which they belong and removes them from the others. Chats are locked in the
-    /// order of their ids, as the message writer locks them.
+    /// Adds these members to the chats to which they belong and removes them from the others. Chats are
+    /// locked in the order of their ids, as the message writer locks them.
     pub(super) async fn recompute(
         &self,
         tx: &Tx,

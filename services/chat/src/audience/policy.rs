@@ -4,7 +4,8 @@ use parta_roster::{MemberContext, Role};
 
 use crate::entries::{Participation, Rule};
 
-/// The participation that the roster gives a member in a derived chat; `None` if the member does not belong to it.
+/// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
+/// to it.
 ///
 /// If the organization requires verification, an unverified teacher belongs only to «Сотрудники».
 pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Participation> {
@@ -27,8 +28,8 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
     Some(Participation { may_post })
 }
 
-/// Every rule that may give the member a participation: the two of the organization and the three of each class to which
-/// the member is related.
+/// Every rule that may give the member a participation: the two of the organization and the three of each
+/// class to which the member is related.
 pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from([Rule::School, Rule::Staff]);
     rules.extend(facts.units().into_iter().flat_map(Rule::of_unit));

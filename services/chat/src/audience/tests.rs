@@ -61,7 +61,8 @@ proptest! {
         }
     }
 
-    /// R22: an unverified teacher without another role participates only in «Сотрудники» and reaches no pupil.
+    /// R22: an unverified teacher without another role participates only in «Сотрудники» and reaches no
+    /// pupil.
     #[test]
     fn unverified_teacher_reaches_no_pupil(mut facts in any_facts(1), other in any_facts(2)) {
         facts.roles = [Role::Teacher].into();
@@ -78,7 +79,8 @@ proptest! {
         }
     }
 
-    /// R26: a member who is not active participates nowhere, talks with nobody and is removed from every chat.
+    /// R26: a member who is not active participates nowhere, talks with nobody and is removed from every
+    /// chat.
     #[test]
     fn inactive_member_participates_nowhere(facts in any_facts(1), other in any_facts(2)) {
         if !facts.is_active() {

@@ -1,7 +1,8 @@
 //! Chats and their participants as members see and change them (R33 to R38).
 //!
-//! Owns no table of its own: `entries` does. Invariants: only the participants of a custom chat are changed by hand; a
-//! caller sees no chat in which the caller never participated; whoever names people may talk with each of them.
+//! Owns no table of its own: `entries` does. Invariants: only the participants of a custom chat are changed
+//! by hand; a caller sees no chat in which the caller never participated; a caller who names people may talk
+//! with each of them.
 mod grpc;
 mod model;
 mod operations;

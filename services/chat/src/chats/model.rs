@@ -7,8 +7,8 @@ pub(crate) const MAX_NAMED: usize = 100;
 /// At most this many participants in a custom chat.
 pub(crate) const MAX_PARTICIPANTS: usize = 500;
 
-/// The title in Russian and in English (R62). `label` is the label of the class of a class chat, otherwise the title
-/// that the chat was given.
+/// The title in Russian and in English (R62). `label` is the label of the class of a class chat, otherwise
+/// the title that the chat was given.
 pub(crate) fn titles(kind: ChatKind, label: &str) -> (String, String) {
     match kind {
         ChatKind::SchoolChannel => ("Общешкольный канал".into(), "School channel".into()),

@@ -1,5 +1,5 @@
-//! Who may do what with chats: pure functions over the facts of the roster. Whether a member participates in a chat and
-//! may write in it is a row that follows the roster.
+//! The rights to create, change and list chats: pure functions over the facts of the roster. Whether a member
+//! participates in a chat and may write in it is a row that follows the roster.
 use parta_access::{Decision, PrincipalKind};
 use parta_roster::MemberContext;
 
@@ -19,7 +19,8 @@ pub(crate) fn remove(facts: &MemberContext, only_oneself: bool) -> Decision {
     Decision::allow_if(allowed, "Only staff may remove other participants from a chat.")
 }
 
-/// Whether the caller may list the participants of a chat. Families may not list everybody of the organization.
+/// Whether the caller may list the participants of a chat. Families may not list everybody of the
+/// organization.
 pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decision {
     let allowed = facts.is_active() && (kind != ChatKind::SchoolChannel || facts.is_staff());
     Decision::allow_if(
@@ -28,8 +29,8 @@ pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decisi
     )
 }
 
-/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for principals who
-/// do not participate in it, «Сотрудники».
+/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
+/// principals who do not participate in it, «Сотрудники».
 pub(crate) fn rules() -> Vec<Rule> {
     let named = |kind| MemberContext::sample(kind).is_some_and(|f| name_people(&f).is_allowed());
     let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, true).is_allowed());

@@ -1,8 +1,8 @@
 //! The rows of chats, their participants and their logs, and the changes that every feature makes to them.
 //!
-//! Owns the tables `chat`, `participant`, `entry` and `entry_archive`. Invariants: the sequence numbers of a chat have no
-//! gap and follow the order of the commits; a change of participants and its entries are written in one transaction with
-//! the row of the chat locked; whoever lists committed entries does so through [`EntrySink`].
+//! Owns the tables `chat`, `participant`, `entry` and `entry_archive`. Invariants: the sequence numbers of a
+//! chat have no gap and follow the order of the commits; a change of participants and its entries are written
+//! in one transaction with the row of the chat locked; committed entries are published through [`EntrySink`].
 pub(crate) mod events;
 mod model;
 mod operations;
@@ -21,4 +21,4 @@ pub(crate) use storage::{
     move_read_mark, participant, participants, participants_among, relabel_unit, rule_of,
 };
 #[cfg(test)]
-pub(crate) use storage::{Place, entries_query, memberships_query, peers_query};
+pub(crate) use storage::{EntryTable, entries_query, memberships_query, peers_query};

@@ -1,4 +1,5 @@
-//! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of the feed.
+//! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of
+//! the feed.
 use parta_access::OrgScope;
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_storage::{StorageError, Tx};
@@ -51,9 +52,10 @@ pub(crate) async fn archive_chats_of_unit(
     Ok(())
 }
 
-/// Serializes the transactions that change the roster of an organization (`exclusive`) with those that decide by the
-/// roster and change participants (shared). Without it two consumers, or a consumer and a call, could each overlook the
-/// change that the other is about to commit. Acquire it before reading. On SQLite the write lock does the same.
+/// Serializes the transactions that change the roster of an organization (`exclusive`) with those that decide
+/// by the roster and change participants (shared). Without it two consumers, or a consumer and a call, could
+/// each overlook the change that the other is about to commit. Acquire it before reading. On SQLite the write
+/// lock does the same.
 pub(crate) async fn lock_roster(tx: &Tx, org: OrgId, exclusive: bool) -> Result<(), StorageError> {
     if tx.db().is_postgres() {
         storage::lock_organization(tx, org, exclusive).await

@@ -10,143 +10,157 @@ use tokio::time::Instant;
 
 use super::LiveEntry;
 
-type At = (OrgId, ChatId);
+type ChatKey = (OrgId, ChatId);
 
-/// A chat that more listen to is swept.
+/// Chats with more subscribers than this use batched fan-out.
 pub(super) const FANOUT_THRESHOLD_SUBSCRIBERS: usize = 64;
-/// So many streams are woken before others get their turn.
-const CHUNK: usize = 64;
-/// Most entries that a stream is handed in one sweep, but no more than a quarter of what it has room for.
-const AT_ONCE: usize = 32;
-/// Most entries that wait for a chat's next sweep.
-const WAITING: usize = 4_096;
-/// From the beginning of a sweep to that of the next of the same chat so long passes for each listener, which is about as
-/// long as it takes until they all have what the first one brought, and not more than [`REST`] in all.
-const PACE: Duration = Duration::from_micros(12);
-/// The same where something came in before the sweep was over: whoever writes is as fast as it is, and the more is gathered
-/// the sooner all have everything.
-const BURST: Duration = Duration::from_micros(24);
-const REST: Duration = Duration::from_millis(100);
+/// Streams that are woken in one step, before the scheduler yields to other tasks.
+const STREAMS_PER_STEP: usize = 64;
+/// At most this many entries are delivered in one pass, and at most a quarter of the capacity of a stream's
+/// queue.
+const PASS_MAX_ENTRIES: usize = 32;
+/// At most this many entries of one chat wait for its next pass.
+const BACKLOG_MAX_ENTRIES: usize = 4_096;
+/// Time from the start of a pass to the start of the next one of the same chat, per subscriber and at most
+/// [`INTERVAL_MAX`] in all. The subscribers take about this time to send the entries of a pass.
+const INTERVAL_PER_SUBSCRIBER: Duration = Duration::from_micros(12);
+/// The same if an entry arrived during the pass. The senders are as fast as the passes, so larger batches
+/// deliver all entries sooner.
+const BUSY_INTERVAL_PER_SUBSCRIBER: Duration = Duration::from_micros(24);
+/// Longest time from the start of a pass to the start of the next one of the same chat.
+const INTERVAL_MAX: Duration = Duration::from_millis(100);
 
-/// Chats with many listeners, to whom entries are handed in fanout instead of each by itself. To wake a thousand streams at
-/// once makes all who have something to do wait behind them, the next sender among them. In a sweep a stream is handed
-/// everything that came in since the one before, for one waking and one frame.
+/// Schedules the fan-out of chats with many subscribers in passes, instead of delivering each entry by
+/// itself. Waking a thousand streams at once delays every other task, the next sender's included. In a pass a
+/// stream gets all entries since the pass before, with one wake-up and one frame.
 pub(super) struct FanoutScheduler {
-    at_once: usize,
-    /// The chats that are being swept or rest after it, each with what waits for its next sweep.
-    waiting: HashMap<At, VecDeque<Arc<LiveEntry>>>,
-    /// In turns, so that a large chat does not hold up another.
-    running: VecDeque<Sweep>,
-    /// When chats may be swept again.
-    resting: BTreeSet<(Instant, At)>,
+    pass_max_entries: usize,
+    /// The active chats: those in a pass and those in the pause after one. Each has the entries for its next
+    /// pass.
+    backlog: HashMap<ChatKey, VecDeque<Arc<LiveEntry>>>,
+    /// The passes take turns, so that a large chat does not delay another.
+    running: VecDeque<Pass>,
+    /// The times at which the next passes may start.
+    paused: BTreeSet<(Instant, ChatKey)>,
 }
 
-/// One pass over the listeners of a chat.
-struct Sweep {
-    at: At,
+/// One pass over the subscribers of a chat.
+struct Pass {
+    chat: ChatKey,
     entries: Vec<Arc<LiveEntry>>,
-    listeners: vec::IntoIter<u64>,
+    subscribers: vec::IntoIter<u64>,
     begin: Instant,
-    many: u32,
+    subscriber_count: u32,
 }
 
-impl Sweep {
-    fn new(at: At, entries: Vec<Arc<LiveEntry>>, listeners: Vec<u64>, now: Instant) -> Self {
+impl Pass {
+    fn new(chat: ChatKey, entries: Vec<Arc<LiveEntry>>, subscribers: Vec<u64>, now: Instant) -> Self {
         Self {
-            at,
+            chat,
             entries,
             begin: now,
-            many: u32::try_from(listeners.len()).unwrap_or(u32::MAX),
-            listeners: listeners.into_iter(),
+            subscriber_count: u32::try_from(subscribers.len()).unwrap_or(u32::MAX),
+            subscribers: subscribers.into_iter(),
         }
     }
 }
 
-/// What whoever fanout has to do.
+/// The next action of the task that runs the fan-out.
 pub(super) enum Step {
-    /// Hand these entries of one chat to these streams.
-    Hand(Vec<Arc<LiveEntry>>, Vec<u64>),
-    /// Nothing before then.
+    /// Deliver these entries of one chat to these streams.
+    Deliver(Vec<Arc<LiveEntry>>, Vec<u64>),
+    /// Nothing to do before this time.
     Wait(Instant),
-    /// Nothing until an entry comes.
-    Rest,
+    /// Nothing to do until a pass begins.
+    Idle,
 }
 
-/// What became of an entry of a chat with many listeners.
+/// The result of [`FanoutScheduler::append`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// The next sweep hands it on.
-    Yes,
-    /// The chat is not being swept.
-    No,
-    /// There was no room; what waited is gone, and every stream has to look into the database.
+pub(super) enum Appended {
+    /// The next pass delivers the entry.
+    Queued,
+    /// The chat is not active.
+    Inactive,
+    /// The backlog was full and is dropped: every stream must read from the database.
     Overflow,
 }
 
 impl FanoutScheduler {
-    /// For streams that have room for so many entries.
-    pub(super) fn new(room: usize) -> Self {
+    /// `queue_capacity` is the number of entries that the queue of one stream holds.
+    pub(super) fn new(queue_capacity: usize) -> Self {
         Self {
-            at_once: (room / 4).clamp(1, AT_ONCE),
-            waiting: HashMap::new(),
+            pass_max_entries: (queue_capacity / 4).clamp(1, PASS_MAX_ENTRIES),
+            backlog: HashMap::new(),
             running: VecDeque::new(),
-            resting: BTreeSet::new(),
+            paused: BTreeSet::new(),
         }
     }
 
-    /// Takes an entry of a chat that is being swept, behind those before it.
-    pub(super) fn join(&mut self, at: At, entry: &Arc<LiveEntry>) -> Taken {
-        let Some(waiting) = self.waiting.get_mut(&at) else {
-            return Taken::No;
+    /// Appends an entry to the backlog of an active chat.
+    pub(super) fn append(&mut self, chat: ChatKey, entry: &Arc<LiveEntry>) -> Appended {
+        let Some(backlog) = self.backlog.get_mut(&chat) else {
+            return Appended::Inactive;
         };
-        if waiting.len() < WAITING {
-            waiting.push_back(entry.clone());
-            return Taken::Yes;
+        if backlog.len() < BACKLOG_MAX_ENTRIES {
+            backlog.push_back(entry.clone());
+            return Appended::Queued;
         }
-        waiting.clear();
-        Taken::Overflow
+        backlog.clear();
+        Appended::Overflow
     }
 
-    /// Begins to sweep a chat that is not being swept.
-    pub(super) fn begin(&mut self, at: At, entry: &Arc<LiveEntry>, listeners: Vec<u64>, now: Instant) {
-        self.waiting.entry(at).or_default();
+    /// Begins the first pass of a chat that is not active.
+    pub(super) fn begin(
+        &mut self,
+        chat: ChatKey,
+        entry: &Arc<LiveEntry>,
+        subscribers: Vec<u64>,
+        now: Instant,
+    ) {
+        self.backlog.entry(chat).or_default();
         let entries = vec![entry.clone()];
-        self.running.push_back(Sweep::new(at, entries, listeners, now));
+        self.running.push_back(Pass::new(chat, entries, subscribers, now));
     }
 
-    /// What is to be done next. `listeners` says who listens to a chat now.
-    pub(super) fn step(&mut self, now: Instant, listeners: impl Fn(&At) -> Vec<u64>) -> Step {
-        while let Some((next, at)) = self.resting.first().copied().filter(|(next, _)| *next <= now) {
-            self.resting.remove(&(next, at));
-            match self.waiting.get_mut(&at) {
-                Some(waiting) if !waiting.is_empty() => {
-                    let many = waiting.len().min(self.at_once);
-                    let entries = waiting.drain(..many).collect();
-                    // Asked now: whoever came meanwhile is among them, or has seen in the database what passed before.
+    /// Returns the next action. `subscribers` returns the present subscribers of a chat.
+    pub(super) fn step(&mut self, now: Instant, subscribers: impl Fn(&ChatKey) -> Vec<u64>) -> Step {
+        while let Some((next, chat)) = self.paused.first().copied().filter(|(next, _)| *next <= now) {
+            self.paused.remove(&(next, chat));
+            match self.backlog.get_mut(&chat) {
+                Some(backlog) if !backlog.is_empty() => {
+                    let count = backlog.len().min(self.pass_max_entries);
+                    let entries = backlog.drain(..count).collect();
+                    // The present subscribers: a stream that attached during the pause is among them, and has
+                    // read the entries before from the database.
                     self.running
-                        .push_back(Sweep::new(at, entries, listeners(&at), now));
+                        .push_back(Pass::new(chat, entries, subscribers(&chat), now));
                 }
-                _ => _ = self.waiting.remove(&at),
+                _ => _ = self.backlog.remove(&chat),
             }
         }
-        let Some(mut sweep) = self.running.pop_front() else {
-            let next = self.resting.first().map(|(next, _)| *next);
-            return next.map_or(Step::Rest, Step::Wait);
+        let Some(mut pass) = self.running.pop_front() else {
+            let next = self.paused.first().map(|(next, _)| *next);
+            return next.map_or(Step::Idle, Step::Wait);
         };
-        let streams: Vec<u64> = sweep.listeners.by_ref().take(CHUNK).collect();
-        let entries = sweep.entries.clone();
-        if sweep.listeners.len() > 0 {
-            self.running.push_back(sweep);
+        let streams: Vec<u64> = pass.subscribers.by_ref().take(STREAMS_PER_STEP).collect();
+        let entries = pass.entries.clone();
+        if pass.subscribers.len() > 0 {
+            self.running.push_back(pass);
         } else {
-            let burst = self
-                .waiting
-                .get(&sweep.at)
-                .is_some_and(|waiting| !waiting.is_empty());
-            let pace = if burst { BURST } else { PACE };
-            let rest = pace.saturating_mul(sweep.many).min(REST);
-            self.resting.insert((sweep.begin + rest, sweep.at));
+            let busy = self
+                .backlog
+                .get(&pass.chat)
+                .is_some_and(|backlog| !backlog.is_empty());
+            let interval = if busy {
+                BUSY_INTERVAL_PER_SUBSCRIBER
+            } else {
+                INTERVAL_PER_SUBSCRIBER
+            };
+            let pause = interval.saturating_mul(pass.subscriber_count).min(INTERVAL_MAX);
+            self.paused.insert((pass.begin + pause, pass.chat));
         }
-        Step::Hand(entries, streams)
+        Step::Deliver(entries, streams)
     }
 }
 
@@ -163,17 +177,17 @@ mod tests {
         *,
     };
 
-    fn entry(at: At, seq: i64) -> Arc<LiveEntry> {
+    fn entry(chat: ChatKey, seq: i64) -> Arc<LiveEntry> {
         Arc::new(LiveEntry {
-            org_id: at.0,
-            chat_id: at.1,
+            org_id: chat.0,
+            chat_id: chat.1,
             seq,
             kind: LiveKind::Message,
             response: Response::encoded(Bytes::new()),
         })
     }
 
-    fn at(n: u8) -> At {
+    fn key(n: u8) -> ChatKey {
         let id = Uuid::from_u128(u128::from(n) + 1);
         (OrgId::from_uuid(id), ChatId::from_uuid(id))
     }
@@ -182,34 +196,33 @@ mod tests {
     enum Act {
         Publish(u8),
         Step,
-        /// Milliseconds pass.
-        Pass(u64),
+        /// Advances the time by this many milliseconds.
+        Advance(u64),
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let act = prop_oneof![
             4 => (0..3_u8).prop_map(Act::Publish),
             2 => Just(Act::Step),
-            1 => (0..9_u64).prop_map(Act::Pass),
+            1 => (0..9_u64).prop_map(Act::Advance),
         ];
         prop::collection::vec(act, 0..400)
     }
 
     proptest! {
-        /// Every listener is handed every entry once and in order, however publishing and sweeping interleave.
         #[test]
-        fn everybody_is_handed_everything_in_order(acts in acts(), many in 1..200_u64) {
+        fn entries_are_delivered_once_and_in_order(acts in acts(), many in 1..200_u64) {
             let all: Vec<u64> = (0..many).collect();
             let mut fanout = FanoutScheduler::new(512);
-            let mut published: BTreeMap<At, i64> = BTreeMap::new();
-            let mut heard: BTreeMap<(At, u64), i64> = BTreeMap::new();
+            let mut published: BTreeMap<ChatKey, i64> = BTreeMap::new();
+            let mut delivered: BTreeMap<(ChatKey, u64), i64> = BTreeMap::new();
             let mut step = |fanout: &mut FanoutScheduler, now| {
                 let step = fanout.step(now, |_| all.clone());
-                if let Step::Hand(entries, streams) = &step {
-                    prop_assert!(streams.len() <= CHUNK && entries.len() <= AT_ONCE);
+                if let Step::Deliver(entries, streams) = &step {
+                    prop_assert!(streams.len() <= STREAMS_PER_STEP && entries.len() <= PASS_MAX_ENTRIES);
                     for stream in streams {
                         for entry in entries {
-                            let last = heard.entry(((entry.org_id, entry.chat_id), *stream)).or_default();
+                            let last = delivered.entry(((entry.org_id, entry.chat_id), *stream)).or_default();
                             *last += 1;
                             prop_assert_eq!(entry.seq, *last);
                         }
@@ -221,92 +234,95 @@ mod tests {
             for act in acts {
                 match act {
                     Act::Publish(chat) => {
-                        let seq = published.entry(at(chat)).or_default();
+                        let seq = published.entry(key(chat)).or_default();
                         *seq += 1;
-                        let entry = entry(at(chat), *seq);
-                        if fanout.join(at(chat), &entry) == Taken::No {
-                            fanout.begin(at(chat), &entry, all.clone(), now);
+                        let entry = entry(key(chat), *seq);
+                        if fanout.append(key(chat), &entry) == Appended::Inactive {
+                            fanout.begin(key(chat), &entry, all.clone(), now);
                         }
                     }
                     Act::Step => _ = step(&mut fanout, now)?,
-                    Act::Pass(millis) => now += Duration::from_millis(millis),
+                    Act::Advance(millis) => now += Duration::from_millis(millis),
                 }
             }
             loop {
                 match step(&mut fanout, now)? {
-                    Step::Hand(..) => {}
+                    Step::Deliver(..) => {}
                     Step::Wait(until) => {
                         prop_assert!(until > now);
                         now = until;
                     }
-                    Step::Rest => break,
+                    Step::Idle => break,
                 }
             }
-            prop_assert!(fanout.waiting.is_empty() && fanout.running.is_empty() && fanout.resting.is_empty());
+            prop_assert!(fanout.backlog.is_empty() && fanout.running.is_empty() && fanout.paused.is_empty());
             for (chat, last) in published {
                 for stream in &all {
-                    prop_assert_eq!(heard.get(&(chat, *stream)), Some(&last));
+                    prop_assert_eq!(delivered.get(&(chat, *stream)), Some(&last));
                 }
             }
         }
     }
 
-    /// Who does not sweep as fast as is published must not be buried: it says so once, and goes on.
+    /// Passes that are slower than the senders must not let the backlog grow: it overflows once and fills
+    /// again.
     #[test]
-    fn what_has_no_room_is_told() {
+    fn full_backlog_overflows_once() {
         let mut fanout = FanoutScheduler::new(512);
-        fanout.begin(at(0), &entry(at(0), 1), vec![1], Instant::now());
-        for n in 0..WAITING {
-            let next = entry(at(0), i64::try_from(n).unwrap() + 2);
-            assert_eq!(fanout.join(at(0), &next), Taken::Yes);
+        fanout.begin(key(0), &entry(key(0), 1), vec![1], Instant::now());
+        for n in 0..BACKLOG_MAX_ENTRIES {
+            let next = entry(key(0), i64::try_from(n).unwrap() + 2);
+            assert_eq!(fanout.append(key(0), &next), Appended::Queued);
         }
-        assert_eq!(fanout.join(at(0), &entry(at(0), 9_999)), Taken::Overflow);
-        assert_eq!(fanout.join(at(0), &entry(at(0), 10_000)), Taken::Yes);
+        assert_eq!(fanout.append(key(0), &entry(key(0), 9_999)), Appended::Overflow);
+        assert_eq!(fanout.append(key(0), &entry(key(0), 10_000)), Appended::Queued);
     }
 
-    fn handed(step: Step) -> (Vec<Arc<LiveEntry>>, Vec<u64>) {
+    fn delivery(step: Step) -> (Vec<Arc<LiveEntry>>, Vec<u64>) {
         match step {
-            Step::Hand(entries, streams) => (entries, streams),
-            Step::Wait(_) | Step::Rest => panic!("nothing to hand on"),
+            Step::Deliver(entries, streams) => (entries, streams),
+            Step::Wait(_) | Step::Idle => panic!("nothing to deliver"),
         }
     }
 
-    /// A large chat does not hold up another.
     #[test]
     fn chats_take_turns() {
         let (mut fanout, now) = (FanoutScheduler::new(512), Instant::now());
         let ids = |count: u64| (0..count).collect::<Vec<_>>();
-        fanout.begin(at(0), &entry(at(0), 1), ids(1_000), now);
-        fanout.begin(at(1), &entry(at(1), 1), ids(10), now);
-        _ = handed(fanout.step(now, |_| Vec::new()));
-        let (entries, streams) = handed(fanout.step(now, |_| Vec::new()));
-        assert_eq!((entries[0].chat_id, streams.len()), (at(1).1, 10));
+        fanout.begin(key(0), &entry(key(0), 1), ids(1_000), now);
+        fanout.begin(key(1), &entry(key(1), 1), ids(10), now);
+        _ = delivery(fanout.step(now, |_| Vec::new()));
+        let (entries, streams) = delivery(fanout.step(now, |_| Vec::new()));
+        assert_eq!((entries[0].chat_id, streams.len()), (key(1).1, 10));
     }
 
-    /// What is written while a chat rests after a sweep goes out together.
     #[test]
-    fn what_comes_during_a_sweep_is_handed_on_at_once() {
+    fn entries_published_during_a_pass_are_delivered_together() {
         let (mut fanout, now) = (FanoutScheduler::new(512), Instant::now());
         let ids: Vec<u64> = (0..100).collect();
-        fanout.begin(at(0), &entry(at(0), 1), ids.clone(), now);
-        assert_eq!(handed(fanout.step(now, |_| Vec::new())).0.len(), 1);
+        fanout.begin(key(0), &entry(key(0), 1), ids.clone(), now);
+        assert_eq!(delivery(fanout.step(now, |_| Vec::new())).0.len(), 1);
         for seq in 2..5 {
-            assert_eq!(fanout.join(at(0), &entry(at(0), seq)), Taken::Yes);
+            assert_eq!(fanout.append(key(0), &entry(key(0), seq)), Appended::Queued);
         }
-        assert_eq!(handed(fanout.step(now, |_| Vec::new())).1.len(), 36);
-        let rest = |fanout: &mut FanoutScheduler, now| match fanout.step(now, |_| ids.clone()) {
+        assert_eq!(delivery(fanout.step(now, |_| Vec::new())).1.len(), 36);
+        let pause_end = |fanout: &mut FanoutScheduler, now| match fanout.step(now, |_| ids.clone()) {
             Step::Wait(until) => until,
-            Step::Hand(..) | Step::Rest => panic!("no rest"),
+            Step::Deliver(..) | Step::Idle => panic!("no pause"),
         };
-        let until = rest(&mut fanout, now);
-        assert_eq!(until, now + BURST * 100, "the writer is as fast as the sweep");
+        let until = pause_end(&mut fanout, now);
+        assert_eq!(
+            until,
+            now + BUSY_INTERVAL_PER_SUBSCRIBER * 100,
+            "an entry arrived during the pass"
+        );
         for _ in 0..2 {
-            assert_eq!(handed(fanout.step(until, |_| ids.clone())).0.len(), 3);
+            assert_eq!(delivery(fanout.step(until, |_| ids.clone())).0.len(), 3);
         }
         assert_eq!(
-            rest(&mut fanout, until),
-            until + PACE * 100,
-            "nothing came meanwhile"
+            pause_end(&mut fanout, until),
+            until + INTERVAL_PER_SUBSCRIBER * 100,
+            "no entry arrived during the pass"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Serves live streams with a codec of its own: an entry is encoded once and shared as bytes by every stream.
+//! LiveService, with its own codec: an entry is encoded once and shared as bytes by every stream.
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -28,7 +28,7 @@ use crate::{context::Context as ServiceContext, permissions::Rule};
 /// At most this many chats in one subscription.
 const MAX_CURSORS: usize = 1_000;
 
-type Answer<T> = Result<Response<T>, Status>;
+type RpcResult<T> = Result<Response<T>, Status>;
 
 /// The rows of the permission matrix.
 pub(crate) fn rules() -> Vec<Rule> {
@@ -37,7 +37,8 @@ pub(crate) fn rules() -> Vec<Rule> {
     })]
 }
 
-/// Serves live streams. The server's layers end them with the credential, with the session, and when the server drains.
+/// The server of LiveService. The server's layers end a stream when the credential expires, when the session
+/// is revoked and when the server drains.
 #[derive(Clone)]
 pub(crate) struct LiveServer {
     edge: Edge<ServiceContext>,
@@ -59,14 +60,14 @@ fn cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatI
             "must not be negative",
         );
         if let Some(chat) = field::id(v, &format!("cursors[{at}].chat_id"), &cursor.chat_id) {
-            let twice = decoded.insert(chat, cursor.seq).is_some();
-            v.check(!twice, format!("cursors[{at}].chat_id"), "must be named once");
+            let repeated = decoded.insert(chat, cursor.seq).is_some();
+            v.check(!repeated, format!("cursors[{at}].chat_id"), "must be named once");
         }
     }
     decoded
 }
 
-/// Responses that are encoded already.
+/// Encoded responses.
 type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 impl LiveServer {
@@ -82,7 +83,7 @@ impl LiveServer {
         }
     }
 
-    async fn subscribe_chats(&self, request: Request<pb::SubscribeChatsRequest>) -> Answer<Encoded> {
+    async fn subscribe_chats(&self, request: Request<pb::SubscribeChatsRequest>) -> RpcResult<Encoded> {
         let call = self.edge.enter(request).await?;
         let (org, cursors) = call.query(|v, r| {
             let org = field::id(v, "org_id", &r.org_id);
@@ -92,7 +93,7 @@ impl LiveServer {
         let context = &self.context;
         let (scope, member) = context.reader(context.db.conn(), call.caller(), org).await?;
         let subscription = subscribe(self.settings.clone(), scope, member, cursors).await?;
-        // Boxed, as a future that takes it has room for what it is made of and for what it works with.
+        // Boxed because the future would otherwise contain the subscription twice.
         let entries = stream::unfold(Some(Box::new(subscription)), |subscription| async move {
             let mut subscription = subscription?;
             match subscription.next().await {
@@ -108,7 +109,7 @@ impl NamedService for LiveServer {
     const NAME: &'static str = "parta.chat.v1.LiveService";
 }
 
-const SUBSCRIBE: &str = "/parta.chat.v1.LiveService/SubscribeChats";
+const SUBSCRIBE_PATH: &str = "/parta.chat.v1.LiveService/SubscribeChats";
 
 impl tower::Service<http::Request<Body>> for LiveServer {
     type Response = http::Response<Body>;
@@ -122,16 +123,16 @@ impl tower::Service<http::Request<Body>> for LiveServer {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let server = self.clone();
         Box::pin(async move {
-            if request.uri().path() == SUBSCRIBE {
-                return Ok(Grpc::new(Shared::default())
+            if request.uri().path() == SUBSCRIBE_PATH {
+                return Ok(Grpc::new(EncodedCodec::default())
                     .server_streaming(Subscribe(server), request)
                     .await);
             }
-            let mut unknown = http::Response::new(Body::default());
-            let headers = unknown.headers_mut();
+            let mut unimplemented = http::Response::new(Body::default());
+            let headers = unimplemented.headers_mut();
             headers.insert(Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
             headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-            Ok(unknown)
+            Ok(unimplemented)
         })
     }
 }
@@ -141,7 +142,7 @@ struct Subscribe(LiveServer);
 impl ServerStreamingService<pb::SubscribeChatsRequest> for Subscribe {
     type Response = Bytes;
     type ResponseStream = Encoded;
-    type Future = BoxFuture<'static, Answer<Encoded>>;
+    type Future = BoxFuture<'static, RpcResult<Encoded>>;
 
     fn call(&mut self, request: Request<pb::SubscribeChatsRequest>) -> Self::Future {
         let server = self.0.clone();
@@ -149,28 +150,28 @@ impl ServerStreamingService<pb::SubscribeChatsRequest> for Subscribe {
     }
 }
 
-/// Room for the frames of a stream that idles; it grows with what is to be sent, up to [`FLUSH`].
-const BUFFER: usize = 64;
-/// So much is gathered into one frame of the transport while more is ready.
-const FLUSH: usize = 32 * 1024;
+/// Initial size of the send buffer of a stream, in bytes. It grows up to [`FLUSH_THRESHOLD_BYTES`].
+const INITIAL_BUFFER_BYTES: usize = 64;
+/// At most about this many bytes of ready responses are sent in one frame of the transport.
+const FLUSH_THRESHOLD_BYTES: usize = 32 * 1024;
 
-/// Reads requests as prost does, and writes responses that others have encoded.
-struct Shared<T>(PhantomData<fn() -> T>);
+/// Decodes requests as prost does and copies responses that are already encoded.
+struct EncodedCodec<T>(PhantomData<fn() -> T>);
 
-impl<T> Default for Shared<T> {
+impl<T> Default for EncodedCodec<T> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
+impl<T: prost::Message + Default + 'static> Codec for EncodedCodec<T> {
     type Encode = Bytes;
     type Decode = T;
-    type Encoder = AsItIs;
+    type Encoder = BytesEncoder;
     type Decoder = ProtoDecoder<T>;
 
-    fn encoder(&mut self) -> AsItIs {
-        AsItIs
+    fn encoder(&mut self) -> BytesEncoder {
+        BytesEncoder
     }
 
     fn decoder(&mut self) -> ProtoDecoder<T> {
@@ -178,9 +179,9 @@ impl<T: prost::Message + Default + 'static> Codec for Shared<T> {
     }
 }
 
-struct AsItIs;
+struct BytesEncoder;
 
-impl Encoder for AsItIs {
+impl Encoder for BytesEncoder {
     type Item = Bytes;
     type Error = Status;
 
@@ -190,6 +191,6 @@ impl Encoder for AsItIs {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, FLUSH)
+        BufferSettings::new(INITIAL_BUFFER_BYTES, FLUSH_THRESHOLD_BYTES)
     }
 }

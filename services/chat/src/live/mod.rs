@@ -1,8 +1,9 @@
-//! Live delivery: what was committed reaches every open stream of the chat's people, here and in other replicas.
+//! Live delivery: publishes committed entries to every open stream of the participants, in all replicas.
 //!
-//! The router only carries; that nothing is missed, repeated or shown after a removal is kept by each stream, which takes
-//! the entries of a chat strictly by their places, reads what is missing from the database, and ends a chat at the
-//! entry of its own member's leaving. So nothing that is right depends on the bus.
+//! Owns no table. Invariants: every stream delivers the entries of a chat once and in the order of their
+//! sequence numbers, and none after the entry by which its member left. Each stream ensures this by itself:
+//! it delivers only the next sequence number, reads missing entries from the database and stops at the
+//! leaving of its member. Therefore the registry and the bus may lose, repeat and reorder entries.
 mod fanout;
 mod grpc;
 mod queue;
@@ -37,41 +38,40 @@ use registry::SubscriptionRegistry;
 pub(crate) use grpc::{LiveServer, rules};
 pub(crate) use stream::{Settings, subscribe};
 
-/// An entry as it is handed to many streams.
+/// An entry that many streams share.
 #[derive(Debug)]
 pub(crate) struct LiveEntry {
     pub(crate) org_id: OrgId,
     pub(crate) chat_id: ChatId,
     pub(crate) seq: i64,
     pub(crate) kind: LiveKind,
-    /// The response that carries it.
     pub(crate) response: Response,
 }
 
-/// A response, encoded once for all streams and replicas, when the first of them wants it: while nobody listens a sender is
-/// not to wait for that.
+/// A response, encoded once for all streams and replicas. It is encoded at the first use, so that a sender
+/// does not wait for it while nobody is subscribed.
 #[derive(Debug)]
 pub(crate) struct Response {
     encoded: OnceLock<Bytes>,
-    /// What is to be encoded; taken by it.
-    row: Mutex<Option<Entry>>,
-    /// About as many bytes it takes, encoded or not.
+    /// The entry to encode; `None` once it is encoded.
+    entry: Mutex<Option<Entry>>,
+    /// The approximate memory of the response, in bytes, encoded or not.
     size: usize,
 }
 
 impl Response {
-    /// So many bytes an entry takes besides its text.
-    const AROUND: usize = 160;
+    /// Memory of an entry besides its text, in bytes.
+    const OVERHEAD_BYTES: usize = 160;
 
-    fn of(row: Entry) -> Self {
-        let text = match &row.content {
+    fn from_entry(entry: Entry) -> Self {
+        let text = match &entry.content {
             Content::Message { text, .. } => text.len(),
             Content::Joining(_) | Content::Leaving(_) => 0,
         };
         Self {
             encoded: OnceLock::new(),
-            row: Mutex::new(Some(row)),
-            size: text + Self::AROUND,
+            entry: Mutex::new(Some(entry)),
+            size: text + Self::OVERHEAD_BYTES,
         }
     }
 
@@ -79,21 +79,22 @@ impl Response {
         Self {
             size: bytes.len(),
             encoded: OnceLock::from(bytes),
-            row: Mutex::default(),
+            entry: Mutex::default(),
         }
     }
 
     fn bytes(&self) -> Bytes {
         let encode = || {
-            let row = self.row.lock().unwrap_or_else(PoisonError::into_inner).take();
-            row.map(|row| wire::response(Item::Entry(entry_to_proto(row))))
+            let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner).take();
+            entry
+                .map(|entry| wire::response(Item::Entry(entry_to_proto(entry))))
                 .unwrap_or_default()
         };
         self.encoded.get_or_init(encode).clone()
     }
 }
 
-/// What of an entry decides who gets it.
+/// The part of an entry that decides which streams get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LiveKind {
     Message,
@@ -102,18 +103,18 @@ pub(crate) enum LiveKind {
 }
 
 impl From<Entry> for LiveEntry {
-    fn from(row: Entry) -> Self {
-        let kind = match &row.content {
+    fn from(entry: Entry) -> Self {
+        let kind = match &entry.content {
             Content::Message { .. } => LiveKind::Message,
             Content::Joining(member) => LiveKind::Joining(*member),
             Content::Leaving(member) => LiveKind::Leaving(*member),
         };
         Self {
-            org_id: row.org_id,
-            chat_id: row.chat_id,
-            seq: row.seq,
+            org_id: entry.org_id,
+            chat_id: entry.chat_id,
+            seq: entry.seq,
             kind,
-            response: Response::of(row),
+            response: Response::from_entry(entry),
         }
     }
 }
@@ -123,70 +124,69 @@ impl From<Entry> for LiveEntry {
 pub(crate) struct Live(Arc<Inner>);
 
 struct Inner {
-    routes: Mutex<SubscriptionRegistry>,
-    queue: usize,
+    registry: Mutex<SubscriptionRegistry>,
+    queue_capacity: usize,
     replica: Uuid,
     bus: Arc<dyn Bus>,
     outgoing: Mutex<Outgoing>,
-    waiting: Notify,
-    /// Wakes whoever fanout.
-    sweep: Notify,
-    /// Rises when something may have been missed: every stream compares its chats' heads with the database.
+    outgoing_ready: Notify,
+    /// Wakes [`Live::run_fanout`].
+    pass_begun: Notify,
+    /// Incremented when entries may have been lost: every stream then compares its cursors with the database.
     missed: watch::Sender<u64>,
 }
 
-/// What waits for the bus.
+/// Entries that wait to be published on the bus.
 #[derive(Default)]
 struct Outgoing {
     entries: VecDeque<Arc<LiveEntry>>,
-    /// How many there have ever been, those that were dropped among them.
+    /// The number of entries ever published, including dropped ones.
     published: u64,
 }
 
-/// Most entries that wait for the bus; beyond, the other replicas are told that they missed something.
-const OUTGOING: usize = 65_536;
+/// At most this many entries wait for the bus. Above it the oldest are dropped, and the counter of published
+/// entries shows the other replicas the loss.
+const OUTGOING_MAX_ENTRIES: usize = 65_536;
 
 impl Live {
-    /// `queue` is how many entries may wait for one reader.
-    pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue: usize) -> Self {
+    /// `queue_capacity` is the number of entries that the queue of one stream holds.
+    pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue_capacity: usize) -> Self {
         Self(Arc::new(Inner {
-            routes: Mutex::new(SubscriptionRegistry::new(queue)),
-            queue,
+            registry: Mutex::new(SubscriptionRegistry::new(queue_capacity)),
+            queue_capacity,
             replica,
             bus,
             outgoing: Mutex::default(),
-            waiting: Notify::new(),
-            sweep: Notify::new(),
+            outgoing_ready: Notify::new(),
+            pass_begun: Notify::new(),
             missed: watch::Sender::new(0),
         }))
     }
 
     fn deliver(&self, entries: &[Arc<LiveEntry>]) {
-        let mut routes = self.routes();
+        let mut registry = self.registry();
         let mut overflow = false;
         for entry in entries {
-            overflow |= routes.deliver(entry);
+            overflow |= registry.deliver(entry);
         }
-        let begun = routes.has_begun();
-        drop(routes);
-        if begun {
-            self.0.sweep.notify_one();
+        let pass_begun = registry.take_pass_begun();
+        drop(registry);
+        if pass_begun {
+            self.0.pass_begun.notify_one();
         }
         if overflow {
-            tracing::warn!(
-                "entries come faster than they are handed on; streams will read from the database"
-            );
+            tracing::warn!("fan-out backlog full, subscribers fall back to the database");
             self.compare_heads();
         }
     }
 
-    /// Hands entries to the many listeners of large chats, until `cancel`.
-    pub(crate) async fn sweep(&self, cancel: CancellationToken) -> anyhow::Result<()> {
+    /// Runs the fan-out to chats with many subscribers until canceled.
+    pub(crate) async fn run_fanout(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             let next = loop {
-                let step = self.routes().sweep();
+                let step = self.registry().step_fanout();
                 match step {
-                    // Whoever was woken and whoever has something to say comes before the next.
+                    // The streams that were woken and the senders run before the next step.
                     ControlFlow::Continue(()) => tokio::task::yield_now().await,
                     ControlFlow::Break(next) => break next,
                 }
@@ -199,17 +199,17 @@ impl Live {
             };
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = self.0.sweep.notified() => {}
+                () = self.0.pass_begun.notified() => {}
                 () = due => {}
             }
         }
     }
 
-    fn routes(&self) -> std::sync::MutexGuard<'_, SubscriptionRegistry> {
-        self.0.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registry(&self) -> std::sync::MutexGuard<'_, SubscriptionRegistry> {
+        self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes every stream compare its chats' heads with the database.
+    /// Makes every stream compare its cursors with the heads of its chats in the database.
     pub(crate) fn compare_heads(&self) {
         self.0.missed.send_modify(|n| *n = n.wrapping_add(1));
     }
@@ -223,7 +223,7 @@ impl EntrySink for Live {
         }
         let entries: Vec<_> = entries
             .into_iter()
-            .map(|row| Arc::new(LiveEntry::from(row)))
+            .map(|entry| Arc::new(LiveEntry::from(entry)))
             .collect();
         self.deliver(&entries);
         if !self.0.bus.reaches_replicas() {
@@ -232,16 +232,16 @@ impl EntrySink for Live {
         let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         outgoing.published += entries.len() as u64;
         outgoing.entries.extend(entries);
-        let excess = outgoing.entries.len().saturating_sub(OUTGOING);
+        let excess = outgoing.entries.len().saturating_sub(OUTGOING_MAX_ENTRIES);
         if excess > 0 {
             tracing::warn!(
                 excess,
-                "the bus does not keep up; other replicas will read from the database"
+                "bus backlog full, other replicas fall back to the database"
             );
             outgoing.entries.drain(..excess);
         }
         drop(outgoing);
-        self.0.waiting.notify_one();
+        self.0.outgoing_ready.notify_one();
     }
 
     fn publish_after_commit(&self, tx: &Tx, entries: Vec<Entry>) {
@@ -278,8 +278,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_is_encoded_once_and_not_before_it_is_wanted() {
-        let row = Entry {
+    fn response_is_encoded_once_at_its_first_use() {
+        let entry = Entry {
             org_id: OrgId::from_uuid(Uuid::from_u128(1)),
             chat_id: ChatId::from_uuid(Uuid::from_u128(2)),
             seq: 3,
@@ -287,10 +287,10 @@ mod tests {
             create_time: chrono::DateTime::UNIX_EPOCH,
             content: Content::Joining(MemberId::from_uuid(Uuid::from_u128(5))),
         };
-        let live = LiveEntry::from(row.clone());
+        let live = LiveEntry::from(entry.clone());
         assert_eq!(live.response.encoded.get(), None);
         let (one, other) = (live.response.bytes(), live.response.bytes());
-        assert_eq!(one, wire::response(Item::Entry(entry_to_proto(row))));
+        assert_eq!(one, wire::response(Item::Entry(entry_to_proto(entry))));
         assert_eq!(one.as_ptr(), other.as_ptr());
     }
 }

@@ -7,13 +7,13 @@ use std::{
 
 use super::LiveEntry;
 
-/// What waits for one stream. Ten thousand of these wait all day, so an empty one holds no room for entries.
+/// The queue of one stream. Most of the ten thousand queues are empty, so an empty queue allocates nothing.
 #[derive(Default)]
 struct Queue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<LiveEntry>>,
+    entries: VecDeque<Arc<LiveEntry>>,
     closed: bool,
     waker: Option<Waker>,
 }
@@ -24,33 +24,33 @@ impl Queue {
     }
 }
 
-/// Where entries are put in; dropped, it ends the queue.
+/// The sending half. Dropping it closes the queue.
 pub(super) struct QueueSender {
     queue: Arc<Queue>,
-    limit: usize,
+    capacity: usize,
 }
 
-/// Where entries come out.
+/// The receiving half.
 pub(super) struct QueueReceiver(Arc<Queue>);
 
-/// A queue of at most so many entries.
-pub(super) fn queue(limit: usize) -> (QueueSender, QueueReceiver) {
+/// Creates a queue of at most `capacity` entries.
+pub(super) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
     let queue = Arc::<Queue>::default();
-    let outlet = QueueSender {
+    let sender = QueueSender {
         queue: queue.clone(),
-        limit,
+        capacity,
     };
-    (outlet, QueueReceiver(queue))
+    (sender, QueueReceiver(queue))
 }
 
 impl QueueSender {
-    /// Puts entries in; false where there is no room for all of them.
-    pub(super) fn put(&self, entries: &[Arc<LiveEntry>]) -> bool {
+    /// Appends the entries and returns true, or appends none and returns false if they do not all fit.
+    pub(super) fn enqueue(&self, entries: &[Arc<LiveEntry>]) -> bool {
         let mut state = self.queue.lock();
-        if state.waiting.len() + entries.len() > self.limit {
+        if state.entries.len() + entries.len() > self.capacity {
             return false;
         }
-        state.waiting.extend(entries.iter().cloned());
+        state.entries.extend(entries.iter().cloned());
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -73,15 +73,15 @@ impl Drop for QueueSender {
 }
 
 impl QueueReceiver {
-    /// All that waits, in the order in which it was put in; none once the queue has ended and is empty.
+    /// Waits for entries and returns all of them in order; `None` once the queue is closed and empty.
     pub(super) async fn dequeue(&mut self) -> Option<VecDeque<Arc<LiveEntry>>> {
-        std::future::poll_fn(|context| self.poll_take(context)).await
+        std::future::poll_fn(|context| self.poll_dequeue(context)).await
     }
 
-    fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<VecDeque<Arc<LiveEntry>>>> {
+    fn poll_dequeue(&mut self, context: &mut Context<'_>) -> Poll<Option<VecDeque<Arc<LiveEntry>>>> {
         let mut state = self.0.lock();
-        if !state.waiting.is_empty() {
-            return Poll::Ready(Some(mem::take(&mut state.waiting)));
+        if !state.entries.is_empty() {
+            return Poll::Ready(Some(mem::take(&mut state.entries)));
         }
         if state.closed {
             return Poll::Ready(None);
@@ -113,24 +113,24 @@ mod tests {
         })
     }
 
-    fn places(entries: &VecDeque<Arc<LiveEntry>>) -> Vec<i64> {
+    fn seqs(entries: &VecDeque<Arc<LiveEntry>>) -> Vec<i64> {
         entries.iter().map(|entry| entry.seq).collect()
     }
 
     #[test]
-    fn entries_come_out_in_order_and_wake_whoever_waits() {
+    fn entries_are_received_in_order_by_a_waiting_receiver() {
         parta_testkit::run(async {
-            let (outlet, mut inlet) = queue(1_000);
+            let (sender, mut receiver) = queue(1_000);
             let read = async {
                 let mut seen = Vec::new();
-                while let Some(entries) = inlet.dequeue().await {
-                    seen.extend(places(&entries));
+                while let Some(entries) = receiver.dequeue().await {
+                    seen.extend(seqs(&entries));
                 }
                 seen
             };
             let write = async move {
                 for seq in 0..500 {
-                    assert!(outlet.put(&[entry(seq * 2), entry(seq * 2 + 1)]));
+                    assert!(sender.enqueue(&[entry(seq * 2), entry(seq * 2 + 1)]));
                     if seq % 7 == 0 {
                         tokio::task::yield_now().await;
                     }
@@ -143,15 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_refused_and_what_waits_stays() {
+    fn entries_beyond_the_capacity_are_rejected() {
         parta_testkit::run(async {
-            let (outlet, mut inlet) = queue(2);
-            assert!(outlet.put(&[entry(1)]));
-            assert!(!outlet.put(&[entry(2), entry(3)]));
-            assert!(outlet.put(&[entry(2)]));
-            drop(outlet);
-            assert_eq!(places(&inlet.dequeue().await.unwrap()), [1, 2]);
-            assert!(inlet.dequeue().await.is_none());
+            let (sender, mut receiver) = queue(2);
+            assert!(sender.enqueue(&[entry(1)]));
+            assert!(!sender.enqueue(&[entry(2), entry(3)]));
+            assert!(sender.enqueue(&[entry(2)]));
+            drop(sender);
+            assert_eq!(seqs(&receiver.dequeue().await.unwrap()), [1, 2]);
+            assert!(receiver.dequeue().await.is_none());
         });
     }
 }

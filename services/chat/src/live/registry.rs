@@ -9,42 +9,41 @@ use tokio::time::Instant;
 
 use super::{
     LiveEntry, LiveKind,
-    fanout::{FANOUT_THRESHOLD_SUBSCRIBERS, FanoutScheduler, Step, Taken},
+    fanout::{Appended, FANOUT_THRESHOLD_SUBSCRIBERS, FanoutScheduler, Step},
     queue::QueueSender,
     recent::RecentEntries,
 };
 
-/// So many bytes of the last entries are kept for streams that come back.
-const RECENT: usize = 8 * 1024 * 1024;
+/// Size limit, in bytes, of the recent-entry cache used by reconnecting streams.
+const RECENT_ENTRIES_MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Which stream hears of which chat.
+/// The streams of this replica and the chats that each subscribes to.
 pub(super) struct SubscriptionRegistry {
-    /// What went by last.
     pub(super) recent: RecentEntries,
     fanout: FanoutScheduler,
-    /// Whether a sweep has begun of which nobody was told.
-    begun: bool,
+    /// Whether a pass has begun since [`SubscriptionRegistry::take_pass_begun`].
+    pass_begun: bool,
     last_id: u64,
-    streams: HashMap<u64, Route>,
+    streams: HashMap<u64, Subscriber>,
     chats: HashMap<(OrgId, ChatId), BTreeSet<u64>>,
     members: HashMap<(OrgId, MemberId), BTreeSet<u64>>,
 }
 
-struct Route {
+struct Subscriber {
     org_id: OrgId,
     member_id: MemberId,
-    outlet: QueueSender,
-    /// A few, each once.
+    sender: QueueSender,
+    /// Each chat once. A list, because a stream has few.
     chats: Vec<ChatId>,
 }
 
 impl SubscriptionRegistry {
-    /// `queue` is how many entries may wait for one stream.
-    pub(super) fn new(queue: usize) -> Self {
+    /// `queue_capacity` is the number of entries that the queue of one stream holds.
+    pub(super) fn new(queue_capacity: usize) -> Self {
         Self {
-            recent: RecentEntries::new(RECENT),
-            fanout: FanoutScheduler::new(queue),
-            begun: false,
+            recent: RecentEntries::new(RECENT_ENTRIES_MAX_BYTES),
+            fanout: FanoutScheduler::new(queue_capacity),
+            pass_begun: false,
             last_id: 0,
             streams: HashMap::new(),
             chats: HashMap::new(),
@@ -52,56 +51,60 @@ impl SubscriptionRegistry {
         }
     }
 
-    /// Opens a stream: from here on it hears of the chats that its member comes into.
-    pub(super) fn open(&mut self, org_id: OrgId, member_id: MemberId, outlet: QueueSender) -> u64 {
+    /// Adds a stream. From now on it is attached to each chat that its member joins.
+    pub(super) fn open(&mut self, org_id: OrgId, member_id: MemberId, sender: QueueSender) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.members.entry((org_id, member_id)).or_default().insert(id);
         self.streams.insert(
             id,
-            Route {
+            Subscriber {
                 org_id,
                 member_id,
-                outlet,
+                sender,
                 chats: Vec::new(),
             },
         );
         id
     }
 
-    /// Ends a stream; dropping its outlet tells it.
+    /// Removes a stream. Dropping its sender closes the queue, which ends the stream.
     pub(super) fn close(&mut self, id: u64) {
-        let Some(route) = self.streams.remove(&id) else {
+        let Some(subscriber) = self.streams.remove(&id) else {
             return;
         };
-        forget(&mut self.members, &(route.org_id, route.member_id), id);
-        for chat in route.chats {
-            forget(&mut self.chats, &(route.org_id, chat), id);
+        remove_id(&mut self.members, &(subscriber.org_id, subscriber.member_id), id);
+        for chat in subscriber.chats {
+            remove_id(&mut self.chats, &(subscriber.org_id, chat), id);
         }
     }
 
-    /// Lets a stream hear of a chat.
+    /// Subscribes a stream to a chat.
     pub(super) fn attach(&mut self, id: u64, chat: ChatId) {
-        if let Some(route) = self.streams.get_mut(&id)
-            && self.chats.entry((route.org_id, chat)).or_default().insert(id)
+        if let Some(subscriber) = self.streams.get_mut(&id)
+            && self
+                .chats
+                .entry((subscriber.org_id, chat))
+                .or_default()
+                .insert(id)
         {
-            route.chats.push(chat);
+            subscriber.chats.push(chat);
         }
     }
 
-    /// Lets a stream hear no more of a chat.
+    /// Unsubscribes a stream from a chat.
     pub(super) fn detach(&mut self, id: u64, chat: ChatId) {
-        if let Some(route) = self.streams.get_mut(&id) {
-            route.chats.retain(|attached| *attached != chat);
-            forget(&mut self.chats, &(route.org_id, chat), id);
+        if let Some(subscriber) = self.streams.get_mut(&id) {
+            subscriber.chats.retain(|attached| *attached != chat);
+            remove_id(&mut self.chats, &(subscriber.org_id, chat), id);
         }
     }
 
-    /// Hands an entry to the streams of its chat, at once or, where there are many, in a sweep. True where it was one too
-    /// many for that, so that streams have to look into the database.
+    /// Enqueues an entry for the streams of its chat, at once or, if there are many, in a fan-out pass.
+    /// Returns true if the backlog of the chat overflowed, so that streams must read from the database.
     pub(super) fn deliver(&mut self, entry: &Arc<LiveEntry>) -> bool {
         self.recent.push(entry);
-        let at = (entry.org_id, entry.chat_id);
+        let key = (entry.org_id, entry.chat_id);
         if let LiveKind::Joining(member) = entry.kind {
             for id in self
                 .members
@@ -112,51 +115,51 @@ impl SubscriptionRegistry {
                 self.attach(id, entry.chat_id);
             }
         }
-        match self.fanout.join(at, entry) {
-            Taken::Yes => return false,
-            Taken::Overflow => return true,
-            Taken::No => {}
+        match self.fanout.append(key, entry) {
+            Appended::Queued => return false,
+            Appended::Overflow => return true,
+            Appended::Inactive => {}
         }
-        let Some(ids) = self.chats.get(&at) else {
+        let Some(ids) = self.chats.get(&key) else {
             return false;
         };
         let ids: Vec<u64> = ids.iter().copied().collect();
         if ids.len() > FANOUT_THRESHOLD_SUBSCRIBERS {
-            self.fanout.begin(at, entry, ids, Instant::now());
-            self.begun = true;
+            self.fanout.begin(key, entry, ids, Instant::now());
+            self.pass_begun = true;
         } else {
             self.enqueue(std::slice::from_ref(entry), &ids);
         }
         false
     }
 
-    /// Whether a sweep has begun since this was asked last.
-    pub(super) fn has_begun(&mut self) -> bool {
-        std::mem::take(&mut self.begun)
+    /// Returns whether a pass has begun since the last call.
+    pub(super) fn take_pass_begun(&mut self) -> bool {
+        std::mem::take(&mut self.pass_begun)
     }
 
-    /// Goes a step on with the fanout, and says what comes after it: the next at once, or not before then, or not before
-    /// another sweep begins.
-    pub(super) fn sweep(&mut self) -> ControlFlow<Option<Instant>> {
+    /// Runs one step of the fan-out. Returns `Continue` if another step can run at once, otherwise `Break`
+    /// with the time of the next step, or with `None` if there is none until a pass begins.
+    pub(super) fn step_fanout(&mut self) -> ControlFlow<Option<Instant>> {
         let chats = &self.chats;
-        let listeners = |at: &_| chats.get(at).into_iter().flatten().copied().collect();
-        match self.fanout.step(Instant::now(), listeners) {
-            Step::Hand(entries, streams) => {
+        let subscribers = |key: &_| chats.get(key).into_iter().flatten().copied().collect();
+        match self.fanout.step(Instant::now(), subscribers) {
+            Step::Deliver(entries, streams) => {
                 self.enqueue(&entries, &streams);
                 ControlFlow::Continue(())
             }
             Step::Wait(until) => ControlFlow::Break(Some(until)),
-            Step::Rest => ControlFlow::Break(None),
+            Step::Idle => ControlFlow::Break(None),
         }
     }
 
-    /// Hands entries to streams. One whose queue is full is closed: it is cut off, not waited for.
+    /// Enqueues entries for streams. A stream whose queue is full is closed, so that it delays nobody.
     fn enqueue(&mut self, entries: &[Arc<LiveEntry>], ids: &[u64]) {
         for id in ids {
             if self
                 .streams
                 .get(id)
-                .is_some_and(|route| !route.outlet.put(entries))
+                .is_some_and(|subscriber| !subscriber.sender.enqueue(entries))
             {
                 self.close(*id);
             }
@@ -164,7 +167,7 @@ impl SubscriptionRegistry {
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<u64>>, key: &K, id: u64) {
+fn remove_id<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<u64>>, key: &K, id: u64) {
     if let Some(ids) = map.get_mut(key) {
         ids.remove(&id);
         if ids.is_empty() {

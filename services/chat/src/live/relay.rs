@@ -1,4 +1,5 @@
-//! Carries entries between replicas. A counter, told each second, shows what was lost at the end.
+//! Publishes entries to the other replicas over the bus and receives theirs. A counter, published each
+//! second, shows the loss of the last entries.
 use std::{collections::HashMap, sync::PoisonError, time::Duration};
 
 use bytes::Bytes;
@@ -13,27 +14,29 @@ use super::{
 };
 
 const SUBJECT: &str = "parta.chat.entries";
-/// Most entries of one frame: with the longest texts it stays well below the bus's limit of a message.
-const FRAME: usize = 32;
+/// At most this many entries in one frame. With the longest texts a frame stays well below the size limit of
+/// the bus.
+const FRAME_MAX_ENTRIES: usize = 32;
 
-/// So long without a counter and a replica is taken for dead; so long without the own one, and the bus is.
-const SILENCE: Duration = Duration::from_secs(4);
+/// A replica without a frame for this long is considered dead. Without a frame of its own for this long, a
+/// replica considers the bus dead.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What is known of another replica.
-struct Known {
+/// The last frame of another replica.
+struct LastFrame {
     count: u64,
-    heard: Instant,
+    received: Instant,
 }
 
 impl Live {
-    /// Sends what this replica commits, until `cancel`.
+    /// Publishes the entries of this replica on the bus until canceled.
     pub(crate) async fn send(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let ticked = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = self.0.waiting.notified() => false,
+                () = self.0.outgoing_ready.notified() => false,
                 _ = tick.tick() => true,
             };
             loop {
@@ -41,28 +44,29 @@ impl Live {
                 if items.is_empty() {
                     break;
                 }
-                self.tell(items, count).await;
+                self.publish_frame(items, count).await;
             }
             if ticked {
                 let (items, count) = self.next_frame();
-                self.tell(items, count).await;
+                self.publish_frame(items, count).await;
             }
         }
     }
 
-    /// The next entries that wait, and how many had been published up to the last of them.
+    /// Removes the next waiting entries. Returns them with the number of entries published up to the last of
+    /// them.
     fn next_frame(&self) -> (Vec<Item>, u64) {
         let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        let many = outgoing.entries.len().min(FRAME);
+        let count = outgoing.entries.len().min(FRAME_MAX_ENTRIES);
         let items = outgoing
             .entries
-            .drain(..many)
+            .drain(..count)
             .map(|live| Item::from(live.as_ref()))
             .collect();
         (items, outgoing.published - outgoing.entries.len() as u64)
     }
 
-    async fn tell(&self, items: Vec<Item>, count: u64) {
+    async fn publish_frame(&self, items: Vec<Item>, count: u64) {
         let frame = Frame {
             replica: self.0.replica.as_bytes().to_vec(),
             count,
@@ -74,33 +78,33 @@ impl Live {
             .publish(SUBJECT, Bytes::from(frame.encode_to_vec()))
             .await
         {
-            // The counter of the next frame that arrives tells the others that one is missing.
-            tracing::debug!(%error, "entries did not go out over the bus");
+            // The counter of the next frame shows the other replicas the loss.
+            tracing::debug!(%error, "failed to publish entries on the bus");
         }
     }
 
-    /// Hands on what other replicas commit, until `cancel`.
+    /// Delivers the entries of other replicas until canceled.
     pub(crate) async fn receive(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             let mut frames = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 frames = self.0.bus.subscribe(SUBJECT) => frames?,
             };
-            // What went by before is not known.
+            // Frames before the subscription are lost.
             self.compare_heads();
-            let mut known: HashMap<Vec<u8>, Known> = HashMap::new();
-            let mut own = Instant::now();
-            let mut tick = tokio::time::interval(SILENCE);
+            let mut replicas: HashMap<Vec<u8>, LastFrame> = HashMap::new();
+            let mut own_frame = Instant::now();
+            let mut tick = tokio::time::interval(FRAME_TIMEOUT);
             loop {
                 let bytes = tokio::select! {
                     () = cancel.cancelled() => return Ok(()),
                     bytes = frames.next() => bytes,
                     _ = tick.tick() => {
-                        // Whoever fell silent may have died between a commit and its telling.
-                        let before = known.len();
-                        known.retain(|_, replica| replica.heard.elapsed() < SILENCE);
-                        // While nothing is carried, not even to oneself, the database is the only one to ask.
-                        if known.len() < before || own.elapsed() >= SILENCE {
+                        // A silent replica may have died after a commit and before publishing its entries.
+                        let before = replicas.len();
+                        replicas.retain(|_, frame| frame.received.elapsed() < FRAME_TIMEOUT);
+                        // While the bus carries nothing, new entries are found in the database only.
+                        if replicas.len() < before || own_frame.elapsed() >= FRAME_TIMEOUT {
                             self.compare_heads();
                         }
                         continue;
@@ -108,10 +112,10 @@ impl Live {
                 };
                 let Some(bytes) = bytes else { break };
                 match Frame::decode(bytes) {
-                    Ok(frame) if frame.replica == self.0.replica.as_bytes() => own = Instant::now(),
-                    Ok(frame) => self.take(frame, &mut known),
+                    Ok(frame) if frame.replica == self.0.replica.as_bytes() => own_frame = Instant::now(),
+                    Ok(frame) => self.receive_frame(frame, &mut replicas),
                     Err(error) => {
-                        tracing::warn!(%error, "the bus carried something unreadable");
+                        tracing::warn!(%error, "received an unreadable frame from the bus");
                         self.compare_heads();
                     }
                 }
@@ -119,20 +123,16 @@ impl Live {
         }
     }
 
-    fn take(&self, frame: Frame, known: &mut HashMap<Vec<u8>, Known>) {
+    fn receive_frame(&self, frame: Frame, replicas: &mut HashMap<Vec<u8>, LastFrame>) {
         let before = frame.count - (frame.items.len() as u64).min(frame.count);
         let entries: Vec<_> = frame.items.into_iter().filter_map(Item::into_live).collect();
         self.deliver(&entries);
-        // A replica is new to this one at its first frame; then streams may have missed what it sent before.
-        let replica = Known {
+        // The count is not continuous if frames were lost, and at the first frame of a replica.
+        let last = LastFrame {
             count: frame.count,
-            heard: Instant::now(),
+            received: Instant::now(),
         };
-        if known
-            .insert(frame.replica, replica)
-            .map_or(0, |replica| replica.count)
-            != before
-        {
+        if replicas.insert(frame.replica, last).map_or(0, |last| last.count) != before {
             self.compare_heads();
         }
     }

@@ -1,4 +1,4 @@
-//! One subscription: replays what was missed, then goes on live, without a gap or a repeat.
+//! One subscription: replays missed entries, then delivers live ones, without a gap or a repetition.
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -28,7 +28,7 @@ use crate::{
     messages::entry_to_proto,
 };
 
-/// With what every subscription works.
+/// The dependencies and settings of every subscription.
 pub(crate) struct Settings {
     pub(crate) db: Db,
     pub(crate) live: Live,
@@ -42,69 +42,71 @@ pub(crate) struct Subscription {
     scope: OrgScope,
     member: MemberId,
     id: u64,
-    inlet: QueueReceiver,
+    receiver: QueueReceiver,
     missed: watch::Receiver<u64>,
-    beat: Interval,
-    /// Per chat the last place delivered. A chat that is not here never was the member's.
+    heartbeat_timer: Interval,
+    /// For each chat the last sequence number delivered. Chats in which the member never participated have
+    /// none.
     cursors: HashMap<ChatId, i64>,
-    /// Chats that were left: nothing of them comes but what follows a joining after the cursor. The cursor stays, or an old
-    /// joining that waits in the queue would be delivered again, and a time in the chat of which the bus lost the joining
-    /// would be passed over.
-    out: BTreeSet<ChatId>,
-    /// Chats of which there is more than was delivered, and where that is looked for.
+    /// Chats that the member has left. Entries are dropped until a joining of the member after the cursor.
+    /// The cursor stays: without it an old joining in the queue would be delivered again, and a participation
+    /// whose joining the bus lost would be skipped.
+    left_chats: BTreeSet<ChatId>,
+    /// Chats with undelivered entries, and where to find those.
     behind: BTreeMap<ChatId, Missing>,
-    /// Live entries that were taken from the queue. Each by itself: what one shows to be missing is looked for before the next.
+    /// Live entries from the queue. They are processed one by one: a gap that one shows is filled before the
+    /// next.
     incoming: VecDeque<Arc<LiveEntry>>,
-    /// Encoded responses that wait to be taken.
+    /// Encoded responses that wait to be sent.
     ready: VecDeque<Bytes>,
 }
 
-/// Where the entries are that a stream has not delivered yet.
+/// Where to find the entries that a stream has not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// The member was in at the cursor, so that the log itself says what may be seen: up to the own leaving. What went by
-    /// last may do if it reaches this place.
-    FromHere(i64),
-    /// Only the database can tell what of it may be seen.
-    Stored,
+    /// The member participated at the cursor and may read up to the own leaving, which the entries show. The
+    /// recent-entry cache suffices if it reaches this sequence number.
+    InCache(i64),
+    /// Only the database shows which entries the member may read.
+    InDatabase,
 }
 
 /// Entries read from the database at a time.
-const PAGE: u64 = 200;
+const REPLAY_PAGE_ENTRIES: u64 = 200;
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.settings.live.routes().close(self.id);
+        self.settings.live.registry().close(self.id);
     }
 }
 
-/// Opens a subscription that goes on after `cursors`.
+/// Opens a subscription that resumes after `cursors`.
 pub(crate) async fn subscribe(
     settings: Arc<Settings>,
     scope: OrgScope,
     member: MemberId,
     cursors: HashMap<ChatId, i64>,
 ) -> Result<Subscription, Error> {
-    let (outlet, inlet) = queue(settings.live.0.queue);
+    let (sender, receiver) = queue(settings.live.0.queue_capacity);
     let missed = settings.live.0.missed.subscribe();
-    let id = settings.live.routes().open(scope.org_id(), member, outlet);
-    let mut beat = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let id = settings.live.registry().open(scope.org_id(), member, sender);
+    let mut heartbeat_timer = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
+    heartbeat_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut subscription = Subscription {
         settings,
         scope,
         member,
         id,
-        inlet,
+        receiver,
         missed,
-        beat,
+        heartbeat_timer,
         cursors,
-        out: BTreeSet::new(),
+        left_chats: BTreeSet::new(),
         behind: BTreeMap::new(),
         incoming: VecDeque::new(),
         ready: VecDeque::new(),
     };
-    let started = subscription.compare(true).await?;
+    let started = subscription.compare_heads(true).await?;
     subscription
         .ready
         .push_back(response(Item::Started(pb::SubscriptionStarted {
@@ -122,53 +124,55 @@ impl Subscription {
             }
             if let Some((chat, missing)) = self.behind.pop_first() {
                 let done = match missing {
-                    Missing::FromHere(upto) => self.replay_recent(chat, upto),
-                    Missing::Stored => false,
+                    Missing::InCache(upto) => self.replay_recent(chat, upto),
+                    Missing::InDatabase => false,
                 };
                 if !done {
-                    // Boxed, as all that is rare: a stream that idles is not to be as large as its longest query.
+                    // Boxed so that the future of an idle stream does not reserve space for the query
+                    // futures.
                     Box::pin(self.replay(chat)).await?;
                 }
                 continue;
             }
             if let Some(entry) = self.incoming.pop_front() {
-                self.take(&entry);
+                self.accept(&entry);
                 continue;
             }
             tokio::select! {
-                // In this order: a chat that never pauses must not put off the look at who is listening.
+                // In this order, so that a busy chat does not delay the check of the membership.
                 biased;
-                _ = self.beat.tick() => {
-                    Box::pin(self.still_a_member()).await?;
+                _ = self.heartbeat_timer.tick() => {
+                    Box::pin(self.check_active()).await?;
                     return Ok(response(Item::Heartbeat(pb::Heartbeat {})));
                 }
                 changed = self.missed.changed() => {
                     if changed.is_ok() {
-                        Box::pin(self.compare(false)).await?;
+                        Box::pin(self.compare_heads(false)).await?;
                     }
                 }
-                entries = self.inlet.dequeue() => match entries {
+                entries = self.receiver.dequeue() => match entries {
                     Some(entries) => self.incoming = entries,
-                    // The router let go of the queue when it was full.
+                    // The registry closed the queue because it was full.
                     None => return Err(Error::SlowReader),
                 },
             }
         }
     }
 
-    /// A live entry: the next one of its chat is delivered, an old one dropped, a later one shows a gap.
-    fn take(&mut self, live: &LiveEntry) {
+    /// Delivers a live entry if it is the next one of its chat, drops an old one, and notes a gap before a
+    /// later one.
+    fn accept(&mut self, live: &LiveEntry) {
         let (chat, joins) = (live.chat_id, live.kind == LiveKind::Joining(self.member));
         let known = self.cursors.get(&chat).copied();
         let Some(cursor) = known.or_else(|| joins.then(|| live.seq - 1)) else {
             return;
         };
-        if self.out.contains(&chat) {
+        if self.left_chats.contains(&chat) {
             if joins && live.seq > cursor {
-                // This may have been handed on before the leaving was taken from the queue, and with that the stream
-                // ceased to hear of the chat.
-                self.settings.live.routes().attach(self.id, chat);
-                self.behind.insert(chat, Missing::Stored);
+                // This entry may have been enqueued before the stream processed the leaving, which
+                // unsubscribed it from the chat.
+                self.settings.live.registry().attach(self.id, chat);
+                self.behind.insert(chat, Missing::InDatabase);
             }
         } else if live.seq == cursor + 1 {
             self.deliver(chat, live.seq, live.response.bytes());
@@ -176,36 +180,36 @@ impl Subscription {
                 self.leave(chat);
             }
         } else if live.seq > cursor {
-            self.behind.entry(chat).or_insert(Missing::FromHere(live.seq));
+            self.behind.entry(chat).or_insert(Missing::InCache(live.seq));
         }
     }
 
     fn deliver(&mut self, chat: ChatId, seq: i64, response: Bytes) {
         self.cursors.insert(chat, seq);
-        self.out.remove(&chat);
+        self.left_chats.remove(&chat);
         self.ready.push_back(response);
     }
 
     fn leave(&mut self, chat: ChatId) {
-        self.out.insert(chat);
-        self.settings.live.routes().detach(self.id, chat);
+        self.left_chats.insert(chat);
+        self.settings.live.registry().detach(self.id, chat);
     }
 
-    /// Compares every chat of the member with what was delivered. What is committed between the look at the database and
-    /// the listening went by, so what went by is looked at last.
-    async fn compare(&mut self, first: bool) -> Result<Vec<pb::ChatCursor>, Error> {
+    /// Compares every chat of the member with the cursors. Checks the recent entries last: an entry that is
+    /// committed after the query and published before the stream is attached is found there.
+    async fn compare_heads(&mut self, first: bool) -> Result<Vec<pb::ChatCursor>, Error> {
         let known: Vec<_> = self.cursors.keys().copied().collect();
         let conn = self.settings.db.conn();
-        let passed = self.settings.live.routes().recent.passed();
+        let pushed = self.settings.live.registry().recent.pushed();
         let memberships = entries::list_memberships(conn, &self.scope, self.member, &known).await?;
         let mut started = Vec::new();
-        let mut mine = BTreeSet::new();
+        let mut chats = BTreeSet::new();
         let live = self.settings.live.clone();
-        let mut routes = live.routes();
+        let mut registry = live.registry();
         for membership in &memberships {
             let chat = membership.chat_id();
             let (head, left) = (membership.chat.head_seq, membership.participant.left_seq);
-            mine.insert(chat);
+            chats.insert(chat);
             let begin = if first {
                 head
             } else {
@@ -214,46 +218,46 @@ impl Subscription {
             let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
             self.cursors.insert(chat, cursor);
             if left.is_none() {
-                routes.attach(self.id, chat);
+                registry.attach(self.id, chat);
             }
-            let at = (self.scope.org_id(), chat);
+            let key = (self.scope.org_id(), chat);
             if cursor < left.unwrap_or(head) {
                 let inside = left.is_none() && cursor >= membership.participant.joined_seq - 1;
                 let missing = if inside {
-                    Missing::FromHere(head)
+                    Missing::InCache(head)
                 } else {
-                    Missing::Stored
+                    Missing::InDatabase
                 };
                 self.behind.insert(chat, missing);
             } else if left.is_some() {
-                self.out.insert(chat);
-                routes.detach(self.id, chat);
+                self.left_chats.insert(chat);
+                registry.detach(self.id, chat);
                 continue;
-            } else if routes.recent.after_look(at, head, passed) {
-                self.behind.insert(chat, Missing::FromHere(head));
+            } else if registry.recent.may_have_after(key, head, pushed) {
+                self.behind.insert(chat, Missing::InCache(head));
             }
             started.push(pb::ChatCursor {
                 chat_id: chat.to_string(),
                 seq: cursor,
             });
         }
-        // Places in chats that never were the member's mean nothing.
-        self.cursors.retain(|chat, _| mine.contains(chat));
-        self.out.retain(|chat| mine.contains(chat));
+        // Cursors of chats in which the member never participated are ignored.
+        self.cursors.retain(|chat, _| chats.contains(chat));
+        self.left_chats.retain(|chat| chats.contains(chat));
         Ok(started)
     }
 
-    /// Delivers what went by of a chat after the cursor, at which the member was in; false where that is not kept any more
-    /// or does not reach `upto`.
+    /// Delivers the recent entries of a chat after the cursor, at which the member participated. Returns
+    /// false if they are no longer present or do not reach `upto`.
     fn replay_recent(&mut self, chat: ChatId, upto: i64) -> bool {
         let Some(cursor) = self.cursors.get(&chat).copied() else {
             return false;
         };
-        if self.out.contains(&chat) {
+        if self.left_chats.contains(&chat) {
             return false;
         }
-        let at = (self.scope.org_id(), chat);
-        let Some(entries) = self.settings.live.routes().recent.after(at, cursor) else {
+        let key = (self.scope.org_id(), chat);
+        let Some(entries) = self.settings.live.registry().recent.after(key, cursor) else {
             return false;
         };
         for entry in entries {
@@ -266,35 +270,43 @@ impl Subscription {
         self.cursors.get(&chat).is_some_and(|cursor| *cursor >= upto)
     }
 
-    /// Reads the next page of a chat from the database, up to where the member may read.
+    /// Delivers the next page of a chat from the database, up to the last entry that the member may read.
     async fn replay(&mut self, chat: ChatId) -> Result<(), Error> {
         let Some(cursor) = self.cursors.get(&chat).copied() else {
-            // The entry of joining was not the one after the cursor: there is none yet.
-            return self.begin(chat).await;
+            // The first live entry of the chat was not the joining, so there is no cursor yet.
+            return self.begin_at_joining(chat).await;
         };
         let (scope, member) = (&self.scope, self.member);
         let page = self.settings.db.read(|tx| async move {
             let Some(membership) = entries::find_membership(&tx, scope, chat, member).await? else {
                 return Ok(None);
             };
-            let (mut from, upto) = readable(&membership, cursor)?;
+            let (mut from, upto) = readable_range(&membership, cursor)?;
             let mut end = upto;
             let joined = membership.participant.joined_seq;
             if from < joined - 1 {
-                // Who was out meanwhile gets what was written up to the leaving, and goes on with the joining: with each in
-                // turn, of those who came and went more than once.
+                // A member who left meanwhile gets the entries up to the leaving and continues with the next
+                // joining. One participation per page, because a member may have left and joined several
+                // times.
                 let head = &membership.chat;
-                let mut moved = entries::find_own_move(&tx, scope, head, member, (from, joined)).await?;
-                if let Some(row) = moved.take_if(|row| row.content == Content::Joining(member)) {
+                let mut own_move = entries::find_own_move(&tx, scope, head, member, (from, joined)).await?;
+                if let Some(row) = own_move.take_if(|row| row.content == Content::Joining(member)) {
                     from = row.seq - 1;
-                    moved = entries::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
+                    own_move = entries::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
                 }
-                if let Some(row) = moved {
+                if let Some(row) = own_move {
                     end = row.seq;
                 }
             }
-            let entries =
-                entries::list_entries(&tx, scope, &membership.chat, (from, end), false, PAGE).await?;
+            let entries = entries::list_entries(
+                &tx,
+                scope,
+                &membership.chat,
+                (from, end),
+                false,
+                REPLAY_PAGE_ENTRIES,
+            )
+            .await?;
             Ok::<_, Error>(Some((membership, (end, upto), entries)))
         });
         let Some((membership, (end, upto), entries)) = page.await? else {
@@ -306,41 +318,42 @@ impl Subscription {
             self.deliver(chat, entry.seq, response(Item::Entry(entry_to_proto(entry))));
         }
         if last < upto {
-            self.behind.insert(chat, Missing::Stored);
+            self.behind.insert(chat, Missing::InDatabase);
         } else if membership.participant.left_seq.is_some() {
             self.leave(chat);
         }
         Ok(())
     }
 
-    async fn begin(&mut self, chat: ChatId) -> Result<(), Error> {
+    async fn begin_at_joining(&mut self, chat: ChatId) -> Result<(), Error> {
         let conn = self.settings.db.conn();
         let found = entries::find_membership(conn, &self.scope, chat, self.member).await?;
         if let Some(membership) = found.filter(|s| s.participant.left_seq.is_none()) {
             self.cursors.insert(chat, membership.participant.joined_seq - 1);
-            self.behind.insert(chat, Missing::Stored);
+            self.behind.insert(chat, Missing::InDatabase);
         }
         Ok(())
     }
 
-    /// Ends the stream of who is no active member any more; what is merely unknown at the moment ends nothing.
-    async fn still_a_member(&self) -> Result<(), Error> {
+    /// Ends the stream if the member is no longer active. A roster that is temporarily unavailable does not
+    /// end it.
+    async fn check_active(&self) -> Result<(), Error> {
         let roster = &self.settings.roster;
         match roster
             .state(self.settings.db.conn(), self.scope.org_id(), self.member)
             .await
         {
             Ok(Some(State::Active)) => Ok(()),
-            Ok(_) => Err(permission_denied("You have left the organization.").into()),
+            Ok(_) => Err(permission_denied("You are no longer a member of the organization. Ask its administration for a new invitation.").into()),
             Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
             Err(refusal) => Err(RpcError::into(refusal)),
         }
     }
 }
 
-/// The places after the first and up to the second may be read. Of a derived chat that was left it is the entry of
-/// leaving alone.
-fn readable(membership: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
+/// The range of sequence numbers that the member may read: after the first and up to the second. In a derived
+/// chat that the member has left, it is only the entry of the leaving.
+fn readable_range(membership: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
     Ok(
         match (membership.readable_upto()?, membership.participant.left_seq) {
             (Some(upto), _) => (cursor, upto),

@@ -1,4 +1,4 @@
-//! What replicas tell each other over the bus.
+//! The frames that replicas publish on the bus.
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,18 +9,18 @@ use uuid::Uuid;
 
 use super::{LiveEntry, LiveKind, Response};
 
-/// A response of a live stream as it goes out.
+/// Encodes a response of a live stream.
 pub(super) fn response(item: subscribe_chats_response::Item) -> Bytes {
     SubscribeChatsResponse { item: Some(item) }.encode_to_vec().into()
 }
 
-/// Entries of one replica, or none to say how many there have been.
+/// Entries of one replica, or only its counter.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Frame {
-    /// Who sends.
+    /// The id of the sending replica.
     #[prost(bytes = "vec", tag = "1")]
     pub(super) replica: Vec<u8>,
-    /// How many entries the replica has published up to the end of this frame.
+    /// The number of entries that the replica has published up to the end of this frame.
     #[prost(uint64, tag = "2")]
     pub(super) count: u64,
     /// In the order of their commits.
@@ -28,7 +28,7 @@ pub(super) struct Frame {
     pub(super) items: Vec<Item>,
 }
 
-/// An entry, encoded as streams carry it, and what decides who gets it.
+/// An entry with its encoded response and the fields that decide which streams get it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Item {
     #[prost(bytes = "bytes", tag = "1")]
@@ -37,10 +37,10 @@ pub(super) struct Item {
     chat_id: Bytes,
     #[prost(int64, tag = "3")]
     seq: i64,
-    /// Who came in; empty for all else.
+    /// The member who joins; empty for other entries.
     #[prost(bytes = "bytes", tag = "4")]
     joins: Bytes,
-    /// Who left; empty for all else.
+    /// The member who leaves; empty for other entries.
     #[prost(bytes = "bytes", tag = "5")]
     leaves: Bytes,
     #[prost(bytes = "bytes", tag = "6")]
@@ -62,20 +62,20 @@ impl From<&LiveEntry> for Item {
             LiveKind::Joining(member) => (Some(member), None),
             LiveKind::Leaving(member) => (None, Some(member)),
         };
-        let named = |member: Option<MemberId>| member.map(bytes).unwrap_or_default();
+        let member_bytes = |member: Option<MemberId>| member.map(bytes).unwrap_or_default();
         Self {
             org_id: bytes(live.org_id),
             chat_id: bytes(live.chat_id),
             seq: live.seq,
-            joins: named(joins),
-            leaves: named(leaves),
+            joins: member_bytes(joins),
+            leaves: member_bytes(leaves),
             response: live.response.bytes(),
         }
     }
 }
 
 impl Item {
-    /// The entry; none where a replica of another release sends what this one does not understand.
+    /// Returns the entry; `None` if a replica of another release sends an entry that this one does not know.
     pub(super) fn into_live(self) -> Option<Arc<LiveEntry>> {
         let kind = match (self.joins.is_empty(), self.leaves.is_empty()) {
             (true, true) => LiveKind::Message,

@@ -1,11 +1,11 @@
-//! Who may write is a row that follows the roster, checked by the writer with the row of the chat locked.
+//! The right to write is a row that follows the roster. The writer checks it with the row of the chat locked.
 use parta_access::PrincipalKind;
 use parta_roster::MemberContext;
 
 use crate::{audience::participation, entries, permissions::Rule};
 
-/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for principals who
-/// do not participate in it, «Сотрудники».
+/// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
+/// principals who do not participate in it, «Сотрудники».
 pub(crate) fn rules() -> Vec<Rule> {
     let reads = |kind| MemberContext::sample(kind).is_some_and(|f| f.is_active());
     vec![

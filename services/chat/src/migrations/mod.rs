@@ -1,4 +1,4 @@
-//! The service's own tables.
+//! The tables and the functions of the database.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
 /// All migrations of a chat database, in order.
@@ -9,8 +9,8 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_roster::migrations());
     all.push(Box::new(Tables));
     all.push(Box::new(Archive));
-    all.push(Box::new(Post("chat_0003_post")));
-    all.push(Box::new(Post("chat_0004_post")));
+    all.push(Box::new(MessageFunctions("chat_0003_post")));
+    all.push(Box::new(MessageFunctions("chat_0004_post")));
     all
 }
 
@@ -22,9 +22,9 @@ impl MigrationName for Tables {
     }
 }
 
-const PARTITIONS: u32 = 8;
+const ENTRY_PARTITIONS: u32 = 8;
 
-/// Types of columns that the two databases call differently.
+/// The names of the types of ids, bytes and times, which differ between the databases.
 fn types(postgres: bool) -> [&'static str; 3] {
     if postgres {
         ["uuid", "bytea", "timestamptz"]
@@ -85,7 +85,7 @@ impl MigrationTrait for Tables {
             )
             .to_owned();
         manager.create_table(participant).await?;
-        // The list of a member's chats, the newest first, is a walk along this index.
+        // The chats of a member, newest first, are read in the order of this index.
         let list = Index::create()
             .name("participant_member")
             .table("participant")
@@ -99,8 +99,9 @@ impl MigrationTrait for Tables {
 }
 
 impl Tables {
-    /// The log. It has no foreign key: an entry is only ever written with its chat's head row locked, and the check
-    /// would be paid for every message. Partitioned by chat on PostgreSQL, clustered by its key on SQLite.
+    /// The log. It has no foreign key: an entry is written only with the row of its chat locked, and the
+    /// check would add its cost to every message. Partitioned by chat on PostgreSQL, clustered by its key on
+    /// SQLite.
     async fn entries(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let postgres = manager.get_database_backend() == DbBackend::Postgres;
@@ -121,9 +122,9 @@ impl Tables {
         ))
         .await?;
         if postgres {
-            for n in 0..PARTITIONS {
+            for n in 0..ENTRY_PARTITIONS {
                 db.execute_unprepared(&format!(
-                    "CREATE TABLE entry_{n} PARTITION OF entry FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {n})"
+                    "CREATE TABLE entry_{n} PARTITION OF entry FOR VALUES WITH (MODULUS {ENTRY_PARTITIONS}, REMAINDER {n})"
                 ))
                 .await?;
             }
@@ -140,8 +141,9 @@ impl MigrationName for Archive {
     }
 }
 
-/// Written once, read by its key, at last moved away: full pages, and vacuum after a fixed share of new rows, so that
-/// the visibility map and the statistics follow a table that nobody updates.
+/// Settings of a table whose rows are inserted, read by key and finally deleted, and never updated: full
+/// pages, and a vacuum after a fixed share of new rows, so that the visibility map and the statistics are up
+/// to date.
 const INSERT_ONLY: &str = "fillfactor = 100, autovacuum_vacuum_insert_scale_factor = 0.05, \
     autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05";
 
@@ -152,10 +154,10 @@ impl MigrationTrait for Archive {
         let postgres = manager.get_database_backend() == DbBackend::Postgres;
         let [uuid, bytes, time] = types(postgres);
         let end = if postgres { "" } else { "WITHOUT ROWID" };
-        // Where the log ends that is written to; what lies up to here is in the archive.
+        // Entries up to this sequence number are in the archive.
         db.execute_unprepared("ALTER TABLE chat ADD COLUMN archived_seq bigint NOT NULL DEFAULT 0")
             .await?;
-        // Repetitions are looked for in `entry` alone: its key by request is not needed here.
+        // Repetitions are found only in `entry`, so the archive has no unique constraint on the request.
         db.execute_unprepared(&format!(
             "CREATE TABLE entry_archive (
                org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL, seq bigint NOT NULL, entry_id {uuid} NOT NULL,
@@ -165,7 +167,7 @@ impl MigrationTrait for Archive {
              ) {end}"
         ))
         .await?;
-        // How far the walk through the chats has come: one row, which also keeps the replicas apart.
+        // One row: the last chat checked by the archiving. Its lock allows one replica at a time.
         db.execute_unprepared(&format!(
             "CREATE TABLE archive_walk (
                walk_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
@@ -180,12 +182,13 @@ impl MigrationTrait for Archive {
         db.execute_unprepared(&format!("INSERT INTO archive_walk VALUES (1, {nil}, {nil})"))
             .await?;
         if postgres {
-            for n in 0..PARTITIONS {
+            for n in 0..ENTRY_PARTITIONS {
                 db.execute_unprepared(&format!("ALTER TABLE entry_{n} SET ({INSERT_ONLY})"))
                     .await?;
             }
-            // Every message updates its chat's head and every reader the own mark, neither of which is in an index:
-            // with room in the page the new version stays there and no index is touched.
+            // Every message updates `head_seq` of its chat, and every reader the own `read_seq`. Neither
+            // column is in an index, so with free space in the page the new version stays in it and no index
+            // is updated.
             db.execute_unprepared(&format!(
                 "ALTER TABLE entry_archive SET ({INSERT_ONLY});
                  ALTER TABLE chat SET (fillfactor = 50);
@@ -197,21 +200,21 @@ impl MigrationTrait for Archive {
     }
 }
 
-/// The functions by which messages are stored, as they are now: whatever a database has of them is replaced.
-struct Post(&'static str);
+/// Creates the functions that store messages, or replaces them with the present ones.
+struct MessageFunctions(&'static str);
 
-impl MigrationName for Post {
+impl MigrationName for MessageFunctions {
     fn name(&self) -> &str {
         self.0
     }
 }
 
 #[async_trait::async_trait]
-impl MigrationTrait for Post {
+impl MigrationTrait for MessageFunctions {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         if manager.get_database_backend() == DbBackend::Postgres {
             let db = manager.get_connection();
-            // What a database may have that was made before there was a release.
+            // Databases created before the first release may have this function.
             db.execute_unprepared("DROP FUNCTION IF EXISTS chat_post").await?;
             db.execute_unprepared(include_str!("post.sql")).await?;
         }

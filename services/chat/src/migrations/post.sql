@@ -1,20 +1,22 @@
--- Stores messages in one round trip. A send that waits for a chat's head still has the snapshot from before the wait, in
--- which a removal that committed meanwhile has not happened; so who may write is judged again once the head is locked.
--- Neither function looks for repetitions: the key `entry_once` refuses them, and the writer then asks what is stored.
--- What is refused locks nothing, writes nothing and flushes nothing.
+-- Stores messages in one round trip. A statement that waits for the lock on the row of a chat keeps its
+-- snapshot from before the wait, which does not contain a removal that was committed meanwhile. Therefore the
+-- right to write is checked again with the row locked. Neither function searches for repetitions: the unique
+-- constraint `entry_once` rejects them, and the writer then reads the stored entries. A rejected message
+-- locks no row, writes nothing and flushes nothing.
 --
--- Verdicts: 1 stored, 2 not in the chat any more, 3 reads only, 4 the chat is read-only, 5 never was in the chat, so that
--- no repetition has to be looked for.
+-- Verdicts: 1 stored; 2 the sender no longer participates; 3 the sender may only read; 4 the chat is
+-- read-only; 5 the sender never participated, so the message cannot be a repetition.
 
--- Many messages. `p_chat` names each chat once, and `p_at` says for each message which of them it is for.
+-- Stores many messages. `p_chat` contains each chat once, and `p_at` the index of the chat of each message.
+-- `place` is the position of a message in the arrays.
 CREATE OR REPLACE FUNCTION chat_post_many(
   p_org uuid[], p_chat uuid[], p_at int[], p_sender uuid[], p_request uuid[], p_digest bytea[], p_entry uuid[],
   p_body text[], p_service text[], p_now timestamptz
 ) RETURNS TABLE (place bigint, verdict smallint, seq bigint)
 LANGUAGE plpgsql VOLATILE
--- A plan made while the tables were small must not scan them once they are large.
+-- A plan that was made while the tables were small must not scan them when they are large.
 SET enable_seqscan = off
--- Planned once for each connection: planning all partitions for each batch costs more than running it does.
+-- Planned once per connection: planning all partitions for every batch costs more than executing it.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -23,7 +25,7 @@ DECLARE
   v_open boolean[] := array_fill(NULL::boolean, ARRAY[cardinality(p_chat)]);
   v_row record;
 BEGIN
-  -- In the order of their keys, as everybody locks several of them.
+  -- Every transaction that locks several chats locks them in the order of their keys.
   FOR v_row IN
     SELECT k.at, c.head_seq, c.archive_time IS NULL AS open
     FROM (
@@ -33,7 +35,7 @@ BEGIN
         SELECT 1 FROM participant m
         WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender AND m.left_seq IS NULL
         LIMIT 1
-      ) seat ON true
+      ) participation ON true
     ) k
     JOIN chat c ON c.org_id = k.org_id AND c.chat_id = k.chat_id
     ORDER BY c.org_id, c.chat_id
@@ -43,7 +45,7 @@ BEGIN
     v_open[v_row.at] := v_row.open;
   END LOOP;
   IF NOT FOUND THEN
-    -- Nobody of them is in any of the chats: a batch of outsiders is not to cost what storing one does.
+    -- No sender participates in any of the chats. Such a batch must not cost as much as one that is stored.
     RETURN QUERY
     SELECT i.place, CASE WHEN p.member_id IS NULL THEN 5 ELSE 2 END::smallint, NULL::bigint
     FROM unnest(p_at, p_sender) WITH ORDINALITY AS i(at, sender, place)
@@ -52,7 +54,7 @@ BEGIN
   END IF;
 
   RETURN QUERY
-  WITH judged AS MATERIALIZED (
+  WITH checked AS MATERIALIZED (
     SELECT i.*,
       CASE WHEN p.present IS NULL THEN 5
            WHEN v_head[i.at] IS NULL OR NOT p.present THEN 2
@@ -66,24 +68,24 @@ BEGIN
       WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender
       LIMIT 1
     ) p ON true
-  ), fresh AS MATERIALIZED (
-    SELECT j.*, v_head[j.at] + row_number() OVER (PARTITION BY j.at ORDER BY j.place) AS seq
-    FROM judged j WHERE j.verdict = 1
-  ), grown AS (
+  ), accepted AS MATERIALIZED (
+    SELECT c.*, v_head[c.at] + row_number() OVER (PARTITION BY c.at ORDER BY c.place) AS seq
+    FROM checked c WHERE c.verdict = 1
+  ), updated_chats AS (
     UPDATE chat c SET head_seq = n.seq
-    FROM (SELECT f.at, max(f.seq) AS seq FROM fresh f GROUP BY f.at) n
+    FROM (SELECT a.at, max(a.seq) AS seq FROM accepted a GROUP BY a.at) n
     WHERE c.org_id = p_org[n.at] AND c.chat_id = p_chat[n.at]
-  ), written AS (
+  ), inserted_entries AS (
     INSERT INTO entry (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time)
-    SELECT p_org[f.at], p_chat[f.at], f.seq, f.entry_id, 1, f.sender, f.request_id, f.digest, f.body, f.service, p_now
-    FROM fresh f
+    SELECT p_org[a.at], p_chat[a.at], a.seq, a.entry_id, 1, a.sender, a.request_id, a.digest, a.body, a.service, p_now
+    FROM accepted a
   )
-  SELECT f.place, 1::smallint, f.seq FROM fresh f
+  SELECT a.place, 1::smallint, a.seq FROM accepted a
   UNION ALL
-  SELECT j.place, j.verdict::smallint, NULL FROM judged j WHERE j.verdict <> 1;
+  SELECT c.place, c.verdict::smallint, NULL FROM checked c WHERE c.verdict <> 1;
 END $$;
 
--- One message: what a lone sender pays is this and its commit.
+-- Stores one message, in fewer statements than a batch.
 CREATE OR REPLACE FUNCTION chat_post_one(
   p_org uuid, p_chat uuid, p_sender uuid, p_request uuid, p_digest bytea, p_entry uuid, p_body text, p_service text,
   p_now timestamptz, OUT verdict smallint, OUT seq bigint
@@ -95,16 +97,16 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_may boolean;
-  v_present boolean;
+  v_participates boolean;
   v_open boolean;
-  v_seen bigint;
+  v_version_before bigint;
   v_version bigint;
 BEGIN
   SELECT m.may_post, m.left_seq IS NULL, c.archive_time IS NULL, c.audience_version
-  INTO v_may, v_present, v_open, v_seen
+  INTO v_may, v_participates, v_open, v_version_before
   FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
   WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
-  verdict := CASE WHEN v_present IS NULL THEN 5 WHEN NOT v_present THEN 2 WHEN NOT v_open THEN 4
+  verdict := CASE WHEN v_participates IS NULL THEN 5 WHEN NOT v_participates THEN 2 WHEN NOT v_open THEN 4
                   WHEN NOT v_may THEN 3 ELSE 1 END;
   IF verdict <> 1 THEN
     RETURN;
@@ -118,14 +120,14 @@ BEGIN
     RETURN;
   END IF;
 
-  -- Somebody came or went while this one waited: every change of participants raises the version.
-  IF v_version <> v_seen THEN
+  -- Participants changed during the wait for the lock: every change of participants increments the version.
+  IF v_version <> v_version_before THEN
     v_may := NULL;
     SELECT m.may_post INTO v_may FROM participant m
     WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender AND m.left_seq IS NULL;
     verdict := CASE WHEN v_may IS NULL THEN 2 WHEN NOT v_may THEN 3 ELSE 1 END;
     IF verdict <> 1 THEN
-      -- Nobody has seen the place: the head is locked.
+      -- The row is still locked, so nobody has read the sequence number.
       UPDATE chat c SET head_seq = c.head_seq - 1 WHERE c.org_id = p_org AND c.chat_id = p_chat;
       seq := NULL;
       RETURN;

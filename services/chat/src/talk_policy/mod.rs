@@ -1,4 +1,5 @@
-//! Who may talk with whom: pure rules over the facts of the roster (R34 to R37). Has no RPCs and no tables.
+//! The rules of personal and custom chats (R34 to R37): pure functions over the facts of the roster. Has no
+//! RPCs and no tables.
 mod policy;
 
 pub(crate) use policy::{may_name, may_talk, must_leave};

@@ -19,9 +19,9 @@ fn are_classmates(one: &MemberContext, other: &MemberContext) -> bool {
     is_pupil(one) && is_pupil(other) && one.enrolled_in.intersection(&other.enrolled_in).next().is_some()
 }
 
-/// Whether two members may have a personal chat (R37): a guardian and the child, pupils of one class, a teacher and a
-/// pupil or a parent of the class, two members of the staff. Symmetric. An unverified teacher reaches no minor except an
-/// own child.
+/// Whether two members may have a personal chat (R37): a guardian and the child, pupils of one class, a
+/// teacher and a pupil or a parent of the class, two members of the staff. Symmetric. An unverified teacher
+/// reaches no minor except an own child.
 pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
     if one.member_id == other.member_id || !one.is_active() || !other.is_active() {
         return false;
@@ -34,14 +34,15 @@ pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
         || (one.is_staff() && other.is_staff() && may_share_chat(one, other))
 }
 
-/// Whether two members may be in one chat at all: staff who may not meet minors never share a chat with a pupil.
+/// Whether two members may be in one chat at all: staff who may not meet minors never share a chat with a
+/// pupil.
 fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
     let meets = |a: &MemberContext, b: &MemberContext| !is_pupil(b) || !a.is_staff() || a.may_meet_minors();
     meets(one, other) && meets(other, one)
 }
 
-/// Whether staff may name this member as a participant of a chat (R34, R35): the administration everybody, other staff
-/// only members with whom they may talk.
+/// Whether staff may name this member as a participant of a chat (R34, R35): the administration everybody,
+/// other staff only members with whom they may talk.
 pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
     staff.is_staff()
         && other.is_active()
@@ -49,8 +50,8 @@ pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
         && (staff.is_administration() || staff.member_id == other.member_id || may_talk(staff, other))
 }
 
-/// The members of a custom chat who may no longer participate: those who left the organization and, if a pupil
-/// participates, staff who may not meet minors.
+/// The members of a custom chat who may no longer participate: those who left the organization and, if a
+/// pupil participates, staff who may not meet minors.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let pupils = people.iter().any(|f| f.is_active() && is_pupil(f));
     let may_stay = |f: &MemberContext| f.is_active() && !(pupils && f.is_staff() && !f.may_meet_minors());

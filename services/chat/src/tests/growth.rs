@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     archive::{Step, archive_step},
-    entries::{self, ChatKind, Place},
+    entries::{self, ChatKind, EntryTable},
 };
 
 const PAGE: u64 = 51;
@@ -46,15 +46,15 @@ impl Reads {
         }
     }
 
-    fn page(&self, place: Place, range: (i64, i64), newest_first: bool) -> SelectStatement {
-        entries::entries_query(place, (&self.scope, self.chat), range, newest_first, PAGE)
+    fn page(&self, table: EntryTable, range: (i64, i64), newest_first: bool) -> SelectStatement {
+        entries::entries_query(table, (&self.scope, self.chat), range, newest_first, PAGE)
     }
 
     /// What a person does all day in a chat of so many entries, and how many rows it may read.
     fn all(&self, entries: i64) -> Vec<(&'static str, SelectStatement, u64)> {
         let (middle, newest) = (entries / 2, true);
         let direct = (1..=CHATS / 2).map(id).collect();
-        let log = Place::Log;
+        let log = EntryTable::Log;
         vec![
             ("newest page", self.page(log, (0, entries), newest), PAGE),
             (
@@ -69,12 +69,12 @@ impl Reads {
             ),
             (
                 "page back in the archive",
-                self.page(Place::Archive, (0, middle), newest),
+                self.page(EntryTable::Archive, (0, middle), newest),
                 PAGE,
             ),
             (
                 "forward in the archive",
-                self.page(Place::Archive, (middle, entries), !newest),
+                self.page(EntryTable::Archive, (middle, entries), !newest),
                 PAGE,
             ),
             (

@@ -90,7 +90,8 @@ impl Mutation for CreateChat {
     }
 }
 
-/// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is returned.
+/// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is
+/// returned.
 pub(crate) struct CreateDirectChat {
     pub(crate) org_id: OrgId,
     pub(crate) member_id: MemberId,
@@ -275,7 +276,8 @@ impl Mutation for RemoveParticipants {
     }
 }
 
-/// Locks a custom chat, so that nobody else changes its participants until the commit. The caller must still participate.
+/// Locks a custom chat, so that nobody else changes its participants until the commit. The caller must still
+/// participate.
 async fn lock_custom_chat(tx: &Tx, scope: &OrgScope, member: MemberId, chat: ChatId) -> Result<(), Error> {
     let row = lock_chat(tx, scope, chat)
         .await?
@@ -287,7 +289,8 @@ async fn lock_custom_chat(tx: &Tx, scope: &OrgScope, member: MemberId, chat: Cha
     Ok(())
 }
 
-/// Checks that the staff member may name each of these members, and that all of them may be in one chat with `others`.
+/// Checks that the staff member may name each of these members, and that all of them may be in one chat with
+/// `others`.
 async fn check_reachable(
     context: &Context,
     tx: &Tx,

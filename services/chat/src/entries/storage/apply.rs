@@ -11,9 +11,9 @@ use sea_orm::{
 use super::{chat, entry, log::to_row, participant, participants};
 use crate::entries::{Content, Entry, ParticipantDiff};
 
-/// Applies a difference to one chat and returns the entries written. A present participant does not join again and an
-/// absent one does not leave, so the difference may be computed before the row of the chat is locked. Increments the
-/// `audience_version` of the chat.
+/// Applies a difference to one chat and returns the entries written. A present participant does not join
+/// again and an absent one does not leave, so the difference may be computed before the row of the chat is
+/// locked. Increments the `audience_version` of the chat.
 pub(crate) async fn apply_diff(
     tx: &Tx,
     scope: &OrgScope,

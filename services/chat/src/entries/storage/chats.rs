@@ -90,8 +90,8 @@ pub(crate) async fn find_membership(
     Ok(memberships(rows).pop())
 }
 
-/// [`find_membership`] together with the member's state in the roster, which the subquery `state` selects. One round trip,
-/// because every page of a log begins with it.
+/// [`find_membership`] together with the member's state in the roster, which the subquery `state` selects.
+/// One round trip, because every page of a log begins with it.
 pub(crate) async fn find_membership_and_state(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -114,8 +114,8 @@ pub(crate) async fn find_membership_and_state(
     Ok(Some((membership, row.try_get("", "state")?)))
 }
 
-/// The chats in which a member participates, the newest first, older than `before`. Reads the index `participant_member`
-/// in its order.
+/// The chats in which a member participates, the newest first, older than `before`. Reads the index
+/// `participant_member` in its order.
 pub(crate) fn memberships_query(
     scope: &OrgScope,
     member: MemberId,

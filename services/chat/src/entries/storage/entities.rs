@@ -19,7 +19,8 @@ pub(crate) mod chat {
         pub(crate) create_time: DateTimeUtc,
         pub(crate) archive_time: Option<DateTimeUtc>,
         pub(crate) head_seq: i64,
-        /// Incremented with every change of participants, so that a change and a message conflict on this row.
+        /// Incremented with every change of participants, so that a change and a message conflict on this
+        /// row.
         pub(crate) audience_version: i64,
         /// Entries up to this sequence number are in the archive.
         pub(crate) archived_seq: i64,
@@ -73,7 +74,8 @@ pub(crate) mod entry {
         /// The sender of a message; `None` for joinings and leavings.
         pub(crate) sender: Option<Uuid>,
         pub(crate) request_id: Option<Uuid>,
-        /// The keyed digest of the request, which distinguishes a repetition from another request with the same id.
+        /// The keyed digest of the request, which distinguishes a repetition from another request with the
+        /// same id.
         pub(crate) digest: Option<Vec<u8>>,
         pub(crate) body: Option<String>,
         /// The member who joined or left.

@@ -89,14 +89,14 @@ pub(super) fn to_row(entry: &Entry) -> entry::ActiveModel {
 
 /// The table of an entry: the log, or the archive for old entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum EntryTable {
     Log,
     Archive,
 }
 
 /// Selects entries of one table by the primary key.
 pub(crate) fn entries_query(
-    place: Place,
+    table: EntryTable,
     (scope, chat): (&OrgScope, ChatId),
     (after, upto): (i64, i64),
     newest_first: bool,
@@ -116,14 +116,14 @@ pub(crate) fn entries_query(
         query.order_by_asc(entry::Column::Seq)
     };
     let mut query = query.into_query();
-    if place == Place::Archive {
+    if table == EntryTable::Archive {
         query.from_clear().from_as("entry_archive", entry::Entity);
     }
     query
 }
 
-/// Lists the entries of a chat with sequence numbers above `after` and up to `upto`, in either direction. `chat` must be read
-/// in the same snapshot: entries archived since would be missing from the result.
+/// Lists the entries of a chat with sequence numbers above `after` and up to `upto`, in either direction.
+/// `chat` must be read in the same snapshot: entries archived since would be missing from the result.
 pub(crate) async fn list_entries(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -134,20 +134,20 @@ pub(crate) async fn list_entries(
 ) -> Result<Vec<Entry>, StorageError> {
     let border = chat.archived_seq;
     let mut parts = [
-        (Place::Archive, (after, upto.min(border))),
-        (Place::Log, (after.max(border), upto)),
+        (EntryTable::Archive, (after, upto.min(border))),
+        (EntryTable::Log, (after.max(border), upto)),
     ];
     if newest_first {
         parts.reverse();
     }
     let at = (scope, ChatId::from_uuid(chat.chat_id));
     let mut found = Vec::new();
-    for (place, range) in parts {
+    for (table, range) in parts {
         let wanted = limit.saturating_sub(found.len() as u64);
         if range.0 >= range.1 || wanted == 0 {
             continue;
         }
-        let query = entries_query(place, at, range, newest_first, wanted);
+        let query = entries_query(table, at, range, newest_first, wanted);
         let statement = conn.get_database_backend().build(&query);
         for row in conn.query_all_raw(statement).await? {
             found.push(from_row(at, &row)?);
@@ -166,14 +166,14 @@ pub(crate) async fn find_own_move(
 ) -> Result<Option<Entry>, StorageError> {
     let border = chat.archived_seq;
     let at = (scope, ChatId::from_uuid(chat.chat_id));
-    for (place, range) in [
-        (Place::Archive, (after, upto.min(border))),
-        (Place::Log, (after.max(border), upto)),
+    for (table, range) in [
+        (EntryTable::Archive, (after, upto.min(border))),
+        (EntryTable::Log, (after.max(border), upto)),
     ] {
         if range.0 >= range.1 {
             continue;
         }
-        let mut query = entries_query(place, at, range, false, 1);
+        let mut query = entries_query(table, at, range, false, 1);
         query.and_where(entry::Column::Kind.is_in([JOINING, LEAVING]));
         query.and_where(entry::Column::Subject.eq(member.uuid()));
         let statement = conn.get_database_backend().build(&query);

@@ -22,5 +22,5 @@ pub(crate) use participants::{
 #[cfg(test)]
 pub(crate) use {
     chats::{memberships_query, peers_query},
-    log::{Place, entries_query},
+    log::{EntryTable, entries_query},
 };

@@ -48,7 +48,7 @@ impl MessageService {
             text,
         };
         let stored = self
-            .post(&scope, member, send, service)
+            .store(&scope, member, send, service)
             .await
             .map_err(|error| match error {
                 // The caller belongs to the organization and may know that its classes have chats.

@@ -28,8 +28,8 @@ impl MessageService {
     ) -> Result<Page<Entry>, Error> {
         let db = &self.context.db;
         let from: Option<i64> = list.page.after(db, caller)?;
-        // The two statements read different snapshots: the first decides up to which entry the caller may read, so that an
-        // entry after a later removal is not shown.
+        // The two statements read different snapshots: the first decides up to which entry the caller may
+        // read, so that an entry after a later removal is not shown.
         let (mut entries, complete) = self.read(db.conn(), caller, list, from).await?;
         if !complete {
             // Sequence numbers have no gap: the missing entries were archived between the two statements.
@@ -39,8 +39,8 @@ impl MessageService {
         Ok(list.page.page(db, caller, entries, |entry| entry.seq))
     }
 
-    /// Reads up to one entry more than the page has, and returns whether the result has no gap. `from` is the sequence
-    /// number at which the page before ended.
+    /// Reads up to one entry more than the page has, and returns whether the result has no gap. `from` is the
+    /// sequence number at which the page before ended.
     async fn read(
         &self,
         conn: &impl ConnectionTrait,

@@ -18,9 +18,9 @@ pub(crate) struct SendMessage {
 }
 
 impl MessageService {
-    /// Stores a message. The right to write is a row that follows the roster, and the writer reads it with the row of the
-    /// chat locked. Therefore only the organization of the token is checked here, and no query precedes that of the
-    /// writer.
+    /// Stores a message. The right to write is a row that follows the roster, and the writer reads it with
+    /// the row of the chat locked. Therefore only the organization of the token is checked here, and no query
+    /// precedes that of the writer.
     pub(crate) async fn send(&self, caller: &Caller, send: SendMessage) -> Result<Stored, Error> {
         let member = member_of(caller, send.org_id)?;
         let scope = authorize(caller, send.org_id, Decision::Allow)?;
@@ -28,9 +28,10 @@ impl MessageService {
             .quarantined
             .require(&self.context.roster, send.org_id)?;
         let org_id = send.org_id;
-        match self.post(&scope, member, send, None).await {
+        match self.store(&scope, member, send, None).await {
             Err(unknown @ Error::UnknownChat(_)) => {
-                // A member who has left the organization is told so, as by every other RPC.
+                // A member who has left the organization gets NOT_FOUND of the organization, as from every
+                // other RPC.
                 self.context
                     .reader(self.context.db.conn(), caller, org_id)
                     .await?;
@@ -40,7 +41,7 @@ impl MessageService {
         }
     }
 
-    pub(super) async fn post(
+    pub(super) async fn store(
         &self,
         scope: &OrgScope,
         member: MemberId,

@@ -1,7 +1,9 @@
-//! The hot path: one task per database that commits whatever queued while the commit before was in flight.
+//! The message writer: one task per replica that commits all messages that were queued during the commit
+//! before.
 //!
-//! Invariants: a chat's places are gapless and in the order of the commits; a message is stored once however often it is
-//! sent; nothing is stored for who may not write at the moment its chat's head is locked; an answer follows its commit.
+//! Invariants: the sequence numbers of a chat have no gap and follow the order of the commits; a message is
+//! stored at most once for its `request_id`, sender and chat; nothing is stored for a sender who may not
+//! write when the row of the chat is locked; a response follows its commit.
 mod outcome;
 mod postgres;
 mod sqlite;
@@ -24,24 +26,24 @@ use crate::entries::{Content, Entry, EntrySink};
 
 type Digest = [u8; 16];
 
-/// A message that somebody writes.
+/// A message to be sent.
 pub(crate) struct Message {
     pub(crate) chat_id: ChatId,
     pub(crate) sender: MemberId,
     pub(crate) request_id: Uuid,
     pub(crate) text: String,
-    /// The service that writes for the sender.
+    /// The service that writes for the sender, if any.
     pub(crate) service: Option<String>,
 }
 
-/// A message that is to be stored.
+/// A message that waits to be stored.
 #[derive(Debug)]
 struct PendingMessage {
     org_id: OrgId,
     chat_id: ChatId,
     sender: MemberId,
     request_id: Uuid,
-    /// Keyed digest of what was asked for.
+    /// The keyed digest of the text and the service, which distinguishes a repetition from another message.
     digest: Digest,
     entry_id: EntryId,
     text: String,
@@ -49,13 +51,13 @@ struct PendingMessage {
 }
 
 impl PendingMessage {
-    /// Of all posts with one of these only the first is stored.
+    /// Only the first message with each key is stored.
     fn key(&self) -> (OrgId, ChatId, MemberId, Uuid) {
         (self.org_id, self.chat_id, self.sender, self.request_id)
     }
 }
 
-/// Posts that are stored together; cheap to clone and to halve.
+/// Messages that are stored together. Cheap to clone and to split.
 #[derive(Clone)]
 struct Batch {
     all: Arc<[PendingMessage]>,
@@ -63,7 +65,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn posts(&self) -> &[PendingMessage] {
+    fn messages(&self) -> &[PendingMessage] {
         self.all.get(self.part.clone()).unwrap_or_default()
     }
 
@@ -79,31 +81,31 @@ impl Batch {
 }
 
 struct Job {
-    post: PendingMessage,
+    message: PendingMessage,
     reply: oneshot::Sender<Result<Outcome, RpcError>>,
 }
 
-/// Takes messages and answers when they are stored. Cheap to clone.
+/// Enqueues messages for the writer task. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
     env: Env,
-    /// Keyed, so that what was deleted cannot be guessed from what is kept of it.
+    /// Keyed, so that the text of a deleted message cannot be guessed from its digest.
     digests: KeyedDigest,
 }
 
-/// The other end of the queue: runs as a task of the service.
+/// The task of the service that stores the queued messages.
 pub(crate) struct WriterTask {
     db: Db,
     sink: Arc<dyn EntrySink>,
     batch: usize,
-    /// On SQLite.
-    direct: Option<SqliteWriter>,
-    // The task is started again should it ever fail; the queue outlives it.
+    /// `None` on PostgreSQL.
+    sqlite: Option<SqliteWriter>,
+    // If the task fails it is restarted with the same queue.
     queue: Mutex<mpsc::Receiver<Job>>,
 }
 
-/// A writer and the task that serves it.
+/// Creates a writer and its task. `capacity` and `batch` are numbers of messages.
 pub(crate) fn writer(
     db: Db,
     sink: Arc<dyn EntrySink>,
@@ -118,7 +120,7 @@ pub(crate) fn writer(
             digests: db.secrets().keyed("chat.message"),
         },
         Arc::new(WriterTask {
-            direct: db.sqlite_writer(),
+            sqlite: db.sqlite_writer(),
             db,
             sink,
             batch,
@@ -128,8 +130,8 @@ pub(crate) fn writer(
 }
 
 impl Writer {
-    /// Hands a message to the writer and waits for the commit. The scope proves that the caller may speak for the
-    /// organization; whether the sender may write in the chat is decided under the lock of its head.
+    /// Enqueues a message and waits for its commit. The scope proves that the caller may act in the
+    /// organization. Whether the sender may write in the chat is decided with the row of the chat locked.
     pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, RpcError> {
         let Message {
             chat_id,
@@ -138,10 +140,11 @@ impl Writer {
             text,
             service,
         } = message;
-        let by = service.as_deref().unwrap_or_default();
+        let service_name = service.as_deref().unwrap_or_default();
         let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-            self.digests.digest([by.as_bytes(), &[0], text.as_bytes()]);
-        let post = PendingMessage {
+            self.digests
+                .digest([service_name.as_bytes(), &[0], text.as_bytes()]);
+        let message = PendingMessage {
             org_id: scope.org_id(),
             chat_id,
             sender,
@@ -151,29 +154,33 @@ impl Writer {
             text,
             service,
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         self.queue
-            .try_send(Job { post, reply })
+            .try_send(Job { message, reply })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => {
-                    let why = "More messages are waiting to be stored than the server takes on.";
+                    let why = "The server has too many messages to store. Try again in a moment.";
                     RpcError::new(ErrorReason::Overloaded, why).retry_after(Duration::from_millis(500))
                 }
                 mpsc::error::TrySendError::Closed(_) => stopping(),
             })?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 
 fn stopping() -> RpcError {
-    RpcError::new(ErrorReason::NotServing, "The server is stopping.").retry_after(Duration::from_secs(1))
+    RpcError::new(
+        ErrorReason::NotServing,
+        "The server is stopping. Try again in a moment.",
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 impl WriterTask {
-    /// Serves the queue until `cancel`; what waits then is still stored.
+    /// Stores queued messages until canceled. Messages that are queued by then are still stored.
     pub(crate) async fn run(&self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut queue = self.queue.lock().await;
-        let mut link = postgres::Session::default();
+        let mut session = postgres::Session::default();
         let mut jobs = Vec::with_capacity(self.batch);
         loop {
             tokio::select! {
@@ -182,76 +189,79 @@ impl WriterTask {
                     if count == 0 {
                         return Ok(());
                     }
-                    self.serve(&mut link, std::mem::take(&mut jobs)).await;
+                    self.serve(&mut session, std::mem::take(&mut jobs)).await;
                 }
                 () = cancel.cancelled(), if !queue.is_closed() => queue.close(),
             }
         }
     }
 
-    /// Stores a batch, answers each and hands on what is new.
-    async fn serve(&self, link: &mut postgres::Session, jobs: Vec<Job>) {
-        // Repetitions within the batch wait for the first of their kind: dropped before anything is counted.
-        let mut first: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
-        let mut posts = Vec::with_capacity(jobs.len());
-        let mut waiting: Vec<Vec<(Digest, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
-        for Job { post, reply } in jobs {
-            let at = *first.entry(post.key()).or_insert(posts.len());
-            let waits = (post.digest, reply);
-            if at == posts.len() {
-                posts.push(post);
-                waiting.push(vec![waits]);
-            } else if let Some(others) = waiting.get_mut(at) {
-                others.push(waits);
+    /// Stores a batch, replies to every sender and publishes the new entries.
+    async fn serve(&self, session: &mut postgres::Session, jobs: Vec<Job>) {
+        // Repetitions within the batch get the reply of the first one.
+        let mut indexes: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
+        let mut messages = Vec::with_capacity(jobs.len());
+        let mut replies: Vec<Vec<(Digest, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
+        for Job { message, reply } in jobs {
+            let index = *indexes.entry(message.key()).or_insert(messages.len());
+            let waiter = (message.digest, reply);
+            if index == messages.len() {
+                messages.push(message);
+                replies.push(vec![waiter]);
+            } else if let Some(waiters) = replies.get_mut(index) {
+                waiters.push(waiter);
             }
         }
-        let all: Arc<[PendingMessage]> = posts.into();
-        let outcomes = self.store(link, all.clone()).await;
-        let fresh: Vec<_> = all
+        let all: Arc<[PendingMessage]> = messages.into();
+        let outcomes = self.store(session, all.clone()).await;
+        let new_entries: Vec<_> = all
             .iter()
             .zip(&outcomes)
-            .filter_map(|(post, outcome)| match outcome {
-                // By its own id, so that one is handed on too whose commit was only found by the repetition.
-                Ok(Outcome::Stored(stored)) if stored.entry_id == post.entry_id => Some(entry(post, stored)),
+            .filter_map(|(message, outcome)| match outcome {
+                // The id shows that this batch stored the entry, even if a retry found it after a lost commit
+                // reply.
+                Ok(Outcome::Stored(stored)) if stored.entry_id == message.entry_id => {
+                    Some(entry(message, stored))
+                }
                 _ => None,
             })
             .collect();
-        for ((post, outcome), replies) in all.iter().zip(outcomes).zip(waiting) {
+        for ((message, outcome), replies) in all.iter().zip(outcomes).zip(replies) {
             for (digest, reply) in replies {
-                let same = digest == post.digest;
-                let answer = match &outcome {
-                    // Whoever was first in the batch decided what the request_id stands for.
+                let same = digest == message.digest;
+                let result = match &outcome {
+                    // The first message of the batch used the request_id.
                     Ok(Outcome::Stored(_)) if !same => Ok(Outcome::RequestIdReused),
                     other => other.clone(),
                 };
-                // A caller that has gone finds its message by sending it again.
-                _ = reply.send(answer);
+                // A caller that is gone gets the same result when it sends the message again.
+                _ = reply.send(result);
             }
         }
-        // After the answers: whoever got one may send the next message meanwhile.
-        self.sink.publish(fresh);
+        // After the replies, so that senders can send the next message meanwhile.
+        self.sink.publish(new_entries);
     }
 
-    /// Stores posts, each key once. A batch that fails by itself is run again by halves, so that one bad row does not
-    /// take the others with it.
+    /// Stores messages with different keys. A batch that fails permanently is retried in halves, so that one
+    /// bad row does not fail the others.
     async fn store(
         &self,
-        link: &mut postgres::Session,
+        session: &mut postgres::Session,
         all: Arc<[PendingMessage]>,
     ) -> Vec<Result<Outcome, RpcError>> {
         let mut outcomes = Vec::with_capacity(all.len());
         let part = 0..all.len();
         let mut parts = vec![Batch { all, part }];
         while let Some(batch) = parts.pop() {
-            let rows = batch.posts().len();
-            match self.commit(link, &batch).await {
+            let rows = batch.messages().len();
+            match self.commit(session, &batch).await {
                 Ok(done) => outcomes.extend(done.into_iter().map(Ok)),
                 Err(error) if error.is_transient() || rows < 2 => {
                     let refusal = RpcError::from(error);
                     outcomes.extend((0..rows).map(|_| Err(refusal.clone())));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, rows, "a batch of messages is stored by halves");
+                    tracing::warn!(%error, rows, "batch insert failed, retrying in halves");
                     let (one, other) = batch.halves();
                     parts.push(other);
                     parts.push(one);
@@ -261,25 +271,25 @@ impl WriterTask {
         outcomes
     }
 
-    /// Commits one batch, sending the same rows again where the connection broke: the heads' locks make the repetition
-    /// wait for a commit whose fate is unknown, and then it finds them stored.
+    /// Commits one batch and retries transient errors with the same rows. If the reply to a commit was lost,
+    /// the retry waits for the locked rows of the chats and then finds the messages stored.
     async fn commit(
         &self,
-        link: &mut postgres::Session,
+        session: &mut postgres::Session,
         batch: &Batch,
     ) -> Result<Vec<Outcome>, StorageError> {
         const ATTEMPTS: u32 = 6;
         let mut attempt = 0;
         loop {
             let now = self.db.env().now();
-            let result = match &self.direct {
+            let result = match &self.sqlite {
                 Some(writer) => sqlite::store(writer, batch.clone(), now).await,
-                None => postgres::store(&self.db, link, batch.posts(), now).await,
+                None => postgres::store(&self.db, session, batch.messages(), now).await,
             };
             attempt += 1;
             match result {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => {
-                    tracing::debug!(%error, attempt, "a batch of messages is sent to the database again");
+                    tracing::debug!(%error, attempt, "batch insert failed, retrying");
                     tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                 }
                 other => return other,
@@ -288,20 +298,20 @@ impl WriterTask {
     }
 }
 
-fn entry(post: &PendingMessage, stored: &Stored) -> Entry {
+fn entry(message: &PendingMessage, stored: &Stored) -> Entry {
     Entry {
-        org_id: post.org_id,
-        chat_id: post.chat_id,
+        org_id: message.org_id,
+        chat_id: message.chat_id,
         seq: stored.seq,
         entry_id: stored.entry_id,
         create_time: stored.create_time,
         content: Content::Message {
-            sender: post.sender,
-            text: post.text.clone(),
-            service: post.service.clone(),
+            sender: message.sender,
+            text: message.text.clone(),
+            service: message.service.clone(),
         },
     }
 }
 
-/// A time as it is answered; shared by both databases.
+/// The type of a creation time for both databases.
 type Time = DateTime<Utc>;

@@ -2,25 +2,25 @@ use parta_ids::EntryId;
 
 use super::{PendingMessage, Time};
 
-/// What became of a message.
+/// The outcome of storing a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is stored.
+    /// The message is stored.
     Stored(Stored),
-    /// The sender is not in the chat, or there is none.
+    /// The sender does not participate in the chat, or the chat does not exist.
     NotParticipant,
-    /// The sender reads only.
+    /// The sender may only read.
     MayNotPost,
     /// The chat is read-only.
     Archived,
-    /// The `request_id` stands for another message of the sender in this chat.
+    /// The sender used the `request_id` for another message in this chat.
     RequestIdReused,
 }
 
 impl Outcome {
-    /// Of a post whose `request_id` is stored with this digest.
-    pub(super) fn repeated(post: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
-        if digest == Some(post.digest.as_slice()) {
+    /// The outcome of a message whose `request_id` is already stored, with this digest.
+    pub(super) fn repeated(message: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
+        if digest == Some(message.digest.as_slice()) {
             Self::Stored(stored)
         } else {
             Self::RequestIdReused
@@ -28,7 +28,7 @@ impl Outcome {
     }
 }
 
-/// Where a message is stored.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) entry_id: EntryId,

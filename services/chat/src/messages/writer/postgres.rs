@@ -1,4 +1,4 @@
-//! One round trip a batch: a function of the schema, committed by itself.
+//! Stores a batch in one round trip by a database function, in a transaction of its own.
 use std::collections::{BTreeMap, HashMap};
 
 use parta_ids::{EntryId, TypedId};
@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{Outcome, PendingMessage, Stored, Time};
 
-const MANY: &str = "SELECT place, verdict, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
-const ONE: &str = "SELECT 1::bigint, verdict, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
-const FIND: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
+const STORE_BATCH: &str = "SELECT place, verdict, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
+const STORE_ONE: &str = "SELECT 1::bigint, verdict, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+const FIND_REPEATED: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
        AS i(org_id, chat_id, sender, request_id, place) \
      JOIN LATERAL (SELECT * FROM entry WHERE org_id = i.org_id AND chat_id = i.chat_id AND sender = i.sender \
@@ -23,163 +23,173 @@ fn failed(error: sqlx::Error) -> StorageError {
     DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
 }
 
-/// The writer's own connection, kept from batch to batch: a pool asks a connection whether it lives before and after each
-/// use, two more round trips than a batch has, and a plan is kept by one connection only.
+/// The connection of the writer, kept between batches. The pool would check the connection before and after
+/// each use, which costs two round trips more, and each connection caches its own plans.
 #[derive(Default)]
 pub(super) struct Session(Option<PooledConnection>);
 
 impl Session {
     async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
-        let lease = match self.0.take() {
-            Some(lease) => lease,
+        let connection = match self.0.take() {
+            Some(connection) => connection,
             None => db.lease_writer().await?,
         };
-        Ok(self.0.insert(lease).connection())
+        Ok(self.0.insert(connection).connection())
     }
 
-    /// After a failure the connection goes back to the pool, which tries whether it still lives.
-    fn keep<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+    /// Returns the connection to the pool after an error. The pool checks whether it is still alive.
+    fn release_on_error<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
         if result.is_err() {
             self.0 = None;
         }
         result.map_err(failed)
     }
 
-    async fn post(
+    async fn insert(
         &mut self,
         db: &Db,
-        posts: &[&PendingMessage],
+        messages: &[&PendingMessage],
         now: Time,
     ) -> Result<Vec<PgRow>, StorageError> {
-        let rows = post(self.connection(db).await?, posts, now).await;
-        self.keep(rows)
+        let rows = insert(self.connection(db).await?, messages, now).await;
+        self.release_on_error(rows)
     }
 
-    async fn find(&mut self, db: &Db, posts: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
-        let rows = find(self.connection(db).await?, posts).await;
-        self.keep(rows)
+    async fn find(&mut self, db: &Db, messages: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
+        let rows = find(self.connection(db).await?, messages).await;
+        self.release_on_error(rows)
     }
 }
 
-async fn post(
+async fn insert(
     connection: &mut PgConnection,
-    posts: &[&PendingMessage],
+    messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    if let [post] = posts {
-        let query = sqlx::query(ONE)
-            .bind(post.org_id.uuid())
-            .bind(post.chat_id.uuid())
-            .bind(post.sender.uuid())
-            .bind(post.request_id)
-            .bind(post.digest.as_slice())
-            .bind(post.entry_id.uuid())
-            .bind(post.text.as_str())
-            .bind(post.service.as_deref())
+    if let [message] = messages {
+        let query = sqlx::query(STORE_ONE)
+            .bind(message.org_id.uuid())
+            .bind(message.chat_id.uuid())
+            .bind(message.sender.uuid())
+            .bind(message.request_id)
+            .bind(message.digest.as_slice())
+            .bind(message.entry_id.uuid())
+            .bind(message.text.as_str())
+            .bind(message.service.as_deref())
             .bind(now);
         return query.fetch_all(connection).await;
     }
-    let mut chats: BTreeMap<(Uuid, Uuid), i32> = posts
+    let mut chats: BTreeMap<(Uuid, Uuid), i32> = messages
         .iter()
-        .map(|post| ((post.org_id.uuid(), post.chat_id.uuid()), 0))
+        .map(|message| ((message.org_id.uuid(), message.chat_id.uuid()), 0))
         .collect();
-    for (at, number) in chats.values_mut().zip(1..) {
-        *at = number;
+    for (index, number) in chats.values_mut().zip(1..) {
+        *index = number;
     }
-    let at = |post: &&&PendingMessage| {
-        let key = (post.org_id.uuid(), post.chat_id.uuid());
+    let chat_index = |message: &&&PendingMessage| {
+        let key = (message.org_id.uuid(), message.chat_id.uuid());
         chats.get(&key).copied().unwrap_or_default()
     };
-    let query = sqlx::query(MANY)
+    let query = sqlx::query(STORE_BATCH)
         .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
         .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
-        .bind(posts.iter().map(|post| at(&post)).collect::<Vec<_>>())
-        .bind(ids(posts, |post| post.sender.uuid()))
-        .bind(ids(posts, |post| post.request_id))
-        .bind(posts.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
-        .bind(ids(posts, |post| post.entry_id.uuid()))
-        .bind(posts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
-        .bind(posts.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
+        .bind(
+            messages
+                .iter()
+                .map(|message| chat_index(&message))
+                .collect::<Vec<_>>(),
+        )
+        .bind(ids(messages, |message| message.sender.uuid()))
+        .bind(ids(messages, |message| message.request_id))
+        .bind(messages.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
+        .bind(ids(messages, |message| message.entry_id.uuid()))
+        .bind(messages.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
+        .bind(messages.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
         .bind(now);
     query.fetch_all(connection).await
 }
 
-async fn find(connection: &mut PgConnection, posts: &[&PendingMessage]) -> Result<Vec<PgRow>, sqlx::Error> {
-    let query = sqlx::query(FIND)
-        .bind(ids(posts, |post| post.org_id.uuid()))
-        .bind(ids(posts, |post| post.chat_id.uuid()))
-        .bind(ids(posts, |post| post.sender.uuid()))
-        .bind(ids(posts, |post| post.request_id));
+async fn find(
+    connection: &mut PgConnection,
+    messages: &[&PendingMessage],
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let query = sqlx::query(FIND_REPEATED)
+        .bind(ids(messages, |message| message.org_id.uuid()))
+        .bind(ids(messages, |message| message.chat_id.uuid()))
+        .bind(ids(messages, |message| message.sender.uuid()))
+        .bind(ids(messages, |message| message.request_id));
     query.fetch_all(connection).await
 }
 
-fn ids(posts: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uuid> {
-    posts.iter().map(|post| of(post)).collect()
+fn ids(messages: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uuid> {
+    messages.iter().map(|message| of(message)).collect()
 }
 
-/// Stores what is new and finds what is a repetition, which the key of the log refuses.
+/// Stores new messages and finds the stored entries of repetitions, which the unique constraint rejects.
 pub(super) async fn store(
     db: &Db,
-    link: &mut Session,
-    posts: &[PendingMessage],
+    session: &mut Session,
+    messages: &[PendingMessage],
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
-    let all: Vec<&PendingMessage> = posts.iter().collect();
+    let all: Vec<&PendingMessage> = messages.iter().collect();
     let (mut known, mut new) = (HashMap::new(), all.clone());
-    let mut judged = loop {
+    let mut outcomes = loop {
         if new.is_empty() {
             break HashMap::new();
         }
-        match insert(db, link, &new, now).await {
+        match insert_new(db, session, &new, now).await {
             Err(error @ StorageError::UniqueViolation { .. }) => {
-                // Another replica may store a message between the look and the next attempt: each time one is found, so it ends.
-                let found = stored(db, link, &new).await?;
+                // Another replica may store more of them before the next attempt. Each attempt finds at least
+                // one repetition, so the loop ends.
+                let found = find_repeated(db, session, &new).await?;
                 if found.is_empty() {
                     return Err(error);
                 }
-                new.retain(|post| !found.contains_key(&post.entry_id));
+                new.retain(|message| !found.contains_key(&message.entry_id));
                 known.extend(found);
             }
             other => break other?,
         }
     };
-    // Repetitions are answered first, whatever has happened since.
-    let refused: Vec<&PendingMessage> = all
+    // A repetition returns the stored entry, even if the sender may no longer write.
+    let rejected: Vec<&PendingMessage> = all
         .iter()
         .copied()
-        .filter(|post| {
-            judged
-                .get(&post.entry_id)
+        .filter(|message| {
+            outcomes
+                .get(&message.entry_id)
                 .is_some_and(|(_, may_repeat)| *may_repeat)
         })
         .collect();
-    if !refused.is_empty() {
-        known.extend(stored(db, link, &refused).await?);
+    if !rejected.is_empty() {
+        known.extend(find_repeated(db, session, &rejected).await?);
     }
     all.iter()
-        .map(|post| {
-            let lost = || StorageError::Fault("a message was neither stored nor refused".into());
-            let repeated = known.remove(&post.entry_id);
-            let outcome = repeated.or_else(|| judged.remove(&post.entry_id).map(|(outcome, _)| outcome));
-            outcome.ok_or_else(lost)
+        .map(|message| {
+            let missing = || StorageError::Fault("a message was neither stored nor rejected".into());
+            let repeated = known.remove(&message.entry_id);
+            let outcome = repeated.or_else(|| outcomes.remove(&message.entry_id).map(|(outcome, _)| outcome));
+            outcome.ok_or_else(missing)
         })
         .collect()
 }
 
-/// One round trip, by the ids that the posts would get; of what is refused, whether it may have been stored before.
-async fn insert(
+/// Inserts messages in one round trip. Returns the outcomes by the new entry ids, and whether a rejected
+/// message may be a repetition.
+async fn insert_new(
     db: &Db,
-    link: &mut Session,
-    posts: &[&PendingMessage],
+    session: &mut Session,
+    messages: &[&PendingMessage],
     now: Time,
 ) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
-    let rows = link.post(db, posts, now).await?;
+    let rows = session.insert(db, messages, now).await?;
     let outcome = |row: PgRow| {
-        let post = at(posts, &row)?;
+        let message = message_at(messages, &row)?;
         let outcome = match row.try_get::<i16, _>(1)? {
             1 => {
                 let stored = Stored {
-                    entry_id: post.entry_id,
+                    entry_id: message.entry_id,
                     seq: row.try_get(2)?,
                     create_time: now,
                 };
@@ -189,9 +199,13 @@ async fn insert(
             3 => (Outcome::MayNotPost, true),
             4 => (Outcome::Archived, true),
             5 => (Outcome::NotParticipant, false),
-            other => return Err(sqlx::Error::Protocol(format!("a post has the verdict {other}"))),
+            other => {
+                return Err(sqlx::Error::Protocol(format!(
+                    "unknown verdict {other} on a message"
+                )));
+            }
         };
-        Ok((post.entry_id, outcome))
+        Ok((message.entry_id, outcome))
     };
     rows.into_iter()
         .map(outcome)
@@ -199,22 +213,22 @@ async fn insert(
         .map_err(failed)
 }
 
-/// What the posts' request ids stand for already.
-async fn stored(
+/// Finds the messages whose request ids are already stored. The key is the new entry id.
+async fn find_repeated(
     db: &Db,
-    link: &mut Session,
-    posts: &[&PendingMessage],
+    session: &mut Session,
+    messages: &[&PendingMessage],
 ) -> Result<HashMap<EntryId, Outcome>, StorageError> {
-    let rows = link.find(db, posts).await?;
+    let rows = session.find(db, messages).await?;
     let outcome = |row: PgRow| {
-        let post = at(posts, &row)?;
+        let message = message_at(messages, &row)?;
         let digest: Option<&[u8]> = row.try_get(1)?;
         let stored = Stored {
             entry_id: EntryId::from_uuid(row.try_get(2)?),
             seq: row.try_get(3)?,
             create_time: row.try_get(4)?,
         };
-        Ok((post.entry_id, Outcome::repeated(post, digest, stored)))
+        Ok((message.entry_id, Outcome::repeated(message, digest, stored)))
     };
     rows.into_iter()
         .map(outcome)
@@ -222,10 +236,13 @@ async fn stored(
         .map_err(failed)
 }
 
-/// The post that a row speaks of, by its place in the batch.
-fn at<'a>(posts: &[&'a PendingMessage], row: &PgRow) -> Result<&'a PendingMessage, sqlx::Error> {
-    let place: i64 = row.try_get(0)?;
-    let post = usize::try_from(place - 1).ok().and_then(|at| posts.get(at));
-    post.copied()
-        .ok_or_else(|| sqlx::Error::Protocol(format!("a batch has no place {place}")))
+/// The message of a row, by its position in the batch, which begins with 1.
+fn message_at<'a>(messages: &[&'a PendingMessage], row: &PgRow) -> Result<&'a PendingMessage, sqlx::Error> {
+    let position: i64 = row.try_get(0)?;
+    let message = usize::try_from(position - 1)
+        .ok()
+        .and_then(|index| messages.get(index));
+    message
+        .copied()
+        .ok_or_else(|| sqlx::Error::Protocol(format!("position {position} is outside of the batch")))
 }

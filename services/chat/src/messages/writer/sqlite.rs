@@ -1,4 +1,5 @@
-//! One transaction a batch behind the write gate, by prepared statements on a thread of its own.
+//! Stores a batch in one transaction with the write lock held, by prepared statements on the thread of the
+//! SQLite writer.
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::SecondsFormat;
@@ -10,18 +11,18 @@ use uuid::Uuid;
 use super::{Batch, Outcome, PendingMessage, Stored, Time};
 use crate::entries::MESSAGE;
 
-const SEAT: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
+const FIND_PARTICIPATION: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
      JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
      WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3 AND p.left_seq IS NULL";
-const STORED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
+const FIND_REPEATED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
      WHERE org_id = ?1 AND chat_id = ?2 AND sender = ?3 AND request_id = ?4";
-const INSERT: &str = "INSERT INTO entry \
+const INSERT_ENTRY: &str = "INSERT INTO entry \
      (org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, service, create_time) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-const GROW: &str = "UPDATE chat SET head_seq = ?3 WHERE org_id = ?1 AND chat_id = ?2";
+const UPDATE_HEAD: &str = "UPDATE chat SET head_seq = ?3 WHERE org_id = ?1 AND chat_id = ?2";
 
-/// Organization and chat.
-type Head = ([u8; 16], [u8; 16]);
+/// The organization and the chat.
+type ChatKey = ([u8; 16], [u8; 16]);
 
 fn bytes(id: impl TypedId) -> [u8; 16] {
     id.uuid().into_bytes()
@@ -32,23 +33,23 @@ pub(super) async fn store(
     batch: Batch,
     now: Time,
 ) -> Result<Vec<Outcome>, StorageError> {
-    writer.write(move |tx| run(tx, batch.posts(), now)).await
+    writer.write(move |tx| run(tx, batch.messages(), now)).await
 }
 
-fn run(tx: &Transaction<'_>, posts: &[PendingMessage], now: Time) -> Result<Vec<Outcome>, Error> {
-    // As sqlx writes a time, so that both drivers read each other's.
+fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<Vec<Outcome>, Error> {
+    // The format of sqlx, so that both drivers can read the stored times.
     let time = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
-    let mut seat = tx.prepare_cached(SEAT)?;
-    let mut stored = tx.prepare_cached(STORED)?;
-    let mut insert = tx.prepare_cached(INSERT)?;
-    // A head is read once and then counted here; written once, in the end.
-    let mut heads: HashMap<Head, i64> = HashMap::new();
-    let mut grown: BTreeMap<Head, i64> = BTreeMap::new();
-    let mut outcomes = Vec::with_capacity(posts.len());
-    for post in posts {
-        let (org, chat) = (bytes(post.org_id), bytes(post.chat_id));
-        let sender = bytes(post.sender);
-        let found = seat
+    let mut find_participation = tx.prepare_cached(FIND_PARTICIPATION)?;
+    let mut find_repeated = tx.prepare_cached(FIND_REPEATED)?;
+    let mut insert = tx.prepare_cached(INSERT_ENTRY)?;
+    // The head of each chat is read once, incremented here and written once at the end.
+    let mut heads: HashMap<ChatKey, i64> = HashMap::new();
+    let mut new_heads: BTreeMap<ChatKey, i64> = BTreeMap::new();
+    let mut outcomes = Vec::with_capacity(messages.len());
+    for message in messages {
+        let (org, chat) = (bytes(message.org_id), bytes(message.chat_id));
+        let sender = bytes(message.sender);
+        let found = find_participation
             .query_row(params![org, chat, sender], |row| {
                 Ok((
                     row.get::<_, bool>(0)?,
@@ -70,70 +71,80 @@ fn run(tx: &Transaction<'_>, posts: &[PendingMessage], now: Time) -> Result<Vec<
                 org,
                 chat,
                 next,
-                bytes(post.entry_id),
+                bytes(message.entry_id),
                 MESSAGE,
                 sender,
-                post.request_id.into_bytes(),
-                post.digest,
-                post.text,
-                post.service,
+                message.request_id.into_bytes(),
+                message.digest,
+                message.text,
+                message.service,
                 time,
             ];
             match insert.execute(values) {
                 Ok(_) => {
                     *seq = next;
-                    grown.insert((org, chat), next);
+                    new_heads.insert((org, chat), next);
                     outcomes.push(Outcome::Stored(Stored {
-                        entry_id: post.entry_id,
+                        entry_id: message.entry_id,
                         seq: next,
                         create_time: now,
                     }));
                     continue;
                 }
-                // The statement alone is undone, no place was given.
-                Err(error) if repeats(&error) => {}
+                // Only the statement is undone. The sequence number stays free.
+                Err(error) if is_repetition(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        // Repetitions are answered first, whatever has happened since.
-        let before = find(&mut stored, post)?;
-        outcomes.push(match (before, refusal) {
+        // A repetition returns the stored entry, even if the sender may no longer write.
+        let repeated = find_repeated_entry(&mut find_repeated, message)?;
+        outcomes.push(match (repeated, refusal) {
             (Some(outcome), _) | (None, Some(outcome)) => outcome,
             (None, None) => {
                 return Err(Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_CONSTRAINT_PRIMARYKEY),
-                    Some(format!("the head of chat {} is behind its log", post.chat_id)),
+                    Some(format!("the head of chat {} is behind its log", message.chat_id)),
                 ));
             }
         });
     }
-    let mut grow = tx.prepare_cached(GROW)?;
-    for ((org, chat), seq) in grown {
-        grow.execute(params![org, chat, seq])?;
+    let mut update_head = tx.prepare_cached(UPDATE_HEAD)?;
+    for ((org, chat), seq) in new_heads {
+        update_head.execute(params![org, chat, seq])?;
     }
     Ok(outcomes)
 }
 
-fn repeats(error: &Error) -> bool {
+fn is_repetition(error: &Error) -> bool {
     matches!(error, Error::SqliteFailure(failure, _)
         if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&failure.extended_code))
 }
 
-/// What the post's `request_id` stands for already.
-fn find(stored: &mut CachedStatement<'_>, post: &PendingMessage) -> Result<Option<Outcome>, Error> {
-    let (org, chat, sender) = (bytes(post.org_id), bytes(post.chat_id), bytes(post.sender));
-    stored
-        .query_row(params![org, chat, sender, post.request_id.into_bytes()], |row| {
-            let digest: Option<Vec<u8>> = row.get(0)?;
-            let time: String = row.get(3)?;
-            let time = chrono::DateTime::parse_from_rfc3339(&time)
-                .map_err(|error| Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
-            let stored = Stored {
-                entry_id: EntryId::from_uuid(Uuid::from_bytes(row.get(1)?)),
-                seq: row.get(2)?,
-                create_time: time.to_utc(),
-            };
-            Ok(Outcome::repeated(post, digest.as_deref(), stored))
-        })
+/// Finds the stored entry of a message by its `request_id`.
+fn find_repeated_entry(
+    statement: &mut CachedStatement<'_>,
+    message: &PendingMessage,
+) -> Result<Option<Outcome>, Error> {
+    let (org, chat, sender) = (
+        bytes(message.org_id),
+        bytes(message.chat_id),
+        bytes(message.sender),
+    );
+    statement
+        .query_row(
+            params![org, chat, sender, message.request_id.into_bytes()],
+            |row| {
+                let digest: Option<Vec<u8>> = row.get(0)?;
+                let time: String = row.get(3)?;
+                let time = chrono::DateTime::parse_from_rfc3339(&time)
+                    .map_err(|error| Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
+                let stored = Stored {
+                    entry_id: EntryId::from_uuid(Uuid::from_bytes(row.get(1)?)),
+                    seq: row.get(2)?,
+                    create_time: time.to_utc(),
+                };
+                Ok(Outcome::repeated(message, digest.as_deref(), stored))
+            },
+        )
         .optional()
 }
