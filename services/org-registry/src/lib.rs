@@ -3,16 +3,19 @@
 //! Invariants: an application is decided once; an approval makes the organization, its staff room, their events and the
 //! administrator's right in one transaction, or nothing; a label belongs to one living unit of its kind.
 
+mod applications;
 mod config;
+mod context;
+mod convert;
+mod entities;
 mod error;
-mod events;
+mod feed;
 mod grpc;
-pub mod model;
-mod operations;
+mod migrations;
+mod organizations;
 mod permissions;
-pub mod policy;
 mod queries;
-mod storage;
+mod units;
 
 use std::sync::Arc;
 
@@ -32,7 +35,9 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use permissions::permissions;
 
-use operations::{APPOINT_JOB, App, ImportObserver};
+use applications::appoint::APPOINT_JOB;
+use context::App;
+use units::events::ImportObserver;
 
 const NAME: &str = "org-registry";
 /// Full names of the service's gRPC services.
@@ -63,7 +68,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
@@ -92,8 +97,7 @@ impl Ports {
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
-        let feed =
-            FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
+        let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         Routes::new(ApplicationServiceServer::new(self.app()))
             .add_service(OrganizationServiceServer::new(self.app()))
             .add_service(UnitServiceServer::new(self.app()))

@@ -3,7 +3,7 @@
 use parta_access::{Permission, PrincipalKind as Kind};
 use parta_roster::MemberContext;
 
-use crate::policy;
+use crate::units::policy;
 
 type Rule = fn(Kind) -> bool;
 

@@ -5,11 +5,12 @@ use parta_ids::{ApplicationId, OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::{self as pb, ApplicationState};
 
 use crate::{
+    applications::storage as applications,
+    context::{App, operator},
+    convert,
     error::Error,
-    grpc::convert,
-    operations::{App, operator},
-    policy,
-    storage::{applications, organizations, units},
+    organizations::storage as organizations,
+    units::{policy, storage as units},
 };
 
 /// A page as asked for.

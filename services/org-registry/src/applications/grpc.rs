@@ -10,12 +10,15 @@ use parta_storage::{Mutation, page_size};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answer, checked, convert, id};
-use crate::{
+use super::{
     model::{MAX_DOCUMENT, Order, content_type},
-    operations::App,
+    storage,
+};
+use crate::{
+    context::App,
+    convert,
+    grpc::{Answer, checked, id},
     queries::Page,
-    storage::applications,
 };
 
 struct Upload {
@@ -151,7 +154,7 @@ impl ApplicationService for App {
         let db = self.db.clone();
         // One row at a time: the reader's speed sets ours, and no more than a row is held.
         let chunks = stream::try_unfold((db, 0i64), move |(db, number)| async move {
-            let chunk = applications::find_chunk(db.conn(), id, number)
+            let chunk = storage::find_chunk(db.conn(), id, number)
                 .await
                 .map_err(RpcError::from)?;
             Ok(chunk.map(|bytes| {

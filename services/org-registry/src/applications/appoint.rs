@@ -9,7 +9,7 @@ use parta_storage::jobs::{Job, JobError, JobHandler};
 use prost::Message as _;
 use tonic::{Code, IntoRequest as _};
 
-use super::App;
+use crate::context::App;
 
 /// The kind of the job.
 pub(crate) const APPOINT_JOB: &str = "org_registry.appoint_administrator";

@@ -9,11 +9,11 @@ use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use super::{announce, applications::unit_created};
+use super::storage::{self as units, Source};
 use crate::{
+    applications::{model::Unit, operations::unit_created},
+    context::announce,
     error::Error,
-    model::Unit,
-    storage::units::{self, Source},
 };
 
 /// Makes the classes of roster imports.

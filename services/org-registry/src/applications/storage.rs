@@ -8,10 +8,10 @@ use sea_orm::{
     QuerySelect,
 };
 
-use super::entities::{application, chunk, step};
+use super::model::{Application, Form, Order, Step};
 use crate::{
+    entities::{application, chunk, step},
     error::Error,
-    model::{Application, Form, Order, Step},
 };
 
 /// What one row of a document holds: small enough for any driver's buffer, large enough to be few.

@@ -9,8 +9,11 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use super::entities::organization::{self, ActiveModel, Column, Entity};
-use crate::{error::Error, model::Organization};
+use crate::{
+    applications::model::Organization,
+    entities::organization::{self, ActiveModel, Column, Entity},
+    error::Error,
+};
 
 pub(crate) async fn insert(tx: &Tx, made: &Organization) -> Result<(), Error> {
     Entity::insert(active(made)).exec_without_returning(tx).await?;

@@ -7,16 +7,16 @@ use parta_proto::parta::org_registry::v1::{
 };
 use parta_storage::{Mutation, Tx, check_etag};
 
-use super::{App, announce, applications::unit_created};
-use crate::{
-    error::Error,
-    grpc::convert,
-    model::Unit,
+use super::{
     policy,
-    storage::{
-        organizations,
-        units::{self, Source},
-    },
+    storage::{self as units, Source},
+};
+use crate::{
+    applications::{model::Unit, operations::unit_created},
+    context::{App, announce},
+    convert,
+    error::Error,
+    organizations::storage as organizations,
 };
 
 impl App {

@@ -12,8 +12,8 @@ use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::etag;
 
 use crate::{
-    model::{self, Application, Form, Organization, Step, Unit},
-    operations::Update,
+    applications::model::{self, Application, Form, Organization, Step, Unit},
+    organizations::operations::Update,
 };
 
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {

@@ -3,8 +3,12 @@ use parta_proto::parta::org_registry::v1::{self as pb, organization_service_serv
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response};
 
-use super::{Answer, convert, id};
-use crate::{operations::App, queries::Page};
+use crate::{
+    context::App,
+    convert,
+    grpc::{Answer, id},
+    queries::Page,
+};
 
 #[tonic::async_trait]
 impl OrganizationService for App {

@@ -1,11 +1,5 @@
 //! What the service does: authorize, load, decide, save, emit.
 
-mod applications;
-mod appoint;
-mod import;
-mod organizations;
-mod units;
-
 use std::sync::Arc;
 
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
@@ -16,10 +10,6 @@ use parta_proto::parta::{org_registry::v1::org_registry_event::Payload, status::
 use parta_roster::{MemberContext, NoObserver, Organizations, Roster};
 use parta_status::{RpcError, not_found};
 use parta_storage::{Db, Tx};
-
-pub(crate) use appoint::APPOINT_JOB;
-pub(crate) use import::ImportObserver;
-pub(crate) use organizations::Update;
 
 use crate::error::Error;
 

@@ -7,8 +7,11 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use super::entities::unit::{self, ActiveModel, Column, Entity};
-use crate::{error::Error, model::Unit};
+use crate::{
+    applications::model::Unit,
+    entities::unit::{self, ActiveModel, Column, Entity},
+    error::Error,
+};
 
 /// From which roster import a unit comes; empty texts where a person made it.
 #[derive(Debug, Clone, Default)]

@@ -5,10 +5,7 @@ use parta_proto::parta::org_registry::v1::{OrganizationCreated, UnitCreated, org
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{
-    grpc::convert,
-    storage::{organizations, units},
-};
+use crate::{convert, organizations::storage as organizations, units::storage as units};
 
 /// Events that build the present state from nothing: organizations first, then their units.
 pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {

@@ -4,8 +4,13 @@ use parta_status::{FieldViolations, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response};
 
-use super::{Answer, checked, convert, ids};
-use crate::{operations::App, queries::Page, storage::units::Filter};
+use super::storage::Filter;
+use crate::{
+    context::App,
+    convert,
+    grpc::{Answer, checked, ids},
+    queries::Page,
+};
 
 #[tonic::async_trait]
 impl UnitService for App {

@@ -12,12 +12,17 @@ use parta_roster::Policies;
 use parta_storage::{Mutation, Tx, check_etag, jobs};
 use prost::Message as _;
 
-use super::{APPOINT_JOB, App, announce, operator};
-use crate::{
-    error::Error,
-    grpc::convert,
+use super::{
+    appoint::APPOINT_JOB,
     model::{Application, Form, Order, Organization, STAFF_ROOM_LABEL, Step, Unit},
-    storage::{applications, organizations, units},
+    storage as applications,
+};
+use crate::{
+    context::{App, announce, operator},
+    convert,
+    error::Error,
+    organizations::storage as organizations,
+    units::storage as units,
 };
 
 impl App {
@@ -172,7 +177,7 @@ async fn staff_room(tx: &Tx, caller: &Caller, org_id: OrgId) -> Result<(), Error
 }
 
 /// The event of a unit as it is now.
-pub(super) fn unit_created(unit: &Unit, source: &units::Source) -> Payload {
+pub(crate) fn unit_created(unit: &Unit, source: &units::Source) -> Payload {
     Payload::UnitCreated(UnitCreated {
         unit_id: unit.id.to_string(),
         kind: unit.kind.into(),

@@ -8,8 +8,13 @@ use parta_proto::parta::org_registry::v1::{
 use parta_roster::Policies;
 use parta_storage::{Mutation, check_etag};
 
-use super::{App, announce};
-use crate::{error::Error, grpc::convert, policy, storage::organizations};
+use super::storage as organizations;
+use crate::{
+    context::{App, announce},
+    convert,
+    error::Error,
+    units::policy,
+};
 
 /// The descriptive fields to change; `None` stays.
 #[derive(Debug, Clone, Default)]
