@@ -1,34 +1,24 @@
-//! The state of the service as events, for whoever begins to follow its feed.
-
+//! The feed of the service: its snapshot over all features.
+use parta_access::PrincipalKind;
 use parta_ids::OrgId;
-use parta_proto::parta::org_registry::v1::{OrganizationCreated, UnitCreated, org_registry_event::Payload};
+use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{convert, organizations::storage as organizations, units::storage as units};
+use crate::{organizations, permissions::Rule, units};
 
 /// Events that build the present state from nothing: organizations first, then their units.
-pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let mut events = Vec::new();
-    for made in organizations::list(&tx, only, None, i64::MAX as u64).await? {
-        let created = OrganizationCreated {
-            display_name: made.display_name.clone(),
-            kind: made.kind.into(),
-            time_zone: made.time_zone.clone(),
-            policies: Some(convert::policies(&made.policies, made.policies_version)),
-        };
-        events.push((made.id, Payload::OrganizationCreated(created)));
-    }
-    for (unit, source) in units::list_for_snapshot(&tx, only).await? {
-        let created = UnitCreated {
-            unit_id: unit.id.to_string(),
-            kind: unit.kind.into(),
-            label: unit.label.clone(),
-            roster_import_id: source.roster_import_id,
-            source_key: source.source_key,
-            archived: unit.archive_time.is_some(),
-        };
-        events.push((unit.org_id, Payload::UnitCreated(created)));
-    }
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+    let mut events = organizations::snapshot(&tx, org).await?;
+    events.extend(units::snapshot(&tx, org).await?);
     Ok(events)
+}
+
+/// The feed's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        Rule::own("parta.org_registry.v1.OrgRegistryFeedService/Watch", follows),
+        Rule::own("parta.org_registry.v1.OrgRegistryFeedService/Snapshot", follows),
+    ]
 }

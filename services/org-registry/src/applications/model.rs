@@ -1,164 +1,178 @@
-//! Types and rules of the registry: no I/O, no clock, no SQL.
-
 use chrono::{DateTime, Utc};
-use parta_ids::{ApplicationId, OrgId, UnitId};
-use parta_proto::parta::org_registry::v1::{ApplicationState, OrganizationKind, UnitKind};
-use parta_roster::Policies;
+use parta_ids::{ApplicationId, OrgId};
 
-/// The largest order that is taken, in bytes.
-pub const MAX_DOCUMENT: usize = 20 * 1024 * 1024;
+use crate::organizations::{OrganizationKind, Registration};
 
-/// What an applicant filled in, checked.
+/// The largest order, in bytes.
+pub(super) const DOCUMENT_MAX_BYTES: usize = 20 * 1024 * 1024;
+
+/// The state of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApplicationState {
+    /// It waits for the operator.
+    Submitted,
+    /// The organization exists.
+    Approved,
+    /// It was refused with a reason.
+    Refused,
+}
+
+impl ApplicationState {
+    const ALL: [Self; 3] = [Self::Submitted, Self::Approved, Self::Refused];
+
+    /// The number in the database, which is that of the API.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Submitted => 1,
+            Self::Approved => 2,
+            Self::Refused => 3,
+        }
+    }
+
+    /// Reads the number of the database or of the API; `None` for one that this build does not know.
+    pub(crate) fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.number() == number)
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Submitted => "SUBMITTED",
+            Self::Approved => "APPROVED",
+            Self::Refused => "REFUSED",
+        }
+    }
+}
+
+/// The fields of an application, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Form {
-    /// Name of the organization.
-    pub organization_name: String,
-    /// What kind it is.
-    pub kind: OrganizationKind,
-    /// The region.
-    pub region: String,
-    /// ОГРН.
-    pub ogrn: String,
-    /// КПП.
-    pub kpp: String,
+pub(crate) struct Form {
+    pub(crate) organization_name: String,
+    pub(crate) kind: OrganizationKind,
+    pub(crate) region: String,
+    pub(crate) ogrn: String,
+    pub(crate) kpp: String,
     /// IANA time zone.
-    pub time_zone: String,
-    /// The head's full name.
-    pub head_full_name: String,
-    /// The administrator's full name.
-    pub administrator_full_name: String,
-    /// The administrator's e-mail.
-    pub administrator_email: String,
-    /// The administrator's mobile, E.164.
-    pub administrator_phone: String,
+    pub(crate) time_zone: String,
+    pub(crate) head_full_name: String,
+    pub(crate) administrator_full_name: String,
+    pub(crate) administrator_email: String,
+    /// A mobile phone in E.164.
+    pub(crate) administrator_phone: String,
+}
+
+impl Form {
+    /// The data with which the organization begins.
+    pub(super) fn registration(&self) -> Registration {
+        Registration {
+            display_name: self.organization_name.clone(),
+            kind: self.kind,
+            region: self.region.clone(),
+            time_zone: self.time_zone.clone(),
+            ogrn: self.ogrn.clone(),
+            kpp: self.kpp.clone(),
+            head_full_name: self.head_full_name.clone(),
+        }
+    }
+}
+
+/// The file type of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    Pdf,
+    Jpeg,
+    Png,
+}
+
+impl ContentType {
+    const ALL: [Self; 3] = [Self::Pdf, Self::Jpeg, Self::Png];
+
+    /// The MIME type in the database and in the API.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Pdf => "application/pdf",
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+        }
+    }
+
+    /// Reads the MIME type of the database; `None` for one that this build does not know.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.text() == text)
+    }
+
+    /// Recognizes a document by its first bytes; `None` for a document that is no scan.
+    pub(crate) fn of(document: &[u8]) -> Option<Self> {
+        if document.starts_with(b"%PDF-") {
+            Some(Self::Pdf)
+        } else if document.starts_with(&[0xFF, 0xD8, 0xFF]) {
+            Some(Self::Jpeg)
+        } else if document.starts_with(b"\x89PNG\r\n\x1a\n") {
+            Some(Self::Png)
+        } else {
+            None
+        }
+    }
+}
+
+/// The data about an order besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) file_name: String,
+    pub(crate) content_type: ContentType,
+    pub(crate) size_bytes: i64,
+    /// SHA-256, hexadecimal.
+    pub(crate) sha256: String,
 }
 
 /// An application.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Application {
-    /// Its id.
-    pub id: ApplicationId,
-    /// Where it stands.
-    pub state: ApplicationState,
-    /// What was filled in.
-    pub form: Form,
-    /// The order.
-    pub order: Order,
-    /// The organization that the approval made.
-    pub org_id: Option<OrgId>,
-    /// When it was submitted.
-    pub create_time: DateTime<Utc>,
-    /// Rises with each change.
-    pub revision: i64,
-}
-
-/// What is known of an order besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    /// Name of the file.
-    pub file_name: String,
-    /// MIME type, found by content.
-    pub content_type: &'static str,
-    /// Length in bytes.
-    pub size_bytes: i64,
-    /// SHA-256, hexadecimal.
-    pub sha256: String,
+pub(crate) struct Application {
+    pub(crate) id: ApplicationId,
+    pub(crate) state: ApplicationState,
+    pub(crate) form: Form,
+    pub(crate) order: Order,
+    /// The organization that the approval created.
+    pub(crate) org_id: Option<OrgId>,
+    /// When it was submitted.
+    pub(crate) create_time: DateTime<Utc>,
+    /// Increases with each change.
+    pub(crate) revision: i64,
 }
 
 /// A change of an application's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The state after it.
-    pub state: ApplicationState,
-    /// Who did it.
-    pub actor: String,
-    /// The reason given.
-    pub reason: String,
-    /// When.
-    pub change_time: DateTime<Utc>,
+pub(crate) struct Step {
+    /// The state after the change.
+    pub(crate) state: ApplicationState,
+    /// `applicant`, or the name of the operator.
+    pub(crate) actor: String,
+    /// Empty if none was given.
+    pub(crate) reason: String,
+    pub(crate) change_time: DateTime<Utc>,
 }
 
-/// An organization.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Organization {
-    /// Its id.
-    pub id: OrgId,
-    /// The name that people see.
-    pub display_name: String,
-    /// What kind it is.
-    pub kind: OrganizationKind,
-    /// The region.
-    pub region: String,
-    /// IANA time zone.
-    pub time_zone: String,
-    /// ОГРН.
-    pub ogrn: String,
-    /// КПП.
-    pub kpp: String,
-    /// The head's full name.
-    pub head_full_name: String,
-    /// The policies in force.
-    pub policies: Policies,
-    /// Rises with each change of the policies.
-    pub policies_version: i64,
-    /// When it was approved.
-    pub create_time: DateTime<Utc>,
-    /// When it last changed.
-    pub update_time: DateTime<Utc>,
-    /// Rises with each change.
-    pub revision: i64,
+/// An application with its history, oldest change first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApplicationHistory {
+    pub(crate) application: Application,
+    pub(crate) steps: Vec<Step>,
 }
 
-/// A unit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unit {
-    /// Its id.
-    pub id: UnitId,
-    /// The organization.
-    pub org_id: OrgId,
-    /// What kind it is.
-    pub kind: UnitKind,
-    /// The label that people see.
-    pub label: String,
-    /// When it was made.
-    pub create_time: DateTime<Utc>,
-    /// When it was archived.
-    pub archive_time: Option<DateTime<Utc>>,
-    /// Rises with each change.
-    pub revision: i64,
-}
-
-/// «Учительская», made with each organization (L30).
-pub const STAFF_ROOM_LABEL: &str = "Учительская";
-
-/// Whether ОГРН is 13 digits whose last is the rest of the others by 11, of that by 10.
-pub fn is_ogrn(text: &str) -> bool {
+/// Whether an ОГРН has 13 digits, of which the last is the number before it modulo 11, modulo 10.
+pub(super) fn is_ogrn(text: &str) -> bool {
     let Ok(number) = text.parse::<u64>() else {
         return false;
     };
     text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit()) && (number / 10) % 11 % 10 == number % 10
 }
 
-/// Whether КПП is four digits, two digits or Latin capitals, three digits.
-pub fn is_kpp(text: &str) -> bool {
+/// Whether a КПП has four digits, two digits or Latin capital letters, and three digits.
+pub(super) fn is_kpp(text: &str) -> bool {
     text.len() == 9
         && text
             .bytes()
             .enumerate()
             .all(|(i, b)| b.is_ascii_digit() || ((4..6).contains(&i) && b.is_ascii_uppercase()))
-}
-
-/// The MIME type of an order by its first bytes; `None` for what is no scan.
-pub fn content_type(document: &[u8]) -> Option<&'static str> {
-    if document.starts_with(b"%PDF-") {
-        Some("application/pdf")
-    } else if document.starts_with(&[0xFF, 0xD8, 0xFF]) {
-        Some("image/jpeg")
-    } else if document.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Some("image/png")
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]
@@ -187,7 +201,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = (is_ogrn(&text), is_kpp(&text), content_type(text.as_bytes()));
+            let _ = (is_ogrn(&text), is_kpp(&text), ContentType::of(text.as_bytes()));
         }
 
         #[test]

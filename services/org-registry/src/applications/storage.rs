@@ -1,164 +1,113 @@
-//! Applications. They belong to no organization yet: only the operator's RPCs reach these queries.
-
+//! The tables of applications and named queries over them.
 use parta_ids::{ApplicationId, OrgId, TypedId as _};
-use parta_proto::parta::org_registry::v1::{ApplicationState, OrganizationKind};
-use parta_storage::{StorageError, Tx};
+use parta_storage::StorageError;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::model::{Application, Form, Order, Step};
-use crate::{
-    entities::{application, chunk, step},
-    error::Error,
-};
+use super::model::{Application, ApplicationState, ContentType, Form, Order, Step};
+use crate::organizations::OrganizationKind;
 
-/// What one row of a document holds: small enough for any driver's buffer, large enough to be few.
-const CHUNK: usize = 256 * 1024;
+/// Bytes of the order in one row.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-pub(crate) async fn insert(tx: &Tx, made: &Application, document: &[u8]) -> Result<(), Error> {
-    let form = &made.form;
-    let row = application::ActiveModel {
-        application_id: Set(made.id.uuid()),
-        state: Set(made.state.into()),
-        organization_name: Set(form.organization_name.clone()),
-        kind: Set(form.kind.into()),
-        region: Set(form.region.clone()),
-        ogrn: Set(form.ogrn.clone()),
-        kpp: Set(form.kpp.clone()),
-        time_zone: Set(form.time_zone.clone()),
-        head_full_name: Set(form.head_full_name.clone()),
-        administrator_full_name: Set(form.administrator_full_name.clone()),
-        administrator_email: Set(form.administrator_email.clone()),
-        administrator_phone: Set(form.administrator_phone.clone()),
-        order_file_name: Set(made.order.file_name.clone()),
-        order_content_type: Set(made.order.content_type.to_owned()),
-        order_size_bytes: Set(made.order.size_bytes),
-        order_sha256: Set(made.order.sha256.clone()),
-        org_id: Set(None),
-        create_time: Set(made.create_time),
-        revision: Set(made.revision),
-    };
-    match application::Entity::insert(row)
-        .exec_without_returning(tx)
-        .await
-        .map_err(StorageError::from)
-    {
-        Ok(_) => {}
-        Err(StorageError::UniqueViolation { .. }) => return Err(Error::Duplicate),
-        Err(error) => return Err(error.into()),
+mod application {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "application")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub application_id: Uuid,
+        pub state: i32,
+        pub organization_name: String,
+        pub kind: i32,
+        pub region: String,
+        pub ogrn: String,
+        pub kpp: String,
+        pub time_zone: String,
+        pub head_full_name: String,
+        pub administrator_full_name: String,
+        pub administrator_email: String,
+        pub administrator_phone: String,
+        pub order_file_name: String,
+        pub order_content_type: String,
+        pub order_size_bytes: i64,
+        pub order_sha256: String,
+        pub org_id: Option<Uuid>,
+        pub create_time: DateTimeUtc,
+        pub revision: i64,
     }
-    for (number, bytes) in (0..).zip(document.chunks(CHUNK)) {
-        let row = chunk::ActiveModel {
-            application_id: Set(made.id.uuid()),
-            number: Set(number),
-            bytes: Set(bytes.to_vec()),
-        };
-        chunk::Entity::insert(row).exec_without_returning(tx).await?;
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+mod step {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "application_step")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub application_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        pub state: i32,
+        pub actor: String,
+        pub reason: String,
+        pub change_time: DateTimeUtc,
     }
-    Ok(())
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub(crate) async fn insert_step(tx: &Tx, id: ApplicationId, made: &Step) -> Result<(), Error> {
-    let count = step::Entity::find()
-        .filter(step::Column::ApplicationId.eq(id.uuid()))
-        .count(tx)
-        .await?;
-    let row = step::ActiveModel {
-        application_id: Set(id.uuid()),
-        number: Set(i64::try_from(count).unwrap_or(i64::MAX)),
-        state: Set(made.state.into()),
-        actor: Set(made.actor.clone()),
-        reason: Set(made.reason.clone()),
-        change_time: Set(made.change_time),
-    };
-    step::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
-}
+mod chunk {
+    use sea_orm::entity::prelude::*;
 
-pub(crate) async fn list_steps(conn: &impl ConnectionTrait, id: ApplicationId) -> Result<Vec<Step>, Error> {
-    let rows = step::Entity::find()
-        .filter(step::Column::ApplicationId.eq(id.uuid()))
-        .order_by_asc(step::Column::Number)
-        .all(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Step {
-            state: ApplicationState::try_from(row.state).unwrap_or_default(),
-            actor: row.actor,
-            reason: row.reason,
-            change_time: row.change_time,
-        })
-        .collect())
-}
-
-pub(crate) async fn get(conn: &impl ConnectionTrait, id: ApplicationId) -> Result<Application, Error> {
-    let row = application::Entity::find_by_id(id.uuid()).one(conn).await?;
-    Ok(model(row.ok_or(Error::UnknownApplication(id))?))
-}
-
-/// The same, locked until the transaction ends, so that two operators do not decide at once.
-pub(crate) async fn get_for_update(tx: &Tx, id: ApplicationId) -> Result<Application, Error> {
-    let row = application::Entity::find_by_id(id.uuid())
-        .lock_exclusive()
-        .one(tx)
-        .await?;
-    Ok(model(row.ok_or(Error::UnknownApplication(id))?))
-}
-
-pub(crate) async fn update_state(tx: &Tx, decided: &Application) -> Result<(), Error> {
-    application::Entity::update_many()
-        .col_expr(application::Column::State, i32::from(decided.state).into())
-        .col_expr(application::Column::OrgId, decided.org_id.map(OrgId::uuid).into())
-        .col_expr(application::Column::Revision, decided.revision.into())
-        .filter(application::Column::ApplicationId.eq(decided.id.uuid()))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn list(
-    conn: &impl ConnectionTrait,
-    state: Option<ApplicationState>,
-    after: Option<ApplicationId>,
-    limit: u64,
-) -> Result<Vec<Application>, Error> {
-    let mut query = application::Entity::find();
-    if let Some(state) = state {
-        query = query.filter(application::Column::State.eq(i32::from(state)));
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "application_chunk")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub application_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i64,
+        #[sea_orm(column_type = "Blob")]
+        pub bytes: Vec<u8>,
     }
-    if let Some(after) = after {
-        query = query.filter(application::Column::ApplicationId.gt(after.uuid()));
-    }
-    let rows = query
-        .order_by_asc(application::Column::ApplicationId)
-        .limit(limit)
-        .all(conn)
-        .await?;
-    Ok(rows.into_iter().map(model).collect())
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// One row of the document; `None` behind the last.
-pub(crate) async fn find_chunk(
-    conn: &impl ConnectionTrait,
-    id: ApplicationId,
-    number: i64,
-) -> Result<Option<Vec<u8>>, Error> {
-    Ok(chunk::Entity::find_by_id((id.uuid(), number))
-        .one(conn)
-        .await?
-        .map(|row| row.bytes))
+fn state(column: &'static str, number: i32) -> Result<ApplicationState, StorageError> {
+    ApplicationState::from_number(number).ok_or_else(|| StorageError::unknown_value(column, number))
 }
 
-fn model(row: application::Model) -> Application {
-    Application {
+fn content_type(text: &str) -> Result<ContentType, StorageError> {
+    // The text itself is not logged: only its length stands for it.
+    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    ContentType::from_text(text)
+        .ok_or_else(|| StorageError::unknown_value("application.order_content_type", length))
+}
+
+fn model(row: application::Model) -> Result<Application, StorageError> {
+    let kind = OrganizationKind::from_number(row.kind)
+        .ok_or_else(|| StorageError::unknown_value("application.kind", row.kind))?;
+    Ok(Application {
         id: ApplicationId::from_uuid(row.application_id),
-        state: ApplicationState::try_from(row.state).unwrap_or_default(),
+        state: state("application.state", row.state)?,
         form: Form {
             organization_name: row.organization_name,
-            kind: OrganizationKind::try_from(row.kind).unwrap_or_default(),
+            kind,
             region: row.region,
             ogrn: row.ogrn,
             kpp: row.kpp,
@@ -170,16 +119,174 @@ fn model(row: application::Model) -> Application {
         },
         order: Order {
             file_name: row.order_file_name,
-            content_type: match row.order_content_type.as_str() {
-                "image/jpeg" => "image/jpeg",
-                "image/png" => "image/png",
-                _ => "application/pdf",
-            },
+            content_type: content_type(&row.order_content_type)?,
             size_bytes: row.order_size_bytes,
             sha256: row.order_sha256,
         },
         org_id: row.org_id.map(OrgId::from_uuid),
         create_time: row.create_time,
         revision: row.revision,
+    })
+}
+
+/// Inserts an application; returns `false` if one of the same organization is not refused.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    application: &Application,
+) -> Result<bool, StorageError> {
+    let (form, order) = (&application.form, &application.order);
+    let row = application::ActiveModel {
+        application_id: Set(application.id.uuid()),
+        state: Set(application.state.number()),
+        organization_name: Set(form.organization_name.clone()),
+        kind: Set(form.kind.number()),
+        region: Set(form.region.clone()),
+        ogrn: Set(form.ogrn.clone()),
+        kpp: Set(form.kpp.clone()),
+        time_zone: Set(form.time_zone.clone()),
+        head_full_name: Set(form.head_full_name.clone()),
+        administrator_full_name: Set(form.administrator_full_name.clone()),
+        administrator_email: Set(form.administrator_email.clone()),
+        administrator_phone: Set(form.administrator_phone.clone()),
+        order_file_name: Set(order.file_name.clone()),
+        order_content_type: Set(order.content_type.text().to_owned()),
+        order_size_bytes: Set(order.size_bytes),
+        order_sha256: Set(order.sha256.clone()),
+        org_id: Set(application.org_id.map(OrgId::uuid)),
+        create_time: Set(application.create_time),
+        revision: Set(application.revision),
+    };
+    let inserted = application::Entity::insert(row)
+        .exec_without_returning(conn)
+        .await;
+    match inserted.map_err(StorageError::from) {
+        Ok(_) => Ok(true),
+        Err(StorageError::UniqueViolation { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// Inserts the order of an application in rows of at most 256 KiB.
+pub(super) async fn insert_order(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+    document: &[u8],
+) -> Result<(), StorageError> {
+    for (number, bytes) in (0..).zip(document.chunks(CHUNK_BYTES)) {
+        let row = chunk::ActiveModel {
+            application_id: Set(id.uuid()),
+            number: Set(number),
+            bytes: Set(bytes.to_vec()),
+        };
+        chunk::Entity::insert(row).exec_without_returning(conn).await?;
+    }
+    Ok(())
+}
+
+/// Loads one row of the order; `None` after the last.
+pub(super) async fn find_chunk(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+    number: i64,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let row = chunk::Entity::find_by_id((id.uuid(), number)).one(conn).await?;
+    Ok(row.map(|row| row.bytes))
+}
+
+/// Appends a step to the history of an application, whose row the transaction has inserted or locked.
+pub(super) async fn insert_step(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+    made: &Step,
+) -> Result<(), StorageError> {
+    let count = step::Entity::find()
+        .filter(step::Column::ApplicationId.eq(id.uuid()))
+        .count(conn)
+        .await?;
+    let row = step::ActiveModel {
+        application_id: Set(id.uuid()),
+        number: Set(count.cast_signed()),
+        state: Set(made.state.number()),
+        actor: Set(made.actor.clone()),
+        reason: Set(made.reason.clone()),
+        change_time: Set(made.change_time),
+    };
+    step::Entity::insert(row).exec_without_returning(conn).await?;
+    Ok(())
+}
+
+/// Lists the history of an application, oldest step first.
+pub(super) async fn list_steps(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+) -> Result<Vec<Step>, StorageError> {
+    let rows = step::Entity::find()
+        .filter(step::Column::ApplicationId.eq(id.uuid()))
+        .order_by_asc(step::Column::Number)
+        .all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Step {
+                state: state("application_step.state", row.state)?,
+                actor: row.actor,
+                reason: row.reason,
+                change_time: row.change_time,
+            })
+        })
+        .collect()
+}
+
+/// Loads an application, decided or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+) -> Result<Option<Application>, StorageError> {
+    let row = application::Entity::find_by_id(id.uuid()).one(conn).await?;
+    row.map(model).transpose()
+}
+
+/// Loads an application, decided or not, and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    id: ApplicationId,
+) -> Result<Option<Application>, StorageError> {
+    let row = application::Entity::find_by_id(id.uuid())
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    row.map(model).transpose()
+}
+
+pub(super) async fn update_state(
+    conn: &impl ConnectionTrait,
+    decided: &Application,
+) -> Result<(), StorageError> {
+    application::Entity::update_many()
+        .col_expr(application::Column::State, decided.state.number().into())
+        .col_expr(application::Column::OrgId, decided.org_id.map(OrgId::uuid).into())
+        .col_expr(application::Column::Revision, decided.revision.into())
+        .filter(application::Column::ApplicationId.eq(decided.id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Lists applications in the order of their ids, after a key.
+pub(super) async fn list(
+    conn: &impl ConnectionTrait,
+    state: Option<ApplicationState>,
+    after: Option<ApplicationId>,
+    limit: u64,
+) -> Result<Vec<Application>, StorageError> {
+    let wanted = Condition::all()
+        .add_option(state.map(|state| application::Column::State.eq(state.number())))
+        .add_option(after.map(|id| application::Column::ApplicationId.gt(id.uuid())));
+    let rows = application::Entity::find()
+        .filter(wanted)
+        .order_by_asc(application::Column::ApplicationId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
 }

@@ -1,4 +1,8 @@
-//! The migrations of the service, in order.
+//! The service's own migrations, in order.
 mod m0001_org_registry_tables;
 
-pub(crate) use m0001_org_registry_tables::migrations;
+use sea_orm_migration::MigrationTrait;
+
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(m0001_org_registry_tables::Tables)]
+}

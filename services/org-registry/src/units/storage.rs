@@ -1,46 +1,93 @@
+//! The table `unit` and named queries over it.
 use parta_access::OrgScope;
-use parta_ids::{OrgId, TypedId as _, UnitId, Uuid};
-use parta_proto::parta::org_registry::v1::UnitKind;
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
 use parta_roster::label_key;
-use parta_storage::{StorageError, Tx};
+use parta_storage::StorageError;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use crate::{
-    applications::model::Unit,
-    entities::unit::{self, ActiveModel, Column, Entity},
-    error::Error,
-};
+use super::model::{ImportSource, Unit, UnitKind};
+use entity::{ActiveModel, Column, Entity, Model};
 
-/// From which roster import a unit comes; empty texts where a person made it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Source {
-    pub(crate) roster_import_id: String,
-    pub(crate) source_key: String,
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "unit")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub org_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub unit_id: Uuid,
+        pub kind: i32,
+        pub label: String,
+        pub label_key: String,
+        /// Empty if no import requested the unit.
+        pub roster_import_id: String,
+        /// Empty if no import requested the unit.
+        pub source_key: String,
+        pub create_time: DateTimeUtc,
+        pub archive_time: Option<DateTimeUtc>,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// What a list is limited to.
+/// The filter of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) kind: Option<UnitKind>,
     pub(crate) include_archived: bool,
-    /// Only these units; `None`: all.
+    /// Only these units; `None` for all.
     pub(crate) only: Option<Vec<UnitId>>,
 }
 
-/// Finds the living unit of this kind and label.
-pub(crate) async fn find_by_label(
+fn model(row: Model) -> Result<Unit, StorageError> {
+    let kind =
+        UnitKind::from_number(row.kind).ok_or_else(|| StorageError::unknown_value("unit.kind", row.kind))?;
+    Ok(Unit {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: UnitId::from_uuid(row.unit_id),
+        kind,
+        label: row.label,
+        create_time: row.create_time,
+        archive_time: row.archive_time,
+        revision: row.revision,
+    })
+}
+
+fn source(row: &Model) -> Result<Option<ImportSource>, StorageError> {
+    if row.roster_import_id.is_empty() {
+        return Ok(None);
+    }
+    let roster_import_id: RosterImportId = row
+        .roster_import_id
+        .parse()
+        .map_err(|error| StorageError::Fault(format!("unit.roster_import_id holds no id: {error}")))?;
+    Ok(Some(ImportSource {
+        roster_import_id,
+        key: row.source_key.clone(),
+    }))
+}
+
+/// Finds the unit of this kind and label that is not archived.
+pub(super) async fn find_by_label(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     kind: UnitKind,
     label: &str,
-) -> Result<Option<UnitId>, Error> {
+) -> Result<Option<UnitId>, StorageError> {
     let found: Option<Uuid> = Entity::find()
         .select_only()
         .column(Column::UnitId)
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::Kind.eq(i32::from(kind)))
+        .filter(Column::Kind.eq(kind.number()))
         .filter(Column::LabelKey.eq(label_key(label)))
         .filter(Column::ArchiveTime.is_null())
         .into_tuple()
@@ -49,120 +96,120 @@ pub(crate) async fn find_by_label(
     Ok(found.map(UnitId::from_uuid))
 }
 
-pub(crate) async fn insert(tx: &Tx, scope: &OrgScope, made: &Unit, source: &Source) -> Result<(), Error> {
+/// Inserts a unit. Its organization is the scope's.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: &Unit,
+    source: Option<&ImportSource>,
+) -> Result<(), StorageError> {
+    let import = source.map(|source| source.roster_import_id.to_string());
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
-        unit_id: Set(made.id.uuid()),
-        kind: Set(made.kind.into()),
-        label: Set(made.label.clone()),
-        label_key: Set(label_key(&made.label)),
-        roster_import_id: Set(source.roster_import_id.clone()),
-        source_key: Set(source.source_key.clone()),
-        create_time: Set(made.create_time),
-        archive_time: Set(made.archive_time),
-        revision: Set(made.revision),
+        unit_id: Set(unit.id.uuid()),
+        kind: Set(unit.kind.number()),
+        label: Set(unit.label.clone()),
+        label_key: Set(label_key(&unit.label)),
+        roster_import_id: Set(import.unwrap_or_default()),
+        source_key: Set(source.map(|source| source.key.clone()).unwrap_or_default()),
+        create_time: Set(unit.create_time),
+        archive_time: Set(unit.archive_time),
+        revision: Set(unit.revision),
     };
-    map_unique_violation(Entity::insert(row).exec_without_returning(tx).await.map(|_| ()))
+    let inserted = Entity::insert(row).exec_without_returning(conn).await;
+    map_unique_violation(inserted.map(|_| ()))
 }
 
-pub(crate) async fn update(tx: &Tx, scope: &OrgScope, changed: &Unit) -> Result<(), Error> {
-    let result = Entity::update_many()
-        .col_expr(Column::Label, changed.label.clone().into())
-        .col_expr(Column::LabelKey, label_key(&changed.label).into())
-        .col_expr(Column::ArchiveTime, changed.archive_time.into())
-        .col_expr(Column::Revision, changed.revision.into())
+pub(super) async fn update(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: &Unit,
+) -> Result<(), StorageError> {
+    let updated = Entity::update_many()
+        .col_expr(Column::Label, unit.label.clone().into())
+        .col_expr(Column::LabelKey, label_key(&unit.label).into())
+        .col_expr(Column::ArchiveTime, unit.archive_time.into())
+        .col_expr(Column::Revision, unit.revision.into())
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(Column::UnitId.eq(changed.id.uuid()))
-        .exec(tx)
+        .filter(Column::UnitId.eq(unit.id.uuid()))
+        .exec(conn)
         .await;
-    map_unique_violation(result.map(|_| ()))
+    map_unique_violation(updated.map(|_| ()))
 }
 
-/// Another transaction took the label between the look and the write: repeating finds it and says whose it is.
-fn map_unique_violation(result: Result<(), sea_orm::DbErr>) -> Result<(), Error> {
+/// Another transaction took the label between the check and the write. A retry of the call finds it and names
+/// its unit.
+fn map_unique_violation(result: Result<(), DbErr>) -> Result<(), StorageError> {
     match result.map_err(StorageError::from) {
         Err(StorageError::UniqueViolation { .. }) => Err(parta_status::conflict().into()),
-        other => Ok(other?),
+        other => other,
     }
 }
 
-pub(crate) async fn find(
+/// Loads a unit, archived or not.
+pub(super) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: UnitId,
-) -> Result<Option<Unit>, Error> {
+) -> Result<Option<Unit>, StorageError> {
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?;
-    Ok(row.map(model))
+    row.map(model).transpose()
 }
 
-/// The same, locked until the transaction ends.
-pub(crate) async fn find_for_update(tx: &Tx, scope: &OrgScope, id: UnitId) -> Result<Option<Unit>, Error> {
+/// Loads a unit, archived or not, and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: UnitId,
+) -> Result<Option<Unit>, StorageError> {
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .lock_exclusive()
-        .one(tx)
+        .one(conn)
         .await?;
-    Ok(row.map(model))
+    row.map(model).transpose()
 }
 
-pub(crate) async fn list(
+/// Lists units in the order of their ids, after a key.
+pub(super) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     filter: &Filter,
     after: Option<UnitId>,
     limit: u64,
-) -> Result<Vec<Unit>, Error> {
-    let mut query = Entity::find().filter(Column::OrgId.eq(scope.org_id().uuid()));
-    if let Some(kind) = filter.kind {
-        query = query.filter(Column::Kind.eq(i32::from(kind)));
-    }
-    if !filter.include_archived {
-        query = query.filter(Column::ArchiveTime.is_null());
-    }
-    if let Some(only) = &filter.only {
-        query = query.filter(Column::UnitId.is_in(only.iter().map(|id| id.uuid())));
-    }
-    if let Some(after) = after {
-        query = query.filter(Column::UnitId.gt(after.uuid()));
-    }
-    let rows = query.order_by_asc(Column::UnitId).limit(limit).all(conn).await?;
-    Ok(rows.into_iter().map(model).collect())
+) -> Result<Vec<Unit>, StorageError> {
+    let only = filter.only.as_ref();
+    let wanted = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add_option(filter.kind.map(|kind| Column::Kind.eq(kind.number())))
+        .add_option((!filter.include_archived).then(|| Column::ArchiveTime.is_null()))
+        .add_option(only.map(|ids| Column::UnitId.is_in(ids.iter().map(|id| id.uuid()))))
+        .add_option(after.map(|id| Column::UnitId.gt(id.uuid())));
+    let rows = Entity::find()
+        .filter(wanted)
+        .order_by_asc(Column::UnitId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
 }
 
-/// Every unit with its source, for snapshots of the feed.
-pub(crate) async fn list_for_snapshot(
+/// Lists the units of one organization, or of all, with their imports, for the snapshot of the feed.
+pub(super) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    only: Option<OrgId>,
-) -> Result<Vec<(Unit, Source)>, Error> {
-    let mut query = Entity::find();
-    if let Some(only) = only {
-        query = query.filter(Column::OrgId.eq(only.uuid()));
-    }
-    let rows = query
+    org: Option<OrgId>,
+) -> Result<Vec<(Unit, Option<ImportSource>)>, StorageError> {
+    let rows = Entity::find()
+        .filter(Condition::all().add_option(org.map(|id| Column::OrgId.eq(id.uuid()))))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::UnitId)
         .all(conn)
         .await?;
-    let source = |row: &unit::Model| Source {
-        roster_import_id: row.roster_import_id.clone(),
-        source_key: row.source_key.clone(),
-    };
-    Ok(rows
-        .into_iter()
-        .map(|row| (source(&row), row))
-        .map(|(source, row)| (model(row), source))
-        .collect())
-}
-
-fn model(row: unit::Model) -> Unit {
-    Unit {
-        id: UnitId::from_uuid(row.unit_id),
-        org_id: OrgId::from_uuid(row.org_id),
-        kind: UnitKind::try_from(row.kind).unwrap_or_default(),
-        label: row.label,
-        create_time: row.create_time,
-        archive_time: row.archive_time,
-        revision: row.revision,
-    }
+    rows.into_iter()
+        .map(|row| {
+            let source = source(&row)?;
+            Ok((model(row)?, source))
+        })
+        .collect()
 }
