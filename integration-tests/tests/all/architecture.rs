@@ -62,6 +62,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "live",
         ],
     ),
+    ("org-registry", &["organizations", "units", "applications"]),
     ("invitation", &["invitations", "acceptance", "lineage"]),
     (
         "membership",
@@ -116,19 +117,14 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls chat by its generated client and reads the code of a refusal",
     ),
     (
-        "services/org-registry/src/operations/appoint.rs",
+        "services/org-registry/src/applications/appoint.rs",
         "tonic",
         "calls membership by its generated client and reads the code of a refusal",
     ),
     (
-        "services/org-registry/src/operations/appoint.rs",
+        "services/org-registry/src/applications/appoint.rs",
         "prost",
         "the payload of its job is an encoded message",
-    ),
-    (
-        "services/org-registry/src/operations/applications.rs",
-        "prost",
-        "the payload of the job that it enqueues is an encoded message",
     ),
 ];
 

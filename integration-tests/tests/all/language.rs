@@ -23,6 +23,8 @@ const SCOPES: &[&str] = &[
     "services/membership/src/members",
     "services/membership/src/roles",
     "services/membership/src/service_accounts",
+    "services/org-registry/src",
+    "services/org-registry/README.md",
 ];
 /// No sentence begins with a free relative, or with `As` or `Though`.
 const OPENINGS: &[&str] = &[

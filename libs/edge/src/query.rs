@@ -29,7 +29,8 @@ pub trait Query: Send + Sync + Sized {
 #[derive(Debug)]
 pub struct Read<V> {
     view: V,
-    audited: Option<(OrgId, String)>,
+    /// The organization and the resource that the audit log names.
+    audited: Option<(Option<OrgId>, String)>,
 }
 
 impl<V> Read<V> {
@@ -43,7 +44,16 @@ impl<V> Read<V> {
     pub fn audited(view: V, org_id: OrgId, object: &str) -> Self {
         Self {
             view,
-            audited: Some((org_id, format!("organizations/{org_id}/{object}"))),
+            audited: Some((Some(org_id), format!("organizations/{org_id}/{object}"))),
+        }
+    }
+
+    /// A read by the operator that the audit log records in the chain of the platform, because `object`, for
+    /// example `applications/app_...`, belongs to no organization.
+    pub fn audited_on_platform(view: V, object: String) -> Self {
+        Self {
+            view,
+            audited: Some((None, object)),
         }
     }
 }
@@ -62,7 +72,7 @@ impl<C: Send + Sync> Edge<C> {
             .await?;
         if let Some((org_id, object)) = &audited {
             let record = |tx: Tx| async move {
-                parta_audit::record(&tx, caller, Some(*org_id), object.as_str()).await?;
+                parta_audit::record(&tx, caller, *org_id, object.as_str()).await?;
                 Ok::<_, Q::Error>(())
             };
             self.db.write(record).await?;

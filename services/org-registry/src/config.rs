@@ -3,7 +3,7 @@
 use parta_runtime::ServiceConfig;
 use serde::Deserialize;
 
-/// Section `[org_registry]`: nothing of its own yet besides what every service has.
+/// Section `[org_registry]`. It has no keys besides those of every service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {}

@@ -1,53 +1,43 @@
-//! Why the registry refuses, and the one mapping to documented reasons.
-
+//! The errors of the features and their mapping to documented reasons.
 use parta_ids::{ApplicationId, OrgId, UnitId};
-use parta_proto::parta::org_registry::v1::{ApplicationState, ErrorReason};
+use parta_proto::parta::org_registry::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
-use sea_orm::DbErr;
 
-/// Why the registry refuses.
+use crate::applications::ApplicationState;
+
+/// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// An application of this organization is pending or was approved.
-    #[error("there is such an application")]
+    #[error("the organization has an application")]
     Duplicate,
-    /// The application was decided.
+    /// The application was decided before.
     #[error("the application is {0:?}")]
     Decided(ApplicationState),
-    /// The label is another living unit's.
-    #[error("the label is taken by {0}")]
+    /// Another unit has the label.
+    #[error("{0} has the label")]
     LabelTaken(UnitId),
-    /// The unit is archived.
     #[error("{0} is archived")]
     Archived(UnitId),
-    /// The staff room stays as it is.
-    #[error("the staff room stays as it is")]
+    /// The staff room cannot be renamed or archived.
+    #[error("the staff room cannot be changed")]
     StaffRoomFixed,
-    /// Such an organization has no such units.
-    #[error("such an organization has no such units")]
+    /// Such an organization has no units of this kind.
+    #[error("the organization has no units of this kind")]
     KindNotOffered,
-    /// There is no such application.
     #[error("no application {0}")]
     UnknownApplication(ApplicationId),
-    /// There is no such organization.
     #[error("no organization {0}")]
     UnknownOrganization(OrgId),
-    /// There is no such unit for the caller.
+    /// The unit does not exist, or the caller may not see it.
     #[error("no unit {0}")]
     UnknownUnit(UnitId),
-    /// A refusal with a reason of its own.
+    /// A refusal of a library, with a reason of its own.
     #[error(transparent)]
     Refused(#[from] RpcError),
-    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<DbErr> for Error {
-    fn from(error: DbErr) -> Self {
-        Self::Storage(error.into())
-    }
 }
 
 impl From<Error> for RpcError {
@@ -57,21 +47,15 @@ impl From<Error> for RpcError {
                 ErrorReason::ApplicationDuplicate,
                 "An application of this organization is pending or was approved.",
             ),
-            Error::Decided(state) => {
-                let state = state
-                    .as_str_name()
-                    .trim_start_matches("APPLICATION_STATE_")
-                    .to_owned();
-                RpcError::new(
-                    ErrorReason::ApplicationDecided,
-                    "The application was decided before.",
-                )
-                .precondition("APPLICATION", "application", &state)
-                .meta("state", state)
-            }
+            Error::Decided(state) => RpcError::new(
+                ErrorReason::ApplicationDecided,
+                "The application was decided before.",
+            )
+            .precondition("APPLICATION", "application", state.text())
+            .meta("state", state.text()),
             Error::LabelTaken(unit) => RpcError::new(
                 ErrorReason::UnitLabelTaken,
-                "A living unit of this kind has this label.",
+                "Another unit of this kind has this label. Choose another label.",
             )
             .resource("unit", unit)
             .meta("unit_id", unit),
@@ -79,9 +63,9 @@ impl From<Error> for RpcError {
                 .precondition("UNIT", unit, "archived"),
             Error::StaffRoomFixed => RpcError::new(
                 ErrorReason::StaffRoomFixed,
-                "The staff room stays as it is.",
+                "The staff room cannot be renamed or archived.",
             )
-            .precondition("UNIT", "staff room", "made with the organization"),
+            .precondition("UNIT", "staff room", "created with the organization"),
             Error::KindNotOffered => RpcError::new(
                 ErrorReason::UnitKindNotOffered,
                 "A partner organization has no classes and groups.",

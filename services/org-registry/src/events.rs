@@ -1,37 +1,25 @@
-//! The state of the service as events, for whoever begins to follow its feed.
+//! Publishing events of the service.
+use std::sync::Arc;
 
+use parta_feed::{EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
-use parta_proto::parta::org_registry::v1::{OrganizationCreated, UnitCreated, org_registry_event::Payload};
+use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
+use parta_roster::{NoObserver, Organizations};
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{
-    grpc::convert,
-    storage::{organizations, units},
-};
+use crate::error::Error;
 
-/// Events that build the present state from nothing: organizations first, then their units.
-pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let mut events = Vec::new();
-    for made in organizations::list(&tx, only, None, i64::MAX as u64).await? {
-        let created = OrganizationCreated {
-            display_name: made.display_name.clone(),
-            kind: made.kind.into(),
-            time_zone: made.time_zone.clone(),
-            policies: Some(convert::policies(&made.policies, made.policies_version)),
-        };
-        events.push((made.id, Payload::OrganizationCreated(created)));
-    }
-    for (unit, source) in units::list_for_snapshot(&tx, only).await? {
-        let created = UnitCreated {
-            unit_id: unit.id.to_string(),
-            kind: unit.kind.into(),
-            label: unit.label.clone(),
-            roster_import_id: source.roster_import_id,
-            source_key: source.source_key,
-            archived: unit.archive_time.is_some(),
-        };
-        events.push((unit.org_id, Payload::UnitCreated(created)));
-    }
-    Ok(events)
+/// Appends an event to the feed and applies it to this service's own half of the roster projection, both in
+/// the transaction of the change. Policies of this service therefore never wait for its own feed.
+pub(crate) async fn publish(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
+    let mut event = payload.clone().into_event();
+    event.org_id = org.to_string();
+    let projection = Organizations::new(Arc::new(NoObserver));
+    projection.apply(tx, &event).await.map_err(|error| match error {
+        HandleError::Storage(error) => Error::Storage(error),
+        HandleError::Failed(why) => Error::Refused(RpcError::internal(why)),
+    })?;
+    parta_feed::append_event(tx, org, payload);
+    Ok(())
 }

@@ -1,100 +1,58 @@
-//! The authorization table of the service, computed by its policy (`docs/permissions.md`).
+//! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
+use parta_access::{Permission, PrincipalKind};
 
-use parta_access::{Permission, PrincipalKind as Kind};
-use parta_roster::MemberContext;
+use crate::{applications, feed, organizations, units};
 
-use crate::policy;
+/// Which kinds of principals may call an RPC.
+pub(crate) struct Rule {
+    rpc: &'static str,
+    allows: fn(PrincipalKind) -> bool,
+    /// Whether the RPC belongs to no organization.
+    everywhere: bool,
+}
 
-type Rule = fn(Kind) -> bool;
+impl Rule {
+    /// An RPC that reaches the caller's own organization. The operator and services reach every organization.
+    pub(crate) fn own(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            rpc,
+            allows,
+            everywhere: false,
+        }
+    }
+
+    /// An RPC that belongs to no organization.
+    pub(crate) fn everywhere(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            rpc,
+            allows,
+            everywhere: true,
+        }
+    }
+}
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
-    let rules: [(&'static str, Rule); 17] = [
-        (
-            "parta.org_registry.v1.ApplicationService/SubmitApplication",
-            |k| matches!(k, Kind::Anonymous | Kind::Account),
-        ),
-        (
-            "parta.org_registry.v1.ApplicationService/GetApplication",
-            operator,
-        ),
-        (
-            "parta.org_registry.v1.ApplicationService/ListApplications",
-            operator,
-        ),
-        (
-            "parta.org_registry.v1.ApplicationService/DownloadApplicationOrder",
-            operator,
-        ),
-        (
-            "parta.org_registry.v1.ApplicationService/ApproveApplication",
-            operator,
-        ),
-        (
-            "parta.org_registry.v1.ApplicationService/RefuseApplication",
-            operator,
-        ),
-        ("parta.org_registry.v1.OrganizationService/GetOrganization", |k| {
-            operator(k)
-                || k == Kind::ServiceAccount
-                || MemberContext::sample(k).is_some_and(|f| policy::read_organization(&f).is_allowed())
-        }),
-        (
-            "parta.org_registry.v1.OrganizationService/ListOrganizations",
-            operator,
-        ),
-        (
-            "parta.org_registry.v1.OrganizationService/UpdateOrganization",
-            administers,
-        ),
-        (
-            "parta.org_registry.v1.OrganizationService/ChangePolicies",
-            administers,
-        ),
-        ("parta.org_registry.v1.UnitService/CreateUnit", structures),
-        ("parta.org_registry.v1.UnitService/GetUnit", |k| {
-            k == Kind::ServiceAccount
-                || MemberContext::sample(k)
-                    .is_some_and(|f| policy::sees_unit(&f, MemberContext::sample_unit()))
-        }),
-        ("parta.org_registry.v1.UnitService/ListUnits", |k| {
-            k == Kind::ServiceAccount
-                || MemberContext::sample(k).is_some_and(|f| policy::list_units(&f).is_allowed())
-        }),
-        ("parta.org_registry.v1.UnitService/RenameUnit", structures),
-        ("parta.org_registry.v1.UnitService/ArchiveUnit", structures),
-        ("parta.org_registry.v1.OrgRegistryFeedService/Watch", follows),
-        ("parta.org_registry.v1.OrgRegistryFeedService/Snapshot", follows),
+    let rules = [
+        organizations::rules(),
+        units::rules(),
+        applications::rules(),
+        feed::rules(),
     ];
-    let mut rows = Vec::with_capacity(rules.len() * Kind::ALL.len());
-    for (rpc, rule) in rules {
-        for kind in Kind::ALL {
-            let own = rule(kind);
-            // Applicants have no organization yet; operator and services work for every one.
-            let crosses =
-                rpc.ends_with("/SubmitApplication") || matches!(kind, Kind::Operator | Kind::Service);
+    let mut rows = Vec::new();
+    for rule in rules.into_iter().flatten() {
+        for kind in PrincipalKind::ALL {
+            let own = (rule.allows)(kind);
+            let reaches_all = matches!(kind, PrincipalKind::Operator | PrincipalKind::Service);
             rows.push(Permission {
-                rpc,
+                rpc: rule.rpc,
                 kind,
                 own,
-                foreign: own && crosses,
+                foreign: own && (rule.everywhere || reaches_all),
             });
         }
     }
     rows
-}
-
-fn operator(kind: Kind) -> bool {
-    kind == Kind::Operator
-}
-fn administers(kind: Kind) -> bool {
-    MemberContext::sample(kind).is_some_and(|f| policy::administer(&f).is_allowed())
-}
-fn structures(kind: Kind) -> bool {
-    MemberContext::sample(kind).is_some_and(|f| policy::structure(&f).is_allowed())
-}
-fn follows(kind: Kind) -> bool {
-    matches!(kind, Kind::Service | Kind::ServiceAccount)
 }
 
 #[cfg(test)]
@@ -110,7 +68,7 @@ mod tests {
                 let rpc = format!("{service}/{}", method.name());
                 assert_eq!(
                     rows.iter().filter(|r| r.rpc == rpc).count(),
-                    Kind::ALL.len(),
+                    PrincipalKind::ALL.len(),
                     "{rpc}"
                 );
             }

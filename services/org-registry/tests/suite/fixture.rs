@@ -16,7 +16,7 @@ use parta_ids::{Env, EventId, MemberId, OrgId, ServiceAccountId, UnitId};
 use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
 use parta_proto::parta::{
     membership::v1::{
-        EnrollmentBegun, MemberAdmitted, MemberState, MembershipEvent, Role,
+        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, MembershipEvent, Role,
         membership_event::Payload as Said,
     },
     org_registry::v1::{
@@ -238,6 +238,11 @@ impl Fixture {
 
     /// Somebody of whom the roster hears that they are an active member.
     pub async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Who {
+        self.admit(org, role, classes).await.1
+    }
+
+    /// An active member and the token of the member.
+    pub async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Who) {
         let member = self.env.id::<MemberId>();
         let admitted = MemberAdmitted {
             member_id: member.to_string(),
@@ -255,7 +260,19 @@ impl Fixture {
             };
             self.hear(org, Said::EnrollmentBegun(begun)).await;
         }
-        bearer(&self.issuer.person(org, member, self.env.id()).unwrap().text)
+        let token = self.issuer.person(org, member, self.env.id()).unwrap();
+        (member, bearer(&token.text))
+    }
+
+    /// The roster learns the member's present state and only role.
+    pub async fn change(&self, org: OrgId, member: MemberId, state: MemberState, role: Role) {
+        let changed = MemberChanged {
+            member_id: member.to_string(),
+            state: state.into(),
+            roles: vec![role.into()],
+            teacher_verified: false,
+        };
+        self.hear(org, Said::MemberChanged(changed)).await;
     }
 
     /// An external system of an organization.
@@ -265,7 +282,7 @@ impl Fixture {
         bearer(&token.unwrap().text)
     }
 
-    async fn hear(&self, org: OrgId, said: Said) {
+    pub async fn hear(&self, org: OrgId, said: Said) {
         let event = MembershipEvent {
             event_id: self.env.id::<EventId>().to_string(),
             org_id: org.to_string(),

@@ -3,7 +3,9 @@
 
 mod applications;
 mod decisions;
+mod edge;
 mod fixture;
 mod membership;
 mod organizations;
+mod stored_values;
 mod units;

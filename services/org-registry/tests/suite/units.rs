@@ -1,6 +1,9 @@
 //! Classes, groups and departments.
 use parta_ids::{OrgId, UnitId};
-use parta_proto::parta::{membership::v1::Role, org_registry::v1::OrganizationKind};
+use parta_proto::parta::{
+    membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said},
+    org_registry::v1::OrganizationKind,
+};
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
@@ -236,3 +239,40 @@ on_both!(pupils_see_their_classes_alone, |database| async move {
     }
     fixture.close().await;
 });
+
+on_both!(
+    staged_import_creates_the_classes_that_are_missing,
+    |database| async move {
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let head = fixture.member(org, Role::Head, &[]).await;
+        let known = fixture.must(&head, CREATE, class(org, "5А")).await["unit"].take();
+        let import = fixture.env.id::<parta_ids::RosterImportId>().to_string();
+        let staged = RosterImportStaged {
+            roster_import_id: import.clone(),
+            units: [("class-1", " 5 а "), ("class-2", " 5Б ")]
+                .map(|(key, label)| StagedUnit {
+                    source_key: key.to_owned(),
+                    label: label.to_owned(),
+                })
+                .to_vec(),
+            invitations: Vec::new(),
+        };
+        fixture.hear(org, Said::RosterImportStaged(staged)).await;
+        let list = fixture
+            .must(&head, LIST, json!({"org_id": org.to_string()}))
+            .await;
+        assert_eq!(labels(&list), ["Учительская", "5А", "5Б"]);
+        let events = fixture.events(5).await;
+        for (event, unit, key) in [
+            (&events[3], &known["id"], "class-1"),
+            (&events[4], &list["units"][2]["id"], "class-2"),
+        ] {
+            assert_eq!(event.0, "unit_created");
+            assert_eq!(event.1["unit_id"], *unit);
+            assert_eq!(event.1["roster_import_id"], json!(import));
+            assert_eq!(event.1["source_key"], json!(key));
+        }
+        fixture.close().await;
+    }
+);

@@ -1,11 +1,7 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The service's own tables.
-pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables)]
-}
-
-struct Tables;
+/// The first tables of the service.
+pub(super) struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {

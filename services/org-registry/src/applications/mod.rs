@@ -1,0 +1,19 @@
+//! Applications for registration with their signed orders, and the operator's decisions (R1 to R3).
+//!
+//! Owns the tables `application`, `application_step` and `application_chunk`. Invariants: an organization has
+//! at most one application that is not refused; an application is decided once; an approval creates the
+//! organization, its staff room, their events and the job that appoints the administrator in one transaction;
+//! the order is kept byte for byte. An application belongs to no organization, so its queries take no scope;
+//! only the operator's calls reach them.
+
+mod appoint;
+mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod storage;
+
+pub(crate) use appoint::{APPOINT_JOB, AppointAdministrator};
+pub(crate) use grpc::Applications;
+pub(crate) use model::ApplicationState;
+pub(crate) use policy::rules;

@@ -1,0 +1,40 @@
+//! Submitting, reading and deciding applications.
+mod decide;
+mod read;
+mod submit;
+
+use parta_ids::ApplicationId;
+use parta_storage::Tx;
+
+pub(super) use decide::{ApproveApplication, RefuseApplication};
+pub(super) use read::{GetApplication, ListApplications, OpenOrder, ReadOrderChunk};
+pub(super) use submit::SubmitApplication;
+
+use super::{
+    model::{Application, ApplicationHistory, Step},
+    storage,
+};
+use crate::error::Error;
+
+async fn load(tx: &Tx, id: ApplicationId) -> Result<Application, Error> {
+    let application = storage::find(tx, id).await?;
+    application.ok_or(Error::UnknownApplication(id))
+}
+
+async fn load_history(tx: &Tx, id: ApplicationId) -> Result<ApplicationHistory, Error> {
+    Ok(ApplicationHistory {
+        application: load(tx, id).await?,
+        steps: storage::list_steps(tx, id).await?,
+    })
+}
+
+/// Appends the present state to the history.
+async fn append_step(tx: &Tx, application: &Application, actor: &str, reason: &str) -> Result<(), Error> {
+    let step = Step {
+        state: application.state,
+        actor: actor.to_owned(),
+        reason: reason.to_owned(),
+        change_time: tx.now(),
+    };
+    Ok(storage::insert_step(tx, application.id, &step).await?)
+}

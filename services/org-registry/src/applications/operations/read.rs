@@ -1,0 +1,92 @@
+//! Reading applications and their orders.
+use parta_access::Caller;
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::ApplicationId;
+use parta_storage::Tx;
+
+use super::{
+    super::{
+        model::{Application, ApplicationHistory, ApplicationState},
+        storage,
+    },
+    load, load_history,
+};
+use crate::{
+    context::{Context, Operator},
+    error::Error,
+};
+
+/// Returns an application with its history.
+#[derive(Debug)]
+pub(crate) struct GetApplication {
+    pub(crate) application_id: ApplicationId,
+}
+
+impl Query for GetApplication {
+    type Context = Context;
+    type View = ApplicationHistory;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ApplicationHistory>, Error> {
+        Operator::of(caller)?;
+        Ok(Read::plain(load_history(tx, self.application_id).await?))
+    }
+}
+
+/// Lists applications without their histories, oldest first.
+#[derive(Debug)]
+pub(crate) struct ListApplications {
+    pub(crate) state: Option<ApplicationState>,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListApplications {
+    type Context = Context;
+    type View = Page<Application>;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Application>>, Error> {
+        Operator::of(caller)?;
+        let after: Option<ApplicationId> = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, self.state, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+    }
+}
+
+/// Begins to read the order of an application. Audited.
+#[derive(Debug)]
+pub(crate) struct OpenOrder {
+    pub(crate) application_id: ApplicationId,
+}
+
+impl Query for OpenOrder {
+    type Context = Context;
+    type View = ();
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<()>, Error> {
+        Operator::of(caller)?;
+        let id = load(tx, self.application_id).await?.id;
+        Ok(Read::audited_on_platform((), format!("applications/{id}/order")))
+    }
+}
+
+/// Returns one part of an order; `None` after the last.
+#[derive(Debug)]
+pub(crate) struct ReadOrderChunk {
+    pub(crate) application_id: ApplicationId,
+    /// Counts from 0.
+    pub(crate) number: i64,
+}
+
+impl Query for ReadOrderChunk {
+    type Context = Context;
+    type View = Option<Vec<u8>>;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Option<Vec<u8>>>, Error> {
+        Operator::of(caller)?;
+        let chunk = storage::find_chunk(tx, self.application_id, self.number).await?;
+        Ok(Read::plain(chunk))
+    }
+}

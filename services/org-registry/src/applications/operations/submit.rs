@@ -1,0 +1,70 @@
+//! Submitting applications.
+use parta_access::Caller;
+use parta_edge::{Mutation, Stored};
+use parta_ids::ApplicationId;
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        model::{Application, ApplicationState, Form, Order},
+        storage,
+    },
+    append_step, load,
+};
+use crate::{context::Context, error::Error};
+
+/// The name of the applicant in the history.
+const APPLICANT: &str = "applicant";
+
+/// Submits an application with its order.
+pub(crate) struct SubmitApplication {
+    pub(crate) form: Form,
+    pub(crate) order: Order,
+    pub(crate) document: Vec<u8>,
+}
+
+/// The outcome of SubmitApplication.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SubmittedId {
+    application_id: ApplicationId,
+}
+
+impl Stored for SubmittedId {}
+
+impl Mutation for SubmitApplication {
+    type Context = Context;
+    type Grant = ();
+    type Outcome = SubmittedId;
+    type View = Application;
+    type Error = Error;
+
+    /// Anybody may apply.
+    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<SubmittedId, Error> {
+        let application = Application {
+            id: tx.env().id(),
+            state: ApplicationState::Submitted,
+            form: self.form.clone(),
+            order: self.order.clone(),
+            org_id: None,
+            create_time: tx.now(),
+            revision: 1,
+        };
+        let id = application.id;
+        if !storage::insert(tx, &application).await? {
+            return Err(Error::Duplicate);
+        }
+        storage::insert_order(tx, id, &self.document).await?;
+        append_step(tx, &application, APPLICANT, "").await?;
+        parta_audit::record(tx, caller, None, format!("applications/{id}")).await?;
+        Ok(SubmittedId { application_id: id })
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, (): &(), outcome: &SubmittedId) -> Result<Application, Error> {
+        load(tx, outcome.application_id).await
+    }
+}

@@ -1,0 +1,27 @@
+//! Rules for applications. An applicant has no organization yet; only the operator sees and decides
+//! applications.
+use parta_access::{Decision, PrincipalKind};
+
+use crate::{context::Operator, permissions::Rule};
+
+/// Whether the operator may create the organization of an application: always, because the operator decides.
+pub(super) fn approve(_: &Operator) -> Decision {
+    Decision::Allow
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let mut rules = vec![Rule::everywhere(
+        "parta.org_registry.v1.ApplicationService/SubmitApplication",
+        |kind| matches!(kind, PrincipalKind::Anonymous | PrincipalKind::Account),
+    )];
+    let operators = [
+        "parta.org_registry.v1.ApplicationService/GetApplication",
+        "parta.org_registry.v1.ApplicationService/ListApplications",
+        "parta.org_registry.v1.ApplicationService/DownloadApplicationOrder",
+        "parta.org_registry.v1.ApplicationService/ApproveApplication",
+        "parta.org_registry.v1.ApplicationService/RefuseApplication",
+    ];
+    rules.extend(operators.map(|rpc| Rule::everywhere(rpc, |kind| kind == PrincipalKind::Operator)));
+    rules
+}

@@ -1,0 +1,136 @@
+//! Puts the parts of the service together.
+use std::sync::Arc;
+
+use parta_edge::Edge;
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, MembershipFeed, OrgRegistryFeed};
+use parta_grpc::{Routes, ServiceClients};
+use parta_proto::parta::org_registry::v1::{
+    application_service_server::ApplicationServiceServer,
+    org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+    organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
+};
+use parta_roster::{ConsumerNames, Members, Roster, RosterObserver};
+use parta_runtime::{ServiceContext, Task};
+use parta_storage::{Db, jobs::JobRunner};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    applications::{APPOINT_JOB, Applications, AppointAdministrator},
+    context::Context,
+    feed,
+    organizations::Organizations,
+    units::{ImportObserver, Units},
+};
+
+/// Names of the consumers of the roster. The service writes the half of organizations itself.
+pub const NAMES: ConsumerNames = ConsumerNames {
+    organizations: "org-registry.own",
+    members: "org-registry.roster_members",
+};
+
+/// The dependencies of the service, provided by the runtime or by a test.
+#[derive(Clone)]
+pub struct Ports {
+    /// The service's own database, migrated.
+    pub db: Db,
+    /// Organizations, units and members.
+    pub roster: Roster,
+    /// Channels to the other services.
+    pub peers: ServiceClients,
+    /// Canceled when streams must end.
+    pub draining: CancellationToken,
+}
+
+impl Ports {
+    fn context(&self) -> Arc<Context> {
+        Arc::new(Context {
+            roster: self.roster.clone(),
+            clients: self.peers.clone(),
+        })
+    }
+
+    /// The servers of the service's API.
+    pub fn routes(&self) -> Routes {
+        let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
+        let edge = Edge::new(self.db.clone(), at_least, self.context());
+        let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
+            .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
+            .add_service(UnitServiceServer::new(Units::new(edge)))
+            .add_service(OrgRegistryFeedServiceServer::new(feed))
+    }
+
+    /// Runs the jobs that appoint founding administrators.
+    pub fn job_runner(&self) -> JobRunner {
+        let handler = AppointAdministrator(self.context());
+        JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Arc::new(handler))
+    }
+}
+
+/// Creates the classes of staged roster imports.
+pub fn roster_observer() -> Arc<dyn RosterObserver> {
+    Arc::new(ImportObserver)
+}
+
+/// The roster, and the task that keeps the half of members up to date.
+pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
+    let source = FeedClient::<MembershipFeed, _>::new(context.clients.watch("membership")?);
+    let members = Consumer::new(
+        NAMES.members,
+        context.db.clone(),
+        source,
+        Members::new(roster_observer()),
+    );
+    let roster = Roster::within_org_registry(NAMES, context.env.clone(), members.freshness());
+    let tasks = vec![Task::new(NAMES.members, move |cancel| {
+        let consumer = members.clone();
+        async move {
+            consumer.run(cancel).await;
+            Ok(())
+        }
+    })];
+    Ok((roster, tasks))
+}
+
+/// Background tasks of the service.
+pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
+    let (db, bus) = (&context.db, &context.bus);
+    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
+    vec![
+        Task::new("org-registry.jobs", move |cancel| {
+            let runner = ports.job_runner();
+            async move {
+                runner.run(cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("org-registry.audit", move |cancel| {
+            let db = sealed.clone();
+            async move {
+                parta_audit::sealing_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("org-registry.purge_idempotency_records", move |cancel| {
+            let db = answered.clone();
+            async move {
+                parta_storage::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("org-registry.purge_events", move |cancel| {
+            let db = logged.clone();
+            async move {
+                parta_feed::purge_task(db, cancel).await;
+                Ok(())
+            }
+        }),
+        Task::new("org-registry.event_notifier", move |cancel| {
+            let (db, bus) = hinted.clone();
+            async move {
+                parta_feed::hint_task(db, bus, cancel).await;
+                Ok(())
+            }
+        }),
+    ]
+}

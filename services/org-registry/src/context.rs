@@ -1,0 +1,94 @@
+//! The dependencies of the features, and the callers as policies see them.
+use parta_access::{Caller, Principal, PrincipalKind};
+use parta_grpc::ServiceClients;
+use parta_ids::OrgId;
+use parta_proto::parta::status::v1::ErrorReason;
+use parta_roster::{MemberContext, Roster};
+use parta_status::{RpcError, not_found};
+use sea_orm::ConnectionTrait;
+
+/// The dependencies of the features.
+pub(crate) struct Context {
+    pub(crate) roster: Roster,
+    pub(crate) clients: ServiceClients,
+}
+
+/// A caller who reads an organization.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    /// An active member.
+    Member(MemberContext),
+    /// An external system. The access rule of the RPC requires its permission.
+    ServiceAccount,
+    /// The operator of the platform.
+    Operator,
+}
+
+impl Reader {
+    /// The reader that stands for a kind of principal in the permission matrix.
+    pub(crate) fn sample(kind: PrincipalKind) -> Option<Self> {
+        match kind {
+            PrincipalKind::ServiceAccount => Some(Self::ServiceAccount),
+            PrincipalKind::Operator => Some(Self::Operator),
+            _ => MemberContext::sample(kind).map(Self::Member),
+        }
+    }
+}
+
+impl Context {
+    /// Loads the member context of the calling person. A caller who is not an active member of the
+    /// organization gets NOT_FOUND.
+    pub(crate) async fn facts(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<MemberContext, RpcError> {
+        let outside = || not_found("organization", org);
+        let (own, member) = caller.person().ok_or_else(outside)?;
+        if own != org {
+            return Err(outside());
+        }
+        self.roster
+            .facts(conn, org, member)
+            .await?
+            .filter(MemberContext::is_active)
+            .ok_or_else(outside)
+    }
+
+    /// Identifies a caller who reads an organization. Nobody else than members, service accounts and the
+    /// operator does.
+    pub(crate) async fn reader(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<Reader, RpcError> {
+        match caller.acting() {
+            Principal::Person { .. } => Ok(Reader::Member(self.facts(conn, caller, org).await?)),
+            Principal::ServiceAccount { .. } => Ok(Reader::ServiceAccount),
+            Principal::Operator { .. } => Ok(Reader::Operator),
+            _ => Err(not_found("organization", org)),
+        }
+    }
+}
+
+/// The proof that the operator of the platform calls.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    /// The name in the audit log and in the history of applications.
+    pub(crate) name: String,
+}
+
+impl Operator {
+    /// Refuses every other caller.
+    pub(crate) fn of(caller: &Caller) -> Result<Self, RpcError> {
+        match &caller.principal {
+            Principal::Operator { name } => Ok(Self { name: name.clone() }),
+            _ => Err(
+                RpcError::new(ErrorReason::CallerNotAccepted, "Only the operator can call this.")
+                    .meta("rpc", &caller.rpc),
+            ),
+        }
+    }
+}

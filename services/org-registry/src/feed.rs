@@ -1,0 +1,24 @@
+//! The feed of the service: its snapshot over all features.
+use parta_access::PrincipalKind;
+use parta_ids::OrgId;
+use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
+use parta_status::RpcError;
+use parta_storage::Tx;
+
+use crate::{organizations, permissions::Rule, units};
+
+/// Events that build the present state from nothing: organizations first, then their units.
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+    let mut events = organizations::snapshot(&tx, org).await?;
+    events.extend(units::snapshot(&tx, org).await?);
+    Ok(events)
+}
+
+/// The feed's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        Rule::own("parta.org_registry.v1.OrgRegistryFeedService/Watch", follows),
+        Rule::own("parta.org_registry.v1.OrgRegistryFeedService/Snapshot", follows),
+    ]
+}

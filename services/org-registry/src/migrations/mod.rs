@@ -1,0 +1,8 @@
+//! The service's own migrations, in order.
+mod m0001_org_registry_tables;
+
+use sea_orm_migration::MigrationTrait;
+
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(m0001_org_registry_tables::Tables)]
+}

@@ -1,0 +1,18 @@
+//! Organizations: their data and their policies (R4, R9).
+//!
+//! Owns the table `organization`. Invariants: an organization begins with the default policies; each change
+//! of the policies raises their version by one; each change and its event are committed together.
+
+mod events;
+mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod storage;
+
+pub(crate) use events::snapshot;
+pub(crate) use grpc::{Organizations, time_zone, timestamp, to_proto};
+pub(crate) use model::{Organization, OrganizationKind, Registration};
+pub(crate) use operations::create;
+pub(crate) use policy::rules;
+pub(crate) use storage::find;

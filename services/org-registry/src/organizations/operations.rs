@@ -1,0 +1,194 @@
+//! Reading and changing organizations.
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Page, PageRequest, Query, Read};
+use parta_ids::OrgId;
+use parta_roster::Policies;
+use parta_storage::{Tx, check_etag};
+
+use super::{
+    events,
+    model::{Changes, Organization, Registration},
+    policy, storage,
+};
+use crate::{
+    context::{Context, Operator},
+    error::Error,
+};
+
+/// The proof that the caller may change this organization, whose row is locked.
+pub(crate) struct MayAdminister {
+    scope: OrgScope,
+    organization: Organization,
+}
+
+async fn may_administer(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+) -> Result<MayAdminister, Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::administer(&facts))?;
+    let organization = storage::lock(tx, &scope).await?;
+    Ok(MayAdminister {
+        organization: organization.ok_or(Error::UnknownOrganization(org))?,
+        scope,
+    })
+}
+
+async fn load(tx: &Tx, scope: &OrgScope) -> Result<Organization, Error> {
+    let organization = storage::find(tx, scope).await?;
+    organization.ok_or_else(|| Error::UnknownOrganization(scope.org_id()))
+}
+
+/// Changes descriptive data.
+#[derive(Debug)]
+pub(crate) struct UpdateOrganization {
+    pub(crate) org_id: OrgId,
+    pub(crate) changes: Changes,
+    /// Empty if the caller does not care about changes in between.
+    pub(crate) etag: String,
+}
+
+impl Mutation for UpdateOrganization {
+    type Context = Context;
+    type Grant = MayAdminister;
+    type Outcome = ();
+    type View = Organization;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAdminister, Error> {
+        may_administer(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAdminister) -> Result<(), Error> {
+        let org = self.org_id;
+        let mut changed = grant.organization.clone();
+        check_etag(&self.etag, changed.revision)?;
+        self.changes.apply(&mut changed);
+        changed.update_time = tx.now();
+        changed.revision += 1;
+        storage::update(tx, &grant.scope, &changed).await?;
+        events::updated(tx, &changed).await?;
+        parta_audit::record(tx, caller, Some(org), format!("organizations/{org}")).await?;
+        Ok(())
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayAdminister,
+        (): &(),
+    ) -> Result<Organization, Error> {
+        load(tx, &grant.scope).await
+    }
+}
+
+/// Replaces the policies as a whole.
+#[derive(Debug)]
+pub(crate) struct ChangePolicies {
+    pub(crate) org_id: OrgId,
+    pub(crate) policies: Policies,
+    /// Empty if the caller does not care about changes in between.
+    pub(crate) etag: String,
+}
+
+impl Mutation for ChangePolicies {
+    type Context = Context;
+    type Grant = MayAdminister;
+    type Outcome = ();
+    type View = Organization;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAdminister, Error> {
+        may_administer(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAdminister) -> Result<(), Error> {
+        let org = self.org_id;
+        let mut changed = grant.organization.clone();
+        check_etag(&self.etag, changed.revision)?;
+        changed.policies = self.policies.clone();
+        changed.policies_version += 1;
+        changed.update_time = tx.now();
+        changed.revision += 1;
+        storage::update(tx, &grant.scope, &changed).await?;
+        events::policies_changed(tx, &changed).await?;
+        parta_audit::record(tx, caller, Some(org), format!("organizations/{org}/policies")).await?;
+        Ok(())
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayAdminister,
+        (): &(),
+    ) -> Result<Organization, Error> {
+        load(tx, &grant.scope).await
+    }
+}
+
+/// Returns an organization.
+#[derive(Debug)]
+pub(crate) struct GetOrganization {
+    pub(crate) org_id: OrgId,
+}
+
+impl Query for GetOrganization {
+    type Context = Context;
+    type View = Organization;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Organization>, Error> {
+        let reader = context.reader(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::read(&reader))?;
+        Ok(Read::plain(load(tx, &scope).await?))
+    }
+}
+
+/// Lists organizations for the operator, oldest first.
+#[derive(Debug)]
+pub(crate) struct ListOrganizations {
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListOrganizations {
+    type Context = Context;
+    type View = Page<Organization>;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Organization>>, Error> {
+        Operator::of(caller)?;
+        let after: Option<OrgId> = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+    }
+}
+
+/// Creates the organization of the scope with the default policies.
+pub(crate) async fn create(
+    tx: &Tx,
+    scope: &OrgScope,
+    registration: Registration,
+) -> Result<Organization, Error> {
+    let organization = Organization {
+        id: scope.org_id(),
+        display_name: registration.display_name,
+        kind: registration.kind,
+        region: registration.region,
+        time_zone: registration.time_zone,
+        ogrn: registration.ogrn,
+        kpp: registration.kpp,
+        head_full_name: registration.head_full_name,
+        policies: Policies::default(),
+        policies_version: 1,
+        create_time: tx.now(),
+        update_time: tx.now(),
+        revision: 1,
+    };
+    storage::insert(tx, scope, &organization).await?;
+    events::created(tx, &organization).await?;
+    Ok(organization)
+}

@@ -1,0 +1,166 @@
+//! The table `organization` and named queries over it.
+use std::time::Duration;
+
+use parta_access::OrgScope;
+use parta_ids::{OrgId, TypedId as _};
+use parta_roster::Policies;
+use parta_storage::StorageError;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use super::model::{Organization, OrganizationKind};
+use entity::{ActiveModel, Column, Entity, Model};
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "organization")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub org_id: Uuid,
+        pub display_name: String,
+        pub kind: i32,
+        pub region: String,
+        pub time_zone: String,
+        pub ogrn: String,
+        pub kpp: String,
+        pub head_full_name: String,
+        pub verification_required: bool,
+        pub parent_inviters_class_staff: bool,
+        pub school_channel_open_to_families: bool,
+        pub unused_after_seconds: i64,
+        pub policies_version: i64,
+        pub create_time: DateTimeUtc,
+        pub update_time: DateTimeUtc,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+fn model(row: Model) -> Result<Organization, StorageError> {
+    let kind = OrganizationKind::from_number(row.kind)
+        .ok_or_else(|| StorageError::unknown_value("organization.kind", row.kind))?;
+    let seconds = row.unused_after_seconds;
+    let unused_after = u64::try_from(seconds)
+        .map_err(|_| StorageError::unknown_value("organization.unused_after_seconds", seconds))?;
+    Ok(Organization {
+        id: OrgId::from_uuid(row.org_id),
+        display_name: row.display_name,
+        kind,
+        region: row.region,
+        time_zone: row.time_zone,
+        ogrn: row.ogrn,
+        kpp: row.kpp,
+        head_full_name: row.head_full_name,
+        policies: Policies {
+            verification_required: row.verification_required,
+            parent_inviters_class_staff: row.parent_inviters_class_staff,
+            school_channel_open_to_families: row.school_channel_open_to_families,
+            unused_after: Duration::from_secs(unused_after),
+        },
+        policies_version: row.policies_version,
+        create_time: row.create_time,
+        update_time: row.update_time,
+        revision: row.revision,
+    })
+}
+
+/// The row of an organization. Its id is the scope's.
+fn active(scope: &OrgScope, from: &Organization) -> Result<ActiveModel, StorageError> {
+    let unused_after = i64::try_from(from.policies.unused_after.as_secs())
+        .map_err(|error| StorageError::Fault(format!("unused_after does not fit its column: {error}")))?;
+    Ok(ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        display_name: Set(from.display_name.clone()),
+        kind: Set(from.kind.number()),
+        region: Set(from.region.clone()),
+        time_zone: Set(from.time_zone.clone()),
+        ogrn: Set(from.ogrn.clone()),
+        kpp: Set(from.kpp.clone()),
+        head_full_name: Set(from.head_full_name.clone()),
+        verification_required: Set(from.policies.verification_required),
+        parent_inviters_class_staff: Set(from.policies.parent_inviters_class_staff),
+        school_channel_open_to_families: Set(from.policies.school_channel_open_to_families),
+        unused_after_seconds: Set(unused_after),
+        policies_version: Set(from.policies_version),
+        create_time: Set(from.create_time),
+        update_time: Set(from.update_time),
+        revision: Set(from.revision),
+    })
+}
+
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    organization: &Organization,
+) -> Result<(), StorageError> {
+    Entity::insert(active(scope, organization)?)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn update(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    organization: &Organization,
+) -> Result<(), StorageError> {
+    Entity::update(active(scope, organization)?).exec(conn).await?;
+    Ok(())
+}
+
+/// Loads the organization of the scope.
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<Option<Organization>, StorageError> {
+    let row = Entity::find_by_id(scope.org_id().uuid()).one(conn).await?;
+    row.map(model).transpose()
+}
+
+/// Loads the organization of the scope and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<Option<Organization>, StorageError> {
+    let row = Entity::find_by_id(scope.org_id().uuid())
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    row.map(model).transpose()
+}
+
+/// Lists organizations in the order of their ids, after a key. Only the operator lists them.
+pub(super) async fn list(
+    conn: &impl ConnectionTrait,
+    after: Option<OrgId>,
+    limit: u64,
+) -> Result<Vec<Organization>, StorageError> {
+    let rows = Entity::find()
+        .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}
+
+/// Lists one organization, or all, for the snapshot of the feed.
+pub(super) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Organization>, StorageError> {
+    let rows = Entity::find()
+        .filter(Condition::all().add_option(org.map(|id| Column::OrgId.eq(id.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}

@@ -1,9 +1,0 @@
-//! Named queries. Entities stay in here.
-
-pub(crate) mod applications;
-mod entities;
-mod migration;
-pub(crate) mod organizations;
-pub(crate) mod units;
-
-pub(crate) use migration::migrations;

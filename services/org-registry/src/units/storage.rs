@@ -1,0 +1,215 @@
+//! The table `unit` and named queries over it.
+use parta_access::OrgScope;
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
+use parta_roster::label_key;
+use parta_storage::StorageError;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use super::model::{ImportSource, Unit, UnitKind};
+use entity::{ActiveModel, Column, Entity, Model};
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "unit")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub org_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub unit_id: Uuid,
+        pub kind: i32,
+        pub label: String,
+        pub label_key: String,
+        /// Empty if no import requested the unit.
+        pub roster_import_id: String,
+        /// Empty if no import requested the unit.
+        pub source_key: String,
+        pub create_time: DateTimeUtc,
+        pub archive_time: Option<DateTimeUtc>,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// The filter of a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) kind: Option<UnitKind>,
+    pub(crate) include_archived: bool,
+    /// Only these units; `None` for all.
+    pub(crate) only: Option<Vec<UnitId>>,
+}
+
+fn model(row: Model) -> Result<Unit, StorageError> {
+    let kind =
+        UnitKind::from_number(row.kind).ok_or_else(|| StorageError::unknown_value("unit.kind", row.kind))?;
+    Ok(Unit {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: UnitId::from_uuid(row.unit_id),
+        kind,
+        label: row.label,
+        create_time: row.create_time,
+        archive_time: row.archive_time,
+        revision: row.revision,
+    })
+}
+
+fn source(row: &Model) -> Result<Option<ImportSource>, StorageError> {
+    if row.roster_import_id.is_empty() {
+        return Ok(None);
+    }
+    let roster_import_id: RosterImportId = row
+        .roster_import_id
+        .parse()
+        .map_err(|error| StorageError::Fault(format!("unit.roster_import_id holds no id: {error}")))?;
+    Ok(Some(ImportSource {
+        roster_import_id,
+        key: row.source_key.clone(),
+    }))
+}
+
+/// Finds the unit of this kind and label that is not archived.
+pub(super) async fn find_by_label(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    kind: UnitKind,
+    label: &str,
+) -> Result<Option<UnitId>, StorageError> {
+    let found: Option<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::UnitId)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::Kind.eq(kind.number()))
+        .filter(Column::LabelKey.eq(label_key(label)))
+        .filter(Column::ArchiveTime.is_null())
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(found.map(UnitId::from_uuid))
+}
+
+/// Inserts a unit. Its organization is the scope's.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: &Unit,
+    source: Option<&ImportSource>,
+) -> Result<(), StorageError> {
+    let import = source.map(|source| source.roster_import_id.to_string());
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        unit_id: Set(unit.id.uuid()),
+        kind: Set(unit.kind.number()),
+        label: Set(unit.label.clone()),
+        label_key: Set(label_key(&unit.label)),
+        roster_import_id: Set(import.unwrap_or_default()),
+        source_key: Set(source.map(|source| source.key.clone()).unwrap_or_default()),
+        create_time: Set(unit.create_time),
+        archive_time: Set(unit.archive_time),
+        revision: Set(unit.revision),
+    };
+    let inserted = Entity::insert(row).exec_without_returning(conn).await;
+    map_unique_violation(inserted.map(|_| ()))
+}
+
+pub(super) async fn update(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    unit: &Unit,
+) -> Result<(), StorageError> {
+    let updated = Entity::update_many()
+        .col_expr(Column::Label, unit.label.clone().into())
+        .col_expr(Column::LabelKey, label_key(&unit.label).into())
+        .col_expr(Column::ArchiveTime, unit.archive_time.into())
+        .col_expr(Column::Revision, unit.revision.into())
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::UnitId.eq(unit.id.uuid()))
+        .exec(conn)
+        .await;
+    map_unique_violation(updated.map(|_| ()))
+}
+
+/// Another transaction took the label between the check and the write. A retry of the call finds it and names
+/// its unit.
+fn map_unique_violation(result: Result<(), DbErr>) -> Result<(), StorageError> {
+    match result.map_err(StorageError::from) {
+        Err(StorageError::UniqueViolation { .. }) => Err(parta_status::conflict().into()),
+        other => other,
+    }
+}
+
+/// Loads a unit, archived or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: UnitId,
+) -> Result<Option<Unit>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    row.map(model).transpose()
+}
+
+/// Loads a unit, archived or not, and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: UnitId,
+) -> Result<Option<Unit>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    row.map(model).transpose()
+}
+
+/// Lists units in the order of their ids, after a key.
+pub(super) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    filter: &Filter,
+    after: Option<UnitId>,
+    limit: u64,
+) -> Result<Vec<Unit>, StorageError> {
+    let only = filter.only.as_ref();
+    let wanted = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add_option(filter.kind.map(|kind| Column::Kind.eq(kind.number())))
+        .add_option((!filter.include_archived).then(|| Column::ArchiveTime.is_null()))
+        .add_option(only.map(|ids| Column::UnitId.is_in(ids.iter().map(|id| id.uuid()))))
+        .add_option(after.map(|id| Column::UnitId.gt(id.uuid())));
+    let rows = Entity::find()
+        .filter(wanted)
+        .order_by_asc(Column::UnitId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    rows.into_iter().map(model).collect()
+}
+
+/// Lists the units of one organization, or of all, with their imports, for the snapshot of the feed.
+pub(super) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<(Unit, Option<ImportSource>)>, StorageError> {
+    let rows = Entity::find()
+        .filter(Condition::all().add_option(org.map(|id| Column::OrgId.eq(id.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::UnitId)
+        .all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let source = source(&row)?;
+            Ok((model(row)?, source))
+        })
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! Calls at the edge: callers who have left, repetitions, and their records.
+use parta_ids::{OrgId, Uuid};
+use parta_proto::parta::membership::v1::{MemberState, Role};
+use parta_status::RpcError;
+use parta_testkit::on_both;
+use sea_orm::{ConnectionTrait as _, Statement};
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, PDF, form};
+
+const CREATE: &str = "UnitService/CreateUnit";
+
+fn new_class(fixture: &Fixture, org: OrgId, label: &str) -> Value {
+    json!({
+        "request_id": fixture.act(),
+        "org_id": org.to_string(),
+        "kind": "UNIT_KIND_CLASS",
+        "label": label,
+    })
+}
+
+/// The stored record of a repetition.
+async fn record(fixture: &Fixture, request_id: &Value) -> String {
+    let id: Uuid = request_id.as_str().unwrap().parse().unwrap();
+    let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
+    let statement = Statement::from_sql_and_values(fixture.db.backend(), sql, [id.into()]);
+    let row = fixture.db.conn().query_one_raw(statement).await;
+    let stored: Vec<u8> = row.unwrap().unwrap().try_get("", "response").unwrap();
+    String::from_utf8(stored).unwrap()
+}
+
+on_both!(member_who_left_finds_no_organization, |database| async move {
+    let fixture = Fixture::open(database).await;
+    let org = fixture.school(1).await;
+    let (member, administrator) = fixture.admit(org, Role::Administrator, &[]).await;
+    let made = fixture
+        .must(&administrator, CREATE, new_class(&fixture, org, "5А"))
+        .await;
+    let unit = &made["unit"]["id"];
+    let organization = json!({"display_name": "Лицей"});
+    let policies = json!({
+        "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
+        "parent_inviters": "PARENT_INVITERS_CLASS_STAFF",
+        "unused_after": "7200s",
+    });
+    let org_id = org.to_string();
+    let calls = [
+        ("OrganizationService/GetOrganization", json!({"org_id": org_id})),
+        (
+            "OrganizationService/UpdateOrganization",
+            json!({"org_id": org_id, "organization": organization, "update_mask": "displayName"}),
+        ),
+        (
+            "OrganizationService/ChangePolicies",
+            json!({"org_id": org_id, "policies": policies}),
+        ),
+        (CREATE, new_class(&fixture, org, "5Б")),
+        ("UnitService/GetUnit", json!({"org_id": org_id, "unit_id": unit})),
+        ("UnitService/ListUnits", json!({"org_id": org_id})),
+        (
+            "UnitService/RenameUnit",
+            json!({"org_id": org_id, "unit_id": unit, "label": "6А"}),
+        ),
+        (
+            "UnitService/ArchiveUnit",
+            json!({"org_id": org_id, "unit_id": unit}),
+        ),
+    ];
+    fixture
+        .change(org, member, MemberState::Left, Role::Administrator)
+        .await;
+    let rows = fixture.rows().await;
+    for (rpc, body) in calls {
+        let status = fixture.call(&administrator, rpc, body).await.unwrap_err();
+        let refusal = RpcError::from_status(&status).unwrap();
+        assert_eq!(refusal.reason(), "NOT_FOUND", "{rpc}");
+        assert_eq!(status.message(), "there is no such organization", "{rpc}");
+    }
+    assert_eq!(fixture.rows().await, rows);
+    fixture.close().await;
+});
+
+on_both!(
+    /// Covers: R5 refused
+    repetition_is_refused_when_the_right_has_ended,
+    |database| async move {
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let (member, head) = fixture.admit(org, Role::Head, &[]).await;
+        let wanted = new_class(&fixture, org, "5А");
+        fixture.must(&head, CREATE, wanted.clone()).await;
+        let mut other = wanted.clone();
+        other["label"] = json!("5Б");
+        for (state, reason) in [
+            (MemberState::Active, "PERMISSION_DENIED"),
+            (MemberState::Left, "NOT_FOUND"),
+        ] {
+            fixture.change(org, member, state, Role::Teacher).await;
+            assert_eq!(fixture.refused(&head, CREATE, wanted.clone()).await.0, reason);
+            // Whether the request_id was used is not said either.
+            assert_eq!(fixture.refused(&head, CREATE, other.clone()).await.0, reason);
+        }
+        fixture.close().await;
+    }
+);
+
+on_both!(
+    /// Covers: R5 allowed
+    repetition_shows_the_unit_as_it_is_now,
+    |database| async move {
+        let fixture = Fixture::open(database).await;
+        let org = fixture.school(1).await;
+        let head = fixture.member(org, Role::Head, &[]).await;
+        let wanted = new_class(&fixture, org, "5А");
+        let made = fixture.must(&head, CREATE, wanted.clone()).await;
+        let unit = json!({"org_id": org.to_string(), "unit_id": made["unit"]["id"]});
+        let mut rename = unit.clone();
+        rename["request_id"] = json!(fixture.act());
+        rename["label"] = json!("6А");
+        rename["etag"] = made["unit"]["etag"].clone();
+        fixture.must(&head, "UnitService/RenameUnit", rename.clone()).await;
+        let mut archive = unit;
+        archive["request_id"] = json!(fixture.act());
+        let archived = fixture.must(&head, "UnitService/ArchiveUnit", archive.clone()).await;
+        let rows = fixture.rows().await;
+        for (rpc, body) in [
+            (CREATE, wanted),
+            ("UnitService/RenameUnit", rename),
+            ("UnitService/ArchiveUnit", archive),
+        ] {
+            let again = fixture.must(&head, rpc, body).await;
+            assert_eq!(again["unit"], archived["unit"], "{rpc}");
+        }
+        assert_eq!(fixture.rows().await, rows);
+        fixture.close().await;
+    }
+);
+
+on_both!(records_of_repetitions_hold_no_names, |database| async move {
+    let fixture = Fixture::open(database).await;
+    let submit = json!(fixture.act());
+    let first = fixture
+        .submit(submit.as_str().unwrap(), form(1), PDF)
+        .await
+        .unwrap();
+    let second = fixture.submit(&fixture.act(), form(2), PDF).await.unwrap();
+    let approve = json!({"request_id": fixture.act(), "application_id": first.application_id});
+    let approved = fixture
+        .must(
+            &fixture.operator,
+            "ApplicationService/ApproveApplication",
+            approve.clone(),
+        )
+        .await;
+    let refuse = json!({
+        "request_id": fixture.act(),
+        "application_id": second.application_id,
+        "reason": "Приказ без печати",
+    });
+    fixture
+        .must(
+            &fixture.operator,
+            "ApplicationService/RefuseApplication",
+            refuse.clone(),
+        )
+        .await;
+    let org: OrgId = approved["organization"]["id"].as_str().unwrap().parse().unwrap();
+    let administrator = fixture.member(org, Role::Administrator, &[]).await;
+    let create = new_class(&fixture, org, "5А");
+    let made = fixture.must(&administrator, CREATE, create.clone()).await;
+    let update = json!({
+        "request_id": fixture.act(),
+        "org_id": org.to_string(),
+        "organization": {"display_name": "Лицей"},
+        "update_mask": "displayName",
+    });
+    fixture
+        .must(
+            &administrator,
+            "OrganizationService/UpdateOrganization",
+            update.clone(),
+        )
+        .await;
+    // The golden forms, which builds of the next 30 days read.
+    for (request_id, golden) in [
+        (
+            &submit,
+            format!("\u{1}{{\"application_id\":\"{}\"}}", first.application_id),
+        ),
+        (&approve["request_id"], format!("\u{1}{{\"org_id\":\"{org}\"}}")),
+        (&refuse["request_id"], "\u{1}null".to_owned()),
+        (
+            &create["request_id"],
+            format!(
+                "\u{1}{{\"unit_id\":\"{}\"}}",
+                made["unit"]["id"].as_str().unwrap()
+            ),
+        ),
+        (&update["request_id"], "\u{1}null".to_owned()),
+    ] {
+        assert_eq!(record(&fixture, request_id).await, golden);
+    }
+    fixture.close().await;
+});
+
+on_both!(reading_an_order_is_audited_once, |database| async move {
+    let fixture = Fixture::open(database).await;
+    // Three rows of storage.
+    let mut order = PDF.to_vec();
+    order.resize(600_000, b' ');
+    let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();
+    let before = fixture.rows().await;
+    assert_eq!(fixture.download(&made.application_id).await, order);
+    let sql = "SELECT object FROM audit_entry WHERE rpc LIKE '%/DownloadApplicationOrder'";
+    let statement = Statement::from_string(fixture.db.backend(), sql);
+    let rows = fixture.db.conn().query_all_raw(statement).await.unwrap();
+    let objects: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get("", "object").unwrap())
+        .collect();
+    assert_eq!(objects, [format!("applications/{}/order", made.application_id)]);
+    assert_eq!(fixture.rows().await[5], before[5] + 1);
+    fixture.close().await;
+});

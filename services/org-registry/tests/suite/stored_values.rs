@@ -1,0 +1,118 @@
+//! Stored values that this build does not know.
+use parta_ids::TypedId as _;
+use parta_proto::parta::membership::v1::Role;
+use parta_testkit::on_both;
+use sea_orm::ConnectionTrait as _;
+use serde_json::json;
+use tonic::Code;
+
+use crate::fixture::{Fixture, PDF, Who, form, why};
+
+/// Sets a column of one row to a value that this build does not know.
+async fn spoil(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {
+    // SQLite keeps ids as blobs.
+    let id = if fixture.db.is_postgres() {
+        format!("'{id}'")
+    } else {
+        format!("X'{}'", id.simple())
+    };
+    let table = key.trim_end_matches("_id").replace("org", "organization");
+    let sql = &format!("UPDATE {table} SET {assignment} WHERE {key} = {id}");
+    let spoiled = fixture.db.write(|tx| async move {
+        let done = tx.execute_unprepared(sql).await?;
+        assert_eq!(done.rows_affected(), 1, "{sql}");
+        Ok::<_, parta_storage::StorageError>(())
+    });
+    spoiled.await.unwrap();
+}
+
+async fn is_unavailable(fixture: &Fixture, who: &Who, rpc: &str, body: serde_json::Value) {
+    let status = fixture.call(who, rpc, body).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{rpc}");
+    assert_eq!(why(&status).0, "STORED_VALUE_UNKNOWN", "{rpc}");
+}
+
+on_both!(
+    unknown_value_of_an_organization_is_unavailable,
+    |database| async move {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let fixture = Fixture::open(database).await;
+        let get = "OrganizationService/GetOrganization";
+        let healthy = fixture.school(1).await;
+        for (number, assignment) in [
+            (2, "kind = 77"),
+            (3, "kind = 0"),
+            (4, "unused_after_seconds = -1"),
+        ] {
+            let org = fixture.school(number).await;
+            let (administrator, body) = (
+                fixture.member(org, Role::Administrator, &[]).await,
+                json!({"org_id": org.to_string()}),
+            );
+            fixture.must(&administrator, get, body.clone()).await;
+            spoil(&fixture, assignment, "org_id", org.uuid()).await;
+            is_unavailable(&fixture, &administrator, get, body.clone()).await;
+            let mut update = body;
+            update["organization"] = json!({"display_name": "Лицей"});
+            update["update_mask"] = json!("displayName");
+            is_unavailable(
+                &fixture,
+                &administrator,
+                "OrganizationService/UpdateOrganization",
+                update,
+            )
+            .await;
+        }
+        // Another organization is not affected.
+        let pupil = fixture.member(healthy, Role::Pupil, &[]).await;
+        fixture
+            .must(&pupil, get, json!({"org_id": healthy.to_string()}))
+            .await;
+        fixture.close().await;
+    }
+);
+
+on_both!(unknown_kind_of_a_unit_is_unavailable, |database| async move {
+    parta_testkit::logs().allow("a stored value is not known to this build");
+    let fixture = Fixture::open(database).await;
+    let org = fixture.school(1).await;
+    let administrator = fixture.member(org, Role::Administrator, &[]).await;
+    let wanted = json!({"org_id": org.to_string(), "kind": "UNIT_KIND_CLASS", "label": "5А"});
+    let made = fixture
+        .must(&administrator, "UnitService/CreateUnit", wanted)
+        .await;
+    let unit: parta_ids::UnitId = made["unit"]["id"].as_str().unwrap().parse().unwrap();
+    spoil(&fixture, "kind = 77", "unit_id", unit.uuid()).await;
+    let body = json!({"org_id": org.to_string(), "unit_id": unit.to_string()});
+    is_unavailable(&fixture, &administrator, "UnitService/GetUnit", body.clone()).await;
+    is_unavailable(&fixture, &administrator, "UnitService/ArchiveUnit", body).await;
+    let list = json!({"org_id": org.to_string()});
+    is_unavailable(&fixture, &administrator, "UnitService/ListUnits", list).await;
+    fixture.close().await;
+});
+
+on_both!(
+    unknown_value_of_an_application_is_unavailable,
+    |database| async move {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let fixture = Fixture::open(database).await;
+        for (number, assignment) in [
+            (1, "state = 77"),
+            (2, "state = 0"),
+            (3, "kind = 77"),
+            (4, "order_content_type = 'image/webp'"),
+        ] {
+            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
+            let id: parta_ids::ApplicationId = made.application_id.parse().unwrap();
+            let body = json!({"application_id": made.application_id});
+            spoil(&fixture, assignment, "application_id", id.uuid()).await;
+            for rpc in [
+                "ApplicationService/GetApplication",
+                "ApplicationService/ApproveApplication",
+            ] {
+                is_unavailable(&fixture, &fixture.operator, rpc, body.clone()).await;
+            }
+        }
+        fixture.close().await;
+    }
+);
