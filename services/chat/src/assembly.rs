@@ -1,7 +1,6 @@
 //! Builds the routes and the background tasks of the service from its dependencies.
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use parta_access::Verifier;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
@@ -14,6 +13,7 @@ use parta_proto::parta::chat::{
     },
 };
 use parta_roster::{ConsumerNames, Projection};
+use parta_runtime::Task;
 use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
@@ -46,16 +46,8 @@ pub(crate) struct Wiring {
 /// The parts of the service.
 pub(crate) struct Assembly {
     pub(crate) routes: Routes,
-    pub(crate) consumers: Vec<Work>,
-    pub(crate) work: Vec<Work>,
-}
-
-type Run = dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
-
-/// A background task that runs until canceled.
-pub(crate) struct Work {
-    pub(crate) name: &'static str,
-    pub(crate) run: Arc<Run>,
+    pub(crate) consumers: Vec<Task>,
+    pub(crate) tasks: Vec<Task>,
 }
 
 /// Builds the service. No task is started.
@@ -101,38 +93,28 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         .add_service(ChatFeedServiceServer::new(feed))
         .add_service(AnnouncementServiceServer::new(Announcements::new(edge, service)));
     let consumers = vec![
-        work(
-            NAMES.organizations,
-            projection.organizations,
-            |consumer, cancel| async move {
-                consumer.run(cancel).await;
-                Ok(())
-            },
-        ),
-        work(NAMES.members, projection.members, |consumer, cancel| async move {
-            consumer.run(cancel).await;
-            Ok(())
-        }),
+        Task::consumer(NAMES.organizations, projection.organizations),
+        Task::consumer(NAMES.members, projection.members),
     ];
-    let work = vec![
-        work("chat.writer", writing, |writer, cancel| async move {
+    let tasks = vec![
+        Task::over("chat.writer", writing, |writer, cancel| async move {
             writer.run(cancel).await
         }),
-        work("chat.live_send", live.clone(), |live, cancel| async move {
+        Task::over("chat.live_send", live.clone(), |live, cancel| async move {
             live.send(cancel).await
         }),
-        work("chat.live_receive", live.clone(), |live, cancel| async move {
+        Task::over("chat.live_receive", live.clone(), |live, cancel| async move {
             live.receive(cancel).await
         }),
-        work("chat.live_fanout", live, |live, cancel| async move {
+        Task::over("chat.live_fanout", live, |live, cancel| async move {
             live.run_fanout(cancel).await
         }),
-        work(
+        Task::over(
             "chat.quarantined",
             (db, context.quarantined.clone()),
             |(db, quarantined), cancel| async move { quarantined.run(&db, cancel).await },
         ),
-        work("chat.archive", archived, |(db, days), cancel| async move {
+        Task::over("chat.archive", archived, |(db, days), cancel| async move {
             archive::run(db, days, cancel).await;
             Ok(())
         }),
@@ -140,49 +122,6 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     Assembly {
         routes,
         consumers,
-        work,
-    }
-}
-
-/// The background tasks of the libraries.
-pub(crate) fn upkeep(db: &Db, bus: &Arc<dyn Bus>) -> Vec<Work> {
-    vec![
-        work("chat.audit", db.clone(), |db, cancel| async move {
-            parta_audit::sealing_task(db, cancel).await;
-            Ok(())
-        }),
-        work(
-            "chat.purge_idempotency_records",
-            db.clone(),
-            |db, cancel| async move {
-                parta_storage::purge_task(db, cancel).await;
-                Ok(())
-            },
-        ),
-        work("chat.purge_events", db.clone(), |db, cancel| async move {
-            parta_feed::purge_task(db, cancel).await;
-            Ok(())
-        }),
-        work(
-            "chat.event_notifier",
-            (db.clone(), bus.clone()),
-            |(db, bus), cancel| async move {
-                parta_feed::hint_task(db, bus, cancel).await;
-                Ok(())
-            },
-        ),
-    ]
-}
-
-/// A task that runs with clones of one value.
-fn work<T, F, Fut>(name: &'static str, value: T, run: F) -> Work
-where
-    T: Clone + Send + Sync + 'static,
-    F: Fn(T, CancellationToken) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    Work {
-        name,
-        run: Arc::new(move |cancel| Box::pin(run(value.clone(), cancel))),
+        tasks,
     }
 }

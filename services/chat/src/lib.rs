@@ -24,7 +24,7 @@ mod talk_policy;
 #[cfg(test)]
 mod tests;
 
-use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
+use parta_runtime::{Service, ServiceContext, ServiceParts};
 
 pub use config::Config;
 pub use exceptions::EXCEPTIONS;
@@ -62,14 +62,13 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let assembly::Assembly {
         routes,
         consumers,
-        mut work,
+        mut tasks,
     } = assembly::assemble(wiring, &config);
-    work.extend(assembly::upkeep(&context.db, &context.bus));
-    let tasks = |work: Vec<assembly::Work>| {
-        let task = |work: assembly::Work| Task::new(work.name, move |cancel| (work.run)(cancel));
-        work.into_iter().map(task).collect()
-    };
-    let (consumers, tasks) = (tasks(consumers), tasks(work));
+    tasks.extend(parta_runtime::maintenance(
+        context.service,
+        &context.db,
+        &context.bus,
+    ));
     Ok(ServiceParts {
         name: NAME,
         routes,

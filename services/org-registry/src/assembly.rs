@@ -82,55 +82,20 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         Members::new(roster_observer()),
     );
     let roster = Roster::within_org_registry(NAMES, context.env.clone(), members.freshness());
-    let tasks = vec![Task::new(NAMES.members, move |cancel| {
-        let consumer = members.clone();
-        async move {
-            consumer.run(cancel).await;
-            Ok(())
-        }
-    })];
+    let tasks = vec![Task::consumer(NAMES.members, members)];
     Ok((roster, tasks))
 }
 
 /// Background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
-    let (db, bus) = (&context.db, &context.bus);
-    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
-    vec![
-        Task::new("org-registry.jobs", move |cancel| {
-            let runner = ports.job_runner();
-            async move {
-                runner.run(cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("org-registry.audit", move |cancel| {
-            let db = sealed.clone();
-            async move {
-                parta_audit::sealing_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("org-registry.purge_idempotency_records", move |cancel| {
-            let db = answered.clone();
-            async move {
-                parta_storage::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("org-registry.purge_events", move |cancel| {
-            let db = logged.clone();
-            async move {
-                parta_feed::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("org-registry.event_notifier", move |cancel| {
-            let (db, bus) = hinted.clone();
-            async move {
-                parta_feed::hint_task(db, bus, cancel).await;
-                Ok(())
-            }
-        }),
-    ]
+    let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    tasks.push(Task::over(
+        "org_registry.jobs",
+        ports,
+        |ports, cancel| async move {
+            ports.job_runner().run(cancel).await;
+            Ok(())
+        },
+    ));
+    tasks
 }

@@ -315,15 +315,12 @@ fn start_chat(
     let Assembly {
         routes,
         consumers,
-        work,
+        tasks,
     } = assembly::assemble(wiring, config);
-    for work in consumers
-        .into_iter()
-        .chain(work)
-        .chain(assembly::upkeep(&db, &bus))
-    {
-        let (run, cancel) = (work.run, cancel.clone());
-        tracker.spawn(async move { run(cancel).await.unwrap() });
+    let maintenance = parta_runtime::maintenance("chat", &db, &bus);
+    for task in consumers.into_iter().chain(tasks).chain(maintenance) {
+        let run = task.run(cancel.clone());
+        tracker.spawn(async move { run.await.unwrap() });
     }
     let service = stack(cancel, keys, env).around(routes.clone());
     (start_server(tracker, cancel, keys, env, routes), service)
