@@ -1,8 +1,9 @@
-//! The service as its callers meet it: through its layers, over a pipe, on both databases.
+//! The service through its layers and an in-memory transport, on both databases.
 
 mod archive;
 mod audiences;
 mod edge;
+mod fixture;
 mod growth;
 mod instructions;
 mod live;
@@ -11,4 +12,3 @@ mod personal;
 mod races;
 mod reordered;
 mod school;
-mod suite;

@@ -1,4 +1,4 @@
-//! Old entries move out of the log and nobody notices.
+//! The archiving of old entries, which readers do not notice.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,8 +24,8 @@ async fn count(db: &Db, sql: &str, chat: ChatId) -> i64 {
     row.try_get_by_index(0).unwrap()
 }
 
-/// Entries in the log, in the archive, and the border between them.
-async fn places(db: &Db, chat: ChatId) -> (i64, i64, i64) {
+/// The numbers of entries in the log and in the archive, and the `archived_seq` of the chat.
+async fn archive_state(db: &Db, chat: ChatId) -> (i64, i64, i64) {
     (
         count(db, "SELECT COUNT(*) FROM entry WHERE chat_id = $1", chat).await,
         count(db, "SELECT COUNT(*) FROM entry_archive WHERE chat_id = $1", chat).await,
@@ -33,15 +33,15 @@ async fn places(db: &Db, chat: ChatId) -> (i64, i64, i64) {
     )
 }
 
-async fn pass(db: &Db, horizon: DateTime<Utc>) -> u64 {
+async fn archive(db: &Db, horizon: DateTime<Utc>) -> u64 {
     archive_all(db, horizon, 4, &CancellationToken::new())
         .await
         .unwrap()
 }
 
-/// Later than everything that is written.
+/// A time after all entries.
 fn later(school: &School) -> DateTime<Utc> {
-    school.suite.env.now() + TimeDelta::days(1)
+    school.fixture.env.now() + TimeDelta::days(1)
 }
 
 fn time(entry: &pb::Entry) -> DateTime<Utc> {
@@ -49,8 +49,8 @@ fn time(entry: &pb::Entry) -> DateTime<Utc> {
     DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()).unwrap()
 }
 
-/// A class chat in which so much was written, and its log.
-async fn written(school: &School, messages: usize) -> (ChatId, Vec<pb::Entry>) {
+/// The chat of the class with this number of messages, and its log.
+async fn chat_with_messages(school: &School, messages: usize) -> (ChatId, Vec<pb::Entry>) {
     let chat = school.chat(school.pupil, ClassPupils).await;
     for n in 0..messages {
         school.send(school.pupil, chat, &n.to_string()).await.unwrap();
@@ -70,7 +70,7 @@ async fn in_pages(school: &School, chat: ChatId, after_seq: Option<i64>) -> Vec<
             page_size: 3,
             page_token,
         };
-        let request = school.suite.request(school.org, school.pupil, request);
+        let request = school.fixture.request(school.org, school.pupil, request);
         let page = school
             .messages()
             .list_entries(request)
@@ -87,21 +87,21 @@ async fn in_pages(school: &School, chat: ChatId, after_seq: Option<i64>) -> Vec<
 }
 
 on_both!(
-    the_border_of_the_archive_is_crossed_in_pages_of_both_directions,
+    pages_cross_the_archive_border_in_both_directions,
     |database| async move {
         let school = School::open(database).await;
-        let (chat, log) = written(&school, 20).await;
-        let db = &school.suite.db;
+        let (chat, log) = chat_with_messages(&school, 20).await;
+        let db = &school.fixture.db;
         let all = log.len() as i64;
-        // Every place of the border in a page, from an empty archive to an empty log. The first entries tell who came in,
-        // at one time all of them.
+        // Every position of the border in a page, from an empty archive to an empty log. The first entries
+        // are joinings with the same time.
         let first = all - 20;
         for border in [0, first, first + 1, first + 2, first + 3, first + 7, all] {
             let horizon = log
                 .get(usize::try_from(border).unwrap())
                 .map_or_else(|| later(&school), time);
-            pass(db, horizon).await;
-            assert_eq!(places(db, chat).await, (all - border, border, border));
+            archive(db, horizon).await;
+            assert_eq!(archive_state(db, chat).await, (all - border, border, border));
             assert_eq!(
                 in_pages(&school, chat, Some(0)).await,
                 log,
@@ -110,24 +110,28 @@ on_both!(
             let mut backward = in_pages(&school, chat, None).await;
             backward.reverse();
             assert_eq!(backward, log, "backward, border {border}");
-            assert_eq!(in_pages(&school, chat, Some(2)).await, log[2..], "from a place");
+            assert_eq!(
+                in_pages(&school, chat, Some(2)).await,
+                log[2..],
+                "forward from a sequence number"
+            );
         }
-        assert_eq!(pass(db, later(&school)).await, 0, "nothing is moved twice");
+        assert_eq!(archive(db, later(&school)).await, 0, "no entry is moved twice");
         let next = school.send(school.pupil, chat, "on").await.unwrap();
-        assert_eq!(next.seq, all + 1, "the log goes on where it was");
+        assert_eq!(next.seq, all + 1, "sequence numbers continue");
         assert_eq!(in_pages(&school, chat, Some(0)).await.len(), log.len() + 1);
     }
 );
 
 // Invariant 3
 on_both!(
-    a_page_is_whole_while_its_entries_move_to_the_archive,
+    page_is_complete_when_its_entries_are_being_archived,
     |database| async move {
         let school = School::open(database).await;
-        let (chat, log) = written(&school, 60).await;
-        let (db, horizon) = (&school.suite.db, later(&school));
+        let (chat, log) = chat_with_messages(&school, 60).await;
+        let (db, horizon) = (&school.fixture.db, later(&school));
         let moving = async {
-            while places(db, chat).await.0 > 0 {
+            while archive_state(db, chat).await.0 > 0 {
                 archive_step(db, horizon, 1).await.unwrap();
             }
         };
@@ -155,12 +159,12 @@ on_both!(
 
 // Invariant 3
 on_both!(
-    a_subscription_with_an_old_cursor_is_served_from_the_archive,
+    subscription_reads_the_archive_when_its_cursor_is_old,
     |database| async move {
         let school = School::open(database).await;
-        let (chat, log) = written(&school, 20).await;
-        pass(&school.suite.db, time(&log[13])).await;
-        assert_eq!(places(&school.suite.db, chat).await.1, 13);
+        let (chat, log) = chat_with_messages(&school, 20).await;
+        archive(&school.fixture.db, time(&log[13])).await;
+        assert_eq!(archive_state(&school.fixture.db, chat).await.1, 13);
         let request = pb::SubscribeChatsRequest {
             org_id: school.org.to_string(),
             cursors: vec![pb::ChatCursor {
@@ -168,8 +172,8 @@ on_both!(
                 seq: 2,
             }],
         };
-        let request = school.suite.request(school.org, school.pupil, request);
-        let mut stream = LiveServiceClient::new(school.suite.channel.clone())
+        let request = school.fixture.request(school.org, school.pupil, request);
+        let mut stream = LiveServiceClient::new(school.fixture.channel.clone())
             .subscribe_chats(request)
             .await
             .unwrap()
@@ -187,15 +191,15 @@ on_both!(
 
 // Invariants 3, 5
 on_both!(
-    places_stay_gapless_while_entries_are_archived,
+    sequence_numbers_have_no_gap_when_entries_are_archived,
     |database| async move {
         let school = Arc::new(School::open(database).await);
-        let (chat, log) = written(&school, 5).await;
+        let (chat, log) = chat_with_messages(&school, 5).await;
         let senders = [school.pupil, school.classmate, school.class_teacher].map(|member| {
             let school = school.clone();
-            school.clone().suite.spawn(async move {
+            school.clone().fixture.spawn(async move {
                 for n in 0..40 {
-                    // The pupil may be outside at the moment.
+                    // Fails while the pupil does not participate.
                     let _ = school.send(member, chat, &n.to_string()).await;
                 }
             })
@@ -203,27 +207,27 @@ on_both!(
         let over = CancellationToken::new();
         let archivers = [(), ()].map(|()| {
             let (school, over) = (school.clone(), over.clone());
-            school.clone().suite.spawn(async move {
+            school.clone().fixture.spawn(async move {
                 let mut moved = 0;
                 while !over.is_cancelled() {
-                    moved += pass(&school.suite.db, later(&school)).await;
+                    moved += archive(&school.fixture.db, later(&school)).await;
                 }
                 moved
             })
         });
         let mut enrollment = school.enrollment;
         for _ in 0..3 {
-            school.learn(vec![unenrolled(enrollment)]).await;
-            enrollment = school.suite.env.id();
+            school.apply(vec![unenrolled(enrollment)]).await;
+            enrollment = school.fixture.env.id();
             school
-                .learn(vec![enrolled(enrollment, school.pupil, school.class)])
+                .apply(vec![enrolled(enrollment, school.pupil, school.class)])
                 .await;
             let seen = school.read(school.classmate, chat).await.unwrap();
             let seqs: Vec<_> = seen.iter().map(|e| e.seq).collect();
             assert_eq!(
                 seqs,
                 (1..=seen.len() as i64).collect::<Vec<_>>(),
-                "gapless meanwhile"
+                "no gap meanwhile"
             );
         }
         for sender in senders {
@@ -237,48 +241,55 @@ on_both!(
         let all = school.read(school.classmate, chat).await.unwrap();
         assert!(all.len() >= log.len() + 80 + 6, "{}", all.len());
         let seqs: Vec<_> = all.iter().map(|e| e.seq).collect();
-        assert_eq!(seqs, (1..=all.len() as i64).collect::<Vec<_>>(), "gapless");
+        assert_eq!(seqs, (1..=all.len() as i64).collect::<Vec<_>>(), "no gap");
         let ids: BTreeSet<_> = all.iter().map(|e| &e.id).collect();
         assert_eq!(ids.len(), all.len(), "every entry once");
-        let (left, archived, border) = places(&school.suite.db, chat).await;
+        let (left, archived, border) = archive_state(&school.fixture.db, chat).await;
         assert_eq!((left + archived, archived), (all.len() as i64, border));
-        assert!(archived > 0 && moved >= archived.unsigned_abs(), "both at once");
+        assert!(
+            archived > 0 && moved >= archived.unsigned_abs(),
+            "archiving and sending were concurrent"
+        );
     }
 );
 
-on_both!(a_batch_is_moved_as_a_whole_or_not_at_all, |database| async move {
+on_both!(archive_batch_is_atomic, |database| async move {
     let school = School::open(database).await;
-    let (chat, log) = written(&school, 10).await;
-    let (db, all) = (&school.suite.db, log.len() as i64);
-    // The walk comes to other chats first.
+    let (chat, log) = chat_with_messages(&school, 10).await;
+    let (db, all) = (&school.fixture.db, log.len() as i64);
+    // Other chats are checked first.
     let moved = async || loop {
         match archive_step(db, later(&school), 4).await {
-            Ok(_) if places(db, chat).await.1 == 0 => {}
+            Ok(_) if archive_state(db, chat).await.1 == 0 => {}
             other => return other,
         }
     };
     assert_eq!(moved().await.unwrap(), Step::Moved(4));
-    assert_eq!(places(db, chat).await, (all - 4, 4, 4), "one batch");
-    // The process ends here; what is read is the same.
+    assert_eq!(archive_state(db, chat).await, (all - 4, 4, 4), "one batch");
+    // If the process ended here, readers would get the same entries.
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
-    // A batch that fails in its middle.
+    // A batch that fails halfway.
     let stray = "INSERT INTO entry_archive SELECT * FROM entry WHERE chat_id = $1 AND seq = 6";
     let statement = Statement::from_sql_and_values(db.backend(), stray, [chat.uuid().into()]);
     db.writer().execute_raw(statement).await.unwrap();
     archive_step(db, later(&school), 4).await.unwrap_err();
-    assert_eq!(places(db, chat).await, (all - 4, 5, 4), "nothing was moved");
+    assert_eq!(
+        archive_state(db, chat).await,
+        (all - 4, 5, 4),
+        "no entry was moved"
+    );
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
     let stray = "DELETE FROM entry_archive WHERE chat_id = $1 AND seq = 6";
     let statement = Statement::from_sql_and_values(db.backend(), stray, [chat.uuid().into()]);
     db.writer().execute_raw(statement).await.unwrap();
-    // Another process goes on where the first ended.
-    pass(db, later(&school)).await;
-    assert_eq!(places(db, chat).await, (0, all, all));
+    // Another process continues where the first one ended.
+    archive(db, later(&school)).await;
+    assert_eq!(archive_state(db, chat).await, (0, all, all));
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
 });
 
 #[test]
-fn the_age_of_the_archive_is_beyond_the_promise_of_repetitions() {
+fn archive_age_is_limited_to_31_to_36500_days() {
     let problems = |archive_after_days| {
         let config = Config {
             archive_after_days,

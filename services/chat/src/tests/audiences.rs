@@ -8,85 +8,82 @@ use parta_testkit::on_both;
 use tonic::Code;
 
 use super::{
+    fixture::{Fixture, at_least},
     school::*,
-    suite::{Suite, at_least},
 };
 
 // Covers: R33 allowed, R33 refused, R35 allowed, R35 refused, R38 allowed, R38 refused, R22 refused
-on_both!(
-    each_role_sees_the_chats_that_the_roster_gives_it,
-    |database| async move {
-        let school = School::open(database).await;
-        let class = school.class.to_string();
-        let kinds = |kinds: &[pb::ChatKind]| {
-            let of = |kind: &pb::ChatKind| {
-                (
-                    *kind,
-                    if (*kind as i32) < 3 {
-                        String::new()
-                    } else {
-                        class.clone()
-                    },
-                )
-            };
-            kinds.iter().map(of).collect::<Vec<_>>()
+on_both!(role_sees_exactly_the_chats_of_the_roster, |database| async move {
+    let school = School::open(database).await;
+    let class = school.class.to_string();
+    let kinds = |kinds: &[pb::ChatKind]| {
+        let of = |kind: &pb::ChatKind| {
+            (
+                *kind,
+                if (*kind as i32) < 3 {
+                    String::new()
+                } else {
+                    class.clone()
+                },
+            )
         };
-        assert_eq!(
-            school.kinds(school.head).await,
-            kinds(&[SchoolChannel, StaffChannel])
+        kinds.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        school.kinds(school.head).await,
+        kinds(&[SchoolChannel, StaffChannel])
+    );
+    assert_eq!(
+        school.kinds(school.class_teacher).await,
+        kinds(&[
+            SchoolChannel,
+            StaffChannel,
+            ClassPupils,
+            ClassParents,
+            ClassTeachers
+        ])
+    );
+    assert_eq!(
+        school.kinds(school.subject_teacher).await,
+        kinds(&[SchoolChannel, StaffChannel, ClassPupils, ClassTeachers])
+    );
+    assert_eq!(
+        school.kinds(school.unverified).await,
+        kinds(&[StaffChannel]),
+        "no chat with minors (R22)"
+    );
+    assert_eq!(
+        school.kinds(school.pupil).await,
+        kinds(&[SchoolChannel, ClassPupils])
+    );
+    assert_eq!(
+        school.kinds(school.parent).await,
+        kinds(&[SchoolChannel, ClassParents])
+    );
+    let titles: Vec<_> = school
+        .list(school.class_teacher)
+        .await
+        .into_iter()
+        .map(|c| (c.title, c.title_english))
+        .collect();
+    for title in [
+        "Общешкольный канал",
+        "Сотрудники",
+        "5А",
+        "5А. Родители",
+        "5А. Учителя",
+    ] {
+        assert!(
+            titles.iter().any(|(russian, _)| russian == title),
+            "{title} in {titles:?}"
         );
-        assert_eq!(
-            school.kinds(school.class_teacher).await,
-            kinds(&[
-                SchoolChannel,
-                StaffChannel,
-                ClassPupils,
-                ClassParents,
-                ClassTeachers
-            ])
-        );
-        assert_eq!(
-            school.kinds(school.subject_teacher).await,
-            kinds(&[SchoolChannel, StaffChannel, ClassPupils, ClassTeachers])
-        );
-        assert_eq!(
-            school.kinds(school.unverified).await,
-            kinds(&[StaffChannel]),
-            "nothing with minors (R22)"
-        );
-        assert_eq!(
-            school.kinds(school.pupil).await,
-            kinds(&[SchoolChannel, ClassPupils])
-        );
-        assert_eq!(
-            school.kinds(school.parent).await,
-            kinds(&[SchoolChannel, ClassParents])
-        );
-        let titles: Vec<_> = school
-            .list(school.class_teacher)
-            .await
-            .into_iter()
-            .map(|c| (c.title, c.title_english))
-            .collect();
-        for title in [
-            "Общешкольный канал",
-            "Сотрудники",
-            "5А",
-            "5А. Родители",
-            "5А. Учителя",
-        ] {
-            assert!(
-                titles.iter().any(|(russian, _)| russian == title),
-                "{title} in {titles:?}"
-            );
-        }
-        assert!(titles.iter().any(|(_, english)| english == "5А. Parents"));
     }
-);
+    assert!(titles.iter().any(|(_, english)| english == "5А. Parents"));
+});
 
 // Covers: R33 allowed, R33 refused
 on_both!(
-    only_the_administration_writes_in_the_school_channel,
+    school_channel_is_writable_only_by_the_administration,
     |database| async move {
         let school = School::open(database).await;
         let channel = school.chat(school.head, SchoolChannel).await;
@@ -122,20 +119,20 @@ on_both!(
 
 // Covers: R26 allowed, R26 refused, R38 allowed, R38 refused
 on_both!(
-    a_transferred_pupil_reads_the_new_chat_at_once_and_the_old_one_no_more,
+    transferred_pupil_moves_to_the_chat_of_the_new_class,
     |database| async move {
         let school = School::open(database).await;
         let old = school.chat(school.pupil, ClassPupils).await;
-        let new = school.chat(school.stranger, ClassPupils).await;
+        let new = school.chat(school.other_pupil, ClassPupils).await;
         let parents = school.chat(school.parent, ClassParents).await;
         school.send(school.pupil, old, "до").await.unwrap();
         assert_eq!(code(school.read(school.pupil, new).await).0, Code::NotFound);
 
         let moved = vec![
             unenrolled(school.enrollment),
-            enrolled(school.suite.env.id(), school.pupil, school.other_class),
+            enrolled(school.fixture.env.id(), school.pupil, school.other_class),
         ];
-        school.learn(moved).await;
+        school.apply(moved).await;
 
         assert_eq!(school.chat(school.pupil, ClassPupils).await, new);
         school.send(school.pupil, new, "после").await.unwrap();
@@ -148,7 +145,7 @@ on_both!(
             org_id: school.org.to_string(),
             chat_id: old.to_string(),
         };
-        let request = school.suite.request(school.org, school.pupil, request);
+        let request = school.fixture.request(school.org, school.pupil, request);
         assert_eq!(
             school.chats().get_chat(request).await.unwrap_err().code(),
             Code::NotFound
@@ -169,43 +166,40 @@ on_both!(
 );
 
 // Covers: R22 allowed, R22 refused, R27 refused
-on_both!(
-    what_a_seat_rested_on_takes_the_seat_with_it,
-    |database| async move {
-        let school = School::open(database).await;
-        let changed = |verified| {
-            Member::MemberChanged(members::MemberChanged {
-                member_id: school.unverified.to_string(),
-                state: MemberState::Active.into(),
-                roles: vec![Role::Teacher.into()],
-                teacher_verified: verified,
-            })
-        };
-        school.learn(vec![changed(true)]).await;
-        let class = school.chat(school.unverified, ClassPupils).await;
-        school
-            .send(school.unverified, class, "Добрый день")
-            .await
-            .unwrap();
-        let ended = Member::GuardianshipEnded(members::GuardianshipEnded {
-            guardianship_id: school.guardianship.to_string(),
-        });
-        school.learn(vec![changed(false), ended]).await;
-        assert_eq!(
-            code(school.send(school.unverified, class, "нет").await).0,
-            Code::NotFound
-        );
-        assert_eq!(school.kinds(school.unverified).await.len(), 1);
-        assert_eq!(
-            school.kinds(school.parent).await,
-            vec![(SchoolChannel, String::new())]
-        );
-    }
-);
+on_both!(participation_ends_when_its_reason_ends, |database| async move {
+    let school = School::open(database).await;
+    let changed = |verified| {
+        Member::MemberChanged(members::MemberChanged {
+            member_id: school.unverified.to_string(),
+            state: MemberState::Active.into(),
+            roles: vec![Role::Teacher.into()],
+            teacher_verified: verified,
+        })
+    };
+    school.apply(vec![changed(true)]).await;
+    let class = school.chat(school.unverified, ClassPupils).await;
+    school
+        .send(school.unverified, class, "Добрый день")
+        .await
+        .unwrap();
+    let ended = Member::GuardianshipEnded(members::GuardianshipEnded {
+        guardianship_id: school.guardianship.to_string(),
+    });
+    school.apply(vec![changed(false), ended]).await;
+    assert_eq!(
+        code(school.send(school.unverified, class, "нет").await).0,
+        Code::NotFound
+    );
+    assert_eq!(school.kinds(school.unverified).await.len(), 1);
+    assert_eq!(
+        school.kinds(school.parent).await,
+        vec![(SchoolChannel, String::new())]
+    );
+});
 
 // Covers: R33 allowed, R33 refused
 on_both!(
-    the_policy_closes_the_school_channel_to_families,
+    school_channel_excludes_families_when_the_policy_closes_it,
     |database| async move {
         let school = School::open(database).await;
         let channel = school.chat(school.pupil, SchoolChannel).await;
@@ -219,11 +213,11 @@ on_both!(
             }),
             version: 2,
         };
-        let fact = Org::PoliciesChanged(orgs::PoliciesChanged {
+        let event = Org::PoliciesChanged(orgs::PoliciesChanged {
             policies: Some(policies),
         });
-        let token = school.suite.org_registry(school.org, vec![fact]).await;
-        school.know(&token).await;
+        let token = school.fixture.org_registry(school.org, vec![event]).await;
+        school.wait_for(&token).await;
         assert_eq!(code(school.read(school.pupil, channel).await).0, Code::NotFound);
         assert_eq!(code(school.read(school.parent, channel).await).0, Code::NotFound);
         school.read(school.subject_teacher, channel).await.unwrap();
@@ -232,16 +226,16 @@ on_both!(
 
 // Covers: R35 allowed, R35 refused
 on_both!(
-    the_chats_of_an_archived_class_are_read_only,
+    class_chats_are_read_only_when_the_class_is_archived,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
         school.send(school.pupil, class, "последнее").await.unwrap();
-        let fact = Org::UnitArchived(orgs::UnitArchived {
+        let event = Org::UnitArchived(orgs::UnitArchived {
             unit_id: school.class.to_string(),
         });
-        let token = school.suite.org_registry(school.org, vec![fact]).await;
-        school.know(&token).await;
+        let token = school.fixture.org_registry(school.org, vec![event]).await;
+        school.wait_for(&token).await;
         let refused = code(school.send(school.pupil, class, "нет").await);
         assert_eq!(refused, (Code::FailedPrecondition, "CHAT_ARCHIVED".into()));
         assert!(
@@ -257,48 +251,49 @@ on_both!(
 
 // Covers: R38 refused, R59 refused
 on_both!(
-    from_another_organization_there_is_nothing,
+    member_of_another_organization_gets_not_found,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let (org, outsider) = (school.suite.env.id(), school.suite.env.id());
-        let token = school.suite.org_registry(org, vec![organization()]).await;
-        school.know(&token).await;
+        let (org, outsider) = (school.fixture.env.id(), school.fixture.env.id());
+        let token = school.fixture.org_registry(org, vec![organization()]).await;
+        school.wait_for(&token).await;
         let token = school
-            .suite
+            .fixture
             .membership(org, vec![admitted(outsider, Role::Head, false)])
             .await;
-        school.know(&token).await;
-        // Its own organization's token with the other's ids, and with its own organization's id beside the other's chat.
-        for asked in [school.org, org] {
+        school.wait_for(&token).await;
+        // The chat of the other organization, once with the id of that organization and once with the own
+        // one.
+        for requested in [school.org, org] {
             let request = pb::GetChatRequest {
-                org_id: asked.to_string(),
+                org_id: requested.to_string(),
                 chat_id: class.to_string(),
             };
             let refused = school
                 .chats()
-                .get_chat(school.suite.request(org, outsider, request))
+                .get_chat(school.fixture.request(org, outsider, request))
                 .await;
             assert_eq!(code(refused).0, Code::NotFound);
             let request = pb::SendMessageRequest {
-                request_id: new_uuid(&school.suite).to_string(),
-                org_id: asked.to_string(),
+                request_id: new_uuid(&school.fixture).to_string(),
+                org_id: requested.to_string(),
                 chat_id: class.to_string(),
                 text: "нет".into(),
             };
             let refused = school
                 .messages()
-                .send_message(school.suite.request(org, outsider, request))
+                .send_message(school.fixture.request(org, outsider, request))
                 .await;
             assert_eq!(code(refused).0, Code::NotFound);
             let request = pb::ListEntriesRequest {
-                org_id: asked.to_string(),
+                org_id: requested.to_string(),
                 chat_id: class.to_string(),
                 ..Default::default()
             };
             let refused = school
                 .messages()
-                .list_entries(school.suite.request(org, outsider, request))
+                .list_entries(school.fixture.request(org, outsider, request))
                 .await;
             assert_eq!(code(refused).0, Code::NotFound);
         }
@@ -313,29 +308,29 @@ on_both!(
     }
 );
 
-// Invariant 8: what another consumer committed first is not overlooked, in whichever order the feeds arrive.
+// Invariant 8: the order in which the two feeds arrive does not matter.
 // Covers: R38 allowed
 on_both!(
-    members_that_arrive_before_their_class_are_seated_with_it,
+    member_joins_class_chat_when_the_class_arrives_later,
     |database| async move {
-        let suite = Suite::start(database).await;
-        let (org, class, pupil) = (suite.env.id(), suite.env.id(), suite.env.id());
-        let facts = vec![
+        let fixture = Fixture::start(database).await;
+        let (org, class, pupil) = (fixture.env.id(), fixture.env.id(), fixture.env.id());
+        let events = vec![
             admitted(pupil, Role::Pupil, false),
-            enrolled(suite.env.id(), pupil, class),
+            enrolled(fixture.env.id(), pupil, class),
         ];
-        let first = suite.membership(org, facts).await;
+        let first = fixture.membership(org, events).await;
         let list = |token: String| {
             let request = pb::ListChatsRequest {
                 org_id: org.to_string(),
                 ..Default::default()
             };
-            let request = at_least(suite.request(org, pupil, request), &token);
-            let mut client = pb::chat_service_client::ChatServiceClient::new(suite.channel.clone());
+            let request = at_least(fixture.request(org, pupil, request), &token);
+            let mut client = pb::chat_service_client::ChatServiceClient::new(fixture.channel.clone());
             async move { client.list_chats(request).await.unwrap().into_inner().chats }
         };
         assert_eq!(list(first).await.len(), 0);
-        let second = suite
+        let second = fixture
             .org_registry(org, vec![organization(), unit(class, "1В")])
             .await;
         assert_eq!(list(second).await.len(), 2);

@@ -34,7 +34,7 @@ fn state(member: MemberId, state: MemberState, role: Role) -> Member {
 impl School {
     fn create_request(&self) -> pb::CreateChatRequest {
         pb::CreateChatRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             title: "Поход".into(),
             member_ids: vec![self.pupil.to_string()],
@@ -46,13 +46,13 @@ impl School {
         caller: MemberId,
         request: &pb::CreateChatRequest,
     ) -> Result<pb::CreateChatResponse, tonic::Status> {
-        let request = self.suite.request(self.org, caller, request.clone());
+        let request = self.fixture.request(self.org, caller, request.clone());
         Ok(self.chats().create_chat(request).await?.into_inner())
     }
 
     fn remove_request(&self, chat: ChatId, member: MemberId) -> pb::RemoveParticipantsRequest {
         pb::RemoveParticipantsRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             chat_id: chat.to_string(),
             member_ids: vec![member.to_string()],
@@ -64,21 +64,21 @@ impl School {
         caller: MemberId,
         request: &pb::RemoveParticipantsRequest,
     ) -> Result<pb::RemoveParticipantsResponse, tonic::Status> {
-        let request = self.suite.request(self.org, caller, request.clone());
+        let request = self.fixture.request(self.org, caller, request.clone());
         Ok(self.chats().remove_participants(request).await?.into_inner())
     }
 }
 
 // Covers: R26 refused
 on_both!(
-    create_chat_repeated_after_departure_is_not_found,
+    create_chat_is_not_found_when_repeated_after_departure,
     |database| async move {
         let s = School::open(database).await;
         let request = s.create_request();
         let chat = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
         let again = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
         assert_eq!(chat, again);
-        s.learn(vec![state(s.class_teacher, MemberState::Left, Role::Teacher)])
+        s.apply(vec![state(s.class_teacher, MemberState::Left, Role::Teacher)])
             .await;
         let refused = resource(s.create(s.class_teacher, &request).await);
         assert_eq!(refused, (Code::NotFound, "organization".into()));
@@ -86,12 +86,12 @@ on_both!(
 );
 
 on_both!(
-    create_chat_repeated_without_the_role_is_refused,
+    create_chat_is_refused_when_repeated_without_the_role,
     |database| async move {
         let s = School::open(database).await;
         let request = s.create_request();
         s.create(s.class_teacher, &request).await.unwrap();
-        s.learn(vec![state(s.class_teacher, MemberState::Active, Role::Parent)])
+        s.apply(vec![state(s.class_teacher, MemberState::Active, Role::Parent)])
             .await;
         let refused = code(s.create(s.class_teacher, &request).await);
         assert_eq!(refused.0, Code::PermissionDenied);
@@ -106,23 +106,26 @@ on_both!(
     }
 );
 
-on_both!(repetition_shows_the_chat_as_it_is_now, |database| async move {
-    let s = School::open(database).await;
-    let request = s.create_request();
-    let chat = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
-    s.send(s.pupil, chat.id.parse().unwrap(), "Где встречаемся?")
-        .await
-        .unwrap();
-    let again = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
-    assert_eq!(again.head_seq, chat.head_seq + 1);
-    let mut other = request.clone();
-    other.title = "Другой поход".into();
-    let refused = code(s.create(s.class_teacher, &other).await);
-    assert_eq!(refused, (Code::InvalidArgument, "REQUEST_ID_REUSED".into()));
-});
+on_both!(
+    create_chat_returns_the_present_chat_when_repeated,
+    |database| async move {
+        let s = School::open(database).await;
+        let request = s.create_request();
+        let chat = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
+        s.send(s.pupil, chat.id.parse().unwrap(), "Где встречаемся?")
+            .await
+            .unwrap();
+        let again = s.create(s.class_teacher, &request).await.unwrap().chat.unwrap();
+        assert_eq!(again.head_seq, chat.head_seq + 1);
+        let mut other = request.clone();
+        other.title = "Другой поход".into();
+        let refused = code(s.create(s.class_teacher, &other).await);
+        assert_eq!(refused, (Code::InvalidArgument, "REQUEST_ID_REUSED".into()));
+    }
+);
 
-// Leaving a chat takes the caller's own right away; the repetition is answered nevertheless (ADR 0010).
-on_both!(leaving_a_chat_is_answered_when_repeated, |database| async move {
+// The caller loses the own right by leaving the chat. The repetition succeeds nevertheless (ADR 0010).
+on_both!(leaving_a_chat_succeeds_when_repeated, |database| async move {
     let s = School::open(database).await;
     let chat = s.create(s.class_teacher, &s.create_request()).await.unwrap();
     let chat: ChatId = chat.chat.unwrap().id.parse().unwrap();
@@ -138,14 +141,14 @@ on_both!(leaving_a_chat_is_answered_when_repeated, |database| async move {
     );
 });
 
-on_both!(records_of_repetitions_hold_no_titles, |database| async move {
+on_both!(idempotency_record_holds_no_title, |database| async move {
     let s = School::open(database).await;
     s.create(s.class_teacher, &s.create_request()).await.unwrap();
     let sql = Statement::from_string(
-        s.suite.db.backend(),
+        s.fixture.db.backend(),
         "SELECT response FROM idempotency_record WHERE rpc LIKE '%CreateChat'",
     );
-    let rows = s.suite.db.conn().query_all_raw(sql).await.unwrap();
+    let rows = s.fixture.db.conn().query_all_raw(sql).await.unwrap();
     assert!(!rows.is_empty());
     for row in rows {
         let outcome: Vec<u8> = row.try_get_by_index(0).unwrap();
@@ -160,12 +163,12 @@ on_both!(
     |database| async move {
         let s = School::open(database).await;
         let class = s.chat(s.pupil, ClassPupils).await;
-        s.learn(vec![state(s.pupil, MemberState::Left, Role::Pupil)])
+        s.apply(vec![state(s.pupil, MemberState::Left, Role::Pupil)])
             .await;
         let outside = (Code::NotFound, "organization".to_owned());
         let org_id = s.org.to_string();
         let chat_id = class.to_string();
-        let request_id = || new_uuid(&s.suite).to_string();
+        let request_id = || new_uuid(&s.fixture).to_string();
         assert_eq!(resource(s.send(s.pupil, class, "нет").await), outside);
         assert_eq!(resource(s.read(s.pupil, class).await), outside);
         assert_eq!(resource(s.create(s.pupil, &s.create_request()).await), outside);
@@ -180,7 +183,7 @@ on_both!(
             chat_id: chat_id.clone(),
             seq: 1,
         };
-        let mark = messages.mark_read(s.suite.request(s.org, s.pupil, mark)).await;
+        let mark = messages.mark_read(s.fixture.request(s.org, s.pupil, mark)).await;
         assert_eq!(resource(mark), outside);
         let direct = pb::CreateDirectChatRequest {
             request_id: request_id(),
@@ -188,7 +191,7 @@ on_both!(
             member_id: s.classmate.to_string(),
         };
         let direct = chats
-            .create_direct_chat(s.suite.request(s.org, s.pupil, direct))
+            .create_direct_chat(s.fixture.request(s.org, s.pupil, direct))
             .await;
         assert_eq!(resource(direct), outside);
         let add = pb::AddParticipantsRequest {
@@ -197,19 +200,21 @@ on_both!(
             chat_id: chat_id.clone(),
             member_ids: vec![s.classmate.to_string()],
         };
-        let add = chats.add_participants(s.suite.request(s.org, s.pupil, add)).await;
+        let add = chats
+            .add_participants(s.fixture.request(s.org, s.pupil, add))
+            .await;
         assert_eq!(resource(add), outside);
         let get = pb::GetChatRequest {
             org_id: org_id.clone(),
             chat_id: chat_id.clone(),
         };
-        let get = chats.get_chat(s.suite.request(s.org, s.pupil, get)).await;
+        let get = chats.get_chat(s.fixture.request(s.org, s.pupil, get)).await;
         assert_eq!(resource(get), outside);
         let list = pb::ListChatsRequest {
             org_id: org_id.clone(),
             ..Default::default()
         };
-        let list = chats.list_chats(s.suite.request(s.org, s.pupil, list)).await;
+        let list = chats.list_chats(s.fixture.request(s.org, s.pupil, list)).await;
         assert_eq!(resource(list), outside);
         let people = pb::ListParticipantsRequest {
             org_id,
@@ -217,26 +222,29 @@ on_both!(
             ..Default::default()
         };
         let people = chats
-            .list_participants(s.suite.request(s.org, s.pupil, people))
+            .list_participants(s.fixture.request(s.org, s.pupil, people))
             .await;
         assert_eq!(resource(people), outside);
     }
 );
 
-on_both!(unknown_kind_of_a_chat_is_unavailable, |database| async move {
-    let s = School::open(database).await;
-    let class = s.chat(s.pupil, ClassPupils).await;
-    parta_testkit::logs().allow("a stored value is not known to this build");
-    let update = |tx: Tx| async move {
-        let sql = Statement::from_sql_and_values(
-            tx.get_database_backend(),
-            "UPDATE chat SET kind = 99 WHERE chat_id = $1",
-            [class.uuid().into()],
-        );
-        assert_eq!(tx.execute_raw(sql).await?.rows_affected(), 1);
-        Ok::<_, StorageError>(())
-    };
-    s.suite.db.write(update).await.unwrap();
-    let refused = code(s.read(s.pupil, class).await);
-    assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
-});
+on_both!(
+    chat_is_unavailable_when_its_stored_kind_is_unknown,
+    |database| async move {
+        let s = School::open(database).await;
+        let class = s.chat(s.pupil, ClassPupils).await;
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let update = |tx: Tx| async move {
+            let sql = Statement::from_sql_and_values(
+                tx.get_database_backend(),
+                "UPDATE chat SET kind = 99 WHERE chat_id = $1",
+                [class.uuid().into()],
+            );
+            assert_eq!(tx.execute_raw(sql).await?.rows_affected(), 1);
+            Ok::<_, StorageError>(())
+        };
+        s.fixture.db.write(update).await.unwrap();
+        let refused = code(s.read(s.pupil, class).await);
+        assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
+    }
+);

@@ -1,6 +1,6 @@
-//! That reads of a large log cost what those of a small one cost: plans and counters of both databases, with the very
-//! statements of the service, at a thousand entries and at a million.
-#![expect(clippy::print_stdout, reason = "the figures are what the test is run for")]
+//! The cost of reads does not grow with the log: plans and counters of both databases for the statements of
+//! the service, with a thousand entries and with a million.
+#![expect(clippy::print_stdout, reason = "prints the measured costs")]
 use chrono::TimeDelta;
 use parta_access::{OrgScope, Secrets};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId};
@@ -18,16 +18,17 @@ use crate::{
     entries::{self, ChatKind, EntryTable},
 };
 
+/// Rows of a page, in entries, and one more.
 const PAGE: u64 = 51;
-/// Chats of the member whose list is read; the other ones of half of them are asked for.
+/// Chats of the member whose list is read. Half of them are personal chats.
 const CHATS: u64 = 200;
 
-/// The `n`th id, the same in either database's arithmetic.
+/// The `n`th id. Both databases can compute it.
 fn id(n: u64) -> Uuid {
     Uuid::from_u64_pair(0x7000, 0x8000_0000_0000_0000 | n)
 }
 
-/// PostgreSQL's and SQLite's word for the id of a number.
+/// The SQL expressions of the id of a number.
 const POSTGRES_ID: &str = "('00000000-0000-7000-8000-' || lpad(to_hex(#), 12, '0'))::uuid";
 const SQLITE_ID: &str = "unhex('00000000000070008000' || printf('%012x', #))";
 
@@ -50,7 +51,7 @@ impl Reads {
         entries::entries_query(table, (&self.scope, self.chat), range, newest_first, PAGE)
     }
 
-    /// What a person does all day in a chat of so many entries, and how many rows it may read.
+    /// The usual reads in a chat with this number of entries, and the number of rows that each may read.
     fn all(&self, entries: i64) -> Vec<(&'static str, SelectStatement, u64)> {
         let (middle, newest) = (entries / 2, true);
         let direct = (1..=CHATS / 2).map(id).collect();
@@ -85,14 +86,15 @@ impl Reads {
             (
                 "peers of personal chats",
                 entries::peers_query(&self.scope, self.member, direct).into_query(),
-                // Both are looked at, the caller too.
+                // The rows of both members are read.
                 2 * 128,
             ),
         ]
     }
 }
 
-/// Fills the tables up to so many chats and so many entries of the first chat, in the log and in the archive.
+/// The statements that fill the tables up to these numbers of chats and of entries of the first chat, in the
+/// log and in the archive.
 fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
     let id = |n: &str| if postgres { POSTGRES_ID } else { SQLITE_ID }.replace('#', n);
     let series = |upto: u64| {
@@ -115,7 +117,7 @@ fn fill(postgres: bool, (chats, entries): (u64, u64)) -> Vec<String> {
             "INSERT INTO {table} ({columns}) SELECT {select} FROM {from} WHERE true ON CONFLICT DO NOTHING"
         )
     };
-    // An organization has ten thousand chats; the first is the one that is read.
+    // Each organization has ten thousand chats. The first one is read.
     let org = id("(i / 10000)");
     let columns = "org_id, chat_id, seq, entry_id, kind, sender, request_id, digest, body, create_time";
     let entry = format!(
@@ -155,7 +157,7 @@ async fn database(database: &TestDatabase) -> (Db, DatabaseConnection) {
     let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
     let db = Db::connect(&config, "chat", secrets, env).await.unwrap();
     db.migrate(crate::migrations()).await.unwrap();
-    // One connection: settings and counters are the session's.
+    // One connection, because settings and counters belong to the session.
     let mut options = ConnectOptions::new(database.url());
     options.max_connections(1).sqlx_logging(false);
     (db, Database::connect(options).await.unwrap())
@@ -166,7 +168,7 @@ async fn rows(conn: &DatabaseConnection, sql: &str) -> Vec<QueryResult> {
     conn.query_all_raw(statement).await.unwrap()
 }
 
-/// What a statement read.
+/// The rows and blocks that a statement read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cost {
     rows: u64,
@@ -177,7 +179,7 @@ fn number(node: &Json, name: &str) -> u64 {
     node[name].as_f64().map_or(0, |n| n.round() as u64)
 }
 
-/// Rows that the leaves of a plan took from tables and indexes; none of them by reading a table whole.
+/// The rows that the leaves of a plan read from tables and indexes. Fails if one of them scans a whole table.
 fn rows_read(node: &Json, name: &str) -> u64 {
     let kind = node["Node Type"].as_str().unwrap();
     assert!(!kind.contains("Seq Scan") && kind != "Sort", "{name}: {node:#}");
@@ -189,7 +191,7 @@ fn rows_read(node: &Json, name: &str) -> u64 {
     below.iter().map(|node| rows_read(node, name)).sum()
 }
 
-/// The cost of a statement, prepared as the driver prepares it: once planned for its values and once for any.
+/// The cost of a statement, prepared as by the driver: the higher one of its custom and its generic plan.
 async fn cost(conn: &DatabaseConnection, name: &str, query: &SelectStatement) -> Cost {
     let Statement { sql, values, .. } = DbBackend::Postgres.build(query);
     let values: Vec<_> = values.map(|values| values.0).unwrap_or_default();
@@ -214,7 +216,7 @@ async fn cost(conn: &DatabaseConnection, name: &str, query: &SelectStatement) ->
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE this ({})",
             literals.join(", ")
         );
-        // The first one warms what planning looks up.
+        // The first execution fills the caches of the planner.
         rows(conn, &explain).await;
         let plan: Json = rows(conn, &explain).await[0].try_get_by_index(0).unwrap();
         let plan = &plan[0]["Plan"];
@@ -226,7 +228,7 @@ async fn cost(conn: &DatabaseConnection, name: &str, query: &SelectStatement) ->
     most
 }
 
-mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
+mod read_cost_does_not_grow_with_the_log {
     use super::*;
 
     async fn measure(conn: &DatabaseConnection, (chats, entries): (u64, u64)) -> Vec<(&'static str, Cost)> {
@@ -258,19 +260,19 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
             let large = measure(&conn, (60_000, 1_000_000)).await;
             for ((name, small), (_, large)) in small.iter().zip(&large) {
                 println!("{name}: {small:?} of a thousand, {large:?} of a million");
-                // A page of entries lies in a few blocks, one of chats in a few for each chat.
+                // A page of entries takes a few blocks, a page of chats a few per chat.
                 let few = if small.rows <= PAGE { 16 } else { 8 * CHATS };
                 assert!(large.blocks <= few, "{name}: {large:?}");
-                // A tree of a million is one or two levels higher than one of a thousand.
+                // The index of a million rows is one or two levels deeper than that of a thousand.
                 let higher = 2 * small.rows.max(4);
                 assert!(
                     large.rows <= small.rows && large.blocks <= small.blocks + higher,
                     "{name}: {small:?}, then {large:?}"
                 );
             }
-            heads_are_updated_in_their_pages(&conn).await;
-            // Candidates for the archive are found by key as well, and a batch touches what it moves.
-            archiving_reads_by_key(&db, &conn).await;
+            check_updates_stay_in_page(&conn).await;
+            // The archiving also reads by key, and a batch reads only the entries that it moves.
+            check_archiving_reads_by_key(&db, &conn).await;
             conn.close().await.unwrap();
         });
     }
@@ -282,14 +284,14 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
         rows(conn, &sql).await[0].try_get_by_index(0).unwrap()
     }
 
-    /// A message updates the head of its chat without touching an index.
-    async fn heads_are_updated_in_their_pages(conn: &DatabaseConnection) {
-        // What was counted before must not be told after.
+    /// A message updates the row of its chat without updating an index.
+    async fn check_updates_stay_in_page(conn: &DatabaseConnection) {
+        // Earlier counts must not be included.
         for sql in ["SELECT pg_stat_force_next_flush()", "SELECT pg_stat_reset()"] {
             conn.execute_unprepared(sql).await.unwrap();
         }
         for round in 0..20 {
-            let posts = format!(
+            let insert = format!(
                 "WITH p AS (SELECT i, {} AS chat FROM generate_series(2, {CHATS}) i)
                  SELECT COUNT(*) FILTER (WHERE verdict = 1) FROM chat_post_many(
                    ARRAY(SELECT '{org}'::uuid FROM p ORDER BY i), ARRAY(SELECT chat FROM p ORDER BY i),
@@ -300,7 +302,7 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
                 org = id(0),
                 me = id(7),
             );
-            let sent: i64 = rows(conn, &posts).await[0].try_get_by_index(0).unwrap();
+            let sent: i64 = rows(conn, &insert).await[0].try_get_by_index(0).unwrap();
             assert_eq!(sent.unsigned_abs(), CHATS - 1);
         }
         conn.execute_unprepared("SELECT pg_stat_force_next_flush()")
@@ -308,14 +310,14 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
             .unwrap();
         let updates = counter(conn, "n_tup_upd", "= 'chat'").await;
         let hot = counter(conn, "n_tup_hot_upd", "= 'chat'").await;
-        println!("heads: {updates} updates, {hot} of them within their page");
+        println!("chat rows: {updates} updates, {hot} of them within their page");
         assert!(updates >= 20 * 199 && hot * 2 >= updates, "{hot} of {updates}");
-        // Nor does it read the log, however long that is: repetitions are found by the key that refuses them.
+        // No message reads the log: the unique constraint rejects repetitions.
         let read = counter(conn, "seq_tup_read + idx_tup_fetch", "LIKE 'entry%'").await;
         assert_eq!(read, 0, "rows of the log read by {updates} messages");
     }
 
-    async fn archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {
+    async fn check_archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {
         for sql in ["TRUNCATE entry_archive", "SELECT pg_stat_reset()"] {
             conn.execute_unprepared(sql).await.unwrap();
         }
@@ -324,7 +326,7 @@ mod reads_of_a_large_log_cost_what_those_of_a_small_one_cost {
             let step = archive_step(db, horizon, 1_000).await.unwrap();
             assert_eq!(step, Step::Moved(1_000));
         }
-        // The counters are complete when the connections have ended.
+        // The counters are complete when the connections are closed.
         db.close().await;
         let scans = counter(conn, "seq_tup_read", "= 'chat' OR relname LIKE 'entry%'").await;
         let read = counter(conn, "idx_tup_fetch", "LIKE 'entry%'").await;

@@ -1,7 +1,9 @@
-//! What the server's part of one send and of one delivery costs in instructions: a number that a busy machine does not move.
-//! Run by `cargo xtask instructions` under callgrind, which counts this thread alone: the layers, the service, the writer
-//! and the live streams, but neither the transport nor the database, whose thread is another.
-#![expect(clippy::print_stdout, reason = "says what was done while callgrind counted")]
+//! Counts the instructions of one send and of one delivery in the server, which do not depend on the load of
+//! the machine.
+//! `cargo xtask instructions` runs it under callgrind, which counts only this thread: the layers, the
+//! service, the writer and the live streams, but not the transport and the database, which have other
+//! threads.
+#![expect(clippy::print_stdout, reason = "prints the work that callgrind counted")]
 use std::pin::Pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -14,7 +16,7 @@ use tower::Service as _;
 
 use super::school::*;
 
-/// A request as the transport hands it to the layers.
+/// A request as the layers get it from the transport.
 fn request(rpc: &str, credential: &http::HeaderValue, message: &impl prost::Message) -> http::Request<Body> {
     let mut body = BytesMut::new();
     body.put_u8(0);
@@ -24,14 +26,14 @@ fn request(rpc: &str, credential: &http::HeaderValue, message: &impl prost::Mess
         .header("te", "trailers")
         .header("content-type", "application/grpc")
         .header("authorization", credential)
-        .body(Body::new(Whole(Some(body.freeze()))))
+        .body(Body::new(SingleFrame(Some(body.freeze()))))
         .unwrap()
 }
 
 /// A body of one frame.
-struct Whole(Option<Bytes>);
+struct SingleFrame(Option<Bytes>);
 
-impl http_body::Body for Whole {
+impl http_body::Body for SingleFrame {
     type Data = Bytes;
     type Error = tonic::Status;
 
@@ -48,11 +50,11 @@ async fn frame(body: &mut Body) -> Option<http_body::Frame<Bytes>> {
     frame.transpose().unwrap()
 }
 
-/// Who listens, with what of the stream came and was not looked at yet: a frame may carry several messages.
-struct Listener(Body, BytesMut);
+/// A live stream with the bytes not decoded yet, because a frame may carry several messages.
+struct LiveStream(Body, BytesMut);
 
-impl Listener {
-    /// The next entry, whatever signs of life come before it.
+impl LiveStream {
+    /// Returns the next entry and skips heartbeats.
     async fn next(&mut self) -> pb::Entry {
         loop {
             while let Some(head) = self.1.get(1..5) {
@@ -72,13 +74,13 @@ impl Listener {
     }
 }
 
-/// Sends messages into a class's chat while its streams are read; both numbers come from the environment, so that the
-/// difference of two runs is that of the messages, or of the streams, alone.
+/// Sends messages to the chat of a class and reads its streams. Both numbers come from the environment, so
+/// that the difference of two runs is the cost of the messages or of the streams.
 #[test]
 #[ignore = "cargo xtask instructions runs it under callgrind"]
 fn messages() {
     let number = |name: &str| std::env::var(name).unwrap().parse::<usize>().unwrap();
-    let (count, listening) = (number("PARTA_MESSAGES"), number("PARTA_STREAMS"));
+    let (count, subscribers) = (number("PARTA_MESSAGES"), number("PARTA_STREAMS"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -87,25 +89,25 @@ fn messages() {
         let school = School::open(TestDatabase::sqlite()).await;
         let class = school.chat(school.pupil, ClassPupils).await;
         let (org_id, chat_id) = (school.org.to_string(), class.to_string());
-        let credential = format!("Bearer {}", school.suite.token(school.org, school.pupil));
+        let credential = format!("Bearer {}", school.fixture.token(school.org, school.pupil));
         let credential = http::HeaderValue::from_str(&credential).unwrap();
-        let mut service = school.suite.service.clone();
+        let mut service = school.fixture.service.clone();
 
         let mut streams = Vec::new();
-        for _ in 0..listening {
+        for _ in 0..subscribers {
             let subscribe = pb::SubscribeChatsRequest {
                 org_id: org_id.clone(),
                 cursors: Vec::new(),
             };
             let open = request("LiveService/SubscribeChats", &credential, &subscribe);
             let mut body = service.call(open).await.unwrap().into_body();
-            // The stream begins with what it goes on after.
+            // The first response has the cursors.
             assert!(frame(&mut body).await.unwrap().is_data());
-            streams.push(Listener(body, BytesMut::new()));
+            streams.push(LiveStream(body, BytesMut::new()));
         }
         for n in 0..count {
             let message = pb::SendMessageRequest {
-                request_id: new_uuid(&school.suite).to_string(),
+                request_id: new_uuid(&school.fixture).to_string(),
                 org_id: org_id.clone(),
                 chat_id: chat_id.clone(),
                 text: format!("{n:0>200}"),
@@ -121,6 +123,6 @@ fn messages() {
                 assert_eq!(stream.next().await.seq, answer.seq);
             }
         }
-        println!("{count} messages, each to {listening} streams");
+        println!("{count} messages, each to {subscribers} streams");
     });
 }

@@ -11,28 +11,28 @@ use tonic::{Code, Streaming};
 
 use super::school::*;
 
-/// A subscriber that remembers where it is, as a client does.
-struct Reader {
+/// A subscriber that keeps its cursors, as a client does.
+struct Subscriber {
     stream: Streaming<pb::SubscribeChatsResponse>,
     cursors: BTreeMap<String, i64>,
 }
 
-impl Reader {
+impl Subscriber {
     async fn open(
         school: &School,
         channel: parta_grpc::ServiceChannel,
         member: MemberId,
         cursors: BTreeMap<String, i64>,
     ) -> Self {
-        let asked = cursors.iter().map(|(chat_id, seq)| pb::ChatCursor {
+        let requested = cursors.iter().map(|(chat_id, seq)| pb::ChatCursor {
             chat_id: chat_id.clone(),
             seq: *seq,
         });
         let request = pb::SubscribeChatsRequest {
             org_id: school.org.to_string(),
-            cursors: asked.collect(),
+            cursors: requested.collect(),
         };
-        let request = school.suite.request(school.org, member, request);
+        let request = school.fixture.request(school.org, member, request);
         let mut stream = LiveServiceClient::new(channel)
             .subscribe_chats(request)
             .await
@@ -45,11 +45,11 @@ impl Reader {
         Self { stream, cursors }
     }
 
-    async fn here(school: &School, member: MemberId, cursors: BTreeMap<String, i64>) -> Self {
-        Self::open(school, school.suite.channel.clone(), member, cursors).await
+    async fn open_local(school: &School, member: MemberId, cursors: BTreeMap<String, i64>) -> Self {
+        Self::open(school, school.fixture.channel.clone(), member, cursors).await
     }
 
-    /// The next entry; checks that it is the one after the last of its chat.
+    /// Returns the next entry. Checks that it follows the last one of its chat.
     async fn next(&mut self) -> pb::Entry {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(20), self.stream.message());
@@ -82,14 +82,14 @@ impl Reader {
 // Invariant 3
 // Covers: R43 allowed
 on_both!(
-    a_subscriber_sees_every_entry_once_and_in_order_across_reconnects,
+    subscriber_gets_every_entry_once_in_order_when_reconnecting,
     |database| async move {
         let school = Arc::new(School::open(database).await);
         let class = school.chat(school.pupil, ClassPupils).await;
-        let mut reader = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        let mut subscriber = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
         let writers = [school.pupil, school.classmate, school.class_teacher].map(|member| {
             let school = school.clone();
-            school.clone().suite.spawn(async move {
+            school.clone().fixture.spawn(async move {
                 for n in 0..40 {
                     school.send(member, class, &n.to_string()).await.unwrap();
                 }
@@ -98,18 +98,18 @@ on_both!(
         let mut seen = Vec::new();
         for _ in 0..6 {
             for _ in 0..15 {
-                seen.push(reader.next().await.seq);
+                seen.push(subscriber.next().await.seq);
             }
-            // Dropped in the middle: what was on its way is lost, the cursor is not.
-            let cursors = reader.cursors.clone();
-            drop(reader);
-            reader = Reader::here(&school, school.pupil, cursors).await;
+            // The stream is dropped with entries in flight. Only the cursors remain.
+            let cursors = subscriber.cursors.clone();
+            drop(subscriber);
+            subscriber = Subscriber::open_local(&school, school.pupil, cursors).await;
         }
         for writer in writers {
             writer.await.unwrap();
         }
         school.send(school.pupil, class, "конец").await.unwrap();
-        seen.extend(reader.until("конец").await.iter().map(|e| e.seq));
+        seen.extend(subscriber.until("конец").await.iter().map(|e| e.seq));
         let first = seen[0];
         assert_eq!(seen, (first..first + 121).collect::<Vec<_>>());
     }
@@ -117,73 +117,76 @@ on_both!(
 
 // Invariant 5
 // Covers: R38 refused, R43 refused
-on_both!(after_the_entry_of_removal_nothing_comes, |database| async move {
-    let school = School::open(database).await;
-    let class = school.chat(school.pupil, ClassPupils).await;
-    let mut leaver = Reader::here(&school, school.pupil, BTreeMap::new()).await;
-    let mut witness = Reader::here(&school, school.classmate, BTreeMap::new()).await;
-    let before = leaver.cursors.clone();
-    school.send(school.pupil, class, "до").await.unwrap();
-    assert_eq!(text(&leaver.next().await), Some("до"));
-    school.learn(vec![unenrolled(school.enrollment)]).await;
-    school.send(school.classmate, class, "после").await.unwrap();
-    let channel = school.chat(school.head, SchoolChannel).await;
-    school.send(school.head, channel, "всем").await.unwrap();
-    witness.until("после").await;
-    let entries = leaver.until("всем").await;
-    let left = Some(pb::entry::Content::Leaving(pb::Leaving {
-        member_id: school.pupil.to_string(),
-    }));
-    let of_class: Vec<_> = entries
-        .iter()
-        .filter(|e| e.chat_id == class.to_string())
-        .map(|e| e.content.clone())
-        .collect();
-    assert_eq!(of_class.first(), Some(&left));
-    assert_eq!(of_class.len(), 1);
-    // Who resumes from before his removal is told of it and of nothing else.
-    let mut late = Reader::here(&school, school.pupil, BTreeMap::new()).await;
-    late.cursors.clear();
-    let request = pb::SubscribeChatsRequest {
-        org_id: school.org.to_string(),
-        cursors: before
+on_both!(
+    subscriber_gets_nothing_after_the_own_removal,
+    |database| async move {
+        let school = School::open(database).await;
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let mut leaver = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
+        let mut witness = Subscriber::open_local(&school, school.classmate, BTreeMap::new()).await;
+        let before = leaver.cursors.clone();
+        school.send(school.pupil, class, "до").await.unwrap();
+        assert_eq!(text(&leaver.next().await), Some("до"));
+        school.apply(vec![unenrolled(school.enrollment)]).await;
+        school.send(school.classmate, class, "после").await.unwrap();
+        let channel = school.chat(school.head, SchoolChannel).await;
+        school.send(school.head, channel, "всем").await.unwrap();
+        witness.until("после").await;
+        let entries = leaver.until("всем").await;
+        let left = Some(pb::entry::Content::Leaving(pb::Leaving {
+            member_id: school.pupil.to_string(),
+        }));
+        let of_class: Vec<_> = entries
             .iter()
-            .map(|(chat_id, seq)| pb::ChatCursor {
-                chat_id: chat_id.clone(),
-                seq: *seq,
-            })
-            .collect(),
-    };
-    let request = school.suite.request(school.org, school.pupil, request);
-    late.stream = LiveServiceClient::new(school.suite.channel.clone())
-        .subscribe_chats(request)
-        .await
-        .unwrap()
-        .into_inner();
-    let mut entries = late.until("всем").await;
-    // Chats are replayed one after the other; what is live comes after all of them.
-    school.send(school.head, channel, "ещё").await.unwrap();
-    entries.extend(late.until("ещё").await);
-    let of_class: Vec<_> = entries
-        .iter()
-        .filter(|e| e.chat_id == class.to_string())
-        .map(|e| e.content.clone())
-        .collect();
-    assert_eq!(of_class, [left]);
-});
+            .filter(|e| e.chat_id == class.to_string())
+            .map(|e| e.content.clone())
+            .collect();
+        assert_eq!(of_class.first(), Some(&left));
+        assert_eq!(of_class.len(), 1);
+        // A member who resumes from before the removal gets its entry and no other.
+        let mut late = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
+        late.cursors.clear();
+        let request = pb::SubscribeChatsRequest {
+            org_id: school.org.to_string(),
+            cursors: before
+                .iter()
+                .map(|(chat_id, seq)| pb::ChatCursor {
+                    chat_id: chat_id.clone(),
+                    seq: *seq,
+                })
+                .collect(),
+        };
+        let request = school.fixture.request(school.org, school.pupil, request);
+        late.stream = LiveServiceClient::new(school.fixture.channel.clone())
+            .subscribe_chats(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut entries = late.until("всем").await;
+        // Chats are replayed one after the other, before the first live entry.
+        school.send(school.head, channel, "ещё").await.unwrap();
+        entries.extend(late.until("ещё").await);
+        let of_class: Vec<_> = entries
+            .iter()
+            .filter(|e| e.chat_id == class.to_string())
+            .map(|e| e.content.clone())
+            .collect();
+        assert_eq!(of_class, [left]);
+    }
+);
 
 // Invariants 3 and 5
 // Covers: R38 refused, R43 allowed, R43 refused
 on_both!(
-    many_hear_each_entry_once_and_in_order_and_none_after_their_leaving,
+    fanout_delivers_once_in_order_and_stops_at_the_leaving,
     |database| async move {
         let school = Arc::new(School::open(database).await);
         let class = school.chat(school.pupil, ClassPupils).await;
         let channel = school.chat(school.head, SchoolChannel).await;
         let (mut leavers, mut witnesses) = (Vec::new(), Vec::new());
         for _ in 0..40 {
-            leavers.push(Reader::here(&school, school.pupil, BTreeMap::new()).await);
-            witnesses.push(Reader::here(&school, school.classmate, BTreeMap::new()).await);
+            leavers.push(Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await);
+            witnesses.push(Subscriber::open_local(&school, school.classmate, BTreeMap::new()).await);
         }
         let writing = (0..4).map(|writer| {
             let school = school.clone();
@@ -195,11 +198,11 @@ on_both!(
             }
         });
         futures::future::join_all(writing).await;
-        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.apply(vec![unenrolled(school.enrollment)]).await;
         school.send(school.classmate, class, "после").await.unwrap();
         school.send(school.head, channel, "конец").await.unwrap();
         for witness in &mut witnesses {
-            // Each looks at the places by itself; the two chats are not in order with each other.
+            // The subscriber checks the order in each chat. The two chats have no common order.
             let mut seen = BTreeMap::new();
             while !(seen.contains_key("после") && seen.contains_key("конец")) {
                 let entry = witness.next().await;
@@ -217,7 +220,7 @@ on_both!(
             while !(left && ended) {
                 let entry = leaver.next().await;
                 if entry.chat_id == class.to_string() {
-                    assert!(!left, "after the leaving: {entry:?}");
+                    assert!(!left, "entry after the leaving: {entry:?}");
                     left = matches!(entry.content, Some(pb::entry::Content::Leaving(_)));
                 } else {
                     ended |= text(&entry) == Some("конец");
@@ -229,22 +232,22 @@ on_both!(
 
 // Covers: R38 allowed, R43 allowed
 on_both!(
-    a_chat_that_one_comes_into_begins_with_the_entry_of_joining,
+    new_participant_gets_the_joining_entry_first,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let mut reader = Reader::here(&school, school.stranger, BTreeMap::new()).await;
+        let mut subscriber = Subscriber::open_local(&school, school.other_pupil, BTreeMap::new()).await;
         school
-            .learn(vec![enrolled(
-                school.suite.env.id(),
-                school.stranger,
+            .apply(vec![enrolled(
+                school.fixture.env.id(),
+                school.other_pupil,
                 school.class,
             )])
             .await;
         school.send(school.pupil, class, "здравствуй").await.unwrap();
-        let entries = reader.until("здравствуй").await;
+        let entries = subscriber.until("здравствуй").await;
         let joined = pb::entry::Content::Joining(pb::Joining {
-            member_id: school.stranger.to_string(),
+            member_id: school.other_pupil.to_string(),
         });
         assert_eq!(entries[0].content, Some(joined));
     }
@@ -253,25 +256,25 @@ on_both!(
 // Invariant 5
 // Covers: R38 refused, R43 refused
 on_both!(
-    who_was_out_while_away_gets_nothing_of_the_time_between,
+    reconnecting_member_gets_no_entries_of_the_absence,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let away = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        let away = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
         let cursors = away.cursors.clone();
         let last = cursors[&class.to_string()];
         drop(away);
         school.send(school.classmate, class, "при нём").await.unwrap();
-        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.apply(vec![unenrolled(school.enrollment)]).await;
         school.send(school.classmate, class, "без него").await.unwrap();
-        // They come back, and once more.
-        for said in ["снова", "наконец"] {
-            let enrollment = school.suite.env.id();
+        // The pupil joins, leaves and joins again.
+        for text in ["снова", "наконец"] {
+            let enrollment = school.fixture.env.id();
             let again = enrolled(enrollment, school.pupil, school.class);
-            school.learn(vec![again]).await;
-            school.send(school.classmate, class, said).await.unwrap();
-            if said == "снова" {
-                school.learn(vec![unenrolled(enrollment)]).await;
+            school.apply(vec![again]).await;
+            school.send(school.classmate, class, text).await.unwrap();
+            if text == "снова" {
+                school.apply(vec![unenrolled(enrollment)]).await;
                 school
                     .send(school.classmate, class, "опять без него")
                     .await
@@ -285,10 +288,10 @@ on_both!(
                 seq: last,
             }],
         };
-        let mut back = Reader::here(&school, school.pupil, BTreeMap::new()).await;
+        let mut back = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
         back.cursors.clear();
-        back.stream = LiveServiceClient::new(school.suite.channel.clone())
-            .subscribe_chats(school.suite.request(school.org, school.pupil, request))
+        back.stream = LiveServiceClient::new(school.fixture.channel.clone())
+            .subscribe_chats(school.fixture.request(school.org, school.pupil, request))
             .await
             .unwrap()
             .into_inner();
@@ -301,20 +304,20 @@ on_both!(
                 entries.push(entry);
             }
         }
-        let places: Vec<i64> = entries.iter().map(|e| e.seq - last).collect();
-        assert_eq!(places, [1, 2, 4, 5, 6, 8, 9], "{entries:?}");
+        let offsets: Vec<i64> = entries.iter().map(|e| e.seq - last).collect();
+        assert_eq!(offsets, [1, 2, 4, 5, 6, 8, 9], "{entries:?}");
     }
 );
 
-// Several replicas, and a bus that loses everything.
+// Several replicas, with buses that lose entries.
 // Covers: R43 allowed
 on_both!(
-    a_replica_delivers_what_another_committed_even_if_the_bus_loses_it,
+    replica_delivers_entries_of_another_when_the_bus_loses_them,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let shared = school.suite.replica(school.suite.bus.clone()).await;
-        let mut reader = Reader::open(&school, shared, school.pupil, BTreeMap::new()).await;
+        let shared = school.fixture.replica(school.fixture.bus.clone()).await;
+        let mut subscriber = Subscriber::open(&school, shared, school.pupil, BTreeMap::new()).await;
         for n in 0..20 {
             school
                 .send(school.classmate, class, &n.to_string())
@@ -322,11 +325,11 @@ on_both!(
                 .unwrap();
         }
         school.send(school.classmate, class, "всё").await.unwrap();
-        assert_eq!(reader.until("всё").await.len(), 21);
+        assert_eq!(subscriber.until("всё").await.len(), 21);
 
-        let lossy: Arc<dyn Bus> = Arc::new(OnlyCounters(school.suite.bus.clone()));
-        let apart = school.suite.replica(lossy).await;
-        let mut reader = Reader::open(&school, apart, school.pupil, BTreeMap::new()).await;
+        let lossy: Arc<dyn Bus> = Arc::new(CounterOnlyBus(school.fixture.bus.clone()));
+        let apart = school.fixture.replica(lossy).await;
+        let mut subscriber = Subscriber::open(&school, apart, school.pupil, BTreeMap::new()).await;
         for n in 0..20 {
             school
                 .send(school.classmate, class, &n.to_string())
@@ -335,27 +338,23 @@ on_both!(
         }
         school.send(school.classmate, class, "и это").await.unwrap();
         assert_eq!(
-            reader.until("и это").await.len(),
+            subscriber.until("и это").await.len(),
             21,
-            "the counter showed the loss, the database had it"
+            "the counter shows the loss, the database has the entries"
         );
 
-        let apart = school.suite.replica(Arc::new(Dead)).await;
-        let mut reader = Reader::open(&school, apart, school.pupil, BTreeMap::new()).await;
+        let apart = school.fixture.replica(Arc::new(LossyBus)).await;
+        let mut subscriber = Subscriber::open(&school, apart, school.pupil, BTreeMap::new()).await;
         school.send(school.classmate, class, "и без шины").await.unwrap();
-        assert_eq!(
-            reader.until("и без шины").await.len(),
-            1,
-            "not even a counter came"
-        );
+        assert_eq!(subscriber.until("и без шины").await.len(), 1, "without any frame");
     }
 );
 
-/// Carries nothing.
-struct Dead;
+/// A bus that loses every frame.
+struct LossyBus;
 
 #[async_trait::async_trait]
-impl Bus for Dead {
+impl Bus for LossyBus {
     async fn publish(&self, _: &str, _: bytes::Bytes) -> Result<(), parta_feed::BusError> {
         Ok(())
     }
@@ -367,11 +366,11 @@ impl Bus for Dead {
     }
 }
 
-/// Loses every frame that carries an entry.
-struct OnlyCounters(Arc<dyn Bus>);
+/// A bus that loses every frame with an entry.
+struct CounterOnlyBus(Arc<dyn Bus>);
 
 #[async_trait::async_trait]
-impl Bus for OnlyCounters {
+impl Bus for CounterOnlyBus {
     async fn publish(&self, _: &str, _: bytes::Bytes) -> Result<(), parta_feed::BusError> {
         Ok(())
     }
@@ -381,7 +380,7 @@ impl Bus for OnlyCounters {
     ) -> Result<futures::stream::BoxStream<'static, bytes::Bytes>, parta_feed::BusError> {
         use futures::StreamExt;
         let frames = self.0.subscribe(subject).await?;
-        // A counter alone is shorter than any entry.
+        // A frame with only a counter is shorter than any entry.
         Ok(frames
             .filter(|frame| std::future::ready(frame.len() < 40))
             .boxed())
@@ -389,53 +388,56 @@ impl Bus for OnlyCounters {
 }
 
 // Covers: R43 allowed, R43 refused
-on_both!(a_slow_reader_is_cut_off_and_resumes, |database| async move {
-    let config = crate::Config {
-        live_queue: 4,
-        ..crate::Config::default()
-    };
-    let school = Arc::new(School::open_with(database, config).await);
-    let class = school.chat(school.pupil, ClassPupils).await;
-    let mut reader = Reader::here(&school, school.pupil, BTreeMap::new()).await;
-    let before = reader.cursors[&class.to_string()];
-    let long = "я".repeat(4_000);
-    for _ in 0..800 {
-        school.send(school.classmate, class, &long).await.unwrap();
-    }
-    let status = loop {
-        match reader.stream.message().await {
-            Ok(Some(response)) => {
-                if let Some(Item::Entry(entry)) = response.item {
-                    reader.cursors.insert(entry.chat_id, entry.seq);
-                }
-            }
-            Ok(None) => panic!("the stream ended without a reason"),
-            Err(status) => break status,
+on_both!(
+    slow_subscriber_is_disconnected_and_resumes,
+    |database| async move {
+        let config = crate::Config {
+            live_queue: 4,
+            ..crate::Config::default()
+        };
+        let school = Arc::new(School::open_with(database, config).await);
+        let class = school.chat(school.pupil, ClassPupils).await;
+        let mut subscriber = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
+        let before = subscriber.cursors[&class.to_string()];
+        let long = "я".repeat(4_000);
+        for _ in 0..800 {
+            school.send(school.classmate, class, &long).await.unwrap();
         }
-    };
-    assert_eq!(
-        code(Err::<(), _>(status)),
-        (Code::Unavailable, "SLOW_READER".into())
-    );
-    let mut resumed = Reader::here(&school, school.pupil, reader.cursors.clone()).await;
-    while resumed.cursors[&class.to_string()] < before + 800 {
-        resumed.next().await;
+        let status = loop {
+            match subscriber.stream.message().await {
+                Ok(Some(response)) => {
+                    if let Some(Item::Entry(entry)) = response.item {
+                        subscriber.cursors.insert(entry.chat_id, entry.seq);
+                    }
+                }
+                Ok(None) => panic!("the stream ended without a reason"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(
+            code(Err::<(), _>(status)),
+            (Code::Unavailable, "SLOW_READER".into())
+        );
+        let mut resumed = Subscriber::open_local(&school, school.pupil, subscriber.cursors.clone()).await;
+        while resumed.cursors[&class.to_string()] < before + 800 {
+            resumed.next().await;
+        }
     }
-});
+);
 
 // Covers: R43 refused, R59 refused
 on_both!(
-    a_subscription_is_of_one_organization_and_names_its_faults,
+    subscription_is_validated_and_limited_to_one_organization,
     |database| async move {
         let school = School::open(database).await;
-        let mut client = LiveServiceClient::new(school.suite.channel.clone());
+        let mut client = LiveServiceClient::new(school.fixture.channel.clone());
         let request = pb::SubscribeChatsRequest {
             org_id: school.org.to_string(),
             cursors: Vec::new(),
         };
         let outside = school
-            .suite
-            .request(school.suite.env.id(), school.pupil, request.clone());
+            .fixture
+            .request(school.fixture.env.id(), school.pupil, request.clone());
         assert_eq!(
             client.subscribe_chats(outside).await.unwrap_err().code(),
             Code::NotFound
@@ -448,7 +450,7 @@ on_both!(
             };
             2
         ];
-        let twice = school.suite.request(
+        let twice = school.fixture.request(
             school.org,
             school.pupil,
             pb::SubscribeChatsRequest {
@@ -460,8 +462,8 @@ on_both!(
             client.subscribe_chats(twice).await.unwrap_err().code(),
             Code::InvalidArgument
         );
-        // A place in a chat of others means nothing.
-        let others = school.suite.request(
+        // A cursor of a chat in which the member never participated is ignored.
+        let others = school.fixture.request(
             school.org,
             school.pupil,
             pb::SubscribeChatsRequest {

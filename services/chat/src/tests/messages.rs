@@ -11,18 +11,18 @@ use super::school::*;
 
 // Covers: R39 allowed, R39 refused
 on_both!(
-    a_retried_send_answers_the_first_place_and_another_text_is_refused,
+    send_returns_the_stored_entry_when_repeated,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
-        let id = new_uuid(&school.suite);
+        let id = new_uuid(&school.fixture);
         let first = school.send_as(school.pupil, class, id, "раз").await.unwrap();
         school.send(school.classmate, class, "два").await.unwrap();
         let again = school.send_as(school.pupil, class, id, "раз").await.unwrap();
         assert_eq!(first, again);
         let refused = code(school.send_as(school.pupil, class, id, "иначе").await);
         assert_eq!(refused, (Code::InvalidArgument, "REQUEST_ID_REUSED".into()));
-        // The same id of another sender is another act.
+        // The same request_id of another sender is another message.
         let other = school.send_as(school.classmate, class, id, "раз").await.unwrap();
         assert_eq!(other.seq, first.seq + 2);
         let log = school.read(school.pupil, class).await.unwrap();
@@ -37,7 +37,7 @@ on_both!(
 
 // Covers: R39 allowed, R39 refused
 on_both!(
-    bad_fields_are_named_and_nothing_is_stored,
+    invalid_message_is_rejected_and_not_stored,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
@@ -62,7 +62,7 @@ on_both!(
 
 // Covers: R39 allowed, R39 refused
 on_both!(
-    the_read_mark_moves_forward_only_and_tells_what_is_unread,
+    read_mark_moves_only_forward_and_counts_unread,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
@@ -75,12 +75,12 @@ on_both!(
         let head = school.read(school.pupil, class).await.unwrap().len() as i64;
         let mark = |seq: i64| {
             let request = pb::MarkReadRequest {
-                request_id: new_uuid(&school.suite).to_string(),
+                request_id: new_uuid(&school.fixture).to_string(),
                 org_id: school.org.to_string(),
                 chat_id: class.to_string(),
                 seq,
             };
-            let request = school.suite.request(school.org, school.pupil, request);
+            let request = school.fixture.request(school.org, school.pupil, request);
             let mut client = school.messages();
             async move {
                 client
@@ -106,7 +106,7 @@ on_both!(
 );
 
 // Covers: R39 allowed, R39 refused
-on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
+on_both!(log_pages_contain_every_entry_once, |database| async move {
     let school = School::open(database).await;
     let class = school.chat(school.pupil, ClassPupils).await;
     for n in 0..7 {
@@ -124,13 +124,13 @@ on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
         };
         let page = school
             .messages()
-            .list_entries(school.suite.request(school.org, school.pupil, request.clone()))
+            .list_entries(school.fixture.request(school.org, school.pupil, request.clone()))
             .await;
         let page = page.unwrap().into_inner();
         seen.extend(page.entries);
         if !token.is_empty() {
-            // The token is of this reader and this list.
-            let stolen = school.suite.request(school.org, school.classmate, request);
+            // The page token is valid only for this caller and this list.
+            let stolen = school.fixture.request(school.org, school.classmate, request);
             assert_eq!(
                 code(school.messages().list_entries(stolen).await).0,
                 Code::InvalidArgument
@@ -145,22 +145,22 @@ on_both!(pages_of_a_log_hold_every_entry_once, |database| async move {
     assert_eq!(seen, all);
 });
 
-// An internal RPC, so it covers no requirement: announcements of other services, with the rights of the person.
+// An internal RPC, so the test covers no requirement.
 on_both!(
-    a_service_announces_with_the_rights_of_the_person_it_calls_for,
+    announcement_is_posted_with_the_rights_of_the_person,
     |database| async move {
         use parta_grpc::RequestExt as _;
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
         let announcement = internal::PostAnnouncementRequest {
-            request_id: new_uuid(&school.suite).to_string(),
+            request_id: new_uuid(&school.fixture).to_string(),
             org_id: school.org.to_string(),
             unit_id: school.class.to_string(),
             text: "Урок в 9:00".into(),
         };
-        let mut service = AnnouncementServiceClient::new(school.suite.call_scheduling.clone());
+        let mut service = AnnouncementServiceClient::new(school.fixture.call_scheduling.clone());
         let request = |member| {
-            let token = school.suite.token(school.org, member);
+            let token = school.fixture.token(school.org, member);
             tonic::Request::new(announcement.clone()).on_behalf(token)
         };
         let posted = service
@@ -187,12 +187,12 @@ on_both!(
             code(service.post_announcement(request(school.head)).await).0,
             Code::PermissionDenied
         );
-        // A person alone does not enter.
-        let mut person = AnnouncementServiceClient::new(school.suite.channel.clone());
+        // A person cannot call the RPC without a service.
+        let mut person = AnnouncementServiceClient::new(school.fixture.channel.clone());
         let refused = person
             .post_announcement(
                 school
-                    .suite
+                    .fixture
                     .request(school.org, school.class_teacher, announcement.clone()),
             )
             .await;

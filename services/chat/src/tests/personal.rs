@@ -1,4 +1,4 @@
-//! R34, R37, R38: personal chats and chats that name people.
+//! R34, R37, R38: personal chats and custom chats.
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::{
     chat::v1::{self as pb, ChatKind::*},
@@ -12,11 +12,11 @@ use super::school::*;
 impl School {
     async fn direct(&self, one: MemberId, other: MemberId) -> Result<pb::Chat, tonic::Status> {
         let request = pb::CreateDirectChatRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             member_id: other.to_string(),
         };
-        let request = self.suite.request(self.org, one, request);
+        let request = self.fixture.request(self.org, one, request);
         Ok(self
             .chats()
             .create_direct_chat(request)
@@ -28,12 +28,12 @@ impl School {
 
     async fn custom(&self, maker: MemberId, named: &[MemberId]) -> Result<ChatId, tonic::Status> {
         let request = pb::CreateChatRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             title: "Поход".into(),
             member_ids: named.iter().map(ToString::to_string).collect(),
         };
-        let request = self.suite.request(self.org, maker, request);
+        let request = self.fixture.request(self.org, maker, request);
         Ok(self
             .chats()
             .create_chat(request)
@@ -48,145 +48,149 @@ impl School {
 
     async fn add(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
         let request = pb::AddParticipantsRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             chat_id: chat.to_string(),
             member_ids: named.iter().map(ToString::to_string).collect(),
         };
         self.chats()
-            .add_participants(self.suite.request(self.org, who, request))
+            .add_participants(self.fixture.request(self.org, who, request))
             .await
             .map(|_| ())
     }
 
     async fn remove(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
         let request = pb::RemoveParticipantsRequest {
-            request_id: new_uuid(&self.suite).to_string(),
+            request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
             chat_id: chat.to_string(),
             member_ids: named.iter().map(ToString::to_string).collect(),
         };
         self.chats()
-            .remove_participants(self.suite.request(self.org, who, request))
+            .remove_participants(self.fixture.request(self.org, who, request))
             .await
             .map(|_| ())
     }
 }
 
 // Covers: R37 allowed, R37 refused
-on_both!(
-    personal_chats_follow_the_who_may_talk_policy,
-    |database| async move {
-        let s = School::open(database).await;
-        let allowed = [
-            (s.pupil, s.classmate),
-            (s.pupil, s.subject_teacher),
-            (s.class_teacher, s.parent),
-            (s.parent, s.pupil),
-            (s.unverified, s.head),
-            (s.class_teacher, s.unverified),
-        ];
-        for (one, other) in allowed {
-            let there = s.direct(one, other).await.unwrap();
-            assert_eq!(
-                (there.kind(), there.peer_id.clone(), there.may_post),
-                (Direct, other.to_string(), true)
-            );
-            let back = s.direct(other, one).await.unwrap();
-            assert_eq!(there.id, back.id, "one per pair, whoever asks");
-        }
-        let refused = [
-            (s.pupil, s.stranger),
-            (s.parent, s.classmate),
-            (s.unverified, s.pupil),
-            (s.pupil, s.unverified),
-            (s.unverified, s.parent),
-            (s.subject_teacher, s.stranger),
-            (s.pupil, s.pupil),
-        ];
-        for (one, other) in refused {
-            let refused = code(s.direct(one, other).await);
-            assert_eq!(
-                refused,
-                (Code::PermissionDenied, "MEMBER_NOT_REACHABLE".into()),
-                "{one} {other}"
-            );
-        }
-        assert_eq!(code(s.direct(s.pupil, s.suite.env.id()).await).0, Code::NotFound);
+on_both!(personal_chat_follows_the_talk_policy, |database| async move {
+    let s = School::open(database).await;
+    let allowed = [
+        (s.pupil, s.classmate),
+        (s.pupil, s.subject_teacher),
+        (s.class_teacher, s.parent),
+        (s.parent, s.pupil),
+        (s.unverified, s.head),
+        (s.class_teacher, s.unverified),
+    ];
+    for (one, other) in allowed {
+        let chat = s.direct(one, other).await.unwrap();
+        assert_eq!(
+            (chat.kind(), chat.peer_id.clone(), chat.may_post),
+            (Direct, other.to_string(), true)
+        );
+        let back = s.direct(other, one).await.unwrap();
+        assert_eq!(chat.id, back.id, "one chat per pair");
     }
-);
+    let refused = [
+        (s.pupil, s.other_pupil),
+        (s.parent, s.classmate),
+        (s.unverified, s.pupil),
+        (s.pupil, s.unverified),
+        (s.unverified, s.parent),
+        (s.subject_teacher, s.other_pupil),
+        (s.pupil, s.pupil),
+    ];
+    for (one, other) in refused {
+        let refused = code(s.direct(one, other).await);
+        assert_eq!(
+            refused,
+            (Code::PermissionDenied, "MEMBER_NOT_REACHABLE".into()),
+            "{one} {other}"
+        );
+    }
+    assert_eq!(
+        code(s.direct(s.pupil, s.fixture.env.id()).await).0,
+        Code::NotFound
+    );
+});
 
 // Covers: R26 allowed, R26 refused, R37 allowed, R37 refused
 on_both!(
-    a_personal_chat_falls_silent_with_the_relation_and_speaks_again_with_it,
+    personal_chat_is_read_only_when_the_relation_ends,
     |database| async move {
         let s = School::open(database).await;
         let chat: ChatId = s.direct(s.pupil, s.classmate).await.unwrap().id.parse().unwrap();
         s.send(s.pupil, chat, "привет").await.unwrap();
-        s.learn(vec![unenrolled(s.enrollment)]).await;
+        s.apply(vec![unenrolled(s.enrollment)]).await;
         assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::PermissionDenied);
         assert_eq!(
             code(s.send(s.classmate, chat, "нет").await).0,
             Code::PermissionDenied
         );
         s.read(s.pupil, chat).await.unwrap();
-        s.learn(vec![enrolled(s.suite.env.id(), s.pupil, s.class)]).await;
+        s.apply(vec![enrolled(s.fixture.env.id(), s.pupil, s.class)])
+            .await;
         s.send(s.pupil, chat, "снова").await.unwrap();
     }
 );
 
 // Covers: R34 allowed, R34 refused, R38 allowed, R38 refused, R35 allowed
-on_both!(staff_names_people_and_families_do_not, |database| async move {
-    let s = School::open(database).await;
-    let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
-    s.send(s.parent, chat, "мы идём").await.unwrap();
-    // The administration reaches everybody (R34).
-    s.custom(s.head, &[s.stranger, s.parent]).await.unwrap();
-    for family in [s.pupil, s.parent] {
+on_both!(
+    custom_chat_is_created_and_changed_only_by_staff,
+    |database| async move {
+        let s = School::open(database).await;
+        let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
+        s.send(s.parent, chat, "мы идём").await.unwrap();
+        // The administration may add every member (R34).
+        s.custom(s.head, &[s.other_pupil, s.parent]).await.unwrap();
+        for family in [s.pupil, s.parent] {
+            assert_eq!(
+                code(s.custom(family, &[s.class_teacher]).await).0,
+                Code::PermissionDenied
+            );
+            assert_eq!(
+                code(s.add(family, chat, &[s.classmate]).await).0,
+                Code::PermissionDenied
+            );
+        }
         assert_eq!(
-            code(s.custom(family, &[s.class_teacher]).await).0,
-            Code::PermissionDenied
+            code(s.custom(s.subject_teacher, &[s.other_pupil]).await).1,
+            "MEMBER_NOT_REACHABLE"
         );
         assert_eq!(
-            code(s.add(family, chat, &[s.classmate]).await).0,
-            Code::PermissionDenied
+            code(s.custom(s.unverified, &[s.pupil]).await).1,
+            "MEMBER_NOT_REACHABLE"
         );
+        assert_eq!(
+            code(s.add(s.class_teacher, chat, &[s.unverified]).await).1,
+            "MEMBER_NOT_REACHABLE"
+        );
+        assert_eq!(
+            code(s.custom(s.class_teacher, &[s.fixture.env.id()]).await).0,
+            Code::NotFound
+        );
+        assert_eq!(
+            code(s.custom(s.class_teacher, &[]).await).0,
+            Code::InvalidArgument
+        );
+        // A member who does not participate gets NOT_FOUND.
+        assert_eq!(
+            code(s.add(s.subject_teacher, chat, &[s.classmate]).await).0,
+            Code::NotFound
+        );
+        s.add(s.class_teacher, chat, &[s.classmate]).await.unwrap();
+        s.send(s.classmate, chat, "и я").await.unwrap();
+        let class = s.chat(s.class_teacher, ClassPupils).await;
+        let refused = code(s.add(s.class_teacher, class, &[s.parent]).await);
+        assert_eq!(refused, (Code::FailedPrecondition, "PARTICIPANTS_FIXED".into()));
     }
-    assert_eq!(
-        code(s.custom(s.subject_teacher, &[s.stranger]).await).1,
-        "MEMBER_NOT_REACHABLE"
-    );
-    assert_eq!(
-        code(s.custom(s.unverified, &[s.pupil]).await).1,
-        "MEMBER_NOT_REACHABLE"
-    );
-    assert_eq!(
-        code(s.add(s.class_teacher, chat, &[s.unverified]).await).1,
-        "MEMBER_NOT_REACHABLE"
-    );
-    assert_eq!(
-        code(s.custom(s.class_teacher, &[s.suite.env.id()]).await).0,
-        Code::NotFound
-    );
-    assert_eq!(
-        code(s.custom(s.class_teacher, &[]).await).0,
-        Code::InvalidArgument
-    );
-    // Who is not in it learns nothing of it.
-    assert_eq!(
-        code(s.add(s.subject_teacher, chat, &[s.classmate]).await).0,
-        Code::NotFound
-    );
-    s.add(s.class_teacher, chat, &[s.classmate]).await.unwrap();
-    s.send(s.classmate, chat, "и я").await.unwrap();
-    let class = s.chat(s.class_teacher, ClassPupils).await;
-    let refused = code(s.add(s.class_teacher, class, &[s.parent]).await);
-    assert_eq!(refused, (Code::FailedPrecondition, "PARTICIPANTS_FIXED".into()));
-});
+);
 
 // Invariant 5
 // Covers: R38 allowed, R38 refused
-on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
+on_both!(removal_takes_effect_at_its_entry, |database| async move {
     let s = School::open(database).await;
     let chat = s.custom(s.class_teacher, &[s.pupil, s.classmate]).await.unwrap();
     s.send(s.pupil, chat, "до").await.unwrap();
@@ -197,7 +201,7 @@ on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
     s.remove(s.class_teacher, chat, &[s.pupil]).await.unwrap();
     s.send(s.classmate, chat, "после").await.unwrap();
     assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
-    // Of a chat that names people one reads what was there until one left, and nothing later.
+    // A former participant of a custom chat may read it up to the own leaving.
     let log = s.read(s.pupil, chat).await.unwrap();
     let left = pb::entry::Content::Leaving(pb::Leaving {
         member_id: s.pupil.to_string(),
@@ -205,14 +209,14 @@ on_both!(a_removal_takes_effect_at_its_entry, |database| async move {
     assert_eq!(log.last().unwrap().content, Some(left));
     assert!(log.iter().all(|e| text(e) != Some("после")));
     assert!(s.list(s.pupil).await.iter().all(|c| c.id != chat.to_string()));
-    // Everybody takes himself out.
+    // Every participant may leave.
     s.remove(s.classmate, chat, &[s.classmate]).await.unwrap();
     assert_eq!(code(s.send(s.classmate, chat, "нет").await).0, Code::NotFound);
 });
 
 // Covers: R22 allowed, R22 refused
 on_both!(
-    a_teacher_who_may_not_meet_minors_any_more_leaves_the_rooms_with_them,
+    unverified_teacher_leaves_chats_with_pupils,
     |database| async move {
         let s = School::open(database).await;
         let with_pupils = s
@@ -233,7 +237,7 @@ on_both!(
             roles: vec![Role::Teacher.into()],
             teacher_verified: false,
         });
-        s.learn(vec![withdrawn]).await;
+        s.apply(vec![withdrawn]).await;
         assert_eq!(
             code(s.send(s.subject_teacher, with_pupils, "нет").await).0,
             Code::NotFound
@@ -251,37 +255,40 @@ on_both!(
 );
 
 // Covers: R26 refused
-on_both!(who_left_the_organization_is_in_no_chat, |database| async move {
-    let s = School::open(database).await;
-    let chat = s.custom(s.class_teacher, &[s.pupil]).await.unwrap();
-    s.direct(s.pupil, s.classmate).await.unwrap();
-    let class = s.chat(s.pupil, ClassPupils).await;
-    let left = Member::MemberChanged(members::MemberChanged {
-        member_id: s.pupil.to_string(),
-        state: MemberState::Left.into(),
-        roles: vec![Role::Pupil.into()],
-        teacher_verified: false,
-    });
-    s.learn(vec![left]).await;
-    for chat in [chat, class] {
-        assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
-        assert_ne!(code(s.read(s.pupil, chat).await).0, Code::Ok);
+on_both!(
+    member_who_left_the_organization_is_in_no_chat,
+    |database| async move {
+        let s = School::open(database).await;
+        let chat = s.custom(s.class_teacher, &[s.pupil]).await.unwrap();
+        s.direct(s.pupil, s.classmate).await.unwrap();
+        let class = s.chat(s.pupil, ClassPupils).await;
+        let left = Member::MemberChanged(members::MemberChanged {
+            member_id: s.pupil.to_string(),
+            state: MemberState::Left.into(),
+            roles: vec![Role::Pupil.into()],
+            teacher_verified: false,
+        });
+        s.apply(vec![left]).await;
+        for chat in [chat, class] {
+            assert_eq!(code(s.send(s.pupil, chat, "нет").await).0, Code::NotFound);
+            assert_ne!(code(s.read(s.pupil, chat).await).0, Code::Ok);
+        }
+        let request = pb::ListParticipantsRequest {
+            org_id: s.org.to_string(),
+            chat_id: chat.to_string(),
+            ..Default::default()
+        };
+        let request = s.fixture.request(s.org, s.class_teacher, request);
+        let chat = s
+            .chats()
+            .list_participants(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .participants;
+        assert_eq!(
+            chat.iter().map(|p| p.member_id.clone()).collect::<Vec<_>>(),
+            [s.class_teacher.to_string()]
+        );
     }
-    let request = pb::ListParticipantsRequest {
-        org_id: s.org.to_string(),
-        chat_id: chat.to_string(),
-        ..Default::default()
-    };
-    let request = s.suite.request(s.org, s.class_teacher, request);
-    let there = s
-        .chats()
-        .list_participants(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .participants;
-    assert_eq!(
-        there.iter().map(|p| p.member_id.clone()).collect::<Vec<_>>(),
-        [s.class_teacher.to_string()]
-    );
-});
+);

@@ -1,4 +1,4 @@
-//! Invariants 3 and 5 under concurrency, and why the send is two statements on PostgreSQL.
+//! Invariants 3 and 5 under concurrency, and the reason for the second check of a send on PostgreSQL.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_ids::{ChatId, TypedId};
@@ -12,7 +12,7 @@ use super::school::*;
 // Invariants 2, 3, 5
 // Covers: R39 allowed
 on_both!(
-    places_stay_gapless_under_concurrent_senders_retries_and_removals,
+    sequence_numbers_have_no_gap_when_sends_and_removals_race,
     |database| async move {
         let school = Arc::new(School::open(database).await);
         let class = school.chat(school.pupil, ClassPupils).await;
@@ -25,51 +25,57 @@ on_both!(
         let mut tasks = Vec::new();
         for (who, member) in senders.into_iter().cycle().take(12).enumerate() {
             let school = school.clone();
-            tasks.push(school.clone().suite.spawn(async move {
-                let mut places = Vec::new();
+            tasks.push(school.clone().fixture.spawn(async move {
+                let mut seqs = Vec::new();
                 for n in 0..25 {
-                    let id = new_uuid(&school.suite);
-                    let said = format!("{who}/{n}");
-                    // The same act three times at once, as clients do that lost the answer.
+                    let id = new_uuid(&school.fixture);
+                    let text = format!("{who}/{n}");
+                    // The same message three times at once, as by a client that lost the response.
                     let (one, two, three) = tokio::join!(
-                        school.send_as(member, class, id, &said),
-                        school.send_as(member, class, id, &said),
-                        school.send_as(member, class, id, &said)
+                        school.send_as(member, class, id, &text),
+                        school.send_as(member, class, id, &text),
+                        school.send_as(member, class, id, &text)
                     );
                     let answers: Vec<_> = [one, two, three].into_iter().flatten().collect();
-                    assert!(answers.windows(2).all(|w| w[0] == w[1]), "one act, one answer");
-                    places.extend(answers.first().map(|answer| (answer.seq, said)));
+                    assert!(
+                        answers.windows(2).all(|w| w[0] == w[1]),
+                        "repetitions get the same response"
+                    );
+                    seqs.extend(answers.first().map(|answer| (answer.seq, text)));
                 }
-                places
+                seqs
             }));
         }
-        // Meanwhile the pupil goes and comes back.
+        // Meanwhile the pupil leaves and joins again.
         let mut enrollment = school.enrollment;
         for _ in 0..5 {
-            school.learn(vec![unenrolled(enrollment)]).await;
-            enrollment = school.suite.env.id();
+            school.apply(vec![unenrolled(enrollment)]).await;
+            enrollment = school.fixture.env.id();
             school
-                .learn(vec![enrolled(enrollment, school.pupil, school.class)])
+                .apply(vec![enrolled(enrollment, school.pupil, school.class)])
                 .await;
         }
         let mut acknowledged = BTreeMap::new();
         for task in tasks {
-            for (seq, said) in task.await.unwrap() {
-                assert!(acknowledged.insert(seq, said).is_none(), "no place twice");
+            for (seq, text) in task.await.unwrap() {
+                assert!(
+                    acknowledged.insert(seq, text).is_none(),
+                    "no sequence number twice"
+                );
             }
         }
         let log = school.read(school.classmate, class).await.unwrap();
-        let places: Vec<_> = log.iter().map(|e| e.seq).collect();
-        assert_eq!(places, (1..=log.len() as i64).collect::<Vec<_>>(), "gapless");
-        let said: BTreeMap<_, _> = log
+        let seqs: Vec<_> = log.iter().map(|e| e.seq).collect();
+        assert_eq!(seqs, (1..=log.len() as i64).collect::<Vec<_>>(), "no gap");
+        let text: BTreeMap<_, _> = log
             .iter()
             .filter_map(|e| Some((e.seq, text(e)?.to_owned())))
             .collect();
         assert_eq!(
-            said, acknowledged,
-            "everything acknowledged is there once, and nothing else"
+            text, acknowledged,
+            "exactly the acknowledged messages are stored, each once"
         );
-        // Between the entries of leaving and of joining there is nothing of the pupil.
+        // The log has no message of the pupil between a leaving and the next joining.
         let mut inside = true;
         for entry in &log {
             let member = school.pupil.to_string();
@@ -77,7 +83,7 @@ on_both!(
                 pb::entry::Content::Leaving(l) if l.member_id == member => inside = false,
                 pb::entry::Content::Joining(j) if j.member_id == member => inside = true,
                 pb::entry::Content::Message(m) if m.sender_id == member => {
-                    assert!(inside, "written while outside");
+                    assert!(inside, "message of a sender who does not participate");
                 }
                 _ => {}
             }
@@ -85,25 +91,30 @@ on_both!(
     }
 );
 
-/// One statement that locks the head and looks at the participant: both by the snapshot from before the lock.
-const NAIVE: &str = "WITH head AS MATERIALIZED (SELECT head_seq FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE)
+/// Locks the row of the chat and reads the participant in one statement: both in the snapshot from before the
+/// lock.
+const SINGLE_STATEMENT: &str = "WITH head AS MATERIALIZED (SELECT head_seq FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE)
   SELECT EXISTS (SELECT 1 FROM head, participant p
                  WHERE p.org_id = $1 AND p.chat_id = $2 AND p.member_id = $3 AND p.left_seq IS NULL) AS allowed";
 
-// The race that a second look is there for: a removal commits while the send waits for the lock.
+// The race for which the right is checked again: a removal is committed while the send waits for the lock. A
+// single statement misses the removal.
 on_postgres!(
-    a_removal_that_commits_while_the_send_waits_is_seen_by_it_and_missed_by_one_statement,
-    "SQLite has one writer at a time: a send and a removal do not meet",
+    send_sees_a_removal_committed_while_it_waits,
+    "SQLite has one writer at a time, so a send and a removal are never concurrent",
     |database| async move {
         let school = Arc::new(School::open(database).await);
         let class = school.chat(school.pupil, ClassPupils).await;
-        let db = &school.suite.db;
+        let db = &school.fixture.db;
         let removal = removal(&school, class).await;
-        let naive = {
-            let (school, statement) = (school.clone(), sql(db, NAIVE, keys(&school, class).to_vec()));
-            school.clone().suite.spawn(async move {
+        let single = {
+            let (school, statement) = (
+                school.clone(),
+                sql(db, SINGLE_STATEMENT, keys(&school, class).to_vec()),
+            );
+            school.clone().fixture.spawn(async move {
                 let row = school
-                    .suite
+                    .fixture
                     .db
                     .writer()
                     .query_one_raw(statement)
@@ -117,43 +128,43 @@ on_postgres!(
             let school = school.clone();
             school
                 .clone()
-                .suite
+                .fixture
                 .spawn(async move { school.send(school.pupil, class, "нет").await })
         };
-        waiting(db, 2).await;
+        wait_for_locks(db, 2).await;
         removal.commit().await.unwrap();
         assert!(
-            naive.await.unwrap(),
-            "the naive statement still finds the participant"
+            single.await.unwrap(),
+            "the single statement still finds the participant"
         );
         assert_eq!(code(send.await.unwrap()).0, tonic::Code::NotFound);
     }
 );
 
-// The same of a batch, which goes another way than a lone message.
+// A batch is stored by another function than a single message.
 on_postgres!(
-    a_removal_that_commits_while_a_batch_waits_is_seen_by_it,
-    "SQLite has one writer at a time: a batch and a removal do not meet",
+    batch_sees_a_removal_committed_while_it_waits,
+    "SQLite has one writer at a time, so a batch and a removal are never concurrent",
     |database| async move {
         let school = Arc::new(School::open(database).await);
         let class = school.chat(school.pupil, ClassPupils).await;
         let teachers = school.chat(school.class_teacher, ClassTeachers).await;
-        let db = &school.suite.db;
-        let send = |who, chat, said: &'static str| {
+        let db = &school.fixture.db;
+        let send = |who, chat, text: &'static str| {
             let school = school.clone();
             let sending = school.clone();
             school
-                .suite
-                .spawn(async move { sending.send(who, chat, said).await })
+                .fixture
+                .spawn(async move { sending.send(who, chat, text).await })
         };
 
-        // The writer waits for another chat's head, so that the next messages queue.
+        // The writer waits for the row of another chat, so that the next messages are queued.
         let other = db.writer().begin().await.unwrap();
         let lock = "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE";
         let key = vec![school.org.uuid().into(), teachers.uuid().into()];
         other.execute_raw(sql(db, lock, key)).await.unwrap();
         let first = send(school.class_teacher, teachers, "раз");
-        waiting(db, 1).await;
+        wait_for_locks(db, 1).await;
         let queued = [
             send(school.pupil, class, "два"),
             send(school.pupil, class, "три"),
@@ -162,13 +173,13 @@ on_postgres!(
         let removal = removal(&school, class).await;
         other.commit().await.unwrap();
         first.await.unwrap().unwrap();
-        waiting(db, 1).await;
+        wait_for_locks(db, 1).await;
         removal.commit().await.unwrap();
 
         let [two, three, four] = futures::future::join_all(queued).await.try_into().unwrap();
         assert_eq!(code(two.unwrap()).0, tonic::Code::NotFound);
         assert_eq!(code(three.unwrap()).0, tonic::Code::NotFound);
-        // The classmate is still there, and gets the place that the others did not take.
+        // The classmate still participates and gets the next sequence number.
         let head = school.read(school.classmate, class).await.unwrap().len() as i64;
         assert_eq!(four.unwrap().unwrap().seq, head);
     }
@@ -186,9 +197,9 @@ fn keys(school: &School, chat: ChatId) -> [sea_orm::Value; 3] {
     ]
 }
 
-/// A removal of the pupil that holds the chat's head and has not committed.
+/// A removal of the pupil that has locked the row of the chat and is not committed.
 async fn removal(school: &School, chat: ChatId) -> Transaction {
-    let db = &school.suite.db;
+    let db = &school.fixture.db;
     let removal = db.writer().begin().await.unwrap();
     for statement in [
         "UPDATE chat SET audience_version = audience_version + 1 WHERE org_id = $1 AND chat_id = $2 AND $3::uuid IS NOT NULL",
@@ -202,8 +213,8 @@ async fn removal(school: &School, chat: ChatId) -> Transaction {
     removal
 }
 
-/// Returns when so many wait for a lock.
-async fn waiting(db: &Db, many: i64) {
+/// Waits until this many sessions wait for a lock.
+async fn wait_for_locks(db: &Db, many: i64) {
     let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     loop {
@@ -221,34 +232,31 @@ async fn waiting(db: &Db, many: i64) {
 }
 
 // G11
-on_both!(
-    a_full_queue_is_refused_with_a_time_to_come_back,
-    |database| async move {
-        let config = crate::Config {
-            send_queue: 1,
-            send_batch: 1,
-            ..crate::Config::default()
-        };
-        let school = Arc::new(School::open_with(database, config).await);
-        let class = school.chat(school.pupil, ClassPupils).await;
-        let sends = (0..64).map(|n| {
-            let school = school.clone();
-            async move { school.send(school.pupil, class, &n.to_string()).await }
-        });
-        let results = futures::future::join_all(sends).await;
-        let stored = results.iter().filter(|r| r.is_ok()).count();
-        let mut refused = 0;
-        for status in results.into_iter().filter_map(Result::err) {
-            let refusal = parta_status::RpcError::from_status(&status).unwrap();
-            assert_eq!(
-                (refusal.code(), refusal.reason()),
-                (tonic::Code::Unavailable, "OVERLOADED")
-            );
-            assert!(refusal.retry_delay().is_some());
-            refused += 1;
-        }
-        assert!(stored > 0 && refused > 0, "{stored} stored, {refused} refused");
-        let log = school.read(school.pupil, class).await.unwrap();
-        assert_eq!(log.iter().filter_map(text).count(), stored);
+on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
+    let config = crate::Config {
+        send_queue: 1,
+        send_batch: 1,
+        ..crate::Config::default()
+    };
+    let school = Arc::new(School::open_with(database, config).await);
+    let class = school.chat(school.pupil, ClassPupils).await;
+    let sends = (0..64).map(|n| {
+        let school = school.clone();
+        async move { school.send(school.pupil, class, &n.to_string()).await }
+    });
+    let results = futures::future::join_all(sends).await;
+    let stored = results.iter().filter(|r| r.is_ok()).count();
+    let mut refused = 0;
+    for status in results.into_iter().filter_map(Result::err) {
+        let refusal = parta_status::RpcError::from_status(&status).unwrap();
+        assert_eq!(
+            (refusal.code(), refusal.reason()),
+            (tonic::Code::Unavailable, "OVERLOADED")
+        );
+        assert!(refusal.retry_delay().is_some());
+        refused += 1;
     }
-);
+    assert!(stored > 0 && refused > 0, "{stored} stored, {refused} refused");
+    let log = school.read(school.pupil, class).await.unwrap();
+    assert_eq!(log.iter().filter_map(text).count(), stored);
+});

@@ -1,4 +1,4 @@
-//! R43: what is right about a stream does not rest on the order in which entries arrive.
+//! R43: a stream is correct in whatever order entries arrive.
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parta_access::OrgScope;
@@ -17,13 +17,13 @@ use crate::{
     live::{Live, Settings, subscribe},
 };
 
-/// What this member reads of a chat after a place, as a writer hands it on.
-async fn rows_after(school: &School, member: MemberId, chat: ChatId, after: i64) -> Vec<Entry> {
-    let (conn, scope) = (school.suite.db.conn(), scope(school));
-    let standing = entries::find_membership(conn, &scope, chat, member)
+/// The entries of a chat after a sequence number, as the writer publishes them.
+async fn entries_after(school: &School, member: MemberId, chat: ChatId, after: i64) -> Vec<Entry> {
+    let (conn, scope) = (school.fixture.db.conn(), scope(school));
+    let membership = entries::find_membership(conn, &scope, chat, member)
         .await
         .unwrap();
-    let head = standing.unwrap().chat;
+    let head = membership.unwrap().chat;
     let range = (after, head.head_seq);
     entries::list_entries(conn, &scope, &head, range, false, 10)
         .await
@@ -37,21 +37,21 @@ fn scope(school: &School) -> OrgScope {
 // Invariant 5
 // Covers: R38 refused, R43 refused
 on_both!(
-    a_leaving_that_arrives_late_ends_the_chat_all_the_same,
+    leaving_ends_the_chat_when_it_arrives_late,
     |database| async move {
         let school = School::open(database).await;
         let class = school.chat(school.pupil, ClassPupils).await;
         let channel = school.chat(school.head, SchoolChannel).await;
-        // A replica of its own, whose bus is this test.
-        let live = Live::new(new_uuid(&school.suite), Arc::new(LocalBus::alone()), 512);
+        // A separate replica, to which the test publishes the entries.
+        let live = Live::new(new_uuid(&school.fixture), Arc::new(LocalBus::alone()), 512);
         let fresh = |service| Freshness::fixed(service, Progress::default());
         let names = ConsumerNames {
             organizations: "test.organizations",
             members: "test.members",
         };
-        let env = school.suite.env.clone();
+        let env = school.fixture.env.clone();
         let settings = Settings {
-            db: school.suite.db.clone(),
+            db: school.fixture.db.clone(),
             live: live.clone(),
             roster: Roster::new(names, env, fresh("org-registry"), fresh("membership")),
             heartbeat: Duration::from_secs(60),
@@ -70,19 +70,19 @@ on_both!(
             let mut cursors = started.cursors.iter();
             cursors.find(|c| c.chat_id == chat.to_string()).unwrap().seq
         };
-        school.learn(vec![unenrolled(school.enrollment)]).await;
+        school.apply(vec![unenrolled(school.enrollment)]).await;
         school.send(school.classmate, class, "после").await.unwrap();
 
-        // The message behind the leaving is there first, and both before the stream looks.
-        let mut late = rows_after(&school, school.classmate, class, head(class)).await;
+        // The message after the leaving arrives first, and both before the stream reads its queue.
+        let mut late = entries_after(&school, school.classmate, class, head(class)).await;
         assert_eq!(late.len(), 2);
         late.reverse();
         live.publish(late);
         let mut of_class = Vec::new();
-        // What comes last is behind everything that the stream may still have to say of the first.
+        // After these entries the stream has delivered all entries of the class.
         for last in ["конец", "ещё"] {
             let sent = school.send(school.head, channel, last).await.unwrap();
-            live.publish(rows_after(&school, school.head, channel, sent.seq - 1).await);
+            live.publish(entries_after(&school, school.head, channel, sent.seq - 1).await);
             loop {
                 let Some(Item::Entry(entry)) = next().await else {
                     continue;

@@ -11,13 +11,13 @@ use parta_status::RpcError;
 use parta_testkit::TestDatabase;
 use uuid::Uuid;
 
-use super::suite::{Suite, at_least};
+use super::fixture::{Fixture, at_least};
 use crate::Config;
 
 pub(super) use members::{AssignmentKind, MemberState, Role};
 
 pub(super) struct School {
-    pub(super) suite: Suite,
+    pub(super) fixture: Fixture,
     pub(super) org: OrgId,
     pub(super) class: UnitId,
     pub(super) other_class: UnitId,
@@ -28,7 +28,7 @@ pub(super) struct School {
     pub(super) pupil: MemberId,
     pub(super) classmate: MemberId,
     pub(super) parent: MemberId,
-    pub(super) stranger: MemberId,
+    pub(super) other_pupil: MemberId,
     pub(super) enrollment: EnrollmentId,
     pub(super) guardianship: GuardianshipId,
 }
@@ -41,8 +41,8 @@ pub(super) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (ton
     (status.code(), reason)
 }
 
-pub(super) fn new_uuid(suite: &Suite) -> Uuid {
-    suite.env.ids.uuid()
+pub(super) fn new_uuid(fixture: &Fixture) -> Uuid {
+    fixture.env.ids.uuid()
 }
 
 pub(super) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
@@ -102,13 +102,13 @@ impl School {
     }
 
     pub(super) async fn open_with(database: TestDatabase, config: Config) -> Self {
-        let suite = Suite::start_with(database, config).await;
-        let member = || suite.env.id::<MemberId>();
-        let org = suite.env.id::<OrgId>();
+        let fixture = Fixture::start_with(database, config).await;
+        let member = || fixture.env.id::<MemberId>();
+        let org = fixture.env.id::<OrgId>();
         let school = Self {
             org,
-            class: suite.env.id(),
-            other_class: suite.env.id(),
+            class: fixture.env.id(),
+            other_class: fixture.env.id(),
             head: member(),
             class_teacher: member(),
             subject_teacher: member(),
@@ -116,24 +116,24 @@ impl School {
             pupil: member(),
             classmate: member(),
             parent: member(),
-            stranger: member(),
-            enrollment: suite.env.id(),
-            guardianship: suite.env.id(),
-            suite,
+            other_pupil: member(),
+            enrollment: fixture.env.id(),
+            guardianship: fixture.env.id(),
+            fixture,
         };
         school.populate().await;
         school
     }
 
     async fn populate(&self) {
-        let s = &self.suite;
-        let facts = vec![
+        let s = &self.fixture;
+        let events = vec![
             organization(),
             unit(self.class, "5А"),
             unit(self.other_class, "6Б"),
         ];
-        let known = s.org_registry(self.org, facts).await;
-        self.know(&known).await;
+        let known = s.org_registry(self.org, events).await;
+        self.wait_for(&known).await;
         let assigned = |member: MemberId, kind: AssignmentKind| {
             Member::AssignmentMade(members::AssignmentMade {
                 assignment_id: s.env.id::<AssignmentId>().to_string(),
@@ -143,7 +143,7 @@ impl School {
                 expire_time: None,
             })
         };
-        let facts = vec![
+        let events = vec![
             admitted(self.head, Role::Head, false),
             admitted(self.class_teacher, Role::Teacher, true),
             admitted(self.subject_teacher, Role::Teacher, true),
@@ -151,13 +151,13 @@ impl School {
             admitted(self.pupil, Role::Pupil, false),
             admitted(self.classmate, Role::Pupil, false),
             admitted(self.parent, Role::Parent, false),
-            admitted(self.stranger, Role::Pupil, false),
+            admitted(self.other_pupil, Role::Pupil, false),
             assigned(self.class_teacher, AssignmentKind::ClassTeacher),
             assigned(self.subject_teacher, AssignmentKind::SubjectTeacher),
             assigned(self.unverified, AssignmentKind::SubjectTeacher),
             enrolled(self.enrollment, self.pupil, self.class),
             enrolled(s.env.id(), self.classmate, self.class),
-            enrolled(s.env.id(), self.stranger, self.other_class),
+            enrolled(s.env.id(), self.other_pupil, self.other_class),
             Member::GuardianshipEstablished(members::GuardianshipEstablished {
                 guardianship_id: self.guardianship.to_string(),
                 guardian_id: self.parent.to_string(),
@@ -165,36 +165,36 @@ impl School {
                 confirmed: true,
             }),
         ];
-        let known = s.membership(self.org, facts).await;
-        self.know(&known).await;
+        let known = s.membership(self.org, events).await;
+        self.wait_for(&known).await;
     }
 
-    /// Waits until chat knows what the token speaks of.
-    pub(super) async fn know(&self, token: &str) {
-        // The head may be unknown still: what matters is that the call waited.
+    /// Waits until chat knows the state of the consistency token.
+    pub(super) async fn wait_for(&self, token: &str) {
+        // The head of the school may be unknown yet: the call is made only to wait.
         let request = pb::ListChatsRequest {
             org_id: self.org.to_string(),
             ..Default::default()
         };
-        let request = at_least(self.suite.request(self.org, self.head, request), token);
+        let request = at_least(self.fixture.request(self.org, self.head, request), token);
         match self.chats().list_chats(request).await {
             Ok(_) => {}
             Err(status) => assert_eq!(status.code(), tonic::Code::NotFound, "{status:?}"),
         }
     }
 
-    /// States facts of membership and waits until chat knows them.
-    pub(super) async fn learn(&self, facts: Vec<Member>) {
-        let token = self.suite.membership(self.org, facts).await;
-        self.know(&token).await;
+    /// Publishes events of membership and waits until chat has applied them.
+    pub(super) async fn apply(&self, events: Vec<Member>) {
+        let token = self.fixture.membership(self.org, events).await;
+        self.wait_for(&token).await;
     }
 
     pub(super) fn chats(&self) -> ChatServiceClient<parta_grpc::ServiceChannel> {
-        ChatServiceClient::new(self.suite.channel.clone())
+        ChatServiceClient::new(self.fixture.channel.clone())
     }
 
     pub(super) fn messages(&self) -> MessageServiceClient<parta_grpc::ServiceChannel> {
-        MessageServiceClient::new(self.suite.channel.clone())
+        MessageServiceClient::new(self.fixture.channel.clone())
     }
 
     /// The chats that a member sees.
@@ -203,11 +203,11 @@ impl School {
             org_id: self.org.to_string(),
             ..Default::default()
         };
-        let request = self.suite.request(self.org, member, request);
+        let request = self.fixture.request(self.org, member, request);
         self.chats().list_chats(request).await.unwrap().into_inner().chats
     }
 
-    /// Kinds of the chats that a member sees, with the class; sorted.
+    /// The kinds and units of the chats that a member sees, sorted.
     pub(super) async fn kinds(&self, member: MemberId) -> Vec<(pb::ChatKind, String)> {
         let mut kinds: Vec<_> = self
             .list(member)
@@ -219,7 +219,7 @@ impl School {
         kinds
     }
 
-    /// The chat of a kind that this member sees, of the own class where there are several.
+    /// The first chat of this kind that the member sees.
     pub(super) async fn chat(&self, member: MemberId, kind: pb::ChatKind) -> ChatId {
         let chats = self.list(member).await;
         let found = chats
@@ -235,7 +235,7 @@ impl School {
         chat: ChatId,
         text: &str,
     ) -> Result<pb::SendMessageResponse, tonic::Status> {
-        self.send_as(member, chat, new_uuid(&self.suite), text).await
+        self.send_as(member, chat, new_uuid(&self.fixture), text).await
     }
 
     pub(super) async fn send_as(
@@ -251,7 +251,7 @@ impl School {
             chat_id: chat.to_string(),
             text: text.into(),
         };
-        let request = self.suite.request(self.org, member, request);
+        let request = self.fixture.request(self.org, member, request);
         Ok(self.messages().send_message(request).await?.into_inner())
     }
 
@@ -267,7 +267,7 @@ impl School {
                 page_size: 200,
                 page_token,
             };
-            let request = self.suite.request(self.org, member, request);
+            let request = self.fixture.request(self.org, member, request);
             let page = self.messages().list_entries(request).await?.into_inner();
             all.extend(page.entries);
             page_token = page.next_page_token;
@@ -278,7 +278,7 @@ impl School {
     }
 }
 
-/// The text of an entry, where it is a message.
+/// The text of an entry; `None` if the entry is not a message.
 pub(super) fn text(entry: &pb::Entry) -> Option<&str> {
     match &entry.content {
         Some(pb::entry::Content::Message(message)) => Some(&message.text),

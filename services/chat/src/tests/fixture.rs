@@ -1,4 +1,4 @@
-//! A chat service with stand-ins for the feeds of org-registry and membership.
+//! The chat service with the feeds of org-registry and membership, which the tests write.
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -31,12 +31,12 @@ use crate::{
 
 const ISSUER: &str = "parta";
 
-/// Everything that runs, until it is dropped.
-pub(super) struct Suite {
+/// The running services. Dropping it stops them.
+pub(super) struct Fixture {
     pub(super) env: Env,
     pub(super) db: Db,
     pub(super) channel: ServiceChannel,
-    /// The layers and the service, without a transport.
+    /// The service with the layers of the server, without a transport.
     pub(super) service: StackService,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) call_scheduling: ServiceChannel,
@@ -108,14 +108,14 @@ impl Keys {
     }
 }
 
-impl Drop for Suite {
+impl Drop for Fixture {
     fn drop(&mut self) {
         self.cancel.cancel();
     }
 }
 
-impl Suite {
-    /// Starts it with the defaults.
+impl Fixture {
+    /// Starts the services with the default configuration.
     pub(super) async fn start(database: TestDatabase) -> Self {
         Self::start_with(database, Config::default()).await
     }
@@ -172,7 +172,7 @@ impl Suite {
         }
     }
 
-    /// Another replica of chat on the same database, with this bus.
+    /// Starts another replica of chat on the same database, with this bus.
     pub(super) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         let db = if self.db.is_postgres() {
             connect(&self.database, "chat", &self.keys.secrets, &self.env).await
@@ -190,18 +190,18 @@ impl Suite {
             .unwrap()
     }
 
-    /// States facts in the feed of org-registry; answers the token that tells when chat knows.
-    pub(super) async fn org_registry<P: EventPayload>(&self, org: OrgId, facts: Vec<P>) -> String {
-        state(&self.org_registry, org, facts).await
+    /// Publishes events in the feed of org-registry. Returns the consistency token of the last one.
+    pub(super) async fn org_registry<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
+        publish(&self.org_registry, org, events).await
     }
 
-    /// States facts in the feed of membership.
-    pub(super) async fn membership<P: EventPayload>(&self, org: OrgId, facts: Vec<P>) -> String {
-        state(&self.membership, org, facts).await
+    /// Publishes events in the feed of membership. Returns the consistency token of the last one.
+    pub(super) async fn membership<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
+        publish(&self.membership, org, events).await
     }
 
-    /// A request of this member, sent again by the client's layers where the server asks for patience: a projection
-    /// that has just begun is refused as stale.
+    /// A request of this member. The client's layers retry it while the server refuses it with a retry delay,
+    /// as it does until the projection is up to date.
     pub(super) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
         let session = self.env.id::<SessionId>();
         let token = self.keys.issuer.person(org, member, session).unwrap().text;
@@ -212,7 +212,7 @@ impl Suite {
         request
     }
 
-    /// Runs beside the test.
+    /// Runs a future concurrently with the test.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -220,14 +220,14 @@ impl Suite {
         self.tracker.spawn(future)
     }
 
-    /// The token of this member.
+    /// An access token of this member.
     pub(super) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
         let session = self.env.id::<SessionId>();
         self.keys.issuer.person(org, member, session).unwrap().text.into()
     }
 }
 
-/// Lets the request wait until chat knows what the token speaks of.
+/// Makes the request wait until chat knows the state of the consistency token.
 pub(super) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
     request.metadata_mut().insert(AT_LEAST, token.parse().unwrap());
     request
@@ -256,11 +256,11 @@ fn feed<K: FeedKind>(db: &Db, cancel: &CancellationToken) -> FeedServer<K> {
     FeedServer::new(db.clone(), cancel.clone(), |_, _| async { Ok(Vec::new()) })
 }
 
-async fn state<P: EventPayload>(db: &Db, org: OrgId, facts: Vec<P>) -> String {
-    let facts = &facts;
+async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String {
+    let events = &events;
     db.write(|tx| async move {
-        for fact in facts {
-            append_event(&tx, org, fact.clone());
+        for event in events {
+            append_event(&tx, org, event.clone());
         }
         Ok::<_, StorageError>(())
     })
