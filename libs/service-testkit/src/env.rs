@@ -308,6 +308,12 @@ impl ServiceEnv {
     }
 }
 
+impl Drop for ServiceEnv {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
     let config = DatabaseConfig::new(database.url());
     Db::connect(&config, service, secrets.clone(), env.clone())

@@ -1,35 +1,25 @@
 //! The chat service with the feeds of org-registry and membership, which the tests write.
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use chrono::TimeDelta;
-use parta_access::{
-    AccessRules, JwkSource, KeyPair, Secrets, ServiceIdentity, ServiceKeys, SigningKey, TokenIssuer, Verifier,
-};
 use parta_feed::{
     AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed,
     append_event,
 };
-use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, RequestExt as _, Routes, ServerLayers,
-    ServiceChannel, StackService, Target, layers,
-    server::{ServeOptions, serve},
-};
-use parta_ids::{Env, MemberId, OrgId, SessionId};
+use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
+use parta_ids::{Env, MemberId, OrgId};
 use parta_proto::parta::{
     membership::v1::membership_feed_service_server::MembershipFeedServiceServer,
     org_registry::v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
 };
-use parta_storage::{DatabaseConfig, Db, StorageError};
+use parta_service_testkit::ServiceEnv;
+use parta_storage::{Db, StorageError};
 use parta_testkit::TestDatabase;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Request;
 
 use crate::{
     Config, GRPC_SERVICES, assembly,
     assembly::{Assembly, Wiring},
 };
-
-const ISSUER: &str = "parta";
 
 /// The running services. Dropping it stops them.
 pub(super) struct Fixture {
@@ -40,77 +30,43 @@ pub(super) struct Fixture {
     pub(super) service: StackService,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) call_scheduling: ServiceChannel,
+    test_env: ServiceEnv,
+    feeds: Feeds,
+    pub(super) database: TestDatabase,
+}
+
+/// The feeds of the other services, which the tests write.
+struct Feeds {
     org_registry: Db,
     membership: Db,
-    keys: Keys,
-    feeds: (InMemoryTransport, InMemoryTransport),
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-    pub(super) database: TestDatabase,
-    _feeds: [TestDatabase; 2],
+    transports: [InMemoryTransport; 2],
+    _databases: [TestDatabase; 2],
 }
 
-#[derive(Clone)]
-struct Keys {
-    issuer: TokenIssuer,
-    authenticator: Arc<Authenticator>,
-    verifier: Arc<Verifier>,
-    chat: Arc<ServiceIdentity>,
-    call_scheduling: Arc<ServiceIdentity>,
-    secrets: Secrets,
-}
-
-impl Keys {
-    fn new(env: &Env) -> Self {
-        let now = env.now();
-        let pair = KeyPair::generate(env).unwrap();
-        let key = SigningKey {
-            kid: "1".into(),
-            pair,
-            publish_time: now,
-            sign_from: now,
-            retire_time: None,
-        };
-        let issuer = TokenIssuer::new(vec![key], ISSUER, TimeDelta::minutes(10), env.clone());
-        let source = JwkSource::shared();
-        source.set(&issuer.jwks(), now);
-        let verifier = Arc::new(Verifier::new(source, ISSUER, env.clone()));
-        let names = ["chat", "call-scheduling", "invitation"];
-        let pairs = names.map(|name| (name, KeyPair::generate(env).unwrap()));
-        let identity = |name: &str| {
-            let (_, pair) = pairs.iter().find(|(n, _)| *n == name).unwrap();
-            Arc::new(ServiceIdentity::new(name, pair, env.clone()).unwrap())
-        };
-        let public = pairs.iter().map(|(name, pair)| (*name, pair.public()));
-        let services = Arc::new(ServiceKeys::new(public, env.clone()).unwrap());
-        let mut names = GRPC_SERVICES.to_vec();
-        names.extend([
-            "parta.org_registry.v1.OrgRegistryFeedService",
-            "parta.membership.v1.MembershipFeedService",
-        ]);
-        let access = AccessRules::load(&names).unwrap();
-        let (chat, call_scheduling) = (identity("chat"), identity("call-scheduling"));
-        let authenticator = Authenticator {
-            access,
-            verifier: verifier.clone(),
-            services,
-            operators: Vec::new(),
-        };
-        let authenticator = Arc::new(authenticator);
+impl Feeds {
+    async fn start(test_env: &ServiceEnv) -> Self {
+        let databases = [TestDatabase::sqlite(), TestDatabase::sqlite()];
+        let org_registry = feed_db(test_env, &databases[0], "org-registry").await;
+        let membership = feed_db(test_env, &databases[1], "membership").await;
+        let organizations =
+            OrgRegistryFeedServiceServer::new(feed::<OrgRegistryFeed>(test_env, &org_registry));
+        let members = MembershipFeedServiceServer::new(feed::<MembershipFeed>(test_env, &membership));
+        let transports = [
+            test_env.serve(
+                &["parta.org_registry.v1.OrgRegistryFeedService"],
+                Routes::new(organizations),
+            ),
+            test_env.serve(
+                &["parta.membership.v1.MembershipFeedService"],
+                Routes::new(members),
+            ),
+        ];
         Self {
-            issuer,
-            authenticator,
-            verifier,
-            chat,
-            call_scheduling,
-            secrets: Secrets::generate(env),
+            org_registry,
+            membership,
+            transports,
+            _databases: databases,
         }
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        self.cancel.cancel();
     }
 }
 
@@ -121,95 +77,48 @@ impl Fixture {
     }
 
     pub(super) async fn start_with(database: TestDatabase, config: Config) -> Self {
-        let env = Env::system();
-        let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let keys = Keys::new(&env);
-        let db = connect(&database, "chat", &keys.secrets, &env).await;
-        db.migrate(crate::migrations()).await.unwrap();
-        let feeds = [TestDatabase::sqlite(), TestDatabase::sqlite()];
-        let org_registry = feed_db(&feeds[0], "org-registry", &keys.secrets, &env).await;
-        let membership = feed_db(&feeds[1], "membership", &keys.secrets, &env).await;
-        let serving = |routes| start_server(&tracker, &cancel, &keys, &env, routes);
-        let org_pipe = serving(Routes::new(OrgRegistryFeedServiceServer::new(feed::<
-            OrgRegistryFeed,
-        >(
-            &org_registry,
-            &cancel,
-        ))));
-        let member_pipe = serving(Routes::new(MembershipFeedServiceServer::new(feed::<
-            MembershipFeed,
-        >(
-            &membership,
-            &cancel,
-        ))));
+        let test_env = ServiceEnv::open_in_real_time(&database, "chat", crate::migrations()).await;
+        let feeds = Feeds::start(&test_env).await;
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let (pipe, service) = start_chat(
-            (&tracker, &cancel, &keys, &env),
-            (db.clone(), bus.clone()),
-            (&org_pipe, &member_pipe),
-            &config,
-        );
-        let client = ClientBuilder::new(env.clone());
-        let channel = client.channel("chat", Target::Memory(pipe.clone())).unwrap();
-        let peer = client.identity(keys.call_scheduling.clone());
-        let call_scheduling = peer.channel("chat", Target::Memory(pipe)).unwrap();
-        let feeds_pipes = (org_pipe, member_pipe);
+        let (transport, service) = start_chat(&test_env, &feeds, (&test_env.db, &bus), &config);
         Self {
-            env,
-            db,
-            channel,
+            env: test_env.env.clone(),
+            db: test_env.db.clone(),
+            channel: test_env.channel("chat", &transport),
             service,
             bus,
-            call_scheduling,
-            org_registry,
-            membership,
-            keys,
-            feeds: feeds_pipes,
-            tracker,
-            cancel,
+            call_scheduling: test_env.channel_of("call-scheduling", "chat", &transport),
+            test_env,
+            feeds,
             database,
-            _feeds: feeds,
         }
     }
 
     /// Starts another replica of chat on the same database, with this bus.
     pub(super) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         let db = if self.db.is_postgres() {
-            connect(&self.database, "chat", &self.keys.secrets, &self.env).await
+            self.test_env.connect(&self.database, "chat").await
         } else {
             self.db.clone()
         };
-        let (pipe, _) = start_chat(
-            (&self.tracker, &self.cancel, &self.keys, &self.env),
-            (db, bus),
-            (&self.feeds.0, &self.feeds.1),
-            &Config::default(),
-        );
-        ClientBuilder::new(self.env.clone())
-            .channel("chat", Target::Memory(pipe))
-            .unwrap()
+        let (transport, _) = start_chat(&self.test_env, &self.feeds, (&db, &bus), &Config::default());
+        self.test_env.channel("chat", &transport)
     }
 
     /// Publishes events in the feed of org-registry. Returns the consistency token of the last one.
     pub(super) async fn org_registry<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
-        publish(&self.org_registry, org, events).await
+        publish(&self.feeds.org_registry, org, events).await
     }
 
     /// Publishes events in the feed of membership. Returns the consistency token of the last one.
     pub(super) async fn membership<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
-        publish(&self.membership, org, events).await
+        publish(&self.feeds.membership, org, events).await
     }
 
     /// A request of this member. The client's layers retry it while the server refuses it with a retry delay,
     /// as it does until the projection is up to date.
     pub(super) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
-        let session = self.env.id::<SessionId>();
-        let token = self.keys.issuer.person(org, member, session).unwrap().text;
-        let mut request = Request::new(message).idempotent();
-        request
-            .metadata_mut()
-            .insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
+        self.test_env.member_request(org, member, message).idempotent()
     }
 
     /// Runs a future concurrently with the test.
@@ -217,13 +126,12 @@ impl Fixture {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
-        self.tracker.spawn(future)
+        self.test_env.tracker.spawn(future)
     }
 
     /// An access token of this member.
     pub(super) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
-        let session = self.env.id::<SessionId>();
-        self.keys.issuer.person(org, member, session).unwrap().text.into()
+        self.test_env.member_token(org, member).into()
     }
 }
 
@@ -233,27 +141,16 @@ pub(super) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
     request
 }
 
-async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
-    Db::connect(
-        &DatabaseConfig::new(database.url()),
-        service,
-        secrets.clone(),
-        env.clone(),
-    )
-    .await
-    .unwrap()
-}
-
-async fn feed_db(database: &TestDatabase, service: &'static str, secrets: &Secrets, env: &Env) -> Db {
-    let db = connect(database, service, secrets, env).await;
+async fn feed_db(test_env: &ServiceEnv, database: &TestDatabase, service: &'static str) -> Db {
+    let db = test_env.connect(database, service).await;
     let mut all = parta_storage::migrations();
     all.extend(parta_feed::migrations());
     db.migrate(all).await.unwrap();
     db
 }
 
-fn feed<K: FeedKind>(db: &Db, cancel: &CancellationToken) -> FeedServer<K> {
-    FeedServer::new(db.clone(), cancel.clone(), |_, _| async { Ok(Vec::new()) })
+fn feed<K: FeedKind>(test_env: &ServiceEnv, db: &Db) -> FeedServer<K> {
+    FeedServer::new(db.clone(), test_env.stop.clone(), |_, _| async { Ok(Vec::new()) })
 }
 
 async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String {
@@ -269,59 +166,36 @@ async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String
     db.consistency_token(db.head().await.unwrap())
 }
 
-fn stack(cancel: &CancellationToken, keys: &Keys, env: &Env) -> ServerLayers {
-    let limits = Limits {
-        calls: 1_024,
-        streams: 1_024,
-    };
-    layers(env, keys.authenticator.clone(), limits, cancel.clone())
-}
-
-fn start_server(
-    tracker: &TaskTracker,
-    cancel: &CancellationToken,
-    keys: &Keys,
-    env: &Env,
-    routes: Routes,
-) -> InMemoryTransport {
-    let (pipe, incoming) = InMemoryTransport::pair();
-    let stack = stack(cancel, keys, env);
-    let ended = cancel.clone().cancelled_owned();
-    tracker.spawn(async move {
-        serve(incoming, routes, stack, ServeOptions::default(), ended)
-            .await
-            .unwrap();
-    });
-    pipe
-}
-
 fn start_chat(
-    (tracker, cancel, keys, env): (&TaskTracker, &CancellationToken, &Keys, &Env),
-    (db, bus): (Db, Arc<dyn Bus>),
-    (org_registry, membership): (&InMemoryTransport, &InMemoryTransport),
+    test_env: &ServiceEnv,
+    feeds: &Feeds,
+    (db, bus): (&Db, &Arc<dyn Bus>),
     config: &Config,
 ) -> (InMemoryTransport, StackService) {
-    let client = ClientBuilder::new(env.clone()).identity(keys.chat.clone());
-    let channel =
-        |name: &str, pipe: &InMemoryTransport| client.channel(name, Target::Memory(pipe.clone())).unwrap();
+    let [organizations, members] = &feeds.transports;
     let wiring = Wiring {
         db: db.clone(),
         bus: bus.clone(),
-        verifier: keys.verifier.clone(),
-        draining: cancel.clone(),
-        org_registry: channel("org-registry", org_registry),
-        membership: channel("membership", membership),
+        verifier: test_env.verifier.clone(),
+        draining: test_env.stop.clone(),
+        org_registry: test_env.channel_of("chat", "org-registry", organizations),
+        membership: test_env.channel_of("chat", "membership", members),
     };
     let Assembly {
         routes,
         consumers,
         tasks,
     } = assembly::assemble(wiring, config);
-    let maintenance = parta_runtime::maintenance("chat", &db, &bus);
+    let maintenance = parta_runtime::maintenance("chat", db, bus);
     for task in consumers.into_iter().chain(tasks).chain(maintenance) {
-        let run = task.run(cancel.clone());
-        tracker.spawn(async move { run.await.unwrap() });
+        let run = task.run(test_env.stop.clone());
+        test_env.tracker.spawn(async move { run.await.unwrap() });
     }
-    let service = stack(cancel, keys, env).around(routes.clone());
-    (start_server(tracker, cancel, keys, env, routes), service)
+    let limits = Limits {
+        calls: 1_024,
+        streams: 1_024,
+    };
+    let layers = || test_env.layers(GRPC_SERVICES, limits);
+    let service = layers().around(routes.clone());
+    (test_env.serve_behind(layers(), routes), service)
 }
