@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId};
+use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId, Uuid};
 use parta_roster::{Role, State};
 use parta_storage::StorageError;
 use sea_orm::{
@@ -181,22 +181,60 @@ pub(crate) async fn lock_by_account(
     row.map(member).transpose()
 }
 
-/// Where an account is an active member, by the age of the organizations.
+/// Loads the member that an account is in an organization, present or left.
+pub(crate) async fn find_by_account(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    account: AccountId,
+) -> Result<Option<Member>, StorageError> {
+    let query = Entity::find()
+        .filter(within(scope))
+        .filter(Column::AccountId.eq(account.uuid()));
+    query.one(conn).await?.map(member).transpose()
+}
+
+/// The rows of an account that are not known to be expected or left. A state that this build does not know
+/// is among them.
+fn not_left(account: AccountId) -> Condition {
+    Condition::all()
+        .add(Column::AccountId.eq(account.uuid()))
+        .add(Column::State.is_not_in([EXPECTED, LEFT]))
+}
+
+/// The organizations in which an account is a member. Reads no other column, so that a row with values of a
+/// newer build does not matter.
+pub(crate) async fn orgs_of_account(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+) -> Result<Vec<OrgId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .filter(not_left(account))
+        .order_by_asc(Column::OrgId)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+}
+
+/// The memberships of an account, by the age of the organizations. A row with a value that this build does
+/// not know makes that one membership an error, and not the list.
 pub(crate) async fn list_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
     after: Option<OrgId>,
-    limit: Option<u64>,
-) -> Result<Vec<Member>, StorageError> {
+    limit: u64,
+) -> Result<Vec<(OrgId, Result<Member, StorageError>)>, StorageError> {
     let rows = Entity::find()
-        .filter(Column::AccountId.eq(account.uuid()))
-        .filter(Column::State.eq(ACTIVE))
+        .filter(not_left(account))
         .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
         .order_by_asc(Column::OrgId)
         .limit(limit)
         .all(conn)
         .await?;
-    members(rows)
+    let pair = |row: Model| (OrgId::from_uuid(row.org_id), member(row));
+    Ok(rows.into_iter().map(pair).collect())
 }
 
 /// Limits of a list.

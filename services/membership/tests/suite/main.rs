@@ -5,6 +5,7 @@ mod admission;
 mod edge;
 mod guardianships;
 mod members;
+mod sessions;
 mod sign_in;
 mod table;
 mod test_env;

@@ -38,6 +38,7 @@ use parta_roster::{NoObserver, Organizations};
 use parta_status::RpcError;
 use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::TestDatabase;
+use sea_orm::ConnectionTrait as _;
 use secrecy::ExposeSecret as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
@@ -426,6 +427,25 @@ impl TestEnv {
             .into_inner()
             .members;
         Ok(members.into_iter().map(|m| m.full_name).collect())
+    }
+
+    /// Changes one row by SQL, past the service. Ids stand in quotes.
+    pub async fn change_row(&self, sql: &str) {
+        let sql = if self.db.is_postgres() {
+            sql.to_owned()
+        } else {
+            // SQLite keeps ids as blobs.
+            sql.replace("= '", "= X'").replace('-', "")
+        };
+        let change = |tx: parta_storage::Tx| {
+            let sql = sql.clone();
+            async move {
+                let done = tx.execute_unprepared(&sql).await?;
+                assert_eq!(done.rows_affected(), 1);
+                Ok::<_, parta_storage::StorageError>(())
+            }
+        };
+        self.db.write(change).await.unwrap();
     }
 
     pub fn minute(&self) {
