@@ -4,26 +4,31 @@
 //! service accounts. Invariants: an account id never leaves the service, each organization knows a person by ids of its
 //! own; contacts are never shown; an organization keeps an administrator; a fact, its event and its effect on permission
 //! are committed together.
+mod accounts;
+mod admission;
+mod appointments;
 mod assignments;
 mod config;
+mod context;
+mod convert;
 mod delivery;
 mod departures;
 mod enrollments;
+mod entities;
 mod error;
-mod events;
+mod feed;
 mod grpc;
 mod guardianships;
 mod member_records;
 mod members;
-pub mod model;
-mod operations;
+mod migrations;
 mod permissions;
-pub mod policy;
+mod policy;
 mod roles;
 mod roster_import;
-mod secret;
 mod service_accounts;
-mod storage;
+mod sessions;
+mod sign_in;
 
 use std::sync::Arc;
 
@@ -57,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, DeliveryKind};
 pub use permissions::permissions;
 
-use operations::App;
+use context::App;
 
 const NAME: &str = "membership";
 /// Full names of the services that it serves.
@@ -95,7 +100,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
@@ -194,16 +199,15 @@ impl Ports {
         if self.config.delivery != DeliveryKind::Smtp {
             return Ok(runner);
         }
-        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
-        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
+        let mailer = delivery::mail::Mailer::new(&self.config, self.secrets.clone())?;
+        Ok(runner.handle(delivery::mail::MAIL_JOB, Arc::new(mailer)))
     }
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
         let app = self.app();
         let edge = Edge::new(self.db.clone(), app.at_least.clone(), Arc::new(app.clone()));
-        let feed =
-            FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
+        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         Routes::new(AuthenticationServiceServer::new(app.clone()))
             .add_service(AppointmentServiceServer::new(app.clone()))
             .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))

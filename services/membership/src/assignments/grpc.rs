@@ -8,7 +8,7 @@ use super::{
     Assignment, AssignmentKind,
     operations::{CreateAssignment, EndAssignment, ListAssignments},
 };
-use crate::{events::timestamp, grpc::convert::time, operations::App};
+use crate::{context::App, convert::time, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]

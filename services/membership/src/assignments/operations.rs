@@ -12,7 +12,7 @@ use super::{
     model::{Assignment, AssignmentKind},
     policy, storage,
 };
-use crate::{error::Error, operations::App};
+use crate::{context::App, error::Error};
 
 const KIND: &str = "assignment";
 

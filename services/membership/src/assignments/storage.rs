@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind};
-use crate::storage::entities::assignment::{Column, Entity, Model};
+use crate::entities::assignment::{Column, Entity, Model};
 
 fn assignment(row: &Model) -> Result<Assignment, StorageError> {
     let kind = AssignmentKind::from_number(row.kind)

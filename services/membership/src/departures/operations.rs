@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    assignments, enrollments,
+    assignments,
+    context::App,
+    enrollments,
     error::Error,
     guardianships,
     member_records::{Member, MemberView, events, storage},
-    operations::App,
     roles,
 };
 

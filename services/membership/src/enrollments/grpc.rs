@@ -5,7 +5,7 @@ use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::{EnrollPupil, TransferPupil};
-use crate::operations::App;
+use crate::context::App;
 
 /// The server of the service.
 #[derive(Clone)]

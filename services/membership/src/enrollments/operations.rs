@@ -6,7 +6,7 @@ use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};
-use crate::{error::Error, operations::App};
+use crate::{context::App, error::Error};
 
 async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
     let facts = app.facts(tx, caller, org).await?;

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::Enrollment;
-use crate::storage::entities::enrollment::{Column, Entity, Model};
+use crate::entities::enrollment::{Column, Entity, Model};
 
 fn enrollment(row: &Model) -> Enrollment {
     Enrollment {

@@ -8,7 +8,7 @@ use super::{
     Guardianship,
     operations::{ConfirmGuardianship, EndGuardianship, ListGuardianships},
 };
-use crate::{events::timestamp, operations::App};
+use crate::{context::App, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]

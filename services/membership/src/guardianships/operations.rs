@@ -8,7 +8,7 @@ use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Guardianship, policy, storage};
-use crate::{error::Error, operations::App};
+use crate::{context::App, error::Error};
 
 const KIND: &str = "guardianship";
 

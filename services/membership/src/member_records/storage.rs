@@ -15,7 +15,7 @@ use sea_orm::{
 };
 
 use super::Member;
-use crate::storage::entities::{
+use crate::entities::{
     admission,
     member::{Column, Entity, Model},
 };

@@ -9,10 +9,10 @@ use tonic::{Request, Response, Status};
 
 use super::operations::{CreateMember, GetMembers, ListMembers};
 use crate::{
+    context::App,
     departures::RemoveMember,
-    events::timestamp,
+    feed::timestamp,
     member_records::{MemberView, events::roles},
-    operations::App,
     roles::{ChangeRoles, SetVerification},
 };
 

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
+    context::App,
     enrollments,
     error::Error,
     member_records::{
         Member, MemberView, events,
         storage::{self, Filter},
     },
-    operations::App,
     roles,
 };
 

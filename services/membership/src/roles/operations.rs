@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
+    context::App,
     enrollments,
     error::Error,
     member_records::{Member, MemberView, events, storage},
-    operations::App,
 };
 
 /// The outcome of a change of a member.

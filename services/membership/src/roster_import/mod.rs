@@ -3,10 +3,13 @@
 //! [`files`] and [`set`] know the format, [`plan`] the difference; neither touches the database. [`run`] carries a plan out,
 //! a batch of its rows a transaction, so that a crash at any point goes on where it stopped.
 pub(crate) mod files;
+mod grpc;
 pub(crate) mod observe;
+pub(crate) mod operations;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod set;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 

@@ -16,13 +16,14 @@ use parta_storage::{
 
 use super::plan::{self, Change};
 use crate::{
-    assignments, departures, enrollments,
+    assignments,
+    context::App,
+    departures, enrollments,
     error::Error,
-    events::{counts_kept, counts_of},
+    feed::{counts_kept, counts_of},
     guardianships,
     member_records::{Member, events, storage as members},
-    operations::{App, roster_imports},
-    storage::imports,
+    roster_import::{operations as roster_imports, storage as imports},
 };
 
 /// Kind of the durable job.

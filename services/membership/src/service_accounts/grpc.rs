@@ -11,7 +11,7 @@ use super::{
     model::{self, ServiceAccount},
     operations::{CreateServiceAccount, IssueToken, ListServiceAccounts, RevokeServiceAccount},
 };
-use crate::{events::timestamp, operations::App};
+use crate::{context::App, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]

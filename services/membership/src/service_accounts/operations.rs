@@ -7,7 +7,7 @@ use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::ServiceAccount, policy, storage};
-use crate::{error::Error, operations::App, secret};
+use crate::{context::App, error::Error, sessions::secret};
 
 const KIND: &str = "service account";
 

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::model::ServiceAccount;
-use crate::storage::entities::service_account::{Column, Entity, Model};
+use crate::entities::service_account::{Column, Entity, Model};
 
 impl From<Model> for ServiceAccount {
     fn from(row: Model) -> Self {

@@ -1,22 +1,15 @@
 //! The gRPC face: decode, operate, encode. No decisions here.
-mod admission;
-mod appointment;
-mod authentication;
-pub(crate) mod convert;
-mod operator;
-mod roster_import;
-
 use parta_access::Caller;
 use parta_status::RpcError;
 use tonic::{Request, Response, Status};
 
-use crate::operations::App;
+use crate::context::App;
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(crate) type Answer<T> = Result<Response<T>, Status>;
 
 impl App {
     /// Who calls with what, once everything is known here that the caller's consistency token speaks of.
-    async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
+    pub(crate) async fn enter<T>(&self, request: Request<T>) -> Result<(Caller, T), RpcError> {
         let caller = Caller::of(&request)?;
         self.at_least.wait_for(request.metadata()).await?;
         Ok((caller, request.into_inner()))

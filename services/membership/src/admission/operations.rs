@@ -5,13 +5,13 @@ use parta_proto::parta::membership::{internal::v1::AdmitMemberResponse, v1::Erro
 use parta_roster::{Role, State};
 use parta_storage::{Mutation, Tx};
 
-use super::App;
 use crate::{
+    accounts::storage as accounts,
+    context::App,
     enrollments,
     error::Error,
     guardianships,
     member_records::{Member, events, storage as members},
-    storage::accounts,
 };
 
 /// What an invitation gives to whom.

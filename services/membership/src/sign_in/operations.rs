@@ -6,14 +6,14 @@ use parta_proto::parta::membership::v1::{
 };
 use parta_storage::Mutation;
 
-use super::App;
+use super::model::{Address, CODE_LIFE, RESEND};
 use crate::{
-    delivery,
+    accounts::storage as accounts,
+    context::App,
+    delivery::mail as delivery,
     error::Error,
-    events::timestamp,
-    model::{Address, CODE_LIFE, RESEND},
-    secret,
-    storage::{accounts, sessions},
+    feed::timestamp,
+    sessions::{secret, storage as sessions},
 };
 
 /// As whom to sign in.
@@ -87,7 +87,7 @@ impl App {
             })
             .await?;
         let known = accounts::list_by_address(self.db.conn(), &outcome?).await?;
-        let profile = |row: crate::storage::entities::account::Model| AccountProfile {
+        let profile = |row: crate::entities::account::Model| AccountProfile {
             account_id: AccountId::from_uuid(row.account_id).to_string(),
             full_name: row.full_name,
         };

@@ -13,11 +13,11 @@ use parta_storage::Mutation;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answer, convert};
 use crate::{
-    operations::{App, Page},
+    context::{App, Page},
     roster_import::{files, set::Files},
 };
+use crate::{convert, grpc::Answer};
 
 /// Most bytes of one set.
 const MOST: usize = 64 * 1024 * 1024;

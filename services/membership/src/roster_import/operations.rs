@@ -12,20 +12,19 @@ use parta_status::RpcError;
 use parta_storage::{Mutation, Tx, check_etag, jobs};
 use sea_orm::ConnectionTrait;
 
-use super::{App, Page};
+use super::storage::{self as imports, Import};
 use crate::{
     assignments::AssignmentKind,
+    context::{App, Page},
+    convert,
     error::Error,
-    events,
-    grpc::convert,
-    guardianships, policy,
+    feed as events, guardianships, policy,
     roster_import::{
         Problems,
         plan::{self, Change, Known, There},
         run::JOB,
         set::{self, Earlier, Files, Set},
     },
-    storage::imports::{self, Import},
 };
 
 /// Classes by the keys of their labels.

@@ -11,10 +11,10 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::entities::{
+use crate::entities::{
     member, roster_class, roster_import, roster_import_change, roster_import_problem, roster_person,
 };
-pub(crate) use super::entities::{
+pub(crate) use crate::entities::{
     roster_import::Model as Import, roster_import_change::Model as ChangeRow,
     roster_import_problem::Model as ProblemRow,
 };

@@ -3,8 +3,8 @@ use parta_proto::parta::membership::v1::{self as pb, authentication_service_serv
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use super::{Answer, convert};
-use crate::operations::App;
+use crate::context::App;
+use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
 impl AuthenticationService for App {

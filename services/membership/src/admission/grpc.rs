@@ -5,8 +5,8 @@ use parta_proto::parta::membership::internal::v1::{
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use super::{Answer, convert};
-use crate::{model::Address, operations::App, storage::appointments::NewAppointment};
+use crate::{appointments::storage::NewAppointment, context::App, sign_in::model::Address};
+use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
 impl AdmissionService for App {

@@ -3,8 +3,8 @@ use parta_proto::parta::membership::v1::{self as pb, appointment_service_server:
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use super::{Answer, convert};
-use crate::operations::App;
+use crate::context::App;
+use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
 impl AppointmentService for App {

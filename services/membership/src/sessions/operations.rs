@@ -10,14 +10,14 @@ use parta_roster::State;
 use parta_status::not_found;
 use parta_storage::{Mutation, StorageError, Tx};
 
-use super::{App, Page};
+use super::{secret, storage as sessions};
 use crate::{
+    accounts::storage as accounts,
+    context::{App, Page},
     error::Error,
-    events::{self, timestamp},
+    feed::{self as events, timestamp},
     member_records::{events::roles, storage as members},
-    model::REPLAY,
-    secret,
-    storage::{accounts, sessions},
+    sign_in::model::REPLAY,
 };
 
 impl App {

@@ -10,16 +10,14 @@ use parta_status::not_found;
 use parta_storage::Mutation;
 use sea_orm::ConnectionTrait;
 
-use super::{App, Page};
+use super::storage::{self as appointments, NewAppointment};
 use crate::{
+    accounts::storage as accounts,
+    context::{App, Page},
     error::Error,
-    events::timestamp,
+    feed::timestamp,
     member_records::{Member, MemberView, events, storage as members},
     members::to_proto,
-    storage::{
-        accounts,
-        appointments::{self, NewAppointment},
-    },
 };
 
 impl App {

@@ -2,8 +2,8 @@
 use parta_proto::parta::membership::v1::{self as pb, operator_service_server::OperatorService};
 use tonic::{Request, Response};
 
-use super::{Answer, convert};
-use crate::operations::App;
+use crate::context::App;
+use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
 impl OperatorService for App {

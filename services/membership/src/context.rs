@@ -1,11 +1,4 @@
 //! What the service does: authorize, load, decide, save, emit.
-mod admission;
-mod appointments;
-mod outbox;
-pub(crate) mod roster_imports;
-mod sessions;
-mod sign_in;
-
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parta_access::{
@@ -18,9 +11,6 @@ use parta_roster::{MemberContext, Roster};
 use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
-
-pub(crate) use admission::Admission;
-pub(crate) use sign_in::Who;
 
 use crate::{
     config::DeliveryKind,
@@ -180,7 +170,7 @@ impl App {
         else {
             return Err(RpcError::internal("an RPC of accounts let somebody else in").into());
         };
-        if crate::storage::sessions::find(conn, session_id, self.db.env().now())
+        if crate::sessions::storage::find(conn, session_id, self.db.env().now())
             .await?
             .is_none()
         {

@@ -6,9 +6,9 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
 };
 
-pub(crate) use super::entities::session::Model as Session;
-use super::entities::session::{ActiveModel, Column, Entity};
-use crate::model::SESSION_IDLE;
+pub(crate) use crate::entities::session::Model as Session;
+use crate::entities::session::{ActiveModel, Column, Entity};
+use crate::sign_in::model::SESSION_IDLE;
 
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,

@@ -8,10 +8,11 @@ use parta_status::{FieldViolations, RpcError, field, invalid};
 use parta_storage::{StorageError, page_size};
 
 use crate::{
-    events::{counts_of, timestamp},
-    model::Address,
-    operations::{Admission, Page, Who},
-    storage::imports,
+    admission::operations::Admission,
+    context::Page,
+    feed::{counts_of, timestamp},
+    roster_import::storage as imports,
+    sign_in::{model::Address, operations::Who},
 };
 
 /// A required id.

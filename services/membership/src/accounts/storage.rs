@@ -8,8 +8,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
-use super::entities::{account, account_address, address_counter, flow, join_flow};
-use crate::model::{Counter, PROOF_LIFE, TRIES};
+use crate::entities::{account, account_address, address_counter, flow, join_flow};
+use crate::sign_in::model::{Counter, PROOF_LIFE, TRIES};
 
 /// Reads an address's counter and keeps others from it until the transaction ends.
 pub(crate) async fn counter(conn: &impl ConnectionTrait, address: &str) -> Result<Counter, DbErr> {

@@ -6,8 +6,8 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-pub(crate) use super::entities::outbox::Model as Message;
-use super::entities::outbox::{ActiveModel, Column, Entity};
+pub(crate) use crate::entities::outbox::Model as Message;
+use crate::entities::outbox::{ActiveModel, Column, Entity};
 
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,

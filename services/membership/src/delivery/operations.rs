@@ -2,8 +2,13 @@
 use parta_access::Caller;
 use parta_proto::parta::membership::v1::{ErrorReason, ListOutboxMessagesResponse, OutboxMessage};
 
-use super::{App, Page};
-use crate::{config::DeliveryKind, error::Error, events::timestamp, storage::outbox};
+use super::storage as outbox;
+use crate::{
+    config::DeliveryKind,
+    context::{App, Page},
+    error::Error,
+    feed::timestamp,
+};
 
 impl App {
     pub(crate) async fn list_outbox(

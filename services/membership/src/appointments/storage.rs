@@ -9,8 +9,8 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-pub(crate) use super::entities::appointment::Model as Appointment;
-use super::entities::appointment::{ActiveModel, Column, Entity};
+pub(crate) use crate::entities::appointment::Model as Appointment;
+use crate::entities::appointment::{ActiveModel, Column, Entity};
 
 /// An appointment to be kept.
 #[derive(Debug, Clone)]

@@ -12,10 +12,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     config::{Config, DeliveryKind},
+    delivery::storage as outbox,
     error::Error,
-    model::Address,
-    secret,
-    storage::outbox,
+    sessions::secret,
+    sign_in::model::Address,
 };
 
 /// Kind of the durable job that sends a code by mail.
