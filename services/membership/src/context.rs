@@ -20,7 +20,7 @@ use crate::{
 
 /// The service with what it works on. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
     pub(crate) organizations: Freshness,
@@ -42,7 +42,7 @@ pub(crate) struct Page<'a> {
     pub(crate) filter: String,
 }
 
-impl App {
+impl Context {
     /// Cuts what was read for a page, one more than asked, and says where the next one begins.
     pub(crate) fn cut<R, K: serde::Serialize>(
         &self,

@@ -62,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, DeliveryKind};
 pub use permissions::permissions;
 
-use context::App;
+use context::Context;
 
 const NAME: &str = "membership";
 /// Full names of the services that it serves.
@@ -176,10 +176,10 @@ pub struct Ports {
 }
 
 impl Ports {
-    fn app(&self) -> App {
+    fn context(&self) -> Context {
         // The members' half is written in the transaction of each change: it is never behind.
         let members = Freshness::fixed(NAME, Progress::default());
-        App {
+        Context {
             db: self.db.clone(),
             roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
             organizations: self.organizations.clone(),
@@ -195,7 +195,8 @@ impl Ports {
 
     /// Runs what committed transactions owe.
     pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
-        let runner = JobRunner::new(self.db.clone()).handle(roster_import::run::JOB, Arc::new(self.app()));
+        let runner =
+            JobRunner::new(self.db.clone()).handle(roster_import::run::JOB, Arc::new(self.context()));
         if self.config.delivery != DeliveryKind::Smtp {
             return Ok(runner);
         }
@@ -205,11 +206,15 @@ impl Ports {
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
-        let app = self.app();
-        let edge = Edge::new(self.db.clone(), app.at_least.clone(), Arc::new(app.clone()));
+        let context = self.context();
+        let edge = Edge::new(
+            self.db.clone(),
+            context.at_least.clone(),
+            Arc::new(context.clone()),
+        );
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        Routes::new(AuthenticationServiceServer::new(app.clone()))
-            .add_service(AppointmentServiceServer::new(app.clone()))
+        Routes::new(AuthenticationServiceServer::new(context.clone()))
+            .add_service(AppointmentServiceServer::new(context.clone()))
             .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))
             .add_service(AssignmentServiceServer::new(assignments::Assignments::new(
                 edge.clone(),
@@ -223,9 +228,9 @@ impl Ports {
             .add_service(ServiceAccountServiceServer::new(
                 service_accounts::ServiceAccounts::new(edge, self.verifier.clone()),
             ))
-            .add_service(OperatorServiceServer::new(app.clone()))
-            .add_service(RosterImportServiceServer::new(app.clone()))
-            .add_service(AdmissionServiceServer::new(app))
+            .add_service(OperatorServiceServer::new(context.clone()))
+            .add_service(RosterImportServiceServer::new(context.clone()))
+            .add_service(AdmissionServiceServer::new(context))
             .add_service(MembershipFeedServiceServer::new(feed))
     }
 }

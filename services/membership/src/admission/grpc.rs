@@ -5,11 +5,11 @@ use parta_proto::parta::membership::internal::v1::{
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use crate::{appointments::storage::NewAppointment, context::App, sign_in::model::Address};
+use crate::{appointments::storage::NewAppointment, context::Context, sign_in::model::Address};
 use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
-impl AdmissionService for App {
+impl AdmissionService for Context {
     async fn admit_member(
         &self,
         request: Request<internal::AdmitMemberRequest>,

@@ -7,7 +7,7 @@ use parta_storage::{Mutation, Tx};
 
 use crate::{
     accounts::storage as accounts,
-    context::App,
+    context::Context,
     enrollments,
     error::Error,
     guardianships,
@@ -27,7 +27,7 @@ pub(crate) struct Admission {
     pub(crate) issuer_id: Option<MemberId>,
 }
 
-impl App {
+impl Context {
     pub(crate) async fn admit(
         &self,
         caller: &Caller,

@@ -3,11 +3,11 @@ use parta_proto::parta::membership::v1::{self as pb, appointment_service_server:
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use crate::context::App;
+use crate::context::Context;
 use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
-impl AppointmentService for App {
+impl AppointmentService for Context {
     async fn list_appointments(
         &self,
         request: Request<pb::ListAppointmentsRequest>,

@@ -13,14 +13,14 @@ use sea_orm::ConnectionTrait;
 use super::storage::{self as appointments, NewAppointment};
 use crate::{
     accounts::storage as accounts,
-    context::{App, Page},
+    context::{Context, Page},
     error::Error,
     feed::timestamp,
     member_records::{Member, MemberView, events, storage as members},
     members::to_proto,
 };
 
-impl App {
+impl Context {
     async fn phones(&self, conn: &impl ConnectionTrait, account: AccountId) -> Result<Vec<String>, Error> {
         let mut addresses = accounts::addresses(conn, account).await?;
         addresses.retain(|address| address.starts_with('+'));

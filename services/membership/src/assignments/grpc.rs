@@ -8,16 +8,16 @@ use super::{
     Assignment, AssignmentKind,
     operations::{CreateAssignment, EndAssignment, ListAssignments},
 };
-use crate::{context::App, convert::time, feed::timestamp};
+use crate::{context::Context, convert::time, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Assignments {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Assignments {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

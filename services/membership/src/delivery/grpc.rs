@@ -2,11 +2,11 @@
 use parta_proto::parta::membership::v1::{self as pb, operator_service_server::OperatorService};
 use tonic::{Request, Response};
 
-use crate::context::App;
+use crate::context::Context;
 use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
-impl OperatorService for App {
+impl OperatorService for Context {
     async fn list_outbox_messages(
         &self,
         request: Request<pb::ListOutboxMessagesRequest>,

@@ -5,12 +5,12 @@ use parta_proto::parta::membership::v1::{ErrorReason, ListOutboxMessagesResponse
 use super::storage as outbox;
 use crate::{
     config::DeliveryKind,
-    context::{App, Page},
+    context::{Context, Page},
     error::Error,
     feed::timestamp,
 };
 
-impl App {
+impl Context {
     pub(crate) async fn list_outbox(
         &self,
         caller: &Caller,

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::operations::{CreateMember, GetMembers, ListMembers};
 use crate::{
-    context::App,
+    context::Context,
     departures::RemoveMember,
     feed::timestamp,
     member_records::{MemberView, events::roles},
@@ -22,11 +22,11 @@ const BATCH_MAX: usize = 200;
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Members {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Members {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

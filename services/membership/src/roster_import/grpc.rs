@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    context::{App, Page},
+    context::{Context, Page},
     roster_import::{files, set::Files},
 };
 use crate::{convert, grpc::Answer};
@@ -85,7 +85,7 @@ fn page(size: i32, token: &str, filter: String) -> Result<Page<'_>, Status> {
 }
 
 #[tonic::async_trait]
-impl RosterImportService for App {
+impl RosterImportService for Context {
     async fn check_roster_import(
         &self,
         request: Request<Streaming<pb::CheckRosterImportRequest>>,
@@ -188,11 +188,11 @@ impl RosterImportService for App {
         let mut progress = self.progress.subscribe();
         progress.mark_unchanged();
         let first = self.get_roster_import(&caller, org, id).await?;
-        let app = self.clone();
+        let context = self.clone();
         let states = stream::unfold(
             (Some(first), None, progress),
             move |(next, last, mut progress)| {
-                let (app, caller) = (app.clone(), caller.clone());
+                let (context, caller) = (context.clone(), caller.clone());
                 async move {
                     let over = |import: &pb::RosterImport| {
                         let ended = [RosterImportState::Refused, RosterImportState::Done];
@@ -204,7 +204,7 @@ impl RosterImportService for App {
                     let last = last.filter(|last| !over(last))?;
                     loop {
                         let _woken = tokio::time::timeout(LOOK, progress.changed()).await;
-                        match app.get_roster_import(&caller, org, id).await {
+                        match context.get_roster_import(&caller, org, id).await {
                             Ok(now) if now == last => {}
                             Ok(now) => return Some((Ok(now.clone()), (None, Some(now), progress))),
                             Err(error) => return Some((Err(Status::from(error)), (None, None, progress))),

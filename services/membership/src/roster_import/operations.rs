@@ -15,7 +15,7 @@ use sea_orm::ConnectionTrait;
 use super::storage::{self as imports, Import};
 use crate::{
     assignments::AssignmentKind,
-    context::{App, Page},
+    context::{Context, Page},
     convert,
     error::Error,
     feed as events, guardianships, policy,
@@ -45,7 +45,7 @@ fn unknown(id: RosterImportId) -> Error {
     Error::unknown("roster import", id)
 }
 
-impl App {
+impl Context {
     /// Refuses who may not import into the organization.
     pub(crate) async fn may_import(&self, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
         self.importing(self.db.conn(), caller, org).await

@@ -17,7 +17,7 @@ use parta_storage::{
 use super::plan::{self, Change};
 use crate::{
     assignments,
-    context::App,
+    context::Context,
     departures, enrollments,
     error::Error,
     feed::{counts_kept, counts_of},
@@ -49,7 +49,7 @@ struct Staged {
     invitations: Vec<StagedInvitation>,
 }
 
-impl App {
+impl Context {
     async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Outcome, Error> {
         let Some(mut import) = imports::lock(tx, scope, id).await? else {
             return Ok(Outcome::Ended);
@@ -213,7 +213,7 @@ async fn rename(tx: &Tx, scope: &OrgScope, who: MemberId, full_name: &str) -> Re
 
 /// Goes on with an import; run again after a crash, and when a class that it waits for has been made.
 #[async_trait]
-impl JobHandler for App {
+impl JobHandler for Context {
     async fn run(&self, job: &Job) -> Result<(), JobError> {
         let id = std::str::from_utf8(&job.payload)
             .ok()

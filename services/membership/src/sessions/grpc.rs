@@ -3,11 +3,11 @@ use parta_proto::parta::membership::v1::{self as pb, authentication_service_serv
 use parta_storage::Mutation;
 use tonic::{Request, Response};
 
-use crate::context::App;
+use crate::context::Context;
 use crate::{convert, grpc::Answer};
 
 #[tonic::async_trait]
-impl AuthenticationService for App {
+impl AuthenticationService for Context {
     async fn request_code(
         &self,
         request: Request<pb::RequestCodeRequest>,

@@ -13,14 +13,14 @@ use parta_storage::{Mutation, StorageError, Tx};
 use super::{secret, storage as sessions};
 use crate::{
     accounts::storage as accounts,
-    context::{App, Page},
+    context::{Context, Page},
     error::Error,
     feed::{self as events, timestamp},
     member_records::{events::roles, storage as members},
     sign_in::model::REPLAY,
 };
 
-impl App {
+impl Context {
     /// Rotates the refresh token. An old one that comes back was copied: the session ends.
     pub(crate) async fn refresh_session(
         &self,

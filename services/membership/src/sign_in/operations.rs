@@ -9,7 +9,7 @@ use parta_storage::Mutation;
 use super::model::{Address, CODE_LIFE, RESEND};
 use crate::{
     accounts::storage as accounts,
-    context::App,
+    context::Context,
     delivery::mail as delivery,
     error::Error,
     feed::timestamp,
@@ -23,7 +23,7 @@ pub(crate) enum Who {
     New(String),
 }
 
-impl App {
+impl Context {
     /// Sends a code. Nothing here looks whether the address is known: the answer cannot tell.
     pub(crate) async fn request_code(
         &self,
