@@ -15,7 +15,11 @@ const SCOPES: &[&str] = &[
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/edge",
     "proto/src",
+    "services/membership/src/accounts",
+    "services/membership/src/admission",
+    "services/membership/src/appointments",
     "services/membership/src/assignments",
+    "services/membership/src/delivery",
     "services/membership/src/departures",
     "services/membership/src/enrollments",
     "services/membership/src/guardianships",
@@ -23,6 +27,8 @@ const SCOPES: &[&str] = &[
     "services/membership/src/members",
     "services/membership/src/roles",
     "services/membership/src/service_accounts",
+    "services/membership/src/sessions",
+    "services/membership/src/sign_in",
 ];
 /// No sentence begins with a free relative, or with `As` or `Though`.
 const OPENINGS: &[&str] = &[

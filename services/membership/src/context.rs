@@ -1,24 +1,18 @@
-//! What the service does: authorize, load, decide, save, emit.
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+//! What every feature works with.
+use std::{sync::Arc, time::Duration};
 
-use parta_access::{
-    Caller, Decision, OrgScope, Principal, Secrets, SignedToken, TokenIssuer, Verifier, authorize,
-};
+use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
 use parta_feed::{AtLeast, Freshness, is_quarantined};
-use parta_ids::{AccountId, MemberId, OrgId, SessionId, UnitId};
+use parta_ids::{MemberId, OrgId, UnitId, Uuid};
 use parta_proto::parta::{org_registry::v1::UnitKind, status::v1::ErrorReason as Common};
 use parta_roster::{MemberContext, Roster};
 use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-use crate::{
-    config::DeliveryKind,
-    error::Error,
-    policy::{self, Visibility},
-};
+use crate::{config::DeliveryKind, error::Error};
 
-/// The service with what it works on. Cheap to clone.
+/// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) db: Db,
@@ -101,46 +95,6 @@ impl Context {
             .ok_or_else(outside)
     }
 
-    /// Whom the caller sees: everybody (`None`), or these.
-    pub(crate) async fn visible_members(
-        &self,
-        conn: &impl ConnectionTrait,
-        caller: &Caller,
-        org: OrgId,
-    ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
-        // The permission was asked for by the RPC's rule.
-        if let Principal::ServiceAccount { .. } = caller.acting() {
-            return Ok((authorize(caller, org, Decision::Allow)?, None));
-        }
-        let facts = self.facts(conn, caller, org).await?;
-        let sight = policy::sight(&facts);
-        let scope = authorize(
-            caller,
-            org,
-            if sight.is_some() {
-                Decision::Allow
-            } else {
-                Decision::Outside
-            },
-        )?;
-        let mut seen = BTreeSet::from([facts.member_id]);
-        match sight {
-            Some(Visibility::Everybody) => return Ok((scope, None)),
-            Some(Visibility::Staff) => {
-                let all = self.roster.all_members(conn, org).await?;
-                seen.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
-            }
-            Some(Visibility::OwnUnits) => {
-                for unit in facts.units() {
-                    seen.extend(self.roster.members_of_unit(conn, org, unit).await?);
-                }
-                seen.extend(facts.children.iter().map(|child| child.member_id));
-            }
-            None => {}
-        }
-        Ok((scope, Some(seen)))
-    }
-
     /// Refuses a unit that is not known, archived, or not of a kind that takes such people.
     pub(crate) async fn require_unit(
         &self,
@@ -157,35 +111,17 @@ impl Context {
         }
     }
 
-    /// The signed-in person, whose session has not ended since the token was made.
-    pub(crate) async fn account(
-        &self,
-        conn: &impl ConnectionTrait,
-        caller: &Caller,
-    ) -> Result<(AccountId, SessionId), Error> {
-        let Principal::Account {
-            account_id,
-            session_id,
-        } = caller.principal
-        else {
-            return Err(RpcError::internal("an RPC of accounts let somebody else in").into());
-        };
-        if crate::sessions::storage::find(conn, session_id, self.db.env().now())
-            .await?
-            .is_none()
-        {
-            return Err(RpcError::new(
-                Common::CredentialRevoked,
-                "the session behind the token was ended",
-            )
-            .into());
-        }
-        Ok((account_id, session_id))
-    }
-
+    /// Unwraps a signed token; that signing fails is a fault of the server.
     pub(crate) fn signed(
         token: Result<SignedToken, parta_access::KeyError>,
     ) -> Result<SignedToken, RpcError> {
         token.map_err(RpcError::internal)
     }
+}
+
+/// An id that is derived from a secret, in the form of a random UUID.
+pub(crate) fn derived_uuid(digest: [u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

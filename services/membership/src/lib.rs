@@ -14,7 +14,6 @@ mod convert;
 mod delivery;
 mod departures;
 mod enrollments;
-mod entities;
 mod error;
 mod feed;
 mod grpc;
@@ -23,12 +22,12 @@ mod member_records;
 mod members;
 mod migrations;
 mod permissions;
-mod policy;
 mod roles;
 mod roster_import;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod storage;
 
 use std::sync::Arc;
 
@@ -62,7 +61,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, DeliveryKind};
 pub use permissions::permissions;
 
-use context::Context;
+use crate::{
+    admission::Admission, appointments::Appointments, assignments::Assignments, context::Context,
+    delivery::Operator, enrollments::Enrollments, guardianships::Guardianships, members::Members,
+    service_accounts::ServiceAccounts, sessions::Authentication,
+};
 
 const NAME: &str = "membership";
 /// Full names of the services that it serves.
@@ -200,37 +203,28 @@ impl Ports {
         if self.config.delivery != DeliveryKind::Smtp {
             return Ok(runner);
         }
-        let mailer = delivery::mail::Mailer::new(&self.config, self.secrets.clone())?;
-        Ok(runner.handle(delivery::mail::MAIL_JOB, Arc::new(mailer)))
+        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
+        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
     }
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
-        let context = self.context();
-        let edge = Edge::new(
-            self.db.clone(),
-            context.at_least.clone(),
-            Arc::new(context.clone()),
-        );
+        let context = Arc::new(self.context());
+        let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        Routes::new(AuthenticationServiceServer::new(context.clone()))
-            .add_service(AppointmentServiceServer::new(context.clone()))
-            .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))
-            .add_service(AssignmentServiceServer::new(assignments::Assignments::new(
-                edge.clone(),
-            )))
-            .add_service(EnrollmentServiceServer::new(enrollments::Enrollments::new(
-                edge.clone(),
-            )))
-            .add_service(GuardianshipServiceServer::new(guardianships::Guardianships::new(
-                edge.clone(),
-            )))
-            .add_service(ServiceAccountServiceServer::new(
-                service_accounts::ServiceAccounts::new(edge, self.verifier.clone()),
-            ))
-            .add_service(OperatorServiceServer::new(context.clone()))
-            .add_service(RosterImportServiceServer::new(context.clone()))
-            .add_service(AdmissionServiceServer::new(context))
+        let imports = RosterImportServiceServer::new((*context).clone());
+        let authentication = Authentication::new(edge.clone(), context);
+        let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
+        Routes::new(AuthenticationServiceServer::new(authentication))
+            .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
+            .add_service(MemberServiceServer::new(Members::new(edge.clone())))
+            .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
+            .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
+            .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(ServiceAccountServiceServer::new(service_accounts))
+            .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
+            .add_service(imports)
+            .add_service(AdmissionServiceServer::new(Admission::new(edge)))
             .add_service(MembershipFeedServiceServer::new(feed))
     }
 }

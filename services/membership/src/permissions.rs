@@ -3,7 +3,9 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
-use crate::{assignments, departures, enrollments, guardianships, members, policy, roles, service_accounts};
+use crate::{
+    assignments, departures, enrollments, guardianships, member_records, members, roles, service_accounts,
+};
 
 type Rule = fn(PrincipalKind) -> bool;
 
@@ -24,10 +26,10 @@ fn person(kind: PrincipalKind, rule: impl Fn(&MemberContext) -> bool) -> bool {
 }
 
 fn reads(kind: PrincipalKind) -> bool {
-    kind == PrincipalKind::ServiceAccount || person(kind, |f| policy::sight(f).is_some())
+    kind == PrincipalKind::ServiceAccount || person(kind, |f| member_records::visibility(f).is_some())
 }
 fn manages(kind: PrincipalKind) -> bool {
-    person(kind, |f| policy::manage(f).is_allowed())
+    person(kind, |f| member_records::manage(f).is_allowed())
 }
 fn administers(kind: PrincipalKind) -> bool {
     person(kind, |f| roles::administer(f).is_allowed())

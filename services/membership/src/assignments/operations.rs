@@ -12,7 +12,7 @@ use super::{
     model::{Assignment, AssignmentKind},
     policy, storage,
 };
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, member_records};
 
 const KIND: &str = "assignment";
 
@@ -149,7 +149,7 @@ impl Query for ListAssignments {
         caller: &Caller,
     ) -> Result<Read<Page<Assignment>>, Error> {
         let org = self.org_id;
-        let (scope, _) = context.visible_members(tx, caller, org).await?;
+        let (scope, _) = member_records::visible_members(context, tx, caller, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
                 let facts = context.facts(tx, caller, org).await?;

@@ -1,36 +1,63 @@
-//! What the operator of a development installation sees of messages.
 use parta_access::Caller;
-use parta_proto::parta::membership::v1::{ErrorReason, ListOutboxMessagesResponse, OutboxMessage};
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::{FlowId, TypedId as _};
+use parta_status::invalid;
+use parta_storage::{Tx, jobs};
 
-use super::storage as outbox;
-use crate::{
-    config::DeliveryKind,
-    context::{Context, Page},
-    error::Error,
-    feed::timestamp,
+use super::{
+    mail::{self, MAIL_JOB},
+    model::{OutboxMessage, text},
+    secret, storage,
 };
+use crate::{accounts::Address, config::DeliveryKind, context::Context, error::Error};
 
-impl Context {
-    pub(crate) async fn list_outbox(
-        &self,
-        caller: &Caller,
-        recipient: &str,
-        page: Page<'_>,
-    ) -> Result<ListOutboxMessagesResponse, Error> {
-        if self.delivery != DeliveryKind::Outbox {
-            return Err(Error::State(ErrorReason::OutboxAbsent));
+/// Owes the code of a flow to its address, in the transaction that made the flow.
+pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Address) -> Result<(), Error> {
+    match context.delivery {
+        DeliveryKind::Outbox => {
+            let message = OutboxMessage {
+                id: tx.env().ids.uuid(),
+                recipient: address.text().to_owned(),
+                text: text(&secret::code(&context.secrets, flow)),
+                create_time: tx.now(),
+            };
+            storage::insert(tx, &message).await?;
         }
-        let after = self.db.decode_page(caller, &page.filter, page.token)?;
-        let mut rows = outbox::list(self.db.conn(), recipient, after, page.size + 1).await?;
-        let next_page_token = self.cut(caller, &page, &mut rows, |row| row.message_id);
-        let message = |row: outbox::Message| OutboxMessage {
-            recipient: row.recipient,
-            text: row.text,
-            create_time: Some(timestamp(row.create_time)),
-        };
-        Ok(ListOutboxMessagesResponse {
-            messages: rows.into_iter().map(message).collect(),
-            next_page_token,
-        })
+        DeliveryKind::Smtp => {
+            let Address::Email(address) = address else {
+                return Err(invalid("phone", "this installation sends codes by e-mail only").into());
+            };
+            let payload = mail::payload(flow, address);
+            jobs::enqueue(tx, MAIL_JOB, None, payload, flow.uuid()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists the messages of the development outbox, latest first.
+#[derive(Debug)]
+pub(crate) struct ListOutboxMessages {
+    /// Only those to this address.
+    pub(crate) recipient: Option<String>,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListOutboxMessages {
+    type Context = Context;
+    type View = Page<OutboxMessage>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<OutboxMessage>>, Error> {
+        if context.delivery != DeliveryKind::Outbox {
+            return Err(Error::outbox_absent());
+        }
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, self.recipient.as_deref(), after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     enrollments,
     error::Error,
     guardianships,
-    member_records::{Member, MemberView, events, storage},
+    member_records::{self, Member, MemberView, events, storage},
     roles,
 };
 
@@ -57,7 +57,7 @@ impl Mutation for RemoveMember {
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRemove, Error> {
         let facts = context.facts(tx, caller, self.org_id).await?;
         // Whether there is such a member is for those to know who may remove one.
-        authorize(caller, self.org_id, crate::policy::manage(&facts))?;
+        authorize(caller, self.org_id, member_records::manage(&facts))?;
         let target = self.target(context, tx).await?;
         let scope = authorize(caller, self.org_id, policy::remove(&facts, &target))?;
         Ok(MayRemove {

@@ -13,7 +13,7 @@ use crate::{
     enrollments,
     error::Error,
     member_records::{
-        Member, MemberView, events,
+        self, Member, MemberView, events,
         storage::{self, Filter},
     },
     roles,
@@ -61,7 +61,7 @@ impl Query for GetMembers {
     type Error = Error;
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<MemberView>>, Error> {
-        let (scope, visible) = context.visible_members(tx, caller, self.org_id).await?;
+        let (scope, visible) = member_records::visible_members(context, tx, caller, self.org_id).await?;
         let mut among: BTreeSet<MemberId> = self.member_ids.iter().copied().collect();
         if let Some(visible) = visible {
             among.retain(|id| visible.contains(id));
@@ -103,7 +103,7 @@ impl Query for ListMembers {
         caller: &Caller,
     ) -> Result<Read<Page<MemberView>>, Error> {
         let org = self.org_id;
-        let (scope, visible) = context.visible_members(tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
         let mut among = visible;
         if let Some(unit) = self.unit_id {
             let people = context.roster.members_of_unit(tx, org, unit).await?;

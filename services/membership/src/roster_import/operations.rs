@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parta_access::{Caller, OrgScope, authorize};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId};
 use parta_proto::parta::{
-    membership::v1::{self as pb, ErrorReason, RosterImportCounts, RosterImportState as State},
+    membership::v1::{self as pb, RosterImportCounts, RosterImportState as State},
     org_registry::v1::UnitKind,
 };
 use parta_roster::{MemberContext, Role, label_key};
@@ -18,7 +18,7 @@ use crate::{
     context::{Context, Page},
     convert,
     error::Error,
-    feed as events, guardianships, policy,
+    feed as events, guardianships, member_records,
     roster_import::{
         Problems,
         plan::{self, Change, Known, There},
@@ -67,7 +67,7 @@ impl Context {
         org: OrgId,
     ) -> Result<OrgScope, Error> {
         let facts = self.facts(conn, caller, org).await?;
-        Ok(authorize(caller, org, policy::manage(&facts))?)
+        Ok(authorize(caller, org, member_records::manage(&facts))?)
     }
 
     /// The classes of an organization by the keys of their labels.
@@ -91,7 +91,7 @@ impl Context {
         let classes = self.classes(tx, org).await?;
         let by_id: BTreeMap<UnitId, &String> = classes.living.iter().map(|(key, id)| (*id, key)).collect();
         let label = |id: &UnitId| by_id.get(id).map(|key| (*key).clone());
-        let mut names = imports::names(tx, scope).await?;
+        let mut names = member_records::storage::names(tx, scope).await?;
         let everybody = self.roster.all_members(tx, org).await?;
         let facts: BTreeMap<_, &MemberContext> =
             everybody.iter().map(|facts| (facts.member_id, facts)).collect();
@@ -103,7 +103,7 @@ impl Context {
         let mut keys = BTreeMap::new();
         for (key, id) in imports::people(tx, scope).await? {
             // Who left by other hands is nobody to the import.
-            let (Some(facts), Some(full_name)) = (facts.get(&id), names.remove(&id.uuid())) else {
+            let (Some(facts), Some(full_name)) = (facts.get(&id), names.remove(&id)) else {
                 continue;
             };
             let led = facts
@@ -214,7 +214,7 @@ impl Context {
                 if import.state != i32::from(State::Checked)
                     || imports::overtaken(&tx, &scope, id, import.create_time).await?
                 {
-                    return Err(Error::State(ErrorReason::RosterImportNotStartable));
+                    return Err(Error::import_not_startable());
                 }
                 if import.mass_removal && !allow_mass_removal {
                     return Err(Error::MassRemoval(

@@ -4,8 +4,8 @@ use parta_access::{Caller, OrgScope, Principal};
 use parta_feed as feed;
 use parta_ids::{MemberId, OrgId, RosterImportId};
 use parta_proto::parta::membership::v1::{
-    self as pb, ErrorReason, RosterChangeKind as Kind, RosterImportStaged, RosterImportState,
-    StagedInvitation, StagedUnit, membership_event::Payload,
+    self as pb, RosterChangeKind as Kind, RosterImportStaged, RosterImportState, StagedInvitation,
+    StagedUnit, membership_event::Payload,
 };
 use parta_roster::{Role, State, label_key};
 use parta_status::RpcError;
@@ -116,7 +116,8 @@ impl Context {
                     if let Some(child) = people.get(&change.other_key).copied() {
                         match guardianships::establish(self, tx, scope, guardian, child).await {
                             // The child has gone, or is no pupil any more.
-                            Ok(()) | Err(Error::State(ErrorReason::ChildUnknown)) => {}
+                            Ok(()) => {}
+                            Err(error) if error.is_child_unknown() => {}
                             Err(error) => return Err(error),
                         }
                     }

@@ -3,22 +3,87 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_ids::{MemberId, RosterImportId, TypedId as _, Uuid};
-use parta_proto::parta::membership::v1::{MemberState, RosterImportState};
+use parta_ids::{MemberId, RosterImportId, TypedId as _};
+use parta_proto::parta::membership::v1::RosterImportState;
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
     EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::OnConflict,
 };
 
-use crate::entities::{
-    member, roster_class, roster_import, roster_import_change, roster_import_problem, roster_person,
+use crate::{
+    roster_import::{Problem, plan::Change},
+    storage::table,
 };
-pub(crate) use crate::entities::{
-    roster_import::Model as Import, roster_import_change::Model as ChangeRow,
-    roster_import_problem::Model as ProblemRow,
-};
-use crate::roster_import::{Problem, plan::Change};
+pub(crate) use roster_import::Model as Import;
+pub(crate) use roster_import_change::Model as ChangeRow;
+pub(crate) use roster_import_problem::Model as ProblemRow;
+
+table!(roster_import, "roster_import", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    state: i32,
+    one_roster_version: String,
+    /// `RosterImportCounts` as protobuf.
+    planned: Vec<u8>,
+    done: Vec<u8>,
+    change_count: i64,
+    problem_count: i32,
+    mass_removal: bool,
+    /// Labels by the source's class ids, as JSON.
+    classes: String,
+    /// Rows of the difference that are carried out.
+    position: i64,
+    create_time: DateTimeUtc,
+    start_time: Option<DateTimeUtc>,
+    finish_time: Option<DateTimeUtc>,
+    revision: i64,
+});
+table!(roster_import_change, "roster_import_change", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    seq: i64,
+    kind: i16,
+    source_key: String,
+    other_key: String,
+    person: String,
+    unit_label: String,
+    before: String,
+    after: String,
+    value: i32,
+});
+table!(roster_import_problem, "roster_import_problem", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    import_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    seq: i64,
+    file: String,
+    line: i64,
+    column_name: String,
+    description: String,
+    fatal: bool,
+});
+table!(roster_person, "roster_person", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    source_key: String,
+    member_id: Uuid,
+});
+table!(roster_class, "roster_class", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    source_key: String,
+    label: String,
+});
 
 /// Rows of one statement: binds stay below the limit of either database.
 const ROWS: usize = 500;
@@ -288,21 +353,4 @@ pub(crate) async fn put_classes(
             .await?;
     }
     Ok(())
-}
-
-/// ConsumerNames of everybody who has not left.
-pub(crate) async fn names(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-) -> Result<BTreeMap<Uuid, String>, DbErr> {
-    let rows: Vec<(Uuid, String)> = member::Entity::find()
-        .select_only()
-        .column(member::Column::MemberId)
-        .column(member::Column::FullName)
-        .filter(member::Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(member::Column::State.ne(i32::from(MemberState::Left)))
-        .into_tuple()
-        .all(conn)
-        .await?;
-    Ok(rows.into_iter().collect())
 }

@@ -6,8 +6,8 @@ use parta_ids::{OrgId, ServiceAccountId};
 use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
-use super::{events, model::ServiceAccount, policy, storage};
-use crate::{context::Context, error::Error, sessions::secret};
+use super::{events, model::ServiceAccount, policy, secret, storage};
+use crate::{context::Context, error::Error};
 
 const KIND: &str = "service account";
 

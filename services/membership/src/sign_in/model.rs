@@ -1,61 +1,37 @@
-//! Addresses and the limits of sign-in, as pure code.
+//! Limits of sign-in, as pure code.
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_contacts::{EmailAddress, PhoneNumber};
 
-/// A phone number or an e-mail address to which codes are sent.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// A phone number.
-    Phone(PhoneNumber),
-    /// An e-mail address.
-    Email(EmailAddress),
-}
-
-impl Address {
-    /// The text that is stored. A phone number starts with "+" and holds no "@", so the two kinds never collide.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Phone(number) => number.as_str(),
-            Self::Email(address) => address.as_str(),
-        }
-    }
-}
-
-/// Wrong tries of one code.
-pub const TRIES: i32 = 5;
-/// How long a code lives.
-pub const CODE_LIFE: TimeDelta = TimeDelta::minutes(5);
-/// How long a proven address may be used to sign in.
-pub const PROOF_LIFE: TimeDelta = TimeDelta::minutes(10);
+/// How many attempts one code has.
+pub(super) const ATTEMPTS_MAX: i32 = 5;
+/// How long a code is valid.
+pub(super) const CODE_LIFE: TimeDelta = TimeDelta::minutes(5);
+/// How long a proved address may be used to start a session.
+pub(super) const PROOF_LIFE: TimeDelta = TimeDelta::minutes(10);
 /// The shortest time between two codes.
-pub const RESEND: TimeDelta = TimeDelta::seconds(60);
-/// How long a lost answer of a refresh is answered again.
-pub const REPLAY: TimeDelta = TimeDelta::seconds(60);
-/// A session that was not renewed for so long has ended.
-pub const SESSION_IDLE: TimeDelta = TimeDelta::days(60);
+pub(super) const RESEND: TimeDelta = TimeDelta::seconds(60);
 
-/// What was sent to an address and what was tried on it. A new code resets nothing.
+/// The codes that were sent to an address and the attempts on them. A new code resets nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counter {
-    /// Latest code.
-    pub send_time: Option<DateTime<Utc>>,
-    /// Begin of the counted hour.
-    pub hour: DateTime<Utc>,
-    /// Codes in it.
-    pub hour_sends: i32,
-    /// Begin of the counted day.
-    pub day: DateTime<Utc>,
-    /// Codes in it.
-    pub day_sends: i32,
-    /// Wrong tries since the last right one.
-    pub failures: i32,
+pub(super) struct Counter {
+    /// When the latest code was sent.
+    pub(super) send_time: Option<DateTime<Utc>>,
+    /// The beginning of the counted hour.
+    pub(super) hour: DateTime<Utc>,
+    /// Codes sent in it.
+    pub(super) hour_sends: i32,
+    /// The beginning of the counted day.
+    pub(super) day: DateTime<Utc>,
+    /// Codes sent in it.
+    pub(super) day_sends: i32,
+    /// Wrong codes since the latest right one.
+    pub(super) failures: i32,
     /// Until when the address is refused.
-    pub block_time: Option<DateTime<Utc>>,
+    pub(super) block_time: Option<DateTime<Utc>>,
 }
 
 impl Counter {
-    /// Counts a code to be sent; otherwise says which limit and when it ends.
-    pub fn send(&mut self, now: DateTime<Utc>) -> Result<(), (&'static str, DateTime<Utc>)> {
+    /// Counts a code to be sent, or returns the limit that is reached and when it ends.
+    pub(super) fn send(&mut self, now: DateTime<Utc>) -> Result<(), (&'static str, DateTime<Utc>)> {
         if let Some(until) = self.block_time.filter(|until| *until > now) {
             return Err(("failures", until));
         }
@@ -84,8 +60,9 @@ impl Counter {
         Ok(())
     }
 
-    /// Counts a wrong try: after ten the address is refused for 30 s, doubling to an hour; after a hundred for a year.
-    pub fn fail(&mut self, now: DateTime<Utc>) {
+    /// Counts a wrong code. After ten the address is refused for 30 s, doubling up to an hour; after a
+    /// hundred for a year.
+    pub(super) fn fail(&mut self, now: DateTime<Utc>) {
         self.failures += 1;
         if self.failures >= 100 {
             self.block_time = Some(now + TimeDelta::days(365));
@@ -101,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_codes_an_hour_ten_a_day_and_sixty_seconds_between() {
+    fn codes_are_limited_per_minute_hour_and_day() {
         let mut now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         let (start, mut counter) = (now, Counter::default());
         counter.send(now).unwrap();
@@ -131,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tries_slow_the_address_down() {
+    fn wrong_codes_block_the_address() {
         let (now, mut counter) = (DateTime::UNIX_EPOCH, Counter::default());
         (0..9).for_each(|_| counter.fail(now));
         assert_eq!(counter.block_time, None);

@@ -1,155 +1,139 @@
-//! Signing in by a one-time code (R19, R20).
+use chrono::{DateTime, Utc};
 use parta_access::Caller;
-use parta_ids::{AccountId, FlowId, SessionId, TypedId as _};
-use parta_proto::parta::membership::v1::{
-    AccountProfile, ErrorReason, RequestCodeResponse, StartSessionResponse, VerifyCodeResponse,
-};
-use parta_storage::Mutation;
+use parta_edge::{Act, Mutation, Stored, UnclaimedMutation};
+use parta_ids::FlowId;
+use parta_storage::{StorageError, Tx};
+use serde::{Deserialize, Serialize};
 
-use super::model::{Address, CODE_LIFE, RESEND};
+use super::{
+    model::{CODE_LIFE, RESEND},
+    storage,
+};
 use crate::{
-    accounts::storage as accounts,
+    accounts::{self, Account, Address},
     context::Context,
-    delivery::mail as delivery,
+    delivery,
     error::Error,
-    feed::timestamp,
-    sessions::{secret, storage as sessions},
 };
 
-/// As whom to sign in.
-#[derive(Debug, Clone)]
-pub(crate) enum Who {
-    Known(AccountId),
-    New(String),
+/// Sends a code to an address. Nothing here looks whether the address is known.
+#[derive(Debug)]
+pub(crate) struct RequestCode {
+    pub(crate) address: Address,
 }
 
-impl Context {
-    /// Sends a code. Nothing here looks whether the address is known: the answer cannot tell.
-    pub(crate) async fn request_code(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        address: &Address,
-    ) -> Result<RequestCodeResponse, Error> {
-        self.db
-            .mutate(mutation, |tx| async move {
-                let now = tx.now();
-                let mut counter = accounts::counter(&tx, address.text()).await?;
-                counter.send(now).map_err(|(limit, end)| Error::Limited {
-                    limit,
-                    wait: (end - now).to_std().unwrap_or_default(),
-                })?;
-                accounts::update_counter(&tx, address.text(), &counter).await?;
-                accounts::delete_old_flows(&tx, now).await?;
-                let flow: FlowId = tx.env().id();
-                accounts::insert_flow(&tx, flow, address.text(), now, now + CODE_LIFE).await?;
-                delivery::owe(&tx, self.delivery, &self.secrets, flow, address).await?;
-                parta_audit::record(&tx, caller, None, format!("signInFlows/{flow}")).await?;
-                Ok::<_, Error>(RequestCodeResponse {
-                    flow_id: flow.to_string(),
-                    resend_time: Some(timestamp(now + RESEND)),
-                    expire_time: Some(timestamp(now + CODE_LIFE)),
-                    ..Default::default()
-                })
-            })
-            .await
+/// The outcome of RequestCode. Holds the time because flows are deleted after a day.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Requested {
+    flow_id: FlowId,
+    /// When the code was sent, in microseconds since the epoch.
+    send_time_micros: i64,
+}
+
+impl Stored for Requested {}
+
+/// A code that was sent.
+#[derive(Debug)]
+pub(crate) struct SentCode {
+    pub(crate) flow_id: FlowId,
+    /// From when another code may be requested.
+    pub(crate) resend_time: DateTime<Utc>,
+    pub(crate) expire_time: DateTime<Utc>,
+}
+
+impl Mutation for RequestCode {
+    type Context = Context;
+    type Grant = ();
+    type Outcome = Requested;
+    type View = SentCode;
+    type Error = Error;
+
+    /// Anyone may request a code; the limits of the address are part of the act.
+    async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
+        Ok(())
     }
 
-    /// Proves an address. What a try uses up is committed whatever comes of it.
-    pub(crate) async fn verify_code(&self, flow: FlowId, code: &str) -> Result<VerifyCodeResponse, Error> {
-        let right = secret::is_code(&self.secrets, flow, code);
-        let outcome = self
-            .db
-            .write(|tx| async move {
-                let Some(address) = accounts::take_try(&tx, flow, tx.now()).await? else {
-                    return Ok::<_, Error>(Err(Error::State(ErrorReason::FlowUnknown)));
-                };
-                let mut counter = accounts::counter(&tx, &address).await?;
-                if let Some(until) = counter.block_time.filter(|until| *until > tx.now()) {
-                    let wait = (until - tx.now()).to_std().unwrap_or_default();
-                    return Ok(Err(Error::Limited {
-                        limit: "failures",
-                        wait,
-                    }));
-                }
-                if right {
-                    (counter.failures, counter.block_time) = (0, None);
-                    accounts::update_verified(&tx, flow, tx.now()).await?;
-                } else {
-                    counter.fail(tx.now());
-                }
-                accounts::update_counter(&tx, &address, &counter).await?;
-                Ok(if right {
-                    Ok(address)
-                } else {
-                    Err(Error::State(ErrorReason::CodeWrong))
-                })
-            })
-            .await?;
-        let known = accounts::list_by_address(self.db.conn(), &outcome?).await?;
-        let profile = |row: crate::entities::account::Model| AccountProfile {
-            account_id: AccountId::from_uuid(row.account_id).to_string(),
-            full_name: row.full_name,
-        };
-        Ok(VerifyCodeResponse {
-            profiles: known.into_iter().map(profile).collect(),
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Requested, Error> {
+        let (now, address) = (tx.now(), self.address.text());
+        let mut counter = storage::lock_counter(tx, address).await?;
+        counter
+            .send(now)
+            .map_err(|(limit, end)| Error::limited(limit, end - now))?;
+        storage::update_counter(tx, address, &counter).await?;
+        storage::delete_old(tx, now).await?;
+        let flow_id: FlowId = tx.env().id();
+        storage::insert(tx, flow_id, address, now, now + CODE_LIFE).await?;
+        delivery::owe(context, tx, flow_id, &self.address).await?;
+        parta_audit::record(tx, caller, None, format!("signInFlows/{flow_id}")).await?;
+        Ok(Requested {
+            flow_id,
+            send_time_micros: now.timestamp_micros(),
         })
     }
 
-    /// Begins a session. The secrets of the answer are derived, so the record of the answer holds none.
-    pub(crate) async fn start_session(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        flow: FlowId,
-        who: &Who,
-    ) -> Result<StartSessionResponse, Error> {
-        let mut response = self
-            .db
-            .mutate(mutation, |tx| async move {
-                let session: SessionId = tx.env().id();
-                let address = accounts::use_flow(&tx, flow, session.uuid(), tx.now()).await?;
-                let address = address.ok_or(Error::State(ErrorReason::FlowUnknown))?;
-                let account = match who {
-                    Who::Known(account) => {
-                        let known = accounts::list_by_address(&tx, &address).await?;
-                        if !known.iter().any(|row| row.account_id == account.uuid()) {
-                            return Err(Error::unknown("account", account));
-                        }
-                        *account
-                    }
-                    Who::New(full_name) => {
-                        let account = tx.env().id();
-                        accounts::insert(&tx, account, full_name, &address, tx.now()).await?;
-                        account
-                    }
-                };
-                sessions::insert(&tx, session, account, tx.now()).await?;
-                parta_audit::record(
-                    &tx,
-                    caller,
-                    None,
-                    format!("accounts/{account}/sessions/{session}"),
-                )
-                .await?;
-                Ok::<_, Error>(StartSessionResponse {
-                    account_id: account.to_string(),
-                    session_id: session.to_string(),
-                    ..Default::default()
-                })
-            })
-            .await?;
-        let ended = || Error::State(ErrorReason::SessionEnded);
-        let (Ok(account), Ok(session)) = (response.account_id.parse(), response.session_id.parse()) else {
-            return Err(ended());
+    async fn view(&self, _: &Context, _: &Tx, (): &(), outcome: &Requested) -> Result<SentCode, Error> {
+        let sent = DateTime::from_timestamp_micros(outcome.send_time_micros)
+            .ok_or_else(|| StorageError::Fault("an outcome has a time out of range".into()))?;
+        Ok(SentCode {
+            flow_id: outcome.flow_id,
+            resend_time: sent + RESEND,
+            expire_time: sent + CODE_LIFE,
+        })
+    }
+}
+
+/// Proves an address by the code that was sent to it. The attempt is counted whatever comes of it, so it is
+/// no claimed mutation: the same wrong code sent twice is two attempts.
+pub(crate) struct VerifyCode {
+    pub(crate) flow_id: FlowId,
+    pub(crate) code: String,
+}
+
+impl UnclaimedMutation for VerifyCode {
+    type Context = Context;
+    /// The people who sign in by the address.
+    type View = Vec<Account>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Act<Vec<Account>>, Error> {
+        let now = tx.now();
+        let address = storage::take_attempt(tx, self.flow_id, now).await?;
+        let address = address.ok_or_else(Error::flow_unknown)?;
+        let mut counter = storage::lock_counter(tx, &address).await?;
+        if let Some(until) = counter.block_time.filter(|until| *until > now) {
+            let limited = Error::limited("failures", until - now);
+            return Ok(Act::RefusedButKept(limited.into()));
+        }
+        if !delivery::is_code(&context.secrets, self.flow_id, &self.code) {
+            counter.fail(now);
+            storage::update_counter(tx, &address, &counter).await?;
+            return Ok(Act::RefusedButKept(Error::code_wrong().into()));
+        }
+        (counter.failures, counter.block_time) = (0, None);
+        storage::update_verified(tx, self.flow_id, now).await?;
+        storage::update_counter(tx, &address, &counter).await?;
+        Ok(Act::Done(accounts::list_by_address(tx, &address).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let requested = Requested {
+            flow_id: FlowId::from_uuid(Uuid::from_u128(1)),
+            send_time_micros: 5,
         };
-        // A repeated call gets no token of a session that has ended or gone on since.
-        let living = sessions::find(self.db.conn(), session, self.db.env().now()).await?;
-        living.filter(|row| row.generation == 1).ok_or_else(ended)?;
-        let token = Self::signed(self.issuer.account(account, session))?;
-        response.refresh_token = secret::refresh_token(&self.secrets, session, 1);
-        response.access_token = token.text;
-        response.expire_time = Some(timestamp(token.expire_time));
-        Ok(response)
+        let form = format!(
+            "\u{1}{{\"flow_id\":\"{}\",\"send_time_micros\":5}}",
+            requested.flow_id
+        );
+        let stored = requested.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Requested::decode(&stored).unwrap(), requested);
     }
 }

@@ -5,6 +5,7 @@ mod admission;
 mod edge;
 mod guardianships;
 mod members;
+mod serving;
 mod sessions;
 mod sign_in;
 mod table;
