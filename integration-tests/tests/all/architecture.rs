@@ -68,6 +68,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "appointments",
             "members",
             "service_accounts",
+            "roster_import",
         ],
     ),
 ];

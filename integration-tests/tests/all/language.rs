@@ -26,6 +26,7 @@ const SCOPES: &[&str] = &[
     "services/membership/src/member_records",
     "services/membership/src/members",
     "services/membership/src/roles",
+    "services/membership/src/roster_import",
     "services/membership/src/service_accounts",
     "services/membership/src/sessions",
     "services/membership/src/sign_in",

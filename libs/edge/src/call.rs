@@ -23,6 +23,16 @@ impl<T> Call<T> {
         }
     }
 
+    /// Separates the stream of a client from its call.
+    pub fn split(self) -> (Call<()>, T) {
+        let call = Call {
+            caller: self.caller,
+            request: (),
+            received: None,
+        };
+        (call, self.request)
+    }
+
     /// The caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -46,7 +56,29 @@ impl<T> Call<T> {
     }
 }
 
+impl Call<()> {
+    /// The call of a stream whose first message, which names the act, was received.
+    pub fn with_first<T>(self, first: T) -> Call<T> {
+        Call {
+            caller: self.caller,
+            request: first,
+            received: parta_proto::captured_request(),
+        }
+    }
+}
+
 impl<T: MutationRequest> Call<T> {
+    /// Adds the hash of everything that followed the first message of a stream, so that a repetition must
+    /// have the same content too.
+    #[must_use]
+    pub fn with_content(mut self, hash: &[u8]) -> Self {
+        let first = self.received.take();
+        let mut bytes = first.map_or_else(|| self.request.encode_to_vec(), Vec::from);
+        bytes.extend_from_slice(hash);
+        self.received = Some(bytes.into());
+        self
+    }
+
     /// Decodes the request of a mutation, its `request_id` included, as [`Call::query`] does.
     pub fn mutation<M>(
         &self,

@@ -28,30 +28,7 @@ pub(crate) struct Context {
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
-/// A page as asked for.
-pub(crate) struct Page<'a> {
-    pub(crate) size: u64,
-    pub(crate) token: &'a str,
-    /// What else the list was asked by; a token of another list is refused.
-    pub(crate) filter: String,
-}
-
 impl Context {
-    /// Cuts what was read for a page, one more than asked, and says where the next one begins.
-    pub(crate) fn cut<R, K: serde::Serialize>(
-        &self,
-        caller: &Caller,
-        page: &Page<'_>,
-        rows: &mut Vec<R>,
-        key: impl Fn(&R) -> K,
-    ) -> String {
-        let more = rows.len() as u64 > page.size;
-        rows.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
-        let last = rows.last().filter(|_| more);
-        last.map(|row| self.db.encode_page(caller, &page.filter, &key(row)))
-            .unwrap_or_default()
-    }
-
     /// Refuses while what is known of the organization's policies and units is too old to decide by.
     async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         self.organizations.require()?;

@@ -1,20 +1,20 @@
-//! What the service tells others, and the state of it for whoever begins to follow its feed.
+//! The feed of the service: how a fact is published, and its snapshot over all features.
 //!
-//! A fact goes into the feed and into the service's own half of the roster projection in one transaction: policies here
-//! decide by the same projection as everywhere else, and never by an older one.
+//! A fact is appended to the feed and applied to the service's own half of the roster projection in one
+//! transaction, so that policies here decide by the same projection as elsewhere and never by an older one.
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
-use parta_proto::parta::membership::v1::{self as pb, membership_event::Payload};
+use parta_proto::parta::membership::v1::membership_event::Payload;
 use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
-use parta_storage::{StorageError, Tx};
+use parta_storage::Tx;
 
 use crate::{assignments, enrollments, error::Error, guardianships, member_records};
 
-/// States a fact.
+/// Publishes a fact.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
     let mut event = payload.clone().into_event();
     event.org_id = org.to_string();
@@ -27,23 +27,18 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     Ok(())
 }
 
-/// The form in which counts of an import are kept.
-pub(crate) fn counts_kept(counts: &pb::RosterImportCounts) -> Vec<u8> {
-    prost::Message::encode_to_vec(counts)
-}
-
-/// Counts as they were kept in `column`. Counts that cannot be read are not taken for zero.
-pub(crate) fn counts_of(column: &'static str, kept: &[u8]) -> Result<pb::RosterImportCounts, StorageError> {
-    let length = i64::try_from(kept.len()).unwrap_or(i64::MAX);
-    prost::Message::decode(kept).map_err(|_| StorageError::unknown_value(column, length))
-}
-
+/// The message of a time.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     // Below 2e9 even in a leap second.
     prost_types::Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
+}
+
+/// Reads a time in whole microseconds, which both databases keep; `None` for one out of range.
+pub(crate) fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
 }
 
 /// Events that build the present state from nothing.

@@ -10,13 +10,11 @@ mod appointments;
 mod assignments;
 mod config;
 mod context;
-mod convert;
 mod delivery;
 mod departures;
 mod enrollments;
 mod error;
 mod feed;
-mod grpc;
 mod guardianships;
 mod member_records;
 mod members;
@@ -64,7 +62,7 @@ pub use permissions::permissions;
 use crate::{
     admission::Admission, appointments::Appointments, assignments::Assignments, context::Context,
     delivery::Operator, enrollments::Enrollments, guardianships::Guardianships, members::Members,
-    service_accounts::ServiceAccounts, sessions::Authentication,
+    roster_import::RosterImports, service_accounts::ServiceAccounts, sessions::Authentication,
 };
 
 const NAME: &str = "membership";
@@ -124,7 +122,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         "membership has no key that signs tokens"
     );
     let source = FeedClient::<OrgRegistryFeed, _>::new(context.clients.watch("org-registry")?);
-    let handler = Organizations::new(Arc::new(roster_import::observe::ClassesMade));
+    let handler = Organizations::new(Arc::new(roster_import::ClassesMade));
     let consumer = Consumer::new(NAMES.organizations, context.db.clone(), source, handler);
     let ports = Ports {
         config,
@@ -198,8 +196,8 @@ impl Ports {
 
     /// Runs what committed transactions owe.
     pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
-        let runner =
-            JobRunner::new(self.db.clone()).handle(roster_import::run::JOB, Arc::new(self.context()));
+        let runner = roster_import::Runner(Arc::new(self.context()));
+        let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
         if self.config.delivery != DeliveryKind::Smtp {
             return Ok(runner);
         }
@@ -212,7 +210,7 @@ impl Ports {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
-        let imports = RosterImportServiceServer::new((*context).clone());
+        let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
@@ -223,7 +221,7 @@ impl Ports {
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
-            .add_service(imports)
+            .add_service(RosterImportServiceServer::new(imports))
             .add_service(AdmissionServiceServer::new(Admission::new(edge)))
             .add_service(MembershipFeedServiceServer::new(feed))
     }

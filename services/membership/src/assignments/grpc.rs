@@ -8,7 +8,10 @@ use super::{
     Assignment, AssignmentKind,
     operations::{CreateAssignment, EndAssignment, ListAssignments},
 };
-use crate::{context::Context, convert::time, feed::timestamp};
+use crate::{
+    context::Context,
+    feed::{time, timestamp},
+};
 
 /// The server of the service.
 #[derive(Clone)]

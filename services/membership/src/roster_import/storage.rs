@@ -1,23 +1,21 @@
-//! Named queries over roster imports and what they brought.
+//! The tables of roster imports and named queries over them.
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{MemberId, RosterImportId, TypedId as _};
-use parta_proto::parta::membership::v1::RosterImportState;
+use parta_storage::StorageError;
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr,
-    EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::OnConflict,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
 };
 
-use crate::{
-    roster_import::{Problem, plan::Change},
-    storage::table,
+use super::{
+    Problem,
+    model::{ChangeKind, Counts, Import, ImportState},
+    plan::{Change, Details},
 };
-pub(crate) use roster_import::Model as Import;
-pub(crate) use roster_import_change::Model as ChangeRow;
-pub(crate) use roster_import_problem::Model as ProblemRow;
+use crate::storage::table;
 
 table!(roster_import, "roster_import", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -26,7 +24,7 @@ table!(roster_import, "roster_import", {
     import_id: Uuid,
     state: i32,
     one_roster_version: String,
-    /// `RosterImportCounts` as protobuf.
+    /// Counts as JSON.
     planned: Vec<u8>,
     done: Vec<u8>,
     change_count: i64,
@@ -85,36 +83,119 @@ table!(roster_class, "roster_class", {
     label: String,
 });
 
-/// Rows of one statement: binds stay below the limit of either database.
+/// Rows of one statement. Its parameters stay below the limits of both databases.
 const ROWS: usize = 500;
 
-/// Stores a checked set with its difference and its problems.
-pub(crate) async fn insert(
+/// Counts as they are stored.
+fn stored(counts: &Counts) -> Result<Vec<u8>, StorageError> {
+    let fault = |error| StorageError::Fault(format!("counts have no stored form: {error}"));
+    serde_json::to_vec(counts).map_err(fault)
+}
+
+/// Counts that were stored in `column`. Counts that cannot be read are not taken for zero.
+fn counts(column: &'static str, stored: &[u8]) -> Result<Counts, StorageError> {
+    let length = i64::try_from(stored.len()).unwrap_or(i64::MAX);
+    serde_json::from_slice(stored).map_err(|_| StorageError::unknown_value(column, length))
+}
+
+fn import(row: roster_import::Model) -> Result<Import, StorageError> {
+    let state = ImportState::from_number(row.state);
+    let fault = |error| StorageError::Fault(format!("stored classes cannot be read: {error}"));
+    Ok(Import {
+        id: RosterImportId::from_uuid(row.import_id),
+        state: state.ok_or_else(|| StorageError::unknown_value("roster_import.state", row.state))?,
+        one_roster_version: row.one_roster_version,
+        planned: counts("roster_import.planned", &row.planned)?,
+        done: counts("roster_import.done", &row.done)?,
+        change_count: row.change_count,
+        problem_count: row.problem_count,
+        mass_removal: row.mass_removal,
+        classes: serde_json::from_str(&row.classes).map_err(fault)?,
+        position: row.position,
+        create_time: row.create_time,
+        start_time: row.start_time,
+        finish_time: row.finish_time,
+        revision: row.revision,
+    })
+}
+
+fn model(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
+    let fault = |error| StorageError::Fault(format!("classes have no stored form: {error}"));
+    Ok(roster_import::Model {
+        org_id: scope.org_id().uuid(),
+        import_id: import.id.uuid(),
+        state: import.state.number(),
+        one_roster_version: import.one_roster_version.clone(),
+        planned: stored(&import.planned)?,
+        done: stored(&import.done)?,
+        change_count: import.change_count,
+        problem_count: import.problem_count,
+        mass_removal: import.mass_removal,
+        classes: serde_json::to_string(&import.classes).map_err(fault)?,
+        position: import.position,
+        create_time: import.create_time,
+        start_time: import.start_time,
+        finish_time: import.finish_time,
+        revision: import.revision,
+    })
+}
+
+fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageError> {
+    let kind = ChangeKind::from_number(row.kind.into());
+    let unknown = || StorageError::unknown_value("roster_import_change.kind", row.kind);
+    let change = Change {
+        kind: kind.ok_or_else(unknown)?,
+        source_key: row.source_key,
+        details: Details {
+            other_key: row.other_key,
+            person: row.person,
+            unit_label: row.unit_label,
+            before: row.before,
+            after: row.after,
+            value: row.value,
+        },
+    };
+    Ok((row.seq, change))
+}
+
+fn problem(row: roster_import_problem::Model) -> (i64, Problem) {
+    let problem = Problem {
+        file: row.file,
+        line: u32::try_from(row.line).unwrap_or(u32::MAX),
+        column: row.column_name,
+        description: row.description,
+        fatal: row.fatal,
+    };
+    (row.seq, problem)
+}
+
+/// Inserts an import with its difference and its problems.
+pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     import: &Import,
     changes: &[Change],
     problems: &[Problem],
-) -> Result<(), DbErr> {
-    roster_import::Entity::insert(import.clone().into_active_model())
+) -> Result<(), StorageError> {
+    roster_import::Entity::insert(model(scope, import)?.into_active_model())
         .exec_without_returning(conn)
         .await?;
-    let (org_id, import_id) = (scope.org_id().uuid(), import.import_id);
+    let (org_id, import_id) = (scope.org_id().uuid(), import.id.uuid());
     for (chunk, rows) in changes.chunks(ROWS).enumerate() {
         let first = chunk * ROWS;
         let rows = rows.iter().zip(first..).map(|(change, at)| {
-            ChangeRow {
+            roster_import_change::Model {
                 org_id,
                 import_id,
                 seq: i64::try_from(at + 1).unwrap_or(i64::MAX),
-                kind: change.kind,
+                kind: change.kind.number(),
                 source_key: change.source_key.clone(),
-                other_key: change.other_key.clone(),
-                person: change.person.clone(),
-                unit_label: change.unit_label.clone(),
-                before: change.before.clone(),
-                after: change.after.clone(),
-                value: change.value,
+                other_key: change.details.other_key.clone(),
+                person: change.details.person.clone(),
+                unit_label: change.details.unit_label.clone(),
+                before: change.details.before.clone(),
+                after: change.details.after.clone(),
+                value: change.details.value,
             }
             .into_active_model()
         });
@@ -125,7 +206,7 @@ pub(crate) async fn insert(
     for (chunk, rows) in problems.chunks(ROWS).enumerate() {
         let first = chunk * ROWS;
         let rows = rows.iter().zip(first..).map(|(problem, at)| {
-            ProblemRow {
+            roster_import_problem::Model {
                 org_id,
                 import_id,
                 seq: i64::try_from(at + 1).unwrap_or(i64::MAX),
@@ -144,38 +225,41 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-pub(crate) async fn find(
+/// Loads an import.
+pub(super) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
-) -> Result<Option<Import>, DbErr> {
-    roster_import::Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+) -> Result<Option<Import>, StorageError> {
+    let row = roster_import::Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
-        .await
+        .await?;
+    row.map(import).transpose()
 }
 
-/// An import, kept from others until the transaction ends.
-pub(crate) async fn lock(
+/// Loads an import and locks the row until the transaction ends.
+pub(super) async fn lock(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
-) -> Result<Option<Import>, DbErr> {
-    roster_import::Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+) -> Result<Option<Import>, StorageError> {
+    let row = roster_import::Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .lock_exclusive()
         .one(conn)
-        .await
+        .await?;
+    row.map(import).transpose()
 }
 
-/// Whether another import runs, or ended after `since`: then what was checked may not be so any more.
-pub(crate) async fn overtaken(
+/// Whether another import runs, or ended after `since`, so that the check may no longer hold.
+pub(super) async fn overtaken(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
     since: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     use roster_import::Column;
     let newer = Condition::any()
-        .add(Column::State.eq(i32::from(RosterImportState::Running)))
+        .add(Column::State.eq(ImportState::Running.number()))
         .add(Column::FinishTime.gte(since));
     let found = roster_import::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
@@ -187,80 +271,83 @@ pub(crate) async fn overtaken(
     Ok(found.is_some())
 }
 
-/// Stores an import as it now is and raises its revision; the row must have been locked.
-pub(crate) async fn update(
+/// Saves all columns of an import. The row must have been locked.
+pub(super) async fn update(
     conn: &impl ConnectionTrait,
-    _scope: &OrgScope,
+    scope: &OrgScope,
     import: &Import,
-) -> Result<(), DbErr> {
-    roster_import::Entity::update(import.clone().into_active_model().reset_all())
+) -> Result<(), StorageError> {
+    roster_import::Entity::update(model(scope, import)?.into_active_model().reset_all())
         .exec(conn)
         .await?;
     Ok(())
 }
 
-/// Imports, newest first, after a key.
-pub(crate) async fn list(
+/// Lists imports, newest first.
+pub(super) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     after: Option<RosterImportId>,
     limit: u64,
-) -> Result<Vec<Import>, DbErr> {
+) -> Result<Vec<Import>, StorageError> {
     use roster_import::Column;
-    roster_import::Entity::find()
+    let rows = roster_import::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Condition::all().add_option(after.map(|id| Column::ImportId.lt(id.uuid()))))
         .order_by_desc(Column::ImportId)
         .limit(limit)
         .all(conn)
-        .await
+        .await?;
+    rows.into_iter().map(import).collect()
 }
 
-/// Rows of the difference after a place, of one kind if named.
-pub(crate) async fn list_changes(
+/// Lists rows of the difference with their numbers, of one kind if named.
+pub(super) async fn list_changes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
-    kind: Option<i16>,
+    kind: Option<ChangeKind>,
     after: i64,
     limit: u64,
-) -> Result<Vec<ChangeRow>, DbErr> {
+) -> Result<Vec<(i64, Change)>, StorageError> {
     use roster_import_change::Column;
-    roster_import_change::Entity::find()
+    let rows = roster_import_change::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::ImportId.eq(id.uuid()))
         .filter(Column::Seq.gt(after))
-        .filter(Condition::all().add_option(kind.map(|kind| Column::Kind.eq(kind))))
+        .filter(Condition::all().add_option(kind.map(|kind| Column::Kind.eq(kind.number()))))
         .order_by_asc(Column::Seq)
         .limit(limit)
         .all(conn)
-        .await
+        .await?;
+    rows.into_iter().map(change).collect()
 }
 
-/// Problems after a place.
-pub(crate) async fn list_problems(
+/// Lists problems with their numbers.
+pub(super) async fn list_problems(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
     after: i64,
     limit: u64,
-) -> Result<Vec<ProblemRow>, DbErr> {
+) -> Result<Vec<(i64, Problem)>, StorageError> {
     use roster_import_problem::Column;
-    roster_import_problem::Entity::find()
+    let rows = roster_import_problem::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::ImportId.eq(id.uuid()))
         .filter(Column::Seq.gt(after))
         .order_by_asc(Column::Seq)
         .limit(limit)
         .all(conn)
-        .await
+        .await?;
+    Ok(rows.into_iter().map(problem).collect())
 }
 
-/// Whom imports brought, by the source's id.
-pub(crate) async fn people(
+/// The members that imports made, by the source's id.
+pub(super) async fn people(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-) -> Result<BTreeMap<String, MemberId>, DbErr> {
+) -> Result<BTreeMap<String, MemberId>, StorageError> {
     let rows = roster_person::Entity::find()
         .filter(roster_person::Column::OrgId.eq(scope.org_id().uuid()))
         .all(conn)
@@ -269,12 +356,12 @@ pub(crate) async fn people(
     Ok(rows.into_iter().map(pair).collect())
 }
 
-/// Who of these ids is whom.
-pub(crate) async fn people_of(
+/// The members that imports made for these ids of the source.
+pub(super) async fn people_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     keys: &[String],
-) -> Result<BTreeMap<String, MemberId>, DbErr> {
+) -> Result<BTreeMap<String, MemberId>, StorageError> {
     let rows = roster_person::Entity::find()
         .filter(roster_person::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(roster_person::Column::SourceKey.is_in(keys))
@@ -285,12 +372,12 @@ pub(crate) async fn people_of(
 }
 
 /// Notes which member a person of the source is.
-pub(crate) async fn put_person(
+pub(super) async fn put_person(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     key: &str,
     member: MemberId,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     let row = roster_person::ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         source_key: Set(key.to_owned()),
@@ -306,11 +393,12 @@ pub(crate) async fn put_person(
     Ok(())
 }
 
-pub(crate) async fn delete_person(
+/// Forgets a person of the source.
+pub(super) async fn delete_person(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     key: &str,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     roster_person::Entity::delete_by_id((scope.org_id().uuid(), key.to_owned()))
         .exec(conn)
         .await?;
@@ -318,10 +406,10 @@ pub(crate) async fn delete_person(
 }
 
 /// Labels by the source's class ids.
-pub(crate) async fn classes(
+pub(super) async fn classes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-) -> Result<BTreeMap<String, String>, DbErr> {
+) -> Result<BTreeMap<String, String>, StorageError> {
     let rows = roster_class::Entity::find()
         .filter(roster_class::Column::OrgId.eq(scope.org_id().uuid()))
         .all(conn)
@@ -330,11 +418,11 @@ pub(crate) async fn classes(
 }
 
 /// Notes the classes of a set.
-pub(crate) async fn put_classes(
+pub(super) async fn put_classes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     classes: &BTreeMap<String, String>,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     let rows: Vec<_> = classes
         .iter()
         .map(|(key, label)| roster_class::ActiveModel {

@@ -5,6 +5,7 @@ mod admission;
 mod edge;
 mod guardianships;
 mod members;
+mod roster_import;
 mod serving;
 mod sessions;
 mod sign_in;

@@ -22,6 +22,7 @@ use parta_proto::parta::{
             enrollment_service_client::EnrollmentServiceClient,
             guardianship_service_client::GuardianshipServiceClient,
             member_service_client::MemberServiceClient, operator_service_client::OperatorServiceClient,
+            roster_import_service_client::RosterImportServiceClient,
             service_account_service_client::ServiceAccountServiceClient,
         },
     },
@@ -231,6 +232,7 @@ impl TestEnv {
         guardianships: GuardianshipServiceClient,
         service_accounts: ServiceAccountServiceClient,
         operator: OperatorServiceClient,
+        roster_imports: RosterImportServiceClient,
     }
 
     /// The internal API, as invitation calls it.
