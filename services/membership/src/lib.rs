@@ -1,9 +1,10 @@
-//! Membership: who people are, and what they are in which organization.
+//! Membership: people, and their roles and relations in each organization.
 //!
-//! Owns accounts, sign-in, sessions and tokens; members, roles, verification, assignments, enrollments, guardianships;
-//! service accounts. Invariants: an account id never leaves the service, each organization knows a person by ids of its
-//! own; contacts are never shown; an organization keeps an administrator; a fact, its event and its effect on permission
-//! are committed together.
+//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `assignments`,
+//! `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`; `members`;
+//! `service_accounts`; `roster_import`. Each states its invariants. An account id never leaves the service
+//! but to its own person; each organization knows a person by ids of its own; contacts are never shown; an
+//! organization keeps an administrator; a fact, its event and its effect on permission are committed together.
 mod accounts;
 mod admission;
 mod appointments;
