@@ -67,14 +67,21 @@ const FEATURES: &[(&str, &[&str])] = &[
     (
         "membership",
         &[
+            "accounts",
+            "delivery",
+            "sign_in",
             "member_records",
+            "sessions",
             "assignments",
             "enrollments",
             "guardianships",
             "roles",
             "departures",
+            "admission",
+            "appointments",
             "members",
             "service_accounts",
+            "roster_import",
         ],
     ),
 ];

@@ -17,13 +17,15 @@
 //! it; a record of an earlier run holds ids and numbers, so that a repetition shows what is stored now and
 //! erased names stay erased; the facts that authorize a mutation are read in the transaction that writes. A
 //! feature implements [`Mutation`] and [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and
-//! encodes. See docs/adr/0010.
+//! encodes. An act without a `request_id` is an [`UnclaimedMutation`]; it may be refused and keep what it
+//! counted. See docs/adr/0010.
 
 mod call;
 mod mutation;
 mod outcome;
 mod page;
 mod query;
+mod unclaimed;
 
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub use mutation::{Done, Mutation};
 pub use outcome::Stored;
 pub use page::{Page, PageRequest};
 pub use query::{Query, Read};
+pub use unclaimed::{Act, UnclaimedMutation};
 
 /// The edge of one service. `C` holds the dependencies of its features. Cheap to clone.
 pub struct Edge<C> {

@@ -35,6 +35,19 @@ impl PageRequest {
         })
     }
 
+    /// Decodes as [`PageRequest::decode`] does, for a list whose pages have up to `max` items.
+    pub fn decode_up_to(
+        max: i32,
+        violations: &mut FieldViolations,
+        size: i32,
+        token: &str,
+        filter: String,
+    ) -> Option<Self> {
+        let mut page = Self::decode(violations, size, token, filter)?;
+        page.size = page.size.max(u64::try_from(size.min(max)).unwrap_or(0));
+        Some(page)
+    }
+
     /// The key of the last item of the page before; `None` on the first page. Refuses a token that this
     /// list did not return to this caller.
     pub fn after<K: DeserializeOwned>(

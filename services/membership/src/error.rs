@@ -1,6 +1,7 @@
 //! Why the service refuses, and the one mapping to documented reasons.
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
@@ -91,6 +92,63 @@ impl Error {
     /// The child of a guardianship is not a pupil of the organization.
     pub(crate) fn child_unknown() -> Self {
         Self::State(ErrorReason::ChildUnknown)
+    }
+
+    /// The flow is unknown, has expired or was used.
+    pub(crate) fn flow_unknown() -> Self {
+        Self::State(ErrorReason::FlowUnknown)
+    }
+
+    /// The code is not that of the flow.
+    pub(crate) fn code_wrong() -> Self {
+        Self::State(ErrorReason::CodeWrong)
+    }
+
+    /// A limit of an address is reached and ends after `wait`.
+    pub(crate) fn limited(limit: &'static str, wait: TimeDelta) -> Self {
+        Self::Limited {
+            limit,
+            wait: wait.to_std().unwrap_or_default(),
+        }
+    }
+
+    /// The session has ended, or the token is not the latest one.
+    pub(crate) fn session_ended() -> Self {
+        Self::State(ErrorReason::SessionEnded)
+    }
+
+    /// The session behind the token of the call has ended.
+    pub(crate) fn credential_revoked() -> Self {
+        RpcError::new(
+            Common::CredentialRevoked,
+            "the session behind the token was ended",
+        )
+        .into()
+    }
+
+    /// No account made the join flow.
+    pub(crate) fn join_flow_unknown() -> Self {
+        Self::State(ErrorReason::JoinFlowUnknown)
+    }
+
+    /// The record belongs to an account.
+    pub(crate) fn already_claimed() -> Self {
+        Self::State(ErrorReason::AlreadyClaimed)
+    }
+
+    /// The installation sends its codes.
+    pub(crate) fn outbox_absent() -> Self {
+        Self::State(ErrorReason::OutboxAbsent)
+    }
+
+    /// The import cannot be started in the state that it has.
+    pub(crate) fn import_not_startable() -> Self {
+        Self::State(ErrorReason::RosterImportNotStartable)
+    }
+
+    /// Whether the child of a guardianship is not a pupil of the organization.
+    pub(crate) fn is_child_unknown(&self) -> bool {
+        matches!(self, Self::State(ErrorReason::ChildUnknown))
     }
 
     /// What a failed insert means where another call may be making the same row.

@@ -1,28 +1,31 @@
-//! Membership: who people are, and what they are in which organization.
+//! Membership: people, and their roles and relations in each organization.
 //!
-//! Owns accounts, sign-in, sessions and tokens; members, roles, verification, assignments, enrollments, guardianships;
-//! service accounts. Invariants: an account id never leaves the service, each organization knows a person by ids of its
-//! own; contacts are never shown; an organization keeps an administrator; a fact, its event and its effect on permission
-//! are committed together.
+//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `assignments`,
+//! `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`; `members`;
+//! `service_accounts`; `roster_import`. Each states its invariants. An account id never leaves the service
+//! but to its own person; each organization knows a person by ids of its own; contacts are never shown; an
+//! organization keeps an administrator; a fact, its event and its effect on permission are committed together.
+mod accounts;
+mod admission;
+mod appointments;
 mod assignments;
 mod config;
+mod context;
 mod delivery;
 mod departures;
 mod enrollments;
 mod error;
-mod events;
-mod grpc;
+mod feed;
 mod guardianships;
 mod member_records;
 mod members;
-pub mod model;
-mod operations;
+mod migrations;
 mod permissions;
-pub mod policy;
 mod roles;
 mod roster_import;
-mod secret;
 mod service_accounts;
+mod sessions;
+mod sign_in;
 mod storage;
 
 use std::sync::Arc;
@@ -57,7 +60,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, DeliveryKind};
 pub use permissions::permissions;
 
-use operations::App;
+use crate::{
+    admission::Admission, appointments::Appointments, assignments::Assignments, context::Context,
+    delivery::Operator, enrollments::Enrollments, guardianships::Guardianships, members::Members,
+    roster_import::RosterImports, service_accounts::ServiceAccounts, sessions::Authentication,
+};
 
 const NAME: &str = "membership";
 /// Full names of the services that it serves.
@@ -95,7 +102,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
@@ -116,7 +123,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         "membership has no key that signs tokens"
     );
     let source = FeedClient::<OrgRegistryFeed, _>::new(context.clients.watch("org-registry")?);
-    let handler = Organizations::new(Arc::new(roster_import::observe::ClassesMade));
+    let handler = Organizations::new(Arc::new(roster_import::ClassesMade));
     let consumer = Consumer::new(NAMES.organizations, context.db.clone(), source, handler);
     let ports = Ports {
         config,
@@ -132,13 +139,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         draining: context.draining.clone(),
         progress: tokio::sync::watch::Sender::default(),
     };
-    let consumers = vec![Task::new(NAMES.organizations, move |cancel| {
-        let consumer = consumer.clone();
-        async move {
-            consumer.run(cancel).await;
-            Ok(())
-        }
-    })];
+    let consumers = vec![Task::consumer(NAMES.organizations, consumer)];
     let (routes, tasks) = (ports.routes(), tasks(&context, &ports)?);
     Ok(ServiceParts {
         name: NAME,
@@ -171,10 +172,10 @@ pub struct Ports {
 }
 
 impl Ports {
-    fn app(&self) -> App {
+    fn context(&self) -> Context {
         // The members' half is written in the transaction of each change: it is never behind.
         let members = Freshness::fixed(NAME, Progress::default());
-        App {
+        Context {
             db: self.db.clone(),
             roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
             organizations: self.organizations.clone(),
@@ -190,7 +191,8 @@ impl Ports {
 
     /// Runs what committed transactions owe.
     pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
-        let runner = JobRunner::new(self.db.clone()).handle(roster_import::run::JOB, Arc::new(self.app()));
+        let runner = roster_import::Runner(Arc::new(self.context()));
+        let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
         if self.config.delivery != DeliveryKind::Smtp {
             return Ok(runner);
         }
@@ -200,74 +202,37 @@ impl Ports {
 
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
-        let app = self.app();
-        let edge = Edge::new(self.db.clone(), app.at_least.clone(), Arc::new(app.clone()));
-        let feed =
-            FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
-        Routes::new(AuthenticationServiceServer::new(app.clone()))
-            .add_service(AppointmentServiceServer::new(app.clone()))
-            .add_service(MemberServiceServer::new(members::Members::new(edge.clone())))
-            .add_service(AssignmentServiceServer::new(assignments::Assignments::new(
-                edge.clone(),
-            )))
-            .add_service(EnrollmentServiceServer::new(enrollments::Enrollments::new(
-                edge.clone(),
-            )))
-            .add_service(GuardianshipServiceServer::new(guardianships::Guardianships::new(
-                edge.clone(),
-            )))
-            .add_service(ServiceAccountServiceServer::new(
-                service_accounts::ServiceAccounts::new(edge, self.verifier.clone()),
-            ))
-            .add_service(OperatorServiceServer::new(app.clone()))
-            .add_service(RosterImportServiceServer::new(app.clone()))
-            .add_service(AdmissionServiceServer::new(app))
+        let context = Arc::new(self.context());
+        let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
+        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let imports = RosterImports::new(edge.clone(), context.clone());
+        let authentication = Authentication::new(edge.clone(), context);
+        let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
+        Routes::new(AuthenticationServiceServer::new(authentication))
+            .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
+            .add_service(MemberServiceServer::new(Members::new(edge.clone())))
+            .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
+            .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
+            .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(ServiceAccountServiceServer::new(service_accounts))
+            .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
+            .add_service(RosterImportServiceServer::new(imports))
+            .add_service(AdmissionServiceServer::new(Admission::new(edge)))
             .add_service(MembershipFeedServiceServer::new(feed))
     }
 }
 
 fn tasks(context: &ServiceContext, ports: &Ports) -> anyhow::Result<Vec<Task>> {
-    let (db, bus) = (&context.db, &context.bus);
-    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
-    let mut tasks = vec![
-        Task::new("membership.audit", move |cancel| {
-            let db = sealed.clone();
-            async move {
-                parta_audit::sealing_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("membership.purge_idempotency_records", move |cancel| {
-            let db = answered.clone();
-            async move {
-                parta_storage::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("membership.purge_events", move |cancel| {
-            let db = logged.clone();
-            async move {
-                parta_feed::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("membership.event_notifier", move |cancel| {
-            let (db, bus) = hinted.clone();
-            async move {
-                parta_feed::hint_task(db, bus, cancel).await;
-                Ok(())
-            }
-        }),
-    ];
-    // Made once here, so that a wrong configuration stops the start.
+    let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    // Built once here, so that a wrong configuration stops the start.
     ports.job_runner()?;
-    let jobs = ports.clone();
-    tasks.push(Task::new("membership.jobs", move |cancel| {
-        let runner = jobs.job_runner();
-        async move {
-            runner?.run(cancel).await;
+    tasks.push(Task::over(
+        "membership.jobs",
+        ports.clone(),
+        |ports, cancel| async move {
+            ports.job_runner()?.run(cancel).await;
             Ok(())
-        }
-    }));
+        },
+    ));
     Ok(tasks)
 }

@@ -3,7 +3,10 @@ use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
-use crate::{assignments, departures, enrollments, guardianships, members, policy, roles, service_accounts};
+use crate::{
+    assignments, departures, enrollments, guardianships, member_records, members, roles, roster_import,
+    service_accounts,
+};
 
 type Rule = fn(PrincipalKind) -> bool;
 
@@ -24,10 +27,10 @@ fn person(kind: PrincipalKind, rule: impl Fn(&MemberContext) -> bool) -> bool {
 }
 
 fn reads(kind: PrincipalKind) -> bool {
-    kind == PrincipalKind::ServiceAccount || person(kind, |f| policy::sight(f).is_some())
+    kind == PrincipalKind::ServiceAccount || person(kind, |f| member_records::visibility(f).is_some())
 }
-fn manages(kind: PrincipalKind) -> bool {
-    person(kind, |f| policy::manage(f).is_allowed())
+fn imports(kind: PrincipalKind) -> bool {
+    person(kind, |f| roster_import::import(f).is_allowed())
 }
 fn administers(kind: PrincipalKind) -> bool {
     person(kind, |f| roles::administer(f).is_allowed())
@@ -136,28 +139,28 @@ const RULES: [(&str, Rule); 44] = [
     }),
     (
         "parta.membership.v1.RosterImportService/CheckRosterImport",
-        manages,
+        imports,
     ),
     (
         "parta.membership.v1.RosterImportService/StartRosterImport",
-        manages,
+        imports,
     ),
-    ("parta.membership.v1.RosterImportService/GetRosterImport", manages),
+    ("parta.membership.v1.RosterImportService/GetRosterImport", imports),
     (
         "parta.membership.v1.RosterImportService/ListRosterImports",
-        manages,
+        imports,
     ),
     (
         "parta.membership.v1.RosterImportService/ListRosterImportChanges",
-        manages,
+        imports,
     ),
     (
         "parta.membership.v1.RosterImportService/ListRosterImportProblems",
-        manages,
+        imports,
     ),
     (
         "parta.membership.v1.RosterImportService/WatchRosterImport",
-        manages,
+        imports,
     ),
     (
         "parta.membership.internal.v1.AdmissionService/AdmitMember",

@@ -6,7 +6,7 @@ use parta_storage::{StorageError, Tx};
 use super::{Assignment, storage};
 use crate::{
     error::Error,
-    events::{state, timestamp},
+    feed::{state, timestamp},
 };
 
 fn beginning(row: &Assignment) -> Payload {

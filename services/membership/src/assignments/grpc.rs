@@ -8,16 +8,19 @@ use super::{
     Assignment, AssignmentKind,
     operations::{CreateAssignment, EndAssignment, ListAssignments},
 };
-use crate::{events::timestamp, grpc::convert::time, operations::App};
+use crate::{
+    context::Context,
+    feed::{time, timestamp},
+};
 
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Assignments {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Assignments {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

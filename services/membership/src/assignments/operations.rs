@@ -12,12 +12,12 @@ use super::{
     model::{Assignment, AssignmentKind},
     policy, storage,
 };
-use crate::{error::Error, operations::App};
+use crate::{context::Context, error::Error, member_records};
 
 const KIND: &str = "assignment";
 
-async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = app.facts(tx, caller, org).await?;
+async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::manage(&facts))?)
 }
 
@@ -40,27 +40,33 @@ pub(crate) struct CreateAssignment {
 }
 
 impl Mutation for CreateAssignment {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Created;
     type View = Assignment;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Created, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Created, Error> {
         let org = self.org_id;
         if self.expire_time.is_some_and(|time| time <= tx.now()) {
             return Err(invalid("expire_time", "must be in the future").into());
         }
-        let facts = app.contexts_of(tx, org, self.member_id).await?;
+        let facts = context.contexts_of(tx, org, self.member_id).await?;
         let facts = facts.ok_or_else(|| Error::unknown("member", self.member_id))?;
         if facts.state == State::Left || !facts.roles.contains(&Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
-        app.require_unit(tx, org, self.unit_id).await?;
+        context.require_unit(tx, org, self.unit_id).await?;
         let id = begin(
             tx,
             scope,
@@ -75,7 +81,13 @@ impl Mutation for CreateAssignment {
         Ok(Created { assignment_id: id })
     }
 
-    async fn view(&self, _: &App, tx: &Tx, scope: &OrgScope, outcome: &Created) -> Result<Assignment, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &Created,
+    ) -> Result<Assignment, Error> {
         let id = outcome.assignment_id;
         let row = storage::find(tx, scope, id).await?;
         row.ok_or_else(|| Error::unknown(KIND, id))
@@ -90,17 +102,17 @@ pub(crate) struct EndAssignment {
 }
 
 impl Mutation for EndAssignment {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = ();
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let id = self.assignment_id;
         if !storage::end(tx, scope, id, tx.now()).await? {
             return Err(Error::unknown(KIND, id));
@@ -109,7 +121,7 @@ impl Mutation for EndAssignment {
         audit(tx, caller, self.org_id, id).await
     }
 
-    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -126,16 +138,21 @@ pub(crate) struct ListAssignments {
 }
 
 impl Query for ListAssignments {
-    type Context = App;
+    type Context = Context;
     type View = Page<Assignment>;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Page<Assignment>>, Error> {
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<Assignment>>, Error> {
         let org = self.org_id;
-        let (scope, _) = app.visible_members(tx, caller, org).await?;
+        let (scope, _) = member_records::visible_members(context, tx, caller, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
-                let facts = app.facts(tx, caller, org).await?;
+                let facts = context.facts(tx, caller, org).await?;
                 (!facts.is_staff()).then(|| facts.units())
             }
             None => None,

@@ -4,5 +4,5 @@ use parta_roster::MemberContext;
 
 /// Whether the caller may give assignments and end them.
 pub(crate) fn manage(caller: &MemberContext) -> Decision {
-    crate::policy::manage(caller)
+    crate::member_records::manage(caller)
 }

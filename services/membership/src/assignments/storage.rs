@@ -12,7 +12,21 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind};
-use crate::storage::entities::assignment::{Column, Entity, Model};
+use crate::storage::table;
+use entity::{Column, Entity, Model};
+
+table!(entity, "assignment", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    assignment_id: Uuid,
+    member_id: Uuid,
+    unit_id: Uuid,
+    kind: i32,
+    create_time: DateTimeUtc,
+    expire_time: Option<DateTimeUtc>,
+    end_time: Option<DateTimeUtc>,
+});
 
 fn assignment(row: &Model) -> Result<Assignment, StorageError> {
     let kind = AssignmentKind::from_number(row.kind)

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
-    assignments, enrollments,
+    assignments,
+    context::Context,
+    enrollments,
     error::Error,
     guardianships,
-    member_records::{Member, MemberView, events, storage},
-    operations::App,
+    member_records::{self, Member, MemberView, events, storage},
     roles,
 };
 
@@ -40,24 +41,24 @@ pub(crate) struct RemoveMember {
 }
 
 impl RemoveMember {
-    async fn target(&self, app: &App, tx: &Tx) -> Result<MemberContext, Error> {
-        let target = app.contexts_of(tx, self.org_id, self.member_id).await?;
+    async fn target(&self, context: &Context, tx: &Tx) -> Result<MemberContext, Error> {
+        let target = context.contexts_of(tx, self.org_id, self.member_id).await?;
         target.ok_or_else(|| Error::unknown("member", self.member_id))
     }
 }
 
 impl Mutation for RemoveMember {
-    type Context = App;
+    type Context = Context;
     type Grant = MayRemove;
     type Outcome = Removed;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<MayRemove, Error> {
-        let facts = app.facts(tx, caller, self.org_id).await?;
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRemove, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
         // Whether there is such a member is for those to know who may remove one.
-        authorize(caller, self.org_id, crate::policy::manage(&facts))?;
-        let target = self.target(app, tx).await?;
+        authorize(caller, self.org_id, member_records::manage(&facts))?;
+        let target = self.target(context, tx).await?;
         let scope = authorize(caller, self.org_id, policy::remove(&facts, &target))?;
         Ok(MayRemove {
             scope,
@@ -65,14 +66,20 @@ impl Mutation for RemoveMember {
         })
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, grant: &MayRemove) -> Result<Removed, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayRemove,
+    ) -> Result<Removed, Error> {
         let scope = &grant.scope;
         let administrators = storage::lock_administrators(tx, scope).await?;
         let mut member = roles::present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         // Between the decision and the lock the member may have become an administrator.
         if let Some(facts) = &grant.facts {
-            let target = self.target(app, tx).await?;
+            let target = self.target(context, tx).await?;
             authorize(caller, self.org_id, policy::remove(facts, &target))?;
         }
         if member.has(Role::Administrator) {
@@ -86,7 +93,7 @@ impl Mutation for RemoveMember {
 
     async fn view(
         &self,
-        _: &App,
+        _: &Context,
         tx: &Tx,
         grant: &MayRemove,
         outcome: &Removed,
@@ -97,13 +104,13 @@ impl Mutation for RemoveMember {
     /// A member who removed the own record still gets the answer: the act took the right away.
     async fn regrant(
         &self,
-        app: &App,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         outcome: &Removed,
     ) -> Result<MayRemove, Error> {
         if caller.person() != Some((self.org_id, outcome.member_id)) {
-            return self.authorize(app, tx, caller).await;
+            return self.authorize(context, tx, caller).await;
         }
         Ok(MayRemove {
             scope: authorize(caller, self.org_id, Decision::Allow)?,

@@ -4,7 +4,7 @@ use parta_proto::parta::membership::v1::{EnrollmentBegun, EnrollmentEnded, membe
 use parta_storage::{StorageError, Tx};
 
 use super::{model::Enrollment, storage};
-use crate::{error::Error, events::state};
+use crate::{error::Error, feed::state};
 
 fn beginning(row: &Enrollment) -> Payload {
     Payload::EnrollmentBegun(EnrollmentBegun {

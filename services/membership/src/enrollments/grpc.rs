@@ -5,16 +5,16 @@ use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::{EnrollPupil, TransferPupil};
-use crate::operations::App;
+use crate::context::Context;
 
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Enrollments {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Enrollments {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

@@ -6,15 +6,15 @@ use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};
-use crate::{error::Error, operations::App};
+use crate::{context::Context, error::Error};
 
-async fn may_manage(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = app.facts(tx, caller, org).await?;
+async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::manage(&facts))?)
 }
 
-async fn require_pupil(app: &App, tx: &Tx, org: OrgId, member: MemberId) -> Result<(), Error> {
-    let facts = app.contexts_of(tx, org, member).await?;
+async fn require_pupil(context: &Context, tx: &Tx, org: OrgId, member: MemberId) -> Result<(), Error> {
+    let facts = context.contexts_of(tx, org, member).await?;
     let facts = facts.ok_or_else(|| Error::unknown("member", member))?;
     if facts.state == State::Left || !facts.roles.contains(&Role::Pupil) {
         return Err(Error::not_a_pupil());
@@ -39,26 +39,32 @@ pub(crate) struct EnrollPupil {
 }
 
 impl Mutation for EnrollPupil {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Begun;
     type View = EnrollmentId;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Begun, Error> {
-        require_pupil(app, tx, self.org_id, self.member_id).await?;
-        app.require_unit(tx, self.org_id, self.unit_id).await?;
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Begun, Error> {
+        require_pupil(context, tx, self.org_id, self.member_id).await?;
+        context.require_unit(tx, self.org_id, self.unit_id).await?;
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
         audit(tx, caller, self.org_id, id).await?;
         Ok(Begun { enrollment_id: id })
     }
 
-    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
         Ok(outcome.enrollment_id)
     }
 }
@@ -73,19 +79,25 @@ pub(crate) struct TransferPupil {
 }
 
 impl Mutation for TransferPupil {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Begun;
     type View = EnrollmentId;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_manage(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Begun, Error> {
-        require_pupil(app, tx, self.org_id, self.member_id).await?;
-        app.require_unit(tx, self.org_id, self.to_unit_id).await?;
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Begun, Error> {
+        require_pupil(context, tx, self.org_id, self.member_id).await?;
+        context.require_unit(tx, self.org_id, self.to_unit_id).await?;
         if !end(tx, scope, self.member_id, self.from_unit_id).await? {
             return Err(Error::not_enrolled());
         }
@@ -95,7 +107,7 @@ impl Mutation for TransferPupil {
         Ok(Begun { enrollment_id: id })
     }
 
-    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, outcome: &Begun) -> Result<EnrollmentId, Error> {
         Ok(outcome.enrollment_id)
     }
 }

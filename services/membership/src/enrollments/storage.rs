@@ -12,7 +12,19 @@ use sea_orm::{
 };
 
 use super::model::Enrollment;
-use crate::storage::entities::enrollment::{Column, Entity, Model};
+use crate::storage::table;
+use entity::{Column, Entity, Model};
+
+table!(entity, "enrollment", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    enrollment_id: Uuid,
+    member_id: Uuid,
+    unit_id: Uuid,
+    create_time: DateTimeUtc,
+    end_time: Option<DateTimeUtc>,
+});
 
 fn enrollment(row: &Model) -> Enrollment {
     Enrollment {

@@ -6,7 +6,7 @@ use parta_proto::parta::membership::v1::{
 use parta_storage::{StorageError, Tx};
 
 use super::{Guardianship, storage};
-use crate::{error::Error, events::state};
+use crate::{error::Error, feed::state};
 
 fn establishment(row: &Guardianship) -> Payload {
     Payload::GuardianshipEstablished(GuardianshipEstablished {

@@ -8,16 +8,16 @@ use super::{
     Guardianship,
     operations::{ConfirmGuardianship, EndGuardianship, ListGuardianships},
 };
-use crate::{events::timestamp, operations::App};
+use crate::{context::Context, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Guardianships {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Guardianships {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

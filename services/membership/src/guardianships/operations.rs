@@ -8,7 +8,7 @@ use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Guardianship, policy, storage};
-use crate::{error::Error, operations::App};
+use crate::{context::Context, error::Error};
 
 const KIND: &str = "guardianship";
 
@@ -21,18 +21,18 @@ pub(crate) struct MayDecide {
 /// Locks a relation and decides whether the caller may decide about it. A caller who may not see it gets
 /// NOT_FOUND. An ended relation is found too.
 async fn may_decide(
-    app: &App,
+    context: &Context,
     tx: &Tx,
     caller: &Caller,
     org: OrgId,
     id: GuardianshipId,
 ) -> Result<MayDecide, Error> {
-    let facts = app.facts(tx, caller, org).await?;
+    let facts = context.facts(tx, caller, org).await?;
     // The scope of a member; which relation it may touch is decided below, when the row is known.
     let scope = authorize(caller, org, Decision::Allow)?;
     let unknown = || Error::unknown(KIND, id);
     let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
-    let child = app
+    let child = context
         .contexts_of(tx, org, row.child_id)
         .await?
         .ok_or_else(unknown)?;
@@ -62,17 +62,17 @@ pub(crate) struct ConfirmGuardianship {
 }
 
 impl Mutation for ConfirmGuardianship {
-    type Context = App;
+    type Context = Context;
     type Grant = MayDecide;
     type Outcome = Decided;
     type View = Guardianship;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(app, tx, caller, self.org_id, self.guardianship_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
     }
 
-    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<Decided, Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<Decided, Error> {
         let MayDecide { scope, row } = grant;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
@@ -93,7 +93,7 @@ impl Mutation for ConfirmGuardianship {
 
     async fn view(
         &self,
-        _: &App,
+        _: &Context,
         tx: &Tx,
         grant: &MayDecide,
         outcome: &Decided,
@@ -113,17 +113,17 @@ pub(crate) struct EndGuardianship {
 }
 
 impl Mutation for EndGuardianship {
-    type Context = App;
+    type Context = Context;
     type Grant = MayDecide;
     type Outcome = ();
     type View = ();
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        may_decide(app, tx, caller, self.org_id, self.guardianship_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
     }
 
-    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
         let MayDecide { scope, row } = grant;
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
@@ -138,7 +138,7 @@ impl Mutation for EndGuardianship {
         audit(tx, caller, &row).await
     }
 
-    async fn view(&self, _: &App, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -155,13 +155,18 @@ pub(crate) struct ListGuardianships {
 }
 
 impl Query for ListGuardianships {
-    type Context = App;
+    type Context = Context;
     type View = Page<Guardianship>;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Page<Guardianship>>, Error> {
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<Guardianship>>, Error> {
         let org = self.org_id;
-        let facts = app.facts(tx, caller, org).await?;
+        let facts = context.facts(tx, caller, org).await?;
         let decision = if policy::read(&facts) {
             Decision::Allow
         } else {
@@ -173,7 +178,7 @@ impl Query for ListGuardianships {
         } else {
             let mut children = BTreeSet::new();
             for unit in facts.class_teacher_of.iter().filter(|_| facts.may_meet_minors()) {
-                children.extend(app.roster.members_of_unit(tx, org, *unit).await?);
+                children.extend(context.roster.members_of_unit(tx, org, *unit).await?);
             }
             storage::Visible::Of(facts.member_id, children)
         };
@@ -206,13 +211,13 @@ async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error
 /// Relates a guardian to a child, without effect until it is confirmed (R27). Does nothing if they are
 /// related. The child must be a pupil who has not left.
 pub(crate) async fn establish(
-    app: &App,
+    context: &Context,
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
 ) -> Result<(), Error> {
-    let facts = app.contexts_of(tx, scope.org_id(), child).await?;
+    let facts = context.contexts_of(tx, scope.org_id(), child).await?;
     let is_pupil = facts.is_some_and(|f| f.state != State::Left && f.roles.contains(&Role::Pupil));
     if !is_pupil || guardian == child {
         return Err(Error::child_unknown());

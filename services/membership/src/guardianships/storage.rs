@@ -12,31 +12,21 @@ use sea_orm::{
 };
 
 use super::model::Guardianship;
+use crate::storage::table;
 use entity::{Column, Entity, Model};
 
-mod entity {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "guardianship")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub guardianship_id: Uuid,
-        pub guardian_id: Uuid,
-        pub child_id: Uuid,
-        pub confirmed: bool,
-        pub create_time: DateTimeUtc,
-        pub end_time: Option<DateTimeUtc>,
-        pub end_cause: Option<String>,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(entity, "guardianship", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    guardianship_id: Uuid,
+    guardian_id: Uuid,
+    child_id: Uuid,
+    confirmed: bool,
+    create_time: DateTimeUtc,
+    end_time: Option<DateTimeUtc>,
+    end_cause: Option<String>,
+});
 
 impl From<Model> for Guardianship {
     fn from(row: Model) -> Self {

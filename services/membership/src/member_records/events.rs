@@ -9,7 +9,7 @@ use super::{
     Member,
     storage::{self, state_number},
 };
-use crate::{error::Error, events::state};
+use crate::{error::Error, feed::state};
 
 /// The roles of a member as numbers of the API.
 pub(crate) fn roles(member: &Member) -> Vec<i32> {

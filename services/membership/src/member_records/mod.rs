@@ -1,11 +1,16 @@
 //! Member records: who is known in an organization, in which state and with which roles.
 //!
-//! Owns the tables `member` and `admission`. Has no RPCs: the features after it decide, and change records
-//! through it. Invariants: an account is at most one member of an organization; each change and its event
-//! are committed together.
+//! Owns the table `member`. Has no RPCs: the features after it decide, and change records through it; it
+//! decides only whom of the members a caller sees. Invariants: an account is at most one member of an
+//! organization; each change and its event are committed together.
 
 pub(crate) mod events;
 mod model;
+mod operations;
+mod policy;
 pub(crate) mod storage;
 
 pub(crate) use model::{Member, MemberView};
+pub(crate) use operations::visible_members;
+pub(crate) use policy::{administer, manage, visibility};
+pub(crate) use storage::{find_by_account, list_of_account, orgs_of_account};

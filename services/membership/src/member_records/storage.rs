@@ -1,24 +1,37 @@
-//! Named queries over members and by which invitation they came.
-use std::collections::BTreeSet;
+//! The table `member` and named queries over it.
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId};
+use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId, Uuid};
 use parta_roster::{Role, State};
 use parta_storage::StorageError;
 use sea_orm::{
-    ActiveModelTrait as _,
-    ActiveValue::Set,
-    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _},
 };
 
 use super::Member;
-use crate::storage::entities::{
-    admission,
-    member::{Column, Entity, Model},
-};
+use crate::storage::table;
+use entity::{Column, Entity, Model};
+
+table!(entity, "member", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
+    account_id: Option<Uuid>,
+    full_name: String,
+    state: i32,
+    roles: i32,
+    teacher_verified: bool,
+    evidence: Option<String>,
+    verifier_id: Option<Uuid>,
+    invitation_id: Option<Uuid>,
+    create_time: DateTimeUtc,
+    leave_time: Option<DateTimeUtc>,
+    revision: i64,
+});
 
 const LEFT: i32 = 3;
 const ACTIVE: i32 = 2;
@@ -181,22 +194,60 @@ pub(crate) async fn lock_by_account(
     row.map(member).transpose()
 }
 
-/// Where an account is an active member, by the age of the organizations.
+/// Loads the member that an account is in an organization, present or left.
+pub(crate) async fn find_by_account(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    account: AccountId,
+) -> Result<Option<Member>, StorageError> {
+    let query = Entity::find()
+        .filter(within(scope))
+        .filter(Column::AccountId.eq(account.uuid()));
+    query.one(conn).await?.map(member).transpose()
+}
+
+/// The rows of an account that are not known to be expected or left. A state that this build does not know
+/// is among them.
+fn not_left(account: AccountId) -> Condition {
+    Condition::all()
+        .add(Column::AccountId.eq(account.uuid()))
+        .add(Column::State.is_not_in([EXPECTED, LEFT]))
+}
+
+/// The organizations in which an account is a member. Reads no other column, so that a row with values of a
+/// newer build does not matter.
+pub(crate) async fn orgs_of_account(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+) -> Result<Vec<OrgId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .filter(not_left(account))
+        .order_by_asc(Column::OrgId)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+}
+
+/// The memberships of an account, by the age of the organizations. A row with a value that this build does
+/// not know makes that one membership an error, and not the list.
 pub(crate) async fn list_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
     after: Option<OrgId>,
-    limit: Option<u64>,
-) -> Result<Vec<Member>, StorageError> {
+    limit: u64,
+) -> Result<Vec<(OrgId, Result<Member, StorageError>)>, StorageError> {
     let rows = Entity::find()
-        .filter(Column::AccountId.eq(account.uuid()))
-        .filter(Column::State.eq(ACTIVE))
+        .filter(not_left(account))
         .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
         .order_by_asc(Column::OrgId)
         .limit(limit)
         .all(conn)
         .await?;
-    members(rows)
+    let pair = |row: Model| (OrgId::from_uuid(row.org_id), member(row));
+    Ok(rows.into_iter().map(pair).collect())
 }
 
 /// Limits of a list.
@@ -250,37 +301,20 @@ pub(crate) async fn list_for_snapshot(
     members(rows)
 }
 
-/// Whom an invitation let in for this account.
-pub(crate) async fn find_admission(
+/// The names of the members who have not left.
+pub(crate) async fn names(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    invitation: InvitationId,
-    account: AccountId,
-) -> Result<Option<MemberId>, StorageError> {
-    let key = (scope.org_id().uuid(), invitation.uuid(), account.uuid());
-    Ok(admission::Entity::find_by_id(key)
-        .one(conn)
-        .await?
-        .map(|row| MemberId::from_uuid(row.member_id)))
-}
-
-pub(crate) async fn insert_admission(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    invitation: InvitationId,
-    account: AccountId,
-    member: MemberId,
-    now: DateTime<Utc>,
-) -> Result<(), StorageError> {
-    let row = admission::ActiveModel {
-        org_id: Set(scope.org_id().uuid()),
-        invitation_id: Set(invitation.uuid()),
-        account_id: Set(account.uuid()),
-        member_id: Set(member.uuid()),
-        create_time: Set(now),
-    };
-    admission::Entity::insert(row)
-        .exec_without_returning(conn)
+) -> Result<BTreeMap<MemberId, String>, StorageError> {
+    let rows: Vec<(Uuid, String)> = Entity::find()
+        .select_only()
+        .column(Column::MemberId)
+        .column(Column::FullName)
+        .filter(within(scope))
+        .filter(Column::State.ne(LEFT))
+        .into_tuple()
+        .all(conn)
         .await?;
-    Ok(())
+    let pair = |(id, name)| (MemberId::from_uuid(id), name);
+    Ok(rows.into_iter().map(pair).collect())
 }

@@ -9,10 +9,10 @@ use tonic::{Request, Response, Status};
 
 use super::operations::{CreateMember, GetMembers, ListMembers};
 use crate::{
+    context::Context,
     departures::RemoveMember,
-    events::timestamp,
+    feed::timestamp,
     member_records::{MemberView, events::roles},
-    operations::App,
     roles::{ChangeRoles, SetVerification},
 };
 
@@ -22,11 +22,11 @@ const BATCH_MAX: usize = 200;
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Members {
-    edge: Edge<App>,
+    edge: Edge<Context>,
 }
 
 impl Members {
-    pub(crate) fn new(edge: Edge<App>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
         Self { edge }
     }
 }

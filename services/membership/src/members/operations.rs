@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
+    context::Context,
     enrollments,
     error::Error,
     member_records::{
-        Member, MemberView, events,
+        self, Member, MemberView, events,
         storage::{self, Filter},
     },
-    operations::App,
     roles,
 };
 
@@ -32,9 +32,9 @@ async fn views(tx: &Tx, scope: &OrgScope, members: Vec<Member>) -> Result<Vec<Me
 }
 
 /// A read of profiles, audited where staff or an external system reads (R60).
-async fn read<V>(app: &App, tx: &Tx, caller: &Caller, org: OrgId, view: V) -> Result<Read<V>, Error> {
+async fn read<V>(context: &Context, tx: &Tx, caller: &Caller, org: OrgId, view: V) -> Result<Read<V>, Error> {
     let audited = match caller.person() {
-        Some((_, member)) => app
+        Some((_, member)) => context
             .contexts_of(tx, org, member)
             .await?
             .is_some_and(|facts| facts.is_staff()),
@@ -56,12 +56,12 @@ pub(crate) struct GetMembers {
 }
 
 impl Query for GetMembers {
-    type Context = App;
+    type Context = Context;
     type View = Vec<MemberView>;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Vec<MemberView>>, Error> {
-        let (scope, visible) = app.visible_members(tx, caller, self.org_id).await?;
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Vec<MemberView>>, Error> {
+        let (scope, visible) = member_records::visible_members(context, tx, caller, self.org_id).await?;
         let mut among: BTreeSet<MemberId> = self.member_ids.iter().copied().collect();
         if let Some(visible) = visible {
             among.retain(|id| visible.contains(id));
@@ -75,7 +75,7 @@ impl Query for GetMembers {
         let views = views(tx, &scope, rows).await?;
         let mut found: BTreeMap<_, _> = views.into_iter().map(|view| (view.member.id, view)).collect();
         let ordered = self.member_ids.iter().filter_map(|id| found.remove(id)).collect();
-        read(app, tx, caller, self.org_id, ordered).await
+        read(context, tx, caller, self.org_id, ordered).await
     }
 }
 
@@ -92,16 +92,21 @@ pub(crate) struct ListMembers {
 }
 
 impl Query for ListMembers {
-    type Context = App;
+    type Context = Context;
     type View = Page<MemberView>;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Page<MemberView>>, Error> {
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<MemberView>>, Error> {
         let org = self.org_id;
-        let (scope, visible) = app.visible_members(tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
         let mut among = visible;
         if let Some(unit) = self.unit_id {
-            let people = app.roster.members_of_unit(tx, org, unit).await?;
+            let people = context.roster.members_of_unit(tx, org, unit).await?;
             let people: BTreeSet<_> = people.into_iter().collect();
             among = Some(match among {
                 Some(visible) => visible.intersection(&people).copied().collect(),
@@ -123,7 +128,7 @@ impl Query for ListMembers {
             items: views(tx, &scope, items).await?,
             next_page_token,
         };
-        read(app, tx, caller, org, page).await
+        read(context, tx, caller, org, page).await
     }
 }
 
@@ -146,19 +151,25 @@ pub(crate) struct CreateMember {
 }
 
 impl Mutation for CreateMember {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Created;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        let facts = app.facts(tx, caller, self.org_id).await?;
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
         let decision = policy::create_member(&facts, self.role, self.unit_id);
         Ok(authorize(caller, self.org_id, decision)?)
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Created, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Created, Error> {
         let org = self.org_id;
         let member = Member::new(
             org,
@@ -171,7 +182,7 @@ impl Mutation for CreateMember {
         storage::insert(tx, scope, &member).await?;
         events::admitted(tx, &member).await?;
         if let Some(unit) = self.unit_id {
-            app.require_unit(tx, org, unit).await?;
+            context.require_unit(tx, org, unit).await?;
             enrollments::begin(tx, scope, member.id, unit).await?;
         }
         let object = format!("organizations/{org}/members/{}", member.id);
@@ -179,7 +190,13 @@ impl Mutation for CreateMember {
         Ok(Created { member_id: member.id })
     }
 
-    async fn view(&self, _: &App, tx: &Tx, scope: &OrgScope, outcome: &Created) -> Result<MemberView, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &Created,
+    ) -> Result<MemberView, Error> {
         roles::load(tx, scope, outcome.member_id).await
     }
 }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
+    context::Context,
     enrollments,
     error::Error,
     member_records::{Member, MemberView, events, storage},
-    operations::App,
 };
 
 /// The outcome of a change of a member.
@@ -34,18 +34,18 @@ pub(crate) struct ChangeRoles {
 }
 
 impl Mutation for ChangeRoles {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Changed;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        let facts = app.facts(tx, caller, self.org_id).await?;
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
         Ok(authorize(caller, self.org_id, policy::administer(&facts))?)
     }
 
-    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Changed, Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Changed, Error> {
         let administrators = storage::lock_administrators(tx, scope).await?;
         let mut member = present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
@@ -68,19 +68,25 @@ impl Mutation for ChangeRoles {
         save(tx, caller, scope, member).await
     }
 
-    async fn view(&self, _: &App, tx: &Tx, scope: &OrgScope, outcome: &Changed) -> Result<MemberView, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &Changed,
+    ) -> Result<MemberView, Error> {
         load(tx, scope, outcome.member_id).await
     }
 
     /// An administrator who gave the own role away still gets the answer, while a member of the organization.
     async fn regrant(
         &self,
-        app: &App,
+        context: &Context,
         tx: &Tx,
         caller: &Caller,
         outcome: &Changed,
     ) -> Result<OrgScope, Error> {
-        let facts = app.facts(tx, caller, self.org_id).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
         let own = facts.member_id == outcome.member_id;
         let decision = if own {
             Decision::Allow
@@ -101,21 +107,26 @@ pub(crate) struct SetVerification {
 }
 
 impl Mutation for SetVerification {
-    type Context = App;
+    type Context = Context;
     type Grant = (OrgScope, MemberId);
     type Outcome = Changed;
     type View = MemberView;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<(OrgScope, MemberId), Error> {
-        let facts = app.facts(tx, caller, self.org_id).await?;
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::verify(&facts))?;
         Ok((scope, facts.member_id))
     }
 
     async fn act(
         &self,
-        _: &App,
+        _: &Context,
         tx: &Tx,
         caller: &Caller,
         (scope, verifier): &(OrgScope, MemberId),
@@ -132,7 +143,7 @@ impl Mutation for SetVerification {
 
     async fn view(
         &self,
-        _: &App,
+        _: &Context,
         tx: &Tx,
         (scope, _): &(OrgScope, MemberId),
         outcome: &Changed,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use super::Problems;
 
-/// Files that are read, and those that OneRoster and its relatives name and nothing here has a use for.
+/// Files that are read, and files of OneRoster and its relatives that are accepted and not read.
 const KNOWN: [&str; 22] = [
     "manifest.csv",
     "orgs.csv",
@@ -70,7 +70,7 @@ impl Table {
     }
 }
 
-/// UTF-8 with or without its mark, or else Windows-1251, in which every byte means something.
+/// Decodes UTF-8, with or without a byte-order mark, or else Windows-1251, in which every byte is valid.
 fn decode(bytes: &[u8]) -> String {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
@@ -79,10 +79,11 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// Rows of one file: no school has more, and each costs memory.
+/// The most rows of one file.
 const MOST_ROWS: usize = 500_000;
 
-/// Tells lines by byte offsets that grow. What the reader itself counts is off where lines end in CR and LF.
+/// Counts lines by byte offsets that grow. The lines that the reader counts are wrong where lines end in CR
+/// and LF.
 struct Lines<'a> {
     text: &'a [u8],
     at: usize,
@@ -90,7 +91,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line on which a record at this offset begins: the offset may still point at the end of the line before.
+    /// The line on which a record at this offset begins. The offset may point at the end of the line before.
     fn of(&mut self, position: Option<&csv::Position>) -> u32 {
         let Some(byte) = position.and_then(|p| usize::try_from(p.byte()).ok()) else {
             return 0;

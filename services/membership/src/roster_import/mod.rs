@@ -1,16 +1,32 @@
-//! Taking over a roster from OneRoster CSV files (R31): read, understand, compare, carry out.
+//! Roster imports: taking over a roster from OneRoster CSV files (R31).
 //!
-//! [`files`] and [`set`] know the format, [`plan`] the difference; neither touches the database. [`run`] carries a plan out,
-//! a batch of its rows a transaction, so that a crash at any point goes on where it stopped.
-pub(crate) mod files;
-pub(crate) mod observe;
-pub(crate) mod plan;
-pub(crate) mod run;
-pub(crate) mod set;
+//! Owns the tables `roster_import`, `roster_import_change`, `roster_import_problem`, `roster_person` and
+//! `roster_class`. [`files`] and [`set`] know the format and [`plan`] the difference; neither touches the
+//! database. [`run`] carries a plan out, one batch of its rows per transaction, so that a crash at any point
+//! resumes where it stopped. Invariants: a set that is refused changes nothing; an import that was started is
+//! carried out once; imports of one organization run one after the other.
+
+mod events;
+mod files;
+mod grpc;
+mod model;
+mod observe;
+mod operations;
+mod plan;
+mod policy;
+mod run;
+mod set;
+mod storage;
 #[cfg(test)]
 mod tests;
+mod upload;
 
-/// A row or a file that is not as the specification wants it. Never quotes what a cell holds.
+pub(crate) use grpc::RosterImports;
+pub(crate) use observe::ClassesMade;
+pub(crate) use policy::import;
+pub(crate) use run::{JOB, Runner};
+
+/// A row or a file that does not follow the specification. Never quotes the text of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     pub(crate) file: String,
@@ -20,7 +36,7 @@ pub(crate) struct Problem {
     pub(crate) fatal: bool,
 }
 
-/// Collects problems, a bounded number: nobody reads the ten thousandth.
+/// Collects at most [`MOST_PROBLEMS`] problems.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
@@ -39,12 +55,12 @@ impl Problems {
         }
     }
 
-    /// The set is refused because of it.
+    /// Notes a problem for which the set is refused.
     fn fatal(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>) {
         self.add(file, line, column, description, true);
     }
 
-    /// The row is passed over.
+    /// Notes a problem for which the row is skipped.
     fn passed(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>) {
         self.add(file, line, column, description, false);
     }

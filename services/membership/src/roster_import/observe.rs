@@ -1,4 +1,4 @@
-//! Going on when a class that an import wants has been made.
+//! Resumes an import when a class that it waits for was made.
 use async_trait::async_trait;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, TypedId as _};
@@ -7,7 +7,7 @@ use parta_storage::{Tx, jobs};
 
 use super::run::JOB;
 
-/// Wakes the job of an import in the transaction by which one of its classes becomes known here.
+/// Enqueues the job of an import in the transaction in which one of its classes becomes known here.
 pub(crate) struct ClassesMade;
 
 #[async_trait]
@@ -18,7 +18,7 @@ impl RosterObserver for ClassesMade {
             source: Some((import, _)),
         } = change
         {
-            // Told again by a snapshot, it finds nothing to do.
+            // A snapshot may repeat the event; the job then finds nothing to do.
             jobs::enqueue(tx, JOB, Some(org), import.clone().into_bytes(), unit_id.uuid()).await?;
         }
         Ok(())

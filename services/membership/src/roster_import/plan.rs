@@ -1,21 +1,23 @@
-//! The difference between what a set wants and what is there.
+//! The difference between a set of files and the roster.
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_ids::MemberId;
-use parta_proto::parta::membership::v1::{RosterChangeKind as Kind, RosterImportCounts};
 use parta_roster::{Role, label_key};
 use parta_storage::StorageError;
 
-use super::set::Set;
+use super::{
+    model::{ChangeKind as Kind, Counts},
+    set::Set,
+};
 use crate::assignments::AssignmentKind;
 
-/// Somebody whom an earlier import brought, as they are now.
+/// A member whom an earlier import made, as they are now.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     pub(crate) full_name: String,
     /// Never removed by an import.
     pub(crate) administrator: bool,
-    /// Whether classes and tasks are for such people. An import changes no roles of who is there: people do.
+    /// Whether the member can be enrolled. An import changes no roles of a member.
     pub(crate) pupil: bool,
     pub(crate) teacher: bool,
     /// Keys of the labels of the classes that the person is a pupil of.
@@ -25,7 +27,7 @@ pub(crate) struct Known {
     pub(crate) children: BTreeSet<MemberId>,
 }
 
-/// What is there.
+/// The roster as it is.
 #[derive(Debug, Default)]
 pub(crate) struct There {
     /// Labels of the classes, by their keys ([`label_key`]).
@@ -37,11 +39,17 @@ pub(crate) struct There {
 }
 
 /// One row of the difference, with what carries it out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    pub(crate) kind: i16,
+    pub(crate) kind: Kind,
     /// The source's id of the person, or of the class that is made.
     pub(crate) source_key: String,
+    pub(crate) details: Details,
+}
+
+/// The details of a change, empty where its kind has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Details {
     /// The source's id of the child.
     pub(crate) other_key: String,
     pub(crate) person: String,
@@ -52,11 +60,6 @@ pub(crate) struct Change {
     pub(crate) value: i32,
 }
 
-/// The number of a kind as it is kept.
-pub(crate) fn number(kind: Kind) -> i16 {
-    i16::try_from(i32::from(kind)).unwrap_or_default()
-}
-
 struct Planner<'a> {
     set: &'a Set,
     there: &'a There,
@@ -64,11 +67,11 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add(&mut self, kind: Kind, source_key: &str, more: Change) {
+    fn add(&mut self, kind: Kind, source_key: &str, details: Details) {
         self.changes.push(Change {
-            kind: number(kind),
+            kind,
             source_key: source_key.to_owned(),
-            ..more
+            details,
         });
     }
 
@@ -89,7 +92,7 @@ impl Planner<'_> {
         self.there.people.get(key).map(|(_, known)| known)
     }
 
-    /// Whether somebody is there in the end.
+    /// Whether the person is a member in the end.
     fn stays(&self, key: &str) -> bool {
         self.set.people.contains_key(key)
             || (self.there.people.contains_key(key)
@@ -98,15 +101,15 @@ impl Planner<'_> {
     }
 }
 
-fn at(person: String, label: &str) -> Change {
-    Change {
+fn at(person: String, label: &str) -> Details {
+    Details {
         person,
         unit_label: label.to_owned(),
-        ..Change::default()
+        ..Details::default()
     }
 }
 
-/// What has to be done, in the order in which it can be done.
+/// The changes that lead to the set, in the order in which they can be made.
 pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
     let mut p = Planner {
         set,
@@ -124,7 +127,7 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
                 if let Some(role) = wanted.role {
                     let value = role.bit();
                     let new = at(wanted.full_name.clone(), "");
-                    p.add(Kind::CreateMember, key, Change { value, ..new });
+                    p.add(Kind::CreateMember, key, Details { value, ..new });
                 }
             }
             Some(before) if before != wanted.full_name => {
@@ -133,11 +136,11 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
                 p.add(
                     Kind::RenameMember,
                     key,
-                    Change {
+                    Details {
                         person,
                         before,
                         after,
-                        ..Change::default()
+                        ..Details::default()
                     },
                 );
             }
@@ -160,7 +163,7 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
             .is_some_and(|known| known.tasks.contains(&(label_key(&label), *kind)));
         if teacher && !has {
             let new = at(p.name(key), &label);
-            p.add(Kind::BeginAssignment, key, Change { value: *kind, ..new });
+            p.add(Kind::BeginAssignment, key, Details { value: *kind, ..new });
         }
     }
     for (guardian, child) in &set.families {
@@ -172,7 +175,11 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
         if !has {
             let new = at(p.name(guardian), "");
             let other_key = child.clone();
-            p.add(Kind::EstablishGuardianship, guardian, Change { other_key, ..new });
+            p.add(
+                Kind::EstablishGuardianship,
+                guardian,
+                Details { other_key, ..new },
+            );
         }
     }
     let gone: Vec<_> = there
@@ -190,7 +197,7 @@ pub(crate) fn plan(set: &Set, there: &There) -> Vec<Change> {
 /// Labels by their keys.
 type Labels = BTreeMap<String, String>;
 
-/// Who comes into which class and who leaves which; a place is left before another one is taken.
+/// Adds enrollments that begin and end; a pupil leaves a class before joining another.
 fn places(p: &mut Planner<'_>) {
     let labeled = |p: &Planner<'_>, pairs: &BTreeSet<(String, String)>| {
         let mut by = BTreeMap::<String, Labels>::new();
@@ -236,38 +243,15 @@ fn places(p: &mut Planner<'_>) {
     }
 }
 
-/// Counts one change.
-pub(crate) fn count(counts: &mut RosterImportCounts, kind: Kind) {
-    match kind {
-        Kind::CreateUnit => counts.units += 1,
-        Kind::CreateMember => {
-            counts.members += 1;
-            counts.invitations += 1;
-        }
-        Kind::RenameMember => counts.renames += 1,
-        Kind::BeginEnrollment => counts.enrollments_begun += 1,
-        Kind::EndEnrollment => counts.enrollments_ended += 1,
-        Kind::BeginAssignment => counts.assignments_begun += 1,
-        Kind::EstablishGuardianship => counts.guardianships += 1,
-        Kind::RemoveMember => counts.removals += 1,
-        Kind::Unspecified => {}
-    }
-}
-
 /// Counts a whole plan.
-pub(crate) fn counts(changes: &[Change]) -> RosterImportCounts {
-    let mut counts = RosterImportCounts::default();
-    for change in changes {
-        count(
-            &mut counts,
-            Kind::try_from(i32::from(change.kind)).unwrap_or_default(),
-        );
-    }
+pub(crate) fn counts(changes: &[Change]) -> Counts {
+    let mut counts = Counts::default();
+    changes.iter().for_each(|change| counts.add(change.kind));
     counts
 }
 
-/// Whether so many leave that somebody has to say that it is meant.
-pub(crate) fn is_mass_removal(counts: &RosterImportCounts, known: usize) -> bool {
+/// Whether more than ten members, and more than a tenth of those known from imports, would be removed.
+pub(crate) fn is_mass_removal(counts: &Counts, known: usize) -> bool {
     let removals = usize::try_from(counts.removals).unwrap_or(0);
     removals > 10 && removals * 10 > known
 }

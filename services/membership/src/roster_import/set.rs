@@ -1,4 +1,4 @@
-//! What a set of OneRoster files wants to be there.
+//! Reads a set of OneRoster files as the roster that it describes.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
 /// The files of a set by the names of [`files::known`].
 pub(crate) type Files = BTreeMap<&'static str, Bytes>;
 
-/// What earlier imports of the organization brought: a delta set may speak of it.
+/// The people and classes of earlier imports of the organization, to which a delta set may refer.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Earlier {
     pub(crate) people: BTreeSet<String>,
@@ -22,7 +22,7 @@ pub(crate) struct Earlier {
     pub(crate) classes: BTreeMap<String, String>,
 }
 
-/// Somebody of the set.
+/// A person of the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// «Фамилия Имя Отчество», as class registers have it.
@@ -31,7 +31,7 @@ pub(crate) struct Wanted {
     pub(crate) role: Option<Role>,
 }
 
-/// What the set wants. Keys are the source's ids.
+/// The roster that the set describes. Keys are the source's ids.
 #[derive(Debug, Default)]
 pub(crate) struct Set {
     pub(crate) version: String,
@@ -45,11 +45,11 @@ pub(crate) struct Set {
     pub(crate) tasks: BTreeSet<(String, String, i32)>,
     /// Guardian and child.
     pub(crate) families: BTreeSet<(String, String)>,
-    /// People of rows that say that they are to go.
+    /// People whose rows say that they leave.
     pub(crate) leaving: BTreeSet<String>,
-    /// Whether who is not in `people` is to go.
+    /// Whether people who are not in `people` are removed.
     pub(crate) all_people: bool,
-    /// Whether who is not in `places` is in no class.
+    /// Whether enrollments that are not in `places` end.
     pub(crate) all_places: bool,
 }
 
@@ -68,7 +68,7 @@ struct Reading<'a> {
     others: BTreeSet<String>,
 }
 
-/// Understands a set.
+/// Reads a set.
 pub(crate) fn understand(files: &Files, earlier: &Earlier) -> (Set, Problems) {
     let mut reading = Reading {
         files,
@@ -90,7 +90,7 @@ fn clean(text: &str, most: usize) -> bool {
     !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
 }
 
-/// What a role of the source is here; `None` where it has no place in a school's roster.
+/// The role here of a role of the source: `None` if it is unknown, `Some(None)` if it is not imported.
 fn role(name: &str) -> Option<Option<Role>> {
     let name = name.to_lowercase();
     Some(match name.as_str() {
@@ -346,7 +346,7 @@ impl Reading<'_> {
             return;
         };
         let homeroom = |row: &&Row| table.cell(row, "classtype").eq_ignore_ascii_case("homeroom");
-        // Where the source tells a school's classes from its courses, only those are classes here.
+        // If the source marks homerooms, only those are classes here, and the others are courses.
         let told = table.rows.iter().any(|row| homeroom(&row));
         let rows: Vec<_> = table.rows.iter().filter(|row| !told || homeroom(row)).collect();
         let mut labels = BTreeSet::new();
@@ -366,7 +366,7 @@ impl Reading<'_> {
                 self.set.classes.insert(key, label.to_owned());
             }
         }
-        // What is no class here is still known, so that enrollments in it dangle not.
+        // Ids of courses are known too, so that enrollments in them are not unknown.
         let ids = table
             .rows
             .iter()

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use parta_ids::{MemberId, TypedId as _, Uuid};
-use parta_proto::parta::membership::v1::{RosterChangeKind as Kind, RosterImportCounts};
 use parta_roster::{Role, label_key};
 use proptest::prelude::*;
 
 use super::{
     Problems,
+    model::{ChangeKind as Kind, Counts as RosterImportCounts},
     plan::{self, Change, Known, There},
     set::{self, Earlier, Files, Set},
 };
@@ -50,7 +50,7 @@ fn understood(files: &Files) -> (Set, Problems) {
     set::understand(files, &Earlier::default())
 }
 
-/// What is there after a plan was carried out.
+/// The roster after a plan was carried out.
 fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
     let mut there = before;
     let id = |key: &str| {
@@ -60,9 +60,9 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
     there.classes.extend(set.classes.clone());
     for change in changes {
         let key = change.source_key.clone();
-        let label = change.unit_label.clone();
-        let kind = Kind::try_from(i32::from(change.kind)).unwrap_or_default();
-        let child = id(&change.other_key);
+        let label = change.details.unit_label.clone();
+        let kind = change.kind;
+        let child = id(&change.details.other_key);
         let person = |there: &mut There, act: &dyn Fn(&mut Known)| {
             if let Some((_, known)) = there.people.get_mut(&key) {
                 act(known);
@@ -73,16 +73,16 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
                 there.labels.insert(label_key(&label), label);
             }
             Kind::CreateMember => {
-                let full_name = change.person.clone();
+                let full_name = change.details.person.clone();
                 let known = Known {
                     full_name,
-                    pupil: change.value == Role::Pupil.bit(),
-                    teacher: change.value == Role::Teacher.bit(),
+                    pupil: change.details.value == Role::Pupil.bit(),
+                    teacher: change.details.value == Role::Teacher.bit(),
                     ..Known::default()
                 };
                 there.people.insert(key.clone(), (id(&key), known));
             }
-            Kind::RenameMember => person(&mut there, &|k| k.full_name.clone_from(&change.after)),
+            Kind::RenameMember => person(&mut there, &|k| k.full_name.clone_from(&change.details.after)),
             Kind::BeginEnrollment => person(&mut there, &|k| {
                 k.classes.insert(label_key(&label));
             }),
@@ -90,7 +90,7 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
                 k.classes.remove(&label_key(&label));
             }),
             Kind::BeginAssignment => person(&mut there, &|k| {
-                k.tasks.insert((label_key(&label), change.value));
+                k.tasks.insert((label_key(&label), change.details.value));
             }),
             Kind::EstablishGuardianship => person(&mut there, &|k| {
                 k.children.insert(child);
@@ -98,7 +98,6 @@ fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
             Kind::RemoveMember => {
                 there.people.remove(&key);
             }
-            Kind::Unspecified => {}
         }
     }
     there
@@ -195,7 +194,7 @@ fn dirt_is_told_by_file_line_and_column() {
         assert!(told.contains(&place), "{place:?} is not among {told:?}");
     }
     assert!(problems.refused());
-    // No problem tells what a cell holds.
+    // No problem quotes a cell.
     assert!(
         !problems
             .0

@@ -3,7 +3,7 @@ use parta_ids::{OrgId, ServiceAccountId};
 use parta_proto::parta::membership::v1::{ServiceAccountRevoked, membership_event::Payload};
 use parta_storage::Tx;
 
-use crate::{error::Error, events::state};
+use crate::{error::Error, feed::state};
 
 pub(super) async fn revoked(tx: &Tx, org: OrgId, id: ServiceAccountId) -> Result<(), Error> {
     let revoked = ServiceAccountRevoked {

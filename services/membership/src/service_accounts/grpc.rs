@@ -11,19 +11,19 @@ use super::{
     model::{self, ServiceAccount},
     operations::{CreateServiceAccount, IssueToken, ListServiceAccounts, RevokeServiceAccount},
 };
-use crate::{events::timestamp, operations::App};
+use crate::{context::Context, feed::timestamp};
 
 /// The server of the service.
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
-    edge: Edge<App>,
+    edge: Edge<Context>,
     /// Forgets the tokens of a revoked account in this process at once; other processes learn it from the
     /// feed.
     verifier: Arc<Verifier>,
 }
 
 impl ServiceAccounts {
-    pub(crate) fn new(edge: Edge<App>, verifier: Arc<Verifier>) -> Self {
+    pub(crate) fn new(edge: Edge<Context>, verifier: Arc<Verifier>) -> Self {
         Self { edge, verifier }
     }
 }

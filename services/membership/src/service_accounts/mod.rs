@@ -8,6 +8,7 @@ mod grpc;
 mod model;
 mod operations;
 mod policy;
+mod secret;
 mod storage;
 
 pub(crate) use grpc::ServiceAccounts;

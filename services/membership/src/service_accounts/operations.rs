@@ -6,13 +6,13 @@ use parta_ids::{OrgId, ServiceAccountId};
 use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
-use super::{events, model::ServiceAccount, policy, storage};
-use crate::{error::Error, operations::App, secret};
+use super::{events, model::ServiceAccount, policy, secret, storage};
+use crate::{context::Context, error::Error};
 
 const KIND: &str = "service account";
 
-async fn may_administer(app: &App, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = app.facts(tx, caller, org).await?;
+async fn may_administer(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::administer(&facts))?)
 }
 
@@ -41,17 +41,23 @@ pub(crate) struct NewServiceAccount {
 }
 
 impl Mutation for CreateServiceAccount {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Named;
     type View = NewServiceAccount;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, app: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Named, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Named, Error> {
         let account = ServiceAccount {
             org_id: self.org_id,
             id: tx.env().id(),
@@ -59,7 +65,7 @@ impl Mutation for CreateServiceAccount {
             permissions: self.permissions.clone(),
             create_time: tx.now(),
         };
-        let digest = secret::key_digest(&secret::service_key(&app.secrets, account.id));
+        let digest = secret::key_digest(&secret::service_key(&context.secrets, account.id));
         storage::insert(tx, scope, &account, digest).await?;
         audit(tx, caller, self.org_id, account.id).await?;
         Ok(Named {
@@ -69,7 +75,7 @@ impl Mutation for CreateServiceAccount {
 
     async fn view(
         &self,
-        app: &App,
+        context: &Context,
         tx: &Tx,
         scope: &OrgScope,
         outcome: &Named,
@@ -79,7 +85,7 @@ impl Mutation for CreateServiceAccount {
         let account = storage::find(tx, scope, id).await?;
         Ok(NewServiceAccount {
             account: account.ok_or_else(|| Error::unknown(KIND, id))?,
-            key: secret::service_key(&app.secrets, id),
+            key: secret::service_key(&context.secrets, id),
         })
     }
 }
@@ -92,17 +98,17 @@ pub(crate) struct RevokeServiceAccount {
 }
 
 impl Mutation for RevokeServiceAccount {
-    type Context = App;
+    type Context = Context;
     type Grant = OrgScope;
     type Outcome = Named;
     type View = ServiceAccountId;
     type Error = Error;
 
-    async fn authorize(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        may_administer(app, tx, caller, self.org_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &App, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Named, Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Named, Error> {
         let id = self.service_account_id;
         if !storage::revoke(tx, scope, id, tx.now()).await? {
             return Err(Error::unknown(KIND, id));
@@ -114,7 +120,13 @@ impl Mutation for RevokeServiceAccount {
         })
     }
 
-    async fn view(&self, _: &App, _: &Tx, _: &OrgScope, outcome: &Named) -> Result<ServiceAccountId, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        _: &Tx,
+        _: &OrgScope,
+        outcome: &Named,
+    ) -> Result<ServiceAccountId, Error> {
         Ok(outcome.service_account_id)
     }
 }
@@ -127,12 +139,17 @@ pub(crate) struct ListServiceAccounts {
 }
 
 impl Query for ListServiceAccounts {
-    type Context = App;
+    type Context = Context;
     type View = Page<ServiceAccount>;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, caller: &Caller) -> Result<Read<Page<ServiceAccount>>, Error> {
-        let scope = may_administer(app, tx, caller, self.org_id).await?;
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<ServiceAccount>>, Error> {
+        let scope = may_administer(context, tx, caller, self.org_id).await?;
         let after = self.page.after(tx, caller)?;
         let rows = storage::list(tx, &scope, after, self.page.limit()).await?;
         Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
@@ -145,19 +162,19 @@ pub(crate) struct IssueToken {
 }
 
 impl Query for IssueToken {
-    type Context = App;
+    type Context = Context;
     type View = SignedToken;
     type Error = Error;
 
-    async fn run(&self, app: &App, tx: &Tx, _: &Caller) -> Result<Read<SignedToken>, Error> {
+    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Read<SignedToken>, Error> {
         let found = storage::find_by_key(tx, secret::key_digest(&self.key)).await?;
         let account = found.ok_or_else(Error::service_account_key_invalid)?;
-        let token = app.issuer.service_account(
+        let token = context.issuer.service_account(
             account.org_id,
             account.id,
             account.permissions.into_iter().collect(),
         );
-        Ok(Read::plain(App::signed(token)?))
+        Ok(Read::plain(Context::signed(token)?))
     }
 }
 

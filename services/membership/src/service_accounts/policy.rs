@@ -4,5 +4,5 @@ use parta_roster::MemberContext;
 
 /// Whether the caller may create, revoke and list service accounts.
 pub(crate) fn administer(caller: &MemberContext) -> Decision {
-    crate::policy::administer(caller)
+    crate::member_records::administer(caller)
 }

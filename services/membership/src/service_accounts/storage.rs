@@ -9,7 +9,20 @@ use sea_orm::{
 };
 
 use super::model::ServiceAccount;
-use crate::storage::entities::service_account::{Column, Entity, Model};
+use crate::storage::table;
+use entity::{Column, Entity, Model};
+
+table!(entity, "service_account", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    service_account_id: Uuid,
+    display_name: String,
+    permissions: String,
+    key_digest: Vec<u8>,
+    create_time: DateTimeUtc,
+    revoke_time: Option<DateTimeUtc>,
+});
 
 impl From<Model> for ServiceAccount {
     fn from(row: Model) -> Self {

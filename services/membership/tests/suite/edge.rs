@@ -196,21 +196,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         parta_ids::TypedId::uuid(org(1)),
         parta_ids::TypedId::uuid(administrator.member_id.parse::<parta_ids::MemberId>().unwrap()),
     );
-    let sql = if test_env.db.is_postgres() {
-        sql
-    } else {
-        // SQLite keeps ids as blobs.
-        sql.replace("= '", "= X'").replace('-', "")
-    };
-    let tx = test_env.db.write(|tx| {
-        let sql = sql.clone();
-        async move {
-            let done = tx.execute_unprepared(&sql).await?;
-            assert_eq!(done.rows_affected(), 1);
-            Ok::<_, parta_storage::StorageError>(())
-        }
-    });
-    tx.await.unwrap();
+    test_env.change_row(&sql).await;
     let list = test_env.list(&administrator).await;
     assert_eq!(reason(&list), "STORED_VALUE_UNKNOWN");
     assert_eq!(list.unwrap_err().code(), tonic::Code::Unavailable);

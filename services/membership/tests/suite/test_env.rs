@@ -3,16 +3,12 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parta_access::{
-    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
-    Verifier,
+    JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey, Verifier,
 };
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
-use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, ServiceChannel, Target, layers,
-    server::{ServeOptions, serve},
-};
+use parta_grpc::{ClientBuilder, InMemoryTransport, ServiceChannel, Target};
 use parta_ids::{ApplicationId, Env, EventId, InvitationId, ManualClock, MemberId, OrgId, SystemIds, UnitId};
-use parta_membership::{Config, GRPC_SERVICES, Ports};
+use parta_membership::{Config, Ports};
 use parta_proto::parta::{
     membership::{
         internal::v1::{
@@ -26,6 +22,7 @@ use parta_proto::parta::{
             enrollment_service_client::EnrollmentServiceClient,
             guardianship_service_client::GuardianshipServiceClient,
             member_service_client::MemberServiceClient, operator_service_client::OperatorServiceClient,
+            roster_import_service_client::RosterImportServiceClient,
             service_account_service_client::ServiceAccountServiceClient,
         },
     },
@@ -38,9 +35,12 @@ use parta_roster::{NoObserver, Organizations};
 use parta_status::RpcError;
 use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::TestDatabase;
+use sea_orm::ConnectionTrait as _;
 use secrecy::ExposeSecret as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
+
+use crate::serving::serve_on_pipe;
 
 /// A signed-in person.
 #[derive(Clone)]
@@ -65,6 +65,9 @@ pub struct TestEnv {
     pub db: Db,
     operator: String,
     pipe: InMemoryTransport,
+    ports: Ports,
+    source: JwkSource,
+    keys: Arc<ServiceKeys>,
     identity: Arc<ServiceIdentity>,
     stop: CancellationToken,
     tracker: TaskTracker,
@@ -97,11 +100,11 @@ impl TestEnv {
         );
         let source = JwkSource::shared();
         source.set(&issuer.jwks(), env.now());
-        let verifier = Arc::new(Verifier::new(source, "test", env.clone()));
+        let verifier = Arc::new(Verifier::new(source.clone(), "test", env.clone()));
         let pair = KeyPair::generate(&env).unwrap();
         let registry = KeyPair::generate(&env).unwrap();
         let keys = [("invitation", pair.public()), ("org-registry", registry.public())];
-        let keys = ServiceKeys::new(keys, env.clone()).unwrap();
+        let keys = Arc::new(ServiceKeys::new(keys, env.clone()).unwrap());
         let identity = Arc::new(ServiceIdentity::new("invitation", &pair, env.clone()).unwrap());
         let registry = Arc::new(ServiceIdentity::new("org-registry", &registry, env.clone()).unwrap());
         let (operator, credential) = OperatorCredential::generate(&env);
@@ -120,16 +123,8 @@ impl TestEnv {
             draining: stop.clone(),
             progress: tokio::sync::watch::Sender::default(),
         };
-        let authenticator = Authenticator {
-            access: AccessRules::load(GRPC_SERVICES).unwrap(),
-            verifier,
-            services: Arc::new(keys),
-            operators: vec![("root".to_owned(), credential)],
-        };
-        let stack = layers(&env, Arc::new(authenticator), Limits::default(), stop.clone());
-        let (pipe, incoming) = InMemoryTransport::pair();
-        let (routes, end) = (ports.routes(), stop.clone().cancelled_owned());
-        tracker.spawn(async move { serve(incoming, routes, stack, ServeOptions::default(), end).await });
+        let operators = vec![("root".to_owned(), credential)];
+        let pipe = serve_on_pipe(&ports, keys.clone(), operators, &tracker);
         let operator = operator.expose_secret().to_owned();
         let test_env = Self {
             env,
@@ -137,6 +132,9 @@ impl TestEnv {
             db,
             operator,
             pipe,
+            ports,
+            source,
+            keys,
             identity,
             stop,
             tracker,
@@ -206,6 +204,19 @@ impl TestEnv {
             .unwrap();
     }
 
+    /// A channel to another process of the service on the same database. It has not heard of revocations.
+    pub fn replica(&self) -> ServiceChannel {
+        let verifier = Arc::new(Verifier::new(self.source.clone(), "test", self.env.clone()));
+        let ports = Ports {
+            verifier,
+            ..self.ports.clone()
+        };
+        let pipe = serve_on_pipe(&ports, self.keys.clone(), Vec::new(), &self.tracker);
+        ClientBuilder::new(self.env.clone())
+            .channel("membership", Target::Memory(pipe))
+            .unwrap()
+    }
+
     pub fn outside(&self) -> ServiceChannel {
         ClientBuilder::new(self.env.clone())
             .channel("membership", Target::Memory(self.pipe.clone()))
@@ -221,6 +232,7 @@ impl TestEnv {
         guardianships: GuardianshipServiceClient,
         service_accounts: ServiceAccountServiceClient,
         operator: OperatorServiceClient,
+        roster_imports: RosterImportServiceClient,
     }
 
     /// The internal API, as invitation calls it.
@@ -426,6 +438,25 @@ impl TestEnv {
             .into_inner()
             .members;
         Ok(members.into_iter().map(|m| m.full_name).collect())
+    }
+
+    /// Changes one row by SQL, past the service. Ids stand in quotes.
+    pub async fn change_row(&self, sql: &str) {
+        let sql = if self.db.is_postgres() {
+            sql.to_owned()
+        } else {
+            // SQLite keeps ids as blobs.
+            sql.replace("= '", "= X'").replace('-', "")
+        };
+        let change = |tx: parta_storage::Tx| {
+            let sql = sql.clone();
+            async move {
+                let done = tx.execute_unprepared(&sql).await?;
+                assert_eq!(done.rows_affected(), 1);
+                Ok::<_, parta_storage::StorageError>(())
+            }
+        };
+        self.db.write(change).await.unwrap();
     }
 
     pub fn minute(&self) {

@@ -1,0 +1,115 @@
+//! `parta.membership.internal.v1.AdmissionService`: decodes, calls the edge, encodes. Other services call it.
+use parta_contacts::{InvalidPhoneNumber, PhoneNumber};
+use parta_edge::Edge;
+use parta_proto::parta::membership::internal::v1::{
+    self as internal, admission_service_server::AdmissionService,
+};
+use parta_roster::Role;
+use parta_status::{FieldViolations, field};
+use tonic::{Request, Response, Status};
+
+use super::{model::Terms, operations::AdmitMember};
+use crate::{
+    appointments::{AppointFoundingAdministrator, NewAppointment},
+    context::Context,
+};
+
+/// The server of the service.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    edge: Edge<Context>,
+}
+
+impl Admission {
+    pub(crate) fn new(edge: Edge<Context>) -> Self {
+        Self { edge }
+    }
+}
+
+fn terms(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Option<Terms> {
+    let org_id = field::id(v, "org_id", &request.org_id);
+    let invitation_id = field::id(v, "invitation_id", &request.invitation_id);
+    let flow_id = field::id(v, "flow_id", &request.flow_id);
+    let unit_id = field::optional_id(v, "unit_id", &request.unit_id);
+    let child_id = field::optional_id(v, "child_id", &request.child_id);
+    let claim_member_id = field::optional_id(v, "claim_member_id", &request.claim_member_id);
+    let issuer_id = field::optional_id(v, "issuer_id", &request.issuer_id);
+    let role = Role::try_from(request.role()).ok();
+    let admitted = matches!(
+        role,
+        Some(Role::Pupil | Role::Parent | Role::Teacher | Role::Staff)
+    );
+    v.check(admitted, "role", "must be PUPIL, PARENT, TEACHER or STAFF");
+    v.check(
+        role != Some(Role::Parent) || child_id.is_some(),
+        "child_id",
+        "is required for PARENT",
+    );
+    let placed = unit_id.is_some() || claim_member_id.is_some();
+    v.check(
+        role != Some(Role::Pupil) || placed,
+        "unit_id",
+        "is required for PUPIL without claim_member_id",
+    );
+    Some(Terms {
+        org_id: org_id?,
+        invitation_id: invitation_id?,
+        flow_id: flow_id?,
+        role: role?,
+        unit_id,
+        child_id,
+        claim_member_id,
+        issuer_id,
+    })
+}
+
+#[tonic::async_trait]
+impl AdmissionService for Admission {
+    async fn admit_member(
+        &self,
+        request: Request<internal::AdmitMemberRequest>,
+    ) -> Result<Response<internal::AdmitMemberResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| terms(v, r).map(AdmitMember))?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(internal::AdmitMemberResponse {
+            member_id: done.view.member_id.to_string(),
+            already_member: done.view.already_member,
+            consistency_token: done.consistency_token,
+        }))
+    }
+
+    async fn appoint_founding_administrator(
+        &self,
+        request: Request<internal::AppointFoundingAdministratorRequest>,
+    ) -> Result<Response<internal::AppointFoundingAdministratorResponse>, Status> {
+        let call = self.edge.enter(request).await?;
+        let command = call.mutation(|v, r| {
+            let org_id = field::id(v, "org_id", &r.org_id);
+            let application_id = field::id(v, "application_id", &r.application_id);
+            let phone = r.phone.parse::<PhoneNumber>();
+            let phone = phone.map_err(|error: InvalidPhoneNumber| v.add("phone", error.to_string()));
+            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
+            let organization_display_name = field::text(
+                v,
+                "organization_display_name",
+                &r.organization_display_name,
+                1..=200,
+                false,
+            );
+            Some(AppointFoundingAdministrator {
+                org_id: org_id?,
+                new: NewAppointment {
+                    application_id: application_id?,
+                    phone: phone.ok()?.as_str().to_owned(),
+                    full_name,
+                    organization_display_name,
+                },
+            })
+        })?;
+        let done = self.edge.mutate(&call, &command).await?;
+        Ok(Response::new(internal::AppointFoundingAdministratorResponse {
+            consistency_token: done.consistency_token,
+        }))
+    }
+}

@@ -1,0 +1,91 @@
+use parta_access::{Caller, SignedToken};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{AccountId, FlowId};
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    admission::{secret, storage},
+    context::Context,
+    error::Error,
+    sessions,
+};
+
+/// Makes a ticket by which the caller may accept one invitation.
+pub(crate) struct CreateJoinTicket {
+    /// The secret of the link, or its short code.
+    pub(crate) link: String,
+}
+
+/// The outcome of CreateJoinTicket.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Created {
+    flow_id: FlowId,
+}
+
+impl Stored for Created {}
+
+/// A ticket of a join flow, signed for each answer.
+#[derive(Debug)]
+pub(crate) struct JoinTicket {
+    pub(crate) flow_id: FlowId,
+    pub(crate) ticket: SignedToken,
+}
+
+impl Mutation for CreateJoinTicket {
+    type Context = Context;
+    type Grant = AccountId;
+    type Outcome = Created;
+    type View = JoinTicket;
+    type Error = Error;
+
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<AccountId, Error> {
+        let (account, _) = sessions::signed_in(tx, caller).await?;
+        Ok(account)
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        account: &AccountId,
+    ) -> Result<Created, Error> {
+        let flow_id = secret::join_flow(&context.secrets, *account, &self.link);
+        storage::insert_join_flow(tx, flow_id, *account, tx.now()).await?;
+        parta_audit::record(tx, caller, None, format!("joinFlows/{flow_id}")).await?;
+        Ok(Created { flow_id })
+    }
+
+    async fn view(
+        &self,
+        context: &Context,
+        _: &Tx,
+        _: &AccountId,
+        outcome: &Created,
+    ) -> Result<JoinTicket, Error> {
+        let flow_id = outcome.flow_id;
+        Ok(JoinTicket {
+            flow_id,
+            ticket: Context::signed(context.issuer.joiner(flow_id))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let created = Created {
+            flow_id: FlowId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"flow_id\":\"{}\"}}", created.flow_id);
+        let stored = created.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Created::decode(&stored).unwrap(), created);
+    }
+}

@@ -1,0 +1,90 @@
+//! The tables `join_flow` and `admission` and named queries over them.
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{AccountId, FlowId, InvitationId, MemberId, TypedId as _};
+use parta_storage::StorageError;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
+
+use crate::storage::table;
+
+table!(join_flow, "join_flow", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    flow_id: Uuid,
+    account_id: Uuid,
+    create_time: DateTimeUtc,
+});
+table!(admission, "admission", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    invitation_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    account_id: Uuid,
+    member_id: Uuid,
+    create_time: DateTimeUtc,
+});
+
+/// Inserts the join flow of an account. Does nothing if it exists. It belongs to no organization.
+pub(super) async fn insert_join_flow(
+    conn: &impl ConnectionTrait,
+    id: FlowId,
+    account: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = join_flow::ActiveModel {
+        flow_id: Set(id.uuid()),
+        account_id: Set(account.uuid()),
+        create_time: Set(now),
+    };
+    let known = OnConflict::column(join_flow::Column::FlowId)
+        .do_nothing()
+        .to_owned();
+    join_flow::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Finds the account behind a join flow.
+pub(super) async fn find_join_flow(
+    conn: &impl ConnectionTrait,
+    id: FlowId,
+) -> Result<Option<AccountId>, StorageError> {
+    let row = join_flow::Entity::find_by_id(id.uuid()).one(conn).await?;
+    Ok(row.map(|row| AccountId::from_uuid(row.account_id)))
+}
+
+/// Finds the member that an account became by an invitation.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+) -> Result<Option<MemberId>, StorageError> {
+    let key = (scope.org_id().uuid(), invitation.uuid(), account.uuid());
+    let row = admission::Entity::find_by_id(key).one(conn).await?;
+    Ok(row.map(|row| MemberId::from_uuid(row.member_id)))
+}
+
+/// Notes which member an account became by an invitation.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    invitation: InvitationId,
+    account: AccountId,
+    member: MemberId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = admission::ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        invitation_id: Set(invitation.uuid()),
+        account_id: Set(account.uuid()),
+        member_id: Set(member.uuid()),
+        create_time: Set(now),
+    };
+    admission::Entity::insert(row)
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}

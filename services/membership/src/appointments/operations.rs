@@ -1,0 +1,187 @@
+use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
+use parta_ids::{AccountId, MemberId, OrgId};
+use parta_roster::{Role, State};
+use parta_status::not_found;
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    model::{Appointment, NewAppointment},
+    storage,
+};
+use crate::{
+    accounts,
+    context::Context,
+    error::Error,
+    member_records::{Member, MemberView, events, storage as members},
+    roles, sessions,
+};
+
+/// Appoints the founding administrator of an organization. Only services call it.
+#[derive(Debug)]
+pub(crate) struct AppointFoundingAdministrator {
+    pub(crate) org_id: OrgId,
+    pub(crate) new: NewAppointment,
+}
+
+impl Mutation for AppointFoundingAdministrator {
+    type Context = Context;
+    type Grant = OrgScope;
+    type Outcome = ();
+    type View = ();
+    type Error = Error;
+
+    async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
+        Ok(authorize(caller, self.org_id, Decision::Allow)?)
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+        storage::insert(tx, scope, &self.new, tx.now()).await?;
+        let object = format!("organizations/{}/appointment", self.org_id);
+        Ok(parta_audit::record(tx, caller, Some(self.org_id), object).await?)
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, _: &OrgScope, (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Lists the appointments that wait for a phone which the caller has proved.
+#[derive(Debug)]
+pub(crate) struct ListAppointments {
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListAppointments {
+    type Context = Context;
+    type View = Page<Appointment>;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Appointment>>, Error> {
+        let (account, _) = sessions::signed_in(tx, caller).await?;
+        let phones = accounts::phones(tx, account).await?;
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list_open(tx, &phones, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.org_id)))
+    }
+}
+
+/// Makes the caller administrator of the organization.
+#[derive(Debug)]
+pub(crate) struct ClaimAppointment {
+    pub(crate) org_id: OrgId,
+}
+
+/// The outcome of ClaimAppointment.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Claimed {
+    member_id: MemberId,
+}
+
+impl Stored for Claimed {}
+
+/// The proof that the caller may claim the appointment.
+pub(crate) struct MayClaim {
+    scope: OrgScope,
+    account_id: AccountId,
+    /// The name of the appointed person; `None` for a repetition.
+    full_name: Option<String>,
+}
+
+impl Mutation for ClaimAppointment {
+    type Context = Context;
+    type Grant = MayClaim;
+    type Outcome = Claimed;
+    type View = MemberView;
+    type Error = Error;
+
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayClaim, Error> {
+        let (account_id, _) = sessions::signed_in(tx, caller).await?;
+        let scope = authorize(caller, self.org_id, Decision::Allow)?;
+        let phones = accounts::phones(tx, account_id).await?;
+        let appointment = storage::find_open(tx, &scope, &phones).await?;
+        let appointment = appointment.ok_or_else(|| not_found("appointment", self.org_id))?;
+        Ok(MayClaim {
+            scope,
+            account_id,
+            full_name: Some(appointment.full_name),
+        })
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayClaim) -> Result<Claimed, Error> {
+        let org = self.org_id;
+        let unknown = || not_found("appointment", org);
+        let MayClaim {
+            scope,
+            account_id,
+            full_name,
+        } = grant;
+        let full_name = full_name.as_ref().ok_or_else(unknown)?;
+        if !storage::claim(tx, scope, *account_id, tx.now()).await? {
+            return Err(unknown().into());
+        }
+        let member_id = match members::lock_by_account(tx, scope, *account_id).await? {
+            Some(mut member) => {
+                member.roles.insert(Role::Administrator);
+                (member.state, member.leave_time) = (State::Active, None);
+                members::update(tx, scope, &mut member).await?;
+                events::changed(tx, &member).await?;
+                member.id
+            }
+            None => {
+                let (id, now) = (tx.env().id(), tx.now());
+                let mut member = Member::new(org, id, full_name, State::Active, Role::Administrator, now);
+                member.account_id = Some(*account_id);
+                // A link may be making the same person a member at this moment: repeated, it is found.
+                members::insert(tx, scope, &member)
+                    .await
+                    .map_err(Error::conflict_on_unique)?;
+                events::admitted(tx, &member).await?;
+                id
+            }
+        };
+        let object = format!("organizations/{org}/members/{member_id}");
+        parta_audit::record(tx, caller, Some(org), object).await?;
+        Ok(Claimed { member_id })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayClaim,
+        outcome: &Claimed,
+    ) -> Result<MemberView, Error> {
+        roles::load(tx, &grant.scope, outcome.member_id).await
+    }
+
+    /// The act used the appointment up. The account that claimed it, to which the record of the repetition
+    /// belongs, gets the answer.
+    async fn regrant(&self, _: &Context, tx: &Tx, caller: &Caller, _: &Claimed) -> Result<MayClaim, Error> {
+        let (account_id, _) = sessions::signed_in(tx, caller).await?;
+        Ok(MayClaim {
+            scope: authorize(caller, self.org_id, Decision::Allow)?,
+            account_id,
+            full_name: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let claimed = Claimed {
+            member_id: MemberId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"member_id\":\"{}\"}}", claimed.member_id);
+        let stored = claimed.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Claimed::decode(&stored).unwrap(), claimed);
+    }
+}

@@ -1,0 +1,42 @@
+use std::collections::BTreeSet;
+
+use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_ids::{MemberId, OrgId};
+use parta_status::RpcError;
+use parta_storage::Tx;
+
+use super::policy::{self, Visibility};
+use crate::context::Context;
+
+/// The members whom the caller may see: these, or everybody (`None`).
+pub(crate) async fn visible_members(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
+    // The rule of the RPC has asked for the permission.
+    if let Principal::ServiceAccount { .. } = caller.acting() {
+        return Ok((authorize(caller, org, Decision::Allow)?, None));
+    }
+    let facts = context.facts(tx, caller, org).await?;
+    let Some(visibility) = policy::visibility(&facts) else {
+        return Ok((authorize(caller, org, Decision::Outside)?, None));
+    };
+    let scope = authorize(caller, org, Decision::Allow)?;
+    let mut visible = BTreeSet::from([facts.member_id]);
+    match visibility {
+        Visibility::Everybody => return Ok((scope, None)),
+        Visibility::Staff => {
+            let all = context.roster.all_members(tx, org).await?;
+            visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
+        }
+        Visibility::OwnUnits => {
+            for unit in facts.units() {
+                visible.extend(context.roster.members_of_unit(tx, org, unit).await?);
+            }
+            visible.extend(facts.children.iter().map(|child| child.member_id));
+        }
+    }
+    Ok((scope, Some(visible)))
+}

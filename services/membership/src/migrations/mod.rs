@@ -1,0 +1,13 @@
+//! The service's own tables.
+mod m0001_membership_tables;
+mod m0002_roster_import_tables;
+
+use sea_orm_migration::MigrationTrait;
+
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![
+        Box::new(m0001_membership_tables::Tables),
+        Box::new(m0002_roster_import_tables::Tables),
+    ]
+}

@@ -1,0 +1,38 @@
+//! Events of roster imports in the feed of membership.
+use parta_feed as feed;
+use parta_ids::{MemberId, OrgId, RosterImportId};
+use parta_proto::parta::membership::v1::{
+    Role as PbRole, RosterImportStaged, StagedInvitation, StagedUnit, membership_event::Payload,
+};
+use parta_roster::Role;
+use parta_storage::Tx;
+
+/// The classes and the links that other services make for a batch.
+#[derive(Default)]
+pub(super) struct Staged(RosterImportStaged);
+
+impl Staged {
+    /// A class that org-registry makes.
+    pub(super) fn unit(&mut self, source_key: &str, label: &str) {
+        self.0.units.push(StagedUnit {
+            source_key: source_key.to_owned(),
+            label: label.to_owned(),
+        });
+    }
+
+    /// A link that invitation makes for an expected member.
+    pub(super) fn invitation(&mut self, member: MemberId, role: Role) {
+        self.0.invitations.push(StagedInvitation {
+            member_id: member.to_string(),
+            role: PbRole::from(role).into(),
+        });
+    }
+
+    /// Appends the event, if there is something to make.
+    pub(super) fn publish(mut self, tx: &Tx, org: OrgId, id: RosterImportId) {
+        if !self.0.units.is_empty() || !self.0.invitations.is_empty() {
+            self.0.roster_import_id = id.to_string();
+            feed::append_event(tx, org, Payload::RosterImportStaged(self.0));
+        }
+    }
+}

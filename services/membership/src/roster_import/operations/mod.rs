@@ -1,0 +1,91 @@
+mod check;
+mod read;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::Stored;
+use parta_ids::{OrgId, RosterImportId, UnitId};
+use parta_roster::{UnitKind, label_key};
+use parta_status::RpcError;
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{model::Import, policy, storage};
+use crate::{context::Context, error::Error};
+
+pub(super) use check::{CheckRosterImport, ReadEarlier, understand};
+pub(super) use read::{GetRosterImport, ListChanges, ListProblems, ListRosterImports};
+pub(super) use start::StartRosterImport;
+
+/// Classes by the keys of their labels.
+#[derive(Default)]
+pub(super) struct Classes {
+    /// Those that are not archived.
+    pub(super) living: BTreeMap<String, UnitId>,
+    /// Their labels.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Those that were archived, too.
+    pub(super) ever: BTreeSet<String>,
+}
+
+/// The classes of an organization by the keys of their labels.
+pub(super) async fn classes(context: &Context, tx: &Tx, org: OrgId) -> Result<Classes, RpcError> {
+    let mut classes = Classes::default();
+    for unit in context.roster.units(tx, org).await? {
+        if unit.kind == UnitKind::Class {
+            let key = label_key(&unit.label);
+            if !unit.archived {
+                classes.labels.insert(key.clone(), unit.label);
+                classes.living.insert(key.clone(), unit.unit_id);
+            }
+            classes.ever.insert(key);
+        }
+    }
+    Ok(classes)
+}
+
+/// The outcome of CheckRosterImport and StartRosterImport.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    roster_import_id: RosterImportId,
+}
+
+impl Stored for Named {}
+
+async fn may_import(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    Ok(authorize(caller, org, policy::import(&facts))?)
+}
+
+fn unknown(id: RosterImportId) -> Error {
+    Error::unknown("roster import", id)
+}
+
+async fn load(tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Import, Error> {
+    storage::find(tx, scope, id).await?.ok_or_else(|| unknown(id))
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: RosterImportId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/rosterImports/{id}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let named = Named {
+            roster_import_id: RosterImportId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"roster_import_id\":\"{}\"}}", named.roster_import_id);
+        let stored = named.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Named::decode(&stored).unwrap(), named);
+    }
+}

@@ -1,0 +1,110 @@
+use parta_access::Caller;
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::{OrgId, RosterImportId};
+use parta_storage::Tx;
+
+use super::{load, may_import};
+use crate::{
+    context::Context,
+    error::Error,
+    roster_import::{
+        Problem,
+        model::{ChangeKind, Import},
+        plan::Change,
+        storage,
+    },
+};
+
+/// Returns an import.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GetRosterImport {
+    pub(crate) org_id: OrgId,
+    pub(crate) roster_import_id: RosterImportId,
+}
+
+impl Query for GetRosterImport {
+    type Context = Context;
+    type View = Import;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Import>, Error> {
+        let scope = may_import(context, tx, caller, self.org_id).await?;
+        Ok(Read::plain(load(tx, &scope, self.roster_import_id).await?))
+    }
+}
+
+/// Lists imports, newest first.
+#[derive(Debug)]
+pub(crate) struct ListRosterImports {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListRosterImports {
+    type Context = Context;
+    type View = Page<Import>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Import>>, Error> {
+        let scope = may_import(context, tx, caller, self.org_id).await?;
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, &scope, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+    }
+}
+
+/// Lists the difference that an import makes, in the order in which it is carried out.
+#[derive(Debug)]
+pub(crate) struct ListChanges {
+    pub(crate) import: GetRosterImport,
+    /// Only rows of this kind.
+    pub(crate) kind: Option<ChangeKind>,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListChanges {
+    type Context = Context;
+    type View = Page<(i64, Change)>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<(i64, Change)>>, Error> {
+        let id = self.import.roster_import_id;
+        let scope = may_import(context, tx, caller, self.import.org_id).await?;
+        load(tx, &scope, id).await?;
+        let after = self.page.after(tx, caller)?.unwrap_or(0);
+        let rows = storage::list_changes(tx, &scope, id, self.kind, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |(seq, _)| *seq)))
+    }
+}
+
+/// Lists the problems of an import, by file and line.
+#[derive(Debug)]
+pub(crate) struct ListProblems {
+    pub(crate) import: GetRosterImport,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListProblems {
+    type Context = Context;
+    type View = Page<(i64, Problem)>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<(i64, Problem)>>, Error> {
+        let id = self.import.roster_import_id;
+        let scope = may_import(context, tx, caller, self.import.org_id).await?;
+        load(tx, &scope, id).await?;
+        let after = self.page.after(tx, caller)?.unwrap_or(0);
+        let rows = storage::list_problems(tx, &scope, id, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |(seq, _)| *seq)))
+    }
+}

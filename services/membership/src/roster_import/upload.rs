@@ -1,0 +1,54 @@
+//! A set of files while it is received.
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use parta_status::{RpcError, invalid};
+use sha2::{Digest as _, Sha256};
+
+use super::{files, set::Files};
+
+/// The largest size of one set, in bytes.
+const SET_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// A set of files that is being received.
+#[derive(Default)]
+pub(super) struct Upload {
+    files: BTreeMap<&'static str, BytesMut>,
+    /// The file whose chunks are received now.
+    open: Option<&'static str>,
+    size: usize,
+}
+
+impl Upload {
+    /// Keeps the next bytes of a file. A chunk above the limit is refused before it is kept.
+    pub(super) fn take(&mut self, file_name: &str, data: &[u8]) -> Result<(), RpcError> {
+        let known = files::known(file_name);
+        let name = known.ok_or_else(|| invalid("chunk.file_name", "is no file of OneRoster"))?;
+        if self.open != Some(name) && self.files.contains_key(name) {
+            return Err(invalid("chunk.file_name", "the file came before"));
+        }
+        self.open = Some(name);
+        self.size += data.len();
+        if self.size > SET_MAX_BYTES {
+            return Err(invalid("chunk.data", "the files must not exceed 64 MiB"));
+        }
+        self.files.entry(name).or_default().extend_from_slice(data);
+        Ok(())
+    }
+
+    /// The hash of the files by their names, however they were cut into chunks.
+    pub(super) fn hash(&self) -> Vec<u8> {
+        let mut all = Sha256::new();
+        for (name, data) in &self.files {
+            all.update(name);
+            all.update(Sha256::digest(data));
+        }
+        all.finalize().to_vec()
+    }
+
+    /// The files that were received.
+    pub(super) fn into_files(self) -> Files {
+        let frozen = self.files.into_iter().map(|(name, data)| (name, data.freeze()));
+        frozen.collect()
+    }
+}

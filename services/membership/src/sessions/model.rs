@@ -1,0 +1,51 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_ids::{AccountId, SessionId, Uuid};
+
+/// How long a refresh whose answer was lost is answered again.
+pub(super) const REPLAY: TimeDelta = TimeDelta::seconds(60);
+/// How long a session lasts without a refresh.
+pub(super) const SESSION_IDLE: TimeDelta = TimeDelta::days(60);
+/// The generation of a session that was never refreshed.
+pub(super) const FIRST_GENERATION: i64 = 1;
+
+/// A sign-in of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) account_id: AccountId,
+    /// Raised by each refresh. Only the refresh token of this generation is valid.
+    pub(crate) generation: i64,
+    /// The request that made this generation; `None` for the first one.
+    pub(crate) refresh_request: Option<Uuid>,
+    pub(crate) create_time: DateTime<Utc>,
+    pub(crate) refresh_time: DateTime<Utc>,
+    /// When it was ended; `None` while it was not.
+    pub(crate) end_time: Option<DateTime<Utc>>,
+}
+
+impl Session {
+    /// A session that begins now.
+    pub(super) fn new(id: SessionId, account_id: AccountId, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            account_id,
+            generation: FIRST_GENERATION,
+            refresh_request: None,
+            create_time: now,
+            refresh_time: now,
+            end_time: None,
+        }
+    }
+
+    /// Whether it was neither ended nor left idle for too long.
+    pub(super) fn is_alive(&self, now: DateTime<Utc>) -> bool {
+        self.end_time.is_none() && self.refresh_time > now - SESSION_IDLE
+    }
+
+    /// Whether a refresh with the token of `generation` repeats the latest one, whose answer may be lost.
+    pub(super) fn is_replay(&self, generation: i64, request: Uuid, now: DateTime<Utc>) -> bool {
+        generation + 1 == self.generation
+            && self.refresh_request == Some(request)
+            && now - self.refresh_time <= REPLAY
+    }
+}

@@ -1,0 +1,129 @@
+use parta_access::Caller;
+use parta_edge::{Mutation, Stored};
+use parta_ids::{AccountId, SessionId};
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::{account, audit, end, signed_in};
+use crate::{
+    context::Context,
+    error::Error,
+    member_records,
+    sessions::{secret, storage},
+};
+
+const KIND: &str = "session";
+
+/// Ends a session of the caller.
+#[derive(Debug)]
+pub(crate) struct EndSession {
+    /// `None`: the session of the call.
+    pub(crate) session_id: Option<SessionId>,
+}
+
+/// The outcome of EndSession.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    session_id: SessionId,
+}
+
+impl Stored for Ended {}
+
+/// The proof that the session belongs to the caller.
+pub(crate) struct OwnSession {
+    account_id: AccountId,
+    session_id: SessionId,
+}
+
+impl Mutation for EndSession {
+    type Context = Context;
+    type Grant = OwnSession;
+    type Outcome = Ended;
+    /// The ids under which the session is known: here, and in each organization.
+    type View = Vec<SessionId>;
+    type Error = Error;
+
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<OwnSession, Error> {
+        let (account_id, own) = signed_in(tx, caller).await?;
+        let session_id = self.session_id.unwrap_or(own);
+        let found = storage::lock(tx, session_id).await?;
+        found
+            .filter(|session| session.account_id == account_id)
+            .ok_or_else(|| Error::unknown(KIND, session_id))?;
+        Ok(OwnSession {
+            account_id,
+            session_id,
+        })
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        own: &OwnSession,
+    ) -> Result<Ended, Error> {
+        let OwnSession {
+            account_id,
+            session_id,
+        } = *own;
+        let session = storage::find(tx, session_id).await?;
+        if !session.is_some_and(|session| session.is_alive(tx.now())) {
+            return Err(Error::unknown(KIND, session_id));
+        }
+        end(context, tx, account_id, session_id).await?;
+        audit(tx, caller, account_id, session_id).await?;
+        Ok(Ended { session_id })
+    }
+
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        own: &OwnSession,
+        outcome: &Ended,
+    ) -> Result<Vec<SessionId>, Error> {
+        let session = outcome.session_id;
+        let mut ids = vec![session];
+        for org in member_records::orgs_of_account(tx, own.account_id).await? {
+            ids.push(secret::pairwise_session(&context.secrets, session, org));
+        }
+        Ok(ids)
+    }
+
+    /// A person who ended the session of the call still gets the answer: the act took the right away.
+    async fn regrant(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        outcome: &Ended,
+    ) -> Result<OwnSession, Error> {
+        let (account_id, own) = account(caller)?;
+        if own != outcome.session_id {
+            return self.authorize(context, tx, caller).await;
+        }
+        Ok(OwnSession {
+            account_id,
+            session_id: own,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let ended = Ended {
+            session_id: SessionId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"session_id\":\"{}\"}}", ended.session_id);
+        let stored = ended.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Ended::decode(&stored).unwrap(), ended);
+    }
+}

@@ -1,0 +1,55 @@
+mod end;
+mod read;
+mod refresh;
+mod start;
+
+use parta_access::{Caller, Principal};
+use parta_ids::{AccountId, SessionId};
+use parta_status::RpcError;
+use parta_storage::Tx;
+
+use super::{events, storage};
+use crate::{context::Context, error::Error, member_records};
+
+pub(crate) use end::EndSession;
+pub(crate) use read::{IssueOrganizationToken, ListMemberships, ListSessions, MembershipView};
+pub(crate) use refresh::{RefreshSession, Refreshed};
+pub(crate) use start::{StartSession, Who};
+
+/// The calling person and the session of the call. Refuses with CREDENTIAL_REVOKED if the session has ended
+/// since the token was issued.
+pub(crate) async fn signed_in(tx: &Tx, caller: &Caller) -> Result<(AccountId, SessionId), Error> {
+    let (account, session) = account(caller)?;
+    let found = storage::find(tx, session).await?;
+    match found {
+        Some(found) if found.is_alive(tx.now()) => Ok((account, session)),
+        _ => Err(Error::credential_revoked()),
+    }
+}
+
+/// The account and the session that a token names.
+fn account(caller: &Caller) -> Result<(AccountId, SessionId), RpcError> {
+    match caller.principal {
+        Principal::Account {
+            account_id,
+            session_id,
+        } => Ok((account_id, session_id)),
+        _ => Err(RpcError::internal(
+            "an RPC of accounts accepted another kind of caller",
+        )),
+    }
+}
+
+/// Ends a session whose row is locked, and publishes it to every organization of the person.
+async fn end(context: &Context, tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
+    storage::update_ended(tx, session, tx.now()).await?;
+    for org in member_records::orgs_of_account(tx, account).await? {
+        events::revoked(tx, &context.secrets, session, org).await?;
+    }
+    Ok(())
+}
+
+async fn audit(tx: &Tx, caller: &Caller, account: AccountId, session: SessionId) -> Result<(), Error> {
+    let object = format!("accounts/{account}/sessions/{session}");
+    Ok(parta_audit::record(tx, caller, None, object).await?)
+}

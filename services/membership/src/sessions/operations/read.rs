@@ -1,0 +1,140 @@
+use parta_access::{Caller, Decision, SignedToken, authorize};
+use parta_edge::{Page, PageRequest, Query, Read};
+use parta_ids::{MemberId, OrgId, SessionId};
+use parta_roster::State;
+use parta_status::not_found;
+use parta_storage::{StorageError, Tx};
+
+use super::signed_in;
+use crate::{
+    context::Context,
+    error::Error,
+    member_records::{self, Member},
+    sessions::{model::Session, secret, storage},
+};
+
+/// Lists the sessions of the caller that are alive, latest first.
+#[derive(Debug)]
+pub(crate) struct ListSessions {
+    pub(crate) page: PageRequest,
+}
+
+/// A page of sessions.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) page: Page<Session>,
+    /// The session of the call.
+    pub(crate) current: SessionId,
+}
+
+impl Query for ListSessions {
+    type Context = Context;
+    type View = Sessions;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Sessions>, Error> {
+        let (account, current) = signed_in(tx, caller).await?;
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list_alive(tx, account, tx.now(), after, self.page.limit()).await?;
+        let page = self.page.page(tx, caller, rows, |session| session.id);
+        Ok(Read::plain(Sessions { page, current }))
+    }
+}
+
+/// Issues a token by which the person calls as a member of one organization.
+#[derive(Debug)]
+pub(crate) struct IssueOrganizationToken {
+    pub(crate) org_id: OrgId,
+}
+
+/// A token of a member.
+#[derive(Debug)]
+pub(crate) struct OrganizationToken {
+    pub(crate) member_id: MemberId,
+    pub(crate) access_token: SignedToken,
+}
+
+impl Query for IssueOrganizationToken {
+    type Context = Context;
+    type View = OrganizationToken;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<OrganizationToken>, Error> {
+        let org = self.org_id;
+        let (account, session) = signed_in(tx, caller).await?;
+        let scope = authorize(caller, org, Decision::Allow)?;
+        let member = member_records::find_by_account(tx, &scope, account).await?;
+        let member = member
+            .filter(|member| member.state == State::Active)
+            .ok_or_else(|| not_found("organization", org))?;
+        let theirs = secret::pairwise_session(&context.secrets, session, org);
+        let token = context.issuer.person(org, member.id, theirs);
+        Ok(Read::plain(OrganizationToken {
+            member_id: member.id,
+            access_token: Context::signed(token)?,
+        }))
+    }
+}
+
+/// Lists where the person is a member.
+///
+/// A membership whose row holds a value that this build does not know is left out with a WARN: the message
+/// has no field that could say so, and the others stay usable.
+#[derive(Debug)]
+pub(crate) struct ListMemberships {
+    pub(crate) page: PageRequest,
+}
+
+/// A membership of the caller.
+#[derive(Debug)]
+pub(crate) struct MembershipView {
+    pub(crate) member: Member,
+    /// Empty while the organization is not known here.
+    pub(crate) organization_display_name: String,
+}
+
+impl Query for ListMemberships {
+    type Context = Context;
+    type View = Page<MembershipView>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<MembershipView>>, Error> {
+        let (account, _) = signed_in(tx, caller).await?;
+        let after = self.page.after(tx, caller)?;
+        let rows = member_records::list_of_account(tx, account, after, self.page.limit()).await?;
+        let Page {
+            items: rows,
+            next_page_token,
+        } = self.page.page(tx, caller, rows, |(org, _)| *org);
+        let mut items = Vec::with_capacity(rows.len());
+        for (org, row) in rows {
+            let member = match row {
+                Ok(member) => member,
+                Err(StorageError::UnknownValue { column, value }) => {
+                    tracing::warn!(%org, column, value, "a membership was left out of a list");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let known = context.roster.organization(tx, org).await?;
+            items.push(MembershipView {
+                member,
+                organization_display_name: known.map(|o| o.display_name).unwrap_or_default(),
+            });
+        }
+        Ok(Read::plain(Page {
+            items,
+            next_page_token,
+        }))
+    }
+}

@@ -1,0 +1,155 @@
+use parta_access::{Caller, SignedToken};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{AccountId, FlowId, SessionId};
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::audit;
+use crate::{
+    accounts::{self, Account},
+    context::Context,
+    error::Error,
+    sessions::{
+        model::{FIRST_GENERATION, Session},
+        secret, storage,
+    },
+    sign_in,
+};
+
+/// The person who signs in.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// One of the people of the proved address.
+    Known(AccountId),
+    /// A new person with this full name.
+    New(String),
+}
+
+/// Starts a session by a flow whose code was verified.
+#[derive(Debug)]
+pub(crate) struct StartSession {
+    pub(crate) flow_id: FlowId,
+    pub(crate) who: Who,
+}
+
+/// The outcome of StartSession.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Started {
+    account_id: AccountId,
+    session_id: SessionId,
+}
+
+impl Stored for Started {}
+
+/// A new session with its tokens, which are derived for each answer.
+#[derive(Debug)]
+pub(crate) struct NewSession {
+    pub(crate) account_id: AccountId,
+    pub(crate) session_id: SessionId,
+    pub(crate) refresh_token: String,
+    pub(crate) access_token: SignedToken,
+}
+
+impl StartSession {
+    /// Refuses to sign in as somebody who does not own the address.
+    async fn require_person(&self, tx: &Tx, address: &str) -> Result<(), Error> {
+        if let Who::Known(account) = &self.who {
+            let people = accounts::list_by_address(tx, address).await?;
+            if !people.iter().any(|person| person.id == *account) {
+                return Err(Error::unknown("account", account));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mutation for StartSession {
+    type Context = Context;
+    type Grant = ();
+    type Outcome = Started;
+    type View = NewSession;
+    type Error = Error;
+
+    /// A caller who verified the code of the flow may start one session as a person of its address.
+    async fn authorize(&self, _: &Context, tx: &Tx, _: &Caller) -> Result<(), Error> {
+        let address = sign_in::find_proved(tx, self.flow_id, tx.now()).await?;
+        let address = address.ok_or_else(Error::flow_unknown)?;
+        self.require_person(tx, &address).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Started, Error> {
+        let (now, session_id) = (tx.now(), tx.env().id());
+        let address = sign_in::use_proved(tx, self.flow_id, session_id, now).await?;
+        let address = address.ok_or_else(Error::flow_unknown)?;
+        let account_id = match &self.who {
+            Who::Known(account) => *account,
+            Who::New(full_name) => {
+                let account = Account {
+                    id: tx.env().id(),
+                    full_name: full_name.clone(),
+                };
+                accounts::insert(tx, &account, &address, now).await?;
+                account.id
+            }
+        };
+        storage::insert(tx, &Session::new(session_id, account_id, now)).await?;
+        audit(tx, caller, account_id, session_id).await?;
+        Ok(Started {
+            account_id,
+            session_id,
+        })
+    }
+
+    /// A repetition gets no tokens of a session that has ended or was refreshed since.
+    async fn view(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        (): &(),
+        outcome: &Started,
+    ) -> Result<NewSession, Error> {
+        let Started {
+            account_id,
+            session_id,
+        } = *outcome;
+        let session = storage::find(tx, session_id).await?;
+        session
+            .filter(|session| session.is_alive(tx.now()) && session.generation == FIRST_GENERATION)
+            .ok_or_else(Error::session_ended)?;
+        let access_token = Context::signed(context.issuer.account(account_id, session_id))?;
+        Ok(NewSession {
+            account_id,
+            session_id,
+            refresh_token: secret::refresh_token(&context.secrets, session_id, FIRST_GENERATION),
+            access_token,
+        })
+    }
+
+    /// The act used the flow up. The caller who repeats the same request, which names the flow, gets the
+    /// session that it started.
+    async fn regrant(&self, _: &Context, _: &Tx, _: &Caller, _: &Started) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let started = Started {
+            account_id: AccountId::from_uuid(Uuid::from_u128(1)),
+            session_id: SessionId::from_uuid(Uuid::from_u128(2)),
+        };
+        let form = format!(
+            "\u{1}{{\"account_id\":\"{}\",\"session_id\":\"{}\"}}",
+            started.account_id, started.session_id
+        );
+        let stored = started.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Started::decode(&stored).unwrap(), started);
+    }
+}

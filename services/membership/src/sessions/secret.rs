@@ -1,0 +1,28 @@
+//! Refresh tokens, and the ids by which organizations know a session. Both are derived and never stored.
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parta_access::Secrets;
+use parta_ids::{OrgId, SessionId, TypedId as _};
+use subtle::ConstantTimeEq as _;
+
+use crate::context::derived_uuid;
+
+/// The refresh token of a generation of a session.
+pub(super) fn refresh_token(secrets: &Secrets, session: SessionId, generation: i64) -> String {
+    let parts = [&session.uuid().as_bytes()[..], &generation.to_be_bytes()].concat();
+    let digest = secrets.hmac("membership.refresh", &parts);
+    format!("{session}.{generation}.{}", URL_SAFE_NO_PAD.encode(digest))
+}
+
+/// Reads a refresh token; `None` for one that this installation did not issue.
+pub(super) fn read_refresh_token(secrets: &Secrets, text: &str) -> Option<(SessionId, i64)> {
+    let mut parts = text.splitn(3, '.');
+    let (session, generation) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let genuine = refresh_token(secrets, session, generation);
+    bool::from(genuine.as_bytes().ct_eq(text.as_bytes())).then_some((session, generation))
+}
+
+/// The id by which an organization knows a session. Two organizations cannot match theirs (R28).
+pub(super) fn pairwise_session(secrets: &Secrets, session: SessionId, org: OrgId) -> SessionId {
+    let parts = [&session.uuid().as_bytes()[..], org.uuid().as_bytes()].concat();
+    SessionId::from_uuid(derived_uuid(secrets.hmac("membership.session", &parts)))
+}

@@ -1,0 +1,124 @@
+//! The table `session` and named queries over it. Sessions belong to a person and not to an organization, so
+//! the queries have no scope.
+use chrono::{DateTime, Utc};
+use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
+use parta_storage::StorageError;
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, sea_query::Expr,
+};
+
+use super::model::{SESSION_IDLE, Session};
+use crate::storage::table;
+use entity::{Column, Entity, Model};
+
+table!(entity, "session", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    session_id: Uuid,
+    account_id: Uuid,
+    generation: i64,
+    refresh_request: Option<Uuid>,
+    create_time: DateTimeUtc,
+    refresh_time: DateTimeUtc,
+    end_time: Option<DateTimeUtc>,
+});
+
+impl From<Model> for Session {
+    fn from(row: Model) -> Self {
+        Self {
+            id: SessionId::from_uuid(row.session_id),
+            account_id: AccountId::from_uuid(row.account_id),
+            generation: row.generation,
+            refresh_request: row.refresh_request,
+            create_time: row.create_time,
+            refresh_time: row.refresh_time,
+            end_time: row.end_time,
+        }
+    }
+}
+
+/// Inserts a session.
+pub(super) async fn insert(conn: &impl ConnectionTrait, session: &Session) -> Result<(), StorageError> {
+    let row = Model {
+        session_id: session.id.uuid(),
+        account_id: session.account_id.uuid(),
+        generation: session.generation,
+        refresh_request: session.refresh_request,
+        create_time: session.create_time,
+        refresh_time: session.refresh_time,
+        end_time: session.end_time,
+    };
+    Entity::insert(row.into_active_model())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Loads a session, also one that has ended.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Session>, StorageError> {
+    let row = Entity::find_by_id(id.uuid()).one(conn).await?;
+    Ok(row.map(Session::from))
+}
+
+/// Loads a session, also one that has ended, and locks the row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+) -> Result<Option<Session>, StorageError> {
+    let row = Entity::find_by_id(id.uuid()).lock_exclusive().one(conn).await?;
+    Ok(row.map(Session::from))
+}
+
+/// Raises the generation of a session. The row must have been locked.
+pub(super) async fn update_rotated(
+    conn: &impl ConnectionTrait,
+    session: &Session,
+    request: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::Generation, Expr::value(session.generation + 1))
+        .col_expr(Column::RefreshRequest, Expr::value(request))
+        .col_expr(Column::RefreshTime, Expr::value(now))
+        .filter(Column::SessionId.eq(session.id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends a session. The row must have been locked.
+pub(super) async fn update_ended(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(Column::SessionId.eq(id.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Lists the sessions of an account that are alive, latest first.
+pub(super) async fn list_alive(
+    conn: &impl ConnectionTrait,
+    account: AccountId,
+    now: DateTime<Utc>,
+    after: Option<SessionId>,
+    limit: u64,
+) -> Result<Vec<Session>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::AccountId.eq(account.uuid()))
+        .filter(Column::EndTime.is_null())
+        .filter(Column::RefreshTime.gt(now - SESSION_IDLE))
+        .filter(Condition::all().add_option(after.map(|id| Column::SessionId.lt(id.uuid()))))
+        .order_by_desc(Column::SessionId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}

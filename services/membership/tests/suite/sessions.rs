@@ -1,0 +1,217 @@
+//! Sessions and the memberships of an account.
+use parta_ids::{MemberId, OrgId, TypedId as _};
+use parta_proto::parta::membership::{
+    internal::v1::AdmitMemberRequest,
+    v1::{
+        self as pb, Role, authentication_service_client::AuthenticationServiceClient,
+        member_service_client::MemberServiceClient,
+    },
+};
+use parta_testkit::on_both;
+use tonic::Status;
+
+use crate::test_env::{Person, Seat, TestEnv, by, org, reason};
+
+/// Adds the person of a seat to the second organization as staff.
+async fn join_second(test_env: &TestEnv, seat: &Seat) -> Seat {
+    let request = AdmitMemberRequest {
+        request_id: test_env.act(),
+        org_id: org(2).to_string(),
+        invitation_id: test_env.env.id::<parta_ids::InvitationId>().to_string(),
+        flow_id: test_env.flow(&seat.person, "second").await,
+        role: Role::Staff.into(),
+        ..Default::default()
+    };
+    test_env.admission().admit_member(request).await.unwrap();
+    test_env.seat(org(2), seat.person.clone()).await.unwrap()
+}
+
+/// Gives a member roles that this build does not know.
+async fn give_unknown_roles(test_env: &TestEnv, org: OrgId, member_id: &str) {
+    let member = member_id.parse::<MemberId>().unwrap().uuid();
+    let sql = format!(
+        "UPDATE member SET roles = 1073741824 WHERE org_id = '{}' AND member_id = '{member}'",
+        org.uuid()
+    );
+    test_env.change_row(&sql).await;
+}
+
+async fn memberships(test_env: &TestEnv, person: &Person) -> Result<Vec<String>, Status> {
+    let request = pb::ListMembershipsRequest::default();
+    let mut api = test_env.authentication();
+    let answer = api.list_memberships(by(&person.token, request)).await?;
+    let list = answer.into_inner().memberships;
+    Ok(list.into_iter().map(|membership| membership.org_id).collect())
+}
+
+// Covers: R28 allowed, R29 allowed
+on_both!(
+    unreadable_membership_affects_one_organization_only,
+    |database| async move {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        parta_testkit::logs().allow("a membership was left out of a list");
+        let test_env = TestEnv::open(database).await;
+        let first = test_env.administrator(1).await;
+        let second = join_second(&test_env, &first).await;
+        let person = first.person.clone();
+        let both = [org(1).to_string(), org(2).to_string()];
+        assert_eq!(memberships(&test_env, &person).await.unwrap(), both);
+        give_unknown_roles(&test_env, org(1), &first.member_id).await;
+        assert_eq!(memberships(&test_env, &person).await.unwrap(), both[1..]);
+        let refused = test_env.seat(org(1), person.clone()).await;
+        assert_eq!(reason(&refused), "STORED_VALUE_UNKNOWN");
+        let issued = test_env.seat(org(2), person.clone()).await.unwrap();
+        assert_eq!(issued.member_id, second.member_id);
+        let end = pb::EndSessionRequest {
+            request_id: test_env.act(),
+            session_id: String::new(),
+        };
+        let ended = test_env
+            .authentication()
+            .end_session(by(&person.token, end))
+            .await;
+        assert_eq!(reason(&ended), "OK");
+        let request = pb::ListMembersRequest {
+            org_id: org(2).to_string(),
+            ..Default::default()
+        };
+        let refused = test_env.members().list_members(by(&second.token, request)).await;
+        assert_eq!(reason(&refused), "CREDENTIAL_REVOKED");
+        test_env.close().await;
+    }
+);
+
+// Covers: R19 allowed, R19 refused
+on_both!(
+    started_session_is_repeated_until_it_is_refreshed,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let phone = "+79161234567";
+        let flow_id = test_env.request_code(phone).await.unwrap().flow_id;
+        test_env
+            .verify(&flow_id, &test_env.code(phone).await)
+            .await
+            .unwrap();
+        let request = pb::StartSessionRequest {
+            request_id: test_env.act(),
+            flow_id: flow_id.clone(),
+            account_id: String::new(),
+            new_account: Some(pb::NewAccount {
+                full_name: "Иван Орлов".to_owned(),
+            }),
+        };
+        let mut api = test_env.authentication();
+        let first = api.start_session(request.clone()).await.unwrap().into_inner();
+        let again = api.start_session(request.clone()).await.unwrap().into_inner();
+        assert_eq!(
+            (&again.session_id, &again.refresh_token),
+            (&first.session_id, &first.refresh_token)
+        );
+        // Another body: the flow is used up, and the caller does not learn that the id was used.
+        let other = pb::StartSessionRequest {
+            account_id: first.account_id.clone(),
+            new_account: None,
+            ..request.clone()
+        };
+        assert_eq!(reason(&api.start_session(other).await), "FLOW_UNKNOWN");
+        let refresh = pb::RefreshSessionRequest {
+            request_id: test_env.act(),
+            refresh_token: first.refresh_token,
+        };
+        api.refresh_session(refresh).await.unwrap();
+        assert_eq!(reason(&api.start_session(request).await), "SESSION_ENDED");
+        test_env.close().await;
+    }
+);
+
+// Covers: R29 allowed, R29 refused
+on_both!(
+    ended_own_session_is_repeated_at_a_replica,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let seat = test_env.administrator(1).await;
+        let token = &seat.person.token;
+        let request = pb::EndSessionRequest {
+            request_id: test_env.act(),
+            session_id: String::new(),
+        };
+        let ended = test_env
+            .authentication()
+            .end_session(by(token, request.clone()))
+            .await;
+        ended.unwrap();
+        // The process that ended the session refuses its tokens before the edge.
+        let here = test_env
+            .authentication()
+            .end_session(by(token, request.clone()))
+            .await;
+        assert_eq!(reason(&here), "CREDENTIAL_REVOKED");
+        // A replica that has not heard of it answers the repetition, and nothing else.
+        let channel = test_env.replica();
+        let mut api = AuthenticationServiceClient::new(channel.clone());
+        let anew = pb::EndSessionRequest {
+            request_id: test_env.act(),
+            ..request.clone()
+        };
+        assert_eq!(
+            reason(&api.end_session(by(token, anew)).await),
+            "CREDENTIAL_REVOKED"
+        );
+        let other = pb::EndSessionRequest {
+            session_id: seat.person.session_id.clone(),
+            ..request.clone()
+        };
+        assert_eq!(
+            reason(&api.end_session(by(token, other)).await),
+            "CREDENTIAL_REVOKED"
+        );
+        assert_eq!(reason(&api.end_session(by(token, request)).await), "OK");
+        // The repetition revokes the tokens of the organizations at the replica too.
+        let request = pb::ListMembersRequest {
+            org_id: org(1).to_string(),
+            ..Default::default()
+        };
+        let refused = MemberServiceClient::new(channel)
+            .list_members(by(&seat.token, request))
+            .await;
+        assert_eq!(reason(&refused), "CREDENTIAL_REVOKED");
+        test_env.close().await;
+    }
+);
+
+// Covers: R3 allowed, R3 refused
+on_both!(
+    claimed_appointment_is_repeated_to_its_account,
+    |database| async move {
+        let test_env = TestEnv::open(database).await;
+        let person = test_env.newcomer("+79160000001", "Анна Петрова").await;
+        let request = pb::ClaimAppointmentRequest {
+            request_id: test_env.act(),
+            org_id: org(1).to_string(),
+        };
+        let mut api = test_env.appointments();
+        let mut members = Vec::new();
+        for _ in 0..2 {
+            let answer = api.claim_appointment(by(&person.token, request.clone())).await;
+            members.push(answer.unwrap().into_inner().member.unwrap());
+        }
+        assert_eq!(members[0], members[1]);
+        // The claim anew, another organization under the same id, and another account are refused.
+        let anew = pb::ClaimAppointmentRequest {
+            request_id: test_env.act(),
+            ..request.clone()
+        };
+        let other = pb::ClaimAppointmentRequest {
+            org_id: org(2).to_string(),
+            ..request.clone()
+        };
+        for refused in [anew, other] {
+            let answer = api.claim_appointment(by(&person.token, refused)).await;
+            assert_eq!(reason(&answer), "NOT_FOUND");
+        }
+        let stranger = test_env.newcomer("+79161234567", "Пётр Ильин").await;
+        let answer = api.claim_appointment(by(&stranger.token, request)).await;
+        assert_eq!(reason(&answer), "NOT_FOUND");
+        test_env.close().await;
+    }
+);
