@@ -99,7 +99,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls membership by its generated client and reads the code of a refusal",
     ),
     (
-        "services/call-scheduling/src/operations/announce.rs",
+        "services/call-scheduling/src/announcements/operations.rs",
         "tonic",
         "calls chat by its generated client and reads the code of a refusal",
     ),

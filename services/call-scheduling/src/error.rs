@@ -6,7 +6,7 @@ use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::DbErr;
 
-use crate::model::recurrence::NotPlannable;
+use crate::recurrence::model::NotPlannable;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]

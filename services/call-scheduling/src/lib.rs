@@ -3,17 +3,17 @@
 //! Owns calls, their recurrence and what is known of single occurrences. Invariants: a series keeps its wall-clock time
 //! across changes of daylight saving; the audience is a rule over the roster, so that who moved is let in or kept out at
 //! once; a token of the media server opens one room to one person for at most ten minutes.
+mod announcements;
+mod calls;
 mod config;
+mod context;
 mod error;
-mod events;
+mod feed;
 mod grpc;
-mod media;
-pub mod model;
-mod operations;
+mod join;
+mod migrations;
 mod permissions;
-pub mod policy;
-mod queries;
-mod storage;
+mod recurrence;
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use permissions::permissions;
 
-use media::LiveKit;
-use operations::App;
+use context::App;
+use join::media::LiveKit;
 
 const NAME: &str = "call-scheduling";
 const GRPC_SERVICES: &[&str] = &[
@@ -57,7 +57,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
@@ -146,7 +146,7 @@ impl Ports {
     /// The servers of the service's API.
     pub fn routes(&self) -> Routes {
         let feed =
-            FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
+            FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         Routes::new(CallServiceServer::new(self.app()))
             .add_service(CallSchedulingFeedServiceServer::new(feed))
     }

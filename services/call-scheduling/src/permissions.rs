@@ -5,12 +5,11 @@ use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
 use parta_roster::MemberContext;
 
 use crate::{
-    model::{
-        call::{Call, Draft, Format},
-        kind::Kind,
-        recurrence::Schedule,
+    calls::{
+        model::{Call, Draft, Format, kind::Kind},
+        policy,
     },
-    policy,
+    recurrence::model::Schedule,
 };
 
 type Rule = fn(PrincipalKind) -> bool;

@@ -6,7 +6,7 @@ use parta_proto::parta::call_scheduling::v1::{
 use parta_status::RpcError;
 use parta_storage::{StorageError, Tx};
 
-use crate::{
+use crate::calls::{
     grpc::convert::timestamp,
     storage::{calls, occurrences},
 };

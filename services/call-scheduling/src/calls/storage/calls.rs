@@ -13,10 +13,9 @@ use super::entities::{
     call::{ActiveModel, Column, Entity, Model},
     participant,
 };
-use crate::model::{
-    call::{Call, Draft, Format},
-    kind::Kind,
-    recurrence::{End, Schedule, Slot, Weekly},
+use crate::{
+    calls::model::{Call, Draft, Format, kind::Kind},
+    recurrence::model::{End, Schedule, Slot, Weekly},
 };
 
 const FORMATS: [Format; 3] = [Format::Online, Format::InPerson, Format::Hybrid];

@@ -1,5 +1,4 @@
 //! The gRPC face: decode, operate, encode. No decisions here.
-pub(crate) mod convert;
 
 use chrono::TimeDelta;
 use parta_access::Caller;
@@ -9,7 +8,10 @@ use parta_status::{FieldViolations, RpcError, field};
 use parta_storage::{Mutation, page_size};
 use tonic::{Request, Response, Status};
 
-use crate::{operations::App, queries::Window};
+use crate::{
+    calls::{grpc::convert, operations::Window},
+    context::App,
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 

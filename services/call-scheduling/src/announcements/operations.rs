@@ -13,8 +13,11 @@ use parta_status::{RpcError, permission_denied, unavailable};
 use parta_storage::Mutation;
 use tonic::{Code, IntoRequest as _, Status};
 
-use super::App;
-use crate::{error::Error, grpc::convert, model::call::Call, storage::calls};
+use crate::{
+    calls::{grpc::convert, model::Call, storage::calls},
+    context::App,
+    error::Error,
+};
 
 impl App {
     /// Announces a call at its organizer's or the administration's wish.
@@ -51,7 +54,7 @@ impl App {
     }
 
     /// Announces it unless it was announced, and answers the call as it then stands and why it could not be.
-    pub(super) async fn announce_once(
+    pub(crate) async fn announce_once(
         &self,
         caller: &Caller,
         scope: &OrgScope,

@@ -6,14 +6,13 @@ use parta_status::{FieldViolations, RpcError, field};
 use prost_types::{Duration, Timestamp};
 
 use crate::{
-    error::Error,
-    model::{
-        call::{Call, Draft, Format},
-        kind::Kind,
-        recurrence::{End, MOST_OCCURRENCES, NotPlannable, Slot, Weekly},
+    calls::{
+        model::{Call, Draft, Format, kind::Kind},
+        operations::PlanCall,
+        storage::calls::format_number,
     },
-    operations::PlanCall,
-    storage::calls::format_number,
+    error::Error,
+    recurrence::model::{End, MOST_OCCURRENCES, NotPlannable, Slot, Weekly},
 };
 
 const CIVIL: &str = "%Y-%m-%dT%H:%M:%S";

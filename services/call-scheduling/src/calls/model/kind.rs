@@ -3,10 +3,6 @@ use parta_roster::UnitKind;
 
 /// What a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each is explained in the proto, and by its row in `rule`"
-)]
 pub enum Kind {
     Lesson,
     Consultation,

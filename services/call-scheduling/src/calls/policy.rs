@@ -3,8 +3,8 @@ use parta_access::Decision;
 use parta_ids::UnitId;
 use parta_roster::{MemberContext, Role};
 
-use crate::model::{
-    call::Call,
+use crate::calls::model::{
+    Call,
     kind::{Kind, Organizers},
 };
 

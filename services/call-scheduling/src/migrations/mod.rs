@@ -1,7 +1,12 @@
 //! The service's own tables.
 use sea_orm_migration::{prelude::*, schema::*};
 
-pub(crate) struct Tables;
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(Tables)]
+}
+
+struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {

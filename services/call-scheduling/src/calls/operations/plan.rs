@@ -9,17 +9,16 @@ use parta_proto::parta::call_scheduling::v1::{
 use parta_status::{RpcError, invalid, not_found};
 use parta_storage::{Mutation, Tx};
 
-use super::App;
 use crate::{
-    error::Error,
-    grpc::convert,
-    model::{
-        call::{Call, Draft},
-        kind::is_class,
-        recurrence::{Schedule, Weekly},
+    calls::{
+        grpc::convert,
+        model::{Call, Draft, kind::is_class},
+        policy,
+        storage::calls,
     },
-    policy,
-    storage::calls,
+    context::App,
+    error::Error,
+    recurrence::model::{Schedule, Weekly},
 };
 
 /// A call may begin so long ago (it is noted belatedly) or ahead.
@@ -57,7 +56,7 @@ impl App {
             .mutate(mutation, |tx| async move {
                 let call = self.decide(&tx, facts.member_id, wanted).await?;
                 let slots = call.schedule.slots()?;
-                let first = slots.first().ok_or(crate::model::recurrence::NotPlannable)?.start;
+                let first = slots.first().ok_or(crate::recurrence::model::NotPlannable)?.start;
                 let now = tx.now();
                 if first < now - EARLIEST || first > now + LATEST {
                     let why = "must not be more than a day ago or two years ahead";

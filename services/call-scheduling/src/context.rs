@@ -1,9 +1,4 @@
 //! What the service does: authorize, load, decide, save, emit.
-mod announce;
-mod cancel;
-mod join;
-mod plan;
-
 use parta_access::{Caller, OrgScope, Secrets, authorize};
 use parta_feed::AtLeast;
 use parta_grpc::ServiceClients;
@@ -13,9 +8,11 @@ use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-pub(crate) use plan::PlanCall;
-
-use crate::{error::Error, media::LiveKit, model::call::Call, policy, storage::calls};
+use crate::{
+    calls::{model::Call, policy, storage::calls},
+    error::Error,
+    join::media::LiveKit,
+};
 
 /// The service with what it works on. Cheap to clone.
 #[derive(Clone)]

@@ -6,15 +6,18 @@ use parta_proto::parta::call_scheduling::v1 as pb;
 use parta_roster::MemberContext;
 
 use crate::{
-    error::Error,
-    grpc::convert,
-    model::{call::Call, recurrence::Slot},
-    operations::App,
-    policy,
-    storage::{
-        calls::{self, Reach},
-        occurrences,
+    calls::{
+        grpc::convert,
+        model::Call,
+        policy,
+        storage::{
+            calls::{self, Reach},
+            occurrences,
+        },
     },
+    context::App,
+    error::Error,
+    recurrence::model::Slot,
 };
 
 /// Which occurrences are asked for.

@@ -8,12 +8,14 @@ use parta_proto::parta::call_scheduling::v1::{
 };
 use parta_storage::{Mutation, check_etag};
 
-use super::App;
 use crate::{
+    calls::{
+        grpc::convert,
+        policy,
+        storage::{calls, occurrences},
+    },
+    context::App,
     error::Error,
-    grpc::convert,
-    policy,
-    storage::{calls, occurrences},
 };
 
 impl App {

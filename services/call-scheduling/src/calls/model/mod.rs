@@ -1,11 +1,12 @@
 //! A planned call.
+pub mod kind;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{CallId, MemberId, OrgId, UnitId};
 
-use super::{
-    kind::Kind,
-    recurrence::{Schedule, Slot},
-};
+use kind::Kind;
+
+use crate::recurrence::model::{Schedule, Slot};
 
 /// The room opens so long before the start and closes so long after the end.
 pub const MARGIN: TimeDelta = TimeDelta::minutes(15);

@@ -7,14 +7,16 @@ use parta_proto::parta::call_scheduling::v1::IssueJoinTokenResponse;
 use parta_roster::{MemberContext, Role};
 use parta_status::unavailable;
 
-use super::App;
+use super::media::{Entrance, Ticket};
 use crate::{
+    calls::{
+        grpc::convert,
+        model::{Format, MARGIN, TOKEN_TTL},
+        policy,
+        storage::occurrences,
+    },
+    context::App,
     error::Error,
-    grpc::convert,
-    media::{Entrance, Ticket},
-    model::call::{Format, MARGIN, TOKEN_TTL},
-    policy,
-    storage::occurrences,
 };
 
 impl App {

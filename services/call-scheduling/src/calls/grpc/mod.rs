@@ -1,0 +1,2 @@
+//! The conversion of calls from and to messages.
+pub(crate) mod convert;
