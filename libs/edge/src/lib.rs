@@ -16,14 +16,15 @@
 //! Invariants: a caller who may not do the act is refused before anything is said about an earlier run of
 //! it; a record of an earlier run holds ids and numbers, so that a repetition shows what is stored now and
 //! erased names stay erased; the facts that authorize a mutation are read in the transaction that writes. A
-//! feature implements [`Mutation`] and [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and
-//! encodes. See docs/adr/0010.
+//! feature implements [`Mutation`] and [`Query`], and [`UnclaimedMutation`] for RPCs without a `request_id`;
+//! its gRPC struct holds an [`Edge`] and only decodes and encodes. See docs/adr/0010.
 
 mod call;
 mod mutation;
 mod outcome;
 mod page;
 mod query;
+mod unclaimed;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub use mutation::{Done, Mutation};
 pub use outcome::Stored;
 pub use page::{Page, PageRequest};
 pub use query::{Query, Read};
+pub use unclaimed::UnclaimedMutation;
 
 /// The edge of one service. `C` holds the dependencies of its features. Cheap to clone.
 pub struct Edge<C> {
