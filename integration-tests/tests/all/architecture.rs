@@ -50,6 +50,10 @@ const RULES: &[Rule] = &[
 /// The features of each service that has been laid out by features, in order: each may name those before it. `grpc.rs` is a
 /// leaf that may name all.
 const FEATURES: &[(&str, &[&str])] = &[
+    (
+        "call-scheduling",
+        &["recurrence", "calls", "join", "announcements"],
+    ),
     ("invitation", &["invitations", "acceptance", "lineage"]),
     (
         "membership",
@@ -99,7 +103,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls membership by its generated client and reads the code of a refusal",
     ),
     (
-        "services/call-scheduling/src/announcements/operations.rs",
+        "services/call-scheduling/src/announcements/chat.rs",
         "tonic",
         "calls chat by its generated client and reads the code of a refusal",
     ),

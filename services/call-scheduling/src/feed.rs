@@ -1,43 +1,28 @@
-//! The state of the service as events, for whoever begins to follow its feed.
+//! The feed of the service: its snapshot over all features.
+use parta_access::PrincipalKind;
 use parta_ids::OrgId;
-use parta_proto::parta::call_scheduling::v1::{
-    CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
-};
+use parta_proto::parta::call_scheduling::v1::call_scheduling_event::Payload;
 use parta_status::RpcError;
-use parta_storage::{StorageError, Tx};
+use parta_storage::Tx;
 
-use crate::calls::{
-    grpc::convert::timestamp,
-    storage::{calls, occurrences},
-};
+use crate::{calls, permissions::Rule};
 
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
-    let mut events = Vec::new();
-    for (org, call, unit, start, cancelled) in calls::list_for_snapshot(&tx, org)
-        .await
-        .map_err(StorageError::from)?
-    {
-        let call_id = call.to_string();
-        let planned = CallPlanned {
-            call_id: call_id.clone(),
-            unit_id: unit.to_string(),
-            start_time: Some(timestamp(start)),
-        };
-        events.push((org, Payload::CallPlanned(planned)));
-        if cancelled {
-            events.push((org, Payload::CallCancelled(CallCancelled { call_id })));
-        }
-    }
-    for (org, call, start) in occurrences::list_for_snapshot(&tx, org)
-        .await
-        .map_err(StorageError::from)?
-    {
-        let cancelled = OccurrenceCancelled {
-            call_id: call.to_string(),
-            start_time: Some(timestamp(start)),
-        };
-        events.push((org, Payload::OccurrenceCancelled(cancelled)));
-    }
-    Ok(events)
+    Ok(calls::snapshot(&tx, org).await?)
+}
+
+/// The feed's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        Rule::own(
+            "parta.call_scheduling.v1.CallSchedulingFeedService/Watch",
+            follows,
+        ),
+        Rule::own(
+            "parta.call_scheduling.v1.CallSchedulingFeedService/Snapshot",
+            follows,
+        ),
+    ]
 }

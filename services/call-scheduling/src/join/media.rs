@@ -1,4 +1,4 @@
-//! The port to the media server: access tokens for LiveKit, as its server checks them.
+//! Access tokens of LiveKit, the media server.
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parta_access::Secrets;
@@ -8,23 +8,23 @@ use serde::Serialize;
 
 use crate::config::Config;
 
-/// What a person may do in the room.
+/// The rights of a person in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entrance {
-    /// Organizes: speaks, and may mute and remove others.
+    /// The organizer: speaks, and may mute and remove others.
     Host,
     /// Speaks, sees and hears.
     Participant,
-    /// Is in the room without seeing, hearing or speaking, until staff has come.
+    /// In the room without seeing, hearing or speaking, until staff has arrived.
     Lobby,
 }
 
-/// Whom a token lets in where.
+/// The content of a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
     pub(crate) room: String,
     pub(crate) identity: String,
-    /// Shown to the others' programs: "teacher", "pupil", ...
+    /// Visible to the programs of the others: "teacher", "pupil", ...
     pub(crate) role: &'static str,
     pub(crate) entrance: Entrance,
     pub(crate) not_before: DateTime<Utc>,
@@ -61,7 +61,8 @@ struct Claims<'a> {
 }
 
 impl LiveKit {
-    /// The configured server; without configuration one of development, if only this machine reaches us.
+    /// The configured server. Without configuration it is a development server if only this machine reaches
+    /// the process, and `None` otherwise.
     pub(crate) fn of(config: &Config, secrets: &Secrets, loopback_only: bool) -> Option<Self> {
         if let Some(secret) = config
             .livekit_api_secret

@@ -1,35 +1,34 @@
-//! When a call is held: a promise in wall-clock time, kept across changes of daylight saving (R51).
+//! The times of a call, in wall-clock time of the organization (R51).
 //!
-//! The rule is expanded over civil times, which know no zone, and each civil time is then placed on the time line.
-//! A civil time that the zone skips is held later by the length of the gap, as RFC 5545 has it (offset before the gap);
-//! one that comes twice is held the first time.
+//! The rule is expanded over civil times, which have no zone; each civil time is then converted by the
+//! zone. A civil time that the zone skips is held later by the length of the gap, by the offset before the
+//! gap (RFC 5545). A civil time that occurs twice is held the first time.
 use chrono::{
     DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone as _, Utc,
 };
 use chrono_tz::Tz;
 use rrule::{Frequency, RRule, RRuleSet, Unvalidated};
 
-/// How many occurrences a series has at most.
-pub const MOST_OCCURRENCES: u16 = 400;
-/// For how many days a series runs at most: two years.
-pub const MOST_DAYS: i64 = 732;
+/// The largest number of occurrences of a series.
+pub(crate) const MAX_OCCURRENCES: u16 = 400;
+/// The longest span of a series in days, two years.
+const MAX_DAYS: i64 = 732;
 
-/// When a series ends.
+/// The end of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The last civil date on which it may start.
     Until(NaiveDate),
     /// The number of occurrences.
     Count(u32),
 }
 
-/// Every so many weeks on the weekday of the start.
+/// A repetition on the weekday of the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weekly {
-    /// Every how many weeks, 1 to 8.
-    pub interval: u16,
-    /// When it ends.
-    pub end: End,
+pub(crate) struct Weekly {
+    /// The number of weeks from one occurrence to the next, 1 to 8.
+    pub(crate) interval: u16,
+    pub(crate) end: End,
 }
 
 impl Weekly {
@@ -43,8 +42,8 @@ impl Weekly {
         }
     }
 
-    /// As an RFC 5545 rule; UNTIL is written as the civil date that it is.
-    pub fn text(self) -> String {
+    /// The RFC 5545 rule, with UNTIL as a civil date.
+    pub(crate) fn text(self) -> String {
         match self.end {
             End::Count(count) => format!("FREQ=WEEKLY;INTERVAL={};COUNT={count}", self.interval),
             End::Until(d) => {
@@ -60,40 +59,37 @@ impl Weekly {
     }
 }
 
-/// When a call is held: start, length, place of the clock, repetition.
+/// The schedule of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
-    /// The first start on the clock of the place.
-    pub start: NaiveDateTime,
-    /// Whose clock it is.
-    pub zone: Tz,
-    /// How long each lasts.
-    pub duration: TimeDelta,
-    /// How it repeats.
-    pub weekly: Option<Weekly>,
+pub(crate) struct Schedule {
+    /// The first start, as civil time of the zone.
+    pub(crate) start: NaiveDateTime,
+    pub(crate) zone: Tz,
+    /// The length of one occurrence.
+    pub(crate) duration: TimeDelta,
+    /// `None` if the call is held once.
+    pub(crate) weekly: Option<Weekly>,
 }
 
-/// One time at which a call is held.
+/// One occurrence of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot {
-    /// When it starts.
-    pub start: DateTime<Utc>,
-    /// When it ends.
-    pub end: DateTime<Utc>,
-    /// The start as promised, on the clock of the place.
-    pub civil: NaiveDateTime,
+pub(crate) struct Slot {
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) end: DateTime<Utc>,
+    /// The start as the rule has it, also where the zone skips that civil time.
+    pub(crate) civil: NaiveDateTime,
 }
 
-/// The rule has no occurrence, too many, or cannot be read.
+/// The rule has no occurrence, or too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the recurrence cannot be planned")]
-pub struct NotPlannable;
+pub(crate) struct NotPlannable;
 
 impl Schedule {
     /// All occurrences, by start.
-    pub fn slots(&self) -> Result<Vec<Slot>, NotPlannable> {
+    pub(crate) fn slots(&self) -> Result<Vec<Slot>, NotPlannable> {
         let slot = |civil: NaiveDateTime| {
-            let start = place(civil, self.zone);
+            let start = to_utc(civil, self.zone);
             Slot {
                 start,
                 end: start + self.duration,
@@ -104,13 +100,13 @@ impl Schedule {
             return Ok(vec![slot(self.start)]);
         };
         if let End::Until(date) = weekly.end
-            && (date < self.start.date() || date - self.start.date() > TimeDelta::days(MOST_DAYS))
+            && (date < self.start.date() || date - self.start.date() > TimeDelta::days(MAX_DAYS))
         {
             return Err(NotPlannable);
         }
         let civil = expand(self.start, weekly.rule())?;
         let last = civil.last().ok_or(NotPlannable)?;
-        if last.date() - self.start.date() > TimeDelta::days(MOST_DAYS) {
+        if last.date() - self.start.date() > TimeDelta::days(MAX_DAYS) {
             return Err(NotPlannable);
         }
         Ok(civil.into_iter().map(slot).collect())
@@ -118,29 +114,26 @@ impl Schedule {
 }
 
 fn floating(civil: NaiveDateTime) -> DateTime<rrule::Tz> {
-    // Civil times are carried as if they were UTC: a zone without changes, in which the rule's arithmetic is exact.
+    // Civil times are passed to the library as UTC, a zone without changes, in which its arithmetic is exact.
     rrule::Tz::UTC.from_utc_datetime(&civil)
 }
 
 /// Expands a rule over civil times.
-pub(crate) fn expand(
-    start: NaiveDateTime,
-    rule: RRule<Unvalidated>,
-) -> Result<Vec<NaiveDateTime>, NotPlannable> {
+fn expand(start: NaiveDateTime, rule: RRule<Unvalidated>) -> Result<Vec<NaiveDateTime>, NotPlannable> {
     let set: RRuleSet = rule.build(floating(start)).map_err(|_| NotPlannable)?;
-    let found = set.all(MOST_OCCURRENCES + 1);
-    if found.dates.is_empty() || found.dates.len() > usize::from(MOST_OCCURRENCES) {
+    let found = set.all(MAX_OCCURRENCES + 1);
+    if found.dates.is_empty() || found.dates.len() > usize::from(MAX_OCCURRENCES) {
         return Err(NotPlannable);
     }
     Ok(found.dates.into_iter().map(|d| d.naive_utc()).collect())
 }
 
-/// Places a civil time on the time line.
-pub fn place(civil: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+/// Converts a civil time of a zone.
+fn to_utc(civil: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     if let Some(found) = zone.from_local_datetime(&civil).earliest() {
         return found.with_timezone(&Utc);
     }
-    // Skipped by the zone: the offset that was in force before the gap. Gaps are at most a day long (Samoa, 2011).
+    // The zone skips this time: use the offset before the gap. A gap is at most a day long (Samoa, 2011).
     let before = (1..=104)
         .filter_map(|quarters| civil.checked_sub_signed(TimeDelta::minutes(15 * quarters)))
         .find_map(|earlier| zone.from_local_datetime(&earlier).latest())

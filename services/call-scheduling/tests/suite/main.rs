@@ -5,6 +5,7 @@ mod chat;
 mod fixture;
 mod joining;
 mod planning;
+mod repeating;
 mod school;
 mod seeing;
 mod test_env;

@@ -1,9 +1,9 @@
-//! The kinds of calls: who may organize each, whom it is for, and in which units it is held (R50).
+//! The kinds of calls: their organizers, their audience and their units (R50).
 use parta_roster::UnitKind;
 
-/// What a call is.
+/// The kind of a call. The proto explains each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     Lesson,
     Consultation,
     ClassHour,
@@ -21,12 +21,12 @@ pub enum Kind {
     MethodicalAssociation,
 }
 
-/// Who may organize.
+/// The members who may organize calls of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Organizers {
+pub(crate) enum Organizers {
     /// Class and subject teachers of the unit.
     UnitTeachers,
-    /// Those and the administration.
+    /// Class and subject teachers of the unit, and the administration.
     UnitTeachersAndAdministration,
     /// The class teacher of the unit.
     ClassTeacher,
@@ -34,39 +34,37 @@ pub enum Organizers {
     ClassTeacherAndAdministration,
     /// The administration.
     Administration,
-    /// Everybody of the staff.
+    /// All staff.
     Staff,
-    /// Every teacher.
+    /// All teachers.
     Teachers,
 }
 
-/// Whom a call is for beside the staff of its unit.
+/// The audience of a call beside the staff of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Audience {
+pub(crate) struct Audience {
     /// The pupils of the unit.
-    pub pupils: bool,
+    pub(crate) pupils: bool,
     /// The parents of its pupils.
-    pub parents: bool,
+    pub(crate) parents: bool,
 }
 
 /// The row of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// Who may organize it.
-    pub organizers: Organizers,
-    /// Whom it is for.
-    pub audience: Audience,
+pub(crate) struct Rule {
+    pub(crate) organizers: Organizers,
+    pub(crate) audience: Audience,
     /// Whether it may be held for a class or group.
-    pub in_classes: bool,
+    pub(crate) in_classes: bool,
     /// Whether it may be held for the staff room or a department.
-    pub in_staff_units: bool,
-    /// Name in announcements.
-    pub name: &'static str,
+    pub(crate) in_staff_units: bool,
+    /// The name in announcements.
+    pub(crate) name: &'static str,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
+    /// All kinds, in the order of their numbers.
+    const ALL: [Self; 15] = [
         Self::Lesson,
         Self::Consultation,
         Self::ClassHour,
@@ -85,7 +83,7 @@ impl Kind {
     ];
 
     /// The table of R50.
-    pub fn rule(self) -> Rule {
+    pub(crate) fn rule(self) -> Rule {
         use Organizers::{
             Administration, ClassTeacher, ClassTeacherAndAdministration, Staff, Teachers, UnitTeachers,
             UnitTeachersAndAdministration,
@@ -128,14 +126,14 @@ impl Kind {
         }
     }
 
-    /// Whether it is for people who are not of the staff; then who organizes it must be allowed to meet minors.
-    pub fn is_for_families(self) -> bool {
+    /// Whether pupils or parents belong to the audience. The organizer must then be allowed to meet minors.
+    pub(crate) fn is_for_families(self) -> bool {
         let audience = self.rule().audience;
         audience.pupils || audience.parents
     }
 
     /// Whether it may be held for a unit of this kind.
-    pub fn suits(self, unit: UnitKind) -> bool {
+    pub(crate) fn suits(self, unit: UnitKind) -> bool {
         let rule = self.rule();
         if is_class(unit) {
             rule.in_classes
@@ -144,7 +142,7 @@ impl Kind {
         }
     }
 
-    /// As stored.
+    /// The number in the database and in the API.
     pub(crate) fn number(self) -> i16 {
         Self::ALL
             .iter()
@@ -153,15 +151,14 @@ impl Kind {
             .map_or(0, |(_, n)| n)
     }
 
-    /// As stored and as on the wire.
-    pub(crate) fn of_number(number: i32) -> Option<Self> {
-        let place = usize::try_from(number).ok()?.checked_sub(1)?;
-        Self::ALL.get(place).copied()
+    pub(crate) fn from_number(number: i32) -> Option<Self> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        Self::ALL.get(index).copied()
     }
 }
 
 /// Whether pupils are taught in units of this kind.
-pub fn is_class(unit: UnitKind) -> bool {
+pub(crate) fn is_class(unit: UnitKind) -> bool {
     matches!(unit, UnitKind::Class | UnitKind::Group)
 }
 
@@ -170,12 +167,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_numbers_of_kinds_are_kinds() {
+    fn unknown_number_is_no_kind() {
         for kind in Kind::ALL {
-            assert_eq!(Kind::of_number(i32::from(kind.number())), Some(kind));
+            assert_eq!(Kind::from_number(i32::from(kind.number())), Some(kind));
         }
         for number in [i32::MIN, -1, 0, 16, i32::MAX] {
-            assert_eq!(Kind::of_number(number), None);
+            assert_eq!(Kind::from_number(number), None);
         }
     }
 }

@@ -1,94 +1,101 @@
 //! Canceling calls and single occurrences.
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
+use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
-use parta_proto::parta::call_scheduling::v1::{
-    CallCancelled, CancelCallResponse, CancelOccurrenceResponse, OccurrenceCancelled,
-    call_scheduling_event::Payload,
-};
-use parta_storage::{Mutation, check_etag};
+use parta_storage::{Tx, check_etag};
 
-use crate::{
-    calls::{
-        grpc::convert,
+use super::{
+    super::{
+        events,
+        model::{ShownCall, ShownOccurrence},
         policy,
         storage::{calls, occurrences},
     },
-    context::App,
-    error::Error,
+    Granted, managed,
 };
+use crate::{context::Context, error::Error};
 
-impl App {
-    /// Cancels a call with all its occurrences; again changes nothing.
-    pub(crate) async fn cancel(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        org: OrgId,
-        id: CallId,
-        etag: &str,
-    ) -> Result<CancelCallResponse, Error> {
-        let facts = &self.facts(caller, org).await?;
-        let response = self
-            .db
-            .mutate(mutation, |tx| async move {
-                let (scope, call) = self.managed(&tx, caller, facts, id).await?;
-                check_etag(etag, call.revision)?;
-                if calls::update_cancelled(&tx, &scope, id, tx.now()).await? {
-                    parta_audit::record(&tx, caller, Some(org), call.resource_name()).await?;
-                    parta_feed::append_event(
-                        &tx,
-                        org,
-                        Payload::CallCancelled(CallCancelled {
-                            call_id: id.to_string(),
-                        }),
-                    );
-                }
-                let call = calls::find(&tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
-                let call = Some(convert::whole_call(&call)?);
-                Ok::<_, Error>(CancelCallResponse {
-                    call,
-                    ..Default::default()
-                })
-            })
-            .await?;
-        Ok(response)
+/// Cancels a call with all its occurrences. Canceling a canceled call changes nothing.
+#[derive(Debug)]
+pub(crate) struct CancelCall {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    /// Empty if the caller does not care about changes in between.
+    pub(crate) etag: String,
+}
+
+impl Mutation for CancelCall {
+    type Context = Context;
+    type Grant = Granted;
+    type Outcome = ();
+    type View = ShownCall;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
+        managed(context, tx, caller, self.org_id, self.call_id).await
     }
 
-    /// Cancels one occurrence; again changes nothing.
-    pub(crate) async fn cancel_occurrence(
-        &self,
-        caller: &Caller,
-        mutation: &Mutation,
-        org: OrgId,
-        id: CallId,
-        start: DateTime<Utc>,
-    ) -> Result<CancelOccurrenceResponse, Error> {
-        let facts = &self.facts(caller, org).await?;
-        let response = self
-            .db
-            .mutate(mutation, |tx| async move {
-                let (scope, call) = self.managed(&tx, caller, facts, id).await?;
-                if call.cancel_time.is_some() {
-                    return Err(Error::CallCancelled);
-                }
-                let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(id))?;
-                if occurrences::update_cancelled(&tx, &scope, id, start, tx.now()).await? {
-                    let name = format!("{}/occurrences/{}", call.resource_name(), start.timestamp());
-                    parta_audit::record(&tx, caller, Some(org), name).await?;
-                    let event = OccurrenceCancelled {
-                        call_id: id.to_string(),
-                        start_time: Some(convert::timestamp(start)),
-                    };
-                    parta_feed::append_event(&tx, org, Payload::OccurrenceCancelled(event));
-                }
-                let occurrence = convert::occurrence(&call, &slot, true, policy::may_join(facts, &call));
-                Ok::<_, Error>(CancelOccurrenceResponse {
-                    occurrence: Some(occurrence),
-                    ..Default::default()
-                })
-            })
-            .await?;
-        Ok(response)
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
+        let Granted { scope, call, .. } = grant;
+        check_etag(&self.etag, call.revision)?;
+        if calls::update_canceled(tx, scope, call.id, tx.now()).await? {
+            parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
+            events::canceled(tx, scope.org_id(), call.id);
+        }
+        Ok(())
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownCall, Error> {
+        let id = grant.call.id;
+        let call = calls::find(tx, &grant.scope, id).await?;
+        Ok(ShownCall::of(call.ok_or(Error::Unknown(id))?)?)
+    }
+}
+
+/// Cancels one occurrence. Canceling a canceled occurrence changes nothing.
+#[derive(Debug)]
+pub(crate) struct CancelOccurrence {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    pub(crate) start_time: DateTime<Utc>,
+}
+
+impl Mutation for CancelOccurrence {
+    type Context = Context;
+    type Grant = Granted;
+    type Outcome = ();
+    type View = ShownOccurrence;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
+        managed(context, tx, caller, self.org_id, self.call_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
+        let Granted { scope, call, .. } = grant;
+        let (org, start) = (scope.org_id(), self.start_time);
+        if call.cancel_time.is_some() {
+            return Err(Error::CallCanceled);
+        }
+        call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
+        if occurrences::update_occurrence_canceled(tx, scope, call.id, start, tx.now()).await? {
+            parta_audit::record(tx, caller, Some(org), call.occurrence_name(start)).await?;
+            events::occurrence_canceled(tx, org, call.id, start);
+        }
+        Ok(())
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownOccurrence, Error> {
+        let Granted { scope, facts, call } = grant;
+        let start = self.start_time;
+        let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
+        let state = occurrences::find_state(tx, scope, call.id, start).await?;
+        Ok(ShownOccurrence {
+            call: call.clone(),
+            slot,
+            canceled: call.cancel_time.is_some() || state.canceled,
+            may_join: policy::may_join(facts, call),
+        })
     }
 }

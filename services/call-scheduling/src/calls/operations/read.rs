@@ -1,105 +1,101 @@
-//! Reading: calls, and the occurrences that concern the caller.
-use chrono::{DateTime, Utc};
+//! Reading calls, and the occurrences that concern the caller.
+use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{Caller, authorize};
+use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{CallId, OrgId, UnitId};
-use parta_proto::parta::call_scheduling::v1 as pb;
 use parta_roster::MemberContext;
+use parta_storage::Tx;
 
-use crate::{
-    calls::{
-        grpc::convert,
-        model::Call,
+use super::{
+    super::{
+        model::{ShownCall, ShownOccurrence},
         policy,
         storage::{
             calls::{self, Reach},
             occurrences,
         },
     },
-    context::App,
-    error::Error,
-    recurrence::model::Slot,
+    seen,
 };
+use crate::{context::Context, error::Error};
 
-/// Which occurrences are asked for.
-pub(crate) struct Window<'a> {
-    pub(crate) start: DateTime<Utc>,
-    pub(crate) end: DateTime<Utc>,
-    pub(crate) unit_id: Option<UnitId>,
-    pub(crate) show_cancelled: bool,
-    pub(crate) page_size: u64,
-    pub(crate) page_token: &'a str,
-    /// What else the list was asked by; a token of another list is refused.
-    pub(crate) filter: String,
+/// Returns one call.
+#[derive(Debug)]
+pub(crate) struct GetCall {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
 }
 
-impl App {
-    pub(crate) async fn get(
-        &self,
-        caller: &Caller,
-        org: OrgId,
-        id: CallId,
-    ) -> Result<pb::GetCallResponse, Error> {
-        let facts = self.facts(caller, org).await?;
-        let (_, call) = self.seen(self.db.conn(), caller, &facts, id).await?;
-        Ok(pb::GetCallResponse {
-            call: Some(convert::whole_call(&call)?),
-        })
-    }
+impl Query for GetCall {
+    type Context = Context;
+    type View = ShownCall;
+    type Error = Error;
 
-    /// The occurrences of a window that concern the caller by the roster of this moment.
-    pub(crate) async fn occurrences(
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ShownCall>, Error> {
+        let granted = seen(context, tx, caller, self.org_id, self.call_id).await?;
+        Ok(Read::plain(ShownCall::of(granted.call)?))
+    }
+}
+
+/// Lists the occurrences of a window that concern the caller, by start.
+#[derive(Debug)]
+pub(crate) struct ListOccurrences {
+    pub(crate) org_id: OrgId,
+    /// Occurrences that end after this time.
+    pub(crate) window_start: DateTime<Utc>,
+    /// Occurrences that start before this time.
+    pub(crate) window_end: DateTime<Utc>,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) show_canceled: bool,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListOccurrences {
+    type Context = Context;
+    type View = Page<ShownOccurrence>;
+    type Error = Error;
+
+    async fn run(
         &self,
+        context: &Context,
+        tx: &Tx,
         caller: &Caller,
-        org: OrgId,
-        window: Window<'_>,
-    ) -> Result<pb::ListOccurrencesResponse, Error> {
-        let facts = &self.facts(caller, org).await?;
-        let scope = &authorize(caller, org, policy::list(facts))?;
-        let after =
-            self.db
-                .decode_page::<(DateTime<Utc>, CallId)>(caller, &window.filter, window.page_token)?;
-        let bounds = (window.start, window.end);
-        let unit = window.unit_id;
-        let (found, cancelled) = self
-            .db
-            .read(|tx| async move {
-                let found = calls::list_in_window(&tx, scope, &reach(facts), unit, bounds).await?;
-                // An occurrence that runs when the window begins started at most a day before.
-                let bounds = (bounds.0 - chrono::TimeDelta::days(1), bounds.1);
-                Ok::<_, Error>((found, occurrences::list_cancelled(&tx, scope, bounds).await?))
-            })
-            .await?;
-        let mut shown: Vec<(Slot, &Call, bool)> = Vec::new();
-        for call in found.iter().filter(|c| policy::may_see(facts, c)) {
+    ) -> Result<Read<Page<ShownOccurrence>>, Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::list(&facts))?;
+        let after: Option<(DateTime<Utc>, CallId)> = self.page.after(tx, caller)?;
+        let (start, end) = (self.window_start, self.window_end);
+        let found = calls::list_in_window(tx, &scope, &reach(&facts), self.unit_id, (start, end)).await?;
+        // An occurrence lasts less than a day, so one that runs when the window begins started after this.
+        let earliest = start - TimeDelta::days(1);
+        let canceled = occurrences::list_canceled(tx, &scope, (earliest, end)).await?;
+        let mut shown = Vec::new();
+        for call in found.iter().filter(|call| policy::may_see(&facts, call)) {
             for slot in call.schedule.slots()? {
-                let off = call.cancel_time.is_some() || cancelled.contains(&(call.id, slot.start));
-                let inside = slot.end > window.start && slot.start < window.end;
-                let fresh = after.is_none_or(|key| (slot.start, call.id) > key);
-                if inside && fresh && (window.show_cancelled || !off) {
+                let off = call.cancel_time.is_some() || canceled.contains(&(call.id, slot.start));
+                let inside = slot.end > start && slot.start < end;
+                let follows = after.is_none_or(|key| (slot.start, call.id) > key);
+                if inside && follows && (self.show_canceled || !off) {
                     shown.push((slot, call, off));
                 }
             }
         }
         shown.sort_by_key(|(slot, call, _)| (slot.start, call.id));
-        let size = usize::try_from(window.page_size).unwrap_or(usize::MAX);
-        let more = shown.len() > size;
-        shown.truncate(size);
-        let next = shown.last().filter(|_| more);
-        let next = next.map(|(slot, call, _)| {
-            self.db
-                .encode_page(caller, &window.filter, &(slot.start, call.id))
+        shown.truncate(usize::try_from(self.page.limit()).unwrap_or(usize::MAX));
+        let shown = shown.into_iter().map(|(slot, call, canceled)| ShownOccurrence {
+            call: call.clone(),
+            slot,
+            canceled,
+            may_join: policy::may_join(&facts, call),
         });
-        let one = |(slot, call, off): &(Slot, &Call, bool)| {
-            convert::occurrence(call, slot, *off, policy::may_join(facts, call))
-        };
-        Ok(pb::ListOccurrencesResponse {
-            occurrences: shown.iter().map(one).collect(),
-            next_page_token: next.unwrap_or_default(),
-        })
+        let page = self.page.page(tx, caller, shown.collect(), |shown| {
+            (shown.slot.start, shown.call.id)
+        });
+        Ok(Read::plain(page))
     }
 }
 
-/// Where calls may stand that concern a member; which of them do is then the policy's matter.
+/// The calls that may concern a member; the policy decides which of them do.
 fn reach(facts: &MemberContext) -> Reach {
     if facts.is_administration() {
         return Reach::Everything;

@@ -1,12 +1,13 @@
-//! Named queries over calls.
+//! The tables `call` and `call_participant`, and named queries over them.
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::OrgScope;
 use parta_ids::{CallId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_storage::StorageError;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _,
-    ExprTrait as _, QueryFilter as _, QueryOrder as _, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _,
+    ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
 };
 
 use super::entities::{
@@ -14,52 +15,49 @@ use super::entities::{
     participant,
 };
 use crate::{
-    calls::model::{Call, Draft, Format, kind::Kind},
-    recurrence::model::{End, Schedule, Slot, Weekly},
+    calls::model::{Call, Draft, Format, Kind},
+    recurrence::{End, Schedule, Slot, Weekly},
 };
 
-const FORMATS: [Format; 3] = [Format::Online, Format::InPerson, Format::Hybrid];
-
-/// As stored and as on the wire.
-pub(crate) fn format_number(format: Format) -> i16 {
-    match format {
-        Format::Online => 1,
-        Format::InPerson => 2,
-        Format::Hybrid => 3,
-    }
+fn fault(what: &str) -> StorageError {
+    StorageError::Fault(format!("the {what} of a call cannot be stored or read"))
 }
 
-fn broken(what: &str) -> DbErr {
-    DbErr::Type(format!("a stored call has no valid {what}"))
-}
-
-fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, DbErr> {
-    let weekly = match (row.interval_weeks, row.until_date, row.occurrence_count) {
-        (None, None, None) => None,
-        (Some(interval), until, count) => {
-            let end = match (until, count) {
-                (Some(date), None) => End::Until(date),
-                (None, Some(count)) => End::Count(count.unsigned_abs()),
-                _ => return Err(broken("end")),
-            };
-            Some(Weekly {
-                interval: interval.unsigned_abs(),
-                end,
-            })
+fn weekly(row: &Model) -> Result<Option<Weekly>, StorageError> {
+    let end = match (row.until_date, row.occurrence_count) {
+        (Some(date), None) => End::Until(date),
+        (None, Some(count)) => {
+            let known = u32::try_from(count).ok().filter(|count| *count > 0);
+            End::Count(known.ok_or_else(|| StorageError::unknown_value("call.occurrence_count", count))?)
         }
-        _ => return Err(broken("recurrence")),
+        (None, None) if row.interval_weeks.is_none() => return Ok(None),
+        _ => return Err(fault("end of the recurrence")),
     };
-    let format = FORMATS
-        .into_iter()
-        .find(|f| format_number(*f) == row.format)
-        .ok_or_else(|| broken("format"))?;
+    let stored = row.interval_weeks.ok_or_else(|| fault("interval"))?;
+    let interval = u16::try_from(stored).ok().filter(|interval| *interval > 0);
+    let interval = interval.ok_or_else(|| StorageError::unknown_value("call.interval_weeks", stored))?;
+    Ok(Some(Weekly { interval, end }))
+}
+
+fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageError> {
+    let weekly = weekly(&row)?;
+    let kind = Kind::from_number(row.kind.into())
+        .ok_or_else(|| StorageError::unknown_value("call.kind", row.kind))?;
+    let format = Format::from_number(row.format)
+        .ok_or_else(|| StorageError::unknown_value("call.format", row.format))?;
+    if row.duration_minutes <= 0 {
+        return Err(StorageError::unknown_value(
+            "call.duration_minutes",
+            row.duration_minutes,
+        ));
+    }
     Ok(Call {
         id: CallId::from_uuid(row.id),
         draft: Draft {
             org_id: OrgId::from_uuid(row.org_id),
             unit_id: UnitId::from_uuid(row.unit_id),
             title: row.title,
-            kind: Kind::of_number(row.kind.into()).ok_or_else(|| broken("kind"))?,
+            kind,
             format,
             room: row.room,
             participants,
@@ -68,7 +66,7 @@ fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, DbErr> {
         organizer_id: MemberId::from_uuid(row.organizer_id),
         schedule: Schedule {
             start: row.start_civil_time,
-            zone: row.time_zone.parse().map_err(|_| broken("time zone"))?,
+            zone: row.time_zone.parse().map_err(|_| fault("time zone"))?,
             duration: TimeDelta::minutes(row.duration_minutes.into()),
             weekly,
         },
@@ -79,17 +77,17 @@ fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, DbErr> {
     })
 }
 
-/// Stores a call with the span that its occurrences cover.
+/// Inserts a call with the span of its occurrences. Its organization is the scope's.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: &Call,
     slots: &[Slot],
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     let (first, last) = slots
         .first()
         .zip(slots.last())
-        .ok_or_else(|| broken("occurrence"))?;
+        .ok_or_else(|| fault("first occurrence"))?;
     let weekly = call.schedule.weekly;
     let (until, count) = match weekly.map(|w| w.end) {
         Some(End::Until(date)) => (Some(date), None),
@@ -103,13 +101,13 @@ pub(crate) async fn insert(
         of_class: Set(call.of_class),
         title: Set(call.draft.title.clone()),
         kind: Set(call.draft.kind.number()),
-        format: Set(format_number(call.draft.format)),
+        format: Set(call.draft.format.number()),
         room: Set(call.draft.room.clone()),
         organizer_id: Set(call.organizer_id.uuid()),
         start_civil_time: Set(call.schedule.start),
         time_zone: Set(call.schedule.zone.name().to_owned()),
         duration_minutes: Set(
-            i32::try_from(call.schedule.duration.num_minutes()).map_err(|_| broken("length"))?
+            i32::try_from(call.schedule.duration.num_minutes()).map_err(|_| fault("duration"))?
         ),
         interval_weeks: Set(weekly.map(|w| w.interval.cast_signed())),
         until_date: Set(until),
@@ -144,9 +142,9 @@ async fn with_participants(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     rows: Vec<Model>,
-) -> Result<Vec<Call>, DbErr> {
+) -> Result<Vec<Call>, StorageError> {
     let mut named: BTreeMap<_, Vec<MemberId>> = BTreeMap::new();
-    // In portions: a database takes a limited number of parameters.
+    // A statement has a limited number of parameters.
     for portion in rows.chunks(500) {
         let found = participant::Entity::find()
             .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
@@ -173,7 +171,7 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: CallId,
-) -> Result<Option<Call>, DbErr> {
+) -> Result<Option<Call>, StorageError> {
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?;
@@ -182,12 +180,27 @@ pub(crate) async fn find(
         .pop())
 }
 
-/// Whose calls a list is about.
+/// Loads a call and locks its row until the transaction ends.
+pub(crate) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: CallId,
+) -> Result<Option<Call>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    Ok(with_participants(conn, scope, row.into_iter().collect())
+        .await?
+        .pop())
+}
+
+/// The calls that a list selects.
 #[derive(Debug, Clone)]
 pub(crate) enum Reach {
-    /// The whole organization.
+    /// All calls of the organization.
     Everything,
-    /// Calls of these units, those that this member organizes, and for staff those of the staff units.
+    /// Calls of these units, those that this member organizes, and for staff those of the units of the staff.
     Units {
         units: BTreeSet<UnitId>,
         organizer: MemberId,
@@ -195,14 +208,14 @@ pub(crate) enum Reach {
     },
 }
 
-/// Calls that may be held within a window.
+/// Lists the calls of which an occurrence may lie within the window.
 pub(crate) async fn list_in_window(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     reach: &Reach,
     unit: Option<UnitId>,
     window: (DateTime<Utc>, DateTime<Utc>),
-) -> Result<Vec<Call>, DbErr> {
+) -> Result<Vec<Call>, StorageError> {
     let reach = match reach {
         Reach::Everything => Where::all(),
         Reach::Units {
@@ -232,13 +245,13 @@ fn of(scope: &OrgScope, id: CallId) -> Where {
         .add(Column::Id.eq(id.uuid()))
 }
 
-/// Cancels the call unless it is cancelled; `false`: it was.
-pub(crate) async fn update_cancelled(
+/// Cancels the call; returns `false` if it was canceled before.
+pub(crate) async fn update_canceled(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: CallId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::CancelTime, Expr::value(now))
         .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
@@ -248,12 +261,12 @@ pub(crate) async fn update_cancelled(
     Ok(done.rows_affected == 1)
 }
 
-/// Notes that it was announced; `false`: it had been.
+/// Marks the call as announced; returns `false` if it was announced before.
 pub(crate) async fn update_announced(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: CallId,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::Announced, Expr::value(true))
         .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
@@ -263,14 +276,14 @@ pub(crate) async fn update_announced(
     Ok(done.rows_affected == 1)
 }
 
-/// What the snapshot of the feed tells of a call: organization, call, unit, first start, whether cancelled.
+/// A call in the snapshot of the feed: organization, call, unit, first start, whether it is canceled.
 pub(crate) type Summary = (OrgId, CallId, UnitId, DateTime<Utc>, bool);
 
-/// Everything of one organization, or of all, for the snapshot of the feed.
+/// Lists the calls of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<Summary>, DbErr> {
+) -> Result<Vec<Summary>, StorageError> {
     let rows = Entity::find()
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
         .order_by_asc(Column::OrgId)

@@ -1,38 +1,38 @@
-//! Rows of the service's tables.
+//! Rows of the tables of the feature.
 
 pub(super) mod call {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "call")]
-    pub(crate) struct Model {
+    pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) org_id: Uuid,
+        pub org_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) id: Uuid,
-        pub(crate) unit_id: Uuid,
-        pub(crate) of_class: bool,
-        pub(crate) title: String,
-        pub(crate) kind: i16,
-        pub(crate) format: i16,
-        pub(crate) room: String,
-        pub(crate) organizer_id: Uuid,
-        pub(crate) start_civil_time: DateTime,
-        pub(crate) time_zone: String,
-        pub(crate) duration_minutes: i32,
-        pub(crate) interval_weeks: Option<i16>,
-        pub(crate) until_date: Option<Date>,
-        pub(crate) occurrence_count: Option<i32>,
-        pub(crate) first_start_time: DateTimeUtc,
-        pub(crate) last_end_time: DateTimeUtc,
-        pub(crate) announced: bool,
-        pub(crate) create_time: DateTimeUtc,
-        pub(crate) cancel_time: Option<DateTimeUtc>,
-        pub(crate) revision: i64,
+        pub id: Uuid,
+        pub unit_id: Uuid,
+        pub of_class: bool,
+        pub title: String,
+        pub kind: i16,
+        pub format: i16,
+        pub room: String,
+        pub organizer_id: Uuid,
+        pub start_civil_time: DateTime,
+        pub time_zone: String,
+        pub duration_minutes: i32,
+        pub interval_weeks: Option<i16>,
+        pub until_date: Option<Date>,
+        pub occurrence_count: Option<i32>,
+        pub first_start_time: DateTimeUtc,
+        pub last_end_time: DateTimeUtc,
+        pub announced: bool,
+        pub create_time: DateTimeUtc,
+        pub cancel_time: Option<DateTimeUtc>,
+        pub revision: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub(crate) enum Relation {}
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
@@ -42,17 +42,17 @@ pub(super) mod participant {
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "call_participant")]
-    pub(crate) struct Model {
+    pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) org_id: Uuid,
+        pub org_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) call_id: Uuid,
+        pub call_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) member_id: Uuid,
+        pub member_id: Uuid,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub(crate) enum Relation {}
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
@@ -60,22 +60,21 @@ pub(super) mod participant {
 pub(super) mod occurrence {
     use sea_orm::entity::prelude::*;
 
-    /// What is known of one occurrence beyond the rule: it was cancelled, or staff has come.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "occurrence")]
-    pub(crate) struct Model {
+    pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) org_id: Uuid,
+        pub org_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) call_id: Uuid,
+        pub call_id: Uuid,
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(crate) start_time: DateTimeUtc,
-        pub(crate) cancel_time: Option<DateTimeUtc>,
-        pub(crate) staff_arrive_time: Option<DateTimeUtc>,
+        pub start_time: DateTimeUtc,
+        pub cancel_time: Option<DateTimeUtc>,
+        pub staff_arrive_time: Option<DateTimeUtc>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub(crate) enum Relation {}
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }

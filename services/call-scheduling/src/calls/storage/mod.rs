@@ -1,4 +1,4 @@
-//! The service's tables. Rows are private to this module; queries take the proof of scope.
-pub(crate) mod calls;
+//! The tables of the feature: `call`, `call_participant` and `occurrence`. Rows are private to this module.
+pub(super) mod calls;
 mod entities;
-pub(crate) mod occurrences;
+pub(super) mod occurrences;

@@ -1,24 +1,19 @@
-//! Named queries over what is known of single occurrences.
+//! The table `occurrence`, the state of single occurrences beyond the rule, and named queries over it.
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_ids::{CallId, OrgId, TypedId as _};
+use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _,
     sea_query::{Expr, OnConflict},
 };
 
 use super::entities::occurrence::{ActiveModel, Column, Entity};
-
-/// What is known of one occurrence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Known {
-    pub(crate) cancelled: bool,
-    pub(crate) staff_came: bool,
-}
+use crate::calls::model::OccurrenceState;
 
 fn of(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
     Where::all()
@@ -27,16 +22,17 @@ fn of(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
         .add(Column::StartTime.eq(start))
 }
 
-pub(crate) async fn find(
+/// Loads the state of an occurrence; without a row it is the default.
+pub(crate) async fn find_state(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
-) -> Result<Known, DbErr> {
+) -> Result<OccurrenceState, StorageError> {
     let row = Entity::find().filter(of(scope, call, start)).one(conn).await?;
-    Ok(row.map_or_else(Known::default, |r| Known {
-        cancelled: r.cancel_time.is_some(),
-        staff_came: r.staff_arrive_time.is_some(),
+    Ok(row.map_or_else(OccurrenceState::default, |r| OccurrenceState {
+        canceled: r.cancel_time.is_some(),
+        staff_arrived: r.staff_arrive_time.is_some(),
     }))
 }
 
@@ -45,7 +41,7 @@ async fn ensure(
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         call_id: Set(call.uuid()),
@@ -60,14 +56,15 @@ async fn ensure(
     Ok(())
 }
 
-async fn note(
+/// Sets a time of the occurrence; returns `false` if it was set before.
+async fn set_once(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
     column: Column,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     ensure(conn, scope, call, start).await?;
     let done = Entity::update_many()
         .col_expr(column, Expr::value(now))
@@ -77,34 +74,34 @@ async fn note(
     Ok(done.rows_affected == 1)
 }
 
-/// Cancels the occurrence unless it is cancelled; `false`: it was.
-pub(crate) async fn update_cancelled(
+/// Cancels the occurrence; returns `false` if it was canceled before.
+pub(crate) async fn update_occurrence_canceled(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    note(conn, scope, call, start, Column::CancelTime, now).await
+) -> Result<bool, StorageError> {
+    set_once(conn, scope, call, start, Column::CancelTime, now).await
 }
 
-/// Notes the first coming of staff.
-pub(crate) async fn update_staff_came(
+/// Records that staff has arrived; returns `false` if staff had arrived before.
+pub(crate) async fn update_staff_arrived(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
     start: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    note(conn, scope, call, start, Column::StaffArriveTime, now).await
+) -> Result<bool, StorageError> {
+    set_once(conn, scope, call, start, Column::StaffArriveTime, now).await
 }
 
-/// Which occurrences that start in a window are cancelled.
-pub(crate) async fn list_cancelled(
+/// Lists the canceled occurrences that start within the window.
+pub(crate) async fn list_canceled(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     window: (DateTime<Utc>, DateTime<Utc>),
-) -> Result<BTreeSet<(CallId, DateTime<Utc>)>, DbErr> {
+) -> Result<BTreeSet<(CallId, DateTime<Utc>)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::StartTime.gte(window.0))
@@ -118,11 +115,11 @@ pub(crate) async fn list_cancelled(
         .collect())
 }
 
-/// All cancelled occurrences, for the snapshot of the feed.
+/// Lists the canceled occurrences of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<(OrgId, CallId, DateTime<Utc>)>, DbErr> {
+) -> Result<Vec<(OrgId, CallId, DateTime<Utc>)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::CancelTime.is_not_null())
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
