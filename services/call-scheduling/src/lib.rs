@@ -22,7 +22,7 @@ use sea_orm_migration::MigrationTrait;
 
 pub use assembly::Ports;
 pub use config::Config;
-pub use permissions::permissions;
+pub use permissions::{creator_permissions, permissions};
 
 const NAME: &str = "call-scheduling";
 const GRPC_SERVICES: &[&str] = &[

@@ -3,7 +3,10 @@
 use parta_access::PrincipalKind;
 use parta_roster::MemberContext;
 
-use crate::{calls::manages_sample, permissions::Rule};
+use crate::{
+    calls::{manages_own_sample, manages_sample},
+    permissions::Rule,
+};
 
 /// The administration does not participate in the chats of a class.
 fn writes(kind: PrincipalKind) -> bool {
@@ -15,5 +18,5 @@ pub(crate) fn rules() -> Vec<Rule> {
     let rule = Rule::own("parta.call_scheduling.v1.CallService/AnnounceCall", |kind| {
         manages_sample(kind) && writes(kind)
     });
-    vec![rule]
+    vec![rule.or_creator(|kind| manages_own_sample(kind) && writes(kind))]
 }

@@ -16,7 +16,7 @@ mod storage;
 pub(crate) use events::snapshot;
 pub(crate) use model::{Call, Format, ShownCall};
 pub(crate) use operations::{Granted, managed, seen};
-pub(crate) use policy::{manages_sample, may_join, rules, sample_call};
+pub(crate) use policy::{manages_own_sample, manages_sample, may_join, rules, sample_call};
 pub(crate) use storage::{
     calls::{find, update_announced},
     occurrences::{find_state, update_staff_arrived},

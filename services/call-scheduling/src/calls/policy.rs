@@ -113,17 +113,29 @@ pub(crate) fn rules() -> Vec<Rule> {
         Rule::own("parta.call_scheduling.v1.CallService/ListOccurrences", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
         }),
-        Rule::own("parta.call_scheduling.v1.CallService/CancelCall", manages_sample),
+        Rule::own("parta.call_scheduling.v1.CallService/CancelCall", manages_sample)
+            .or_creator(manages_own_sample),
         Rule::own(
             "parta.call_scheduling.v1.CallService/CancelOccurrence",
             manages_sample,
-        ),
+        )
+        .or_creator(manages_own_sample),
     ]
 }
 
 /// Whether a principal may manage a call that another member organizes.
 pub(crate) fn manages_sample(kind: PrincipalKind) -> bool {
     MemberContext::sample(kind).is_some_and(|facts| manage(&facts, &sample_call(&facts)).is_allowed())
+}
+
+/// Whether a principal may manage a call that the principal organizes.
+pub(crate) fn manages_own_sample(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| {
+        let mut call = sample_call(&facts);
+        call.organizer_id = facts.member_id;
+        organize(&facts, call.draft.kind, call.draft.unit_id).is_allowed()
+            && manage(&facts, &call).is_allowed()
+    })
 }
 
 /// A lesson of the sample class that another member organizes.
