@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use parta_access::{Permission, PrincipalKind};
+use parta_access::{CreatorPermission, Permission, PrincipalKind};
 
 /// The rows of all services.
 pub fn rows() -> Vec<Permission> {
@@ -16,17 +16,27 @@ pub fn rows() -> Vec<Permission> {
     .concat()
 }
 
+/// The permissions of all services that a principal has only for what it created.
+pub fn creator_rows() -> Vec<CreatorPermission> {
+    parta_call_scheduling::creator_permissions()
+}
+
 /// What a service's RPCs answer to whom: in the own organization, and in a foreign one.
 type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
 
 /// docs/permissions.md.
 pub fn document() -> String {
-    let rows = rows();
+    let (rows, creators) = (rows(), creator_rows());
     let allowed: usize = rows
         .iter()
         .map(|row| usize::from(row.own) + usize::from(row.foreign))
         .sum();
     let refused = rows.len() * 2 - allowed;
+    let allowed = allowed + creators.len();
+    let is_creator = |service: &str, method: &str, kind| {
+        let mut rows = creators.iter();
+        rows.any(|row| row.kind == kind && row.rpc.split_once('/') == Some((service, method)))
+    };
     let mut services: BTreeMap<&str, Methods<'_>> = BTreeMap::new();
     for row in &rows {
         let (service, method) = row.rpc.split_once('/').unwrap_or((row.rpc, ""));
@@ -39,9 +49,10 @@ pub fn document() -> String {
         Generated from the policies of the services by `cargo xtask docs`: {allowed} permissions, {refused} refusals. A test\n\
         (`integration-tests/tests/all/permissions`) asks each of them over the public API.\n\n\
         `own`: in the own organization, towards what concerns the caller. `all`: in every organization, or where an RPC belongs\n\
-        to none. A dot: refused. Which of what it may see a call shows, and what the state of things forbids, stands with the\n\
-        RPC. A teacher is a verified subject teacher of the class, a service account holds every permission, a service is one\n\
-        that the RPC's access rule names.\n"
+        to none. `creator`: in the own organization, towards what the caller created, such as a call that the caller organizes;\n\
+        refused towards what others created. A dot: refused. Which of what it may see a call shows, and what the state of things\n\
+        forbids, stands with the RPC. A teacher is a verified subject teacher of the class, a service account holds every\n\
+        permission, a service is one that the RPC's access rule names.\n"
     );
     for (service, methods) in services {
         _ = write!(text, "\n## {service}\n\n| RPC |");
@@ -58,6 +69,7 @@ pub fn document() -> String {
                     Some((true, true)) => "all",
                     Some((true, false)) => "own",
                     Some((false, true)) => "foreign",
+                    Some((false, false)) if is_creator(service, method, kind) => "creator",
                     Some((false, false)) => ".",
                     None => "?",
                 };

@@ -51,6 +51,10 @@ const RULES: &[Rule] = &[
 /// leaf that may name all.
 const FEATURES: &[(&str, &[&str])] = &[
     (
+        "call-scheduling",
+        &["recurrence", "calls", "join", "announcements"],
+    ),
+    (
         "chat",
         &[
             "talk_policy",
@@ -119,7 +123,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls membership by its generated client and reads the code of a refusal",
     ),
     (
-        "services/call-scheduling/src/operations/announce.rs",
+        "services/call-scheduling/src/announcements/chat.rs",
         "tonic",
         "calls chat by its generated client and reads the code of a refusal",
     ),

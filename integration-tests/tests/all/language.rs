@@ -15,6 +15,7 @@ const SCOPES: &[&str] = &[
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/edge",
     "proto/src",
+    "services/call-scheduling/src",
     "services/chat",
     "services/membership/src/accounts",
     "services/membership/src/admission",

@@ -43,6 +43,13 @@ fn every_rpc_has_a_row_of_every_kind_and_every_row_an_rpc() {
         .flat_map(|rpc| Kind::ALL.map(|kind| (rpc.clone(), kind)))
         .collect();
     assert_eq!(counts.into_keys().collect::<BTreeSet<_>>(), wanted);
+    // A permission for what one created oneself adds to a refusal.
+    for creator in permissions::creator_rows() {
+        let row = rows
+            .iter()
+            .find(|row| (row.rpc, row.kind) == (creator.rpc, creator.kind));
+        assert!(row.is_some_and(|row| !row.own && !row.foreign), "{creator:?}");
+    }
     let allowed: usize = rows
         .iter()
         .map(|r| usize::from(r.own) + usize::from(r.foreign))
@@ -207,6 +214,24 @@ async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     wrong
 }
 
+/// Checks the permissions of a gRPC service that principals have for what they created.
+async fn check_creators(two_schools: &TwoSchools, grpc_service: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let rows = permissions::creator_rows().into_iter();
+    for row in rows.filter(|row| row.rpc.split_once('/').unwrap().0 == grpc_service) {
+        let body = samples::created(two_schools, row.kind, row.rpc).await;
+        let cell = Cell {
+            rpc: row.rpc,
+            kind: row.kind,
+            own: true,
+        };
+        let client = two_schools.client(row.kind, service(row.rpc));
+        let found = cell.check(&client, body, true).await;
+        wrong.extend(found.map(|why| format!("for its creator: {why}")));
+    }
+    wrong
+}
+
 /// Covers: R23 allowed, R23 refused, R28 refused, R59 refused
 fn every_cell_of_the_table_is_true(grpc_service: &str) {
     parta_testkit::run(async {
@@ -215,6 +240,7 @@ fn every_cell_of_the_table_is_true(grpc_service: &str) {
         let (refused, allowed) = (cells(grpc_service, false), cells(grpc_service, true));
         let mut wrong = check_refused(&two_schools, &refused).await;
         wrong.extend(check_allowed(&two_schools, &allowed).await);
+        wrong.extend(check_creators(&two_schools, grpc_service).await);
         suite.stop().await;
         assert!(
             wrong.is_empty(),

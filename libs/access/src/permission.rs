@@ -74,3 +74,13 @@ pub struct Permission {
     /// Whether it may in another organization.
     pub foreign: bool,
 }
+
+/// A permission that a kind of principal has only towards objects that it created, for example to cancel a call that it
+/// organizes. [`Permission::own`] of the same RPC and kind, about an object that another member created, is `false`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreatorPermission {
+    /// Full name of the RPC.
+    pub rpc: &'static str,
+    /// Who calls.
+    pub kind: PrincipalKind,
+}

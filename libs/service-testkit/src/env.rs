@@ -65,15 +65,11 @@ pub struct ServiceEnv {
     /// Runs the servers and the tasks of the test.
     pub tracker: TaskTracker,
     service: &'static str,
-    authenticator: Arc<AuthenticatorParts>,
-    operator: String,
-    observer: Arc<dyn RosterObserver>,
-}
-
-struct AuthenticatorParts {
+    source: JwkSource,
     pairs: BTreeMap<&'static str, KeyPair>,
     services: Arc<ServiceKeys>,
-    credential: String,
+    operator: String,
+    observer: Arc<dyn RosterObserver>,
 }
 
 impl ServiceEnv {
@@ -117,7 +113,7 @@ impl ServiceEnv {
         );
         let source = JwkSource::shared();
         source.set(&issuer.jwks(), env.now());
-        let verifier = Arc::new(Verifier::new(source, ISSUER, env.clone()));
+        let verifier = Arc::new(Verifier::new(source.clone(), ISSUER, env.clone()));
         let pairs: BTreeMap<_, _> = SERVICES.into_iter().map(|name| (name, pair())).collect();
         let public = pairs.iter().map(|(name, pair)| (*name, pair.public()));
         let services = Arc::new(ServiceKeys::new(public, env.clone()).expect("keys of services"));
@@ -133,11 +129,9 @@ impl ServiceEnv {
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
             service,
-            authenticator: Arc::new(AuthenticatorParts {
-                pairs,
-                services,
-                credential: operator.clone(),
-            }),
+            source,
+            pairs,
+            services,
             operator,
             observer: Arc::new(NoObserver),
         }
@@ -182,17 +176,31 @@ impl ServiceEnv {
         )
     }
 
+    /// A verifier that has not learned of revocations, for a second process of the service.
+    pub fn new_verifier(&self) -> Verifier {
+        Verifier::new(self.source.clone(), ISSUER, self.env.clone())
+    }
+
     /// The layers of a server of these gRPC services.
     pub fn layers(&self, grpc_services: &[&str], limits: Limits) -> ServerLayers {
-        let parts = &self.authenticator;
-        let credential = OperatorCredential::from_text(&parts.credential).expect("an operator's credential");
-        let authenticator = Authenticator {
+        let authenticator = self.authenticator(self.verifier.clone(), grpc_services);
+        layers(&self.env, authenticator, limits, self.stop.clone())
+    }
+
+    /// The layers of a second process of the service, which has its own verifier.
+    pub fn layers_of(&self, verifier: Arc<Verifier>, grpc_services: &[&str]) -> ServerLayers {
+        let authenticator = self.authenticator(verifier, grpc_services);
+        layers(&self.env, authenticator, Limits::default(), self.stop.clone())
+    }
+
+    fn authenticator(&self, verifier: Arc<Verifier>, grpc_services: &[&str]) -> Arc<Authenticator> {
+        let credential = OperatorCredential::from_text(&self.operator).expect("an operator's credential");
+        Arc::new(Authenticator {
             access: AccessRules::load(grpc_services).expect("access rules"),
-            verifier: self.verifier.clone(),
-            services: parts.services.clone(),
+            verifier,
+            services: self.services.clone(),
             operators: vec![(OPERATOR.to_owned(), credential)],
-        };
-        layers(&self.env, Arc::new(authenticator), limits, self.stop.clone())
+        })
     }
 
     /// Serves routes behind the real layers, over an in-memory transport.
@@ -216,7 +224,7 @@ impl ServiceEnv {
         let Some(name) = identity else {
             return builder;
         };
-        let pair = self.authenticator.pairs.get(name).expect("the name of a service");
+        let pair = self.pairs.get(name).expect("the name of a service");
         let identity = ServiceIdentity::new(name, pair, self.env.clone()).expect("an identity");
         builder.identity(Arc::new(identity))
     }

@@ -3,12 +3,13 @@ use parta_runtime::ServiceConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-/// Section `[call_scheduling]`. All three keys or none: without them a process that only this machine reaches signs
-/// with a generated key for a media server in development, and any other has no media server.
+/// Section `[call_scheduling]`. All three keys are set, or none. Without them, a process that only this
+/// machine reaches signs with a generated key for a development media server, and any other process has no
+/// media server.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where people's devices reach LiveKit, for example `wss://media.school.example`.
+    /// The address of LiveKit for people's devices, for example `wss://media.school.example`.
     pub livekit_url: String,
     /// LiveKit's API key: the issuer of tokens.
     pub livekit_api_key: String,

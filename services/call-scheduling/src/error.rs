@@ -1,40 +1,37 @@
-//! Why the service refuses, and the one mapping to documented reasons.
+//! The errors of the features and their mapping to documented reasons.
 use chrono::{DateTime, SecondsFormat, Utc};
 use parta_ids::{CallId, MemberId, UnitId};
 use parta_proto::parta::call_scheduling::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
-use sea_orm::DbErr;
 
-use crate::model::recurrence::NotPlannable;
+use crate::recurrence::NotPlannable;
 
 /// Why the service refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The unit is archived or of a kind for which such calls are not held.
+pub(crate) enum Error {
+    /// The unit is archived, or calls of this kind are not held in units of its kind.
     #[error("{0} is not suitable")]
     UnitNotSuitable(UnitId),
     /// The named participant does not belong to the audience.
-    #[error("{0} is not concerned")]
+    #[error("{0} is not in the audience")]
     ParticipantNotConcerned(MemberId),
     /// The recurrence has no occurrence or too many.
     #[error(transparent)]
     RecurrenceNotPlannable(#[from] NotPlannable),
-    /// The call was cancelled as a whole.
-    #[error("the call is cancelled")]
-    CallCancelled,
-    /// The occurrence was cancelled.
-    #[error("the occurrence is cancelled")]
-    OccurrenceCancelled,
+    /// The call was canceled with all its occurrences.
+    #[error("the call is canceled")]
+    CallCanceled,
+    /// This occurrence was canceled.
+    #[error("the occurrence is canceled")]
+    OccurrenceCanceled,
     /// The room is not open.
     #[error("the room is open from {open} to {close}")]
     OutsideJoinWindow {
-        /// When it opens.
         open: DateTime<Utc>,
-        /// When it closes.
         close: DateTime<Utc>,
     },
-    /// There is no room of the media server to join.
+    /// The call is held in person, so there is no room of the media server.
     #[error("the call is held in person")]
     NotOnline,
     /// There is no such call in the organization.
@@ -43,18 +40,11 @@ pub enum Error {
     /// No occurrence of the call starts then.
     #[error("no occurrence of {0} starts then")]
     UnknownOccurrence(CallId),
-    /// A refusal with a reason of its own.
+    /// A refusal of a library, with a reason of its own.
     #[error(transparent)]
     Refused(#[from] RpcError),
-    /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<DbErr> for Error {
-    fn from(error: DbErr) -> Self {
-        Self::Storage(error.into())
-    }
 }
 
 fn unmet(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
@@ -67,20 +57,20 @@ impl From<Error> for RpcError {
             Error::UnitNotSuitable(unit) => unmet(
                 ErrorReason::UnitNotSuitable,
                 "UNIT",
-                "Such calls are not held for this unit.",
+                "Calls of this kind cannot be held in this unit. Choose another unit.",
             )
             .meta("unit_id", unit),
             Error::ParticipantNotConcerned(member) => {
-                let why = "A named participant does not belong to the audience.";
+                let why = "A participant does not belong to the audience. Remove the participant.";
                 unmet(ErrorReason::ParticipantNotConcerned, "PARTICIPANT", why).meta("member_id", member)
             }
             Error::RecurrenceNotPlannable(_) => unmet(
                 ErrorReason::RecurrenceNotPlannable,
                 "RECURRENCE",
-                "A series has 1 to 400 occurrences within two years.",
+                "A series must have 1 to 400 occurrences within two years.",
             ),
-            Error::CallCancelled => unmet(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
-            Error::OccurrenceCancelled => unmet(
+            Error::CallCanceled => unmet(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
+            Error::OccurrenceCanceled => unmet(
                 ErrorReason::OccurrenceCancelled,
                 "STATE",
                 "This occurrence of the call was cancelled.",

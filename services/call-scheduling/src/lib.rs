@@ -1,40 +1,28 @@
-//! Planned calls: when they are held, whom they are for, and who may enter the media server's room.
+//! Planned calls: their times, their audience, and access to rooms of the media server.
 //!
-//! Owns calls, their recurrence and what is known of single occurrences. Invariants: a series keeps its wall-clock time
-//! across changes of daylight saving; the audience is a rule over the roster, so that who moved is let in or kept out at
-//! once; a token of the media server opens one room to one person for at most ten minutes.
+//! Features in order: `recurrence` (the times of a call), `calls` (planning, reading and canceling), `join`
+//! (tokens of the media server), `announcements` (messages about calls in the chat). Each states its
+//! invariants. A series keeps its wall-clock time; the audience is a rule over the roster at the moment of
+//! the request; a token of the media server opens one room to one person for at most ten minutes.
+mod announcements;
+mod assembly;
+mod calls;
 mod config;
+mod context;
 mod error;
-mod events;
+mod feed;
 mod grpc;
-mod media;
-pub mod model;
-mod operations;
+mod join;
+mod migrations;
 mod permissions;
-pub mod policy;
-mod queries;
-mod storage;
+mod recurrence;
 
-use std::sync::Arc;
-
-use parta_access::Secrets;
-use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
-use parta_grpc::{Routes, ServiceClients};
-use parta_proto::parta::call_scheduling::v1::{
-    call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
-    call_service_server::CallServiceServer,
-};
-use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
-use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
-use parta_storage::Db;
+use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
-use tokio_util::sync::CancellationToken;
 
+pub use assembly::Ports;
 pub use config::Config;
-pub use permissions::permissions;
-
-use media::LiveKit;
-use operations::App;
+pub use permissions::{creator_permissions, permissions};
 
 const NAME: &str = "call-scheduling";
 const GRPC_SERVICES: &[&str] = &[
@@ -57,132 +45,28 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
     all.extend(parta_roster::migrations());
-    all.extend(storage::migrations());
+    all.extend(migrations::migrations());
     all
 }
 
 async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let config: Config = context.config()?;
-    if LiveKit::of(&config, &context.secrets, context.loopback_only).is_none() {
-        tracing::warn!("no media server is configured: nobody can join a call");
-    }
-    let names = ConsumerNames {
-        organizations: "call_scheduling.roster_organizations",
-        members: "call_scheduling.roster_members",
-    };
-    let (org_registry, membership) = (
-        context.clients.watch("org-registry")?,
-        context.clients.watch("membership")?,
-    );
-    let projection =
-        Projection::from_channels(names, &context.db, org_registry, membership, Arc::new(NoObserver));
+    let (roster, consumers) = assembly::roster(&context)?;
     let ports = Ports {
         config,
         db: context.db.clone(),
-        roster: projection.roster,
+        roster,
         secrets: context.secrets.clone(),
         peers: context.clients.clone(),
         draining: context.draining.clone(),
         loopback_only: context.loopback_only,
     };
-    let (organizations, members) = (projection.organizations, projection.members);
-    let consumers = vec![
-        Task::new(names.organizations, move |cancel| {
-            let consumer = organizations.clone();
-            async move {
-                consumer.run(cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new(names.members, move |cancel| {
-            let consumer = members.clone();
-            async move {
-                consumer.run(cancel).await;
-                Ok(())
-            }
-        }),
-    ];
-    let (routes, tasks) = (ports.routes(), tasks(&context));
+    ports.check_media();
     Ok(ServiceParts {
         name: NAME,
-        routes,
+        routes: ports.routes(),
         services: GRPC_SERVICES.to_vec(),
         consumers,
-        tasks,
+        tasks: parta_runtime::maintenance(context.service, &context.db, &context.bus),
     })
-}
-
-/// What the service works with, whoever gives it: the runtime, or a test.
-#[derive(Clone)]
-pub struct Ports {
-    /// Its configuration.
-    pub config: Config,
-    /// Its own database, migrated.
-    pub db: Db,
-    /// What it knows of organizations and people.
-    pub roster: Roster,
-    /// Keys derived for this service.
-    pub secrets: Secrets,
-    /// Channels to the other services.
-    pub peers: ServiceClients,
-    /// Cancelled when streams are to end.
-    pub draining: CancellationToken,
-    /// Whether only this machine reaches the process; then a media server of development will do.
-    pub loopback_only: bool,
-}
-
-impl Ports {
-    fn app(&self) -> App {
-        App {
-            db: self.db.clone(),
-            at_least: AtLeast::new(self.db.clone(), self.roster.freshness()),
-            roster: self.roster.clone(),
-            secrets: self.secrets.clone(),
-            peers: self.peers.clone(),
-            media: LiveKit::of(&self.config, &self.secrets, self.loopback_only),
-        }
-    }
-
-    /// The servers of the service's API.
-    pub fn routes(&self) -> Routes {
-        let feed =
-            FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), events::snapshot);
-        Routes::new(CallServiceServer::new(self.app()))
-            .add_service(CallSchedulingFeedServiceServer::new(feed))
-    }
-}
-
-fn tasks(context: &ServiceContext) -> Vec<Task> {
-    let (db, bus) = (&context.db, &context.bus);
-    let (sealed, answered, logged, hinted) = (db.clone(), db.clone(), db.clone(), (db.clone(), bus.clone()));
-    vec![
-        Task::new("call_scheduling.audit", move |cancel| {
-            let db = sealed.clone();
-            async move {
-                parta_audit::sealing_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("call_scheduling.purge_idempotency_records", move |cancel| {
-            let db = answered.clone();
-            async move {
-                parta_storage::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("call_scheduling.purge_events", move |cancel| {
-            let db = logged.clone();
-            async move {
-                parta_feed::purge_task(db, cancel).await;
-                Ok(())
-            }
-        }),
-        Task::new("call_scheduling.event_notifier", move |cancel| {
-            let (db, bus) = hinted.clone();
-            async move {
-                parta_feed::hint_task(db, bus, cancel).await;
-                Ok(())
-            }
-        }),
-    ]
 }

@@ -318,3 +318,18 @@ pub async fn sample(
     }
     (caller, body)
 }
+
+/// Makes a request about a call that the principal organizes.
+pub async fn created(two_schools: &TwoSchools, kind: Kind, rpc: &str) -> Value {
+    let place = &two_schools.own;
+    let organizer = &two_schools.people[&kind].client;
+    let planned = organizer.must("CallService/PlanCall", lesson(&place.class)).await;
+    let call = &planned["call"];
+    let mut body = json!({"org_id": place.school.org_id, "call_id": call["id"]});
+    match rpc.rsplit_once('/').unwrap().1 {
+        "AnnounceCall" | "CancelCall" => {}
+        "CancelOccurrence" => body["start_time"] = call["start_time"].clone(),
+        other => panic!("{other} has no sample of a creator"),
+    }
+    body
+}

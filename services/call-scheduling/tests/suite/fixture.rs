@@ -5,16 +5,12 @@ use parta_call_scheduling::{Config, Ports};
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
-use parta_roster::NoObserver;
+use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
 use prost_types::Timestamp;
 use tonic::Status;
 
-use crate::{
-    chat::{self, Chat},
-    school::School,
-    test_env::TestEnv,
-};
+use crate::chat::{self, Chat};
 
 pub const SERVICES: &[&str] = &[
     "parta.call_scheduling.v1.CallService",
@@ -24,7 +20,7 @@ pub const API_KEY: &str = "school-key";
 pub const API_SECRET: &str = "a-secret-of-the-media-server-0123456789";
 
 pub struct Fixture {
-    pub test_env: Arc<TestEnv>,
+    pub test_env: Arc<ServiceEnv>,
     pub school: School,
     pub chat: Chat,
     pub pipe: InMemoryTransport,
@@ -50,10 +46,9 @@ pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 impl Fixture {
     /// Starts the service on the database. The clock stands at 2026-09-01 11:00 in Moscow, a Tuesday.
     pub async fn open(database: &TestDatabase) -> Self {
-        let observer = |_| Arc::new(NoObserver) as _;
         let migrations = parta_call_scheduling::migrations();
-        let test_env = Arc::new(TestEnv::open(database, "call-scheduling", migrations, observer).await);
-        let school = School::found(&test_env).await;
+        let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
+        let school = School::create(&test_env).await;
         let chat = Chat::default();
         let pipe = test_env.serve(&[chat::NAME], chat.routes());
         let ports = Ports {
@@ -63,14 +58,14 @@ impl Fixture {
                 livekit_api_secret: Some(API_SECRET.into()),
             },
             db: test_env.db.clone(),
-            roster: test_env.roster.clone(),
+            roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
-            peers: test_env.peers(vec![("chat", pipe)]),
+            peers: test_env.clients(vec![("chat", pipe)]),
             draining: test_env.stop.clone(),
             loopback_only: true,
         };
         let pipe = test_env.serve(SERVICES, ports.routes());
-        let client = CallServiceClient::new(test_env.outside("call-scheduling", &pipe));
+        let client = CallServiceClient::new(test_env.channel("call-scheduling", &pipe));
         Self {
             test_env,
             school,
@@ -83,7 +78,7 @@ impl Fixture {
     /// A lesson of the class today at noon, right but for what the test changes.
     pub fn wanted(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
         pb::PlanCallRequest {
-            request_id: self.test_env.act(),
+            request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
             unit_id: self.school.class.to_string(),
             title: "Дроби".to_owned(),
@@ -99,7 +94,7 @@ impl Fixture {
     }
 
     pub async fn plan(&self, member: MemberId, wanted: pb::PlanCallRequest) -> Result<pb::Call, Status> {
-        let request = self.test_env.by(self.school.org, member, wanted);
+        let request = self.test_env.member_request(self.school.org, member, wanted);
         Ok(self
             .client
             .clone()
@@ -124,7 +119,7 @@ impl Fixture {
             window_end_time: at("2026-10-01T00:00:00Z"),
             ..Default::default()
         };
-        let request = self.test_env.by(self.school.org, member, request);
+        let request = self.test_env.member_request(self.school.org, member, request);
         self.client
             .clone()
             .list_occurrences(request)
@@ -154,7 +149,7 @@ impl Fixture {
             call_id,
             start_time,
         };
-        let request = self.test_env.by(self.school.org, member, request);
+        let request = self.test_env.member_request(self.school.org, member, request);
         Ok(self.client.clone().issue_join_token(request).await?.into_inner())
     }
 
@@ -165,12 +160,12 @@ impl Fixture {
         start_time: Option<Timestamp>,
     ) -> Result<pb::Occurrence, Status> {
         let request = pb::CancelOccurrenceRequest {
-            request_id: self.test_env.act(),
+            request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
             call_id: call.id.clone(),
             start_time,
         };
-        let request = self.test_env.by(self.school.org, member, request);
+        let request = self.test_env.member_request(self.school.org, member, request);
         Ok(self
             .client
             .clone()
@@ -183,12 +178,12 @@ impl Fixture {
 
     pub async fn cancel(&self, member: MemberId, call: &pb::Call) -> Result<pb::Call, Status> {
         let request = pb::CancelCallRequest {
-            request_id: self.test_env.act(),
+            request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
             call_id: call.id.clone(),
             etag: String::new(),
         };
-        let request = self.test_env.by(self.school.org, member, request);
+        let request = self.test_env.member_request(self.school.org, member, request);
         Ok(self
             .client
             .clone()

@@ -3,16 +3,14 @@ use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use serde_json::Value;
 
-use crate::{
-    fixture::{API_KEY, API_SECRET, Fixture},
-    test_env::reason,
-};
+use crate::fixture::{API_KEY, API_SECRET, Fixture};
 
 fn set(fixture: &Fixture, time: &str) {
-    fixture.test_env.clock.set(time.parse().unwrap());
+    fixture.test_env.time.set(time.parse().unwrap());
 }
 
 /// Reads a token as LiveKit does: HS256 by the API secret, `iss` the API key, times, grants.

@@ -5,6 +5,5 @@ mod chat;
 mod fixture;
 mod joining;
 mod planning;
-mod school;
+mod repeating;
 mod seeing;
-mod test_env;

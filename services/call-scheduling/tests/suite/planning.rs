@@ -3,12 +3,10 @@ use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
 };
+use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::{
-    fixture::{Fixture, at, count},
-    test_env::reason,
-};
+use crate::fixture::{Fixture, at, count};
 
 async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
     let wanted = pb::PlanCallRequest {
@@ -208,14 +206,14 @@ on_both!(a_call_is_announced_once, |database| async move {
     assert_eq!(fixture.list(s.pupil).await.len(), 1);
     let announce = async |member| {
         let request = pb::AnnounceCallRequest {
-            request_id: fixture.test_env.act(),
+            request_id: fixture.test_env.request_id(),
             org_id: s.org.to_string(),
             call_id: call.id.clone(),
         };
         fixture
             .client
             .clone()
-            .announce_call(fixture.test_env.by(s.org, member, request))
+            .announce_call(fixture.test_env.member_request(s.org, member, request))
             .await
     };
     assert_eq!(reason(&announce(s.teacher).await), "DEPENDENCY_UNAVAILABLE");
@@ -326,7 +324,9 @@ on_both!(
         let all = Payload::CallCancelled(pb::CallCancelled {
             call_id: call.id.clone(),
         });
-        let channel = fixture.test_env.other_service("call-scheduling", &fixture.pipe);
+        let channel = fixture
+            .test_env
+            .channel_of("chat", "call-scheduling", &fixture.pipe);
         let mut feed = CallSchedulingFeedServiceClient::new(channel);
         let mut watched = Vec::new();
         let mut stream = feed

@@ -1,13 +1,10 @@
 //! Who sees which call.
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+use parta_service_testkit::{School, reason};
 use parta_testkit::on_both;
 
-use crate::{
-    fixture::{Fixture, at, count},
-    school::School,
-    test_env::reason,
-};
+use crate::fixture::{Fixture, at, count};
 
 /// What a member sees: (occurrences, of which joinable).
 async fn seen(fixture: &Fixture, member: MemberId) -> (usize, usize) {
@@ -79,10 +76,7 @@ on_both!(movement_reaches_future_calls_at_once, |database| async move {
     .await;
     let enrollment = s.enroll(&fixture.test_env, pupil, s.class).await;
     let call = fixture.lesson(|w| w.weekly = count(4)).await;
-    fixture
-        .test_env
-        .clock
-        .set("2026-09-01T09:00:00Z".parse().unwrap());
+    fixture.test_env.time.set("2026-09-01T09:00:00Z".parse().unwrap());
     assert_eq!(reason(&fixture.join(pupil, &call).await), "OK");
     assert_eq!(seen(&fixture, pupil).await.0, 4);
     s.end_enrollment(&fixture.test_env, enrollment).await;
@@ -101,21 +95,25 @@ on_both!(movement_reaches_future_calls_at_once, |database| async move {
 on_both!(another_school_sees_nothing, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
-    let other = School::found(&fixture.test_env).await;
+    let other = School::create(&fixture.test_env).await;
     let call = fixture.lesson(|_| ()).await;
     for org in [s.org, other.org] {
         let get = pb::GetCallRequest {
             org_id: org.to_string(),
             call_id: call.id.clone(),
         };
-        let get = fixture.test_env.by(other.org, other.administrator, get);
+        let get = fixture
+            .test_env
+            .member_request(other.org, other.administrator, get);
         assert_eq!(reason(&fixture.client.clone().get_call(get).await), "NOT_FOUND");
         let token = pb::IssueJoinTokenRequest {
             org_id: org.to_string(),
             call_id: call.id.clone(),
             start_time: call.start_time,
         };
-        let token = fixture.test_env.by(other.org, other.administrator, token);
+        let token = fixture
+            .test_env
+            .member_request(other.org, other.administrator, token);
         assert_eq!(
             reason(&fixture.client.clone().issue_join_token(token).await),
             "NOT_FOUND"
@@ -130,7 +128,7 @@ on_both!(another_school_sees_nothing, |database| async move {
         org_id: s.org.to_string(),
         call_id: call.id.clone(),
     };
-    let get = fixture.test_env.by(s.org, s.other_pupil, get);
+    let get = fixture.test_env.member_request(s.org, s.other_pupil, get);
     assert_eq!(
         reason(&fixture.client.clone().get_call(get).await),
         "PERMISSION_DENIED"
@@ -155,7 +153,7 @@ on_both!(occurrences_are_paged, |database| async move {
         };
         let (mut client, request) = (
             fixture.client.clone(),
-            fixture.test_env.by(s.org, s.pupil, request),
+            fixture.test_env.member_request(s.org, s.pupil, request),
         );
         async move { client.list_occurrences(request).await }
     };

@@ -6,7 +6,6 @@ mod edge;
 mod guardianships;
 mod members;
 mod roster_import;
-mod serving;
 mod sessions;
 mod sign_in;
 mod table;

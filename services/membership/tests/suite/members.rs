@@ -258,7 +258,7 @@ on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
     create(&test_env, &teacher, "Ева Орлова", Role::Pupil, &class)
         .await
         .unwrap();
-    test_env.clock.advance(chrono::TimeDelta::minutes(6));
+    test_env.time.advance(chrono::TimeDelta::minutes(6));
     assert_eq!(
         reason(&create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class).await),
         "PERMISSION_DENIED"

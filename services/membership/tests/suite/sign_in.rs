@@ -125,7 +125,7 @@ on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
         reason(&test_env.verify(&other.flow_id, &code).await),
         "CODE_WRONG"
     );
-    test_env.clock.advance(chrono::TimeDelta::minutes(5));
+    test_env.time.advance(chrono::TimeDelta::minutes(5));
     assert_eq!(reason(&test_env.verify(&late, &code).await), "FLOW_UNKNOWN");
     assert!(!known.token.is_empty());
     test_env.close().await;

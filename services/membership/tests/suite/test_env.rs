@@ -1,14 +1,9 @@
 //! The service behind its real layers on a database of its own, and callers who come in by its own API.
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-use parta_access::{
-    JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey, Verifier,
-};
-use parta_feed::{Freshness, HandleError, Handler as _, Progress};
-use parta_grpc::{ClientBuilder, InMemoryTransport, ServiceChannel, Target};
-use parta_ids::{ApplicationId, Env, EventId, InvitationId, ManualClock, MemberId, OrgId, SystemIds, UnitId};
-use parta_membership::{Config, Ports};
+use parta_grpc::{InMemoryTransport, ServiceChannel};
+use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
+use parta_membership::{Config, GRPC_SERVICES, Ports};
 use parta_proto::parta::{
     membership::{
         internal::v1::{
@@ -27,20 +22,16 @@ use parta_proto::parta::{
         },
     },
     org_registry::v1::{
-        OrgRegistryEvent, OrganizationCreated, OrganizationKind, UnitCreated, UnitKind,
-        org_registry_event::Payload as Registered,
+        OrganizationCreated, OrganizationKind, UnitCreated, UnitKind,
+        org_registry_event::Payload as OrgRegistry,
     },
 };
-use parta_roster::{NoObserver, Organizations};
+use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;
-use parta_storage::{DatabaseConfig, Db};
-use parta_testkit::TestDatabase;
+use parta_storage::Db;
+use parta_testkit::{TestDatabase, Time};
 use sea_orm::ConnectionTrait as _;
-use secrecy::ExposeSecret as _;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
-
-use crate::serving::serve_on_pipe;
 
 /// A signed-in person.
 #[derive(Clone)]
@@ -61,16 +52,11 @@ pub struct Seat {
 
 pub struct TestEnv {
     pub env: Env,
-    pub clock: Arc<ManualClock>,
+    pub time: Time,
     pub db: Db,
-    operator: String,
-    pipe: InMemoryTransport,
+    test_env: ServiceEnv,
+    transport: InMemoryTransport,
     ports: Ports,
-    source: JwkSource,
-    keys: Arc<ServiceKeys>,
-    identity: Arc<ServiceIdentity>,
-    stop: CancellationToken,
-    tracker: TaskTracker,
     _database: TestDatabase,
 }
 
@@ -82,77 +68,37 @@ macro_rules! clients {
 
 impl TestEnv {
     pub async fn open(database: TestDatabase) -> Self {
-        let clock = Arc::new(ManualClock::new("2026-09-01T08:00:00Z".parse().unwrap()));
-        let env = Env {
-            clock: clock.clone(),
-            ids: Arc::new(SystemIds),
-        };
-        let secrets = Secrets::new([7; 32]);
-        let config = DatabaseConfig::new(database.url());
-        let db = Db::connect(&config, "membership", secrets.clone(), env.clone())
-            .await
-            .unwrap();
-        db.migrate(parta_membership::migrations()).await.unwrap();
-        let issuer = parta_membership::issuer(
-            vec![SigningKey::first(KeyPair::generate(&env).unwrap(), env.now())],
-            "test",
-            &env,
-        );
-        let source = JwkSource::shared();
-        source.set(&issuer.jwks(), env.now());
-        let verifier = Arc::new(Verifier::new(source.clone(), "test", env.clone()));
-        let pair = KeyPair::generate(&env).unwrap();
-        let registry = KeyPair::generate(&env).unwrap();
-        let keys = [("invitation", pair.public()), ("org-registry", registry.public())];
-        let keys = Arc::new(ServiceKeys::new(keys, env.clone()).unwrap());
-        let identity = Arc::new(ServiceIdentity::new("invitation", &pair, env.clone()).unwrap());
-        let registry = Arc::new(ServiceIdentity::new("org-registry", &registry, env.clone()).unwrap());
-        let (operator, credential) = OperatorCredential::generate(&env);
-        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let fresh = Progress {
-            cursor: None,
-            checkpoint: Some(tokio::time::Instant::now()),
-        };
+        let test_env = ServiceEnv::open(&database, "membership", parta_membership::migrations()).await;
         let ports = Ports {
             config: Config::default(),
-            db: db.clone(),
-            organizations: Freshness::fixed("org-registry", fresh),
-            secrets,
-            verifier: verifier.clone(),
-            issuer: Arc::new(issuer),
-            draining: stop.clone(),
+            db: test_env.db.clone(),
+            organizations: ServiceEnv::freshness("org-registry"),
+            secrets: test_env.secrets.clone(),
+            verifier: test_env.verifier.clone(),
+            issuer: test_env.issuer.clone(),
+            draining: test_env.stop.clone(),
             progress: tokio::sync::watch::Sender::default(),
         };
-        let operators = vec![("root".to_owned(), credential)];
-        let pipe = serve_on_pipe(&ports, keys.clone(), operators, &tracker);
-        let operator = operator.expose_secret().to_owned();
+        let transport = test_env.serve(GRPC_SERVICES, ports.routes());
         let test_env = Self {
-            env,
-            clock,
-            db,
-            operator,
-            pipe,
+            env: test_env.env.clone(),
+            time: test_env.time.clone(),
+            db: test_env.db.clone(),
+            test_env,
+            transport,
             ports,
-            source,
-            keys,
-            identity,
-            stop,
-            tracker,
             _database: database,
         };
-        test_env.found(registry).await;
+        test_env.create_schools().await;
         test_env
     }
 
     pub async fn close(self) {
-        self.stop.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-        self.db.close().await;
+        self.test_env.close().await;
     }
 
-    /// What org-registry tells of the school is known, and its administrator is appointed.
-    async fn found(&self, registry: Arc<ServiceIdentity>) {
+    /// Adds two organizations with two classes each and appoints their administrators.
+    async fn create_schools(&self) {
         for (org, phone) in [(org(1), "+79160000001"), (org(2), "+79160000002")] {
             let created = OrganizationCreated {
                 display_name: "Школа № 5".to_owned(),
@@ -160,7 +106,9 @@ impl TestEnv {
                 time_zone: "Europe/Moscow".to_owned(),
                 policies: None,
             };
-            self.register(org, Registered::OrganizationCreated(created)).await;
+            self.test_env
+                .apply_org_registry(org, OrgRegistry::OrganizationCreated(created))
+                .await;
             for n in [1, 2] {
                 let created = UnitCreated {
                     unit_id: unit(n).to_string(),
@@ -168,12 +116,13 @@ impl TestEnv {
                     label: format!("{n}А"),
                     ..Default::default()
                 };
-                self.register(org, Registered::UnitCreated(created)).await;
+                self.test_env
+                    .apply_org_registry(org, OrgRegistry::UnitCreated(created))
+                    .await;
             }
-            let builder = ClientBuilder::new(self.env.clone()).identity(registry.clone());
-            let channel = builder
-                .channel("membership", Target::Memory(self.pipe.clone()))
-                .unwrap();
+            let channel = self
+                .test_env
+                .channel_of("org-registry", "membership", &self.transport);
             let request = AppointFoundingAdministratorRequest {
                 request_id: self.act(),
                 org_id: org.to_string(),
@@ -189,38 +138,19 @@ impl TestEnv {
         }
     }
 
-    async fn register(&self, org: OrgId, fact: Registered) {
-        let event = OrgRegistryEvent {
-            event_id: self.env.id::<EventId>().to_string(),
-            org_id: org.to_string(),
-            payload: Some(fact),
-            ..Default::default()
-        };
-        let (event, handler) = (&event, &Organizations::new(Arc::new(NoObserver)));
-        self.db
-            .write(|tx| async move { handler.apply(&tx, event).await })
-            .await
-            .map_err(|e: HandleError| e)
-            .unwrap();
-    }
-
-    /// A channel to another process of the service on the same database. It has not heard of revocations.
+    /// A channel to another process of the service on the same database, which has not learned of revocations.
     pub fn replica(&self) -> ServiceChannel {
-        let verifier = Arc::new(Verifier::new(self.source.clone(), "test", self.env.clone()));
         let ports = Ports {
-            verifier,
+            verifier: Arc::new(self.test_env.new_verifier()),
             ..self.ports.clone()
         };
-        let pipe = serve_on_pipe(&ports, self.keys.clone(), Vec::new(), &self.tracker);
-        ClientBuilder::new(self.env.clone())
-            .channel("membership", Target::Memory(pipe))
-            .unwrap()
+        let layers = self.test_env.layers_of(ports.verifier.clone(), GRPC_SERVICES);
+        let transport = self.test_env.serve_behind(layers, ports.routes());
+        self.test_env.channel("membership", &transport)
     }
 
     pub fn outside(&self) -> ServiceChannel {
-        ClientBuilder::new(self.env.clone())
-            .channel("membership", Target::Memory(self.pipe.clone()))
-            .unwrap()
+        self.test_env.channel("membership", &self.transport)
     }
 
     clients! {
@@ -237,16 +167,14 @@ impl TestEnv {
 
     /// The internal API, as invitation calls it.
     pub fn admission(&self) -> AdmissionServiceClient<ServiceChannel> {
-        let builder = ClientBuilder::new(self.env.clone()).identity(self.identity.clone());
-        AdmissionServiceClient::new(
-            builder
-                .channel("membership", Target::Memory(self.pipe.clone()))
-                .unwrap(),
-        )
+        let channel = self
+            .test_env
+            .channel_of("invitation", "membership", &self.transport);
+        AdmissionServiceClient::new(channel)
     }
 
     pub fn act(&self) -> String {
-        self.env.ids.uuid().to_string()
+        self.test_env.request_id()
     }
 
     pub async fn request_code(&self, phone: &str) -> Result<pb::RequestCodeResponse, Status> {
@@ -266,7 +194,7 @@ impl TestEnv {
         };
         let messages = self
             .operator()
-            .list_outbox_messages(by(&self.operator, request))
+            .list_outbox_messages(self.test_env.operator_request(request))
             .await
             .unwrap()
             .into_inner()
@@ -460,7 +388,7 @@ impl TestEnv {
     }
 
     pub fn minute(&self) {
-        self.clock.advance(TimeDelta::seconds(61));
+        self.time.advance(chrono::TimeDelta::seconds(61));
     }
 }
 

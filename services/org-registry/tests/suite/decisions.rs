@@ -240,7 +240,7 @@ on_both!(
         let org = fixture.school(1).await;
         for attempt in 1..=4 {
             // A runner looks at once when it starts, and its clock stands: each makes the one attempt that is due.
-            let cancel = fixture.stop.child_token();
+            let cancel = fixture.ports.draining.child_token();
             let runner = fixture.ports.job_runner().run(cancel.clone());
             let called = async {
                 while fixture.membership.calls().len() < attempt {

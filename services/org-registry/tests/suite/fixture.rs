@@ -1,38 +1,25 @@
 //! The registry behind its real layers on a database of its own, the membership that it calls, and callers.
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use chrono::TimeDelta;
-use parta_access::{
-    AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
-    TokenIssuer, Verifier,
-};
-use parta_feed::{Freshness, HandleError, Handler as _, Progress};
-use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServiceChannel, ServiceClients, Target,
-    layers,
-    server::{ServeOptions, serve},
-};
-use parta_ids::{Env, EventId, MemberId, OrgId, ServiceAccountId, UnitId};
+use parta_grpc::{InMemoryTransport, ServiceChannel};
+use parta_ids::{Env, MemberId, OrgId, UnitId};
 use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
 use parta_proto::parta::{
     membership::v1::{
-        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, MembershipEvent, Role,
-        membership_event::Payload as Said,
+        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload as Said,
     },
     org_registry::v1::{
         self as pb, SubmitApplicationRequest, application_service_client::ApplicationServiceClient,
         submit_application_request::Part,
     },
 };
-use parta_roster::{Members, Roster};
-use parta_status::RpcError;
-use parta_storage::{DatabaseConfig, Db};
+use parta_roster::Roster;
+use parta_service_testkit::ServiceEnv;
+use parta_storage::Db;
 use parta_testkit::{TestDatabase, Time, dynamic, dynamic::DynamicClient};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
 
 use crate::membership::{self, Membership};
@@ -47,111 +34,49 @@ pub struct Fixture {
     pub membership: Membership,
     pub ports: Ports,
     pub operator: Who,
-    pub stop: CancellationToken,
-    pub tracker: TaskTracker,
-    pipe: InMemoryTransport,
-    issuer: TokenIssuer,
-    chat: Arc<ServiceIdentity>,
+    test_env: ServiceEnv,
+    transport: InMemoryTransport,
     _database: TestDatabase,
 }
 
 impl Fixture {
     pub async fn open(database: TestDatabase) -> Self {
-        let (env, time) = parta_testkit::env();
-        let (secrets, config) = (Secrets::new([7; 32]), DatabaseConfig::new(database.url()));
-        let db = Db::connect(&config, "org-registry", secrets, env.clone())
-            .await
-            .unwrap();
-        db.migrate(parta_org_registry::migrations()).await.unwrap();
-        let hour = TimeDelta::hours(1);
-        let signing = SigningKey {
-            kid: "one".to_owned(),
-            pair: KeyPair::generate(&env).unwrap(),
-            publish_time: env.now() - hour,
-            sign_from: env.now() - hour,
-            retire_time: None,
-        };
-        let issuer = TokenIssuer::new(vec![signing], "test", TimeDelta::minutes(10), env.clone());
-        let source = JwkSource::shared();
-        source.set(&issuer.jwks(), env.now());
-        let (key, operator) = operator();
-        let pairs = ["org-registry", "chat"].map(|name| (name, KeyPair::generate(&env).unwrap()));
-        let keys = ServiceKeys::new(pairs.iter().map(|(n, p)| (*n, p.public())), env.clone()).unwrap();
-        let (services, verifier) = (
-            Arc::new(keys),
-            Arc::new(Verifier::new(source, "test", env.clone())),
-        );
-        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let serve = |names: &[&str], routes: Routes| {
-            let authenticator = Authenticator {
-                access: AccessRules::load(names).unwrap(),
-                verifier: verifier.clone(),
-                services: services.clone(),
-                operators: vec![(
-                    "operator".to_owned(),
-                    OperatorCredential::from_text(&key).unwrap(),
-                )],
-            };
-            let stack = layers(&env, Arc::new(authenticator), Limits::default(), stop.clone());
-            let (pipe, incoming) = InMemoryTransport::pair();
-            let end = stop.clone().cancelled_owned();
-            tracker.spawn(async move { serve(incoming, routes, stack, ServeOptions::default(), end).await });
-            pipe
-        };
-        let identity = |which: usize| {
-            let (name, pair) = &pairs[which];
-            ServiceIdentity::new(*name, pair, env.clone()).unwrap()
-        };
+        let test_env = ServiceEnv::open(&database, "org-registry", parta_org_registry::migrations()).await;
+        let test_env = test_env.observed_by(parta_org_registry::roster_observer());
         let membership = Membership::default();
-        let pipe = serve(&[membership::NAME], membership.routes());
-        let builder = ClientBuilder::new(env.clone()).identity(Arc::new(identity(0)));
-        let peers =
-            ServiceClients::connect(&builder, [("membership".to_owned(), Target::Memory(pipe))]).unwrap();
-        let fresh = Progress {
-            cursor: None,
-            checkpoint: Some(Instant::now()),
-        };
-        let freshness = Freshness::fixed("membership", fresh);
+        let transport = test_env.serve(&[membership::NAME], membership.routes());
+        let freshness = ServiceEnv::freshness("membership");
         let ports = Ports {
-            db: db.clone(),
-            roster: Roster::within_org_registry(NAMES, env.clone(), freshness),
-            peers,
-            draining: stop.clone(),
+            db: test_env.db.clone(),
+            roster: Roster::within_org_registry(NAMES, test_env.env.clone(), freshness),
+            peers: test_env.clients([("membership", transport)]),
+            draining: test_env.stop.clone(),
         };
-        let pipe = serve(GRPC_SERVICES, ports.routes());
+        let transport = test_env.serve(GRPC_SERVICES, ports.routes());
         Self {
-            chat: Arc::new(identity(1)),
-            _database: database,
-            db,
-            env,
-            time,
+            db: test_env.db.clone(),
+            env: test_env.env.clone(),
+            time: test_env.time.clone(),
             membership,
             ports,
-            operator,
-            stop,
-            tracker,
-            pipe,
-            issuer,
+            operator: authorization(&test_env.operator_request(())),
+            test_env,
+            transport,
+            _database: database,
         }
     }
 
     pub async fn close(self) {
-        self.stop.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-        self.db.close().await;
+        self.test_env.close().await;
     }
 
     fn channel(&self) -> ServiceChannel {
-        let builder = ClientBuilder::new(self.env.clone());
-        builder
-            .channel("org-registry", Target::Memory(self.pipe.clone()))
-            .unwrap()
+        self.test_env.channel("org-registry", &self.transport)
     }
 
     /// A new `request_id`.
     pub fn act(&self) -> String {
-        self.env.ids.uuid().to_string()
+        self.test_env.request_id()
     }
 
     /// Calls `Service/Method`; a `request_id` is made where the RPC takes one and none is given.
@@ -260,8 +185,8 @@ impl Fixture {
             };
             self.hear(org, Said::EnrollmentBegun(begun)).await;
         }
-        let token = self.issuer.person(org, member, self.env.id()).unwrap();
-        (member, bearer(&token.text))
+        let who = authorization(&self.test_env.member_request(org, member, ()));
+        (member, who)
     }
 
     /// The roster learns the member's present state and only role.
@@ -277,32 +202,16 @@ impl Fixture {
 
     /// An external system of an organization.
     pub fn system(&self, org: OrgId, permission: &str) -> Who {
-        let id = self.env.id::<ServiceAccountId>();
-        let token = self.issuer.service_account(org, id, vec![permission.to_owned()]);
-        bearer(&token.unwrap().text)
+        authorization(&self.test_env.account_request(org, &[permission], ()))
     }
 
     pub async fn hear(&self, org: OrgId, said: Said) {
-        let event = MembershipEvent {
-            event_id: self.env.id::<EventId>().to_string(),
-            org_id: org.to_string(),
-            payload: Some(said),
-            ..Default::default()
-        };
-        let (event, members) = (&event, &Members::new(parta_org_registry::roster_observer()));
-        self.db
-            .write(|tx| async move { members.apply(&tx, event).await })
-            .await
-            .map_err(|e: HandleError| e)
-            .unwrap();
+        self.test_env.apply_membership(org, said).await;
     }
 
     /// The first so many events of the feed, by the names of their payloads.
     pub async fn events(&self, count: usize) -> Vec<(String, Value)> {
-        let builder = ClientBuilder::new(self.env.clone()).identity(self.chat.clone());
-        let channel = builder
-            .channel("org-registry", Target::Memory(self.pipe.clone()))
-            .unwrap();
+        let channel = self.test_env.channel_of("chat", "org-registry", &self.transport);
         let rpc = "parta.org_registry.v1.OrgRegistryFeedService/Watch";
         let mut stream = DynamicClient::new(channel)
             .open(rpc, Request::new(json!({})))
@@ -342,15 +251,10 @@ impl Fixture {
     }
 }
 
-fn operator() -> (String, Who) {
-    use secrecy::ExposeSecret as _;
-    let (text, _) = OperatorCredential::generate(&Env::system());
-    let text = text.expose_secret().to_owned();
-    (text.clone(), bearer(&text))
-}
-
-fn bearer(token: &str) -> Who {
-    Some(format!("Bearer {token}"))
+/// The credential of a request.
+fn authorization<T>(request: &Request<T>) -> Who {
+    let value = request.metadata().get("authorization")?;
+    Some(value.to_str().unwrap().to_owned())
 }
 
 fn with<T>(who: &Who, body: T) -> Request<T> {
@@ -365,11 +269,11 @@ fn with<T>(who: &Who, body: T) -> Request<T> {
 
 /// The reason of a refusal and the fields that it names, sorted.
 pub fn why(status: &Status) -> (String, Vec<String>) {
-    let refusal = RpcError::from_status(status).unwrap_or_else(|| panic!("{status:?}"));
-    let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.clone()).collect();
-    fields.sort();
-    fields.dedup();
-    (refusal.reason().to_owned(), fields)
+    let refused: Result<(), _> = Err(status.clone());
+    (
+        parta_service_testkit::reason(&refused),
+        parta_service_testkit::fields(status),
+    )
 }
 
 pub const PDF: &[u8] = b"%PDF-1.7\nan order\n%%EOF\n";

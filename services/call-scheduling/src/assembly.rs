@@ -1,0 +1,89 @@
+//! Puts the parts of the service together.
+use std::sync::Arc;
+
+use parta_access::Secrets;
+use parta_edge::Edge;
+use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
+use parta_grpc::{Routes, ServiceClients};
+use parta_proto::parta::call_scheduling::v1::{
+    call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
+    call_service_server::CallServiceServer,
+};
+use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
+use parta_runtime::{ServiceContext, Task};
+use parta_storage::Db;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, context::Context, feed, grpc::Server, join::LiveKit};
+
+/// Names of the consumers of the roster.
+const CONSUMERS: ConsumerNames = ConsumerNames {
+    organizations: "call_scheduling.roster_organizations",
+    members: "call_scheduling.roster_members",
+};
+
+/// The dependencies of the service, provided by the runtime or by a test.
+#[derive(Clone)]
+pub struct Ports {
+    /// The configuration of the service.
+    pub config: Config,
+    /// The service's own database, migrated.
+    pub db: Db,
+    /// Organizations, units and members.
+    pub roster: Roster,
+    /// Keys derived for this service.
+    pub secrets: Secrets,
+    /// Channels to the other services.
+    pub peers: ServiceClients,
+    /// Canceled when streams must end.
+    pub draining: CancellationToken,
+    /// Whether only this machine reaches the process; then a media server of development is enough.
+    pub loopback_only: bool,
+}
+
+impl Ports {
+    fn context(&self) -> Arc<Context> {
+        Arc::new(Context {
+            db: self.db.clone(),
+            roster: self.roster.clone(),
+            secrets: self.secrets.clone(),
+            clients: self.peers.clone(),
+            config: self.config.clone(),
+            loopback_only: self.loopback_only,
+        })
+    }
+
+    /// Warns if there is no media server.
+    pub(crate) fn check_media(&self) {
+        if LiveKit::of(&self.config, &self.secrets, self.loopback_only).is_none() {
+            tracing::warn!("no media server is configured, calls cannot be joined");
+        }
+    }
+
+    /// The servers of the service's API.
+    pub fn routes(&self) -> Routes {
+        let context = self.context();
+        let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
+        let edge = Edge::new(self.db.clone(), at_least, context.clone());
+        let feed =
+            FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        Routes::new(CallServiceServer::new(Server::new(edge, context)))
+            .add_service(CallSchedulingFeedServiceServer::new(feed))
+    }
+}
+
+/// The roster, and the tasks that keep it up to date.
+pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
+    let projection = Projection::from_channels(
+        CONSUMERS,
+        &context.db,
+        context.clients.watch("org-registry")?,
+        context.clients.watch("membership")?,
+        Arc::new(NoObserver),
+    );
+    let tasks = vec![
+        Task::consumer(CONSUMERS.organizations, projection.organizations),
+        Task::consumer(CONSUMERS.members, projection.members),
+    ];
+    Ok((projection.roster, tasks))
+}

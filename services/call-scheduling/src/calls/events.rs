@@ -1,0 +1,74 @@
+//! Events of calls in the service's feed.
+use chrono::{DateTime, Utc};
+use parta_feed::append_event;
+use parta_ids::{CallId, OrgId, UnitId};
+use parta_proto::parta::call_scheduling::v1::{
+    CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
+};
+use parta_storage::{StorageError, Tx};
+use prost_types::Timestamp;
+
+use super::{
+    model::ShownCall,
+    storage::{calls, occurrences},
+};
+
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: time.timestamp_subsec_nanos().cast_signed(),
+    }
+}
+
+fn planning(id: CallId, unit: UnitId, start: DateTime<Utc>) -> Payload {
+    Payload::CallPlanned(CallPlanned {
+        call_id: id.to_string(),
+        unit_id: unit.to_string(),
+        start_time: Some(timestamp(start)),
+    })
+}
+
+fn cancellation(id: CallId) -> Payload {
+    Payload::CallCancelled(CallCancelled {
+        call_id: id.to_string(),
+    })
+}
+
+fn occurrence_cancellation(id: CallId, start: DateTime<Utc>) -> Payload {
+    Payload::OccurrenceCancelled(OccurrenceCancelled {
+        call_id: id.to_string(),
+        start_time: Some(timestamp(start)),
+    })
+}
+
+pub(super) fn planned(tx: &Tx, shown: &ShownCall) {
+    let draft = &shown.call.draft;
+    append_event(
+        tx,
+        draft.org_id,
+        planning(shown.call.id, draft.unit_id, shown.start_time),
+    );
+}
+
+pub(super) fn canceled(tx: &Tx, org: OrgId, id: CallId) {
+    append_event(tx, org, cancellation(id));
+}
+
+pub(super) fn occurrence_canceled(tx: &Tx, org: OrgId, id: CallId, start: DateTime<Utc>) {
+    append_event(tx, org, occurrence_cancellation(id, start));
+}
+
+/// Events that build the present calls from nothing.
+pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+    let mut events = Vec::new();
+    for (org, id, unit, start, canceled) in calls::list_for_snapshot(tx, org).await? {
+        events.push((org, planning(id, unit, start)));
+        if canceled {
+            events.push((org, cancellation(id)));
+        }
+    }
+    for (org, id, start) in occurrences::list_for_snapshot(tx, org).await? {
+        events.push((org, occurrence_cancellation(id, start)));
+    }
+    Ok(events)
+}

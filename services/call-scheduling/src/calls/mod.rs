@@ -1,0 +1,23 @@
+//! Calls: planning, reading and canceling calls and single occurrences (R49 to R52).
+//!
+//! Owns the tables `call` (the plan: unit, kind, organizer, civil start, zone, weekly rule),
+//! `call_participant` (the named members of the audience) and `occurrence` (the state of one occurrence
+//! beyond the rule: canceled, staff has arrived). Occurrences themselves are computed. Invariants: the
+//! audience is a rule over the roster at the moment of the request; a call is canceled once and never
+//! planned again.
+
+mod events;
+pub(crate) mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod storage;
+
+pub(crate) use events::snapshot;
+pub(crate) use model::{Call, Format, ShownCall};
+pub(crate) use operations::{Granted, managed, seen};
+pub(crate) use policy::{manages_own_sample, manages_sample, may_join, rules, sample_call};
+pub(crate) use storage::{
+    calls::{find, update_announced},
+    occurrences::{find_state, update_staff_arrived},
+};

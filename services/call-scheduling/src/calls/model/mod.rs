@@ -1,0 +1,120 @@
+//! A planned call.
+mod kind;
+
+use chrono::{DateTime, Utc};
+use parta_ids::{CallId, MemberId, OrgId, UnitId};
+
+pub(crate) use kind::{Kind, Organizers, is_class};
+
+use crate::recurrence::{NotPlannable, Schedule, Slot};
+
+/// The way in which a call is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// On the media server.
+    Online,
+    /// In a room of the organization.
+    InPerson,
+    /// Both.
+    Hybrid,
+}
+
+impl Format {
+    const ALL: [Self; 3] = [Self::Online, Self::InPerson, Self::Hybrid];
+
+    /// The number in the database.
+    pub(crate) fn number(self) -> i16 {
+        match self {
+            Self::Online => 1,
+            Self::InPerson => 2,
+            Self::Hybrid => 3,
+        }
+    }
+
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.number() == number)
+    }
+}
+
+/// A call to be planned. Its form was checked; whether it is allowed and possible was not.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) org_id: OrgId,
+    /// The unit that the call is for.
+    pub(crate) unit_id: UnitId,
+    pub(crate) title: String,
+    pub(crate) kind: Kind,
+    pub(crate) format: Format,
+    /// The room of the organization; empty for most online calls.
+    pub(crate) room: String,
+    /// Members of the audience that the call is for; empty if it is for all of them.
+    pub(crate) participants: Vec<MemberId>,
+}
+
+/// A planned call or series.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) draft: Draft,
+    /// Whether the unit is a class or group; otherwise it is a unit of the staff.
+    pub(crate) of_class: bool,
+    pub(crate) organizer_id: MemberId,
+    pub(crate) schedule: Schedule,
+    pub(crate) announced: bool,
+    pub(crate) cancel_time: Option<DateTime<Utc>>,
+    pub(crate) create_time: DateTime<Utc>,
+    /// Grows with each change.
+    pub(crate) revision: i64,
+}
+
+impl Call {
+    /// The name in audit rows.
+    pub(crate) fn resource_name(&self) -> String {
+        format!("organizations/{}/calls/{}", self.draft.org_id, self.id)
+    }
+
+    /// The name of an occurrence in audit rows.
+    pub(crate) fn occurrence_name(&self, start: DateTime<Utc>) -> String {
+        format!("{}/occurrences/{}", self.resource_name(), start.timestamp())
+    }
+
+    /// The occurrence that starts at this moment.
+    pub(crate) fn slot_at(&self, start: DateTime<Utc>) -> Option<Slot> {
+        self.schedule.slots().ok()?.into_iter().find(|s| s.start == start)
+    }
+}
+
+/// The state of one occurrence beyond the rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OccurrenceState {
+    pub(crate) canceled: bool,
+    /// Whether a member of the staff has taken a token to join.
+    pub(crate) staff_arrived: bool,
+}
+
+/// A call as a response shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct ShownCall {
+    pub(crate) call: Call,
+    /// The start of the first occurrence.
+    pub(crate) start_time: DateTime<Utc>,
+}
+
+impl ShownCall {
+    pub(crate) fn of(call: Call) -> Result<Self, NotPlannable> {
+        let slots = call.schedule.slots()?;
+        let start_time = slots.first().ok_or(NotPlannable)?.start;
+        Ok(Self { call, start_time })
+    }
+}
+
+/// An occurrence as a response shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct ShownOccurrence {
+    pub(crate) call: Call,
+    pub(crate) slot: Slot,
+    /// Whether the occurrence or the whole call was canceled.
+    pub(crate) canceled: bool,
+    /// Whether the caller belongs to those who may join.
+    pub(crate) may_join: bool,
+}

@@ -1,0 +1,101 @@
+//! Canceling calls and single occurrences.
+use chrono::{DateTime, Utc};
+use parta_access::Caller;
+use parta_edge::Mutation;
+use parta_ids::{CallId, OrgId};
+use parta_storage::{Tx, check_etag};
+
+use super::{
+    super::{
+        events,
+        model::{ShownCall, ShownOccurrence},
+        policy,
+        storage::{calls, occurrences},
+    },
+    Granted, managed,
+};
+use crate::{context::Context, error::Error};
+
+/// Cancels a call with all its occurrences. Canceling a canceled call changes nothing.
+#[derive(Debug)]
+pub(crate) struct CancelCall {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    /// Empty if the caller does not care about changes in between.
+    pub(crate) etag: String,
+}
+
+impl Mutation for CancelCall {
+    type Context = Context;
+    type Grant = Granted;
+    type Outcome = ();
+    type View = ShownCall;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
+        managed(context, tx, caller, self.org_id, self.call_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
+        let Granted { scope, call, .. } = grant;
+        check_etag(&self.etag, call.revision)?;
+        if calls::update_canceled(tx, scope, call.id, tx.now()).await? {
+            parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
+            events::canceled(tx, scope.org_id(), call.id);
+        }
+        Ok(())
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownCall, Error> {
+        let id = grant.call.id;
+        let call = calls::find(tx, &grant.scope, id).await?;
+        Ok(ShownCall::of(call.ok_or(Error::Unknown(id))?)?)
+    }
+}
+
+/// Cancels one occurrence. Canceling a canceled occurrence changes nothing.
+#[derive(Debug)]
+pub(crate) struct CancelOccurrence {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    pub(crate) start_time: DateTime<Utc>,
+}
+
+impl Mutation for CancelOccurrence {
+    type Context = Context;
+    type Grant = Granted;
+    type Outcome = ();
+    type View = ShownOccurrence;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
+        managed(context, tx, caller, self.org_id, self.call_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
+        let Granted { scope, call, .. } = grant;
+        let (org, start) = (scope.org_id(), self.start_time);
+        if call.cancel_time.is_some() {
+            return Err(Error::CallCanceled);
+        }
+        call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
+        if occurrences::update_occurrence_canceled(tx, scope, call.id, start, tx.now()).await? {
+            parta_audit::record(tx, caller, Some(org), call.occurrence_name(start)).await?;
+            events::occurrence_canceled(tx, org, call.id, start);
+        }
+        Ok(())
+    }
+
+    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownOccurrence, Error> {
+        let Granted { scope, facts, call } = grant;
+        let start = self.start_time;
+        let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
+        let state = occurrences::find_state(tx, scope, call.id, start).await?;
+        Ok(ShownOccurrence {
+            call: call.clone(),
+            slot,
+            canceled: call.cancel_time.is_some() || state.canceled,
+            may_join: policy::may_join(facts, call),
+        })
+    }
+}

@@ -1,0 +1,172 @@
+//! Planning calls.
+use chrono::{DateTime, DurationRound as _, NaiveDateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use parta_access::{Caller, OrgScope, authorize};
+use parta_edge::{Mutation, Stored};
+use parta_ids::{CallId, MemberId};
+use parta_roster::MemberContext;
+use parta_status::{RpcError, invalid, not_found};
+use parta_storage::Tx;
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    events,
+    model::{Call, Draft, ShownCall, is_class},
+    policy,
+    storage::calls,
+};
+use crate::{
+    context::Context,
+    error::Error,
+    recurrence::{NotPlannable, Schedule, Weekly},
+};
+
+/// The largest age of a start: a call may be recorded after it was held.
+const START_AGE_MAX: TimeDelta = TimeDelta::days(1);
+/// The largest time from now to the start.
+const START_AHEAD_MAX: TimeDelta = TimeDelta::days(732);
+
+/// Plans a call or a weekly series in the time zone of the organization.
+#[derive(Debug)]
+pub(crate) struct PlanCall {
+    pub(crate) draft: Draft,
+    /// `None` for now.
+    pub(crate) start: Option<NaiveDateTime>,
+    pub(crate) duration: TimeDelta,
+    pub(crate) weekly: Option<Weekly>,
+}
+
+/// The proof that the caller may organize such a call.
+pub(crate) struct MayOrganize {
+    scope: OrgScope,
+    facts: MemberContext,
+}
+
+/// The planned call, kept for repetitions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    call_id: CallId,
+}
+
+impl Stored for Planned {}
+
+impl Mutation for PlanCall {
+    type Context = Context;
+    type Grant = MayOrganize;
+    type Outcome = Planned;
+    type View = ShownCall;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayOrganize, Error> {
+        let draft = &self.draft;
+        let facts = context.facts(tx, caller, draft.org_id).await?;
+        let decision = policy::organize(&facts, draft.kind, draft.unit_id);
+        let scope = authorize(caller, draft.org_id, decision)?;
+        Ok(MayOrganize { scope, facts })
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayOrganize,
+    ) -> Result<Planned, Error> {
+        let call = self.decide(context, tx, grant.facts.member_id).await?;
+        let slots = call.schedule.slots()?;
+        let start_time = slots.first().ok_or(NotPlannable)?.start;
+        check_start(start_time, tx.now())?;
+        calls::insert(tx, &grant.scope, &call, &slots).await?;
+        let org = grant.scope.org_id();
+        parta_audit::record(tx, caller, Some(org), call.resource_name()).await?;
+        let call_id = call.id;
+        events::planned(tx, &ShownCall { call, start_time });
+        Ok(Planned { call_id })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayOrganize,
+        outcome: &Planned,
+    ) -> Result<ShownCall, Error> {
+        let id = outcome.call_id;
+        let call = calls::find(tx, &grant.scope, id).await?;
+        Ok(ShownCall::of(call.ok_or(Error::Unknown(id))?)?)
+    }
+}
+
+fn check_start(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), RpcError> {
+    if start < now - START_AGE_MAX || start > now + START_AHEAD_MAX {
+        let why = "must not be more than a day ago or two years ahead";
+        return Err(invalid("start_civil_time", why));
+    }
+    Ok(())
+}
+
+impl PlanCall {
+    /// Checks the unit and the participants, and resolves the start.
+    async fn decide(&self, context: &Context, tx: &Tx, organizer_id: MemberId) -> Result<Call, Error> {
+        let draft = &self.draft;
+        let (org, unit_id, roster) = (draft.org_id, draft.unit_id, &context.roster);
+        let unit = roster
+            .unit(tx, org, unit_id)
+            .await?
+            .ok_or_else(|| not_found("unit", unit_id))?;
+        if unit.archived || !draft.kind.suits(unit.kind) {
+            return Err(Error::UnitNotSuitable(unit_id));
+        }
+        let of_class = is_class(unit.kind);
+        for member in &draft.participants {
+            let facts = roster.facts(tx, org, *member).await?;
+            if !facts.is_some_and(|f| policy::is_in_audience(&f, draft.kind, unit_id, of_class)) {
+                return Err(Error::ParticipantNotConcerned(*member));
+            }
+        }
+        let organization = roster
+            .organization(tx, org)
+            .await?
+            .ok_or_else(|| not_found("organization", org))?;
+        let zone: Tz = organization.time_zone.parse().map_err(RpcError::internal)?;
+        // The present minute, so that the civil time, which has no seconds here, is exactly the start.
+        let now = tx
+            .now()
+            .duration_trunc(TimeDelta::minutes(1))
+            .map_err(RpcError::internal)?;
+        let start = self
+            .start
+            .unwrap_or_else(|| now.with_timezone(&zone).naive_local());
+        Ok(Call {
+            id: tx.env().id::<CallId>(),
+            draft: draft.clone(),
+            of_class,
+            organizer_id,
+            schedule: Schedule {
+                start,
+                zone,
+                duration: self.duration,
+                weekly: self.weekly,
+            },
+            announced: false,
+            cancel_time: None,
+            create_time: tx.now(),
+            revision: 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let call_id = CallId::from_uuid(Uuid::from_u128(9));
+        let stored = Planned { call_id }.encode().unwrap();
+        assert_eq!(stored, format!("\u{1}{{\"call_id\":\"{call_id}\"}}").as_bytes());
+        assert_eq!(Planned::decode(&stored).unwrap(), Planned { call_id });
+    }
+}

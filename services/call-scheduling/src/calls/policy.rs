@@ -1,0 +1,167 @@
+//! The permissions to organize, see, join and manage calls (R50, R55): pure functions over facts of the
+//! roster.
+use chrono::{DateTime, TimeDelta};
+use parta_access::{Decision, PrincipalKind};
+use parta_ids::{CallId, MemberId, TypedId as _, UnitId, Uuid};
+use parta_roster::{Child, MemberContext, Role};
+
+use super::model::{Call, Draft, Format, Kind, Organizers};
+use crate::{permissions::Rule, recurrence::Schedule};
+
+/// Whether the caller may plan a call of this kind for this unit.
+pub(crate) fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
+    Decision::allow_if(
+        may_organize(facts, kind, unit),
+        "You cannot organize calls of this kind for this unit.",
+    )
+}
+
+fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
+    // Organizers of calls for families must be allowed to meet minors; an unverified teacher meets
+    // colleagues only.
+    if !facts.is_active() || !facts.is_staff() || (kind.is_for_families() && !facts.may_meet_minors()) {
+        return false;
+    }
+    let administration = facts.is_administration();
+    match kind.rule().organizers {
+        Organizers::UnitTeachers => facts.teaches_in(unit),
+        Organizers::UnitTeachersAndAdministration => facts.teaches_in(unit) || administration,
+        Organizers::ClassTeacher => facts.is_class_teacher_of(unit),
+        Organizers::ClassTeacherAndAdministration => facts.is_class_teacher_of(unit) || administration,
+        Organizers::Administration => administration,
+        Organizers::Staff => true,
+        Organizers::Teachers => facts.roles.contains(&Role::Teacher),
+    }
+}
+
+/// Whether a member belongs to the audience of such a call in that unit, before named participants are
+/// considered.
+///
+/// An administration that may meet minors may visit calls for families.
+pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, of_class: bool) -> bool {
+    if !facts.is_active() {
+        return false;
+    }
+    let audience = kind.rule().audience;
+    let family = of_class
+        && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
+    let near = !of_class || facts.teaches_in(unit) || facts.is_administration();
+    let staff = facts.is_staff() && near && (!kind.is_for_families() || facts.may_meet_minors());
+    family || staff
+}
+
+/// Whether the caller may join the call.
+pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
+    let (kind, unit) = (call.draft.kind, call.draft.unit_id);
+    if call.organizer_id == facts.member_id && may_organize(facts, kind, unit) {
+        return true;
+    }
+    let named = call.draft.participants.is_empty() || call.draft.participants.contains(&facts.member_id);
+    named && is_in_audience(facts, kind, unit, call.of_class)
+}
+
+/// Whether the call concerns the caller: those who may join, the organizer, the administration, parents of
+/// its pupils.
+pub(crate) fn may_see(facts: &MemberContext, call: &Call) -> bool {
+    if !facts.is_active() {
+        return false;
+    }
+    let organizes = facts.is_staff() && (call.organizer_id == facts.member_id || facts.is_administration());
+    organizes || may_join(facts, call) || concerns_child(facts, call)
+}
+
+fn concerns_child(facts: &MemberContext, call: &Call) -> bool {
+    let named = &call.draft.participants;
+    let of_child = |child: &Child| {
+        child.units.contains(&call.draft.unit_id) && (named.is_empty() || named.contains(&child.member_id))
+    };
+    call.draft.kind.rule().audience.pupils && facts.children.iter().any(of_child)
+}
+
+/// Whether the caller may see the call.
+pub(crate) fn see(facts: &MemberContext, call: &Call) -> Decision {
+    Decision::allow_if(may_see(facts, call), "The call does not concern you.")
+}
+
+/// Whether the caller may list the calls that concern the caller.
+pub(crate) fn list(facts: &MemberContext) -> Decision {
+    Decision::allow_if(facts.is_active(), "Only active members have calls.")
+}
+
+/// Whether the caller may cancel and announce the call: the administration, and the organizer while the
+/// organizer may organize such a call.
+pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
+    let organizes =
+        call.organizer_id == facts.member_id && may_organize(facts, call.draft.kind, call.draft.unit_id);
+    Decision::allow_if(
+        facts.is_active() && (organizes || facts.is_administration()),
+        "Only the organizer and the administration can manage the call.",
+    )
+}
+
+/// The feature's rows of the permission matrix, about a lesson of the sample class.
+pub(crate) fn rules() -> Vec<Rule> {
+    vec![
+        Rule::own("parta.call_scheduling.v1.CallService/PlanCall", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| {
+                organize(&facts, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
+            })
+        }),
+        Rule::own("parta.call_scheduling.v1.CallService/GetCall", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| see(&facts, &sample_call(&facts)).is_allowed())
+        }),
+        Rule::own("parta.call_scheduling.v1.CallService/ListOccurrences", |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
+        }),
+        Rule::own("parta.call_scheduling.v1.CallService/CancelCall", manages_sample)
+            .or_creator(manages_own_sample),
+        Rule::own(
+            "parta.call_scheduling.v1.CallService/CancelOccurrence",
+            manages_sample,
+        )
+        .or_creator(manages_own_sample),
+    ]
+}
+
+/// Whether a principal may manage a call that another member organizes.
+pub(crate) fn manages_sample(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| manage(&facts, &sample_call(&facts)).is_allowed())
+}
+
+/// Whether a principal may manage a call that the principal organizes.
+pub(crate) fn manages_own_sample(kind: PrincipalKind) -> bool {
+    MemberContext::sample(kind).is_some_and(|facts| {
+        let mut call = sample_call(&facts);
+        call.organizer_id = facts.member_id;
+        organize(&facts, call.draft.kind, call.draft.unit_id).is_allowed()
+            && manage(&facts, &call).is_allowed()
+    })
+}
+
+/// A lesson of the sample class that another member organizes.
+pub(crate) fn sample_call(facts: &MemberContext) -> Call {
+    Call {
+        id: CallId::from_uuid(Uuid::from_u128(9)),
+        draft: Draft {
+            org_id: facts.org_id,
+            unit_id: MemberContext::sample_unit(),
+            title: String::new(),
+            kind: Kind::Lesson,
+            format: Format::Online,
+            room: String::new(),
+            participants: Vec::new(),
+        },
+        of_class: true,
+        organizer_id: MemberId::from_uuid(Uuid::from_u128(8)),
+        schedule: Schedule {
+            start: DateTime::UNIX_EPOCH.naive_utc(),
+            zone: chrono_tz::UTC,
+            duration: TimeDelta::minutes(45),
+            weekly: None,
+        },
+        announced: false,
+        cancel_time: None,
+        create_time: DateTime::UNIX_EPOCH,
+        revision: 1,
+    }
+}

@@ -1,0 +1,302 @@
+//! The tables `call` and `call_participant`, and named queries over them.
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_access::OrgScope;
+use parta_ids::{CallId, MemberId, OrgId, TypedId as _, UnitId};
+use parta_storage::StorageError;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _,
+    ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
+};
+
+use super::entities::{
+    call::{ActiveModel, Column, Entity, Model},
+    participant,
+};
+use crate::{
+    calls::model::{Call, Draft, Format, Kind},
+    recurrence::{End, Schedule, Slot, Weekly},
+};
+
+fn fault(what: &str) -> StorageError {
+    StorageError::Fault(format!("the {what} of a call cannot be stored or read"))
+}
+
+fn weekly(row: &Model) -> Result<Option<Weekly>, StorageError> {
+    let end = match (row.until_date, row.occurrence_count) {
+        (Some(date), None) => End::Until(date),
+        (None, Some(count)) => {
+            let known = u32::try_from(count).ok().filter(|count| *count > 0);
+            End::Count(known.ok_or_else(|| StorageError::unknown_value("call.occurrence_count", count))?)
+        }
+        (None, None) if row.interval_weeks.is_none() => return Ok(None),
+        _ => return Err(fault("end of the recurrence")),
+    };
+    let stored = row.interval_weeks.ok_or_else(|| fault("interval"))?;
+    let interval = u16::try_from(stored).ok().filter(|interval| *interval > 0);
+    let interval = interval.ok_or_else(|| StorageError::unknown_value("call.interval_weeks", stored))?;
+    Ok(Some(Weekly { interval, end }))
+}
+
+fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageError> {
+    let weekly = weekly(&row)?;
+    let kind = Kind::from_number(row.kind.into())
+        .ok_or_else(|| StorageError::unknown_value("call.kind", row.kind))?;
+    let format = Format::from_number(row.format)
+        .ok_or_else(|| StorageError::unknown_value("call.format", row.format))?;
+    if row.duration_minutes <= 0 {
+        return Err(StorageError::unknown_value(
+            "call.duration_minutes",
+            row.duration_minutes,
+        ));
+    }
+    Ok(Call {
+        id: CallId::from_uuid(row.id),
+        draft: Draft {
+            org_id: OrgId::from_uuid(row.org_id),
+            unit_id: UnitId::from_uuid(row.unit_id),
+            title: row.title,
+            kind,
+            format,
+            room: row.room,
+            participants,
+        },
+        of_class: row.of_class,
+        organizer_id: MemberId::from_uuid(row.organizer_id),
+        schedule: Schedule {
+            start: row.start_civil_time,
+            zone: row.time_zone.parse().map_err(|_| fault("time zone"))?,
+            duration: TimeDelta::minutes(row.duration_minutes.into()),
+            weekly,
+        },
+        announced: row.announced,
+        cancel_time: row.cancel_time,
+        create_time: row.create_time,
+        revision: row.revision,
+    })
+}
+
+/// Inserts a call with the span of its occurrences. Its organization is the scope's.
+pub(crate) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: &Call,
+    slots: &[Slot],
+) -> Result<(), StorageError> {
+    let (first, last) = slots
+        .first()
+        .zip(slots.last())
+        .ok_or_else(|| fault("first occurrence"))?;
+    let weekly = call.schedule.weekly;
+    let (until, count) = match weekly.map(|w| w.end) {
+        Some(End::Until(date)) => (Some(date), None),
+        Some(End::Count(count)) => (None, Some(count.cast_signed())),
+        None => (None, None),
+    };
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        id: Set(call.id.uuid()),
+        unit_id: Set(call.draft.unit_id.uuid()),
+        of_class: Set(call.of_class),
+        title: Set(call.draft.title.clone()),
+        kind: Set(call.draft.kind.number()),
+        format: Set(call.draft.format.number()),
+        room: Set(call.draft.room.clone()),
+        organizer_id: Set(call.organizer_id.uuid()),
+        start_civil_time: Set(call.schedule.start),
+        time_zone: Set(call.schedule.zone.name().to_owned()),
+        duration_minutes: Set(
+            i32::try_from(call.schedule.duration.num_minutes()).map_err(|_| fault("duration"))?
+        ),
+        interval_weeks: Set(weekly.map(|w| w.interval.cast_signed())),
+        until_date: Set(until),
+        occurrence_count: Set(count),
+        first_start_time: Set(first.start),
+        last_end_time: Set(last.end),
+        announced: Set(call.announced),
+        create_time: Set(call.create_time),
+        cancel_time: Set(call.cancel_time),
+        revision: Set(call.revision),
+    };
+    Entity::insert(row).exec_without_returning(conn).await?;
+    let named = call
+        .draft
+        .participants
+        .iter()
+        .map(|member| participant::ActiveModel {
+            org_id: Set(scope.org_id().uuid()),
+            call_id: Set(call.id.uuid()),
+            member_id: Set(member.uuid()),
+        });
+    let named: Vec<_> = named.collect();
+    if !named.is_empty() {
+        participant::Entity::insert_many(named)
+            .exec_without_returning(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn with_participants(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    rows: Vec<Model>,
+) -> Result<Vec<Call>, StorageError> {
+    let mut named: BTreeMap<_, Vec<MemberId>> = BTreeMap::new();
+    // A statement has a limited number of parameters.
+    for portion in rows.chunks(500) {
+        let found = participant::Entity::find()
+            .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(participant::Column::CallId.is_in(portion.iter().map(|r| r.id)))
+            .order_by_asc(participant::Column::MemberId)
+            .all(conn)
+            .await?;
+        for row in found {
+            named
+                .entry(row.call_id)
+                .or_default()
+                .push(MemberId::from_uuid(row.member_id));
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            let participants = named.remove(&row.id).unwrap_or_default();
+            model(row, participants)
+        })
+        .collect()
+}
+
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: CallId,
+) -> Result<Option<Call>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    Ok(with_participants(conn, scope, row.into_iter().collect())
+        .await?
+        .pop())
+}
+
+/// Loads a call and locks its row until the transaction ends.
+pub(crate) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: CallId,
+) -> Result<Option<Call>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    Ok(with_participants(conn, scope, row.into_iter().collect())
+        .await?
+        .pop())
+}
+
+/// The calls that a list selects.
+#[derive(Debug, Clone)]
+pub(crate) enum Reach {
+    /// All calls of the organization.
+    Everything,
+    /// Calls of these units, those that this member organizes, and for staff those of the units of the staff.
+    Units {
+        units: BTreeSet<UnitId>,
+        organizer: MemberId,
+        staff: bool,
+    },
+}
+
+/// Lists the calls of which an occurrence may lie within the window.
+pub(crate) async fn list_in_window(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    reach: &Reach,
+    unit: Option<UnitId>,
+    window: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Vec<Call>, StorageError> {
+    let reach = match reach {
+        Reach::Everything => Where::all(),
+        Reach::Units {
+            units,
+            organizer,
+            staff,
+        } => Where::any()
+            .add(Column::UnitId.is_in(units.iter().map(|u| u.uuid())))
+            .add(Column::OrganizerId.eq(organizer.uuid()))
+            .add_option(staff.then(|| Column::OfClass.eq(false))),
+    };
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::LastEndTime.gt(window.0))
+        .filter(Column::FirstStartTime.lt(window.1))
+        .filter(Where::all().add_option(unit.map(|u| Column::UnitId.eq(u.uuid()))))
+        .filter(reach)
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    with_participants(conn, scope, rows).await
+}
+
+fn of(scope: &OrgScope, id: CallId) -> Where {
+    Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::Id.eq(id.uuid()))
+}
+
+/// Cancels the call; returns `false` if it was canceled before.
+pub(crate) async fn update_canceled(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: CallId,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    let done = Entity::update_many()
+        .col_expr(Column::CancelTime, Expr::value(now))
+        .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
+        .filter(of(scope, id).add(Column::CancelTime.is_null()))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Marks the call as announced; returns `false` if it was announced before.
+pub(crate) async fn update_announced(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: CallId,
+) -> Result<bool, StorageError> {
+    let done = Entity::update_many()
+        .col_expr(Column::Announced, Expr::value(true))
+        .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
+        .filter(of(scope, id).add(Column::Announced.eq(false)))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// A call in the snapshot of the feed: organization, call, unit, first start, whether it is canceled.
+pub(crate) type Summary = (OrgId, CallId, UnitId, DateTime<Utc>, bool);
+
+/// Lists the calls of one organization, or of all, for the snapshot of the feed.
+pub(crate) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<Summary>, StorageError> {
+    let rows = Entity::find()
+        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?;
+    let summary = |r: Model| {
+        let (org, call, unit) = (
+            OrgId::from_uuid(r.org_id),
+            CallId::from_uuid(r.id),
+            UnitId::from_uuid(r.unit_id),
+        );
+        (org, call, unit, r.first_start_time, r.cancel_time.is_some())
+    };
+    Ok(rows.into_iter().map(summary).collect())
+}

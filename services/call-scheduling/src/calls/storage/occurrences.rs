@@ -1,0 +1,141 @@
+//! The table `occurrence`, the state of single occurrences beyond the rule, and named queries over it.
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use parta_access::OrgScope;
+use parta_ids::{CallId, OrgId, TypedId as _};
+use parta_storage::StorageError;
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::entities::occurrence::{ActiveModel, Column, Entity};
+use crate::calls::model::OccurrenceState;
+
+fn of(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
+    Where::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(Column::CallId.eq(call.uuid()))
+        .add(Column::StartTime.eq(start))
+}
+
+/// Loads the state of an occurrence; without a row it is the default.
+pub(crate) async fn find_state(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: CallId,
+    start: DateTime<Utc>,
+) -> Result<OccurrenceState, StorageError> {
+    let row = Entity::find().filter(of(scope, call, start)).one(conn).await?;
+    Ok(row.map_or_else(OccurrenceState::default, |r| OccurrenceState {
+        canceled: r.cancel_time.is_some(),
+        staff_arrived: r.staff_arrive_time.is_some(),
+    }))
+}
+
+async fn ensure(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: CallId,
+    start: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = ActiveModel {
+        org_id: Set(scope.org_id().uuid()),
+        call_id: Set(call.uuid()),
+        start_time: Set(start),
+        cancel_time: Set(None),
+        staff_arrive_time: Set(None),
+    };
+    Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets a time of the occurrence; returns `false` if it was set before.
+async fn set_once(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: CallId,
+    start: DateTime<Utc>,
+    column: Column,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    ensure(conn, scope, call, start).await?;
+    let done = Entity::update_many()
+        .col_expr(column, Expr::value(now))
+        .filter(of(scope, call, start).add(column.is_null()))
+        .exec(conn)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Cancels the occurrence; returns `false` if it was canceled before.
+pub(crate) async fn update_occurrence_canceled(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: CallId,
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    set_once(conn, scope, call, start, Column::CancelTime, now).await
+}
+
+/// Records that staff has arrived; returns `false` if staff had arrived before.
+pub(crate) async fn update_staff_arrived(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    call: CallId,
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    set_once(conn, scope, call, start, Column::StaffArriveTime, now).await
+}
+
+/// Lists the canceled occurrences that start within the window.
+pub(crate) async fn list_canceled(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    window: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<BTreeSet<(CallId, DateTime<Utc>)>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::StartTime.gte(window.0))
+        .filter(Column::StartTime.lt(window.1))
+        .filter(Column::CancelTime.is_not_null())
+        .all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| (CallId::from_uuid(r.call_id), r.start_time))
+        .collect())
+}
+
+/// Lists the canceled occurrences of one organization, or of all, for the snapshot of the feed.
+pub(crate) async fn list_for_snapshot(
+    conn: &impl ConnectionTrait,
+    org: Option<OrgId>,
+) -> Result<Vec<(OrgId, CallId, DateTime<Utc>)>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::CancelTime.is_not_null())
+        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .order_by_asc(Column::OrgId)
+        .order_by_asc(Column::CallId)
+        .order_by_asc(Column::StartTime)
+        .all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            (
+                OrgId::from_uuid(r.org_id),
+                CallId::from_uuid(r.call_id),
+                r.start_time,
+            )
+        })
+        .collect())
+}

@@ -1,0 +1,28 @@
+//! The feed of the service: its snapshot over all features.
+use parta_access::PrincipalKind;
+use parta_ids::OrgId;
+use parta_proto::parta::call_scheduling::v1::call_scheduling_event::Payload;
+use parta_status::RpcError;
+use parta_storage::Tx;
+
+use crate::{calls, permissions::Rule};
+
+/// Events that build the present state from nothing.
+pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+    Ok(calls::snapshot(&tx, org).await?)
+}
+
+/// The feed's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        Rule::own(
+            "parta.call_scheduling.v1.CallSchedulingFeedService/Watch",
+            follows,
+        ),
+        Rule::own(
+            "parta.call_scheduling.v1.CallSchedulingFeedService/Snapshot",
+            follows,
+        ),
+    ]
+}

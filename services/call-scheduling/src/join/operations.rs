@@ -1,0 +1,120 @@
+//! Issuing tokens to join a call.
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use parta_access::{Caller, Secrets, authorize};
+use parta_edge::{Act, UnclaimedMutation};
+use parta_ids::{CallId, MemberId, OrgId, TypedId as _};
+use parta_roster::{MemberContext, Role};
+use parta_status::unavailable;
+use parta_storage::Tx;
+
+use super::{
+    media::{Entrance, LiveKit, Ticket},
+    policy,
+};
+use crate::{
+    calls::{self, Format},
+    context::Context,
+    error::Error,
+};
+
+/// The room opens this long before the start and closes this long after the end.
+const MARGIN: TimeDelta = TimeDelta::minutes(15);
+/// The longest validity of a token.
+const TOKEN_TTL: TimeDelta = TimeDelta::minutes(10);
+
+/// Issues a token to a member of the audience. The audit row is committed before the response.
+#[derive(Debug)]
+pub(crate) struct IssueJoinToken {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    pub(crate) start_time: DateTime<Utc>,
+}
+
+/// A token of the media server.
+pub(crate) struct JoinToken {
+    pub(crate) server_url: String,
+    pub(crate) token: String,
+    pub(crate) room: String,
+    pub(crate) expire_time: DateTime<Utc>,
+    /// Whether the token opens the lobby only.
+    pub(crate) lobby: bool,
+}
+
+impl UnclaimedMutation for IssueJoinToken {
+    type Context = Context;
+    type View = JoinToken;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<JoinToken>, Error> {
+        let seen = calls::seen(context, tx, caller, self.org_id, self.call_id).await?;
+        let scope = &authorize(caller, self.org_id, policy::join(&seen.facts, &seen.call))?;
+        let (facts, call) = (&seen.facts, &seen.call);
+        let (start, now) = (self.start_time, tx.now());
+        let media = LiveKit::of(&context.config, &context.secrets, context.loopback_only)
+            .ok_or_else(|| unavailable("the media server"))?;
+        if call.draft.format == Format::InPerson {
+            return Err(Error::NotOnline);
+        }
+        if call.cancel_time.is_some() {
+            return Err(Error::CallCanceled);
+        }
+        let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
+        let state = calls::find_state(tx, scope, call.id, start).await?;
+        if state.canceled {
+            return Err(Error::OccurrenceCanceled);
+        }
+        let (open, close) = (slot.start - MARGIN, slot.end + MARGIN);
+        if now < open || now >= close {
+            return Err(Error::OutsideJoinWindow { open, close });
+        }
+        let staff = facts.is_staff();
+        if staff && !state.staff_arrived {
+            calls::update_staff_arrived(tx, scope, call.id, start, now).await?;
+        }
+        let entrance = match staff {
+            true if call.organizer_id == facts.member_id => Entrance::Host,
+            true => Entrance::Participant,
+            false if state.staff_arrived => Entrance::Participant,
+            false => Entrance::Lobby,
+        };
+        let ticket = Ticket {
+            room: format!("{}-{}", call.id, slot.start.timestamp()),
+            identity: media_identity(&context.secrets, self.org_id, facts.member_id),
+            role: role_name(facts),
+            entrance,
+            not_before: now,
+            expire_time: close.min(now + TOKEN_TTL),
+        };
+        let object = format!("{}/token", call.occurrence_name(start));
+        parta_audit::record(tx, caller, Some(self.org_id), object).await?;
+        Ok(Act::Done(JoinToken {
+            token: media.sign(&ticket)?,
+            server_url: media.url,
+            room: ticket.room,
+            expire_time: ticket.expire_time,
+            lobby: entrance == Entrance::Lobby,
+        }))
+    }
+}
+
+/// The name of a member on the media server: a different one in each organization, and not the member's id
+/// (R28).
+fn media_identity(secrets: &Secrets, org: OrgId, member: MemberId) -> String {
+    let mut bytes = org.uuid().as_bytes().to_vec();
+    bytes.extend_from_slice(member.uuid().as_bytes());
+    URL_SAFE_NO_PAD.encode(&secrets.hmac("call-scheduling.media-identity", &bytes)[..16])
+}
+
+fn role_name(facts: &MemberContext) -> &'static str {
+    let has = |role: Role| facts.roles.contains(&role);
+    if has(Role::Teacher) {
+        "teacher"
+    } else if facts.is_staff() {
+        "staff"
+    } else if has(Role::Pupil) {
+        "pupil"
+    } else {
+        "parent"
+    }
+}

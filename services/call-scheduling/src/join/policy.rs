@@ -1,0 +1,26 @@
+//! The permission to join a call (R55): for its audience and its organizer at the moment of the request.
+use parta_access::Decision;
+use parta_roster::MemberContext;
+
+use crate::{
+    calls::{Call, may_join, sample_call},
+    permissions::Rule,
+};
+
+/// Whether the caller may join the call.
+pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
+    Decision::allow_if(
+        may_join(facts, call),
+        "You do not belong to those whom the call is for.",
+    )
+}
+
+/// The feature's rows of the permission matrix.
+pub(crate) fn rules() -> Vec<Rule> {
+    vec![Rule::own(
+        "parta.call_scheduling.v1.CallService/IssueJoinToken",
+        |kind| {
+            MemberContext::sample(kind).is_some_and(|facts| join(&facts, &sample_call(&facts)).is_allowed())
+        },
+    )]
+}
