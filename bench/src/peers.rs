@@ -4,7 +4,6 @@ mod rooms;
 mod server;
 mod sides;
 mod synapse;
-mod xml;
 mod xmpp;
 
 pub(crate) use rooms::{fanout, open};

@@ -14,7 +14,7 @@ use sea_orm::ConnectionTrait as _;
 use super::{
     Peer,
     matrix::Client,
-    xmpp::{Member, PASSWORD, PEOPLE},
+    xmpp::{self, Member, PASSWORD, PEOPLE},
 };
 
 /// Where Debian's packages keep the tables of ejabberd's databases, and Erlang's libraries.
@@ -108,7 +108,7 @@ impl Server {
             again.tick().await;
             let answer = async {
                 if self.peer.speaks_xmpp() {
-                    Member::connect(self.address, "nobody").await.map(drop)
+                    xmpp::connect(self.address).await.map(drop)
                 } else {
                     Client::connect(self.address).await.map(drop)
                 }
