@@ -39,7 +39,8 @@ struct Notes {
 }
 
 impl Notes {
-    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are allowed.
+    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are
+    /// allowed.
     fn tool<T>(&mut self, check: &str, tool: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         match tool {
             Ok(tool) => Ok(Some(tool)),

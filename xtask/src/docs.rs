@@ -71,7 +71,7 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
         the same `request_id`; ABORTED asks to repeat the whole operation; of the others the last column says what to do.\n"
         .to_owned();
     let mut reasons: Vec<EnumDescriptor> = pool.all_enums().filter(|e| e.name() == "ErrorReason").collect();
-    // What all share comes first.
+    // The shared reasons come first.
     reasons.sort_by_key(|e| (e.package_name() != "parta.status.v1", e.package_name().to_owned()));
     for reasons in &reasons {
         let noun = reasons

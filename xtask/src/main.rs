@@ -44,15 +44,17 @@ enum Task {
         #[arg(long)]
         allow_missing_tools: bool,
     },
-    /// Tells which tests cover which requirement, and fails where one that is called done is not covered.
+    /// Prints which tests cover which requirement, and fails where one that is called done is not covered.
     Requirements,
     /// Writes the generated documents.
     Docs {
-        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes nothing.
+        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes
+        /// nothing.
         #[arg(long)]
         check: bool,
     },
-    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by name.
+    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by
+    /// name.
     Bench(bench::Options),
     /// Counts the instructions of one send and one delivery, and fails where they have grown.
     Instructions {
@@ -84,8 +86,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace in which this was called. Not of that in which it was built: where clones share a target folder,
-/// one would test the other.
+/// The root of the workspace in which this was called. Not of that in which it was built: where clones
+/// share a target folder, one would test the other.
 fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
     let manifest = manifest.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

@@ -9,11 +9,13 @@ const SCOPES: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "bench/src",
     "docs/adding-an-rpc.md",
     "docs/glossary.md",
     "docs/logging.md",
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/edge",
+    "libs/testkit",
     "proto/src",
     "services/membership/src/assignments",
     "services/membership/src/departures",
@@ -23,6 +25,7 @@ const SCOPES: &[&str] = &[
     "services/membership/src/members",
     "services/membership/src/roles",
     "services/membership/src/service_accounts",
+    "xtask/src",
 ];
 /// No sentence begins with a free relative, or with `As` or `Though`.
 const OPENINGS: &[&str] = &[

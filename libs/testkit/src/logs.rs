@@ -20,7 +20,7 @@ use tracing_subscriber::{
 
 use crate::TestDatabase;
 
-/// What a loaded machine makes others say, in any test: the beginning of the target and a part of the text.
+/// Lines that a loaded machine provokes in any test: the beginning of the target and a part of the text.
 const ALWAYS_ALLOWED: &[(&str, &str)] = &[
     ("sqlx::query", "slow statement"),
     (
@@ -61,17 +61,18 @@ struct State {
 }
 
 impl Logs {
-    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged already or not.
+    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged
+    /// already or not.
     pub fn allow(&self, text: &str) {
         self.state(|state| state.allowed.push(text.to_owned()));
     }
 
-    /// What was logged so far.
+    /// Returns the lines logged so far.
     pub fn lines(&self) -> Vec<Line> {
         self.state(|state| state.lines.clone())
     }
 
-    /// What was logged and nobody listed.
+    /// Returns the lines that the test did not list.
     pub fn unlisted(&self) -> Vec<Line> {
         self.state(|state| {
             let listed = |line: &&Line| {
@@ -96,12 +97,13 @@ pub fn logs() -> Logs {
         .expect("this is not a test of `run` or `on_both!`")
 }
 
-/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the tests.
+/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the
+/// tests.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was logged that
-/// it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test, so that tests of one
-/// process do not hear each other.
+/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was
+/// logged that it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the
+/// test, so that tests of one process do not hear each other.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
     run_for(DEADLINE, body)
 }
@@ -116,8 +118,9 @@ pub fn run_for<T>(deadline: Duration, body: impl Future<Output = T>) -> T {
     })
 }
 
-/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body without input and
-/// output: a timeout would fire while an answer is on its way. It has no deadline: that would be a timer that fires.
+/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body
+/// without input and output: a timeout would fire while an answer is on its way. It has no deadline: that
+/// would be a timer that fires.
 pub fn run_paused<T>(body: impl Future<Output = T>) -> T {
     let mut runtime = Builder::new_current_thread();
     runtime.start_paused(true);
@@ -157,13 +160,14 @@ fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
     result
 }
 
-/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started. Tests call it by
-/// [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
+/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started.
+/// Tests call it by [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
 pub fn run_on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
     run_on(async { TestDatabase::sqlite() }, body);
 }
 
-/// Runs the body of a test on an empty PostgreSQL database, as [`run_on_sqlite`] does. Fails without a server.
+/// Runs the body of a test on an empty PostgreSQL database, as [`run_on_sqlite`] does. Fails without a
+/// server.
 pub fn run_on_postgres<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
     run_on(TestDatabase::postgres(), body);
 }
