@@ -15,6 +15,7 @@ const SCOPES: &[&str] = &[
     "docs/logging.md",
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/edge",
+    "libs/reasons",
     "libs/testkit",
     "proto/src",
     "services/membership/src/assignments",
