@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::{
-    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, requirements,
+    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, reasons,
+    requirements,
 };
 use crate::{root, test, tools};
 
@@ -109,7 +110,8 @@ fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     elapsed.part("tests", || {
         let nextest = notes.tool("cargo nextest", tools::wheel("cargo-nextest"))?;
         test::all(nextest.as_deref())
-    })
+    })?;
+    elapsed.part("reasons", reasons::run)
 }
 
 #[cfg(test)]

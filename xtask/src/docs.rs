@@ -47,7 +47,7 @@ fn keep(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
 }
 
 /// The protos with comments and options.
-fn pool() -> anyhow::Result<DescriptorPool> {
+pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
     let folder = root().join("proto");
     let files: BTreeSet<_> = walk("proto")
         .into_iter()

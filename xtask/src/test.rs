@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{cargo, describe, root, servers::Servers, tools};
+use crate::{cargo, describe, reasons, root, servers::Servers, tools};
 
 /// Which tests run.
 #[derive(clap::Args, Default)]
@@ -75,6 +75,7 @@ fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     let (variable, python) = crate::python::provide()?;
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env(variable, python);
+    command.env(reasons::RECORDS, reasons::emptied()?);
     println!("xtask: {}", describe(&command));
     // nextest reports on the standard error, cargo test on the standard output.
     if nextest.is_some() {
@@ -159,8 +160,8 @@ impl Count {
     }
 }
 
-/// The test of a line of output, and whether it passed: `PASS [ 0.1s] (1/9) crate a::test`, `test a::test
-/// ... ok`.
+/// The test of a line of output, and whether it passed: `PASS [ 0.1s] (1/9) crate a::test`, `test a::test ...
+/// ok`.
 fn outcome(line: &str) -> Option<(&str, bool)> {
     if let Some(test) = line.strip_prefix("test ") {
         let (name, result) = test.rsplit_once(" ... ")?;

@@ -10,6 +10,7 @@ const SCOPES: &[&str] = &[
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "bench/src",
+    "docs/reasons-without-a-test.md",
     "docs/adding-an-rpc.md",
     "docs/glossary.md",
     "docs/logging.md",

@@ -1,7 +1,6 @@
 //! Tools that tests share: a database for each test, on both kinds of database; a clock that stands still;
 //! the log of the test, in which an unlisted WARN or ERROR is a failure; the refusals by servers, which the
-//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its
-//! name.
+//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its name.
 //!
 //! A test on PostgreSQL fails where no server is given; it never skips. `cargo xtask test` gives one.
 
@@ -16,11 +15,12 @@ pub mod dynamic;
 mod env;
 mod link;
 mod logs;
+mod refusals;
 
 pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
-pub use logs::{Line, Logs, logs, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
@@ -32,8 +32,8 @@ pub fn nats_url() -> String {
     std::env::var(NATS_URL).expect("PARTA_TEST_NATS_URL is not set: run the tests by `cargo xtask test`")
 }
 
-/// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its
-/// own, both under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a
+/// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own,
+/// both under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a
 /// PostgreSQL server the second fails.
 ///
 /// ```ignore

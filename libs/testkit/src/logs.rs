@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fmt::{self, Write as _},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -9,16 +10,20 @@ use std::{
 
 use tokio::runtime::Builder;
 use tracing::{
-    Dispatch, Event, Level, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
+    subscriber::Interest,
 };
 use tracing_subscriber::{
     Layer, Registry,
     layer::{Context, SubscriberExt as _},
 };
 
-use crate::TestDatabase;
+use crate::{
+    TestDatabase,
+    refusals::{self, Refusal},
+};
 
 /// Lines that a loaded machine provokes in any test: the beginning of the target and a part of the text.
 const ALWAYS_ALLOWED: &[(&str, &str)] = &[
@@ -58,6 +63,9 @@ pub struct Logs(Arc<Mutex<State>>);
 struct State {
     lines: Vec<Line>,
     allowed: Vec<String>,
+    /// Refusals that the comments of their RPCs do not list.
+    undocumented: BTreeSet<Refusal>,
+    ignores_refusals: bool,
 }
 
 impl Logs {
@@ -85,6 +93,21 @@ impl Logs {
         })
     }
 
+    /// Neither checks nor records the refusals of this test: its servers imitate RPCs of the suite.
+    pub fn ignore_refusals(&self) {
+        self.state(|state| state.ignores_refusals = true);
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        if self.state(|state| state.ignores_refusals) {
+            return;
+        }
+        refusals::record(&refusal);
+        if !refusal.is_documented() {
+            self.state(|state| state.undocumented.insert(refusal));
+        }
+    }
+
     fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -97,13 +120,26 @@ pub fn logs() -> Logs {
         .expect("this is not a test of `run` or `on_both!`")
 }
 
+/// Records a refusal by a server in another process, and fails the running test if the comment of the RPC
+/// does not list the reason. Servers in the process of the test report theirs themselves. Does nothing
+/// outside a test.
+pub fn refused(rpc: &str, domain: &str, reason: &str) {
+    if let Some(logs) = CURRENT.with_borrow(Clone::clone) {
+        logs.refused(Refusal {
+            rpc: rpc.to_owned(),
+            domain: domain.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+}
+
 /// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the
 /// tests.
 const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was
-/// logged that it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the
-/// test, so that tests of one process do not hear each other.
+/// logged that it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test,
+/// so that tests of one process do not hear each other.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
     run_for(DEADLINE, body)
 }
@@ -157,6 +193,9 @@ fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
         "the log has lines that the test did not list:\n{}",
         unlisted.join("\n")
     );
+    if let Some(failure) = logs.state(|state| refusals::failure(&state.undocumented)) {
+        panic!("{failure}");
+    }
     result
 }
 
@@ -185,10 +224,30 @@ fn run_on<F: Future<Output = ()>>(
 
 struct Capture(Logs);
 
+/// Whether an event is kept: all at WARN or above, and the refusals by servers.
+fn is_captured(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN || metadata.target() == refusals::TARGET
+}
+
 impl<S: Subscriber> Layer<S> for Capture {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_captured(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_captured(metadata)
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        if *metadata.level() > Level::WARN {
+        if metadata.target() == refusals::TARGET {
+            let mut refusal = Refusal::default();
+            event.record(&mut refusal);
+            self.0.refused(refusal);
             return;
         }
         let mut text = Text(String::new());
@@ -202,7 +261,7 @@ impl<S: Subscriber> Layer<S> for Capture {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::WARN)
+        Some(LevelFilter::DEBUG)
     }
 }
 
