@@ -1,4 +1,4 @@
-//! What is measured, and the goal of each.
+//! The cases that the bench measures, and the goal of each.
 pub(crate) mod fanout;
 mod history;
 mod live;

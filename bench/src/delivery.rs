@@ -1,4 +1,4 @@
-//! The limits of a delivery: the same bytes written to plain sockets, and handed to streams of tonic.
+//! The limits of a delivery: the same bytes written to plain sockets, and passed to streams of tonic.
 use std::{
     convert::Infallible,
     io::{Read as _, Write as _},
@@ -36,7 +36,7 @@ use crate::cases::fanout::{Hear, Tell};
 
 /// About as many bytes as an entry takes in the transport.
 const FRAME: usize = 350;
-/// What those who connect say they are.
+/// The kinds of connections, as clients announce them.
 const LISTENER: u8 = b'l';
 const SENDER: u8 = b's';
 
@@ -74,7 +74,7 @@ pub(crate) struct Socket(TcpStream);
 impl Socket {
     pub(crate) async fn listener(address: &str) -> anyhow::Result<Self> {
         let mut socket = Self::open(address, LISTENER).await?;
-        // Told that it is listened to.
+        // Notified that somebody listens.
         socket.0.read_u8().await?;
         Ok(socket)
     }

@@ -1,7 +1,8 @@
 //! Where the processor time of a side goes, as a flame graph.
 //!
-//! The kernel's sampler is asked by its own tool: `perf` has to be installed, and may want root. Stacks are unwound by the
-//! tables that every build carries, so that any binary of the suite can be looked at, also an older one.
+//! The kernel's sampler is asked by its own tool: `perf` has to be installed, and may want root. Stacks are
+//! unwound by the tables that every build carries, so that any binary of the suite can be looked at, also
+//! an older one.
 use std::{
     fs::File,
     io::{BufReader, BufWriter},
@@ -19,7 +20,8 @@ use inferno::{
 const RATE: &str = "997";
 /// So much of a stack is kept of each sample, in bytes.
 const STACK: &str = "dwarf,16384";
-/// What has less of the samples, in percent of the width, is left out: a graph is read by people.
+/// Frames with a smaller share of the samples, in percent of the width, are left out: a graph is read by
+/// people.
 const LEAST: f64 = 0.4;
 
 /// Processes that are being sampled.
@@ -90,7 +92,7 @@ pub(crate) fn path(folder: &Path, case: &str, side: &str) -> PathBuf {
     folder.join(format!("{case}-{side}.svg"))
 }
 
-/// A folded stack without what stands below every task of the runtime and tells nothing.
+/// A folded stack without the frames that stand below every task of the runtime and say nothing.
 fn without_runtime(line: &str) -> String {
     const DULL: &[&str] = &[
         "std::sys::backtrace",

@@ -1,5 +1,5 @@
-//! The physical limits that stand beside every number: the same client against a server that does nothing, the same RPC
-//! through all layers but without a database, and the database without a server.
+//! The physical limits that stand beside every number: the same client against a server that does nothing,
+//! the same RPC through all layers but without a database, and the database without a server.
 use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};

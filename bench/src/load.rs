@@ -1,4 +1,5 @@
-//! The load: closed loops of typed clients over channels of their own, nothing but tonic between them and the socket.
+//! The load: closed loops of typed clients over channels of their own, nothing but tonic between them and
+//! the socket.
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -29,7 +30,8 @@ pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 
-/// So many connections, 512 at a time: a listener as tokio makes it for the limits has room for 1,024 that nobody has taken yet.
+/// Opens `count` connections, 512 at a time: a listener as tokio makes it for the limits has space for
+/// 1,024 that were not accepted yet.
 pub(crate) async fn channels(address: &str, count: usize) -> anyhow::Result<Vec<Channel>> {
     let opening = (0..count).map(|_| connect(address));
     stream::iter(opening).buffered(512).try_collect().await
@@ -132,7 +134,7 @@ impl Sender {
     }
 }
 
-/// What came of a closed loop.
+/// The result of a closed loop.
 pub(crate) struct Load {
     pub(crate) seconds: f64,
     /// Of each operation, in microseconds, ascending.
@@ -152,7 +154,7 @@ impl Load {
     }
 }
 
-/// What is done again and again by one worker.
+/// The act that one worker repeats.
 pub(crate) trait Work: Send + 'static {
     fn once(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
@@ -195,8 +197,8 @@ pub(crate) async fn closed_loop<W: Work>(workers: &mut Vec<W>, span: Duration) -
     Ok(Load { seconds, times })
 }
 
-/// Lets everybody write for so long and checks the answers: gapless in each chat, nothing twice, repetitions in place.
-/// `own_chats`: nobody else writes in the chat of a sender.
+/// Lets everybody write for so long and checks the answers: gapless in each chat, nothing twice,
+/// repetitions in place. `own_chats`: nobody else writes in the chat of a sender.
 pub(crate) async fn send_for(
     senders: &mut Vec<Sender>,
     span: Duration,

@@ -23,7 +23,7 @@ use std::{panic::AssertUnwindSafe, path::PathBuf, process::ExitCode, time::Durat
 use clap::Parser;
 use futures::FutureExt as _;
 
-/// What is asked for.
+/// The options of a run.
 #[derive(Parser, Clone)]
 #[command(name = "cargo xtask bench", about = "Measures the suite beside its limits")]
 pub(crate) struct Options {

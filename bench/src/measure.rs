@@ -1,4 +1,5 @@
-//! How a number is taken: sides in turns, the disk probed before and after, and no ratio where the noise was unequal.
+//! How a number is taken: sides in turns, the disk probed before and after, and no ratio where the noise
+//! was unequal.
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -14,7 +15,7 @@ use crate::{
     flame::{self, Recording},
 };
 
-/// What one side did in one round, by metric.
+/// The numbers of one side in one round, by metric.
 pub(crate) type Numbers = BTreeMap<&'static str, f64>;
 
 /// One of those that are compared.
@@ -74,7 +75,7 @@ pub(crate) struct Measured {
     pub(crate) others: Vec<f64>,
 }
 
-/// Fewer rounds than these tell nothing.
+/// Fewer rounds than these prove nothing.
 const ROUNDS: usize = 3;
 /// A disk that became so many times slower or faster within a round was another disk.
 const DISK: f64 = 2.0;
@@ -196,7 +197,8 @@ fn flush(file: &mut File) -> std::io::Result<f64> {
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Whose processor time belongs to the measurement: this process with all that it started, and PostgreSQL, which it did not.
+/// Whose processor time belongs to the measurement: this process with all that it started, and PostgreSQL,
+/// which it did not.
 #[derive(Clone, Default)]
 pub(crate) struct Machine {
     pub(crate) postmaster: Option<u32>,
@@ -354,7 +356,7 @@ mod tests {
         assert_eq!(quantile(&[], 0.5), 0.0);
     }
 
-    /// What is counted twice makes others look idle, and unequal noise look equal.
+    /// A process that is counted twice makes others look idle, and unequal noise look equal.
     #[test]
     fn the_time_of_what_this_process_started_is_counted_once() {
         let machine = Machine::default();
@@ -380,7 +382,7 @@ mod tests {
     fn the_time_of_this_process_is_found() {
         let id = [std::process::id()];
         let (begin, before) = (Instant::now(), cpu(&id));
-        // However little of the processors others leave to it, some of this work is told in the end.
+        // However little of the processors others leave to it, some of this work is counted in the end.
         while cpu(&id) - before < Duration::from_millis(30) {
             assert!(begin.elapsed() < Duration::from_secs(30), "the time stands still");
         }

@@ -4,7 +4,6 @@ mod rooms;
 mod server;
 mod sides;
 mod synapse;
-mod xml;
 mod xmpp;
 
 pub(crate) use rooms::{fanout, open};
@@ -51,7 +50,7 @@ pub(crate) fn installed(peers: &[Peer]) -> anyhow::Result<()> {
     peers.iter().try_for_each(|peer| server::installed(*peer))
 }
 
-/// So many senders, each in a room of their own.
+/// `count` senders, each in a room of their own.
 pub(crate) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
     let mut sides = sides::send(options, count).await?;
     sides.extend(synapse::send(options, count).await?);

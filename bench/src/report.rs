@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The results, for people and for programs.
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use anyhow::Context as _;
@@ -31,7 +31,7 @@ struct Held {
 }
 
 impl Result {
-    /// What came of a case. Goals against peers that were not asked for are left out.
+    /// The result of a case. Goals against peers that were not asked for are left out.
     pub(crate) fn of(case: &Case, database: Database, peers: &[Peer], measured: &Measured) -> Self {
         let sides = measured.sides.iter().map(|(name, rounds)| {
             let metrics = rounds.iter().flat_map(|n| n.keys().copied());

@@ -1,4 +1,5 @@
-//! The case `start`: how long until the server serves, how much memory it uses at rest, how large the program is.
+//! The case `start`: how long until the server serves, how much memory it uses at rest, how large the
+//! program is.
 
 use std::{
     ffi::OsString,
@@ -13,7 +14,7 @@ use anyhow::{Context as _, bail};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use clap::Parser;
 
-/// What is started, and how often.
+/// The program that is started, and how often.
 #[derive(Parser)]
 #[command(name = "parta-bench start")]
 struct Options {
@@ -149,8 +150,8 @@ async fn serving(port: u16) -> bool {
         .is_ok_and(|answer| answer.unwrap_or(false))
 }
 
-/// `grpc.health.v1.Health/Check` of the whole server, by h2 alone: a client with retries and connection pools would be
-/// part of what is measured. Both messages are small enough to be written by hand.
+/// `grpc.health.v1.Health/Check` of the whole server, by h2 alone: a client with retries and connection
+/// pools would be part of what is measured. Both messages are small enough to be written by hand.
 async fn health(port: u16) -> anyhow::Result<bool> {
     let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     let (client, connection) = h2::client::handshake(socket).await?;

@@ -127,7 +127,7 @@ impl TestEnv {
         Credential::new(&self.school.org_id, authorization)
     }
 
-    /// So many senders, each in a chat of its own, over one connection for 16 of them.
+    /// `count` senders, each in a chat of its own, over one connection for 16 of them.
     pub(crate) async fn senders(&self, people: &[Person], count: usize) -> anyhow::Result<Vec<Sender>> {
         let channels = crate::load::channels(&self.address, count.div_ceil(16)).await?;
         let mut senders = Vec::with_capacity(count);
@@ -140,8 +140,8 @@ impl TestEnv {
         Ok(senders)
     }
 
-    /// Writes so many entries into a chat by SQL: history that nobody has the time to write. A batch is a transaction of
-    /// bounded size; how long all took is said.
+    /// Writes so many entries into a chat by SQL: history that nobody has the time to write. A batch is a
+    /// transaction of bounded size; how long all took is said.
     pub(crate) async fn fill(&self, chat_id: &str, entries: i64) -> anyhow::Result<()> {
         const BATCH: i64 = 250_000;
         let begin = std::time::Instant::now();

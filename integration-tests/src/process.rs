@@ -16,6 +16,9 @@ use tokio_util::task::TaskTracker;
 /// Longest that a process may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The target of the events by which servers report refusals, at DEBUG.
+pub(crate) const REFUSALS: &str = "parta_grpc::refusal";
+
 /// A real process of the suite, and the log it writes.
 pub struct Process {
     name: String,
@@ -52,6 +55,7 @@ impl Process {
             while let Ok(Some(line)) = lines.next_line().await {
                 let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 let serves = event["fields"]["message"] == "serving";
+                report_refusal(&event);
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(event);
                 if serves {
                     says.send_replace(true);
@@ -111,6 +115,16 @@ impl Process {
     /// Its id; none once it ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+}
+
+/// Hands a refusal that a server logged over to the running test.
+fn report_refusal(event: &Value) {
+    let field = |name: &str| event["fields"][name].as_str();
+    if event["target"] == REFUSALS
+        && let (Some(rpc), Some(domain), Some(reason)) = (field("rpc"), field("domain"), field("reason"))
+    {
+        parta_testkit::refused(rpc, domain, reason);
     }
 }
 

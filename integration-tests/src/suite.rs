@@ -16,7 +16,7 @@ use parta_testkit::Link;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Client, Postgres, Process};
+use crate::{Client, Postgres, Process, process::REFUSALS};
 use processes::{PARTA, Processes};
 
 /// LiveKit as the tests' suites know it; no server stands behind it, join tokens are made all the same.
@@ -196,6 +196,10 @@ impl Suite {
         processes.set("data.folder", &path.display().to_string());
         processes.set("keys.folder", &path.join("keys").display().to_string());
         processes.set("server.grace_seconds", "5");
+        processes.set(
+            "log.filter",
+            &format!("info,sqlx=warn,sea_orm=warn,h2=warn,hyper=warn,{REFUSALS}=debug"),
+        );
         for (key, value) in LIVEKIT {
             processes.set(key, value);
         }

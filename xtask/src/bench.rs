@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: builds the server and the bench in the release profile, provides PostgreSQL, and runs the bench.
+//! `cargo xtask bench`: builds the server and the bench in the release profile, provides PostgreSQL, and
+//! runs the bench.
 
 use std::{fs, path::PathBuf, process::Command};
 
 use crate::{cargo, execute, root, servers::Servers, target};
 
-/// What is to be measured.
+/// The cases to measure.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Cases by name, `start` or `all`.

@@ -1,5 +1,5 @@
-//! One build of the workspace. Every check runs the programs of this build: a build of one package selects other
-//! features and compiles tokio, sqlx and sea-orm again.
+//! One build of the workspace. Every check runs the programs of this build: a build of one package selects
+//! other features and compiles tokio, sqlx and sea-orm again.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,8 @@ struct Program {
 }
 
 impl Build {
-    /// Builds all targets of all packages in the dev profile. `cargo nextest run --workspace` uses the same artifacts.
+    /// Builds all targets of all packages in the dev profile. `cargo nextest run --workspace` uses the same
+    /// artifacts.
     pub(crate) fn workspace() -> anyhow::Result<Self> {
         Self::with(&["build", "--workspace", "--all-targets"])
     }

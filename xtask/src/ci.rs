@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::{
-    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, requirements,
+    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, reasons,
+    requirements,
 };
 use crate::{root, test, tools};
 
@@ -39,7 +40,8 @@ struct Notes {
 }
 
 impl Notes {
-    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are allowed.
+    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are
+    /// allowed.
     fn tool<T>(&mut self, check: &str, tool: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         match tool {
             Ok(tool) => Ok(Some(tool)),
@@ -108,7 +110,8 @@ fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     elapsed.part("tests", || {
         let nextest = notes.tool("cargo nextest", tools::wheel("cargo-nextest"))?;
         test::all(nextest.as_deref())
-    })
+    })?;
+    elapsed.part("reasons", reasons::run)
 }
 
 #[cfg(test)]

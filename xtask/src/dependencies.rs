@@ -17,8 +17,8 @@ pub(crate) fn allowed(deny: &Path) -> anyhow::Result<()> {
     execute(check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
 }
 
-/// Security advisories and yanked versions. Where the advisory database cannot be fetched, yanked versions are checked
-/// without it, and the returned line says so.
+/// Security advisories and yanked versions. Where the advisory database cannot be fetched, yanked versions
+/// are checked without it, and the returned line says so.
 pub(crate) fn advisories(deny: &Path) -> anyhow::Result<Option<String>> {
     let fetched = program(deny)
         .args(["--log-level", "off", "fetch", "db"])
@@ -48,8 +48,8 @@ const PLACEHOLDER: &str = "```toml\n[advisory]\nid = \"RUSTSEC-2000-0001\"\npack
     date = \"2000-01-01\"\n\n[versions]\npatched = []\n```\n\n# Placeholder\n\nNothing.\n";
 const PLACEHOLDER_URL: &str = "https://advisories.invalid/placeholder";
 
-/// `cargo-deny` checks yanked versions only together with an advisory database, so it gets one that says nothing: a
-/// local repository, which git uses instead of the address that the configuration names.
+/// `cargo-deny` checks yanked versions only together with an advisory database, so it gets one that says
+/// nothing: a local repository, which git uses instead of the address that the configuration names.
 fn yanked(deny: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let database = folder.path().join("database");

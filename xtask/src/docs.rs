@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, process::Comma
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory as _;
+use parta_reasons::DocumentedReasons;
 use prost_reflect::{DescriptorPool, EnumDescriptor, FileDescriptor};
 
 use crate::{Cli, build::Build, root, walk};
@@ -46,7 +47,7 @@ fn keep(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
 }
 
 /// The protos with comments and options.
-fn pool() -> anyhow::Result<DescriptorPool> {
+pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
     let folder = root().join("proto");
     let files: BTreeSet<_> = walk("proto")
         .into_iter()
@@ -70,8 +71,14 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
         the keys of the third column. UNAVAILABLE, and RESOURCE_EXHAUSTED with `RetryInfo`, may be retried as they are, with\n\
         the same `request_id`; ABORTED asks to repeat the whole operation; of the others the last column says what to do.\n"
         .to_owned();
+    let documented = DocumentedReasons::read(pool)?;
+    let common: Vec<String> = documented.common().map(|reason| format!("`{reason}`")).collect();
+    let common = format!(
+        "Any RPC may answer {}. The comment of each RPC lists its other reasons.\n\n",
+        common.join(", ")
+    );
     let mut reasons: Vec<EnumDescriptor> = pool.all_enums().filter(|e| e.name() == "ErrorReason").collect();
-    // What all share comes first.
+    // The shared reasons come first.
     reasons.sort_by_key(|e| (e.package_name() != "parta.status.v1", e.package_name().to_owned()));
     for reasons in &reasons {
         let noun = reasons
@@ -87,7 +94,8 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
         };
         write!(
             text,
-            "\n## {domain}\n\n| reason | code | metadata | what happened, what to do |\n|---|---|---|---|\n"
+            "\n## {domain}\n\n{}| reason | code | metadata | what happened, what to do |\n|---|---|---|---|\n",
+            if noun == "status" { common.as_str() } else { "" }
         )?;
         for value in reasons.values().filter(|value| value.number() != 0) {
             let extension = pool
@@ -258,6 +266,7 @@ mod tests {
         let row = "| `OVERLOADED` | UNAVAILABLE |  | The server has more to do than it takes on. Retry after `RetryInfo`. |";
         assert!(errors.contains(row), "{errors}");
         assert!(errors.contains("## org-registry.parta"));
+        assert!(errors.contains("Any RPC may answer `BEHIND_CONSISTENCY_TOKEN`, "));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask instructions`: what the server's part of one send and of one delivery costs, counted by callgrind. Noise
-//! does not move the number, so that it can be held to what it was.
+//! `cargo xtask instructions`: what the server's part of one send and of one delivery costs, counted by
+//! callgrind. Noise does not move the number, so that it can be held to what it was.
 use std::{
     collections::BTreeMap,
     fs,
@@ -20,8 +20,9 @@ const MESSAGES: (u64, u64) = (100, 400);
 /// Streams that listen in the run for deliveries.
 const STREAMS: u64 = 50;
 
-/// Counts, prints, and fails where a number has grown by more than the tolerance; `write` keeps the numbers instead.
-/// `release` only prints: those of the optimized build, which takes its time, and are what a user pays.
+/// Counts, prints, and fails where a number has grown by more than the tolerance; `write` keeps the numbers
+/// instead. `release` only prints: those of the optimized build, which takes its time, and are what a user
+/// pays.
 pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     let valgrind = valgrind()?;
     let build = if release {

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test | soak | ci | requirements | docs | bench | instructions`.
+//! The project's own commands: `cargo xtask test | soak | ci | requirements | reasons | docs | bench |
+//! instructions`.
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod bench;
@@ -10,6 +11,7 @@ mod elapsed;
 mod instructions;
 mod protos;
 mod python;
+mod reasons;
 mod requirements;
 mod servers;
 mod soak;
@@ -44,15 +46,20 @@ enum Task {
         #[arg(long)]
         allow_missing_tools: bool,
     },
-    /// Tells which tests cover which requirement, and fails where one that is called done is not covered.
+    /// Prints which tests cover which requirement, and fails where one that is called done is not covered.
     Requirements,
+    /// Compares the reasons that the comments of RPCs list with the refusals that the last run of all tests
+    /// recorded.
+    Reasons,
     /// Writes the generated documents.
     Docs {
-        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes nothing.
+        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes
+        /// nothing.
         #[arg(long)]
         check: bool,
     },
-    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by name.
+    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by
+    /// name.
     Bench(bench::Options),
     /// Counts the instructions of one send and one delivery, and fails where they have grown.
     Instructions {
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Task::Soak(options) => soak::run(&options),
         Task::Ci { allow_missing_tools } => ci::run(allow_missing_tools),
         Task::Requirements => requirements::run(),
+        Task::Reasons => reasons::run(),
         Task::Docs { check } => docs::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
@@ -84,8 +92,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace in which this was called. Not of that in which it was built: where clones share a target folder,
-/// one would test the other.
+/// The root of the workspace in which this was called. Not of that in which it was built: where clones share
+/// a target folder, one would test the other.
 fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
     let manifest = manifest.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

@@ -9,8 +9,8 @@ pub(crate) fn lint(buf: &Path) -> anyhow::Result<()> {
     execute(Command::new(buf).arg("lint").current_dir(root().join("proto")))
 }
 
-/// Compares the protos with those of the parent commit. Advisory until the first release: the differences are printed,
-/// and the returned line says that there are some, or that there was nothing to compare with.
+/// Compares the protos with those of the parent commit. Advisory until the first release: the differences
+/// are printed, and the returned line says that there are some, or that there was nothing to compare with.
 pub(crate) fn breaking(buf: &Path) -> anyhow::Result<Option<String>> {
     let mut parent = Command::new("git");
     parent.args(["rev-parse", "--verify", "--quiet", "HEAD~1"]);

@@ -1,4 +1,5 @@
-//! Python environments: grpcio-tools for the test of a client in another language, and the wheels of [`crate::tools`].
+//! Python environments: grpcio-tools for the test of a client in another language, and the wheels of
+//! [`crate::tools`].
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -22,8 +23,8 @@ pub(crate) fn provide() -> anyhow::Result<(&'static str, String)> {
     Ok((PYTHON, python.display().to_string()))
 }
 
-/// Returns the `bin` directory of a virtual environment below the target directory. The environment is created anew when
-/// the requirements file has changed, or when its interpreter cannot import `module`.
+/// Returns the `bin` directory of a virtual environment below the target directory. The environment is
+/// created anew when the requirements file has changed, or when its interpreter cannot import `module`.
 pub(crate) fn environment(name: &str, requirements: &str, module: &str) -> anyhow::Result<PathBuf> {
     let folder = target().join(name);
     let (bin, made_for) = (folder.join("bin"), folder.join("requirements.txt"));

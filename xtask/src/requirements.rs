@@ -1,7 +1,7 @@
 //! `cargo xtask requirements`: which tests cover which requirement (R) and which sentence of reach (F).
 //!
-//! A test names what it covers in a comment above it: `/// Covers: R16 allowed, F3 refused`. A bare `// R16` above a
-//! test is shown as naming the row, and covers nothing.
+//! A test names what it covers in a comment above it: `/// Covers: R16 allowed, F3 refused`. A bare `//
+//! R16` above a test is shown as naming the row, and covers nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -100,7 +100,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is wrong with the table, given the tests.
+/// Returns the errors of the table, given the tests.
 fn disagreements(table: &str, covered: &Covered) -> Vec<String> {
     let mut rows = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -215,7 +215,8 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     }
 }
 
-/// The name of the test that a line begins: a function, a module of one test's variants, or the first word of the macro.
+/// The name of the test that a line begins: a function, a module of one test's variants, or the first word
+/// of the macro.
 fn name(line: &str, in_macro: bool) -> Option<&str> {
     let of_macro = MACROS
         .iter()

@@ -1,5 +1,5 @@
-//! PostgreSQL and NATS for the tests: those given, or containers where a Docker engine answers, or local binaries on
-//! private ports in a temporary folder.
+//! PostgreSQL and NATS for the tests: those given, or containers where a Docker engine answers, or local
+//! binaries on private ports in a temporary folder.
 
 use std::{
     fs,
@@ -184,8 +184,8 @@ fn is_root() -> bool {
         .is_ok_and(|o| o.stdout.starts_with(b"0\n"))
 }
 
-/// A command that ends with this process, however that ends, and that root runs as `nobody`: PostgreSQL refuses to run
-/// as root, and nothing here needs it.
+/// A command that ends with this process, however that ends, and that root runs as `nobody`: PostgreSQL
+/// refuses to run as root, and nothing here needs it.
 fn unprivileged(program: &Path) -> Command {
     if !crate::answers("setpriv", "--version") {
         return Command::new(program);
@@ -341,7 +341,7 @@ fn postgres_answers(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(kind == *b"R")
 }
 
-/// NATS greets whoever connects.
+/// NATS greets each client that connects.
 fn nats_answers(stream: &mut TcpStream) -> io::Result<bool> {
     let mut greeting = [0; 4];
     stream.read_exact(&mut greeting)?;

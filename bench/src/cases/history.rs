@@ -97,7 +97,8 @@ async fn read<W: Work>(
     Ok(load.numbers(cpu(&server) - before))
 }
 
-/// Reads one chat while others write in theirs. The processor time is that of both and says nothing of either.
+/// Reads one chat while others write in theirs. The processor time is that of both and says nothing of
+/// either.
 async fn among_writers(
     reading: Rc<Mutex<Vec<Reading>>>,
     writing: Rc<Mutex<Vec<Sender>>>,

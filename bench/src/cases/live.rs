@@ -54,7 +54,7 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
     alternate(options, folder.path(), &machine, &mut sides).await
 }
 
-/// What a fresh suite holds for so many streams over so many connections more than for none.
+/// The memory that a fresh server uses for open streams on several connections, beyond that for none.
 async fn hold(options: &Options, many: (usize, usize)) -> anyhow::Result<Numbers> {
     let test_env = TestEnv::open(options, &[]).await?;
     let people = test_env.pupils(50).await?;

@@ -1,4 +1,4 @@
-//! What people wait for when the server has air to breathe: half of the rate that it reached.
+//! Latency at half of the rate that the server reached.
 use std::{
     cell::Cell,
     time::{Duration, Instant},
@@ -31,8 +31,8 @@ impl Peak {
     }
 }
 
-/// Everybody writes by the clock for so long, so many messages a second among them. Waiting counts from when a message was
-/// due: one that is late because the one before was slow is slow too.
+/// Everybody writes by the clock for so long, so many messages a second among them. Waiting counts from
+/// when a message was due: one that is late because the one before was slow is slow too.
 pub(super) async fn send(senders: &mut Vec<Sender>, rate: f64, span: Duration) -> anyhow::Result<Load> {
     #[expect(clippy::cast_precision_loss, reason = "a handful")]
     let each = Duration::from_secs_f64(senders.len() as f64 / rate.max(1.0));

@@ -1,4 +1,5 @@
-//! Somebody who talks to Synapse: HTTP/1.1 over one kept connection, the client API of Matrix, and no more than is compared.
+//! Somebody who talks to Synapse: HTTP/1.1 over one kept connection, the client API of Matrix, and no more
+//! than is compared.
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
@@ -112,7 +113,7 @@ impl Client {
     }
 }
 
-/// How a response tells where its body ends.
+/// How a response marks the end of its body.
 #[derive(Debug, PartialEq, Eq)]
 enum Length {
     Told(usize),

@@ -24,7 +24,8 @@ use crate::{
     measure::{Numbers, Side, cpu},
 };
 
-/// Lets everybody into a room, 64 at a time; how long that took. Who is in goes on reading what the room says of the others.
+/// Lets everybody into a room, 64 at a time; returns how long that took. Those who are in go on reading the
+/// presences of the others.
 async fn enter(coming: Vec<Member>, room: &str) -> anyhow::Result<(Vec<Member>, Duration)> {
     let count = coming.len();
     let begin = Instant::now();
@@ -93,7 +94,7 @@ pub(crate) async fn fanout<'a>(options: &Options, listeners: usize) -> anyhow::R
     Ok(sides)
 }
 
-/// So many members enter a room, another one in each round.
+/// `count` members enter a room, another one in each round.
 pub(crate) async fn open<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
     let mut sides = Vec::new();
     for peer in speaking_xmpp(options) {

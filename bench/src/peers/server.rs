@@ -1,4 +1,5 @@
-//! A peer's server: installed by its package, started for a case with a database and a folder of its own, ended with it.
+//! A peer's server: installed by its package, started for a case with a database and a folder of its own,
+//! ended with it.
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -14,7 +15,7 @@ use sea_orm::ConnectionTrait as _;
 use super::{
     Peer,
     matrix::Client,
-    xmpp::{Member, PASSWORD, PEOPLE},
+    xmpp::{self, Member, PASSWORD, PEOPLE},
 };
 
 /// Where Debian's packages keep the tables of ejabberd's databases, and Erlang's libraries.
@@ -108,7 +109,7 @@ impl Server {
             again.tick().await;
             let answer = async {
                 if self.peer.speaks_xmpp() {
-                    Member::connect(self.address, "nobody").await.map(drop)
+                    xmpp::connect(self.address).await.map(drop)
                 } else {
                     Client::connect(self.address).await.map(drop)
                 }
@@ -179,7 +180,8 @@ impl Server {
     }
 }
 
-/// A port that nobody listens on, and that no client is given while the peer makes up its mind to listen there.
+/// A port that nobody listens on, and that no client is given while the peer makes up its mind to listen
+/// there.
 fn free_port() -> anyhow::Result<u16> {
     let free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     (15_222..16_000).find(free).context("a free port")
@@ -202,7 +204,7 @@ async fn ejabberd(folder: &Path, blanks: &Blanks<'_>, database: &TestDatabase) -
     let config = folder.join("ejabberd.yml");
     std::fs::write(&config, blanks.fill(include_str!("../../peers/ejabberd.yml")))?;
     let mut command = unprivileged("erl", folder)?;
-    // As its own starter does it, but without a name: a node without one needs no port mapper.
+    // Started like its own script does, but without a name: a node without one needs no port mapper.
     command
         .env("ERL_LIBS", libraries())
         .env("ERL_CRASH_DUMP_SECONDS", "0")
@@ -239,7 +241,8 @@ fn synapse(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
     Ok(with(&[])?.spawn()?)
 }
 
-/// A program that ends with this process, however that ends, and that root runs as `nobody`; `data` in the folder is its own.
+/// A program that ends with this process, however that ends, and that root runs as `nobody`; `data` in the
+/// folder is its own.
 fn unprivileged(program: &str, folder: &Path) -> anyhow::Result<Command> {
     let data = folder.join("data");
     std::fs::create_dir_all(&data)?;
@@ -262,7 +265,7 @@ fn unprivileged(program: &str, folder: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// What a peer has to be told to find its database.
+/// The address of a database, as a peer's configuration names it.
 struct Place {
     host: String,
     port: String,

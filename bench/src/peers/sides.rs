@@ -28,7 +28,7 @@ pub(super) fn speaking_xmpp(options: &Options) -> impl Iterator<Item = Peer> {
     options.peers().iter().copied().filter(|peer| peer.speaks_xmpp())
 }
 
-/// So many of the people, signed in, a few at a time.
+/// Signs people in, a few at a time.
 pub(super) async fn members(server: &Server, people: std::ops::Range<usize>) -> anyhow::Result<Vec<Member>> {
     let entering = people.map(|n| async move { Member::enter(server.address, &person(n)).await });
     stream::iter(entering).buffered(16).try_collect().await
@@ -57,7 +57,7 @@ pub(super) async fn measured<W: Work>(
     Ok((load, cpu(&server.processes) - before))
 }
 
-/// So many senders, each in a room of their own.
+/// `count` senders, each in a room of their own.
 pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
     let mut sides = Vec::new();
     for peer in speaking_xmpp(options) {
@@ -83,7 +83,7 @@ pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<
     Ok(sides)
 }
 
-/// What was answered has to lie in the archive.
+/// Fails unless every answered message is in the archive.
 pub(super) async fn kept(server: &Server, before: usize, answered: usize) -> anyhow::Result<()> {
     let archived = server.archived().await? - before;
     ensure!(
@@ -94,7 +94,8 @@ pub(super) async fn kept(server: &Server, before: usize, answered: usize) -> any
     Ok(())
 }
 
-/// So many senders who are in one room and hear each other; over when each has heard everything.
+/// `count` senders who are in one room and receive each other's messages; ends when each has received all
+/// of them.
 pub(crate) async fn room<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
     let mut sides = Vec::new();
     for peer in speaking_xmpp(options) {
@@ -184,7 +185,7 @@ impl Work for Outsider {
     }
 }
 
-/// So many outsiders who write into a room for members.
+/// `count` outsiders who write into a room for members.
 pub(crate) async fn refused<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
     let mut sides = Vec::new();
     for peer in speaking_xmpp(options) {
@@ -247,7 +248,8 @@ pub(crate) async fn history<'a>(options: &Options, messages: usize) -> anyhow::R
     Ok(sides)
 }
 
-/// What a fresh peer holds for so many connections of people who are available, in no room, more than for none.
+/// The memory that a fresh peer uses for connections of people who are available, in no room, beyond that
+/// for none.
 pub(crate) fn idle<'a>(options: &Options, connections: usize) -> Vec<Side<'a>> {
     let side = |peer: Peer| Side::new(peer.name(), move || hold(peer, connections));
     speaking_xmpp(options).map(side).collect()
@@ -268,7 +270,8 @@ async fn hold(peer: Peer, connections: usize) -> anyhow::Result<Numbers> {
     ]))
 }
 
-/// A process's memory when it has shrunk no more for three seconds, or after thirty: garbage is collected when it likes to.
+/// A process's memory when it has shrunk no more for three seconds, or after thirty: garbage is collected
+/// when it likes to.
 async fn resting_kib(process: u32) -> f64 {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let (mut least, mut since) = (f64::INFINITY, 0);
@@ -285,7 +288,8 @@ async fn resting_kib(process: u32) -> f64 {
     least
 }
 
-/// Newcomers are made members by an invitation, enter, and write: in a room for each of a few owners, all at once.
+/// Newcomers are made members by an invitation, enter, and write: in a room for each of a few owners, all
+/// at once.
 pub(super) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Vec<Side<'a>>> {
     const OWNERS: usize = 16;
     let mut sides = Vec::new();

@@ -17,7 +17,7 @@ use crate::{
     measure::{Side, cpu},
 };
 
-/// So many of the people, with new accounts.
+/// People with new accounts.
 async fn clients(server: &Server, people: std::ops::Range<usize>) -> anyhow::Result<Vec<Client>> {
     let coming = people.map(|n| async move { Client::register(server.address, &person(n)).await });
     stream::iter(coming).buffered(4).try_collect().await
@@ -35,7 +35,7 @@ impl Work for Talker {
     }
 }
 
-/// So many senders, each in a room of their own.
+/// `count` senders, each in a room of their own.
 pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Option<Side<'a>>> {
     if !options.peers().contains(&Peer::Synapse) {
         return Ok(None);

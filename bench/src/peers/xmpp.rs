@@ -1,21 +1,49 @@
-//! A member of group chats over XMPP (RFC 6120, XEP-0045, XEP-0313): as little as it takes to be compared with.
-use std::net::SocketAddr;
+//! A member of group chats over XMPP (RFC 6120, XEP-0045, XEP-0313), on the streams and stanzas of
+//! `tokio-xmpp`.
+use std::{net::SocketAddr, str::FromStr as _};
 
-use anyhow::{Context as _, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+use anyhow::{Context as _, bail, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::{io::BufReader, net::TcpStream};
+use tokio_xmpp::{
+    jid::{BareJid, Jid},
+    minidom::Element,
+    parsers::{
+        bind::BindQuery,
+        data_forms::{DataForm, DataFormType, Field},
+        iq::Iq,
+        mam::{self, QueryId},
+        message::{Id, Lang, Message, MessageType},
+        muc::{
+            Muc, MucUser,
+            muc::History,
+            user::{Invite, Status},
+        },
+        ns,
+        presence::{Presence, Type},
+        rsm::SetQuery,
+        sasl::{Auth, Mechanism, Nonza},
+        stanza::Stanza,
+        stanza_error::{DefinedCondition, StanzaError},
+        stanza_id::StanzaId,
+    },
+    xmlstream::{
+        FallibleStreamElement, InitiatingStream, ReadError, StreamHeader, Timeouts, XmppStream,
+        XmppStreamElement, initiate_stream,
+    },
 };
-
-use super::xml::{Cutter, Stanza};
 
 /// The domain that the peers are configured with.
 const DOMAIN: &str = "localhost";
-/// The password of everybody.
+/// The password of every account.
 pub(super) const PASSWORD: &str = "secret";
-/// How many people have accounts, `u0` and on.
+/// The number of accounts, `u0` and on.
 pub(super) const PEOPLE: usize = 6_000;
+
+/// The namespace of queries of a room's owner.
+const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
+
+type Connection = BufReader<TcpStream>;
 
 /// The name of a person's account.
 pub(super) fn person(n: usize) -> String {
@@ -27,40 +55,43 @@ pub(super) fn room(name: &str) -> String {
     format!("{name}@conference.{DOMAIN}")
 }
 
-/// A connection of somebody who has signed in.
+/// A stream of somebody who has signed in.
 pub(super) struct Member {
-    socket: TcpStream,
-    cutter: Cutter,
-    /// Their account's name.
+    stream: XmppStream<Connection>,
+    /// The name of the account.
     name: String,
-    said: u64,
-    /// Messages of rooms that came, their own among them.
+    /// The number of messages and queries sent, for their ids.
+    sent: u64,
+    /// The number of messages of rooms received, the member's own included.
     pub(super) heard: usize,
 }
 
 impl Member {
-    /// Connects, signs in and is available.
+    /// Connects, signs in and becomes available.
     pub(super) async fn enter(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
-        let mut member = Self::connect(address, name).await?;
-        let proof = STANDARD.encode(format!("\0{name}\0{PASSWORD}"));
+        let mut stream = connect(address).await?;
+        let auth = Nonza::Auth(Auth {
+            mechanism: Mechanism::Plain,
+            data: format!("\0{name}\0{PASSWORD}").into_bytes(),
+        });
+        stream.send(&XmppStreamElement::Sasl(auth)).await?;
+        match element(&mut stream).await? {
+            XmppStreamElement::Sasl(Nonza::Success(_)) => {}
+            other => bail!("{name} cannot sign in: {other:?}"),
+        }
+        let mut member = Self {
+            stream: begin(stream.initiate_reset()).await?,
+            name: name.to_owned(),
+            sent: 0,
+            heard: 0,
+        };
         member
-            .write(&format!(
-                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{proof}</auth>"
-            ))
+            .ask(Iq::from_set("bind", BindQuery::new(Some("bench".to_owned()))))
             .await?;
-        let answer = member.read().await?;
-        ensure!(answer.is("success"), "{name} may not enter: {}", answer.text());
-        member.begin().await?;
+        member.send(Presence::available()).await?;
         member
-            .ask(
-                "set",
-                "bind",
-                None,
-                "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>bench</resource></bind>",
-            )
+            .until(|stanza| Ok(matches!(stanza, Stanza::Presence(presence) if presence.type_ == Type::None)))
             .await?;
-        member.write("<presence/>").await?;
-        member.until(|stanza| stanza.is("presence")).await?;
         Ok(member)
     }
 
@@ -68,67 +99,52 @@ impl Member {
         &self.name
     }
 
-    /// Connects and has been greeted: the server serves.
-    pub(super) async fn connect(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        let mut member = Self {
-            socket,
-            cutter: Cutter::default(),
-            name: name.to_owned(),
-            said: 0,
-            heard: 0,
+    /// The address of the member within a room.
+    fn occupant(&self, room: &str) -> anyhow::Result<Jid> {
+        Ok(BareJid::from_str(room)?.with_resource_str(&self.name)?.into())
+    }
+
+    fn new_id(&mut self, kind: char) -> String {
+        self.sent += 1;
+        format!("{kind}{}", self.sent)
+    }
+
+    async fn send(&mut self, stanza: impl Into<Stanza>) -> anyhow::Result<()> {
+        Ok(self
+            .stream
+            .send(&XmppStreamElement::Stanza(stanza.into()))
+            .await?)
+    }
+
+    /// Reads the next stanza. Cancel safe: a stanza that has arrived in part stays in the stream.
+    async fn read(&mut self) -> anyhow::Result<Stanza> {
+        let element = element(&mut self.stream)
+            .await
+            .with_context(|| format!("the stream of {}", self.name))?;
+        let XmppStreamElement::Stanza(stanza) = element else {
+            bail!("{} received {element:?}", self.name);
         };
-        member.begin().await?;
-        Ok(member)
-    }
-
-    /// Begins the stream, as at first and again after signing in.
-    async fn begin(&mut self) -> anyhow::Result<()> {
-        self.cutter = Cutter::default();
-        let header = format!(
-            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
-             xmlns:stream='http://etherx.jabber.org/streams' to='{DOMAIN}' version='1.0'>"
-        );
-        self.write(&header).await?;
-        self.until(|stanza| stanza.is("stream:features")).await
-    }
-
-    async fn write(&mut self, xml: &str) -> anyhow::Result<()> {
-        Ok(self.socket.write_all(xml.as_bytes()).await?)
-    }
-
-    /// The next stanza. What has come stays where a caller gives up waiting.
-    async fn read(&mut self) -> anyhow::Result<Stanza<'_>> {
-        let range = loop {
-            if let Some(range) = self.cutter.cut()? {
-                break range;
-            }
-            self.cutter.forget();
-            self.cutter.bytes.reserve(4096);
-            let count = self.socket.read_buf(&mut self.cutter.bytes).await?;
-            ensure!(count > 0, "the server hung up on {}", self.name);
-        };
-        let stanza = Stanza::new(self.cutter.bytes.get(range).unwrap_or_default())?;
-        if stanza.is("message") && stanza.attribute("type") == Some("groupchat") && stanza.holds("body") {
+        if let Stanza::Message(message) = &stanza
+            && message.type_ == MessageType::Groupchat
+            && !message.bodies.is_empty()
+        {
             self.heard += 1;
         }
         Ok(stanza)
     }
 
-    /// Reads until something wanted has come.
-    async fn until(&mut self, mut wanted: impl FnMut(&Stanza<'_>) -> bool) -> anyhow::Result<()> {
+    /// Reads until `wanted` returns true; an error of it ends the reading too.
+    async fn until(&mut self, mut wanted: impl FnMut(&Stanza) -> anyhow::Result<bool>) -> anyhow::Result<()> {
         loop {
-            let stanza = self.read().await?;
-            if wanted(&stanza) {
-                return stanza.accepted();
+            if wanted(&self.read().await?)? {
+                return Ok(());
             }
         }
     }
 
-    /// Reads what comes for as long as the connection lasts.
+    /// Reads what arrives until the connection ends.
     pub(super) async fn listen(&mut self) -> anyhow::Result<()> {
-        self.until(|_| false).await
+        self.until(|_| Ok(false)).await
     }
 
     /// Waits for the next message that somebody wrote in a room.
@@ -140,136 +156,286 @@ impl Member {
         Ok(())
     }
 
-    /// Asks and waits for the answer; what else comes before it is passed over.
-    async fn ask(&mut self, kind: &str, id: &str, to: Option<&str>, what: &str) -> anyhow::Result<()> {
-        let to = to.map_or_else(String::new, |to| format!(" to='{to}'"));
-        self.write(&format!("<iq type='{kind}' id='{id}'{to}>{what}</iq>"))
-            .await?;
-        self.until(|stanza| stanza.is("iq") && stanza.attribute("id") == Some(id))
-            .await
+    /// Sends a query and waits for its result. Other stanzas that arrive before it are passed over.
+    async fn ask(&mut self, query: Iq) -> anyhow::Result<()> {
+        let id = query.id().to_owned();
+        self.send(query).await?;
+        self.until(|stanza| answers(stanza, &id)).await
     }
 
-    /// Enters a room under their account's name; over when the server has told everything about it.
+    /// Enters a room under the account's name and waits for the presence that ends the list of occupants.
     pub(super) async fn join(&mut self, room: &str) -> anyhow::Result<()> {
-        let place = format!("{room}/{}", self.name);
-        self.write(&format!(
-            "<presence to='{place}'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>"
-        ))
-        .await?;
+        let occupant = self.occupant(room)?;
+        let no_history = Muc::new().with_history(History::new().with_maxstanzas(0));
+        let presence = Presence::available()
+            .with_to(occupant.clone())
+            .with_payload(no_history);
+        self.send(presence).await?;
         self.until(|stanza| {
-            let own = stanza.is("presence") && stanza.attribute("from") == Some(&place);
-            own && (stanza.has_status(110) || stanza.accepted().is_err())
+            let Some(presence) = presence_of(stanza, &occupant) else {
+                return Ok(false);
+            };
+            accepted(presence)?;
+            Ok(user(&presence.payloads).is_some_and(|user| user.status.contains(&Status::SelfPresence)))
         })
         .await
     }
 
-    /// Makes a room by entering it, kept when empty; for members alone if so wanted.
+    /// Creates a room by entering it. It is kept when it is empty.
     pub(super) async fn make(&mut self, room: &str, members_only: bool) -> anyhow::Result<()> {
         self.join(room).await?;
-        let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
-        let form = [
-            field("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig"),
-            field("muc#roomconfig_persistentroom", "1"),
-            field("muc#roomconfig_membersonly", if members_only { "1" } else { "0" }),
+        let flag = |is_set| if is_set { "1" } else { "0" };
+        let fields = vec![
+            Field::text_single("muc#roomconfig_persistentroom", flag(true)),
+            Field::text_single("muc#roomconfig_membersonly", flag(members_only)),
         ];
-        let form = format!(
-            "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>{}</x></query>",
-            form.concat()
+        let form = DataForm::new(
+            DataFormType::Submit,
+            "http://jabber.org/protocol/muc#roomconfig",
+            fields,
         );
-        self.ask("set", "make", Some(room), &form).await
+        self.own("make", room, form.into()).await
     }
 
-    /// Destroys a room with all who are in it, at less cost than that of everybody leaving.
+    /// Destroys a room with all its occupants, which costs less than that each of them leaves.
     pub(super) async fn destroy(&mut self, room: &str) -> anyhow::Result<()> {
-        let query = "<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query>";
-        self.ask("set", "destroy", Some(room), query).await
+        let destroy = Element::bare("destroy", MUC_OWNER);
+        self.own("destroy", room, destroy).await
     }
 
-    /// Waits until the room that they are in is no more.
+    /// Sends a query of the room's owner.
+    async fn own(&mut self, id: &str, room: &str, what: Element) -> anyhow::Result<()> {
+        let query = Iq::Set {
+            from: None,
+            to: Some(Jid::from_str(room)?),
+            id: id.to_owned(),
+            payload: Element::builder("query", MUC_OWNER).append(what).build(),
+        };
+        self.ask(query).await
+    }
+
+    /// Waits until the room of the member was destroyed.
     pub(super) async fn put_out(&mut self) -> anyhow::Result<()> {
-        self.until(|stanza| stanza.is("presence") && stanza.holds("destroy"))
-            .await
+        self.until(|stanza| {
+            let Stanza::Presence(presence) = stanza else {
+                return Ok(false);
+            };
+            let mut payloads = presence
+                .payloads
+                .iter()
+                .filter(|payload| payload.is("x", ns::MUC_USER));
+            Ok(payloads.any(|payload| payload.has_child("destroy", ns::MUC_USER)))
+        })
+        .await
     }
 
     /// Leaves a room.
     pub(super) async fn leave(&mut self, room: &str) -> anyhow::Result<()> {
-        let place = format!("{room}/{}", self.name);
-        self.write(&format!("<presence type='unavailable' to='{place}'/>"))
+        let occupant = self.occupant(room)?;
+        self.send(Presence::unavailable().with_to(occupant.clone()))
             .await?;
-        self.until(|stanza| stanza.is("presence") && stanza.attribute("from") == Some(&place))
-            .await
+        self.until(|stanza| {
+            let presence = presence_of(stanza, &occupant);
+            presence.map_or(Ok(false), |presence| accepted(presence).map(|()| true))
+        })
+        .await
     }
 
-    /// Makes somebody a member of a room and tells them.
+    /// Makes somebody a member of a room and notifies them.
     pub(super) async fn invite(&mut self, room: &str, whom: &str) -> anyhow::Result<()> {
-        self.write(&format!(
-            "<message to='{room}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='{whom}@{DOMAIN}'/></x></message>"
-        ))
-        .await
+        let invite = MucUser {
+            invite: Some(Invite {
+                from: None,
+                to: Some(Jid::from_str(&format!("{whom}@{DOMAIN}"))?),
+                reason: None,
+            }),
+            ..MucUser::new()
+        };
+        self.send(Message::normal(Jid::from_str(room)?).with_payload(invite))
+            .await
     }
 
     /// Waits for an invitation.
     pub(super) async fn invited(&mut self) -> anyhow::Result<()> {
-        self.until(|stanza| stanza.is("message") && stanza.holds("invite"))
-            .await
+        self.until(|stanza| {
+            let Stanza::Message(message) = stanza else {
+                return Ok(false);
+            };
+            Ok(user(&message.payloads).is_some_and(|user| user.invite.is_some()))
+        })
+        .await
     }
 
-    /// Writes a message; its id.
-    async fn put(&mut self, room: &str, text: &str) -> anyhow::Result<String> {
-        self.said += 1;
-        let id = format!("m{}", self.said);
-        self.write(&format!(
-            "<message type='groupchat' id='{id}' to='{room}'><body>{text}</body></message>"
-        ))
-        .await?;
+    /// Sends a message and returns its id.
+    async fn put(&mut self, room: &str, text: &str) -> anyhow::Result<Id> {
+        let id = Id(self.new_id('m'));
+        let mut message =
+            Message::groupchat(Jid::from_str(room)?).with_body(Lang::default(), text.to_owned());
+        message.id = Some(id.clone());
+        self.send(message).await?;
         Ok(id)
     }
 
-    /// Says something; answered by its echo, which comes when the archive has it and carries its place there.
+    /// Sends a message and waits for its echo, which the server sends when the archive has the message, and
+    /// which carries the id in the archive.
     pub(super) async fn say(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
         let id = self.put(room, text).await?;
-        let place = format!("{room}/{}", self.name);
+        let (occupant, room) = (self.occupant(room)?, Jid::from_str(room)?);
         let mut archived = false;
         self.until(|stanza| {
-            let mine = stanza.is("message")
-                && stanza.attribute("id") == Some(&id)
-                && stanza
-                    .attribute("from")
-                    .is_some_and(|from| from == place || from == room);
-            archived |= mine && stanza.holds("stanza-id");
-            mine
+            let Some(message) = message_of(stanza, &id) else {
+                return Ok(false);
+            };
+            if message
+                .from
+                .as_ref()
+                .is_none_or(|from| *from != occupant && *from != room)
+            {
+                return Ok(false);
+            }
+            if message.type_ == MessageType::Error {
+                bail!("refused: {message:?}");
+            }
+            archived |= payload::<StanzaId>(&message.payloads).is_some();
+            Ok(true)
         })
         .await?;
         ensure!(archived, "a message of {} was not archived", self.name);
         Ok(())
     }
 
-    /// Says something where they may not.
+    /// Sends a message where the member may not write, and waits for the refusal.
     pub(super) async fn be_refused(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
         let id = self.put(room, text).await?;
-        let refused = self
-            .until(|stanza| stanza.is("message") && stanza.attribute("id") == Some(&id))
-            .await;
-        let refusal = refused.err().context("let in")?.to_string();
-        ensure!(refusal.contains("<not-acceptable"), "{refusal}");
-        Ok(())
+        self.until(|stanza| {
+            let Some(message) = message_of(stanza, &id) else {
+                return Ok(false);
+            };
+            let error = payload::<StanzaError>(&message.payloads).context("the message was accepted")?;
+            ensure!(
+                error.defined_condition == DefinedCondition::NotAcceptable,
+                "{error:?}"
+            );
+            Ok(true)
+        })
+        .await
     }
 
-    /// Reads the newest messages of a room's archive; how many came.
+    /// Reads the newest messages of a room's archive and returns their number.
     pub(super) async fn newest(&mut self, room: &str, count: usize) -> anyhow::Result<usize> {
-        self.said += 1;
-        let id = format!("p{}", self.said);
-        self.write(&format!(
-            "<iq type='set' id='{id}' to='{room}'><query xmlns='urn:xmpp:mam:2' queryid='{id}'>\
-             <set xmlns='http://jabber.org/protocol/rsm'><max>{count}</max><before/></set></query></iq>"
-        ))
-        .await?;
+        let id = self.new_id('p');
+        let query = mam::Query {
+            queryid: Some(QueryId(id.clone())),
+            node: None,
+            form: None,
+            set: Some(SetQuery {
+                max: Some(count),
+                after: None,
+                before: Some(String::new()),
+                index: None,
+            }),
+            flip_page: false,
+        };
+        self.send(Iq::from_set(id.clone(), query).with_to(Jid::from_str(room)?))
+            .await?;
         let mut found = 0;
         self.until(|stanza| {
-            found += usize::from(stanza.is("message") && stanza.holds("result"));
-            stanza.is("iq") && stanza.attribute("id") == Some(&id)
+            if let Stanza::Message(message) = stanza {
+                let results = message
+                    .payloads
+                    .iter()
+                    .filter(|payload| payload.is("result", ns::MAM));
+                found += results.count();
+            }
+            answers(stanza, &id)
         })
         .await?;
         Ok(found)
     }
 }
+
+/// Connects and waits until the server has greeted: it serves.
+pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<XmppStream<Connection>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let socket = BufReader::new(socket);
+    let greeted = initiate_stream(socket, ns::JABBER_CLIENT, header(), Timeouts::default()).await?;
+    Ok(greeted.recv_features().await?.1)
+}
+
+/// Begins the stream again after signing in.
+async fn begin(stream: InitiatingStream<Connection>) -> anyhow::Result<XmppStream<Connection>> {
+    Ok(stream.send_header(header()).await?.recv_features().await?.1)
+}
+
+fn header() -> StreamHeader<'static> {
+    StreamHeader {
+        to: Some(DOMAIN.into()),
+        ..StreamHeader::default()
+    }
+}
+
+/// Reads the next element of a stream.
+async fn element(stream: &mut XmppStream<Connection>) -> anyhow::Result<XmppStreamElement> {
+    loop {
+        match stream.next().await.context("the server hung up")? {
+            Ok(FallibleStreamElement::Ok(element)) => return Ok(element),
+            Ok(FallibleStreamElement::Err(error)) => return Err(error.into()),
+            // Nothing arrived for minutes, which is not an error for one who only listens.
+            Err(ReadError::SoftTimeout) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether a stanza is the result of the query with this id. Fails if the query was refused.
+fn answers(stanza: &Stanza, id: &str) -> anyhow::Result<bool> {
+    let Stanza::Iq(iq) = stanza else {
+        return Ok(false);
+    };
+    if iq.id() != id {
+        return Ok(false);
+    }
+    match iq {
+        Iq::Error { error, .. } => bail!("refused: {error:?}"),
+        Iq::Result { .. } => Ok(true),
+        Iq::Get { .. } | Iq::Set { .. } => Ok(false),
+    }
+}
+
+/// The presence of an occupant of a room, if the stanza is one.
+fn presence_of<'a>(stanza: &'a Stanza, occupant: &Jid) -> Option<&'a Presence> {
+    match stanza {
+        Stanza::Presence(presence) if presence.from.as_ref() == Some(occupant) => Some(presence),
+        _ => None,
+    }
+}
+
+/// The message with this id, if the stanza is it.
+fn message_of<'a>(stanza: &'a Stanza, id: &Id) -> Option<&'a Message> {
+    match stanza {
+        Stanza::Message(message) if message.id.as_ref() == Some(id) => Some(message),
+        _ => None,
+    }
+}
+
+/// Fails if a presence says that the server refuses.
+fn accepted(presence: &Presence) -> anyhow::Result<()> {
+    ensure!(presence.type_ != Type::Error, "refused: {presence:?}");
+    Ok(())
+}
+
+/// The first payload of this type.
+fn payload<T: TryFrom<Element>>(payloads: &[Element]) -> Option<T> {
+    payloads
+        .iter()
+        .find_map(|payload| T::try_from(payload.clone()).ok())
+}
+
+/// The payload in which a room describes an occupant.
+fn user(payloads: &[Element]) -> Option<MucUser> {
+    payload(payloads)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! That docs/permissions.md tells the truth: every cell is asked over the public API of the composed suite.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+mod refused;
 mod requests;
 mod samples;
 

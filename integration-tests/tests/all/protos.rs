@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_proto::parta::options::v1::{AccessRule, CallerKind, ReasonRule};
+use parta_reasons::DocumentedReasons;
 use prost::Message as _;
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor,
@@ -155,30 +156,10 @@ fn comments_of_rpcs_say_what_they_do_and_who_may_call() {
     none("comments of RPCs", &wrong);
 }
 
-/// A reason that a comment names exists: in the package of the service, or among those that all share.
 #[test]
-fn reasons_that_comments_name_are_declared() {
-    let mut wrong = Vec::new();
-    for method in methods() {
-        let service = method.parent_service();
-        let package = service.package_name().replace(".internal.", ".");
-        let known = |reason: &str| {
-            [package.as_str(), "parta.status.v1"].iter().any(|package| {
-                let reasons = pool().get_enum_by_name(&format!("{package}.ErrorReason"));
-                reasons.is_some_and(|e| e.get_value_by_name(&format!("ERROR_REASON_{reason}")).is_some())
-            })
-        };
-        let comments = comments(&service.parent_file());
-        let comment = comments.get(method.path()).map_or("", String::as_str);
-        let listed = comment.split_once("Reasons:").map_or("", |(_, rest)| rest);
-        let words = listed.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
-        for reason in words.filter(|word| word.contains('_') && word.len() > 4) {
-            if !known(reason) {
-                wrong.push(format!("{} names {reason}", name(&method)));
-            }
-        }
-    }
-    none("reasons that do not exist", &wrong);
+fn comments_of_rpcs_list_declared_reasons() {
+    let reasons = DocumentedReasons::read(pool());
+    assert!(reasons.is_ok(), "{}", reasons.expect_err("checked"));
 }
 
 #[test]

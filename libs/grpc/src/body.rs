@@ -13,7 +13,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
-use crate::server::{catch_panic::TraceSlot, metrics::InFlight};
+use crate::{
+    methods::Method,
+    server::{catch_panic::TraceSlot, metrics::InFlight, refusal},
+};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
@@ -35,6 +38,8 @@ pub(crate) struct Watch {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// Where everything is done.
     pub(crate) span: Option<Span>,
+    /// The RPC of the suite whose refusals are reported; none on the client.
+    pub(crate) method: Option<&'static Method>,
     /// The first that resolves ends a stream with its status. Only between frames, which are whole messages here.
     pub(crate) ends: Vec<BoxFuture<'static, Status>>,
     /// Whether a panic becomes trailers, which name this trace.
@@ -51,6 +56,7 @@ impl Watch {
     /// Puts a response under watch.
     pub(crate) fn over(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
+            self.report(code, response.headers());
             self.finish(code);
             return response;
         }
@@ -60,6 +66,15 @@ impl Watch {
                 watch: self,
             })
         })
+    }
+
+    fn report(&self, code: Code, headers: &http::HeaderMap) {
+        if code != Code::Ok
+            && let Some(method) = self.method
+        {
+            let _entered = self.span.as_ref().map(Span::enter);
+            refusal::report(method, headers);
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -122,6 +137,7 @@ impl http_body::Body for Watched {
                     let code = trailers
                         .get("grpc-status")
                         .map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
+                    watch.report(code, trailers);
                     watch.finish(code);
                 }
             }

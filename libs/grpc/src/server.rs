@@ -4,6 +4,7 @@ mod capture;
 pub(crate) mod catch_panic;
 pub(crate) mod deadline;
 pub(crate) mod metrics;
+pub(crate) mod refusal;
 mod serve;
 mod shed;
 mod status;

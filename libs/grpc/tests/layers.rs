@@ -462,3 +462,26 @@ fn the_callers_trace_goes_on_and_is_told() {
         );
     });
 }
+
+/// The layers report every refusal to the tests, of unary calls and of streams.
+#[test]
+fn a_reason_that_the_comment_does_not_list_fails_the_test() {
+    for streams in [false, true] {
+        let test = || {
+            parta_testkit::run(async {
+                let test_env = TestEnv::new();
+                let request = bearer("etag", &test_env.person().0);
+                if streams {
+                    let mut stream = open(test_env.outside(), SUBSCRIBE, request).await.unwrap();
+                    stream.message().await.unwrap();
+                    stream.message().await.unwrap_err();
+                } else {
+                    call(test_env.outside(), GET_CHAT, request).await.unwrap_err();
+                }
+            });
+        };
+        let panic = std::panic::catch_unwind(test).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains(": ETAG_MISMATCH of parta"), "{message}");
+    }
+}

@@ -104,7 +104,8 @@ impl Drop for Inner {
             server.clone(),
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
         );
-        // A test's runtime is on its way out when the database is dropped; the statement needs one of its own.
+        // A test's runtime is on its way out when the database is dropped; the statement needs one of its
+        // own.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -1,4 +1,5 @@
-//! Calls any RPC of the suite by its name, with JSON in and JSON out: for tests that walk the whole descriptor set.
+//! Calls any RPC of the suite by its name, with JSON in and JSON out: for tests over the whole descriptor
+//! set.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message as _;
@@ -70,8 +71,8 @@ where
         Self(Grpc::new(channel))
     }
 
-    /// Calls an RPC that gives one answer. The request's metadata and extensions travel along; where the RPC takes a
-    /// stream, it gets the one message.
+    /// Calls an RPC that gives one answer. The request's metadata and extensions travel along; where the
+    /// RPC takes a stream, it gets the one message.
     pub async fn call(&mut self, rpc: &str, request: Request<Value>) -> Result<Value, Status> {
         let method = method(rpc);
         assert!(

@@ -19,8 +19,8 @@ impl Time {
     }
 }
 
-/// A clock that stands still at a school morning until the test moves it, and real chance: ids of tests that share a
-/// server must differ.
+/// A clock that stands still at a school morning until the test moves it, and real chance: ids of tests
+/// that share a server must differ.
 pub fn env() -> (Env, Time) {
     let morning = DateTime::from_timestamp(1_788_249_600, 0).expect("2026-09-01T08:00:00Z");
     let clock = Arc::new(ManualClock::new(morning));

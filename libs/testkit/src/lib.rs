@@ -1,6 +1,6 @@
-//! What tests of the suite share: a database of its own for each test, on both kinds of database; a clock that stands
-//! still; the log of the test, in which an unlisted WARN or ERROR is a failure; a way to a server that can be cut; any RPC
-//! by its name.
+//! Tools that tests share: a database for each test, on both kinds of database; a clock that stands still;
+//! the log of the test, in which an unlisted WARN or ERROR is a failure; the refusals by servers, which the
+//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its name.
 //!
 //! A test on PostgreSQL fails where no server is given; it never skips. `cargo xtask test` gives one.
 
@@ -15,11 +15,12 @@ pub mod dynamic;
 mod env;
 mod link;
 mod logs;
+mod refusals;
 
 pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
-pub use logs::{Line, Logs, logs, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
@@ -31,9 +32,9 @@ pub fn nats_url() -> String {
     std::env::var(NATS_URL).expect("PARTA_TEST_NATS_URL is not set: run the tests by `cargo xtask test`")
 }
 
-/// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own, both
-/// under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a PostgreSQL server the
-/// second fails.
+/// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own,
+/// both under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a
+/// PostgreSQL server the second fails.
 ///
 /// ```ignore
 /// parta_testkit::on_both!(a_label_is_unique, |database| async move { ... });
@@ -81,8 +82,8 @@ macro_rules! on_sqlite {
     };
 }
 
-/// [`on_both!`] for what PostgreSQL alone does; the reason says why SQLite has nothing to prove. Without a server the
-/// test fails.
+/// [`on_both!`] for what PostgreSQL alone does; the reason says why SQLite has nothing to prove. Without a
+/// server the test fails.
 #[macro_export]
 macro_rules! on_postgres {
     ($(#[$meta:meta])* $name:ident, $reason:literal, $body:expr $(,)?) => {
@@ -101,8 +102,8 @@ macro_rules! on_postgres {
     };
 }
 
-/// [`on_both!`] for a property: the body runs on an empty database with each input that the strategy generates, and an
-/// input that fails is shrunk. The crate of the test depends on proptest.
+/// [`on_both!`] for a property: the body runs on an empty database with each input that the strategy
+/// generates, and an input that fails is shrunk. The crate of the test depends on proptest.
 #[macro_export]
 macro_rules! property_on_both {
     ($name:ident, $config:expr, $strategy:expr, $body:expr $(,)?) => {

@@ -65,7 +65,8 @@ impl Link {
         url.replacen(&authority(url), &self.address.to_string(), 1)
     }
 
-    /// Cuts it, and returns when no connection is left. Fails where there was none: then it is not the way that is taken.
+    /// Cuts it, and returns when no connection is left. Fails where there was none: then it is not the way
+    /// that is taken.
     pub async fn cut(&self) {
         assert!(
             self.state.borrow().connections > 0,
@@ -76,7 +77,7 @@ impl Link {
         _ = watched.wait_for(|state| state.connections == 0).await;
     }
 
-    /// Mends it.
+    /// Lets connections pass again.
     pub fn mend(&self) {
         self.state.send_modify(|state| state.cut = false);
     }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fmt::{self, Write as _},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -9,18 +10,22 @@ use std::{
 
 use tokio::runtime::Builder;
 use tracing::{
-    Dispatch, Event, Level, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
+    subscriber::Interest,
 };
 use tracing_subscriber::{
     Layer, Registry,
     layer::{Context, SubscriberExt as _},
 };
 
-use crate::TestDatabase;
+use crate::{
+    TestDatabase,
+    refusals::{self, Refusal},
+};
 
-/// What a loaded machine makes others say, in any test: the beginning of the target and a part of the text.
+/// Lines that a loaded machine provokes in any test: the beginning of the target and a part of the text.
 const ALWAYS_ALLOWED: &[(&str, &str)] = &[
     ("sqlx::query", "slow statement"),
     (
@@ -58,20 +63,24 @@ pub struct Logs(Arc<Mutex<State>>);
 struct State {
     lines: Vec<Line>,
     allowed: Vec<String>,
+    /// Refusals that the comments of their RPCs do not list.
+    undocumented: BTreeSet<Refusal>,
+    ignores_refusals: bool,
 }
 
 impl Logs {
-    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged already or not.
+    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged
+    /// already or not.
     pub fn allow(&self, text: &str) {
         self.state(|state| state.allowed.push(text.to_owned()));
     }
 
-    /// What was logged so far.
+    /// Returns the lines logged so far.
     pub fn lines(&self) -> Vec<Line> {
         self.state(|state| state.lines.clone())
     }
 
-    /// What was logged and nobody listed.
+    /// Returns the lines that the test did not list.
     pub fn unlisted(&self) -> Vec<Line> {
         self.state(|state| {
             let listed = |line: &&Line| {
@@ -82,6 +91,21 @@ impl Logs {
             };
             state.lines.iter().filter(|line| !listed(line)).cloned().collect()
         })
+    }
+
+    /// Neither checks nor records the refusals of this test: its servers imitate RPCs of the suite.
+    pub fn ignore_refusals(&self) {
+        self.state(|state| state.ignores_refusals = true);
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        if self.state(|state| state.ignores_refusals) {
+            return;
+        }
+        refusals::record(&refusal);
+        if !refusal.is_documented() {
+            self.state(|state| state.undocumented.insert(refusal));
+        }
     }
 
     fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -96,12 +120,26 @@ pub fn logs() -> Logs {
         .expect("this is not a test of `run` or `on_both!`")
 }
 
-/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the tests.
+/// Records a refusal by a server in another process, and fails the running test if the comment of the RPC
+/// does not list the reason. Servers in the process of the test report theirs themselves. Does nothing
+/// outside a test.
+pub fn refused(rpc: &str, domain: &str, reason: &str) {
+    if let Some(logs) = CURRENT.with_borrow(Clone::clone) {
+        logs.refused(Refusal {
+            rpc: rpc.to_owned(),
+            domain: domain.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the
+/// tests.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was logged that
-/// it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test, so that tests of one
-/// process do not hear each other.
+/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was
+/// logged that it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test,
+/// so that tests of one process do not hear each other.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
     run_for(DEADLINE, body)
 }
@@ -116,8 +154,9 @@ pub fn run_for<T>(deadline: Duration, body: impl Future<Output = T>) -> T {
     })
 }
 
-/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body without input and
-/// output: a timeout would fire while an answer is on its way. It has no deadline: that would be a timer that fires.
+/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body
+/// without input and output: a timeout would fire while an answer is on its way. It has no deadline: that
+/// would be a timer that fires.
 pub fn run_paused<T>(body: impl Future<Output = T>) -> T {
     let mut runtime = Builder::new_current_thread();
     runtime.start_paused(true);
@@ -154,16 +193,20 @@ fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
         "the log has lines that the test did not list:\n{}",
         unlisted.join("\n")
     );
+    if let Some(failure) = logs.state(|state| refusals::failure(&state.undocumented)) {
+        panic!("{failure}");
+    }
     result
 }
 
-/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started. Tests call it by
-/// [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
+/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started.
+/// Tests call it by [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
 pub fn run_on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
     run_on(async { TestDatabase::sqlite() }, body);
 }
 
-/// Runs the body of a test on an empty PostgreSQL database, as [`run_on_sqlite`] does. Fails without a server.
+/// Runs the body of a test on an empty PostgreSQL database, as [`run_on_sqlite`] does. Fails without a
+/// server.
 pub fn run_on_postgres<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
     run_on(TestDatabase::postgres(), body);
 }
@@ -181,10 +224,30 @@ fn run_on<F: Future<Output = ()>>(
 
 struct Capture(Logs);
 
+/// Whether an event is kept: all at WARN or above, and the refusals by servers.
+fn is_captured(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN || metadata.target() == refusals::TARGET
+}
+
 impl<S: Subscriber> Layer<S> for Capture {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_captured(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_captured(metadata)
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        if *metadata.level() > Level::WARN {
+        if metadata.target() == refusals::TARGET {
+            let mut refusal = Refusal::default();
+            event.record(&mut refusal);
+            self.0.refused(refusal);
             return;
         }
         let mut text = Text(String::new());
@@ -198,7 +261,7 @@ impl<S: Subscriber> Layer<S> for Capture {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::WARN)
+        Some(LevelFilter::DEBUG)
     }
 }
 

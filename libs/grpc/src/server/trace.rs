@@ -78,7 +78,7 @@ impl Step for Trace {
             if call.is_open() {
                 return next.run(call).await;
             }
-            let (rpc, request) = (call.rpc(), &call.request);
+            let (rpc, method, request) = (call.rpc(), call.method, &call.request);
             let (span, trace) = match exported(rpc, request) {
                 Some(exported) => exported,
                 None => {
@@ -102,6 +102,7 @@ impl Step for Trace {
             };
             let mut answer = context.scope(next.run(call)).instrument(span.clone()).await?;
             answer.watch.span = Some(span);
+            answer.watch.method = method;
             Ok(answer)
         })
     }

@@ -61,6 +61,7 @@ async fn handle(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
         }
         "busy twice" if count < 2 => return Err(parta_status::unavailable("test").into()),
         "no retry info" => return Err(RpcError::new(ErrorReason::NotServing, "for good").into()),
+        "etag" => return Err(parta_status::etag_mismatch().into()),
         "undocumented" => return Err(std::io::Error::other("a detail of ours").into()),
         _ => format!("{} for {}", caller.principal.key(), caller.acting().key()),
     };
@@ -81,6 +82,7 @@ async fn stream(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
         })
         .boxed(),
         "short" => futures::stream::empty().boxed(),
+        "etag" => futures::stream::once(async { Err(parta_status::etag_mismatch().into()) }).boxed(),
         _ => futures::stream::pending().boxed(),
     };
     Ok(Response::new(first.chain(rest).boxed()))

@@ -10,10 +10,14 @@ use std::{
 
 use parta_grpc::Routes;
 use parta_ids::{Env, MemberId};
-use parta_proto::parta::membership::internal::v1::{
-    self as pb,
-    admission_service_server::{AdmissionService, AdmissionServiceServer},
+use parta_proto::parta::membership::{
+    internal::v1::{
+        self as pb,
+        admission_service_server::{AdmissionService, AdmissionServiceServer},
+    },
+    v1::ErrorReason,
 };
+use parta_status::RpcError;
 use tonic::{Request, Response, Status};
 
 pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
@@ -93,7 +97,8 @@ impl AdmissionService for Membership {
             Some(Fault::Before) => return Err(Status::aborted("lost before")),
             // A person once let in is never refused: the real one answers a repeated request from its record.
             Some(Fault::Refused) if known.is_none() => {
-                return Err(parta_status::not_found("child", "nobody").into());
+                let why = "The child of the link is no pupil of the organization.";
+                return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
             }
             _ => {}
         }

@@ -1,0 +1,28 @@
+//! Reports refusals at DEBUG, for a developer who looks for a fault, and for tests: they compare the reason
+//! with the list in the comment of the RPC.
+use parta_status::RpcError;
+use tonic::Status;
+use tracing::Level;
+
+use crate::methods::Method;
+
+/// The target of the events. `parta_testkit` and the processes of the integration tests know it.
+const TARGET: &str = "parta_grpc::refusal";
+
+/// Reports the refusal that a head or trailers carry. A status without a documented reason is not reported:
+/// UNIMPLEMENTED, or the caller has hung up.
+pub(crate) fn report(method: &Method, headers: &http::HeaderMap) {
+    if !tracing::enabled!(target: TARGET, Level::DEBUG) {
+        return;
+    }
+    let refusal = Status::from_header_map(headers).and_then(|status| RpcError::from_status(&status));
+    if let Some(refusal) = refusal {
+        tracing::debug!(
+            target: TARGET,
+            rpc = &*method.rpc,
+            domain = refusal.domain(),
+            reason = refusal.reason(),
+            "call refused"
+        );
+    }
+}
