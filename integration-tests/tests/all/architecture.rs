@@ -437,7 +437,11 @@ fn a_violation_is_caught_however_it_is_written() {
             "use sea_orm::{ConnectionTrait, EntityTrait};",
             "sea_orm::EntityTrait",
         ),
-        ("services/chat/src/entries/model.rs", "use tokio::sync::Mutex;", "tokio"),
+        (
+            "services/chat/src/entries/model.rs",
+            "use tokio::sync::Mutex;",
+            "tokio",
+        ),
         (
             "services/membership/src/guardianships/operations.rs",
             "use parta_proto::parta::membership::v1::Guardianship;",
@@ -490,8 +494,14 @@ fn what_the_rules_allow_passes() {
             "services/membership/src/guardianships/storage.rs",
             "use sea_orm::EntityTrait;",
         ),
-        ("services/chat/src/entries/storage/chats.rs", "use sea_orm::EntityTrait;"),
-        ("services/chat/src/chats/operations/mod.rs", "use sea_orm::ConnectionTrait;"),
+        (
+            "services/chat/src/entries/storage/chats.rs",
+            "use sea_orm::EntityTrait;",
+        ),
+        (
+            "services/chat/src/chats/operations/mod.rs",
+            "use sea_orm::ConnectionTrait;",
+        ),
         ("services/chat/src/lib.rs", "use tonic::service::Routes;"),
         (
             "services/chat/src/entries/model.rs",
