@@ -28,7 +28,7 @@ fn weekly(start: &str, zone: Tz, count: u32) -> Vec<Slot> {
 }
 
 #[test]
-fn a_lesson_keeps_its_wall_clock_time_when_clocks_change() {
+fn series_keeps_wall_clock_time_when_clocks_change() {
     let slots = weekly("2026-10-19T09:00:00", chrono_tz::Europe::Berlin, 2);
     assert_eq!(slots[0].start, utc("2026-10-19T07:00:00Z"));
     assert_eq!(slots[1].start, utc("2026-10-26T08:00:00Z"));
@@ -36,7 +36,7 @@ fn a_lesson_keeps_its_wall_clock_time_when_clocks_change() {
 }
 
 #[test]
-fn a_skipped_time_is_held_later_by_the_gap_and_only_then() {
+fn skipped_time_is_moved_by_the_gap_on_that_day_only() {
     let slots = weekly("2026-03-22T02:30:00", chrono_tz::Europe::Berlin, 3);
     let starts: Vec<_> = slots.iter().map(|s| s.start).collect();
     // On the 29th the clock jumps from 02:00 to 03:00: 02:30 is held at 03:30 local.
@@ -57,13 +57,13 @@ fn a_skipped_time_is_held_later_by_the_gap_and_only_then() {
 }
 
 #[test]
-fn a_time_that_comes_twice_is_held_the_first_time() {
+fn ambiguous_time_is_the_first_one() {
     let slots = weekly("2026-10-25T02:30:00", chrono_tz::Europe::Berlin, 1);
     assert_eq!(slots[0].start, utc("2026-10-25T00:30:00Z"));
 }
 
 #[test]
-fn what_cannot_be_planned_is_refused() {
+fn unplannable_recurrence_is_refused() {
     let slots = |weekly| {
         let start = civil("2026-09-01T08:00:00");
         Schedule {
@@ -117,7 +117,7 @@ fn what_cannot_be_planned_is_refused() {
 }
 
 #[test]
-fn the_rule_is_told_as_rfc_5545_writes_it() {
+fn rule_text_follows_rfc_5545() {
     let until = End::Until(NaiveDate::from_ymd_opt(2027, 5, 31).unwrap());
     assert_eq!(
         Weekly {
@@ -148,7 +148,7 @@ const ZONES: [Tz; 5] = [
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn every_occurrence_is_so_many_weeks_after_the_start(
+    fn occurrences_are_whole_intervals_after_the_start(
         day in 0_i64..700, minute in 0_i64..1440, interval in 1_u16..9, count in 1_u32..60, by_date in any::<bool>(),
         zone in prop::sample::select(ZONES.to_vec()),
     ) {
@@ -192,7 +192,7 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
 // 0.14 counts the positions of the first week from the start instead of from Monday, which is wrong; no
 // rule that is planned here has any.
 #[test]
-fn weekly_rules_expand_as_others_expand_them() {
+fn weekly_rules_expand_like_in_other_implementations() {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../shared/data/recurrence/cases.txt"
