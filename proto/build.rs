@@ -49,26 +49,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                      fn request_id(&self) -> &str {{ &self.request_id }}\n}}"
                 )?;
             }
-            if !name.ends_with("Response") {
-                continue;
-            }
-            let has = message.field.iter().any(|f| f.name() == "consistency_token");
-            writeln!(
-                traits,
-                "impl crate::MutationResponse for crate::{module}::{name} {{"
-            )?;
-            if has {
-                writeln!(
-                    traits,
-                    "    fn set_consistency_token(&mut self, token: String) {{ self.consistency_token = token; }}"
-                )?;
-            } else {
-                writeln!(
-                    traits,
-                    "    fn set_consistency_token(&mut self, _token: String) {{}}"
-                )?;
-            }
-            writeln!(traits, "}}")?;
         }
     }
     fs::write(out.join("messages.rs"), traits)?;

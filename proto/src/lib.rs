@@ -21,12 +21,6 @@ include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 /// The encoded `FileDescriptorSet` of the whole suite with comments and extension options, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// A response of an RPC; lets storage fill in the consistency token of those that have one.
-pub trait MutationResponse: prost::Message + Default {
-    /// Sets `consistency_token` where the response has that field.
-    fn set_consistency_token(&mut self, token: String);
-}
-
 /// A request of an RPC that changes state.
 pub trait MutationRequest: prost::Message + Default {
     /// The caller's name for this act, as it was sent.

@@ -9,6 +9,10 @@ use std::{
 
 use syn::visit::{self, Visit};
 
+mod rules;
+
+use rules::{ASSEMBLY, BELOW_GRPC, EXCEPTIONS, FEATURES, FREE, IMPURE, PURE, RULES, WIRE};
+
 const SERVICES: [&str; 5] = [
     "org-registry",
     "invitation",
@@ -18,126 +22,6 @@ const SERVICES: [&str; 5] = [
 ];
 /// Lines above which a file wants to become a folder.
 const MOST_LINES: usize = 500;
-
-/// `what` may be named by files of services whose path begins with one of `rooms`, and by nobody else.
-struct Rule {
-    what: &'static [&'static str],
-    rooms: &'static [&'static str],
-    why: &'static str,
-}
-
-const ASSEMBLY: [&str; 2] = ["lib.rs", "assembly.rs"];
-
-/// The rooms of a service that may know a technology. `lib.rs` puts the parts together, so it sees all of them.
-const RULES: &[Rule] = &[
-    Rule {
-        what: &["tonic", "tonic_types", "prost"],
-        rooms: &["grpc", "events", "live", "error.rs"],
-        why: "the wire stops at the door: decode in grpc/, decide on our own types; error.rs maps them to a status",
-    },
-    Rule {
-        what: &["sea_orm", "sea_orm_migration"],
-        rooms: &["storage", "writer", "migrations", "error.rs"],
-        why: "the database stops at storage/: others pass a connection on, and name the trait of it alone",
-    },
-    Rule {
-        what: &["parta_runtime"],
-        rooms: &["config.rs", "main.rs"],
-        why: "how a process runs is no business of what it does",
-    },
-];
-
-/// The features of each service that has been laid out by features, in order: each may name those before it. `grpc.rs` is a
-/// leaf that may name all.
-const FEATURES: &[(&str, &[&str])] = &[
-    (
-        "call-scheduling",
-        &["recurrence", "calls", "join", "announcements"],
-    ),
-    (
-        "chat",
-        &[
-            "talk_policy",
-            "entries",
-            "audience",
-            "chats",
-            "messages",
-            "archive",
-            "live",
-        ],
-    ),
-    ("org-registry", &["organizations", "units", "applications"]),
-    ("invitation", &["invitations", "acceptance", "lineage"]),
-    (
-        "membership",
-        &[
-            "accounts",
-            "delivery",
-            "sign_in",
-            "member_records",
-            "sessions",
-            "assignments",
-            "enrollments",
-            "guardianships",
-            "roles",
-            "departures",
-            "admission",
-            "appointments",
-            "members",
-            "service_accounts",
-            "roster_import",
-        ],
-    ),
-];
-
-/// What the layers of a feature below its `grpc.rs` never name: protobuf stops at the entry, ids are typed.
-const BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
-const WIRE: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
-
-/// What the rooms of the pure heart may never name, whatever the other rules allow.
-const PURE: &[&str] = &["model", "policy"];
-const IMPURE: &[&str] = &[
-    "tonic",
-    "tonic_types",
-    "prost",
-    "sea_orm",
-    "sea_orm_migration",
-    "tokio",
-    "tokio_util",
-    "parta_storage",
-    "parta_grpc",
-    "parta_feed",
-    "parta_audit",
-    "std::fs",
-    "std::net",
-];
-
-/// ConsumerNames that are free everywhere: the handle that is passed on, not the technology behind it.
-const FREE: &[&str] = &["sea_orm::ConnectionTrait"];
-
-/// Files that may break a rule, each with its reason. An exception that is needed no longer fails the test.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    (
-        "services/invitation/src/acceptance/admission.rs",
-        "tonic",
-        "calls membership by its generated client and reads the code of a refusal",
-    ),
-    (
-        "services/call-scheduling/src/announcements/chat.rs",
-        "tonic",
-        "calls chat by its generated client and reads the code of a refusal",
-    ),
-    (
-        "services/org-registry/src/applications/appoint.rs",
-        "tonic",
-        "calls membership by its generated client and reads the code of a refusal",
-    ),
-    (
-        "services/org-registry/src/applications/appoint.rs",
-        "prost",
-        "the payload of its job is an encoded message",
-    ),
-];
 
 /// Everything a source names from outside itself, as paths: `tonic::Status`, `sea_orm::ConnectionTrait`.
 #[derive(Default)]
@@ -263,8 +147,12 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             _ => {}
         }
     }
-    if area == "libs" && owner != "testkit" {
-        blame("parta_testkit", "tests' tools stay in tests");
+    if !["testkit", "service-testkit"].contains(&owner) {
+        let why = "tests' tools stay in tests";
+        blame("parta_service_testkit", why);
+        if area == "libs" {
+            blame("parta_testkit", why);
+        }
     }
     if area != "services" || owner == "parta" {
         return found;

@@ -14,3 +14,4 @@ mod power_cut;
 mod protos;
 mod python;
 mod roster_import;
+mod tables;

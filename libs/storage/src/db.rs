@@ -2,7 +2,6 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use parta_access::{Caller, Secrets};
 use parta_ids::Env;
-use parta_proto::MutationResponse;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
@@ -247,30 +246,6 @@ impl Db {
                 End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
             }
         }
-    }
-
-    /// Carries out a mutation once: a repetition with the same `request_id` gets the first answer.
-    pub async fn mutate<R, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<R, E>
-    where
-        R: MutationResponse + Send,
-        F: Fn(Tx) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<R, E>> + Send,
-        E: From<StorageError> + Send,
-    {
-        let work = &work;
-        self.mutate_claimed(mutation, |tx, claim| async move {
-            match claim {
-                Claim::Before(record) => {
-                    let bytes = record.outcome().map_err(StorageError::from)?;
-                    R::decode(bytes).map_err(|e| E::from(StorageError::Fault(e.to_string())))
-                }
-                Claim::New => {
-                    let response = work(tx.clone()).await?;
-                    Ok(idempotency::answer(&tx, mutation, response).await?)
-                }
-            }
-        })
-        .await
     }
 
     /// Runs `work` in the transaction that has claimed the mutation's `request_id`. `work` learns whether the mutation

@@ -1,7 +1,7 @@
 //! The records by which a repeated mutation finds its first answer.
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
-use parta_proto::{MutationResponse, parta::status::v1::ErrorReason};
+use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
 use sha2::Sha256;
@@ -116,17 +116,6 @@ pub(crate) async fn keep(tx: &Tx, mutation: &Mutation, outcome: Vec<u8>) -> Resu
     ))
     .await?;
     Ok(())
-}
-
-/// Lets the last steps run, gives the answer its token and stores it.
-pub(crate) async fn answer<R: MutationResponse>(
-    tx: &Tx,
-    mutation: &Mutation,
-    mut response: R,
-) -> Result<R, StorageError> {
-    response.set_consistency_token(tx.finish().await?);
-    keep(tx, mutation, response.encode_to_vec()).await?;
-    Ok(response)
 }
 
 /// Forgets records older than the retention, once an hour, until cancelled.

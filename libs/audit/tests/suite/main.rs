@@ -9,9 +9,8 @@ use futures::future::join_all;
 use parta_access::{Caller, Principal};
 use parta_audit::{AuditError, record, seal, verify};
 use parta_ids::{Env, MemberId, OrgId, SessionId, TypedId};
-use parta_proto::parta::membership::internal::v1::AdmitMemberResponse;
 use parta_status::RpcError;
-use parta_storage::{Db, Mutation, StorageError};
+use parta_storage::{Claim, Db, Mutation, StorageError};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::MigrationTrait;
@@ -74,10 +73,13 @@ on_both!(a_row_is_committed_with_its_act, |database| async move {
     let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
     for succeeds in [false, true, true] {
         let caller = &caller;
-        let done = store.db.mutate(&mutation, |tx| async move {
+        let done = store.db.mutate_claimed(&mutation, |tx, claim| async move {
+            if matches!(claim, Claim::Before(_)) {
+                return Ok(());
+            }
             record(&tx, caller, Some(org(1)), "organizations/x/units/y").await?;
             if succeeds {
-                Ok(AdmitMemberResponse::default())
+                Ok(tx.keep_outcome(Vec::new()).await?)
             } else {
                 Err(parta_status::permission_denied("no"))
             }
@@ -146,9 +148,9 @@ on_both!(a_touched_log_does_not_verify, |database| async move {
             let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());
             let object = &format!("thing/{n}");
             let done: Result<_, StorageError> = db
-                .mutate(&mutation, |tx| async move {
+                .mutate_claimed(&mutation, |tx, _| async move {
                     record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await?;
-                    Ok(AdmitMemberResponse::default())
+                    tx.keep_outcome(Vec::new()).await
                 })
                 .await;
             done.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
-use parta_proto::parta::{membership::internal::v1::AdmitMemberResponse, status::v1::ErrorReason};
+use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::{Reason, RpcError};
 use parta_storage::{CommitStep, Db, StorageError, Tx};
 use parta_testkit::{on_both, on_postgres};
@@ -54,7 +54,7 @@ on_postgres!(
         let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
         let counted = &runs;
         let answer = db
-            .mutate(&m, |tx| async move {
+            .mutate_claimed(&m, |tx, _| async move {
                 insert(&tx, "a").await?;
                 if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                     cutting
@@ -63,7 +63,8 @@ on_postgres!(
                         .map_err(StorageError::from)?;
                 }
                 insert(&tx, "b").await?;
-                Ok::<_, RpcError>(AdmitMemberResponse::default())
+                tx.keep_outcome(Vec::new()).await?;
+                Ok::<_, RpcError>(())
             })
             .await;
         answer.unwrap();
