@@ -4,6 +4,7 @@
 mod architecture;
 mod command_line;
 mod consistency;
+mod edge;
 mod journey;
 mod language;
 mod malformed;

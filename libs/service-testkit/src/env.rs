@@ -44,7 +44,7 @@ const SERVICES: [&str; 5] = [
 const ISSUER: &str = "test";
 
 /// The name of the operator whose credential the server accepts.
-pub const OPERATOR: &str = "root";
+pub const OPERATOR: &str = "operator";
 
 /// One service's database and everything that calls to it and from it need.
 pub struct ServiceEnv {

@@ -15,6 +15,7 @@ mod delivery;
 mod departures;
 mod enrollments;
 mod error;
+mod exceptions;
 mod feed;
 mod guardianships;
 mod member_records;
@@ -58,6 +59,7 @@ use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, DeliveryKind};
+pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
 
 use crate::{
