@@ -73,8 +73,8 @@ pub struct ServiceEnv {
 }
 
 impl ServiceEnv {
-    /// Connects and migrates the database. The clock stands at 2026-09-01 08:00 UTC, a Tuesday, until the test
-    /// moves it.
+    /// Connects and migrates the database. The clock stands at 2026-09-01 08:00 UTC, a Tuesday, until the
+    /// test moves it.
     pub async fn open(
         database: &TestDatabase,
         service: &'static str,
