@@ -17,7 +17,9 @@ mod verifier;
 pub use caller::{Caller, Principal};
 pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
 pub use operator::OperatorCredential;
-pub use permission::{CreatorPermission, Permission, PrincipalKind};
+pub use permission::{
+    CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
+};
 pub use scope::{Decision, OrgScope, authorize};
 pub use service::{ServiceIdentity, ServiceKeys};
 pub use table::{AccessError, AccessRules, Rule};

@@ -84,3 +84,75 @@ pub struct CreatorPermission {
     /// Who calls.
     pub kind: PrincipalKind,
 }
+
+/// The kinds of principals that may call one RPC, as its policy decides.
+#[derive(Debug, Clone, Copy)]
+pub struct PermissionRule {
+    rpc: &'static str,
+    allows: fn(PrincipalKind) -> bool,
+    /// Towards an object that the principal created.
+    allows_creator: Option<fn(PrincipalKind) -> bool>,
+    everywhere: bool,
+}
+
+impl PermissionRule {
+    /// An RPC that reaches the caller's own organization. Services and the operator reach every organization.
+    pub fn own(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            rpc,
+            allows,
+            allows_creator: None,
+            everywhere: false,
+        }
+    }
+
+    /// An RPC that belongs to no organization, or reaches every one.
+    pub fn everywhere(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
+        Self {
+            everywhere: true,
+            ..Self::own(rpc, allows)
+        }
+    }
+
+    /// Adds the kinds of principals that may call the RPC for what they created.
+    #[must_use]
+    pub fn or_creator(mut self, allows: fn(PrincipalKind) -> bool) -> Self {
+        self.allows_creator = Some(allows);
+        self
+    }
+}
+
+/// The rows of the permission matrix: one for each rule and kind of principal.
+pub fn permission_rows(rules: impl IntoIterator<Item = PermissionRule>) -> Vec<Permission> {
+    let mut rows = Vec::new();
+    for rule in rules {
+        for kind in PrincipalKind::ALL {
+            let own = (rule.allows)(kind);
+            let reaches_all = matches!(kind, PrincipalKind::Operator | PrincipalKind::Service);
+            rows.push(Permission {
+                rpc: rule.rpc,
+                kind,
+                own,
+                foreign: own && (rule.everywhere || reaches_all),
+            });
+        }
+    }
+    rows
+}
+
+/// The permissions that principals have only for what they created.
+pub fn creator_rows(rules: impl IntoIterator<Item = PermissionRule>) -> Vec<CreatorPermission> {
+    let mut rows = Vec::new();
+    for rule in rules {
+        let Some(allows_creator) = rule.allows_creator else {
+            continue;
+        };
+        let kinds = PrincipalKind::ALL.into_iter();
+        rows.extend(
+            kinds
+                .filter(|kind| allows_creator(*kind) && !(rule.allows)(*kind))
+                .map(|kind| CreatorPermission { rpc: rule.rpc, kind }),
+        );
+    }
+    rows
+}

@@ -4,10 +4,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use parta_access::Caller;
 use parta_feed::{Freshness, is_quarantined};
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
-use parta_status::RpcError;
+use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
@@ -149,6 +150,29 @@ impl Roster {
     /// The query of [`Roster::state`], for a service that asks for it within a query of its own.
     pub fn state_query(org: OrgId, member: MemberId) -> SelectStatement {
         state_column(org, member).into_query()
+    }
+
+    /// Loads the member context of the calling person. A caller who is not an active member of the organization is
+    /// outside it and gets NOT_FOUND (organization), whatever the caller asked for (R26).
+    pub async fn caller_context(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        org: OrgId,
+    ) -> Result<MemberContext, RpcError> {
+        let member = Self::caller_member(caller, org)?;
+        self.facts(conn, org, member)
+            .await?
+            .filter(MemberContext::is_active)
+            .ok_or_else(|| not_found("organization", org))
+    }
+
+    /// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another organization.
+    pub fn caller_member(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
+        match caller.person() {
+            Some((own, member)) if own == org => Ok(member),
+            _ => Err(not_found("organization", org)),
+        }
     }
 
     /// What [`Roster::state_query`] found.

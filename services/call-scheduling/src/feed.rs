@@ -1,11 +1,11 @@
 //! The feed of the service: its snapshot over all features.
-use parta_access::PrincipalKind;
+use parta_access::{PermissionRule, PrincipalKind};
 use parta_ids::OrgId;
 use parta_proto::parta::call_scheduling::v1::call_scheduling_event::Payload;
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{calls, permissions::Rule};
+use crate::calls;
 
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
@@ -13,14 +13,14 @@ pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, P
 }
 
 /// The feed's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
     vec![
-        Rule::own(
+        PermissionRule::own(
             "parta.call_scheduling.v1.CallSchedulingFeedService/Watch",
             follows,
         ),
-        Rule::own(
+        PermissionRule::own(
             "parta.call_scheduling.v1.CallSchedulingFeedService/Snapshot",
             follows,
         ),

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{MemberId, OrgId};
-use parta_roster::{MemberContext, Roster, State};
-use parta_status::{RpcError, not_found};
+use parta_roster::{Roster, State};
+use parta_status::RpcError;
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
@@ -17,15 +17,6 @@ pub(crate) struct Context {
     pub(crate) roster: Roster,
     pub(crate) sink: Arc<dyn EntrySink>,
     pub(crate) quarantined: Arc<Quarantined>,
-}
-
-/// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another
-/// organization.
-pub(crate) fn member_of(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
-    match caller.person() {
-        Some((own, member)) if own == org => Ok(member),
-        _ => Err(not_found("organization", org)),
-    }
 }
 
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND
@@ -44,23 +35,7 @@ pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) ->
 }
 
 impl Context {
-    /// Loads the member context of the calling person. A caller who is not an active member of the
-    /// organization gets NOT_FOUND.
-    pub(crate) async fn facts(
-        &self,
-        conn: &impl ConnectionTrait,
-        caller: &Caller,
-        org: OrgId,
-    ) -> Result<MemberContext, RpcError> {
-        let member = member_of(caller, org)?;
-        self.roster
-            .facts(conn, org, member)
-            .await?
-            .filter(MemberContext::is_active)
-            .ok_or_else(|| not_found("organization", org))
-    }
-
-    /// The scope and the id of the calling member. Reads one row of the roster; [`Context::facts`] reads all
+    /// The scope and the id of the calling member. Reads one row of the roster; [`Roster::caller_context`] reads all
     /// of a member's relations.
     pub(crate) async fn reader(
         &self,
@@ -68,7 +43,7 @@ impl Context {
         caller: &Caller,
         org: OrgId,
     ) -> Result<(OrgScope, MemberId), RpcError> {
-        let member = member_of(caller, org)?;
+        let member = Roster::caller_member(caller, org)?;
         self.quarantined.require(&self.roster, org)?;
         let state = self.roster.state(conn, org, member).await?;
         Ok((active_scope(caller, org, state)?, member))

@@ -1,5 +1,5 @@
 //! The feed of the service: its snapshot over all features.
-use parta_access::{OrgScope, PrincipalKind};
+use parta_access::{OrgScope, PermissionRule, PrincipalKind};
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_proto::parta::chat::v1::chat_event::Payload;
 use parta_status::RpcError;
@@ -27,7 +27,11 @@ pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, 
     Ok(payloads)
 }
 
-/// Whether a kind of principal may follow the feed.
-pub(crate) fn may_follow(kind: PrincipalKind) -> bool {
-    matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
+/// The rows of the permission matrix.
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    vec![
+        PermissionRule::own("parta.chat.v1.ChatFeedService/Watch", follows),
+        PermissionRule::own("parta.chat.v1.ChatFeedService/Snapshot", follows),
+    ]
 }

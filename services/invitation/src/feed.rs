@@ -1,11 +1,11 @@
 //! The feed of the service: its snapshot over all features.
-use parta_access::PrincipalKind;
+use parta_access::{PermissionRule, PrincipalKind};
 use parta_ids::OrgId;
 use parta_proto::parta::invitation::v1::invitation_event::Payload;
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use crate::{acceptance, invitations, permissions::Rule};
+use crate::{acceptance, invitations};
 
 /// Events that build the present state from nothing.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
@@ -15,10 +15,10 @@ pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, P
 }
 
 /// The feed's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
     vec![
-        Rule::own("parta.invitation.v1.InvitationFeedService/Watch", follows),
-        Rule::own("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
+        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Watch", follows),
+        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
     ]
 }

@@ -36,26 +36,6 @@ impl Reader {
 }
 
 impl Context {
-    /// Loads the member context of the calling person. A caller who is not an active member of the
-    /// organization gets NOT_FOUND.
-    pub(crate) async fn facts(
-        &self,
-        conn: &impl ConnectionTrait,
-        caller: &Caller,
-        org: OrgId,
-    ) -> Result<MemberContext, RpcError> {
-        let outside = || not_found("organization", org);
-        let (own, member) = caller.person().ok_or_else(outside)?;
-        if own != org {
-            return Err(outside());
-        }
-        self.roster
-            .facts(conn, org, member)
-            .await?
-            .filter(MemberContext::is_active)
-            .ok_or_else(outside)
-    }
-
     /// Identifies a caller who reads an organization. Nobody else than members, service accounts and the
     /// operator does.
     pub(crate) async fn reader(
@@ -65,7 +45,9 @@ impl Context {
         org: OrgId,
     ) -> Result<Reader, RpcError> {
         match caller.acting() {
-            Principal::Person { .. } => Ok(Reader::Member(self.facts(conn, caller, org).await?)),
+            Principal::Person { .. } => Ok(Reader::Member(
+                self.roster.caller_context(conn, caller, org).await?,
+            )),
             Principal::ServiceAccount { .. } => Ok(Reader::ServiceAccount),
             Principal::Operator { .. } => Ok(Reader::Operator),
             _ => Err(not_found("organization", org)),

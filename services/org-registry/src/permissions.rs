@@ -1,35 +1,7 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
-use parta_access::{Permission, PrincipalKind};
+use parta_access::{Permission, permission_rows};
 
 use crate::{applications, feed, organizations, units};
-
-/// Which kinds of principals may call an RPC.
-pub(crate) struct Rule {
-    rpc: &'static str,
-    allows: fn(PrincipalKind) -> bool,
-    /// Whether the RPC belongs to no organization.
-    everywhere: bool,
-}
-
-impl Rule {
-    /// An RPC that reaches the caller's own organization. The operator and services reach every organization.
-    pub(crate) fn own(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
-        Self {
-            rpc,
-            allows,
-            everywhere: false,
-        }
-    }
-
-    /// An RPC that belongs to no organization.
-    pub(crate) fn everywhere(rpc: &'static str, allows: fn(PrincipalKind) -> bool) -> Self {
-        Self {
-            rpc,
-            allows,
-            everywhere: true,
-        }
-    }
-}
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
@@ -39,24 +11,13 @@ pub fn permissions() -> Vec<Permission> {
         applications::rules(),
         feed::rules(),
     ];
-    let mut rows = Vec::new();
-    for rule in rules.into_iter().flatten() {
-        for kind in PrincipalKind::ALL {
-            let own = (rule.allows)(kind);
-            let reaches_all = matches!(kind, PrincipalKind::Operator | PrincipalKind::Service);
-            rows.push(Permission {
-                rpc: rule.rpc,
-                kind,
-                own,
-                foreign: own && (rule.everywhere || reaches_all),
-            });
-        }
-    }
-    rows
+    permission_rows(rules.into_iter().flatten())
 }
 
 #[cfg(test)]
 mod tests {
+    use parta_access::PrincipalKind;
+
     use super::*;
 
     #[test]

@@ -1,12 +1,9 @@
 //! The permission to announce a call: for those who may manage it and whom chat lets write in the chat of
 //! its unit.
-use parta_access::PrincipalKind;
+use parta_access::{PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 
-use crate::{
-    calls::{manages_own_sample, manages_sample},
-    permissions::Rule,
-};
+use crate::calls::{manages_own_sample, manages_sample};
 
 /// The administration does not participate in the chats of a class.
 fn writes(kind: PrincipalKind) -> bool {
@@ -14,8 +11,8 @@ fn writes(kind: PrincipalKind) -> bool {
 }
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    let rule = Rule::own("parta.call_scheduling.v1.CallService/AnnounceCall", |kind| {
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let rule = PermissionRule::own("parta.call_scheduling.v1.CallService/AnnounceCall", |kind| {
         manages_sample(kind) && writes(kind)
     });
     vec![rule.or_creator(|kind| manages_own_sample(kind) && writes(kind))]

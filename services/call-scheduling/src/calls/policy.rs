@@ -1,12 +1,12 @@
 //! The permissions to organize, see, join and manage calls (R50, R55): pure functions over facts of the
 //! roster.
 use chrono::{DateTime, TimeDelta};
-use parta_access::{Decision, PrincipalKind};
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{CallId, MemberId, TypedId as _, UnitId, Uuid};
 use parta_roster::{Child, MemberContext, Role};
 
 use super::model::{Call, Draft, Format, Kind, Organizers};
-use crate::{permissions::Rule, recurrence::Schedule};
+use crate::recurrence::Schedule;
 
 /// Whether the caller may plan a call of this kind for this unit.
 pub(crate) fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decision {
@@ -100,22 +100,22 @@ pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
 }
 
 /// The feature's rows of the permission matrix, about a lesson of the sample class.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
-        Rule::own("parta.call_scheduling.v1.CallService/PlanCall", |kind| {
+        PermissionRule::own("parta.call_scheduling.v1.CallService/PlanCall", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| {
                 organize(&facts, Kind::Lesson, MemberContext::sample_unit()).is_allowed()
             })
         }),
-        Rule::own("parta.call_scheduling.v1.CallService/GetCall", |kind| {
+        PermissionRule::own("parta.call_scheduling.v1.CallService/GetCall", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| see(&facts, &sample_call(&facts)).is_allowed())
         }),
-        Rule::own("parta.call_scheduling.v1.CallService/ListOccurrences", |kind| {
+        PermissionRule::own("parta.call_scheduling.v1.CallService/ListOccurrences", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
         }),
-        Rule::own("parta.call_scheduling.v1.CallService/CancelCall", manages_sample)
+        PermissionRule::own("parta.call_scheduling.v1.CallService/CancelCall", manages_sample)
             .or_creator(manages_own_sample),
-        Rule::own(
+        PermissionRule::own(
             "parta.call_scheduling.v1.CallService/CancelOccurrence",
             manages_sample,
         )

@@ -1,11 +1,8 @@
 //! The permission to join a call (R55): for its audience and its organizer at the moment of the request.
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule};
 use parta_roster::MemberContext;
 
-use crate::{
-    calls::{Call, may_join, sample_call},
-    permissions::Rule,
-};
+use crate::calls::{Call, may_join, sample_call};
 
 /// Whether the caller may join the call.
 pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
@@ -16,8 +13,8 @@ pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
 }
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    vec![Rule::own(
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![PermissionRule::own(
         "parta.call_scheduling.v1.CallService/IssueJoinToken",
         |kind| {
             MemberContext::sample(kind).is_some_and(|facts| join(&facts, &sample_call(&facts)).is_allowed())

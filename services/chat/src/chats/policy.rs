@@ -1,9 +1,9 @@
 //! The rights to create, change and list chats: pure functions over the facts of the roster. Whether a member
 //! participates in a chat and may write in it is a row that follows the roster.
-use parta_access::{Decision, PrincipalKind};
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 
-use crate::{entries::ChatKind, permissions::Rule};
+use crate::entries::ChatKind;
 
 /// Whether the caller may create a custom chat or change the participants of one.
 pub(crate) fn name_people(facts: &MemberContext) -> Decision {
@@ -31,20 +31,20 @@ pub(crate) fn list_participants(facts: &MemberContext, kind: ChatKind) -> Decisi
 
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
 /// principals who do not participate in it, «Сотрудники».
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let named = |kind| MemberContext::sample(kind).is_some_and(|f| name_people(&f).is_allowed());
     let removes = |kind| MemberContext::sample(kind).is_some_and(|f| remove(&f, true).is_allowed());
     let lists = |kind| {
         MemberContext::sample(kind).is_some_and(|f| list_participants(&f, ChatKind::ClassPupils).is_allowed())
     };
     vec![
-        Rule::own("parta.chat.v1.ChatService/CreateChat", named),
-        Rule::own("parta.chat.v1.ChatService/CreateDirectChat", is_active),
-        Rule::own("parta.chat.v1.ChatService/GetChat", is_active),
-        Rule::own("parta.chat.v1.ChatService/ListChats", is_active),
-        Rule::own("parta.chat.v1.ChatService/AddParticipants", named),
-        Rule::own("parta.chat.v1.ChatService/RemoveParticipants", removes),
-        Rule::own("parta.chat.v1.ChatService/ListParticipants", lists),
+        PermissionRule::own("parta.chat.v1.ChatService/CreateChat", named),
+        PermissionRule::own("parta.chat.v1.ChatService/CreateDirectChat", is_active),
+        PermissionRule::own("parta.chat.v1.ChatService/GetChat", is_active),
+        PermissionRule::own("parta.chat.v1.ChatService/ListChats", is_active),
+        PermissionRule::own("parta.chat.v1.ChatService/AddParticipants", named),
+        PermissionRule::own("parta.chat.v1.ChatService/RemoveParticipants", removes),
+        PermissionRule::own("parta.chat.v1.ChatService/ListParticipants", lists),
     ]
 }
 

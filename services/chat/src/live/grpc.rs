@@ -1,4 +1,5 @@
 //! LiveService, with its own codec: an entry is encoded once and shared as bytes by every stream.
+use parta_access::PermissionRule;
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -23,7 +24,7 @@ use tonic::{
 };
 
 use super::{Settings, subscribe};
-use crate::{context::Context as ServiceContext, permissions::Rule};
+use crate::context::Context as ServiceContext;
 
 /// At most this many chats in one subscription.
 const MAX_CURSORS: usize = 1_000;
@@ -31,10 +32,11 @@ const MAX_CURSORS: usize = 1_000;
 type RpcResult<T> = Result<Response<T>, Status>;
 
 /// The rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    vec![Rule::own("parta.chat.v1.LiveService/SubscribeChats", |kind| {
-        MemberContext::sample(kind).is_some_and(|f| f.is_active())
-    })]
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![PermissionRule::own(
+        "parta.chat.v1.LiveService/SubscribeChats",
+        |kind| MemberContext::sample(kind).is_some_and(|f| f.is_active()),
+    )]
 }
 
 /// The server of LiveService. The server's layers end a stream when the credential expires, when the session

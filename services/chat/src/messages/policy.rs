@@ -1,19 +1,19 @@
 //! The right to write is a row that follows the roster. The writer checks it with the row of the chat locked.
-use parta_access::PrincipalKind;
+use parta_access::{PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 
-use crate::{audience::participation, entries, permissions::Rule};
+use crate::{audience::participation, entries};
 
 /// The rows of the permission matrix. The sample chat is the chat of the pupils of the sample class; for
 /// principals who do not participate in it, «Сотрудники».
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let reads = |kind| MemberContext::sample(kind).is_some_and(|f| f.is_active());
     vec![
-        Rule::own("parta.chat.v1.MessageService/SendMessage", writes),
-        Rule::own("parta.chat.v1.MessageService/ListEntries", reads),
-        Rule::own("parta.chat.v1.MessageService/MarkRead", reads),
+        PermissionRule::own("parta.chat.v1.MessageService/SendMessage", writes),
+        PermissionRule::own("parta.chat.v1.MessageService/ListEntries", reads),
+        PermissionRule::own("parta.chat.v1.MessageService/MarkRead", reads),
         // A service calls it with the token of a person, whose rights decide. Without one it may not.
-        Rule::own(
+        PermissionRule::own(
             "parta.chat.internal.v1.AnnouncementService/PostAnnouncement",
             |_| false,
         ),

@@ -1,11 +1,9 @@
 //! Who may accept an invitation (R16): the holder of a join ticket who presents the secret.
-use parta_access::PrincipalKind;
-
-use crate::permissions::Rule;
+use parta_access::{PermissionRule, PrincipalKind};
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    vec![Rule::everywhere(
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![PermissionRule::everywhere(
         "parta.invitation.v1.InvitationService/AcceptInvitation",
         |kind| kind == PrincipalKind::Joiner,
     )]

@@ -1,10 +1,9 @@
 //! Who may invite whom (R14) and manage which link (R15): pure functions over facts of the roster.
-use parta_access::{Decision, PrincipalKind};
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, UnitId, Uuid};
 use parta_roster::MemberContext;
 
 use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole};
-use crate::permissions::Rule;
 
 /// Whether the caller may create a link of this role to this unit.
 ///
@@ -77,24 +76,24 @@ pub(crate) fn annul(facts: &MemberContext) -> Decision {
 
 /// The feature's rows of the permission matrix. The sample invitation was created by another member for a pupil of the
 /// sample class.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
-        Rule::own("parta.invitation.v1.InvitationService/CreateInvitation", |kind| {
+        PermissionRule::own("parta.invitation.v1.InvitationService/CreateInvitation", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| {
                 create(&facts, InviteRole::Pupil, Some(MemberContext::sample_unit())).is_allowed()
             })
         }),
-        Rule::own("parta.invitation.v1.InvitationService/GetInvitation", |kind| {
+        PermissionRule::own("parta.invitation.v1.InvitationService/GetInvitation", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| read(&facts, &sample(&facts)).is_allowed())
         }),
-        Rule::own(
+        PermissionRule::own(
             "parta.invitation.v1.InvitationService/GetInvitationLink",
             manages_sample,
         ),
-        Rule::own("parta.invitation.v1.InvitationService/ListInvitations", |kind| {
+        PermissionRule::own("parta.invitation.v1.InvitationService/ListInvitations", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| list(&facts).is_allowed())
         }),
-        Rule::everywhere(
+        PermissionRule::everywhere(
             "parta.invitation.v1.InvitationService/ResolveInvitation",
             |kind| {
                 matches!(
@@ -103,11 +102,11 @@ pub(crate) fn rules() -> Vec<Rule> {
                 ) || kind.is_person()
             },
         ),
-        Rule::own(
+        PermissionRule::own(
             "parta.invitation.v1.InvitationService/RevokeInvitation",
             manages_sample,
         ),
-        Rule::own("parta.invitation.v1.InvitationService/AnnulInvitations", |kind| {
+        PermissionRule::own("parta.invitation.v1.InvitationService/AnnulInvitations", |kind| {
             MemberContext::sample(kind).is_some_and(|facts| annul(&facts).is_allowed())
         }),
     ]

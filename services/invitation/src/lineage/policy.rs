@@ -1,9 +1,10 @@
 //! Who may see the uses of a link: those who may manage it.
-use crate::{invitations::manages_sample, permissions::Rule};
+use crate::invitations::manages_sample;
+use parta_access::PermissionRule;
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    vec![Rule::own(
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    vec![PermissionRule::own(
         "parta.invitation.v1.InvitationService/ListInvitationUses",
         manages_sample,
     )]

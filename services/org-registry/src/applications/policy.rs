@@ -1,8 +1,8 @@
 //! Rules for applications. An applicant has no organization yet; only the operator sees and decides
 //! applications.
-use parta_access::{Decision, PrincipalKind};
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 
-use crate::{context::Operator, permissions::Rule};
+use crate::context::Operator;
 
 /// Whether the operator may create the organization of an application: always, because the operator decides.
 pub(super) fn approve(_: &Operator) -> Decision {
@@ -10,8 +10,8 @@ pub(super) fn approve(_: &Operator) -> Decision {
 }
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
-    let mut rules = vec![Rule::everywhere(
+pub(crate) fn rules() -> Vec<PermissionRule> {
+    let mut rules = vec![PermissionRule::everywhere(
         "parta.org_registry.v1.ApplicationService/SubmitApplication",
         |kind| matches!(kind, PrincipalKind::Anonymous | PrincipalKind::Account),
     )];
@@ -22,6 +22,7 @@ pub(crate) fn rules() -> Vec<Rule> {
         "parta.org_registry.v1.ApplicationService/ApproveApplication",
         "parta.org_registry.v1.ApplicationService/RefuseApplication",
     ];
-    rules.extend(operators.map(|rpc| Rule::everywhere(rpc, |kind| kind == PrincipalKind::Operator)));
+    rules
+        .extend(operators.map(|rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator)));
     rules
 }

@@ -27,7 +27,7 @@ async fn may_administer(
     caller: &Caller,
     org: OrgId,
 ) -> Result<MayAdminister, Error> {
-    let facts = context.facts(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::administer(&facts))?;
     let organization = storage::lock(tx, &scope).await?;
     Ok(MayAdminister {

@@ -1,8 +1,8 @@
 //! Rules for reading and changing an organization: pure functions over facts of the roster.
-use parta_access::{Decision, PrincipalKind};
+use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 
-use crate::{context::Reader, permissions::Rule};
+use crate::context::Reader;
 
 /// Whether the caller may see the organization's data: its active members, its service accounts and the
 /// operator.
@@ -24,22 +24,22 @@ pub(super) fn administer(facts: &MemberContext) -> Decision {
 }
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let administers = |kind| MemberContext::sample(kind).is_some_and(|facts| administer(&facts).is_allowed());
     vec![
-        Rule::own(
+        PermissionRule::own(
             "parta.org_registry.v1.OrganizationService/GetOrganization",
             |kind| Reader::sample(kind).is_some_and(|reader| read(&reader).is_allowed()),
         ),
-        Rule::own(
+        PermissionRule::own(
             "parta.org_registry.v1.OrganizationService/ListOrganizations",
             |kind| kind == PrincipalKind::Operator,
         ),
-        Rule::own(
+        PermissionRule::own(
             "parta.org_registry.v1.OrganizationService/UpdateOrganization",
             administers,
         ),
-        Rule::own(
+        PermissionRule::own(
             "parta.org_registry.v1.OrganizationService/ChangePolicies",
             administers,
         ),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 async fn may_change(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
-    let facts = context.facts(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::change(&facts))?)
 }
 

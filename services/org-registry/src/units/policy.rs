@@ -1,9 +1,9 @@
 //! Rules for seeing and changing units: pure functions over facts of the roster.
-use parta_access::Decision;
+use parta_access::{Decision, PermissionRule};
 use parta_ids::UnitId;
 use parta_roster::MemberContext;
 
-use crate::{context::Reader, permissions::Rule};
+use crate::context::Reader;
 
 /// Whether the caller may create, rename and archive units: the administration (L31).
 pub(super) fn change(facts: &MemberContext) -> Decision {
@@ -47,17 +47,17 @@ pub(super) fn visible(reader: &Reader) -> Option<Vec<UnitId>> {
 }
 
 /// The feature's rows of the permission matrix.
-pub(crate) fn rules() -> Vec<Rule> {
+pub(crate) fn rules() -> Vec<PermissionRule> {
     let changes = |kind| MemberContext::sample(kind).is_some_and(|facts| change(&facts).is_allowed());
     vec![
-        Rule::own("parta.org_registry.v1.UnitService/CreateUnit", changes),
-        Rule::own("parta.org_registry.v1.UnitService/GetUnit", |kind| {
+        PermissionRule::own("parta.org_registry.v1.UnitService/CreateUnit", changes),
+        PermissionRule::own("parta.org_registry.v1.UnitService/GetUnit", |kind| {
             Reader::sample(kind).is_some_and(|reader| sees(&reader, MemberContext::sample_unit()))
         }),
-        Rule::own("parta.org_registry.v1.UnitService/ListUnits", |kind| {
+        PermissionRule::own("parta.org_registry.v1.UnitService/ListUnits", |kind| {
             Reader::sample(kind).is_some_and(|reader| list(&reader).is_allowed())
         }),
-        Rule::own("parta.org_registry.v1.UnitService/RenameUnit", changes),
-        Rule::own("parta.org_registry.v1.UnitService/ArchiveUnit", changes),
+        PermissionRule::own("parta.org_registry.v1.UnitService/RenameUnit", changes),
+        PermissionRule::own("parta.org_registry.v1.UnitService/ArchiveUnit", changes),
     ]
 }

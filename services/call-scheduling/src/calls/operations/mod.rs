@@ -30,7 +30,7 @@ pub(crate) async fn seen(
     org: OrgId,
     id: CallId,
 ) -> Result<Granted, Error> {
-    let facts = context.facts(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
     let scope = authorize(caller, org, policy::see(&facts, &call))?;
@@ -45,7 +45,7 @@ pub(crate) async fn managed(
     org: OrgId,
     id: CallId,
 ) -> Result<Granted, Error> {
-    let facts = context.facts(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let call = calls::lock(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
     authorize(caller, org, policy::see(&facts, &call))?;

@@ -59,7 +59,7 @@ impl Mutation for PlanCall {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayOrganize, Error> {
         let draft = &self.draft;
-        let facts = context.facts(tx, caller, draft.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
         let decision = policy::organize(&facts, draft.kind, draft.unit_id);
         let scope = authorize(caller, draft.org_id, decision)?;
         Ok(MayOrganize { scope, facts })

@@ -61,7 +61,7 @@ impl Query for ListOccurrences {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Page<ShownOccurrence>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let after: Option<(DateTime<Utc>, CallId)> = self.page.after(tx, caller)?;
         let (start, end) = (self.window_start, self.window_end);

@@ -12,7 +12,7 @@ pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, Remove
 pub(crate) use queries::{GetChat, ListChats, ListParticipants};
 
 use crate::{
-    context::{Context, active_scope, member_of},
+    context::{Context, active_scope},
     entries::{ChatKind, ChatMembership, find_membership, find_membership_and_state, find_peer},
     error::Error,
 };
@@ -99,7 +99,7 @@ pub(crate) async fn load_readable_at_once(
     org: OrgId,
     chat: ChatId,
 ) -> Result<(OrgScope, Readable), Error> {
-    let member = member_of(caller, org)?;
+    let member = Roster::caller_member(caller, org)?;
     context.quarantined.require(&context.roster, org)?;
     // The query also returns the member's state, which is checked before anything else of the result is used.
     let scope = authorize(caller, org, Decision::Allow)?;

@@ -55,7 +55,7 @@ impl Mutation for CreateChat {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
         lock_roster(tx, self.org_id, false).await?;
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
         Ok(Grant { scope, facts })
     }
@@ -106,7 +106,7 @@ impl Mutation for CreateDirectChat {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
         lock_roster(tx, self.org_id, false).await?;
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let peer = context
             .roster
             .contexts_of(tx, self.org_id, &[self.member_id])
@@ -174,7 +174,7 @@ impl Mutation for AddParticipants {
         lock_roster(tx, self.org_id, false).await?;
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         load_present(tx, &scope, member, self.chat_id).await?;
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::name_people(&facts))?;
         Ok(Grant { scope, facts })
     }
@@ -237,7 +237,7 @@ impl Mutation for RemoveParticipants {
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Grant, Error> {
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         load_present(tx, &scope, member, self.chat_id).await?;
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         self.grant(caller, facts)
     }
 
@@ -266,7 +266,7 @@ impl Mutation for RemoveParticipants {
 
     /// A caller who left by this act is answered as long as the caller may read the chat up to the leaving.
     async fn regrant(&self, context: &Context, tx: &Tx, caller: &Caller, (): &()) -> Result<Grant, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         if !self.member_ids.contains(&facts.member_id) {
             return self.authorize(context, tx, caller).await;
         }

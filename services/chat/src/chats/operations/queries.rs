@@ -79,7 +79,7 @@ impl Query for ListParticipants {
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, Error> {
         let (scope, member) = context.reader(tx, caller, self.org_id).await?;
         let membership = load_present(tx, &scope, member, self.chat_id).await?;
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let decision = policy::list_participants(&facts, membership.kind()?);
         let scope = authorize(caller, self.org_id, decision)?;
         let after: Option<MemberId> = self.page.after(tx, caller)?;

@@ -1,10 +1,10 @@
 use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_ids::{ChatId, MemberId, OrgId};
+use parta_roster::Roster;
 use uuid::Uuid;
 
 use super::MessageService;
 use crate::{
-    context::member_of,
     error::Error,
     messages::writer::{Message, Outcome, Stored},
 };
@@ -22,7 +22,7 @@ impl MessageService {
     /// the row of the chat locked. Therefore only the organization of the token is checked here, and no query
     /// precedes that of the writer.
     pub(crate) async fn send(&self, caller: &Caller, send: SendMessage) -> Result<Stored, Error> {
-        let member = member_of(caller, send.org_id)?;
+        let member = Roster::caller_member(caller, send.org_id)?;
         let scope = authorize(caller, send.org_id, Decision::Allow)?;
         self.context
             .quarantined

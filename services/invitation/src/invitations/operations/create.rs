@@ -53,7 +53,7 @@ impl Mutation for CreateInvitation {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayCreate, Error> {
         let draft = &self.draft;
-        let facts = context.facts(tx, caller, draft.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
         let decision = policy::create(&facts, draft.role, draft.unit_id);
         Ok(MayCreate {
             scope: authorize(caller, draft.org_id, decision)?,

@@ -23,7 +23,7 @@ pub(crate) async fn managed(
     org: OrgId,
     id: InvitationId,
 ) -> Result<(OrgScope, Invitation), Error> {
-    let facts = context.facts(tx, caller, org).await?;
+    let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::list(&facts))?;
     let found = storage::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
     let scope = authorize(caller, org, policy::manage(&facts, &found))?;

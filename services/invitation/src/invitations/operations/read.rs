@@ -30,7 +30,7 @@ impl Query for GetInvitation {
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Shown>, Error> {
         let (org, id) = (self.org_id, self.invitation_id);
-        let facts = context.facts(tx, caller, org).await?;
+        let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::list(&facts))?;
         let found = storage::find(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
         authorize(caller, org, policy::read(&facts, &found))?;
@@ -76,7 +76,7 @@ impl Query for ListInvitations {
     type Error = Error;
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Shown>>, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let filter = Filter {
             issuer_id: (!facts.is_administration()).then_some(facts.member_id),

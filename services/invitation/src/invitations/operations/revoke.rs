@@ -50,7 +50,7 @@ impl Mutation for RevokeInvitation {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayRevoke, Error> {
         let (org, id) = (self.org_id, self.invitation_id);
-        let facts = context.facts(tx, caller, org).await?;
+        let facts = context.roster.caller_context(tx, caller, org).await?;
         let scope = authorize(caller, org, policy::list(&facts))?;
         let invitation = storage::lock(tx, &scope, id).await?.ok_or(Error::Unknown(id))?;
         Ok(MayRevoke {
@@ -117,7 +117,7 @@ impl Mutation for AnnulInvitations {
     type Error = Error;
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAnnul, Error> {
-        let facts = context.facts(tx, caller, self.org_id).await?;
+        let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         Ok(MayAnnul {
             scope: authorize(caller, self.org_id, policy::annul(&facts))?,
             unused_after: TimeDelta::from_std(facts.policies.unused_after).map_err(RpcError::internal)?,
