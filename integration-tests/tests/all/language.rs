@@ -15,6 +15,7 @@ const SCOPES: &[&str] = &[
     "docs/glossary.md",
     "docs/logging.md",
     "docs/reasons-without-a-test.md",
+    "docs/testing.md",
     "libs/edge",
     "libs/reasons",
     "libs/service-testkit",
