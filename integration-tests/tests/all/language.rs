@@ -16,6 +16,7 @@ const SCOPES: &[&str] = &[
     "docs/logging.md",
     "docs/performance.md",
     "docs/reasons-without-a-test.md",
+    "docs/requirements.md",
     "docs/testing.md",
     "libs/edge",
     "libs/reasons",
