@@ -1,4 +1,35 @@
-//! The macro by which each feature defines the entity of its table.
+//! What the storage of every feature shares: the macro that defines an entity, and ending rows.
+use chrono::{DateTime, Utc};
+use parta_ids::{TypedId, Uuid};
+use sea_orm::{
+    Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::Expr,
+};
+
+/// Sets the end time of rows and returns their ids. Locks the rows in the order of their ids, so that two
+/// transactions that end the same rows do not wait for each other in a circle.
+pub(crate) async fn end_rows<E: EntityTrait, Id: TypedId>(
+    conn: &impl ConnectionTrait,
+    (id, end_time): (E::Column, E::Column),
+    rows: Condition,
+    now: DateTime<Utc>,
+) -> Result<Vec<Id>, DbErr> {
+    let ids: Vec<Uuid> = E::find()
+        .select_only()
+        .column(id)
+        .filter(rows.clone())
+        .order_by_asc(id)
+        .lock_exclusive()
+        .into_tuple()
+        .all(conn)
+        .await?;
+    E::update_many()
+        .col_expr(end_time, Expr::value(now))
+        .filter(rows)
+        .exec(conn)
+        .await?;
+    Ok(ids.into_iter().map(Id::from_uuid).collect())
+}
 
 /// Defines a private entity module: `table!(entity, "table", { columns })`.
 macro_rules! table {

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind};
-use crate::storage::table;
+use crate::storage::{end_rows, table};
 use entity::{Column, Entity, Model};
 
 table!(entity, "assignment", {
@@ -127,28 +127,13 @@ fn of_member(scope: &OrgScope, member: MemberId) -> Condition {
         .add(Column::EndTime.is_null())
 }
 
-/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other
-/// in a circle.
 async fn end_those(
     conn: &impl ConnectionTrait,
     those: Condition,
     now: DateTime<Utc>,
 ) -> Result<Vec<AssignmentId>, StorageError> {
-    let rows = Entity::find()
-        .filter(those.clone())
-        .order_by_asc(Column::AssignmentId)
-        .lock_exclusive()
-        .all(conn)
-        .await?;
-    Entity::update_many()
-        .col_expr(Column::EndTime, Expr::value(now))
-        .filter(those)
-        .exec(conn)
-        .await?;
-    let ids = rows
-        .into_iter()
-        .map(|row| AssignmentId::from_uuid(row.assignment_id));
-    Ok(ids.collect())
+    let columns = (Column::AssignmentId, Column::EndTime);
+    Ok(end_rows::<Entity, _>(conn, columns, those, now).await?)
 }
 
 /// Which assignments a list holds; all of them last at `now`.

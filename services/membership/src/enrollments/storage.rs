@@ -7,12 +7,11 @@ use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
 use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, OnConflict},
+    QueryOrder as _, sea_query::OnConflict,
 };
 
 use super::model::Enrollment;
-use crate::storage::table;
+use crate::storage::{end_rows, table};
 use entity::{Column, Entity, Model};
 
 table!(entity, "enrollment", {
@@ -86,28 +85,13 @@ fn current_of(scope: &OrgScope, member: MemberId) -> Condition {
         .add(Column::EndTime.is_null())
 }
 
-/// Locks the rows in the order of their ids, so that two who end the same rows do not wait for each other
-/// in a circle.
 async fn end_those(
     conn: &impl ConnectionTrait,
     those: Condition,
     now: DateTime<Utc>,
 ) -> Result<Vec<EnrollmentId>, StorageError> {
-    let rows = Entity::find()
-        .filter(those.clone())
-        .order_by_asc(Column::EnrollmentId)
-        .lock_exclusive()
-        .all(conn)
-        .await?;
-    Entity::update_many()
-        .col_expr(Column::EndTime, Expr::value(now))
-        .filter(those)
-        .exec(conn)
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| EnrollmentId::from_uuid(row.enrollment_id))
-        .collect())
+    let columns = (Column::EnrollmentId, Column::EndTime);
+    Ok(end_rows::<Entity, _>(conn, columns, those, now).await?)
 }
 
 /// The units in which each of these members is enrolled, in the order of enrolling.

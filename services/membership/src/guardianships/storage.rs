@@ -7,12 +7,11 @@ use parta_ids::{GuardianshipId, MemberId, OrgId, TypedId as _};
 use parta_storage::StorageError;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, OnConflict},
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
 };
 
 use super::model::Guardianship;
-use crate::storage::table;
+use crate::storage::{end_rows, table};
 use entity::{Column, Entity, Model};
 
 table!(entity, "guardianship", {
@@ -127,21 +126,8 @@ pub(super) async fn end_all_of(
                 .add(Column::ChildId.eq(member.uuid())),
         )
         .add(Column::EndTime.is_null());
-    let rows = Entity::find()
-        .filter(current.clone())
-        .order_by_asc(Column::GuardianshipId)
-        .lock_exclusive()
-        .all(conn)
-        .await?;
-    Entity::update_many()
-        .col_expr(Column::EndTime, Expr::value(now))
-        .filter(current)
-        .exec(conn)
-        .await?;
-    let ids = rows
-        .into_iter()
-        .map(|row| GuardianshipId::from_uuid(row.guardianship_id));
-    Ok(ids.collect())
+    let columns = (Column::GuardianshipId, Column::EndTime);
+    end_rows::<Entity, _>(conn, columns, current, now).await
 }
 
 /// Which relations a list may hold.
