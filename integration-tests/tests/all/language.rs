@@ -18,6 +18,7 @@ const SCOPES: &[&str] = &[
     "libs/edge",
     "libs/reasons",
     "libs/service-testkit",
+    "libs/storage",
     "libs/testkit",
     "proto/src",
     "services/call-scheduling/src",
