@@ -18,6 +18,7 @@ const SCOPES: &[&str] = &[
     "libs/edge",
     "libs/feed",
     "libs/reasons",
+    "libs/roster",
     "libs/service-testkit",
     "libs/storage",
     "libs/testkit",
