@@ -15,6 +15,7 @@ const SCOPES: &[&str] = &[
     "docs/glossary.md",
     "docs/logging.md",
     "docs/adr/0010-one-edge-for-every-call.md",
+    "libs/access",
     "libs/edge",
     "libs/feed",
     "libs/reasons",
