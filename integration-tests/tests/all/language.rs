@@ -16,6 +16,7 @@ const SCOPES: &[&str] = &[
     "docs/logging.md",
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/access",
+    "libs/audit",
     "libs/edge",
     "libs/feed",
     "libs/reasons",
