@@ -22,6 +22,7 @@ const SCOPES: &[&str] = &[
     "libs/reasons",
     "libs/roster",
     "libs/service-testkit",
+    "libs/status",
     "libs/storage",
     "libs/testkit",
     "proto/src",
