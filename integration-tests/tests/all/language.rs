@@ -19,6 +19,7 @@ const SCOPES: &[&str] = &[
     "libs/audit",
     "libs/edge",
     "libs/feed",
+    "libs/ids",
     "libs/reasons",
     "libs/roster",
     "libs/service-testkit",
