@@ -17,6 +17,7 @@ const SCOPES: &[&str] = &[
     "docs/adr/0010-one-edge-for-every-call.md",
     "libs/access",
     "libs/audit",
+    "libs/contacts",
     "libs/edge",
     "libs/feed",
     "libs/ids",
