@@ -23,6 +23,7 @@ const SCOPES: &[&str] = &[
     "libs/ids",
     "libs/reasons",
     "libs/roster",
+    "libs/runtime",
     "libs/service-testkit",
     "libs/status",
     "libs/storage",
