@@ -40,7 +40,7 @@ const COMPLAINTS: [&str; 7] = [
     "terminating connection due to immediate shutdown command",
     "error occurred while testing the connection on-release",
     // Others wait for chat's feed, which comes from its database.
-    "the feed is interrupted",
+    "feed interrupted",
     // The bus closes every connection at once.
     "expected INFO, got nothing",
     // A caller went away while its transaction was committed: the driver takes it back, too late and to no effect.

@@ -4,16 +4,16 @@ use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
 use parta_status::RpcError;
 
-/// Who a credential proves somebody to be.
+/// The identity that a credential proves.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Principal {
-    /// Nobody in particular.
+    /// A caller without a credential.
     Anonymous,
-    /// A signed-in person who has not chosen an organization; membership alone meets it.
+    /// A signed-in person who has not selected an organization. Only membership accepts it.
     Account {
         /// The person.
         account_id: AccountId,
-        /// The sign-in.
+        /// The session.
         session_id: SessionId,
     },
     /// A member of one organization.
@@ -22,37 +22,37 @@ pub enum Principal {
         org_id: OrgId,
         /// The member.
         member_id: MemberId,
-        /// The sign-in in its form towards this organization.
+        /// The session id in its pairwise form for this organization.
         session_id: SessionId,
     },
-    /// Somebody about to accept an invitation.
+    /// A person who is accepting an invitation.
     Joiner {
-        /// The joining, the same for one person and one link.
+        /// The flow, which is the same for one person and one link.
         flow_id: FlowId,
     },
     /// The operator of the platform.
     Operator {
-        /// Under which the audit knows the operator.
+        /// The name of the operator in the audit log.
         name: String,
     },
     /// An external system.
     ServiceAccount {
-        /// The organization it belongs to.
+        /// The organization of the service account.
         org_id: OrgId,
         /// The account.
         id: ServiceAccountId,
-        /// What it may do.
+        /// The permissions of the service account.
         permissions: BTreeSet<String>,
     },
     /// Another service of the suite.
     Service {
-        /// Its kebab name.
+        /// The kebab-case name of the service.
         name: String,
     },
 }
 
 impl Principal {
-    /// A text that tells principals apart, for keys of records that belong to one.
+    /// Returns a text that identifies the principal, for keys of records that belong to one principal.
     pub fn key(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
@@ -67,7 +67,7 @@ impl Principal {
         }
     }
 
-    /// The organization it belongs to, if it belongs to one.
+    /// Returns the organization of the principal, if it has one.
     pub fn org_id(&self) -> Option<OrgId> {
         match self {
             Self::Person { org_id, .. } | Self::ServiceAccount { org_id, .. } => Some(*org_id),
@@ -76,28 +76,28 @@ impl Principal {
     }
 }
 
-/// Who makes a call, as the authenticate layer found out.
+/// The caller of an RPC, as determined by the authenticate layer.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who presented the credential.
+    /// The principal that presented the credential.
     pub principal: Principal,
-    /// The person for whom a service calls with the person's own token.
+    /// The person for whom a service calls with that person's token.
     pub on_behalf_of: Option<Principal>,
-    /// The bearer token as it came, to travel along to another service.
+    /// The bearer token as received, to be forwarded to another service.
     pub token: Option<Arc<str>>,
-    /// When the credential ends; streams end with it.
+    /// When the credential expires. Streams end at that time.
     pub expire_time: Option<DateTime<Utc>>,
-    /// Full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
+    /// The full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
     pub rpc: Arc<str>,
 }
 
 impl Caller {
-    /// A caller without credential.
+    /// Returns a caller without a credential.
     pub fn anonymous(rpc: impl Into<Arc<str>>) -> Self {
         Self::new(Principal::Anonymous, rpc)
     }
 
-    /// A caller of one kind, without a token to pass on.
+    /// Returns a caller with this principal and without a token to forward.
     pub fn new(principal: Principal, rpc: impl Into<Arc<str>>) -> Self {
         Self {
             principal,
@@ -108,7 +108,7 @@ impl Caller {
         }
     }
 
-    /// The caller of a request that came through the authenticate layer.
+    /// Returns the caller of a request that passed the authenticate layer.
     pub fn of<T>(request: &tonic::Request<T>) -> Result<Self, RpcError> {
         request
             .extensions()
@@ -117,12 +117,13 @@ impl Caller {
             .ok_or_else(|| RpcError::internal("a request reached a handler without the authenticate layer"))
     }
 
-    /// Whose rights decide: the person a service calls for, otherwise who presented the credential.
+    /// Returns the principal whose rights decide: the person on whose behalf a service calls, otherwise the
+    /// principal that presented the credential.
     pub fn acting(&self) -> &Principal {
         self.on_behalf_of.as_ref().unwrap_or(&self.principal)
     }
 
-    /// The acting person's organization and member id.
+    /// Returns the organization and the member id of the acting person.
     pub fn person(&self) -> Option<(OrgId, MemberId)> {
         match self.acting() {
             Principal::Person {

@@ -8,16 +8,16 @@ use parta_ids::Env;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sha2::Sha256;
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The text is no Ed25519 key in PKCS#8 PEM.
+    /// The text is not an Ed25519 key in PKCS#8 PEM.
     #[error("is no Ed25519 private key in PKCS#8 PEM")]
     Private,
-    /// The text is no Ed25519 public key.
+    /// The text is not an Ed25519 public key.
     #[error("is no Ed25519 public key: 32 bytes in base64url without padding")]
     Public,
-    /// The secret is not 32 bytes in base64url.
+    /// The text is not a secret of 32 bytes in base64url.
     #[error("is no secret: 32 bytes in base64url without padding")]
     Secret,
     /// The token could not be signed.
@@ -25,7 +25,7 @@ pub enum KeyError {
     Sign,
 }
 
-/// An Ed25519 key pair: the private half as PKCS#8 PEM, the public one as JWK `x`.
+/// An Ed25519 key pair: the private key as PKCS#8 PEM, the public key as JWK `x`.
 #[derive(Clone)]
 pub struct KeyPair {
     pem: Arc<SecretString>,
@@ -33,7 +33,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Makes a new pair.
+    /// Generates a key pair.
     pub fn generate(env: &Env) -> Result<Self, KeyError> {
         let mut seed = [0; 32];
         env.ids.fill(&mut seed);
@@ -42,10 +42,10 @@ impl KeyPair {
         Self::from_pem(&pem)
     }
 
-    /// Reads a pair from PKCS#8 PEM.
+    /// Parses a key pair from PKCS#8 PEM.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem).map_err(|_| KeyError::Private)?;
-        // Newer and older PKCS#8 forms differ; jsonwebtoken wants the one that dalek writes.
+        // Older and newer PKCS#8 forms differ. jsonwebtoken requires the one that dalek writes.
         let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Private)?;
         Ok(Self {
             pem: Arc::new(SecretString::from(pem.as_str().to_owned())),
@@ -53,12 +53,12 @@ impl KeyPair {
         })
     }
 
-    /// The private half, to be kept in a file or a row that only its owner reads.
+    /// Returns the private key. Store it where only its owner can read it.
     pub fn pem(&self) -> &str {
         self.pem.expose_secret()
     }
 
-    /// The public half: JWK `x`.
+    /// Returns the public key as JWK `x`.
     pub fn public(&self) -> &str {
         &self.public
     }
@@ -74,7 +74,7 @@ impl std::fmt::Debug for KeyPair {
     }
 }
 
-/// The master secret of a service, from which every other secret is derived: nothing else has to be kept.
+/// The master secret of a service. Every other secret is derived from it, so nothing else must be stored.
 #[derive(Clone)]
 pub struct Secrets(Arc<SecretBox<[u8; 32]>>);
 
@@ -84,14 +84,14 @@ impl Secrets {
         Self(Arc::new(SecretBox::new(Box::new(master))))
     }
 
-    /// Makes a new one.
+    /// Generates a master secret.
     pub fn generate(env: &Env) -> Self {
         let mut master = [0; 32];
         env.ids.fill(&mut master);
         Self::new(master)
     }
 
-    /// Reads the text form.
+    /// Parses the text form.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let bytes = URL_SAFE_NO_PAD
             .decode(text.trim())
@@ -99,12 +99,12 @@ impl Secrets {
         Ok(Self::new(bytes.try_into().map_err(|_| KeyError::Secret)?))
     }
 
-    /// The text form, to be kept in a file that only its owner reads.
+    /// Returns the text form. Store it in a file that only its owner can read.
     pub fn to_text(&self) -> SecretString {
         SecretString::from(URL_SAFE_NO_PAD.encode(self.0.expose_secret()))
     }
 
-    /// Derives the key of one purpose (HKDF-SHA256, RFC 5869). The same label gives the same key for ever.
+    /// Derives the key of one purpose (HKDF-SHA256, RFC 5869). The same label always gives the same key.
     pub fn derive(&self, label: &str) -> [u8; 32] {
         let mut key = [0; 32];
         #[expect(
@@ -117,19 +117,19 @@ impl Secrets {
         key
     }
 
-    /// The secrets of one part of the suite.
+    /// Derives the master secret of one part of the suite.
     pub fn child(&self, label: &str) -> Self {
         Self::new(self.derive(label))
     }
 
-    /// HMAC-SHA256 of `bytes` under the key of one purpose.
+    /// Returns the HMAC-SHA256 of `bytes` with the key of one purpose.
     pub fn hmac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
         self.keyed(label).digest([bytes])
     }
 
-    /// HMAC-SHA256 under the key of one purpose, derived once for many digests.
+    /// Returns an HMAC-SHA256 with the key of one purpose, which is derived once for many digests.
     pub fn keyed(&self, label: &str) -> KeyedDigest {
-        // HMAC pads a key with zeros to the block of 64 bytes; a whole block cannot be of the wrong length.
+        // HMAC pads a key with zeros to the block size of 64 bytes. A full block never has an invalid length.
         let mut block = [0; 64];
         block[..32].copy_from_slice(&self.derive(label));
         KeyedDigest(<Hmac<Sha256> as hmac::KeyInit>::new(&block.into()))
@@ -142,12 +142,12 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// Makes digests under one key; made by [`Secrets::keyed`].
+/// Computes digests with one key. Created by [`Secrets::keyed`].
 #[derive(Clone)]
 pub struct KeyedDigest(Hmac<Sha256>);
 
 impl KeyedDigest {
-    /// The digest of these parts, one after the other.
+    /// Returns the digest of the concatenated parts.
     pub fn digest<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
         let mut mac = self.0.clone();
         for part in parts {

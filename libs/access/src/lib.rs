@@ -1,8 +1,8 @@
-//! Who calls, and what proof of permission storage asks for.
+//! Authentication of callers, and the proof of permission that storage functions require.
 //!
-//! A credential proves who somebody is and nothing more: roles are never in a token. Each RPC's rule, an option in its
-//! proto, says which kinds of caller enter; the service's policy decides the rest; [`authorize`] turns its decision into an
-//! [`OrgScope`], without which no storage function can be called.
+//! A credential proves an identity only: a token never contains roles. The access rule of each RPC, an option
+//! in its proto, states which kinds of caller are accepted. The policy of the service decides the rest.
+//! [`authorize`] turns its decision into an [`OrgScope`], without which no storage function can be called.
 
 mod caller;
 mod keys;

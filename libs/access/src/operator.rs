@@ -6,9 +6,11 @@ use subtle::ConstantTimeEq as _;
 
 use crate::KeyError;
 
-/// The operator's key as a server keeps it: its digest. 256 random bits need no slow hash (ASVS 6.5.2).
+/// The operator key as stored by a server: its digest. A key of 256 random bits needs no slow hash (ASVS
+/// 6.5.2).
 ///
-/// The text form is `opk_<id>_<43 characters>_<checksum>`; the checksum lets a scanner tell a leaked key from noise.
+/// The text form is `opk_<id>_<43 characters>_<checksum>`. The checksum lets a secret scanner recognize a
+/// leaked key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OperatorCredential {
     id: String,
@@ -24,7 +26,7 @@ fn checksum(body: &str) -> String {
 }
 
 impl OperatorCredential {
-    /// Makes a key and tells its text once.
+    /// Generates a key and returns its text, which is not stored.
     pub fn generate(env: &Env) -> (SecretString, Self) {
         let (mut id, mut secret) = ([0; 4], [0; 32]);
         env.ids.fill(&mut id);
@@ -39,12 +41,12 @@ impl OperatorCredential {
         (SecretString::from(text), kept)
     }
 
-    /// Whether a text has the form of an operator's key at all.
+    /// Returns whether the text has the form of an operator key.
     pub fn looks_like(text: &str) -> bool {
         text.starts_with("opk_")
     }
 
-    /// Reads a key's text, for a server that is given it in a file.
+    /// Parses the text of a key, for a server that reads it from a file.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         let (body, sum) = text.rsplit_once('_').ok_or(KeyError::Secret)?;
@@ -64,7 +66,7 @@ impl OperatorCredential {
         })
     }
 
-    /// Reads what configuration holds: `<id>:<SHA-256 of the key in hexadecimal>`.
+    /// Parses the configured form: `<id>:<SHA-256 of the key in hexadecimal>`.
     pub fn from_digest(text: &str) -> Result<Self, KeyError> {
         let (id, hex) = text.trim().split_once(':').ok_or(KeyError::Secret)?;
         if hex.len() != 64 || !hex.is_ascii() {
@@ -80,18 +82,18 @@ impl OperatorCredential {
         })
     }
 
-    /// What configuration holds.
+    /// Returns the configured form.
     pub fn to_digest(&self) -> String {
         let hex: String = self.digest.iter().map(|b| format!("{b:02x}")).collect();
         format!("{}:{hex}", self.id)
     }
 
-    /// The key's id; no secret.
+    /// Returns the id of the key, which is not secret.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether `text` is this key, compared in constant time.
+    /// Returns whether `text` is this key. Compares in constant time.
     pub fn matches(&self, text: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         digest.ct_eq(&self.digest).into()

@@ -1,11 +1,11 @@
-/// The kinds of principal for which `docs/permissions.md` tells what they may do.
+/// The kinds of principal whose permissions `docs/permissions.md` lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrincipalKind {
-    /// No credential.
+    /// A caller without a credential.
     Anonymous,
-    /// Signed in, no organization chosen.
+    /// A signed-in account without a selected organization.
     Account,
-    /// Holder of a join ticket.
+    /// The holder of a join ticket.
     Joiner,
     /// A pupil.
     Pupil,
@@ -15,7 +15,7 @@ pub enum PrincipalKind {
     UnverifiedTeacher,
     /// A verified subject teacher of the class.
     Teacher,
-    /// The verified class teacher.
+    /// The verified class teacher of the class.
     ClassTeacher,
     /// An administrator.
     Administrator,
@@ -23,7 +23,7 @@ pub enum PrincipalKind {
     Head,
     /// The operator of the platform.
     Operator,
-    /// An external system with every permission.
+    /// A service account with every permission.
     ServiceAccount,
     /// A service of the suite that the rule names.
     Service,
@@ -47,7 +47,7 @@ impl PrincipalKind {
         Self::Service,
     ];
 
-    /// Whether it is a member of an organization.
+    /// Returns whether the kind is a member of an organization.
     pub fn is_person(self) -> bool {
         matches!(
             self,
@@ -62,26 +62,27 @@ impl PrincipalKind {
     }
 }
 
-/// One row of the authorization table, computed by calling the policy.
+/// One row of the permission matrix, computed by evaluating the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permission {
-    /// Full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
+    /// The full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
     pub rpc: &'static str,
-    /// Who calls.
+    /// The kind of the caller.
     pub kind: PrincipalKind,
-    /// Whether it may in its own organization, towards what concerns it.
+    /// Whether the call is permitted in its own organization, for objects that concern the caller.
     pub own: bool,
-    /// Whether it may in another organization.
+    /// Whether the call is permitted in another organization.
     pub foreign: bool,
 }
 
-/// A permission that a kind of principal has only towards objects that it created, for example to cancel a call that it
-/// organizes. [`Permission::own`] of the same RPC and kind, about an object that another member created, is `false`.
+/// A permission that a kind of principal has only for objects that it created, for example to cancel a call
+/// that it organizes. [`Permission::own`] of the same RPC and kind, for an object that another member
+/// created, is `false`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreatorPermission {
-    /// Full name of the RPC.
+    /// The full name of the RPC.
     pub rpc: &'static str,
-    /// Who calls.
+    /// The kind of the caller.
     pub kind: PrincipalKind,
 }
 

@@ -3,19 +3,19 @@ use parta_status::{RpcError, not_found, permission_denied};
 
 use crate::{Caller, Principal};
 
-/// What a policy decided.
+/// The decision of a policy.
 #[derive(Debug, Clone)]
 pub enum Decision {
     /// The act is permitted.
     Allow,
-    /// The caller belongs here and is refused for this reason.
+    /// The caller belongs to the organization and is refused for this reason.
     Deny(RpcError),
-    /// The caller has no business here and learns nothing, not even that there is something.
+    /// The caller does not belong to the organization and learns nothing, not even that an object exists.
     Outside,
 }
 
 impl Decision {
-    /// Allows when `holds`; otherwise denies, saying why.
+    /// Allows if `holds`; otherwise denies with the message `why`.
     pub fn allow_if(holds: bool, why: &str) -> Self {
         if holds {
             Self::Allow
@@ -24,13 +24,14 @@ impl Decision {
         }
     }
 
-    /// Whether the act is permitted.
+    /// Returns whether the act is permitted.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allow)
     }
 }
 
-/// Proof that a policy permitted an act in one organization. Storage asks for it; only [`authorize`] gives it.
+/// Proof that a policy permitted an act in one organization. Storage functions require it; only [`authorize`]
+/// creates it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrgScope {
     org_id: OrgId,
@@ -38,17 +39,18 @@ pub struct OrgScope {
 }
 
 impl OrgScope {
-    /// The organization in which the act was permitted.
+    /// Returns the organization in which the act was permitted.
     pub fn org_id(&self) -> OrgId {
         self.org_id
     }
 
-    /// Who acts.
+    /// Returns the acting principal.
     pub fn actor(&self) -> &Principal {
         &self.actor
     }
 
-    /// The scope of a consumer of a feed or of a durable job: it acts on a committed fact, whose maker was permitted.
+    /// Returns the scope of a feed consumer or a durable job. It acts on a committed fact whose author was
+    /// authorized.
     pub fn for_consumer(name: &'static str, org_id: OrgId) -> Self {
         Self {
             org_id,
@@ -59,7 +61,8 @@ impl OrgScope {
     }
 }
 
-/// Turns a policy's decision into a scope. Who belongs to another organization gets NOT_FOUND whatever the policy said.
+/// Turns the decision of a policy into a scope. A caller of another organization gets NOT_FOUND, whatever the
+/// policy decided.
 pub fn authorize(caller: &Caller, org_id: OrgId, decision: Decision) -> Result<OrgScope, RpcError> {
     let outside = || not_found("organization", org_id);
     if caller.acting().org_id().is_some_and(|own| own != org_id) {

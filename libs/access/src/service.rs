@@ -24,7 +24,8 @@ struct Claims {
     jti: Uuid,
 }
 
-/// A service's own key, with which it proves itself to the others: a self-signed token for one callee, for a minute.
+/// The key with which a service authenticates to the others: a self-signed token for one callee, valid for
+/// one minute.
 pub struct ServiceIdentity {
     name: String,
     key: EncodingKey,
@@ -34,7 +35,7 @@ pub struct ServiceIdentity {
 }
 
 impl ServiceIdentity {
-    /// The identity of the service of this kebab name.
+    /// Returns the identity of the service with this kebab-case name.
     pub fn new(name: impl Into<String>, pair: &KeyPair, env: Env) -> Result<Self, KeyError> {
         Ok(Self {
             name: name.into(),
@@ -45,17 +46,17 @@ impl ServiceIdentity {
         })
     }
 
-    /// The service's kebab name.
+    /// Returns the kebab-case name of the service.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The public key that the others are configured with.
+    /// Returns the public key, which the other services have in their configuration.
     pub fn public(&self) -> &str {
         &self.public
     }
 
-    /// A token for the callee of this kebab name; one is used for half its life.
+    /// Returns a token for the callee with this kebab-case name. A token is reused for half of its lifetime.
     pub fn mint(&self, audience: &str) -> Result<String, RpcError> {
         let now = self.env.now();
         let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,12 +87,13 @@ pub struct ServiceKeys {
 }
 
 impl ServiceKeys {
-    /// Keys by kebab name, each as JWK `x`.
+    /// Parses keys by kebab-case name, each as JWK `x`.
     pub fn new<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>, env: Env) -> Result<Self, KeyError> {
         let keys = keys
             .into_iter()
             .map(|(name, x)| {
-                // from_ed_components only decodes; a key of another length would fail at the first call instead of here.
+                // `from_ed_components` only decodes; a key of another length would fail at the first call
+                // instead of here.
                 use base64::Engine as _;
                 let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
                     .decode(x)
@@ -106,19 +108,20 @@ impl ServiceKeys {
         Ok(Self { keys, env })
     }
 
-    /// Which service this token proves its bearer to be; it must be meant for `audience`.
+    /// Verifies the token and returns the service that it identifies. The token must be issued for
+    /// `audience`.
     pub fn verify(&self, token: &str, audience: &str) -> Result<String, RpcError> {
         let bad = || {
             RpcError::new(
                 ErrorReason::CredentialInvalid,
-                "the service token proves nothing here",
+                "The service token is not valid for this service.",
             )
         };
         let header = jsonwebtoken::decode_header(token).map_err(|_| bad())?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
             return Err(bad());
         }
-        // The issuer is needed to choose the key; nothing of it is believed before the signature holds.
+        // The issuer is needed to select the key. Nothing else is trusted before the signature is verified.
         let claimed = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
             .map_err(|_| bad())?
             .claims
@@ -136,7 +139,7 @@ impl ServiceKeys {
         if now >= end + LEEWAY {
             return Err(RpcError::new(
                 ErrorReason::CredentialExpired,
-                "the service token has expired",
+                "The service token has expired. Use a new one.",
             ));
         }
         Ok(claims.iss)

@@ -3,21 +3,21 @@ use std::collections::HashMap;
 use parta_proto::parta::options::v1::{AccessRule, CallerKind};
 use prost_reflect::{DescriptorPool, Kind, MethodDescriptor};
 
-/// Why a server may not start.
+/// The reason why a server must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The descriptor set is broken or lacks the options.
+    /// The descriptor set is corrupted or lacks the options.
     #[error("the embedded descriptor set cannot be read")]
     Descriptors,
     /// A service is not in the descriptor set.
     #[error("service {0} is not in the descriptor set")]
     UnknownService(String),
-    /// An RPC has no access rule, or one that contradicts itself.
+    /// An RPC has no access rule or a contradictory one.
     #[error("{rpc}: {why}")]
     Rule {
-        /// Full name of the RPC.
+        /// The full name of the RPC.
         rpc: String,
-        /// What is wrong.
+        /// The fault of the rule.
         why: &'static str,
     },
 }
@@ -25,34 +25,34 @@ pub enum AccessError {
 /// The access rule of one RPC.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Kinds of caller that enter.
+    /// The accepted kinds of caller.
     pub callers: Vec<CallerKind>,
-    /// Services that may call; `*` is any of the suite.
+    /// The services that may call; `*` means any service of the suite.
     pub services: Vec<String>,
-    /// Permission that a service account needs.
+    /// The permission that a service account needs.
     pub permission: String,
-    /// Whether reads by it are audited.
+    /// Whether reads with this RPC are audited.
     pub audited_read: bool,
-    /// Whether it changes state.
+    /// Whether the RPC changes state.
     pub mutation: bool,
     /// Whether the server or the client streams.
     pub streaming: bool,
 }
 
 impl Rule {
-    /// Whether this kind of caller enters.
+    /// Returns whether this kind of caller is accepted.
     pub fn accepts(&self, kind: CallerKind) -> bool {
         self.callers.contains(&kind)
     }
 
-    /// Whether the service of this name may call.
+    /// Returns whether the service with this name may call.
     pub fn accepts_service(&self, name: &str) -> bool {
         self.services.iter().any(|s| s == "*" || s == name)
     }
 }
 
-/// The access rules of every RPC that a server offers, read from the protos. Deny by default: what has no rule does not
-/// let the server start.
+/// The access rules of every RPC that a server offers, read from the protos. They deny by default: a server
+/// with an RPC without a rule does not start.
 #[derive(Debug, Clone, Default)]
 pub struct AccessRules(HashMap<String, Rule>);
 
@@ -78,12 +78,12 @@ impl AccessRules {
         Ok(Self(table))
     }
 
-    /// The rule of an RPC by its path, with or without the leading slash.
+    /// Returns the rule of an RPC by its path, with or without the leading slash.
     pub fn rule(&self, path: &str) -> Option<&Rule> {
         self.0.get(path.strip_prefix('/').unwrap_or(path))
     }
 
-    /// All RPCs with their rules.
+    /// Iterates over all RPCs and their rules.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Rule)> {
         self.0.iter().map(|(rpc, rule)| (rpc.as_str(), rule))
     }

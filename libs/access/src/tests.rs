@@ -58,7 +58,7 @@ fn test_env() -> TestEnv {
 }
 
 #[test]
-fn a_token_proves_its_member_until_it_ends() {
+fn token_identifies_its_member_until_it_expires() {
     parta_testkit::run(async {
         let w = test_env();
         let (org, member, session) = (
@@ -90,7 +90,7 @@ fn a_token_proves_its_member_until_it_ends() {
 }
 
 #[test]
-fn a_revoked_session_is_refused_though_its_token_is_cached() {
+fn revoked_session_is_refused_when_its_token_is_cached() {
     parta_testkit::run(async {
         let w = test_env();
         let session = w.env.id::<SessionId>();
@@ -108,7 +108,7 @@ fn a_revoked_session_is_refused_though_its_token_is_cached() {
 }
 
 #[test]
-fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
+fn invalid_tokens_are_refused() {
     parta_testkit::run(async {
         let w = test_env();
         let token = w.issuer.joiner(w.env.id()).unwrap().text;
@@ -155,7 +155,7 @@ fn truncated_altered_foreign_and_unsigned_tokens_are_refused() {
 }
 
 #[test]
-fn a_key_is_published_before_it_signs_and_the_old_one_stays() {
+fn key_is_published_before_it_signs() {
     let (clock, env) = env();
     let old = key(&env, "old", env.now());
     let mut new = key(&env, "new", env.now() + TimeDelta::minutes(20));
@@ -175,7 +175,7 @@ fn a_key_is_published_before_it_signs_and_the_old_one_stays() {
 }
 
 #[test]
-fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
+fn unknown_keys_do_not_overload_membership() {
     parta_testkit::run(async {
         use std::sync::atomic::{AtomicUsize, Ordering};
         let w = test_env();
@@ -220,7 +220,7 @@ fn unknown_keys_do_not_make_a_verifier_hammer_membership() {
 }
 
 #[test]
-fn a_service_proves_itself_to_one_callee_for_a_minute() {
+fn service_token_is_valid_for_one_callee_and_one_minute() {
     let (clock, env) = env();
     let pair = KeyPair::generate(&env).unwrap();
     let identity = ServiceIdentity::new("invitation", &pair, env.clone()).unwrap();
@@ -240,7 +240,7 @@ fn a_service_proves_itself_to_one_callee_for_a_minute() {
 }
 
 #[test]
-fn the_operators_key_is_recognized_by_its_digest_alone() {
+fn operator_key_is_recognized_by_its_digest() {
     use secrecy::ExposeSecret as _;
     let (_, env) = env();
     let (text, kept) = OperatorCredential::generate(&env);
@@ -262,9 +262,9 @@ fn the_operators_key_is_recognized_by_its_digest_alone() {
     assert!(OperatorCredential::from_digest("ab:cd").is_err());
 }
 
-/// R59: nobody enters another organization, whatever the policy decided.
+/// R59: nobody gets access to another organization, whatever the policy decided.
 #[test]
-fn a_member_of_another_organization_is_answered_not_found() {
+fn member_of_another_organization_gets_not_found() {
     let (_, env) = env();
     let (own, other) = (env.id::<OrgId>(), env.id::<OrgId>());
     let caller = Caller::new(
@@ -303,7 +303,7 @@ fn a_member_of_another_organization_is_answered_not_found() {
 }
 
 #[test]
-fn every_rpc_of_the_suite_has_a_rule_and_an_unknown_service_stops_the_start() {
+fn every_rpc_has_a_rule_and_unknown_services_are_errors() {
     let pool = parta_proto::descriptor_pool().unwrap();
     let names: Vec<_> = pool
         .services()
@@ -321,9 +321,9 @@ fn every_rpc_of_the_suite_has_a_rule_and_an_unknown_service_stops_the_start() {
     assert!(AccessRules::load(&["parta.none.v1.NoService"]).is_err());
 }
 
-/// R59: a service with an RPC that nobody has thought about does not start.
+/// R59: a service with an RPC without a rule does not start.
 #[test]
-fn an_rpc_without_a_rule_stops_the_start() {
+fn rpc_without_a_rule_prevents_the_start() {
     use prost_reflect::prost_types::{FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
     let mut pool = parta_proto::descriptor_pool().unwrap().clone();
     let method = MethodDescriptorProto {

@@ -7,25 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KeyError, KeyPair, Principal};
 
-/// `typ` of every token of people and external systems (RFC 9068).
+/// The `typ` of every token of people and service accounts (RFC 9068).
 pub(crate) const TYP: &str = "at+jwt";
-/// The longest life of a token.
+/// The longest lifetime of a token.
 pub(crate) const MAX_LIFE: TimeDelta = TimeDelta::minutes(10);
-/// What clocks may differ by.
+/// The permitted clock skew.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
-/// For how long a verifier may use a key set without asking again.
+/// How long a verifier may use a key set without fetching it again.
 pub(crate) const JWKS_LIFE: TimeDelta = TimeDelta::minutes(5);
-/// So long a key is published before it signs: twice what a verifier may keep the set without it.
+/// How long a key is published before it signs: twice the time for which a verifier may use a set without it.
 const PUBLISH_LEAD: TimeDelta = TimeDelta::minutes(10);
-/// So long a key stays published after it signed for the last time.
+/// How long a key stays published after it last signed.
 const KEEP: TimeDelta = TimeDelta::minutes(11);
 
 pub(crate) const AUD_SUITE: &str = "parta";
 pub(crate) const AUD_MEMBERSHIP: &str = "parta.membership";
 pub(crate) const AUD_INVITATION: &str = "parta.invitation";
 
-/// What a token says. `sub` is the member, account, flow or service account, by audience and kind.
+/// The claims of a token. `sub` is the member, account, flow or service account, depending on audience and
+/// kind.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) iss: String,
@@ -44,7 +45,7 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Who it names; `None` where the claims do not fit together.
+    /// Returns the principal; `None` if the claims are inconsistent.
     pub(crate) fn principal(&self) -> Option<Principal> {
         match self.aud.as_str() {
             AUD_MEMBERSHIP => Some(Principal::Account {
@@ -74,7 +75,7 @@ impl Claims {
     }
 }
 
-/// A public key set (RFC 7517) as membership publishes it.
+/// A public key set (RFC 7517) as published by membership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Jwks {
     pub(crate) keys: Vec<Jwk>,
@@ -92,35 +93,37 @@ pub(crate) struct Jwk {
 }
 
 impl Jwks {
-    /// Reads the JSON form.
+    /// Parses the JSON form.
     pub fn from_json(text: &str) -> Result<Self, KeyError> {
         serde_json::from_str(text).map_err(|_| KeyError::Public)
     }
 
-    /// The JSON form.
+    /// Returns the JSON form.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// A key of the issuer with its times. A key is published before it signs, and kept until what it signed has ended:
-/// the issuer holds to both whatever the times say, and [`SigningKey::successor`] chooses times that fit.
+/// A key of the issuer with its times. A key is published before it signs, and kept until the tokens that it
+/// signed have expired. The issuer enforces both regardless of the times, and [`SigningKey::successor`]
+/// chooses suitable times.
 #[derive(Debug, Clone)]
 pub struct SigningKey {
-    /// Names the key in tokens.
+    /// The id of the key in tokens.
     pub kid: String,
-    /// The pair.
+    /// The key pair.
     pub pair: KeyPair,
-    /// From when it is in the key set.
+    /// When the key enters the key set.
     pub publish_time: DateTime<Utc>,
-    /// From when it signs.
+    /// When the key starts to sign.
     pub sign_from: DateTime<Utc>,
-    /// From when it is in the key set no more.
+    /// When the key leaves the key set.
     pub retire_time: Option<DateTime<Utc>>,
 }
 
 impl SigningKey {
-    /// The issuer's first key, which signs at once: nobody has an older key set yet. Its name is its public half.
+    /// Returns the first key of the issuer, which signs immediately, because no verifier has an older key
+    /// set. Its id is its public key.
     pub fn first(pair: KeyPair, now: DateTime<Utc>) -> Self {
         Self {
             kid: pair.public().to_owned(),
@@ -131,8 +134,8 @@ impl SigningKey {
         }
     }
 
-    /// The key that follows this one: published now, signing as soon as every verifier must have it; this one retires
-    /// when the last token that it may have signed has ended.
+    /// Returns the key that follows this one. It is published now and signs as soon as every verifier must
+    /// have it. This key retires when the last token that it may have signed has expired.
     pub fn successor(&mut self, pair: KeyPair, now: DateTime<Utc>) -> Self {
         let sign_from = now + PUBLISH_LEAD;
         self.retire_time = Some(sign_from + KEEP);
@@ -145,22 +148,22 @@ impl SigningKey {
         }
     }
 
-    /// Whether every verifier must have it by now.
+    /// Returns whether every verifier must have the key by now.
     fn is_known(&self, now: DateTime<Utc>) -> bool {
         self.publish_time + PUBLISH_LEAD <= now
     }
 }
 
-/// A signed token and when it ends.
+/// A signed token and its expiry.
 #[derive(Debug, Clone)]
 pub struct SignedToken {
-    /// What goes behind `Bearer`.
+    /// The value after `Bearer`.
     pub text: String,
-    /// When it ends.
+    /// When the token expires.
     pub expire_time: DateTime<Utc>,
 }
 
-/// Signs tokens; membership alone has one.
+/// Signs tokens. Only membership has an issuer.
 #[derive(Clone)]
 pub struct TokenIssuer {
     keys: Arc<Vec<SigningKey>>,
@@ -170,9 +173,9 @@ pub struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// An issuer with these keys; the youngest signs whose time has come and that has been published for long enough,
-    /// and where there is none, as at the very beginning, the oldest. `issuer` is `iss`; tokens live for
-    /// `life`, at most 10 minutes.
+    /// Returns an issuer with these keys. The youngest key signs that has reached its time and was published
+    /// for long enough; if there is none, as at the first start, the oldest key signs. `issuer` is `iss`.
+    /// Tokens live for `life`, at most 10 minutes.
     pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, life: TimeDelta, env: Env) -> Self {
         Self {
             keys: Arc::new(keys),
@@ -182,7 +185,7 @@ impl TokenIssuer {
         }
     }
 
-    /// A token of a signed-in account, for membership alone.
+    /// Issues a token of a signed-in account, which only membership accepts.
     pub fn account(&self, account: AccountId, session: SessionId) -> Result<SignedToken, KeyError> {
         self.sign(
             AUD_MEMBERSHIP,
@@ -193,7 +196,8 @@ impl TokenIssuer {
         )
     }
 
-    /// A token of a member of one organization; `session` is the sign-in in its form towards that organization.
+    /// Issues a token of a member of one organization. `session` is the session id in its pairwise form for
+    /// that organization.
     pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
         self.sign(
             AUD_SUITE,
@@ -204,12 +208,12 @@ impl TokenIssuer {
         )
     }
 
-    /// A join ticket, for invitation alone.
+    /// Issues a join ticket, which only invitation accepts.
     pub fn joiner(&self, flow: FlowId) -> Result<SignedToken, KeyError> {
         self.sign(AUD_INVITATION, flow.to_string(), None, None, Vec::new())
     }
 
-    /// A token of an external system.
+    /// Issues a token of a service account.
     pub fn service_account(
         &self,
         org: OrgId,
@@ -225,10 +229,11 @@ impl TokenIssuer {
         )
     }
 
-    /// The key set to publish now.
+    /// Returns the key set to publish now.
     pub fn jwks(&self) -> Jwks {
         let now = self.env.now();
-        // The signing key and what it replaced lately stay, even where a retire time was set too early.
+        // The signing key and the key that it replaced stay published, even if their retire time is too
+        // early.
         let current = self.signing(now).map(|key| key.kid.as_str());
         let former = self.signing(now - KEEP).map(|key| key.kid.as_str());
         Jwks {
@@ -273,7 +278,7 @@ impl TokenIssuer {
     ) -> Result<SignedToken, KeyError> {
         let now = self.env.now();
         let key = self.signing(now).ok_or(KeyError::Sign)?;
-        // The claim has whole seconds, and the answer says what the claim says.
+        // The claim has whole seconds, and the response must equal the claim.
         let expire_time = (now + self.life).trunc_subsecs(0);
         let claims = Claims {
             iss: self.issuer.clone(),

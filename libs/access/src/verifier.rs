@@ -17,12 +17,12 @@ use crate::{
     tokens::{Claims, JWKS_LIFE, LEEWAY, MAX_LIFE, TYP},
 };
 
-/// Fetches the key set of membership, for a service that runs by itself.
+/// Fetches the key set from membership, for a standalone service.
 pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, RpcError>> + Send + Sync>;
 
-/// Not oftener than this is a key set fetched, however many unknown keys tokens name.
+/// The minimum interval between fetches of the key set, regardless of how many unknown keys tokens name.
 const FETCH_FLOOR: TimeDelta = TimeDelta::seconds(10);
-/// So long the last key set serves while membership is down.
+/// How long the last key set is used while membership is unavailable.
 const STALE_LIMIT: TimeDelta = TimeDelta::hours(24);
 
 struct Keys {
@@ -32,7 +32,7 @@ struct Keys {
     failures: u64,
 }
 
-/// The public keys with which tokens are verified: set by membership in the same process, or fetched.
+/// The public keys that verify tokens: set by membership in the same process, or fetched.
 #[derive(Clone)]
 pub struct JwkSource {
     keys: Arc<RwLock<Keys>>,
@@ -41,12 +41,13 @@ pub struct JwkSource {
 }
 
 impl JwkSource {
-    /// A source that is set with [`JwkSource::set`] whenever the keys change.
+    /// Returns a source whose keys are set with [`JwkSource::set`] whenever they change.
     pub fn shared() -> Self {
         Self::build(None)
     }
 
-    /// A source that fetches: at first use, when a token names an unknown key, and every five minutes.
+    /// Returns a source that fetches at the first use, when a token names an unknown key, and every five
+    /// minutes.
     pub fn fetched(fetch: Fetch) -> Self {
         Self::build(Some(fetch))
     }
@@ -92,7 +93,7 @@ impl JwkSource {
         }
         let Some(fetch) = &self.fetch else { return Ok(None) };
         let failures = self.read().failures;
-        // Single flight: whoever waited here takes what the first one fetched, or shares its failure.
+        // Single flight: a caller that waited here uses the result of the first fetch or shares its failure.
         let _flight = self.flight.lock().await;
         if let Some(key) = self.known(kid, now, JWKS_LIFE) {
             return Ok(Some(key));
@@ -111,10 +112,11 @@ impl JwkSource {
                     self.write().try_time = Some(now);
                 }
                 Err(error) => {
-                    tracing::warn!(error.cause = %error, "membership's keys could not be fetched; the last ones serve");
+                    tracing::warn!(error.cause = %error, "keys could not be fetched from membership, using the last ones");
                     let mut keys = self.write();
                     keys.failures += 1;
-                    // The floor keeps strangers' unknown keys from hammering membership; it must not keep us keyless.
+                    // The minimum interval prevents tokens with unknown keys from overloading membership. It
+                    // does not apply while there are no keys.
                     keys.try_time = keys.fetch_time.map(|_| now);
                 }
             }
@@ -122,7 +124,7 @@ impl JwkSource {
         if let Some(key) = self.known(kid, now, STALE_LIMIT) {
             return Ok(Some(key));
         }
-        // Only a fresh set can say that there is no such key.
+        // Only a fresh key set proves that a key does not exist.
         if self.read().fetch_time.is_some_and(|t| now - t <= JWKS_LIFE) {
             return Ok(None);
         }
@@ -145,7 +147,7 @@ struct Verified {
     expire_time: DateTime<Utc>,
 }
 
-/// Verifies bearer tokens and remembers which it has verified. One per process and service.
+/// Verifies bearer tokens and caches verified ones. One per process and service.
 pub struct Verifier {
     source: JwkSource,
     issuer: String,
@@ -155,7 +157,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier of the tokens of `issuer`.
+    /// Returns a verifier of the tokens of `issuer`.
     pub fn new(source: JwkSource, issuer: impl Into<String>, env: Env) -> Self {
         Self {
             source,
@@ -166,7 +168,7 @@ impl Verifier {
         }
     }
 
-    /// The caller of an RPC who presents this token: who it proves somebody to be, and until when.
+    /// Verifies the token and returns the caller of the RPC with its identity and expiry.
     pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, RpcError> {
         let verified = self.verified(token).await?;
         Ok(Caller {
@@ -193,13 +195,13 @@ impl Verifier {
             self.verified.invalidate(&digest);
             return Err(RpcError::new(
                 ErrorReason::CredentialExpired,
-                "the token has expired; refresh it",
+                "The token has expired. Refresh it and call again.",
             ));
         }
         if self.is_revoked(&verified.principal) {
             return Err(RpcError::new(
                 ErrorReason::CredentialRevoked,
-                "the session behind the token was ended",
+                "The session of the token was ended. Sign in again.",
             ));
         }
         Ok(verified)
@@ -215,7 +217,8 @@ impl Verifier {
         self.revoke(id.uuid());
     }
 
-    /// Whether what stands behind this principal was revoked; streams ask it again.
+    /// Returns whether the session or service account of this principal was revoked. Streams check it
+    /// repeatedly.
     pub fn is_revoked(&self, principal: &Principal) -> bool {
         let id = match principal {
             Principal::Account { session_id, .. } | Principal::Person { session_id, .. } => session_id.uuid(),
@@ -229,7 +232,8 @@ impl Verifier {
     fn revoke(&self, id: Uuid) {
         let now = self.env.now();
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        // No token outlives its revocation: it began at most a leeway from now and lasts for a life and a leeway.
+        // No token outlives its revocation entry: it was issued at most one leeway after now, and is valid
+        // for one lifetime and one leeway.
         revoked.retain(|_, until| *until > now);
         revoked.insert(id, now + MAX_LIFE + LEEWAY * 2);
     }
@@ -237,34 +241,34 @@ impl Verifier {
     async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, RpcError> {
         let bad = |why: &str| RpcError::new(ErrorReason::CredentialInvalid, why);
         if token.len() > 8_192 {
-            return Err(bad("the token is too long"));
+            return Err(bad("The token is too long."));
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| bad("the credential is no token"))?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| bad("The credential is not a token."))?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
-            return Err(bad("the token is of another type"));
+            return Err(bad("The token has another type."));
         }
-        let kid = header.kid.ok_or_else(|| bad("the token names no key"))?;
+        let kid = header.kid.ok_or_else(|| bad("The token names no key."))?;
         let key = self
             .source
             .key(&kid, now)
             .await?
-            .ok_or_else(|| bad("the token names an unknown key"))?;
+            .ok_or_else(|| bad("The token names an unknown key."))?;
         let claims: Claims = jsonwebtoken::decode(token, &key, &validation())
-            .map_err(|_| bad("the token is wrongly signed or incomplete"))?
+            .map_err(|_| bad("The signature of the token is wrong, or claims are missing."))?
             .claims;
         if claims.iss != self.issuer {
-            return Err(bad("the token has another issuer"));
+            return Err(bad("The token has another issuer."));
         }
         let time = |seconds| {
-            DateTime::from_timestamp(seconds, 0).ok_or_else(|| bad("the token has an impossible time"))
+            DateTime::from_timestamp(seconds, 0).ok_or_else(|| bad("The token has an invalid time."))
         };
         let (start, expire_time) = (time(claims.nbf)?, time(claims.exp)?);
         if start > now + LEEWAY || expire_time - start > MAX_LIFE + LEEWAY {
-            return Err(bad("the token is not valid yet or for too long"));
+            return Err(bad("The token is not valid yet, or is valid for too long."));
         }
         let principal = claims
             .principal()
-            .ok_or_else(|| bad("the token is for another audience"))?;
+            .ok_or_else(|| bad("The token is for another audience."))?;
         Ok(Verified {
             token: token.into(),
             principal,
@@ -273,7 +277,8 @@ impl Verifier {
     }
 }
 
-/// Signature and algorithm only: times are checked against the injected clock, audiences by what they prove.
+/// Validates signature and algorithm only. Times are checked against the injected clock, and audiences
+/// against the claims.
 pub(crate) fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.validate_exp = false;

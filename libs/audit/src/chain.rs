@@ -1,4 +1,5 @@
-//! The chain: each sealed row's hash covers the row, its place and the hash before it, under the service's key.
+//! The hash chain: the hash of each sealed row covers the row, its sequence number and the previous hash,
+//! with the key of the service.
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,15 +19,15 @@ const EVERY: Duration = Duration::from_secs(5);
 const COLUMNS: &str =
     "entry_id, occur_time, rpc, actor, on_behalf_of, object, request_id, seq, prev_hash, hash";
 
-/// Why a chain could not be verified.
+/// The reason why a chain could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The log is not as it was written.
+    /// The log was changed after it was written.
     #[error("the audit log is broken at {seq}: {why}")]
     Broken {
-        /// The place in the chain.
+        /// The sequence number in the chain.
         seq: i64,
-        /// What is wrong there.
+        /// The fault at this sequence number.
         why: &'static str,
     },
     /// The database failed.
@@ -34,12 +35,12 @@ pub enum AuditError {
     Storage(#[from] StorageError),
 }
 
-/// A verified chain. Its hash, kept elsewhere, proves later that nothing was cut off.
+/// A verified chain. If its hash is stored elsewhere, it proves later that no rows were removed from the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// How many rows are sealed.
+    /// The number of sealed rows.
     pub seq: i64,
-    /// The hash of the last one; empty in an empty chain.
+    /// The hash of the last row; empty in an empty chain.
     pub hash: Vec<u8>,
 }
 
@@ -92,7 +93,7 @@ impl Entry {
             self.request_id.as_ref().map(|id| id.as_bytes().as_slice()),
         ];
         for part in parts {
-            // The length keeps neighbors apart, and nothing apart from empty.
+            // The length separates adjacent parts and distinguishes an absent part from an empty one.
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
             mac.update(&length.to_be_bytes());
             mac.update(part.unwrap_or_default());
@@ -101,7 +102,7 @@ impl Entry {
     }
 }
 
-/// Seals what was committed since the last time, and answers how many rows that were.
+/// Seals the rows committed since the last run and returns their number.
 pub async fn seal(db: &Db) -> Result<u64, StorageError> {
     let mut sealed = 0;
     loop {
@@ -170,7 +171,7 @@ pub async fn sealing_task(db: Db, cancel: CancellationToken) {
     loop {
         let stopping = cancel.is_cancelled();
         if let Err(error) = seal(&db).await {
-            tracing::warn!(%error, "sealing the audit log failed");
+            tracing::warn!(%error, "audit log sealing failed");
         }
         if stopping {
             return;
@@ -182,7 +183,7 @@ pub async fn sealing_task(db: Db, cancel: CancellationToken) {
     }
 }
 
-/// Recomputes the chain of an organization, or of the platform itself.
+/// Recomputes and verifies the chain of an organization, or that of the platform.
 pub async fn verify(db: &Db, org_id: Option<OrgId>) -> Result<Chain, AuditError> {
     let chain = chain_key(org_id);
     db.read(|tx| async move { verify_chain(&tx, chain).await }).await

@@ -1,9 +1,10 @@
-//! The audit log of a service (R60): who did what to which thing, provably unchanged.
+//! The audit log of a service (R60): tamper-evident records of who did what to which object.
 //!
-//! Owns the tables `audit_entry` and `audit_head`. A row is written in the transaction of the act; a sealing task
-//! chains the rows afterwards, so that acts do not wait for each other. Invariants: an act without its row was not
-//! committed; a sealed row that is edited, removed or put in is found by [`verify`]. Actors are pseudonymous ids whose
-//! mapping lives elsewhere: its erasure leaves the chain whole.
+//! The library owns the tables `audit_entry` and `audit_head`. A row is written in the transaction of the
+//! act. A sealing task chains the rows afterwards, so that acts do not wait for each other. Invariants: an
+//! act without its row is not committed; [`verify`] detects a sealed row that was edited, removed or
+//! inserted. Actors are pseudonymous ids whose mapping is stored elsewhere, so its erasure leaves the chain
+//! intact.
 
 mod chain;
 mod migrations;

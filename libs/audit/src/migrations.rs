@@ -1,6 +1,6 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The tables of this library: `audit_entry`, `audit_head`.
+/// Returns the migrations for the tables of this library: `audit_entry`, `audit_head`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -32,7 +32,7 @@ impl MigrationTrait for Tables {
             .primary_key(Index::create().col("org_id").col("entry_id"))
             .to_owned();
         manager.create_table(entry).await?;
-        // The chain's order; rows that are not sealed yet have none and do not collide.
+        // The order of the chain. Unsealed rows have no sequence number and do not collide.
         let order = Index::create()
             .name("audit_entry_order")
             .table("audit_entry")

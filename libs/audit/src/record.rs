@@ -4,7 +4,7 @@ use parta_storage::{StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
-/// Writes down, in the transaction of the act, that `caller` did what its RPC says to `object`, for example
+/// Records, in the transaction of the act, that `caller` carried out its RPC on `object`, for example
 /// `organizations/{org}/units/{unt}`. `org_id` is `None` for acts on the platform itself.
 pub async fn record(
     tx: &Tx,
@@ -37,7 +37,7 @@ pub async fn record(
     Ok(())
 }
 
-/// The chain that an organization's rows are in; the platform's own has the nil id.
+/// Returns the key of the chain of an organization; the chain of the platform has the nil id.
 pub(crate) fn chain_key(org_id: Option<OrgId>) -> Uuid {
     org_id.map_or(Uuid::nil(), TypedId::uuid)
 }

@@ -1,21 +1,22 @@
-//! Phone numbers and e-mail addresses in the one form in which every service keeps and compares them.
+//! Phone numbers and e-mail addresses in the normalized form that every service stores and compares.
 //!
-//! An application names the phone of the future administrator, and the same person later signs in with it. Both services
-//! therefore read contacts by these types: what one of them accepts, the other accepts too.
+//! An application names the phone of the future administrator, and the same person later signs in with it.
+//! Therefore both services parse contacts with these types, and what one of them accepts, the other accepts
+//! too.
 
 use std::{fmt, str::FromStr};
 
 use email_address::EmailAddress as Syntax;
 use phonenumber::{Mode, country};
 
-/// The longest text that is read as a phone number, in bytes: 15 digits with separators.
+/// The longest text that is parsed as a phone number, in bytes: 15 digits with separators.
 const MAX_PHONE: usize = 32;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 const MAX_EMAIL: usize = 254;
-/// The longest part before the `@`, in bytes (RFC 5321, 4.5.3.1.1).
+/// The longest local part (before the `@`), in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
 
-/// Why a text is no phone number.
+/// The text is not a phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a valid phone number, with \"+\" and the country code or in Russian national form; digits, spaces, hyphens \
@@ -23,7 +24,7 @@ const MAX_LOCAL_PART: usize = 64;
 )]
 pub struct InvalidPhoneNumber;
 
-/// Why a text is no e-mail address.
+/// The text is not an e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address of the form name@domain, at most 254 bytes long")]
 pub struct InvalidEmailAddress;
@@ -33,7 +34,7 @@ pub struct InvalidEmailAddress;
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {
-    /// The number in E.164.
+    /// Returns the number in E.164.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,12 +43,12 @@ impl PhoneNumber {
 impl FromStr for PhoneNumber {
     type Err = InvalidPhoneNumber;
 
-    /// Reads a number in international form (`+7 916 123-45-67`) or in Russian national form (`8 916 123-45-67`,
-    /// `916 123-45-67`). Refuses extensions and letters, because no code can be sent to them.
+    /// Parses a number in international form (`+7 916 123-45-67`) or in Russian national form (`8 916
+    /// 123-45-67`, `916 123-45-67`). Rejects extensions and letters, because no code can be sent to them.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let digits = text.strip_prefix('+').unwrap_or(text);
-        // The library itself also reads vanity letters, extensions and digits of other scripts.
+        // The library would also accept vanity letters, extensions and digits of other scripts.
         let plain = digits
             .chars()
             .all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '(' | ')'));
@@ -68,12 +69,12 @@ impl fmt::Display for PhoneNumber {
     }
 }
 
-/// An e-mail address in lower case; an internationalized domain is in its ASCII form.
+/// An e-mail address in lower case. An internationalized domain is in its ASCII form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// The address.
+    /// Returns the address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -82,14 +83,15 @@ impl EmailAddress {
 impl FromStr for EmailAddress {
     type Err = InvalidEmailAddress;
 
-    /// Reads an address without a display name. Whether it exists, only a code that is sent there can tell.
+    /// Parses an address without a display name. Whether the address exists is known only after a code was
+    /// sent to it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (local, domain) = text.trim().rsplit_once('@').ok_or(InvalidEmailAddress)?;
         let local = local.to_lowercase();
-        // One domain has one form, whether it is written in Unicode or in ASCII.
+        // A domain has one form, whether it is written in Unicode or in ASCII.
         let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmailAddress)?;
-        // Quoted local parts would allow one mailbox to be written in several ways.
-        // No top-level domain ends with a digit, but IPv4 addresses do.
+        // Quoted local parts would allow several spellings of one mailbox. No top-level domain ends with a
+        // digit, but IPv4 addresses do.
         let readable = local.len() <= MAX_LOCAL_PART
             && !local.contains('"')
             && Syntax::is_valid_local_part(&local)
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_address_are_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "",
             "nobody",
@@ -212,7 +214,7 @@ mod tests {
         }
 
         #[test]
-        fn the_form_of_an_address_is_stable(text in "[a-zA-Z.+]{1,70}@[a-zа-я-]{1,40}\\.(рф|example)") {
+        fn normalized_address_is_stable(text in "[a-zA-Z.+]{1,70}@[a-zа-я-]{1,40}\\.(рф|example)") {
             if let Some(address) = email(&text) {
                 proptest::prop_assert!(address.len() <= MAX_EMAIL);
                 proptest::prop_assert_eq!(email(&address), Some(address.clone()));

@@ -13,8 +13,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::EventPayload;
 
-/// States a fact in the feed of the service that owns the transaction. It gets its position at the commit, after
-/// everything else that the transaction does, and vanishes with a rollback.
+/// Appends an event to the feed of the service that owns the transaction. The event gets its position at the
+/// commit, after all other work of the transaction, and is discarded on a rollback.
 pub fn append_event(tx: &Tx, org_id: OrgId, payload: impl EventPayload) {
     let staged = Staged {
         org_id,

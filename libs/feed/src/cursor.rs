@@ -8,13 +8,13 @@ use uuid::Uuid;
 const MAC: usize = 8;
 const LABEL: &str = "parta.feed-cursor";
 
-/// Where a reader of a feed resumes. Its text form is opaque to clients and authenticated for the server; a consumer
-/// of the suite may look into it.
+/// The position at which a reader of a feed resumes. Its text form is opaque to clients and authenticated for
+/// the server; a consumer of the suite may decode it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// The incarnation of the producer's database.
+    /// The incarnation of the database of the producer.
     pub incarnation: Uuid,
-    /// The last position that was handled.
+    /// The last processed position.
     pub position: i64,
 }
 
@@ -26,7 +26,7 @@ impl Cursor {
         body
     }
 
-    /// The text form that a feed hands out.
+    /// Encodes the cursor as the text that a feed issues.
     pub fn encode(self, secrets: &Secrets) -> String {
         let body = self.body();
         let mut bytes = body.to_vec();
@@ -34,7 +34,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads what this feed handed out.
+    /// Decodes a cursor that this feed issued.
     pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
         let refused = || status::invalid("cursor", "is not one that this feed answered");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
@@ -45,7 +45,7 @@ impl Cursor {
         Self::peek(text).ok_or_else(refused)
     }
 
-    /// Looks into a cursor without the producer's key.
+    /// Decodes a cursor without the key of the producer and does not verify it.
     pub fn peek(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let body: &[u8; 24 + MAC] = bytes.as_slice().try_into().ok()?;

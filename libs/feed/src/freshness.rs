@@ -7,23 +7,23 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::Cursor;
 
-/// The metadata key by which a caller presents a consistency token; may be given several times.
+/// The metadata key by which a caller presents a consistency token. It may occur several times.
 pub const AT_LEAST: &str = "parta-at-least";
-/// A projection that heard nothing for so long is not decided by.
+/// The age of the last checkpoint after which a projection is stale and no decision uses it.
 pub const MAX_AGE: Duration = Duration::from_secs(30);
-/// Longest that a call waits for a projection to catch up.
+/// The longest wait of a call until a projection catches up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How far a consumer has come.
+/// The progress of a consumer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
-    /// What was applied and committed; `None` before the first time.
+    /// The cursor that was applied and committed; `None` before the first commit.
     pub cursor: Option<Cursor>,
-    /// When the producer last said that there is nothing more.
+    /// The time of the last checkpoint, at which the producer had no further events.
     pub checkpoint: Option<Instant>,
 }
 
-/// Tells how much a projection of one service's data is worth. Cheap to clone.
+/// The freshness of a projection of the data of one service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Freshness {
     service: &'static str,
@@ -35,7 +35,8 @@ impl Freshness {
         Self { service, progress }
     }
 
-    /// A projection of a fixed state, for tests of what depends on one. Nothing is fresh without a sender.
+    /// Returns a projection with a fixed state, for tests. It never becomes fresher, because it has no
+    /// sender.
     pub fn fixed(service: &'static str, progress: Progress) -> Self {
         Self {
             service,
@@ -43,35 +44,36 @@ impl Freshness {
         }
     }
 
-    /// The service whose data it is.
+    /// Returns the name of the service that owns the data.
     pub fn service(&self) -> &'static str {
         self.service
     }
 
-    /// How far the consumer has come.
+    /// Returns the progress of the consumer.
     pub fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
 
-    /// Refuses when the last checkpoint is older than 30 s: the decision could rest on what is no longer so.
+    /// Refuses if the last checkpoint is older than 30 s, because a decision could be based on outdated data.
     pub fn require(&self) -> Result<(), RpcError> {
         match self.progress().checkpoint {
             Some(at) if at.elapsed() <= MAX_AGE => Ok(()),
             _ => Err(RpcError::new(
                 ErrorReason::ProjectionStale,
-                format!("{} has not been heard of.", self.service),
+                format!("The data of {} is too old. Try again later.", self.service),
             )
             .meta("service", self.service)
             .retry_after(Duration::from_secs(1))),
         }
     }
 
-    /// Waits until the projection has reached the mark.
+    /// Waits until the projection has reached the position.
     pub async fn reach(&self, mark: &ServicePosition) -> Result<(), RpcError> {
         let mut progress = self.progress.clone();
         let reached = progress.wait_for(|progress| {
             progress.cursor.is_some_and(|cursor| {
-                // Incarnations are ordered by time. What a past one promised was lost with it: nothing later can keep it.
+                // Incarnations are ordered by time. Positions of an earlier incarnation were lost with it, so
+                // waiting for them is useless.
                 (cursor.incarnation, cursor.position) >= (mark.incarnation, mark.position)
             })
         });
@@ -80,7 +82,7 @@ impl Freshness {
             Ok(Err(_)) | Err(_) => Err(RpcError::new(
                 ErrorReason::BehindConsistencyToken,
                 format!(
-                    "What the token speaks of has not yet arrived from {}.",
+                    "The data of {} has not yet reached the state of the consistency token. Try again.",
                     self.service
                 ),
             )
@@ -90,7 +92,7 @@ impl Freshness {
     }
 }
 
-/// Keeps the promise of consistency tokens for one service. Cheap to clone.
+/// Enforces consistency tokens for one service. Cheap to clone.
 #[derive(Clone)]
 pub struct AtLeast {
     db: Db,
@@ -98,7 +100,7 @@ pub struct AtLeast {
 }
 
 impl AtLeast {
-    /// `consumed` are the projections that the service decides by.
+    /// Returns a checker. `consumed` are the projections on which the service bases decisions.
     pub fn new(db: Db, consumed: impl IntoIterator<Item = Freshness>) -> Self {
         Self {
             db,
@@ -106,8 +108,9 @@ impl AtLeast {
         }
     }
 
-    /// Waits, at most two seconds, until the service knows everything of the token that it consumes. Its own data it
-    /// reads from its own primary; of services that it does not consume it shows nothing.
+    /// Waits at most two seconds until the service has applied everything in the token that it consumes. A
+    /// service reads its own data from its own primary, and exposes no data of services that it does not
+    /// consume.
     pub async fn wait(&self, token: &str) -> Result<(), RpcError> {
         let token = ConsistencyToken::decode(token, self.db.secrets())?;
         let waits = token.marks().iter().flat_map(|mark| {
@@ -119,7 +122,7 @@ impl AtLeast {
         futures::future::try_join_all(waits).await.map(|_| ())
     }
 
-    /// The same for the metadata of a call, which may carry no token, one, or one of each service that was called.
+    /// Does the same for the metadata of a call, which may carry no token, one, or one per called service.
     pub async fn wait_for(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), RpcError> {
         let waits = metadata.get_all(AT_LEAST).into_iter().map(|value| async move {
             let text = value

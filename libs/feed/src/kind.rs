@@ -3,22 +3,22 @@ use parta_ids::{EventId, OrgId};
 use parta_proto::parta::{call_scheduling, chat, invitation, membership, org_registry};
 use prost::Message;
 
-/// What every event carries beside its payload.
+/// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
 pub struct EventMeta {
-    /// Its id.
+    /// The id of the event.
     pub event_id: EventId,
     /// The organization it belongs to.
     pub org_id: OrgId,
-    /// Its place in the log.
+    /// The position in the log.
     pub position: i64,
-    /// When it happened.
+    /// The time of the event.
     pub occur_time: DateTime<Utc>,
-    /// W3C traceparent of its cause; empty where there is none.
+    /// The W3C `traceparent` of the cause; empty if there is none.
     pub trace_parent: String,
 }
 
-/// One service's feed: its name and its generated types.
+/// The feed of one service: its name and its generated types.
 pub trait FeedKind: Send + Sync + 'static {
     /// The name of the service.
     const SERVICE: &'static str;
@@ -32,23 +32,23 @@ pub trait FeedKind: Send + Sync + 'static {
 pub trait FeedEvent: Message + Default + Clone + Send + Sync + 'static {
     /// The generated oneof of its payloads.
     type Payload: EventPayload<Event = Self>;
-    /// Fills in what the log keeps beside the payload.
+    /// Sets the fields that the log stores in addition to the payload.
     fn set_meta(&mut self, meta: &EventMeta);
-    /// `evt_...`
+    /// Returns the id of the event, `evt_...`.
     fn event_id(&self) -> &str;
-    /// `org_...`
+    /// Returns the id of the organization, `org_...`.
     fn org_id(&self) -> &str;
-    /// Its place in the log.
+    /// Returns the position in the log.
     fn position(&self) -> i64;
-    /// What happened; `None` when it is of a newer release.
+    /// Returns the payload; `None` if a newer release wrote it.
     fn payload(&self) -> Option<&Self::Payload>;
 }
 
 /// A generated oneof of payloads.
 pub trait EventPayload: Clone + Send + Sync + 'static {
-    /// The event that carries it.
+    /// The event message that contains the payload.
     type Event: FeedEvent<Payload = Self>;
-    /// The event with nothing but this payload.
+    /// Returns an event with only this payload.
     fn into_event(self) -> Self::Event;
 }
 
@@ -101,7 +101,7 @@ macro_rules! feed_kind {
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.timestamp(),
-        // Below 2e9 even in a leap second.
+        // Less than 2e9 even in a leap second.
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
 }

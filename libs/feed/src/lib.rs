@@ -1,9 +1,9 @@
-//! Feeds: the database is the log, gRPC is the wire, the bus only wakes.
+//! Feeds: the database stores the log, gRPC transports it, and the bus only carries hints.
 //!
-//! Owns the table `event` of a service that emits, the server of its feed, and the tables `feed_cursor`,
-//! `feed_quarantine`, `feed_quarantine_event` of a service that consumes. Invariants: positions are dense and in the order of
-//! the commits; a consumer applies each event exactly once, in order per organization; an event that cannot be applied
-//! stops its organization and no other.
+//! The library owns the table `event` of a producing service, the server of its feed, and the tables
+//! `feed_cursor`, `feed_quarantine`, `feed_quarantine_event` of a consuming service. Invariants: positions
+//! are dense and in commit order; a consumer applies each event exactly once, in order per organization; an
+//! event that cannot be applied stops only its organization.
 
 mod append;
 mod bus;

@@ -1,4 +1,4 @@
-//! Reading the event log, and forgetting what is older than the retention.
+//! Reads the event log and purges events older than the retention.
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{EventMeta, FeedEvent};
 
-/// How long events are kept; an older cursor has expired.
+/// The retention of events, in days. Older cursors have expired.
 pub const RETENTION_DAYS: i64 = 30;
 
-/// The position before the oldest event that is kept.
+/// Returns the position before the oldest stored event.
 pub(crate) async fn floor(conn: &impl ConnectionTrait, head: LogHead) -> Result<i64, StorageError> {
     let sql = "SELECT MIN(position) AS position FROM event";
     let row = conn
@@ -22,7 +22,7 @@ pub(crate) async fn floor(conn: &impl ConnectionTrait, head: LogHead) -> Result<
     Ok(oldest.map_or(head.position, |position| position - 1))
 }
 
-/// The events after one position up to another, at most `limit`.
+/// Returns at most `limit` events after one position and up to another.
 pub(crate) async fn list_after<E: FeedEvent>(
     conn: &impl ConnectionTrait,
     after: i64,
@@ -61,7 +61,8 @@ pub(crate) async fn list_after<E: FeedEvent>(
         .collect()
 }
 
-/// Deletes the oldest events up to the first that is young enough: what stays is dense.
+/// Deletes the oldest events up to the first one within the retention, so that the remaining positions are
+/// dense.
 pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
     let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
     db.write(|tx| async move {
@@ -74,13 +75,13 @@ pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
     .await
 }
 
-/// Forgets events older than the retention, once an hour, until cancelled.
+/// Deletes events older than the retention, once an hour, until cancelled.
 pub async fn purge_task(db: Db, cancel: CancellationToken) {
     loop {
         match purge(&db).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "events purged"),
-            Err(error) => tracing::warn!(%error, "purging events failed"),
+            Err(error) => tracing::warn!(%error, "event purge failed"),
         }
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -1,6 +1,7 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The tables of this library: `event`, `feed_cursor`, `feed_quarantine`, `feed_quarantine_event`.
+/// Returns the migrations for the tables of this library: `event`, `feed_cursor`, `feed_quarantine`,
+/// `feed_quarantine_event`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }

@@ -9,8 +9,8 @@ use crate::Bus;
 
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Tells the other replicas of a service that it committed events, and wakes this one when they did. What is lost on
-/// the way is caught by the look that every reader of the log takes each second.
+/// Notifies the other replicas of a service after local commits, and wakes this replica after theirs. Lost
+/// hints are covered by the polling of every reader once a second.
 pub async fn hint_task(db: Db, bus: std::sync::Arc<dyn Bus>, cancel: CancellationToken) {
     let subject = format!("parta.hint.{}", db.service());
     let mut local = db.event_hints();
@@ -19,7 +19,7 @@ pub async fn hint_task(db: Db, bus: std::sync::Arc<dyn Bus>, cancel: Cancellatio
         let mut remote = match bus.subscribe(&subject).await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::info!(%error, "no hints from other replicas");
+                tracing::info!(%error, "hint subscription failed");
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     () = tokio::time::sleep(AGAIN) => continue,
@@ -41,9 +41,9 @@ pub async fn hint_task(db: Db, bus: std::sync::Arc<dyn Bus>, cancel: Cancellatio
                         return;
                     }
                     let position = *local.borrow_and_update();
-                    // What came over the bus is not sent back.
+                    // Positions received from the bus are not published again.
                     if position > heard && let Err(error) = bus.publish(&subject, Bytes::copy_from_slice(&position.to_be_bytes())).await {
-                        tracing::debug!(%error, "a hint was lost");
+                        tracing::debug!(%error, "hint not published");
                     }
                 }
             }

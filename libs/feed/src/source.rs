@@ -10,42 +10,42 @@ use crate::{
     CallSchedulingFeed, ChatFeed, FeedEvent, FeedKind, InvitationFeed, MembershipFeed, OrgRegistryFeed,
 };
 
-/// What one message of a feed carries.
+/// The content of one message of a feed.
 #[derive(Debug, Clone)]
 pub enum FeedItem<E> {
     /// An event.
     Event(E),
-    /// Everything up to the cursor was delivered.
+    /// Everything up to the cursor has been delivered.
     Checkpoint,
 }
 
 /// One message of a feed.
 #[derive(Debug, Clone)]
 pub struct Delivery<E> {
-    /// Where to resume after it.
+    /// The cursor to resume from after this message.
     pub cursor: String,
-    /// What it carries.
+    /// The content of the message.
     pub item: FeedItem<E>,
 }
 
 /// One message of a snapshot.
 #[derive(Debug, Clone)]
 pub enum SnapshotItem<E> {
-    /// Builds a part of the state.
+    /// An event that builds a part of the state.
     Event(E),
-    /// The end, and where to watch from.
+    /// The end of the snapshot.
     End {
-        /// The cursor of the snapshot.
+        /// The cursor from which to watch after the snapshot.
         cursor: String,
     },
 }
 
-/// Where a consumer gets a feed from.
+/// The source of a feed for a consumer.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// The events of the feed.
+    /// The event type of the feed.
     type Event: FeedEvent;
-    /// The service whose feed it is.
+    /// Returns the name of the service that owns the feed.
     fn service(&self) -> &'static str;
     /// Follows the feed after the cursor.
     async fn watch(
@@ -53,21 +53,22 @@ pub trait Source: Send + Sync + 'static {
         cursor: &str,
         org_id: Option<OrgId>,
     ) -> Result<BoxStream<'static, Result<Delivery<Self::Event>, Status>>, Status>;
-    /// Streams the present state.
+    /// Streams the current state.
     async fn snapshot(
         &self,
         org_id: Option<OrgId>,
     ) -> Result<BoxStream<'static, Result<SnapshotItem<Self::Event>, Status>>, Status>;
 }
 
-/// A feed by its generated client over any tonic service, for example the channel of another service of the suite.
+/// Reads a feed with its generated client over any tonic service, for example the channel to another service
+/// of the suite.
 pub struct FeedClient<K, T> {
     channel: T,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K: FeedKind, T> FeedClient<K, T> {
-    /// A client over this channel.
+    /// Returns a client that uses this channel.
     pub fn new(channel: T) -> Self {
         Self {
             channel,
@@ -107,7 +108,7 @@ macro_rules! feed_source {
                     };
                     let mut client = pb::$module::$client::new(self.channel.clone());
                     let stream = client.watch(request).await?.into_inner();
-                    // A kind of item that a newer producer adds is nothing to us but a place to resume from.
+                    // An item of an unknown kind, added by a newer producer, only advances the cursor.
                     let stream = stream.map(|response| {
                         response.map(|response| Delivery {
                             cursor: response.cursor,

@@ -1,4 +1,4 @@
-//! Time and chance as parameters.
+//! The clock and the id source as parameters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use uuid::{Builder, Uuid};
 
 use crate::TypedId;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -27,22 +27,22 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set, for tests.
+/// A clock that changes only when it is set, for tests.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<DateTime<Utc>>);
 
 impl ManualClock {
-    /// A clock that stands at `time`.
+    /// Returns a clock set to `time`.
     pub fn new(time: DateTime<Utc>) -> Self {
         Self(Mutex::new(time))
     }
 
-    /// Sets it to `time`, forwards or backwards.
+    /// Sets the clock to `time`, forwards or backwards.
     pub fn set(&self, time: DateTime<Utc>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
-    /// Moves it on by `span`.
+    /// Advances the clock by `span`.
     pub fn advance(&self, span: TimeDelta) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += span;
     }
@@ -54,16 +54,16 @@ impl Clock for ManualClock {
     }
 }
 
-/// Makes ids and random bytes.
+/// A source of ids and random bytes.
 pub trait IdSource: Send + Sync {
-    /// A new UUIDv7: unique, and later ones sort later.
+    /// Returns a new UUIDv7: unique, and sorted by creation time.
     fn uuid(&self) -> Uuid;
-    /// Fills `bytes` with bytes fit for secrets.
+    /// Fills `bytes` with cryptographically secure random bytes.
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// Randomness fit for secrets: a generator of each thread, ChaCha seeded and seeded anew by the operating system, which
-/// is not asked for every id.
+/// A cryptographically secure random source: one ChaCha generator per thread, seeded and reseeded by the
+/// operating system, so that an id needs no system call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemIds;
 
@@ -81,19 +81,21 @@ impl IdSource for SystemIds {
         reason = "this is the one place that asks the machine"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        // Panics where the operating system gives no seed: without one every secret would be guessable.
+        // Panics if the operating system provides no seed, because without one every secret would be
+        // guessable.
         rand::Rng::fill_bytes(&mut rand::rng(), bytes);
     }
 }
 
-/// The same ids and bytes at every run, for tests only: a xorshift generator, no secret at all.
+/// Returns the same ids and bytes in every run, for tests only: a xorshift generator, which is not secure.
 #[derive(Debug)]
 pub struct SeededIds(Mutex<(u64, u64)>);
 
 impl SeededIds {
-    /// Begins the sequence of `seed`.
+    /// Returns the source for `seed`.
     pub fn new(seed: u64) -> Self {
-        // An odd multiplier tells all seeds apart; the generator must not begin at zero, where it would stay.
+        // The odd multiplier maps all seeds to distinct states. The generator must not start at zero, where
+        // it would stay.
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
         Self(Mutex::new((if state == 0 { 1 } else { state }, 0)))
     }
@@ -119,17 +121,17 @@ impl IdSource for SeededIds {
     }
 }
 
-/// Clock and chance together, as everything that decides is given them. Cheap to clone.
+/// The clock and the id source, which are passed to all code that depends on them. Cheap to clone.
 #[derive(Clone)]
 pub struct Env {
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Makes ids and random bytes.
+    /// The source of ids and random bytes.
     pub ids: Arc<dyn IdSource>,
 }
 
 impl Env {
-    /// The machine's clock and randomness.
+    /// Returns the system clock and the secure random source.
     pub fn system() -> Self {
         Self {
             clock: Arc::new(SystemClock),
@@ -137,13 +139,14 @@ impl Env {
         }
     }
 
-    /// The time now in whole microseconds, which is what both databases keep: what is written reads back equal.
+    /// Returns the current time in whole microseconds, the precision of both databases, so that a stored
+    /// value reads back equal.
     pub fn now(&self) -> DateTime<Utc> {
         let now = self.clock.now();
         now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
     }
 
-    /// A new id of one kind.
+    /// Returns a new id.
     pub fn id<T: TypedId>(&self) -> T {
         T::from_uuid(self.ids.uuid())
     }

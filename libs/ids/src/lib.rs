@@ -1,7 +1,7 @@
-//! Typed, prefixed, time-ordered ids, and the only sources of time and chance.
+//! Typed, prefixed, time-ordered ids, and the only sources of time and randomness.
 //!
-//! Nothing else in the suite asks the machine for the time or for random bytes: both are parameters, so that a test can
-//! hold them still.
+//! No other code of the suite asks the machine for the time or for random bytes: both are parameters, so that
+//! tests can control them.
 
 mod env;
 mod typeid;
@@ -10,7 +10,7 @@ pub use env::{Clock, Env, IdSource, ManualClock, SeededIds, SystemClock, SystemI
 pub use typeid::IdError;
 pub use uuid::Uuid;
 
-/// An id of one kind of thing. Its text form is a TypeID such as `org_01jd...`; ids made later sort later.
+/// An id of one kind of object. Its text form is a TypeID such as `org_01jd...`; ids sort by creation time.
 pub trait TypedId:
     Copy
     + Eq
@@ -23,11 +23,11 @@ pub trait TypedId:
     + Sync
     + 'static
 {
-    /// What the text form begins with, before the underscore.
+    /// The prefix of the text form, without the underscore.
     const PREFIX: &'static str;
-    /// Wraps the bits as a database keeps them.
+    /// Wraps the UUID that a database stores.
     fn from_uuid(uuid: Uuid) -> Self;
-    /// The bits as a database keeps them.
+    /// Returns the UUID that a database stores.
     fn uuid(self) -> Uuid;
 }
 
@@ -95,33 +95,33 @@ typed_ids! {
     AccountId = "acc";
     /// A sign-in, or its pairwise form towards one organization.
     SessionId = "ses";
-    /// A link that lets people in.
+    /// A link by which people join.
     InvitationId = "inv";
-    /// A use of an invitation that is under way or done.
+    /// A use of an invitation, in progress or completed.
     ReservationId = "rsv";
-    /// A task of a member of the staff in a unit.
+    /// A teacher's work in a unit.
     AssignmentId = "asg";
-    /// A pupil's place in a class.
+    /// A pupil in a unit.
     EnrollmentId = "enr";
-    /// A relation of guardian and child.
+    /// The relation of a guardian and a child.
     GuardianshipId = "grd";
-    /// An external system's account.
+    /// The account of an external system.
     ServiceAccountId = "sva";
     /// A roster import.
     RosterImportId = "imp";
-    /// The one-time right of a founding administrator.
+    /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.
     ChatId = "cht";
-    /// A line in a chat's log.
+    /// An entry in the log of a chat.
     EntryId = "ent";
     /// A call or a series of calls.
     CallId = "cal";
-    /// A fact in a feed.
+    /// An event in a feed.
     EventId = "evt";
     /// A sign-in or joining in progress.
     FlowId = "flw";
-    /// An effect outside the database that is still to be had.
+    /// A durable job: a pending effect outside the database.
     JobId = "job";
 }
 

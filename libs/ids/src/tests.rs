@@ -1,7 +1,7 @@
 use crate::{IdError, OrgId, TypedId, Uuid, typeid};
 
 #[test]
-fn the_published_vectors_hold() {
+fn published_test_vectors_pass() {
     for (uuid, suffix) in [
         (
             "00000000-0000-0000-0000-000000000000",
@@ -43,7 +43,7 @@ fn the_published_vectors_hold() {
 }
 
 #[test]
-fn what_the_specification_refuses_is_refused() {
+fn invalid_texts_of_the_specification_are_refused() {
     for text in [
         "ORG_00000000000000000000000000",
         "12345_00000000000000000000000000",
@@ -70,7 +70,7 @@ fn what_the_specification_refuses_is_refused() {
 }
 
 #[test]
-fn seeds_tell_sequences_apart_and_repeat_them() {
+fn each_seed_has_its_own_repeatable_sequence() {
     use crate::{IdSource as _, SeededIds};
     let first: std::collections::BTreeSet<Uuid> = (0..64).map(|seed| SeededIds::new(seed).uuid()).collect();
     assert_eq!(first.len(), 64);
@@ -81,7 +81,7 @@ fn seeds_tell_sequences_apart_and_repeat_them() {
 }
 
 #[test]
-fn serde_keeps_an_id_as_its_text() {
+fn serde_encodes_an_id_as_its_text() {
     let id = OrgId::from_uuid(Uuid::from_u128(32));
     assert_eq!(
         serde_json::to_string(&id).unwrap(),
@@ -96,19 +96,19 @@ fn serde_keeps_an_id_as_its_text() {
 
 proptest::proptest! {
     #[test]
-    fn every_id_reads_back_as_itself(bits: u128) {
+    fn every_id_survives_encoding(bits: u128) {
         let id = OrgId::from_uuid(Uuid::from_u128(bits));
         proptest::prop_assert_eq!(id.to_string().parse::<OrgId>(), Ok(id));
     }
 
     #[test]
-    fn text_sorts_as_the_bits_do(a: u128, b: u128) {
+    fn text_sorts_like_the_bits(a: u128, b: u128) {
         let (x, y) = (OrgId::from_uuid(Uuid::from_u128(a)), OrgId::from_uuid(Uuid::from_u128(b)));
         proptest::prop_assert_eq!(x.cmp(&y), x.to_string().cmp(&y.to_string()));
     }
 
     #[test]
-    fn no_text_panics(text in ".*") {
+    fn parsing_never_panics(text in ".*") {
         let _ = text.parse::<OrgId>();
     }
 }

@@ -1,14 +1,14 @@
-//! TypeID text form (specification v0.3): `<prefix>_<26 characters of Crockford base32>` over a UUIDv7.
+//! The TypeID text form (specification v0.3): `<prefix>_<26 characters of Crockford base32>` over a UUIDv7.
 
 use uuid::Uuid;
 
-/// Why a text is no id of the wanted type.
+/// The reason why a text is not an id of the required type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// The prefix is missing or another type's.
+    /// The prefix is missing or belongs to another type.
     #[error("does not begin with \"{0}_\"")]
     Prefix(&'static str),
-    /// The part behind the prefix is not 26 lower-case base32 characters of at most 128 bits.
+    /// The part after the prefix is not 26 lower-case base32 characters of at most 128 bits.
     #[error("is not followed by 26 base32 characters")]
     Suffix,
 }
@@ -23,7 +23,7 @@ pub fn encode(uuid: Uuid) -> String {
         .collect()
 }
 
-/// Decodes 26 characters; `None` for anything else, and for what exceeds 128 bits.
+/// Decodes 26 characters; `None` for other texts and for values of more than 128 bits.
 pub fn decode(suffix: &str) -> Option<Uuid> {
     let bytes = suffix.as_bytes();
     if bytes.len() != 26 || bytes[0] > b'7' {

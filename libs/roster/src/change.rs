@@ -4,44 +4,45 @@ use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, UnitId};
 use parta_proto::parta::membership::v1::RosterImportStaged;
 use parta_storage::Tx;
 
-/// What a handled event changed in the projection.
+/// A change of the projection by an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// An organization came to be known.
+    /// An organization was added to the projection.
     OrganizationCreated,
-    /// An organization's name, zone or policies changed.
+    /// The name, time zone or policies of an organization changed.
     OrganizationChanged,
-    /// A unit came to be known.
+    /// A unit was added to the projection.
     UnitCreated {
         /// The unit.
         unit_id: UnitId,
-        /// The roster import that asked for it, with its key; empty where a person made it.
+        /// The roster import that requested the unit, with its key; `None` if a person created it.
         source: Option<(String, String)>,
     },
-    /// A unit's label changed.
+    /// The label of a unit changed.
     UnitRenamed(UnitId),
     /// A unit was archived.
     UnitArchived(UnitId),
-    /// Something of a member's facts changed. Told for the guardians too when a child's classes changed.
+    /// The [`crate::MemberContext`] of a member changed. Also reported for the guardians when the classes of
+    /// a child change.
     Member(MemberId),
-    /// A session ended before its time.
+    /// A session was revoked before it expired.
     SessionRevoked(SessionId),
-    /// A service account lost its access.
+    /// A service account was revoked.
     ServiceAccountRevoked(ServiceAccountId),
-    /// A roster import wants units and invitations.
+    /// A roster import was staged and requests units and invitations.
     RosterImportStaged(RosterImportStaged),
-    /// The projection was rebuilt from a snapshot: anything of the organization may differ.
+    /// The projection was rebuilt from a snapshot: anything in the organization may have changed.
     Resynced,
 }
 
-/// What a service does about a change, in the transaction in which it is applied.
+/// Acts on changes, in the transaction in which they are applied.
 #[async_trait]
 pub trait RosterObserver: Send + Sync + 'static {
-    /// Acts on the change. An error that does not pass parks the organization.
+    /// Acts on a change. A permanent error quarantines the organization.
     async fn changed(&self, tx: &Tx, org_id: OrgId, change: &Change) -> Result<(), HandleError>;
 }
 
-/// Does nothing: for services that only ask.
+/// Ignores all changes, for services that only query the roster.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoObserver;
 

@@ -1,4 +1,4 @@
-//! The projection's tables. Every key begins with the organization.
+//! The tables of the projection. Every key begins with the organization.
 
 pub(crate) mod organization {
     use sea_orm::entity::prelude::*;

@@ -1,10 +1,10 @@
-//! When two labels name one unit.
+//! Comparison of labels: decides whether two labels name the same unit.
 use unicode_normalization::UnicodeNormalization as _;
 
-/// What labels are compared by: without case and blanks, Latin letters that look like Cyrillic ones folded, so that
-/// "5A" and "5 а" are one class.
+/// Returns the key by which labels are compared: without case and spaces, with Latin letters replaced by
+/// similar Cyrillic ones, so that "5A" and "5 а" are one class.
 pub fn label_key(label: &str) -> String {
-    // Without the blanks between them, letters may meet that compose: again, until nothing changes.
+    // Without the spaces, adjacent characters may compose. Repeated until nothing changes.
     let mut key = folded(label);
     for _ in 0..4 {
         let next = folded(&key);
@@ -44,7 +44,7 @@ mod tests {
     use super::label_key;
 
     #[test]
-    fn look_alike_labels_are_one() {
+    fn similar_labels_are_equal() {
         for label in ["5а", "5 А", "5A", "«5А»", "5-а"] {
             assert_eq!(label_key(label), label_key("5А"), "{label}");
         }
@@ -53,7 +53,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_key_is_its_own_key(text in ".*") {
+        fn label_key_is_idempotent(text in ".*") {
             proptest::prop_assert_eq!(label_key(&label_key(&text)), label_key(&text));
         }
     }

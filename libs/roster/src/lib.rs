@@ -1,8 +1,9 @@
-//! What a service keeps of organizations, units and people: one projection of the feeds of org-registry and membership
-//! in the service's own database, and the [`MemberContext`] by which its policies decide.
+//! The projection of organizations, units and members that most services keep: one copy of the feeds of
+//! org-registry and membership in the database of the service, and the [`MemberContext`] on which its
+//! policies base decisions.
 //!
-//! Invariants: the projection is moved in the transaction of the consumer's cursor; a question is refused while it is
-//! stale or its organization is quarantined; a rebuilt projection equals the living one.
+//! Invariants: the projection advances in the transaction of the consumer's cursor; queries are refused while
+//! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one.
 
 mod change;
 mod entities;

@@ -4,7 +4,7 @@ use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1 as membership, org_registry::v1 as org_registry};
 
-/// What a member is in an organization (R23).
+/// The role of a member in an organization (R23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A pupil or student.
@@ -13,9 +13,9 @@ pub enum Role {
     Parent,
     /// A teacher.
     Teacher,
-    /// Staff that does not teach.
+    /// Staff who do not teach.
     Staff,
-    /// Runs the organization's space.
+    /// An administrator of the organization in Parta.
     Administrator,
     /// The head.
     Head,
@@ -35,7 +35,7 @@ impl Role {
         Self::Deputy,
     ];
 
-    /// The set of roles that a bit mask holds: one column instead of a table of a member's roles.
+    /// Decodes a set of roles from a bit mask, which is one column instead of a table of roles.
     pub fn set_of(mask: i32) -> BTreeSet<Self> {
         Self::ALL
             .into_iter()
@@ -43,12 +43,12 @@ impl Role {
             .collect()
     }
 
-    /// The bit mask of a set of roles.
+    /// Encodes a set of roles as a bit mask.
     pub fn mask_of(roles: impl IntoIterator<Item = Self>) -> i32 {
         roles.into_iter().fold(0, |mask, role| mask | role.bit())
     }
 
-    /// The role's bit in a mask; kept in databases, so it never changes.
+    /// Returns the bit of the role. It is stored in databases and never changes.
     pub fn bit(self) -> i32 {
         1 << i32::from(membership::Role::from(self))
     }
@@ -84,14 +84,14 @@ impl TryFrom<membership::Role> for Role {
     }
 }
 
-/// Where a member stands.
+/// The state of a member in an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Known to the roster, without an account.
+    /// In the roster, without an account.
     Expected,
-    /// Came in.
+    /// Has joined.
     Active,
-    /// Left.
+    /// Has left.
     Left,
 }
 
@@ -117,16 +117,16 @@ impl TryFrom<membership::MemberState> for State {
     }
 }
 
-/// What an organization decided for itself, as far as others ask (R9).
+/// The policies of an organization that other services need (R9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
-    /// Whether a teacher meets minors only when verified.
+    /// Whether only verified teachers may have contact with minors.
     pub verification_required: bool,
-    /// Whether any verified teacher of the class invites parents.
+    /// Whether every verified teacher of the class may invite parents.
     pub parent_inviters_class_staff: bool,
-    /// Whether pupils and parents read «Общешкольный канал».
+    /// Whether pupils and parents may read «Общешкольный канал».
     pub school_channel_open_to_families: bool,
-    /// After how long without a use a link counts as idle.
+    /// The time without use after which an invitation counts as idle.
     pub unused_after: Duration,
 }
 
@@ -147,7 +147,7 @@ impl From<&org_registry::Policies> for Policies {
             .unused_after
             .and_then(|span| Duration::try_from(span).ok());
         Self {
-            // What a later release adds is read as the stricter choice.
+            // Values of a later release are read as the stricter policy.
             verification_required: policies.teacher_verification()
                 != org_registry::TeacherVerification::Optional,
             parent_inviters_class_staff: policies.parent_inviters()
@@ -158,7 +158,7 @@ impl From<&org_registry::Policies> for Policies {
     }
 }
 
-/// A child of a member, by a confirmed guardianship.
+/// A child of a member by a confirmed guardianship.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
     /// The child.
@@ -167,33 +167,33 @@ pub struct Child {
     pub units: BTreeSet<UnitId>,
 }
 
-/// Everything about one member by which permission is decided.
+/// All facts about one member on which authorization is based.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberContext {
     /// The organization.
     pub org_id: OrgId,
     /// The member.
     pub member_id: MemberId,
-    /// Whether expected, active or left.
+    /// Whether the member is expected, active or left.
     pub state: State,
-    /// The roles held.
+    /// The roles of the member.
     pub roles: BTreeSet<Role>,
-    /// Whether the organization verified this teacher.
+    /// Whether the organization has verified this teacher.
     pub teacher_verified: bool,
-    /// The classes whose class teacher the member is.
+    /// The classes of which the member is the class teacher.
     pub class_teacher_of: BTreeSet<UnitId>,
-    /// The classes in which the member teaches, as class teacher or otherwise.
+    /// The classes in which the member teaches, as class teacher or subject teacher.
     pub teaches: BTreeSet<UnitId>,
     /// The classes in which the member is a pupil.
     pub enrolled_in: BTreeSet<UnitId>,
-    /// The children whose confirmed guardian the member is.
+    /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
-    /// The organization's policies.
+    /// The policies of the organization.
     pub policies: Policies,
 }
 
 impl MemberContext {
-    /// A member with nothing but roles.
+    /// Returns a member who has only roles.
     pub fn new(
         org_id: OrgId,
         member_id: MemberId,
@@ -218,54 +218,56 @@ impl MemberContext {
         self.is_active() && self.roles.contains(&role)
     }
 
-    /// Whether the member came in and has not left. Nothing below holds otherwise.
+    /// Returns whether the member has joined and not left. Otherwise, none of the methods below grants
+    /// anything.
     pub fn is_active(&self) -> bool {
         self.state == State::Active
     }
-    /// Whether the roster knows the member, who has no account yet.
+    /// Returns whether the member is in the roster without an account.
     pub fn is_expected(&self) -> bool {
         self.state == State::Expected
     }
-    /// Whether the member runs the organization's space.
+    /// Returns whether the member is an administrator.
     pub fn is_administrator(&self) -> bool {
         self.has(Role::Administrator)
     }
-    /// Whether the member is administrator, head or deputy.
+    /// Returns whether the member is an administrator, the head or a deputy.
     pub fn is_administration(&self) -> bool {
         self.is_administrator() || self.has(Role::Head) || self.has(Role::Deputy)
     }
-    /// Whether the member works here.
+    /// Returns whether the member works in the organization.
     pub fn is_staff(&self) -> bool {
         self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
     }
-    /// Whether the member of the staff may meet pupils and parents: everybody but a teacher who is not verified where the
-    /// policy `teacher_verification` requires it. The administration runs the space and is not held to it.
+    /// Returns whether a member of the staff may have contact with pupils and parents. Everyone may, except
+    /// an unverified teacher where the policy `teacher_verification` requires verification. The
+    /// administration is exempt from it.
     pub fn may_meet_minors(&self) -> bool {
         let unverified =
             self.has(Role::Teacher) && !self.teacher_verified && self.policies.verification_required;
         self.is_staff() && (self.is_administration() || !unverified)
     }
-    /// Whether the member is the class teacher there.
+    /// Returns whether the member is the class teacher of the unit.
     pub fn is_class_teacher_of(&self, unit: UnitId) -> bool {
         self.has(Role::Teacher) && self.class_teacher_of.contains(&unit)
     }
-    /// Whether the member teaches there, as class teacher or otherwise.
+    /// Returns whether the member teaches in the unit, as class teacher or subject teacher.
     pub fn teaches_in(&self, unit: UnitId) -> bool {
         self.has(Role::Teacher) && (self.teaches.contains(&unit) || self.class_teacher_of.contains(&unit))
     }
-    /// Whether the member is a pupil there.
+    /// Returns whether the member is a pupil in the unit.
     pub fn is_pupil_in(&self, unit: UnitId) -> bool {
         self.has(Role::Pupil) && self.enrolled_in.contains(&unit)
     }
-    /// Whether a child of the member is a pupil there.
+    /// Returns whether a child of the member is a pupil in the unit.
     pub fn is_parent_in(&self, unit: UnitId) -> bool {
         self.has(Role::Parent) && self.children.iter().any(|child| child.units.contains(&unit))
     }
-    /// Whether the member is the confirmed guardian of that child.
+    /// Returns whether the member is a confirmed guardian of the child.
     pub fn is_guardian_of(&self, child: MemberId) -> bool {
         self.has(Role::Parent) && self.children.iter().any(|c| c.member_id == child)
     }
-    /// The units that concern the member: taught in, enrolled in, or a child's.
+    /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled.
     pub fn units(&self) -> BTreeSet<UnitId> {
         let of_children = self.children.iter().flat_map(|child| &child.units);
         self.teaches
@@ -277,12 +279,13 @@ impl MemberContext {
             .collect()
     }
 
-    /// The unit of every sample.
+    /// Returns the unit of all samples.
     pub fn sample_unit() -> UnitId {
         UnitId::from_uuid(Uuid::from_u128(2))
     }
 
-    /// The facts that stand for a kind of principal in the authorization table; `None` for what is no member.
+    /// Returns a sample member for a kind of principal in the permission matrix; `None` for kinds that are
+    /// not members.
     pub fn sample(kind: PrincipalKind) -> Option<Self> {
         let role = match kind {
             PrincipalKind::Pupil => Role::Pupil,
@@ -325,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unverified_teacher_meets_no_minors_unless_the_policy_lets_him() {
+    fn unverified_teacher_meets_minors_only_if_policy_allows() {
         let mut facts = MemberContext::sample(PrincipalKind::UnverifiedTeacher).unwrap();
         assert!(facts.is_staff() && !facts.may_meet_minors());
         facts.policies.verification_required = false;
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_is_nothing_any_more() {
+    fn left_member_has_no_rights() {
         for kind in PrincipalKind::ALL {
             let Some(mut facts) = MemberContext::sample(kind) else {
                 continue;
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_survive_their_mask() {
+    fn roles_survive_encoding() {
         for mask in 0..256 {
             let roles = Role::set_of(mask);
             assert_eq!(Role::set_of(Role::mask_of(roles.iter().copied())), roles);

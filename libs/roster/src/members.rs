@@ -22,7 +22,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// A handler that tells `observer` of every change.
+    /// Returns a handler that notifies `observer` of every change.
     pub fn new(observer: Arc<dyn RosterObserver>) -> Self {
         Self { observer }
     }
@@ -31,7 +31,7 @@ impl Members {
         self.observer.changed(tx, org, &change).await
     }
 
-    /// A pupil's classes are facts of the guardians too.
+    /// Notifies for the child and the guardians, because the classes of a child are part of their contexts.
     async fn tell_family(&self, tx: &Tx, org: OrgId, child: MemberId) -> Result<(), HandleError> {
         self.tell(tx, org, Change::Member(child)).await?;
         let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
@@ -51,7 +51,7 @@ impl Members {
     }
 }
 
-/// Roles that a later release adds give nothing here.
+/// Unknown roles of a later release grant nothing here.
 fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
     Role::mask_of(roles.filter_map(|role| Role::try_from(role).ok()))
 }

@@ -1,6 +1,6 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The tables of the projection: `roster_*`. They need those of `parta_feed`.
+/// Returns the migrations for the tables of the projection, `roster_*`. They require those of `parta_feed`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -76,8 +76,8 @@ impl MigrationTrait for Tables {
     }
 }
 
-/// A table of an organization's things. No foreign keys: the facts come from two feeds whose order towards each other
-/// is not known.
+/// Defines a table keyed by organization and id. There are no foreign keys, because rows come from two feeds
+/// without a mutual order.
 fn keyed(table: &'static str, key: &'static str) -> TableCreateStatement {
     Table::create()
         .table(table)

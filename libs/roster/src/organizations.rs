@@ -20,7 +20,7 @@ pub struct Organizations {
 }
 
 impl Organizations {
-    /// A handler that tells `observer` of every change.
+    /// Returns a handler that notifies `observer` of every change.
     pub fn new(observer: Arc<dyn RosterObserver>) -> Self {
         Self { observer }
     }
@@ -151,7 +151,7 @@ impl Organizations {
             seen: Set(true),
         };
         use organization::Column as C;
-        // A snapshot tells of what is known already.
+        // A snapshot also contains organizations that are already known.
         let known = OnConflict::column(C::OrgId)
             .update_columns([
                 C::DisplayName,

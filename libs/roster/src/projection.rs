@@ -6,26 +6,26 @@ use parta_storage::Db;
 
 use crate::{Members, Organizations, Roster, RosterObserver};
 
-/// The names of the two consumers, which key their cursors: `<service>.<effect>`.
+/// The names of the two consumers, which are the keys of their cursors: `<service>.<effect>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerNames {
-    /// Of the consumer of org-registry, for example "chat.roster_organizations".
+    /// The consumer of org-registry, for example "chat.roster_organizations".
     pub organizations: &'static str,
-    /// Of the consumer of membership, for example "chat.roster_members".
+    /// The consumer of membership, for example "chat.roster_members".
     pub members: &'static str,
 }
 
-/// The projection of one service: its two consumers, to be run as tasks, and the roster that answers from it.
+/// The projection of one service: two consumers that run as tasks, and the roster that reads the result.
 pub struct Projection<O, M>
 where
     O: Source<Event = OrgRegistryEvent>,
     M: Source<Event = MembershipEvent>,
 {
-    /// Follows org-registry.
+    /// The consumer of org-registry.
     pub organizations: Consumer<O, Organizations>,
-    /// Follows membership.
+    /// The consumer of membership.
     pub members: Consumer<M, Members>,
-    /// Answers questions.
+    /// Reads the projection.
     pub roster: Roster,
 }
 
@@ -34,7 +34,7 @@ where
     O: Source<Event = OrgRegistryEvent>,
     M: Source<Event = MembershipEvent>,
 {
-    /// A projection in `db` of the feeds that these sources give.
+    /// Returns a projection in `db` of the feeds of these sources.
     pub fn new(
         names: ConsumerNames,
         db: &Db,
@@ -68,7 +68,7 @@ where
     FeedClient<OrgRegistryFeed, T>: Source<Event = OrgRegistryEvent>,
     FeedClient<MembershipFeed, T>: Source<Event = MembershipEvent>,
 {
-    /// A projection over channels to the two services.
+    /// Returns a projection of the feeds behind channels to the two services.
     pub fn from_channels(
         names: ConsumerNames,
         db: &Db,

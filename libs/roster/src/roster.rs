@@ -20,25 +20,25 @@ use crate::{
     entities::{assignment, enrollment, guardianship, member, organization, unit},
 };
 
-/// An organization as it is known here.
+/// An organization in the projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Organization {
     /// The organization.
     pub org_id: OrgId,
-    /// The name that people see.
+    /// The display name.
     pub display_name: String,
-    /// IANA time zone.
+    /// The IANA time zone.
     pub time_zone: String,
     /// Its policies.
     pub policies: Policies,
 }
 
-/// A unit as it is known here.
+/// A unit in the projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
     /// The unit.
     pub unit_id: UnitId,
-    /// What kind it is.
+    /// The kind of the unit.
     pub kind: UnitKind,
     /// Its label.
     pub label: String,
@@ -46,7 +46,7 @@ pub struct Unit {
     pub archived: bool,
 }
 
-/// Answers questions about organizations, units and people from the projection. Cheap to clone.
+/// Reads organizations, units and members from the projection. Cheap to clone.
 #[derive(Clone)]
 pub struct Roster {
     names: ConsumerNames,
@@ -60,7 +60,7 @@ fn fault(error: sea_orm::DbErr) -> RpcError {
 }
 
 impl Roster {
-    /// Answers from the projection that the consumers of these names keep.
+    /// Returns a roster over the projection that the consumers with these names maintain.
     pub fn new(names: ConsumerNames, env: Env, organizations: Freshness, members: Freshness) -> Self {
         Self {
             names,
@@ -70,7 +70,8 @@ impl Roster {
         }
     }
 
-    /// Answers inside org-registry, which keeps its half of the projection itself, in the transaction of each change.
+    /// Returns a roster for org-registry, which maintains its half of the projection in the transaction of
+    /// each change.
     pub fn within_org_registry(names: ConsumerNames, env: Env, members: Freshness) -> Self {
         Self {
             names,
@@ -80,7 +81,8 @@ impl Roster {
         }
     }
 
-    /// Answers inside membership, which keeps its half of the projection itself, in the transaction of each change.
+    /// Returns a roster for membership, which maintains its half of the projection in the transaction of each
+    /// change.
     pub fn within_membership(names: ConsumerNames, env: Env, organizations: Freshness) -> Self {
         Self {
             names,
@@ -90,12 +92,12 @@ impl Roster {
         }
     }
 
-    /// How fresh the two halves of the projection are: org-registry's and membership's.
+    /// Returns the freshness of both halves of the projection: that of org-registry and that of membership.
     pub fn freshness(&self) -> Vec<Freshness> {
         self.organizations.iter().chain(&self.members).cloned().collect()
     }
 
-    /// Refuses while the projection is too old, or the organization's events could not be applied.
+    /// Refuses if the projection is stale or the organization is quarantined.
     pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         if let Some(organizations) = &self.organizations {
             organizations.require()?;
@@ -110,7 +112,7 @@ impl Roster {
             if is_quarantined(conn, consumer, org).await? {
                 let refusal = RpcError::new(
                     ErrorReason::OrganizationParked,
-                    "the organization waits for the operator",
+                    "The organization is quarantined. Try again after the operator has released it.",
                 )
                 .meta("service", service)
                 .retry_after(Duration::from_secs(60));
@@ -120,7 +122,8 @@ impl Roster {
         Ok(())
     }
 
-    /// Everything by which permission of a member is decided; `None` where the organization has no such member.
+    /// Returns everything on which authorization of a member is based; `None` if the organization has no such
+    /// member.
     pub async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -131,8 +134,8 @@ impl Roster {
         Ok(self.contexts_of(conn, org, &[member]).await?.pop())
     }
 
-    /// Where a member stands; `None` where the organization has no such member. One row by its key, without the check of
-    /// freshness.
+    /// Returns the state of a member; `None` if the organization has no such member. Reads one row by its
+    /// key, without the freshness check.
     pub async fn state(
         &self,
         conn: &impl ConnectionTrait,
@@ -147,13 +150,13 @@ impl Roster {
         Ok(state.and_then(state_of))
     }
 
-    /// The query of [`Roster::state`], for a service that asks for it within a query of its own.
+    /// Returns the query of [`Roster::state`], for a service that embeds it in a query of its own.
     pub fn state_query(org: OrgId, member: MemberId) -> SelectStatement {
         state_column(org, member).into_query()
     }
 
-    /// Loads the member context of the calling person. A caller who is not an active member of the organization is
-    /// outside it and gets NOT_FOUND (organization), whatever the caller asked for (R26).
+    /// Loads the member context of the calling person. A caller who is not an active member of the
+    /// organization is outside it and gets NOT_FOUND (organization), whatever the caller asked for (R26).
     pub async fn caller_context(
         &self,
         conn: &impl ConnectionTrait,
@@ -167,7 +170,8 @@ impl Roster {
             .ok_or_else(|| not_found("organization", org))
     }
 
-    /// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another organization.
+    /// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another
+    /// organization.
     pub fn caller_member(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
         match caller.person() {
             Some((own, member)) if own == org => Ok(member),
@@ -175,12 +179,13 @@ impl Roster {
         }
     }
 
-    /// What [`Roster::state_query`] found.
+    /// Decodes the result of [`Roster::state_query`].
     pub fn found_state(number: Option<i32>) -> Option<State> {
         number.and_then(state_of)
     }
 
-    /// The facts of these members, without the check of freshness: for consumers, who work at the projection's own time.
+    /// Returns the contexts of these members without the freshness check, for consumers, which work at the
+    /// position of the projection.
     pub async fn contexts_of(
         &self,
         conn: &impl ConnectionTrait,
@@ -188,7 +193,7 @@ impl Roster {
         members: &[MemberId],
     ) -> Result<Vec<MemberContext>, RpcError> {
         let mut all = Vec::with_capacity(members.len());
-        // SQLite binds at most 32,766 values a statement, PostgreSQL 65,535.
+        // SQLite binds at most 32,766 values per statement, PostgreSQL 65,535.
         for chunk in members.chunks(5_000) {
             let ids = chunk.iter().map(|id| id.uuid());
             let query = member::Entity::find().filter(member::Column::OrgId.eq(org.uuid()));
@@ -200,7 +205,7 @@ impl Roster {
         Ok(all)
     }
 
-    /// The facts of every member whom the organization has or expects.
+    /// Returns the contexts of all members of the organization, including expected ones.
     pub async fn all_members(
         &self,
         conn: &impl ConnectionTrait,
@@ -213,7 +218,7 @@ impl Roster {
         self.load(conn, org, query).await
     }
 
-    /// The members whom a unit concerns: its teachers, its pupils and their confirmed guardians.
+    /// Returns the members of a unit: its teachers, its pupils and their confirmed guardians.
     pub async fn members_of_unit(
         &self,
         conn: &impl ConnectionTrait,
@@ -257,7 +262,7 @@ impl Roster {
         Ok(all.into_iter().map(MemberId::from_uuid).collect())
     }
 
-    /// An organization.
+    /// Returns an organization.
     pub async fn organization(
         &self,
         conn: &impl ConnectionTrait,
@@ -275,7 +280,7 @@ impl Roster {
         }))
     }
 
-    /// A unit.
+    /// Returns a unit.
     pub async fn unit(
         &self,
         conn: &impl ConnectionTrait,
@@ -289,7 +294,7 @@ impl Roster {
         Ok(row.map(unit_of))
     }
 
-    /// All units, archived ones too.
+    /// Returns all units, including archived ones.
     pub async fn units(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<Vec<Unit>, RpcError> {
         let rows = unit::Entity::find()
             .filter(unit::Column::OrgId.eq(org.uuid()))
@@ -299,7 +304,7 @@ impl Roster {
         Ok(rows.into_iter().map(unit_of).collect())
     }
 
-    /// Every organization that is known.
+    /// Returns the ids of all organizations in the projection.
     pub async fn organizations(&self, conn: &impl ConnectionTrait) -> Result<Vec<OrgId>, RpcError> {
         let rows: Vec<Uuid> = organization::Entity::find()
             .select_only()
@@ -318,7 +323,7 @@ impl Roster {
             .add(assignment::Column::ExpireTime.gt(now))
     }
 
-    /// Five queries for any number of members, each by an index.
+    /// Loads contexts with five queries for any number of members, each of which uses an index.
     async fn load(
         &self,
         conn: &impl ConnectionTrait,
@@ -333,7 +338,8 @@ impl Roster {
             .one(conn)
             .await
             .map_err(fault)?;
-        // Membership's feed may run ahead of org-registry's: until the policies are known the strict defaults hold.
+        // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
+        // defaults apply.
         let policies = known.as_ref().map(policies).unwrap_or_default();
         let mut facts: BTreeMap<Uuid, MemberContext> = rows
             .into_iter()

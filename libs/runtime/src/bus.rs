@@ -5,7 +5,7 @@ use parta_feed::{Bus, LocalBus, NatsBus, NatsConfig};
 
 use crate::config::BusSettings;
 
-/// `name` tells the connection to the operator of NATS.
+/// Opens the bus. `name` identifies the connection in NATS.
 pub(crate) async fn open(settings: &BusSettings, name: &str) -> anyhow::Result<Arc<dyn Bus>> {
     let Some(url) = &settings.url else {
         return Ok(Arc::new(LocalBus::alone()));

@@ -1,5 +1,5 @@
-//! Configuration in layers: code defaults, `config/default.toml`, a profile, the environment, the command line.
-//! A key that nobody reads is an error that names it.
+//! Configuration in layers: code defaults, `config/default.toml`, a profile, the environment, the command
+//! line. An unknown key is an error that contains its name.
 mod layers;
 mod report;
 mod section;

@@ -1,4 +1,4 @@
-//! The two ways in.
+//! The entry points: all services in one process, and one standalone service.
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{Args as _, Command, FromArgMatches as _};
@@ -12,13 +12,14 @@ use crate::{
     telemetry,
 };
 
-/// Starts services together in one process: a database each in the data folder unless configured otherwise, keys made
-/// at the first start, one port. Sets up neither logging nor signals, so that tests call it as it is.
+/// Starts services in one process: each has its own database in the data folder unless configured otherwise,
+/// keys are created at the first start, and all share one port. It initializes neither logging nor signal
+/// handling, so that tests can call it.
 pub async fn compose(services: &[Service], settings: &Settings) -> anyhow::Result<Running> {
     compose_with(services, settings, Env::system()).await
 }
 
-/// [`compose`] with a clock and ids of the caller's own.
+/// Does the same as [`compose`] with the clock and id source of the caller.
 pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
@@ -31,7 +32,8 @@ pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -
     .await
 }
 
-/// Starts one service of a cluster: schema and keys must be there, the others are reached by their addresses.
+/// Starts one service of a cluster. Its schema and keys must exist; it connects to the others by their
+/// addresses.
 pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
@@ -44,7 +46,7 @@ pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> any
     .await
 }
 
-/// Brings the schema of one service up to date and ends; run before its new version is rolled out.
+/// Migrates the schema of one service and returns. Run it before its new version is rolled out.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
     let folder = settings
@@ -55,22 +57,22 @@ pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow:
     let db = connect(&service, settings, Mode::Alone, &Keys::open(&folder)?, &env).await?;
     db.migrate((service.migrations)()).await?;
     db.close().await;
-    tracing::info!(service = service.name, "the schema is up to date");
+    tracing::info!(service = service.name, "schema up to date");
     Ok(())
 }
 
-/// Makes the keys of a suite that a folder lacks: for services that run alone, which find them mounted. What is there
-/// stays as it is.
+/// Creates the missing keys of a suite in a folder, for standalone services, which find them mounted.
+/// Existing keys are not changed.
 pub fn make_keys(services: &[Service], folder: &Path, env: &Env) -> anyhow::Result<()> {
     Keys::open_or_make(folder, services, env).map(drop)
 }
 
-/// The whole `serve` of a process with all services: configuration, logging, signals.
+/// Runs `serve` for a process with all services, including configuration, logging and signal handling.
 pub async fn serve_composed(services: &[Service], args: ConfigArgs) -> anyhow::Result<()> {
     serve_composed_with(services, args, |_, _| ()).await
 }
 
-/// [`serve_composed`] that calls `ready` once, when everything serves.
+/// Does the same as [`serve_composed`] and calls `ready` once when all services are serving.
 pub async fn serve_composed_with(
     services: &[Service],
     args: ConfigArgs,
@@ -91,12 +93,12 @@ pub async fn serve_composed_with(
     end(served, telemetry).await
 }
 
-/// The whole `main` of a thin binary: `serve`, `migrate`.
+/// Runs `main` of a binary of one service, with the subcommands `serve` and `migrate`.
 pub fn run_service(service: Service) -> ExitCode {
     run_service_with(service, std::env::args_os())
 }
 
-/// [`run_service`] with a command line of the caller's own, the program's name first.
+/// Does the same as [`run_service`] with the given command line, which begins with the name of the program.
 pub fn run_service_with<W: Into<OsString> + Clone>(
     service: Service,
     words: impl IntoIterator<Item = W>,
@@ -108,7 +110,7 @@ pub fn run_service_with<W: Into<OsString> + Clone>(
         .subcommand(Command::new("serve").about("Serves until SIGTERM or SIGINT"))
         .subcommand(Command::new("migrate").about("Brings the database's schema up to date"));
     let matches = ConfigArgs::augment_args(command).get_matches_from(words);
-    // Global options are found on either side of the subcommand.
+    // Global options are accepted before and after the subcommand.
     let args = ConfigArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let serve = matches.subcommand_name() == Some("serve");
     run(async move {
@@ -131,7 +133,7 @@ pub fn run_service_with<W: Into<OsString> + Clone>(
     })
 }
 
-/// Runs a binary's future on a runtime and tells a failure in one line.
+/// Runs the future of a binary on a runtime and prints a failure in one line.
 #[expect(
     clippy::print_stderr,
     reason = "the logging may not have been set up when it fails"
@@ -167,8 +169,8 @@ async fn end(result: anyhow::Result<()>, telemetry: telemetry::Telemetry) -> any
     result
 }
 
-/// Two providers of TLS are linked, so rustls cannot choose by itself; every entry of this crate calls it. Who has
-/// chosen already is right.
+/// Installs the TLS provider. Two providers are linked, so rustls cannot choose one; every entry point of
+/// this crate calls this function. A provider that is already installed is kept.
 pub fn use_one_tls_provider() {
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! Health per service and reflection: what answers without a credential.
+//! Health checks per service and reflection, which require no credential.
 use parta_grpc::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -8,7 +8,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Everything is NOT_SERVING until [`Health::serving`].
+    /// Reports NOT_SERVING for every service until [`Health::serving`] is called.
     pub(crate) async fn new(services: &[&'static str]) -> Self {
         let names = services.iter().copied().chain([""]).collect();
         let health = Self {
@@ -33,7 +33,7 @@ impl Health {
         }
     }
 
-    /// Health with reflection v1 and v1alpha, which older tools still ask for.
+    /// Returns the routes of health checks and of reflection v1 and v1alpha, which older tools require.
     pub(crate) fn routes(&self) -> anyhow::Result<Routes> {
         let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
         let reflect = || {

@@ -1,4 +1,5 @@
-//! Where the keys that verify access tokens come from: membership, over the same call in one process and in a cluster.
+//! The source of the keys that verify access tokens: membership, through the same call in one process and in
+//! a cluster.
 use std::sync::Arc;
 
 use parta_access::{JwkSource, Jwks, Verifier};
@@ -10,7 +11,8 @@ use parta_proto::parta::membership::v1::{
 use parta_status::{RpcError, unavailable};
 use tonic::IntoRequest as _;
 
-/// A verifier of this suite's tokens. Without an address of membership every token is refused as UNAVAILABLE.
+/// Returns a verifier of the tokens of this suite. Without an address of membership, every token is refused
+/// with UNAVAILABLE.
 pub(crate) fn verifier(
     client: &ClientBuilder,
     targets: &[(String, Target)],
@@ -37,6 +39,6 @@ async fn fetch(channel: ServiceChannel) -> Result<Jwks, RpcError> {
 }
 
 fn failed(status: &tonic::Status) -> RpcError {
-    tracing::debug!(code = ?status.code(), "membership gave no keys");
+    tracing::debug!(code = ?status.code(), "key fetch from membership failed");
     unavailable("membership")
 }

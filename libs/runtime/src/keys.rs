@@ -1,14 +1,14 @@
-//! Secrets and identities, one file each in one flat folder, as a mounted Secret has it.
+//! Secrets and identities, one file each in a flat folder, like a mounted Secret.
 //!
-//! | file | what | who needs it |
+//! | file | content | required by |
 //! |---|---|---|
 //! | `suite.secret` | master secret | every service |
 //! | `<service>.pem` | key pair of a service | that service |
-//! | `<service>.pub` | its public half | every service |
-//! | `token-signing.pem` | signs access tokens | membership |
-//! | `token-signing-next.pem` | published, to sign after the next rotation; may be absent | membership |
-//! | `token-signing-previous.pem` | signed before the last rotation, still published; may be absent | membership |
-//! | `operator.key` or `operator.digest` | the operator's credential or its digest | every service |
+//! | `<service>.pub` | its public key | every service |
+//! | `token-signing.pem` | key that signs access tokens | membership |
+//! | `token-signing-next.pem` | published key that signs after the next rotation; optional | membership |
+//! | `token-signing-previous.pem` | published key that signed before that; optional | membership |
+//! | `operator.key` or `operator.digest` | credential of the operator, or its digest | every service |
 use std::{
     fs,
     io::{self, Write as _},
@@ -37,7 +37,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the master secret; the rest is read where it is needed.
+    /// Reads the master secret. Other files are read when they are needed.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let text = read(&folder.join(SUITE_SECRET))?;
         let suite =
@@ -48,7 +48,7 @@ impl Keys {
         })
     }
 
-    /// Makes whatever is missing, then reads.
+    /// Creates missing files and then reads the keys.
     pub(crate) fn open_or_make(folder: &Path, services: &[Service], env: &Env) -> anyhow::Result<Self> {
         make_folder(folder).with_context(|| format!("folder of keys {}", folder.display()))?;
         make(folder, SUITE_SECRET, || {
@@ -95,7 +95,8 @@ impl Keys {
         )?)
     }
 
-    /// The keys of the token issuer. Which of them signs is told by their files alone, so that replicas agree.
+    /// Returns the keys of the token issuer. The file names alone determine which key signs, so that replicas
+    /// agree.
     pub(crate) fn signing_keys(&self, service: &str) -> anyhow::Result<Vec<SigningKey>> {
         if service != MEMBERSHIP {
             return Ok(Vec::new());
@@ -120,7 +121,7 @@ impl Keys {
         files.into_iter().filter(there).map(key).collect()
     }
 
-    /// Every `<service>.pub` of the folder: who is not there cannot call.
+    /// Reads every `<service>.pub` of the folder. A service without such a file cannot call.
     pub(crate) fn service_keys(&self, env: &Env) -> anyhow::Result<ServiceKeys> {
         let mut public = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -135,7 +136,7 @@ impl Keys {
         ServiceKeys::new(pairs, env.clone()).with_context(|| format!("a .pub in {}", self.folder.display()))
     }
 
-    /// None is fine: then nobody enters as operator.
+    /// Returns the operator credentials. Without any, operator access is disabled.
     pub(crate) fn operators(&self) -> anyhow::Result<Vec<(String, OperatorCredential)>> {
         let mut operators = Vec::new();
         let (key, digest) = (self.folder.join(OPERATOR_KEY), self.folder.join(OPERATOR_DIGEST));
@@ -159,17 +160,19 @@ impl Keys {
     }
 }
 
-/// What [`rotate_signing_key`] did.
+/// The result of [`rotate_signing_key`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// A next key was made; when membership has run with it for ten minutes, every verifier knows it.
+    /// The next key was created. Every verifier knows it after membership has run with it for ten minutes.
     Prepared,
-    /// The next key signs from the next start of membership on; the one before stays published until the next rotation.
+    /// The next key signs after the next start of membership. The previous key stays published until the next
+    /// rotation.
     Switched,
 }
 
-/// Takes the next of the two steps by which the key that signs access tokens is changed without refusing a token. After
-/// each step restart membership (all its replicas, one after the other); between the steps let ten minutes pass.
+/// Performs the next of the two steps that replace the signing key of access tokens without refusing a token.
+/// After each step, restart membership (its replicas one after the other). Wait ten minutes between the
+/// steps.
 pub fn rotate_signing_key(folder: &Path, env: &Env) -> anyhow::Result<Rotation> {
     let [current, next, previous] =
         [TOKEN_SIGNING, TOKEN_SIGNING_NEXT, TOKEN_SIGNING_PREVIOUS].map(|name| folder.join(name));
@@ -181,7 +184,8 @@ pub fn rotate_signing_key(folder: &Path, env: &Env) -> anyhow::Result<Rotation> 
         return Ok(Rotation::Prepared);
     }
     KeyPair::from_pem(&read(&next)?).context(TOKEN_SIGNING_NEXT)?;
-    // A crash in between leaves `next` with both others: rotating again goes on here.
+    // If the process crashes in between, `next` remains next to both other files, and the next rotation
+    // resumes here.
     fs::copy(&current, &previous).with_context(|| format!("key file {}", previous.display()))?;
     fs::rename(&next, &current).with_context(|| format!("key file {}", current.display()))?;
     fs::File::open(folder)?.sync_all()?;
@@ -200,7 +204,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Writes a file that only its owner reads, unless it exists; whole or not at all, also through a crash.
+/// Creates a file that only its owner can read, unless it exists. The write is atomic, even if the process
+/// crashes.
 fn make(folder: &Path, name: &str, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
     let path = folder.join(name);
     if path.exists() {
@@ -240,11 +245,11 @@ mod tests {
     }];
 
     #[test]
-    fn a_rotation_publishes_before_it_signs_and_keeps_what_has_signed() {
+    fn rotation_publishes_new_keys_and_keeps_old_ones() {
         let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
         let folder = folder.path().join("keys");
         let open = || Keys::open_or_make(&folder, &SERVICES, &env).unwrap();
-        // The kid that signs, and those that are published.
+        // The id of the signing key and the ids of the published keys.
         let state = || {
             let keys = open().signing_keys(MEMBERSHIP).unwrap();
             let kids: Vec<_> = keys.iter().map(|key| key.kid.clone()).collect();

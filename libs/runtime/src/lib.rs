@@ -1,8 +1,8 @@
-//! Runs services: layered configuration, telemetry, health, reflection, keys and ordered shutdown.
+//! Runs services: layered configuration, telemetry, health checks, reflection, keys and ordered shutdown.
 //!
-//! Two entries. [`run_service`] is the whole `main` of a thin binary of one service; [`compose`] runs several
-//! in one process, on one port, each with a database of its own. In both the services reach each other through the
-//! same client and server layers, so that what is true of one process is true of a cluster.
+//! There are two entry points. [`run_service`] is the `main` of a binary of one service. [`compose`] runs
+//! several services in one process, on one port, each with its own database. In both, services call each
+//! other through the same client and server layers, so that one process behaves like a cluster.
 
 mod bus;
 pub mod config;

@@ -1,4 +1,4 @@
-//! A started process and how it ends.
+//! A started process and its shutdown.
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::ServerSettings, health::Health};
 
-/// Work that is told to end together and waited for.
+/// A group of tasks that are cancelled and awaited together.
 #[derive(Default)]
 pub(crate) struct TaskGroup {
     pub(crate) cancel: CancellationToken,
@@ -18,17 +18,17 @@ pub(crate) struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// Waits for all of it, but not longer than `limit`; what is left then ends with the process.
+    /// Cancels all tasks and waits up to `limit`. Remaining tasks end with the process.
     async fn end(&self, what: &'static str, limit: Duration) {
         self.cancel.cancel();
         self.tracker.close();
         if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
-            tracing::warn!(what, left = self.tracker.len(), "did not end in time");
+            tracing::warn!(what, left = self.tracker.len(), "shutdown timed out");
         }
     }
 }
 
-/// Services that are up. Dropping it without [`Running::stop`] leaves them running until the runtime ends.
+/// Running services. If it is dropped without [`Running::stop`], the services run until the runtime ends.
 pub struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) operator_key_file: PathBuf,
@@ -43,13 +43,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where it listens; tells the port when that was chosen by the system.
+    /// Returns the listen address, including a port chosen by the system.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client on this machine gives as the server: `http://127.0.0.1:7710`. Where it listens on all addresses,
-    /// that of this machine.
+    /// Returns the URL of the server for a client on this machine: `http://127.0.0.1:7710`. If the server
+    /// listens on all addresses, the URL contains the loopback address.
     pub fn url(&self) -> String {
         let scheme = match self.server.tls_certificate_file {
             Some(_) => "https",
@@ -64,13 +64,13 @@ impl Running {
         format!("{scheme}://{address}")
     }
 
-    /// File of the operator's credential, readable by its owner only.
+    /// Returns the file with the operator credential, which only its owner can read.
     pub fn operator_key_file(&self) -> &Path {
         &self.operator_key_file
     }
 
-    /// Ends in order: health says NOT_SERVING, no new connections, streams end, calls in flight finish, consumers stop,
-    /// then tasks, then the calls among services, and the databases close last.
+    /// Shuts down in order: health checks report NOT_SERVING, new connections are refused, streams end, calls
+    /// in flight complete, consumers stop, then tasks, then calls between services; the databases close last.
     pub async fn stop(self) {
         let grace = Duration::from_secs(self.server.grace_seconds.max(1));
         self.health.not_serving().await;
@@ -89,7 +89,7 @@ impl Running {
         tracing::info!("stopped");
     }
 
-    /// Serves until one of the signals arrives, then stops in order.
+    /// Serves until a signal arrives, and then shuts down in order.
     pub(crate) async fn until(self, signals: &mut StopSignals) {
         signals.recv().await;
         tracing::info!("stopping");
@@ -97,8 +97,8 @@ impl Running {
     }
 }
 
-/// SIGTERM and SIGINT. Listened to before anything starts: a signal that arrives between the line `serving` and the wait
-/// for signals would otherwise kill the process without its orderly stop.
+/// Handles SIGTERM and SIGINT. The handlers are installed before anything starts: otherwise, a signal between
+/// the log line `serving` and the wait for signals would kill the process without an ordered shutdown.
 pub(crate) struct StopSignals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -133,7 +133,7 @@ impl StopSignals {
     #[cfg(not(unix))]
     pub(crate) async fn recv(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "signals cannot be received");
+            tracing::error!(%error, "signal handler failed");
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,4 @@
-//! What a service gives to the runtime, and what it is given.
+//! The interface between a service and the runtime.
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::config::{Section, ServiceConfig};
 
-/// One service of the suite as the runtime sees it. A service crate exports one value of it:
+/// The definition of a service of the suite. A service crate exports one value of it:
 ///
 /// ```ignore
 /// pub const SERVICE: Service = Service {
@@ -24,44 +24,48 @@ use crate::config::{Section, ServiceConfig};
 /// };
 /// async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?; ... }
 /// ```
-/// and its `main.rs` is `fn main() -> std::process::ExitCode { parta_runtime::run_service(SERVICE) }`.
+///
+/// Its `main.rs` is `fn main() -> std::process::ExitCode { parta_runtime::run_service(SERVICE) }`.
 #[derive(Clone, Copy)]
 pub struct Service {
-    /// Kebab name: `org-registry`, `membership`, `invitation`, `chat`, `call-scheduling`.
+    /// The kebab-case name: `org-registry`, `membership`, `invitation`, `chat`, `call-scheduling`.
     pub name: &'static str,
-    /// Full names of every gRPC service in its routes; an RPC of them without an access rule stops the start.
+    /// The full names of all gRPC services in its routes. If one of their RPCs has no access rule, the start
+    /// fails.
     pub grpc_services: &'static [&'static str],
-    /// Checks its configuration section before anything is opened: `parta_runtime::config::check::<Config>`.
+    /// Validates its configuration section before anything is opened:
+    /// `parta_runtime::config::check::<Config>`.
     pub config: fn(&Section) -> Vec<String>,
-    /// Builds it on a migrated database. Calls no peer: clients may start later.
+    /// Builds the service on a migrated database. Must not call other services, which may start later.
     pub build: fn(ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>>,
-    /// All its migrations: those of the libs it uses (storage, audit, feed, roster) and its own, in order.
+    /// Returns all migrations in order: those of the libraries that it uses (storage, audit, feed, roster)
+    /// and its own.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
 }
 
 impl Service {
-    /// Name of its configuration section and of its proto package segment: `org_registry`.
+    /// Returns the name of its configuration section and proto package: `org_registry`.
     pub fn section(&self) -> String {
         self.name.replace('-', "_")
     }
 }
 
-/// What a built service consists of.
+/// The parts of a built service.
 pub struct ServiceParts {
     /// Its name, as in [`Service::name`].
     pub name: &'static str,
     /// Its generated servers: `Routes::new(server).add_service(..)`.
     pub routes: Routes,
-    /// Full names of the services in `routes`; each has a health state of its own.
+    /// The full names of the services in `routes`, each of which has its own health status.
     pub services: Vec<&'static str>,
-    /// Consumers of feeds; stopped before the other tasks.
+    /// The consumers of feeds. They stop before the other tasks.
     pub consumers: Vec<Task>,
-    /// Everything else that runs: job runners, sealing, recovery, pruning.
+    /// All other tasks: job runners, sealing, recovery, pruning.
     pub tasks: Vec<Task>,
 }
 
-/// A named background task that runs until its token is canceled. If it ends earlier, with or without an error, that is
-/// logged as a fault and the task is started again after a growing pause.
+/// A named background task that runs until its token is canceled. If it ends earlier, with or without an
+/// error, the runtime logs a fault and restarts the task after an increasing delay.
 #[derive(Clone)]
 pub struct Task {
     pub(crate) name: Cow<'static, str>,
@@ -103,14 +107,14 @@ impl Task {
         })
     }
 
-    /// Runs the task once. The runtime starts it again when it ends early; a test does not.
+    /// Runs the task once. The runtime restarts a task that ends early; a test does not.
     pub fn run(&self, cancel: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         (self.start)(cancel)
     }
 }
 
-/// The tasks that every service runs over its own database: sealing the audit log, purging idempotency records and
-/// events, and notifying other replicas of new events. Tasks are named `<service>.<task>`.
+/// Returns the tasks that every service runs on its own database: sealing the audit log, purging idempotency
+/// records and events, and notifying other replicas of new events. Tasks are named `<service>.<task>`.
 pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
     let section = service.replace('-', "_");
     let name = |task: &str| format!("{section}.{task}");
@@ -142,42 +146,45 @@ pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
     ]
 }
 
-/// What a service is built with. Cheap to clone.
+/// The dependencies with which a service is built. Cheap to clone.
 #[derive(Clone)]
 pub struct ServiceContext {
-    /// Name of the service that is built.
+    /// The name of the service.
     pub service: &'static str,
-    /// Clock and chance.
+    /// The clock and the id source.
     pub env: Env,
-    /// Its own database, migrated.
+    /// The migrated database of the service.
     pub db: Db,
-    /// Live bus between replicas.
+    /// The live bus between replicas.
     pub bus: Arc<dyn Bus>,
-    /// Channels to the other services: `context.clients.client("membership")?`, for streams `context.clients.watch("membership")?`.
+    /// Channels to the other services: `context.clients.client("membership")?`, and for streams
+    /// `context.clients.watch("membership")?`.
     pub clients: ServiceClients,
-    /// Verifies bearer tokens; already used by the authenticate layer, here for revocation and for streams.
+    /// Verifies bearer tokens. The authenticate layer already uses it; a service uses it for revocation and
+    /// streams.
     pub verifier: Arc<Verifier>,
-    /// Secrets derived from the master secret, for this service alone.
+    /// Secrets of this service only, derived from the master secret.
     pub secrets: Secrets,
-    /// Proves this service to others; the client stack already presents it.
+    /// The identity of this service towards other services. The client layers already present it.
     pub identity: Arc<ServiceIdentity>,
-    /// Where tasks are spawned, so that the shutdown waits for them.
+    /// Spawns tasks that the shutdown waits for.
     pub tracker: TaskTracker,
-    /// Cancelled when background work must end. Streams end by themselves: their connection is told before.
+    /// Cancelled when background work must end. Streams need not observe it: `draining` is cancelled earlier.
     pub cancel: CancellationToken,
-    /// Cancelled first, when serving ends: an open stream answers NOT_SERVING ([`parta_grpc::until_shutdown`]).
+    /// Cancelled first, when the server drains. Open streams end with NOT_SERVING
+    /// ([`parta_grpc::until_shutdown`]).
     pub draining: CancellationToken,
-    /// Keys of the token issuer, of which one signs; empty for all but membership.
+    /// The keys of the token issuer, one of which signs; empty except for membership.
     pub signing_keys: Vec<SigningKey>,
-    /// Whether this process is reachable from this machine only. A development outbox refuses to start otherwise.
+    /// Whether this process is reachable from this machine only. A development outbox requires it.
     pub loopback_only: bool,
-    /// `iss` of the suite's tokens.
+    /// The `iss` claim of the tokens of the suite.
     pub issuer: String,
     pub(crate) section: Section,
 }
 
 impl ServiceContext {
-    /// The typed configuration of the service: its section without the keys that the runtime reads.
+    /// Parses the configuration of the service: its section without the keys that the runtime reads.
     pub fn config<T: ServiceConfig>(&self) -> anyhow::Result<T> {
         self.section.parse()
     }

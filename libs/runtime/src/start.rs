@@ -1,4 +1,4 @@
-//! Brings services up in order: keys, databases, parts, servers, background work.
+//! Starts services in order: keys, databases, parts, servers, background work.
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
@@ -26,7 +26,8 @@ use crate::{
     supervise,
 };
 
-/// Whether this process has all services, with what they need made at the first start, or one of a cluster.
+/// Whether this process runs all services and creates what they need at the first start, or one service of a
+/// cluster.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Together,
@@ -200,7 +201,7 @@ impl Start<'_> {
     }
 }
 
-/// Opens the database of a service without touching its schema.
+/// Opens the database of a service without migrating its schema.
 pub(crate) async fn connect(
     service: &Service,
     settings: &Settings,
@@ -227,7 +228,7 @@ pub(crate) async fn connect(
     if let Some(connections) = chosen.max_connections {
         config.max_connections = connections;
     }
-    // One secret for the whole suite: any service reads the consistency token of another.
+    // The suite shares one secret, so that each service can decode the consistency tokens of the others.
     Ok(Db::connect(&config, service.name, keys.suite_secrets(), env.clone()).await?)
 }
 
@@ -265,7 +266,7 @@ impl TaskGroup {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
             if let Err(error) = serve(connections, routes, stack, ServeOptions::default(), cancelled).await {
-                tracing::error!(service = name, %error, "the server in memory failed");
+                tracing::error!(service = name, %error, "in-memory server failed");
             }
         });
     }
@@ -281,14 +282,14 @@ impl TaskGroup {
         self.tracker.spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             if let Err(error) = serve(incoming, routes, stack, options, cancelled).await {
-                tracing::error!(%error, "the server failed");
+                tracing::error!(%error, "server failed");
             }
         });
     }
 }
 
-/// So many connections may wait to be taken; the system allows less where its own limit is lower (Linux: somaxconn, 4,096).
-/// After a restart everybody comes at once, and who finds no room here is turned away.
+/// Maximum number of connections that wait to be accepted. The system may lower it (Linux: somaxconn, 4,096).
+/// After a restart all clients reconnect at once, and connections beyond this limit are refused.
 const BACKLOG: u32 = 16_384;
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -297,7 +298,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // As tokio's listeners do: a restart does not wait for what lingers of the connections before. Windows would share.
+    // Set as in tokio's listeners: a restart does not wait for connections in TIME_WAIT. On Windows, the
+    // option would allow several listeners on one port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

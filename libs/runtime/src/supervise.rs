@@ -1,4 +1,4 @@
-//! Keeps background work going until it is told to end.
+//! Restarts background tasks until they are cancelled.
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -10,7 +10,8 @@ use crate::Task;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts every task; one that ends before `cancel` is started again after a pause that grows while it keeps failing.
+/// Starts every task. A task that ends before `cancel` is restarted after a delay that grows with repeated
+/// failures.
 pub(crate) fn start(tasks: Vec<Task>, cancel: &CancellationToken, tracker: &TaskTracker) {
     for task in tasks {
         let span = tracing::info_span!(parent: None, "task", task = &*task.name);
@@ -30,19 +31,19 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
                 tracing::info!(
                     task = &*task.name,
                     error = format!("{error:#}"),
-                    "ended with an error while stopping"
+                    "task failed during shutdown"
                 );
             }
             return;
         }
         match run {
-            Ok(Ok(())) => tracing::warn!(task = &*task.name, "ended by itself, starting again"),
+            Ok(Ok(())) => tracing::warn!(task = &*task.name, "task ended early, starting again"),
             Ok(Err(error)) => tracing::error!(
                 task = &*task.name,
                 error = format!("{error:#}"),
-                "failed, starting again"
+                "task failed, starting again"
             ),
-            Err(_) => tracing::error!(task = &*task.name, "panicked, starting again"),
+            Err(_) => tracing::error!(task = &*task.name, "task panicked, starting again"),
         }
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_task_is_started_again_until_it_is_cancelled() {
+    fn failing_task_is_restarted_until_cancelled() {
         parta_testkit::run_paused(async {
             parta_testkit::logs().allow("starting again");
             let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));

@@ -1,4 +1,4 @@
-//! Logs for people always; traces, metrics and logs for a collector when one is configured.
+//! Logs on standard error; traces, metrics and logs to a collector if one is configured.
 use std::{io::IsTerminal as _, time::Duration};
 
 use opentelemetry::{global, trace::TracerProvider as _};
@@ -15,13 +15,13 @@ use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util:
 
 use crate::config::{LogFormat, LogSettings, TelemetrySettings};
 
-/// Exporters of this process; [`Telemetry::shutdown`] sends what they still hold.
+/// The exporters of this process. [`Telemetry::shutdown`] flushes them.
 #[derive(Default)]
 pub struct Telemetry {
     exporters: Option<(SdkTracerProvider, SdkMeterProvider, SdkLoggerProvider)>,
 }
 
-/// Sets up the process's logging and exporters, once. Call it inside the Tokio runtime.
+/// Initializes logging and the exporters of the process. Call it once, inside the Tokio runtime.
 pub fn init(
     name: &'static str,
     log: &LogSettings,
@@ -73,7 +73,7 @@ pub fn init(
         .build();
     global::set_text_map_propagator(TraceContextPropagator::new());
     global::set_meter_provider(meter.clone());
-    // The exporters speak gRPC themselves; exporting what they say about it would never end.
+    // The exporters use gRPC themselves. Exporting their own events would cause an endless loop.
     let outward =
         || EnvFilter::new("info,h2=off,hyper=off,tonic=off,tower=off,opentelemetry=off,reqwest=off");
     registry
@@ -90,14 +90,15 @@ pub fn init(
 }
 
 impl Telemetry {
-    /// Sends what is left. Blocks for the collector's time-out at most, so call it off the runtime's workers.
+    /// Flushes the exporters. Blocks at most for the timeout of the collector, so call it outside the worker
+    /// threads of the runtime.
     pub fn shutdown(self) {
         let Some((tracer, meter, logger)) = self.exporters else {
             return;
         };
         let ended = [tracer.shutdown(), meter.shutdown(), logger.shutdown()];
         for error in ended.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "telemetry was not delivered completely");
+            tracing::warn!(%error, "telemetry flush failed");
         }
     }
 }

@@ -4,65 +4,65 @@ use parta_proto::parta::status::v1::ErrorReason;
 
 use crate::RpcError;
 
-/// One field is missing or malformed.
+/// Returns FIELD_INVALID: one field is missing or malformed.
 pub fn invalid(field: &str, why: impl Into<String>) -> RpcError {
     RpcError::new(
         ErrorReason::FieldInvalid,
-        "the request has a field that is missing or malformed",
+        "The request has a field that is missing or malformed.",
     )
     .field(field, why)
 }
 
-/// There is no such thing, or the caller may not know whether there is.
+/// Returns NOT_FOUND: the object does not exist, or the caller may not know whether it exists.
 pub fn not_found(kind: &str, name: impl Display) -> RpcError {
     RpcError::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
 }
 
-/// The caller belongs to the organization but lacks the right.
+/// Returns PERMISSION_DENIED: the caller belongs to the organization but lacks the permission.
 pub fn permission_denied(why: impl Into<String>) -> RpcError {
     RpcError::new(ErrorReason::PermissionDenied, why)
 }
 
-/// The call carries no credential where one is required.
+/// Returns CREDENTIAL_MISSING: the call carries no credential but requires one.
 pub fn unauthenticated_missing() -> RpcError {
     RpcError::new(
         ErrorReason::CredentialMissing,
-        "this call needs a credential in the metadata `authorization`",
+        "This call requires a credential in the metadata `authorization`.",
     )
 }
 
-/// Something the server depends on does not answer.
+/// Returns DEPENDENCY_UNAVAILABLE: a dependency of the server is unavailable.
 pub fn unavailable(dependency: &str) -> RpcError {
     RpcError::new(
         ErrorReason::DependencyUnavailable,
-        format!("{dependency} does not answer"),
+        format!("The dependency {dependency} is unavailable. Try again later."),
     )
     .meta("dependency", dependency)
     .retry_after(Duration::from_secs(1))
 }
 
-/// What is known of another service's data is too old to decide by.
+/// Returns PROJECTION_STALE: the projection of the data of another service is too old for decisions.
 pub fn stale(service: &str) -> RpcError {
     RpcError::new(
         ErrorReason::ProjectionStale,
-        format!("what is known of {service} is too old to decide by"),
+        format!("The data of {service} is too old. Try again later."),
     )
     .meta("service", service)
     .retry_after(Duration::from_secs(1))
 }
 
-/// The operation lost a race with another one.
+/// Returns CONFLICT: the operation conflicted with a concurrent one.
 pub fn conflict() -> RpcError {
     RpcError::new(
         ErrorReason::Conflict,
-        "lost a race with another operation; repeat the whole of it",
+        "The operation conflicted with another one. Repeat the whole operation.",
     )
 }
 
-/// The thing has changed since its etag was read.
+/// Returns ETAG_MISMATCH: the object has changed since its etag was read.
 pub fn etag_mismatch() -> RpcError {
     RpcError::new(
         ErrorReason::EtagMismatch,
-        "it has changed since the etag was read; read it again",
+        "It has changed since its etag was read. Read it again.",
     )
 }

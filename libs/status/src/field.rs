@@ -1,35 +1,35 @@
-//! Checks of single fields that collect every fault of a request before it is refused.
+//! Validation of single fields. All violations of a request are collected before it is refused.
 
 use parta_ids::TypedId;
 use parta_proto::parta::status::v1::ErrorReason;
 
 use crate::RpcError;
 
-/// The faults of one request.
+/// The field violations of one request.
 #[derive(Debug, Default)]
 pub struct FieldViolations(Vec<(String, String)>);
 
 impl FieldViolations {
-    /// Notes a fault.
+    /// Adds a violation.
     pub fn add(&mut self, path: impl Into<String>, why: impl Into<String>) {
         self.0.push((path.into(), why.into()));
     }
 
-    /// Notes a fault unless `holds`.
+    /// Adds a violation unless `holds`.
     pub fn check(&mut self, holds: bool, path: impl Into<String>, why: impl Into<String>) {
         if !holds {
             self.add(path, why);
         }
     }
 
-    /// Refuses with FIELD_INVALID naming every fault; `Ok` where there is none.
+    /// Refuses with FIELD_INVALID and all violations; returns `Ok` if there is none.
     pub fn finish(self) -> Result<(), RpcError> {
         if self.0.is_empty() {
             return Ok(());
         }
         let refusal = RpcError::new(
             ErrorReason::FieldInvalid,
-            "the request has fields that are missing or malformed",
+            "The request has fields that are missing or malformed.",
         );
         Err(self
             .0
@@ -38,8 +38,8 @@ impl FieldViolations {
     }
 }
 
-/// A text of `min..=max` characters, trimmed. NUL and control characters are faults; line breaks and tabs are too
-/// unless `multi_line`.
+/// Trims a text and checks that it has `min..=max` characters. NUL and control characters are violations; so
+/// are line breaks and tabs unless `multi_line`.
 pub fn text(
     violations: &mut FieldViolations,
     path: &str,
@@ -70,7 +70,7 @@ pub fn text(
     value.to_owned()
 }
 
-/// A required id of one kind.
+/// Parses a required id.
 pub fn id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str) -> Option<T> {
     if value.is_empty() {
         violations.add(path, "is required");
@@ -85,7 +85,7 @@ pub fn id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str)
     }
 }
 
-/// An id that may be left out: empty is `None` and no fault.
+/// Parses an optional id. An empty text is `None` and not a violation.
 pub fn optional_id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str) -> Option<T> {
     if value.is_empty() {
         None

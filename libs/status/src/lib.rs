@@ -1,6 +1,8 @@
-//! Why a call is refused, as a documented reason with google.rpc details, and back.
+//! Refusals of calls: documented reasons with google.rpc details, and their conversion to and from gRPC
+//! statuses.
 //!
-//! The code of a reason is read from the proto that declares it, so that code and document cannot drift apart.
+//! The code of a reason is read from the proto that declares it, so that code and documentation cannot
+//! diverge.
 
 mod common;
 pub mod field;

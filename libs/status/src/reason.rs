@@ -5,9 +5,9 @@ use tonic::Code;
 
 /// A documented reason: a value of the `ErrorReason` enum of one package.
 pub trait Reason: Copy {
-    /// Name of the value without the enum's prefix, for example `LAST_ADMINISTRATOR`.
+    /// Returns the name of the value without the prefix of the enum, for example `LAST_ADMINISTRATOR`.
     fn text(&self) -> &'static str;
-    /// `ErrorInfo.domain`, for example `membership.parta`.
+    /// Returns `ErrorInfo.domain`, for example `membership.parta`.
     fn domain() -> &'static str;
 }
 
@@ -22,7 +22,7 @@ macro_rules! reasons {
                 $domain
             }
         })*
-        /// Every domain with the package that declares its reasons.
+        /// Every domain, with the package that declares its reasons.
         pub(crate) const DOMAINS: &[(&str, &str)] =
             &[$(($domain, concat!("parta.", stringify!($module), ".v1"))),*];
     };
@@ -37,7 +37,7 @@ reasons! {
     chat => "chat.parta",
 }
 
-/// What the proto says about one reason.
+/// The options of one reason in its proto.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) code: Code,
@@ -65,7 +65,7 @@ fn code(name: &str) -> Option<Code> {
     })
 }
 
-/// The rules of all reasons by (domain, reason), read once from the descriptor set.
+/// Returns the rules of all reasons by (domain, reason), read once from the descriptor set.
 pub(crate) fn rules() -> &'static HashMap<(&'static str, String), Rule> {
     static RULES: OnceLock<HashMap<(&'static str, String), Rule>> = OnceLock::new();
     RULES.get_or_init(|| {

@@ -5,7 +5,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::reason::{Reason, rules};
 
-/// A refusal on its way to the caller: a documented reason and the google.rpc details that go with it.
+/// A refusal: a documented reason with its google.rpc details.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RpcError(Box<Inner>);
 
@@ -24,10 +24,11 @@ struct Inner {
 }
 
 impl RpcError {
-    /// A refusal for `reason`; its code is the one that the proto documents. `message` is for developers, in English,
-    /// and holds no personal data.
+    /// Returns a refusal for `reason`, with the code that the proto documents. `message` is an English
+    /// sentence for developers and contains no personal data.
     pub fn new<R: Reason>(reason: R, message: impl Into<String>) -> Self {
-        // A reason without a rule is a fault of the proto; a test over the descriptor set finds it before a caller does.
+        // A reason without a rule is a fault of the proto. A test over the descriptor set detects it before a
+        // caller does.
         let code = rules()
             .get(&(R::domain(), reason.text().to_owned()))
             .map_or(Code::Internal, |rule| rule.code);
@@ -45,12 +46,12 @@ impl RpcError {
         }))
     }
 
-    /// A fault of ours: logs the cause once and answers INTERNAL with a fixed sentence.
+    /// Returns INTERNAL with a fixed message, for a fault of the server. Logs the cause once.
     pub fn internal(error: impl fmt::Display) -> Self {
         tracing::error!(error.cause = %error, "internal fault");
         Self::new(
             parta_proto::parta::status::v1::ErrorReason::Internal,
-            "something went wrong on our side; it was logged under the returned trace id",
+            "The server failed. The fault was logged under the returned trace id.",
         )
     }
 
@@ -61,21 +62,21 @@ impl RpcError {
         self
     }
 
-    /// Names a field that is wrong (`BadRequest`).
+    /// Adds an invalid field (`BadRequest`).
     #[must_use]
     pub fn field(mut self, path: impl Into<String>, description: impl Into<String>) -> Self {
         self.0.fields.push((path.into(), description.into()));
         self
     }
 
-    /// Names what was asked for (`ResourceInfo`).
+    /// Adds the requested resource (`ResourceInfo`).
     #[must_use]
     pub fn resource(mut self, kind: &str, name: impl fmt::Display) -> Self {
         self.0.resource = Some((kind.to_owned(), name.to_string()));
         self
     }
 
-    /// Names the state that forbids the act (`PreconditionFailure`).
+    /// Adds the state that forbids the act (`PreconditionFailure`).
     #[must_use]
     pub fn precondition(mut self, kind: &str, subject: impl fmt::Display, description: &str) -> Self {
         self.0
@@ -84,45 +85,46 @@ impl RpcError {
         self
     }
 
-    /// Names the limit that was reached (`QuotaFailure`).
+    /// Adds the exceeded limit (`QuotaFailure`).
     #[must_use]
     pub fn quota(mut self, subject: impl fmt::Display, description: &str) -> Self {
         self.0.quotas.push((subject.to_string(), description.to_owned()));
         self
     }
 
-    /// Tells when to call again (`RetryInfo`).
+    /// Adds the delay before a retry (`RetryInfo`).
     #[must_use]
     pub fn retry_after(mut self, span: Duration) -> Self {
         self.0.retry_after = Some(span);
         self
     }
 
-    /// The gRPC code.
+    /// Returns the gRPC code.
     pub fn code(&self) -> Code {
         self.0.code
     }
-    /// The reason's name without the prefix.
+    /// Returns the name of the reason without the prefix.
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
-    /// The reason's domain.
+    /// Returns the domain of the reason.
     pub fn domain(&self) -> &str {
         &self.0.domain
     }
-    /// The sentence for developers.
+    /// Returns the message for developers.
     pub fn message(&self) -> &str {
         &self.0.message
     }
-    /// The wrong fields, each with what is wrong about it.
+    /// Returns the invalid fields, each with a description of the violation.
     pub fn fields(&self) -> &[(String, String)] {
         &self.0.fields
     }
-    /// A value of `ErrorInfo.metadata`.
+    /// Returns a value of `ErrorInfo.metadata`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.0.metadata.get(key).map(String::as_str)
     }
-    /// Keys that the proto promises with this reason and that were not given; tests of the error contract ask.
+    /// Returns the metadata keys that the proto documents for this reason and that are absent, for tests of
+    /// the error contract.
     pub fn missing_metadata(&self) -> Vec<&'static str> {
         rules()
             .iter()
@@ -133,16 +135,16 @@ impl RpcError {
             })
     }
 
-    /// When to call again.
+    /// Returns the delay before a retry.
     pub fn retry_delay(&self) -> Option<Duration> {
         self.0.retry_after
     }
-    /// Whether this is `reason`.
+    /// Returns whether the reason is `reason`.
     pub fn is<R: Reason>(&self, reason: R) -> bool {
         self.0.domain == R::domain() && self.0.reason == reason.text()
     }
 
-    /// Reads a refusal back from an answer; `None` where the status carries no `ErrorInfo`.
+    /// Decodes a refusal from a status; `None` if the status carries no `ErrorInfo`.
     pub fn from_status(status: &Status) -> Option<Self> {
         let details = status.get_error_details();
         let info = details.error_info()?;

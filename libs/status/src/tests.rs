@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use crate::{FieldViolations, RpcError, field, reason};
 
 #[test]
-fn every_reason_of_every_package_has_a_code_and_a_comment() {
+fn every_reason_has_a_code_and_a_comment() {
     let pool = parta_proto::descriptor_pool().unwrap();
     let mut count = 0;
     for reasons in pool.all_enums().filter(|e| e.name() == "ErrorReason") {
@@ -22,7 +22,7 @@ fn every_reason_of_every_package_has_a_code_and_a_comment() {
                 reason::rules().contains_key(&(*domain, name.to_owned())),
                 "{package} {name} has no valid rule"
             );
-            // 5 is enum_type of a file and 2 is value of an enum (descriptor.proto).
+            // 5 is `enum_type` of a file, and 2 is `value` of an enum (descriptor.proto).
             let path = [5, reasons.path()[1], 2, value.path()[3]];
             assert!(
                 has_comment(&reasons.parent_file(), &path),
@@ -45,7 +45,7 @@ fn has_comment(file: &prost_reflect::FileDescriptor, path: &[i32]) -> bool {
 }
 
 #[test]
-fn metadata_that_the_proto_promises_and_that_is_missing_is_told() {
+fn missing_metadata_of_a_reason_is_reported() {
     assert_eq!(
         crate::unavailable("membership").missing_metadata(),
         Vec::<&str>::new()
@@ -57,7 +57,7 @@ fn metadata_that_the_proto_promises_and_that_is_missing_is_told() {
 }
 
 #[test]
-fn a_refusal_survives_the_wire() {
+fn refusal_survives_encoding() {
     let refusal = RpcError::new(ErrorReason::RateLimited, "slow down")
         .meta("limit", "otp")
         .field("contact.phone", "is no phone")
@@ -75,7 +75,7 @@ fn a_refusal_survives_the_wire() {
 }
 
 #[test]
-fn all_faults_of_a_request_are_named_at_once() {
+fn all_violations_of_a_request_are_reported() {
     let mut violations = FieldViolations::default();
     field::text(&mut violations, "label", "", 1..=64, false);
     field::text(&mut violations, "name", "a\0b", 1..=64, false);
@@ -89,7 +89,7 @@ fn all_faults_of_a_request_are_named_at_once() {
 
 proptest::proptest! {
     #[test]
-    fn every_refusal_survives_the_wire(
+    fn every_refusal_survives_encoding(
         message in ".*", key in "[a-z_]{1,10}", value in ".*", kind in ".+", subject in ".*", path in ".*",
         millis in 0u64..100_000_000, which in 0u8..16,
     ) {
@@ -111,7 +111,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn a_text_that_passes_has_no_control_characters_and_the_right_length(value in ".{0,20}") {
+    fn valid_text_has_no_control_characters_and_the_right_length(value in ".{0,20}") {
         let mut violations = FieldViolations::default();
         let kept = field::text(&mut violations, "f", &value, 1..=10, false);
         if violations.finish().is_ok() {
@@ -120,7 +120,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn a_good_id_passes(bits: u128) {
+    fn valid_id_is_accepted(bits: u128) {
         let id = OrgId::from_uuid(Uuid::from_u128(bits));
         let mut violations = FieldViolations::default();
         proptest::prop_assert_eq!(field::id::<OrgId>(&mut violations, "f", &id.to_string()), Some(id));

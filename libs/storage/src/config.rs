@@ -1,16 +1,17 @@
 use serde::Deserialize;
 
-/// Where the database is and how much of it a process may use.
+/// The address of the database and the limits on its use by a process.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
     /// `sqlite:///folder/file.db` (or `sqlite:file.db`), or `postgres://user:password@host/database`.
     pub url: String,
-    /// Connections of this process to PostgreSQL, half of them to read only; or readers of the SQLite file.
+    /// The number of connections: on PostgreSQL, half of them are read-only; on SQLite, it is the number of
+    /// readers.
     pub max_connections: u32,
-    /// Longest that one statement may take on PostgreSQL.
+    /// The longest duration of one statement on PostgreSQL.
     pub statement_timeout_seconds: u64,
-    /// Longest that a call waits for a free connection.
+    /// The longest wait for a free connection.
     pub acquire_timeout_seconds: u64,
 }
 
@@ -26,7 +27,7 @@ impl Default for DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// The defaults with this address.
+    /// Returns the default configuration for this address.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -34,7 +35,7 @@ impl DatabaseConfig {
         }
     }
 
-    /// Whether the address names a PostgreSQL database.
+    /// Returns whether the address names a PostgreSQL database.
     pub fn is_postgres(&self) -> bool {
         self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
     }

@@ -1,4 +1,4 @@
-//! Opens the pools and makes sure that the settings that durability rests on are really in force.
+//! Opens the connection pools and verifies that the settings that durability depends on are in force.
 use std::{path::PathBuf, time::Duration};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, sqlx};
@@ -6,16 +6,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::{Connection, DatabaseConfig, StorageError, connection_cache::IDLE_CHECK_AFTER, lock::FileLock};
 
-/// A pool to read from and one to write to.
+/// A pool for reads and a pool for writes.
 pub(crate) struct Pools {
     pub(crate) reader: Connection,
     pub(crate) writer: Connection,
     pub(crate) lock: Option<FileLock>,
-    /// The SQLite file; none on PostgreSQL.
+    /// The SQLite file; `None` on PostgreSQL.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// So long a connection waits for another that holds the SQLite file.
+/// How long a connection waits for another connection that has locked the SQLite file.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 fn options(config: &DatabaseConfig) -> ConnectOptions {
@@ -31,7 +31,8 @@ fn acquire_timeout(config: &DatabaseConfig) -> Duration {
     Duration::from_secs(config.acquire_timeout_seconds.max(1))
 }
 
-/// A read transaction is one of a moment; to say so to each would be two more round trips.
+/// Settings that make a read transaction a read-only snapshot. Per-transaction statements would cost two
+/// round trips.
 const MOMENT: &[(&str, &str)] = &[
     ("default_transaction_isolation", "repeatable read"),
     ("default_transaction_read_only", "on"),
@@ -62,7 +63,7 @@ async fn postgres_pool(
         .statement_timeout(Duration::from_secs(config.statement_timeout_seconds.max(1)))
         .map_sqlx_postgres_opts(|o| {
             let o = o.options(settings.iter().copied());
-            // A dead peer is noticed by the server as well, so that its locks do not outlive it.
+            // The server detects a dead peer as well, so that the locks of the peer do not outlive it.
             o.options([
                 ("idle_in_transaction_session_timeout", "60000"),
                 ("tcp_user_timeout", "20000"),

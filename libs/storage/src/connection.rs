@@ -11,13 +11,13 @@ use crate::{
     run_to_completion::RunToCompletion,
 };
 
-/// Where queries outside of transactions run, and where transactions begin. Passed where a connection is asked for. Cheap
-/// to clone.
+/// Runs queries outside transactions and begins transactions. It implements `ConnectionTrait`. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Connection {
-    /// The driver's pool.
+    /// The pool of the driver.
     pool: DatabaseConnection,
-    /// On PostgreSQL.
+    /// Present on PostgreSQL only.
     cache: Option<Arc<ConnectionCache>>,
 }
 
@@ -34,7 +34,7 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction that is ended by hand. Dropped, it is rolled back.
+    /// Begins a transaction that the caller ends. It is rolled back when dropped.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
         self.begin_with(None).await
     }
@@ -46,9 +46,12 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction of the driver's own kind, which SQLite has and migrations want. Wholly: the driver knows of one when
-    /// the database has answered. Given up before that, as a call is whose caller goes away, the connection would go back to its
-    /// pool in a transaction that nobody ends, and what is written through it next would never be committed.
+    /// Begins a transaction of the driver, which SQLite and the migrations use.
+    ///
+    /// It runs to completion, because the driver registers a transaction only after the database has replied.
+    /// If the future were dropped before that, for example because the caller disconnected, the connection
+    /// would return to its pool inside a transaction that nothing ends, and later writes through it would
+    /// never be committed.
     pub(crate) async fn begin_driver(
         &self,
         sqlite_transaction_mode: Option<SqliteTransactionMode>,
@@ -65,7 +68,7 @@ impl Connection {
         Ok(Transaction(Kind::Driver(tx)))
     }
 
-    /// A connection for one user that keeps it, on PostgreSQL.
+    /// Returns the connection cache; `None` on SQLite.
     pub(crate) fn cache(&self) -> Option<&Arc<ConnectionCache>> {
         self.cache.as_ref()
     }
@@ -118,7 +121,7 @@ enum Kind {
 }
 
 impl Transaction {
-    /// Commits.
+    /// Commits the transaction.
     pub async fn commit(self) -> Result<(), DbErr> {
         match self.0 {
             Kind::Driver(tx) => tx.commit().await,
@@ -126,7 +129,7 @@ impl Transaction {
         }
     }
 
-    /// The driver's own, if it is one.
+    /// Returns the transaction of the driver, if it is one.
     pub(crate) fn driver(&self) -> Option<&DatabaseTransaction> {
         match &self.0 {
             Kind::Driver(tx) => Some(tx),
@@ -134,7 +137,7 @@ impl Transaction {
         }
     }
 
-    /// Undoes all.
+    /// Rolls the transaction back.
     pub async fn rollback(self) -> Result<(), DbErr> {
         match self.0 {
             Kind::Driver(tx) => tx.rollback().await,

@@ -1,8 +1,9 @@
-//! Connections to PostgreSQL that are cache from use to use (ADR 0009).
+//! Reuses connections to PostgreSQL without a ping on release (ADR 0009).
 //!
-//! The driver's pool asks a connection whether it lives each time it comes back: a round trip and two waking processes more
-//! for every query and every transaction. So a connection comes back to here, and to the pool only after a failure, after a
-//! call that was given up, and once in a while, so that the pool can end those that are old or too many.
+//! The pool of the driver pings each released connection, which costs every query and transaction one more
+//! round trip and two more context switches. Therefore connections return to this cache. They return to the
+//! pool only after a failure, after a cancelled call, and periodically, so that the pool can close
+//! connections that are too old or too many.
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,16 +19,17 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A connection that rested for longer is asked whether it lives before it is used. What died within a second fails the
-/// call that finds it, as one that dies later in the call does.
+/// A connection that was idle for longer is pinged before it is used. A connection that died more recently
+/// fails the call that uses it, as a connection that dies during the call does.
 pub(crate) const IDLE_CHECK_AFTER: Duration = Duration::from_secs(1);
-/// So long a connection stays away from the pool, in use or not.
+/// The longest time that a connection stays outside the pool, whether or not it is in use.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The connections of one pool, which nobody else takes any from.
+/// The connections of one pool, which has no other user.
 pub(crate) struct ConnectionCache {
     pool: PgPool,
-    /// As many as the pool has connections, so that whoever finds none idle gets one of the pool.
+    /// One permit per connection of the pool, so that a caller that finds no idle connection can acquire one
+    /// from it.
     permits: Arc<Semaphore>,
     timeout: Duration,
     idle: Mutex<IdleConnections>,
@@ -36,13 +38,13 @@ pub(crate) struct ConnectionCache {
 #[derive(Default)]
 struct IdleConnections {
     closed: bool,
-    /// The one that came last is taken first, so that what is not needed grows old.
+    /// A stack: the last released connection is reused first, so that unneeded connections age.
     connections: Vec<(CachedConnection, Instant)>,
 }
 
 struct CachedConnection {
     connection: PoolConnection<Postgres>,
-    /// When the pool gave it away.
+    /// The time when the pool released it.
     since: Instant,
 }
 
@@ -61,7 +63,7 @@ impl ConnectionCache {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection, waiting for one where all are in use.
+    /// Acquires a connection. Waits while all connections are in use.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<PooledConnection, DbErr> {
         let take = async {
             let permit = self.permits.clone().acquire_owned().await;
@@ -87,10 +89,10 @@ impl ConnectionCache {
 
     async fn rested(&self) -> Option<CachedConnection> {
         loop {
-            // The guard is not cached over the question.
+            // The lock is not held during the ping.
             let last = self.idle().connections.pop();
             let (mut cached, since) = last?;
-            // One that does not answer ends in the pool, which finds the same.
+            // A connection that fails the ping is dropped into the pool, which closes it.
             if since.elapsed() < IDLE_CHECK_AFTER || cached.connection.ping().await.is_ok() {
                 return Some(cached);
             }
@@ -100,20 +102,20 @@ impl ConnectionCache {
     /// Begins a transaction.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<CachedTransaction, DbErr> {
         let mut connection = self.take().await?;
-        // Before it is sent: given up meanwhile, it may have been begun.
+        // Set before the statement is sent: a cancelled future may have begun the transaction.
         connection.open = true;
         let begun = connection.connection().execute("BEGIN").await;
         connection.keep(begun).map_err(execution_failed)?;
         Ok(CachedTransaction(tokio::sync::Mutex::new(connection)))
     }
 
-    /// Gives all that rest back to the pool, for whoever has to use that.
+    /// Returns all idle connections to the pool, for users that bypass the cache.
     pub(crate) fn give_back(&self) {
         let idle = std::mem::take(&mut self.idle().connections);
         drop(idle);
     }
 
-    /// Keeps nothing any more.
+    /// Empties the cache. Connections released later return to the pool.
     pub(crate) fn close(&self) {
         self.idle().closed = true;
         self.permits.close();
@@ -136,28 +138,29 @@ impl ConnectionCache {
             .count();
         old.extend(idle.connections.drain(..long_resting).map(|(cached, _)| cached));
         drop(idle);
-        // To the pool, where no lock of ours is cached.
+        // Dropped into the pool after the lock is released.
         drop(old);
     }
 }
 
-/// A connection of PostgreSQL in use; dropped, it is cache for the next user.
+/// A PostgreSQL connection in use. When dropped, it is cached for the next user.
 pub struct PooledConnection {
     cache: Arc<ConnectionCache>,
     cached: Option<CachedConnection>,
     permit: Option<OwnedSemaphorePermit>,
-    /// Whether all that was asked has been answered, and no error among it.
+    /// Whether every statement completed without an error.
     whole: bool,
     /// Whether a transaction may be open.
     open: bool,
 }
 
 impl PooledConnection {
-    /// The connection; what comes of using it has to be given to [`PooledConnection::keep`], or it will not be cache.
+    /// Returns the connection. Pass the result of each use to [`PooledConnection::keep`]; otherwise the
+    /// connection is not cached.
     ///
     /// # Panics
     ///
-    /// Never: a connection has its connection until it is dropped.
+    /// Never: the connection is present until the value is dropped.
     #[expect(
         clippy::expect_used,
         reason = "a connection has its connection until it is dropped"
@@ -167,7 +170,7 @@ impl PooledConnection {
         &mut self.cached.as_mut().expect("not dropped").connection
     }
 
-    /// Says that a use is over and what came of it.
+    /// Records the result of a use. An error prevents the connection from being cached.
     pub fn keep<T, E>(&mut self, result: Result<T, E>) -> Result<T, E> {
         self.whole = result.is_ok();
         result
@@ -207,7 +210,7 @@ impl Drop for PooledConnection {
             }
             return;
         }
-        // Given up in the middle. Nobody may get the connection before the transaction has ended.
+        // Cancelled in the middle of a use. The transaction must end before the connection can be reused.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             cached.connection.close_on_drop();
             return;
@@ -222,7 +225,7 @@ impl Drop for PooledConnection {
             match cached.connection.execute("ROLLBACK").await {
                 Ok(_) => cache.put(cached),
                 Err(error) => {
-                    tracing::debug!(%error, "a transaction that was given up cannot be rolled back");
+                    tracing::debug!(%error, "rollback of an abandoned transaction failed");
                     cached.connection.close_on_drop();
                 }
             }
@@ -230,7 +233,7 @@ impl Drop for PooledConnection {
     }
 }
 
-/// An open transaction; dropped, it is rolled back.
+/// An open transaction. It is rolled back when dropped.
 pub(crate) struct CachedTransaction(tokio::sync::Mutex<PooledConnection>);
 
 impl CachedTransaction {
@@ -246,12 +249,12 @@ impl CachedTransaction {
         let mut connection = self.0.into_inner();
         let ended = connection.connection().execute(how).await;
         let ended = connection.keep(ended).map_err(execution_failed);
-        // After an error it may still be open, and is rolled back when it is dropped.
+        // After an error the transaction may still be open; it is then rolled back when it is dropped.
         connection.open = ended.is_err();
         ended.map(drop)
     }
 
-    /// Its connection, one statement at a time.
+    /// Locks the connection for one statement.
     pub(crate) async fn connection(&self) -> tokio::sync::MutexGuard<'_, PooledConnection> {
         self.0.lock().await
     }
@@ -259,7 +262,7 @@ impl CachedTransaction {
 
 fn query(statement: Statement) -> Query<'static, Postgres, SqlxValues> {
     let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
-    // Made by the query builder or written here; values are bound, never spelled out.
+    // The SQL comes from the query builder or from this repository. Values are always bound.
     sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
 }
 

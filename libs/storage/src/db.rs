@@ -43,8 +43,9 @@ impl AsRef<Db> for Db {
 }
 
 impl Db {
-    /// Opens the database. SQLite: creates the file, locks it against other processes and reads the settings back.
-    /// PostgreSQL: connects when first used, so that a service may start before its database.
+    /// Opens the database. On SQLite, it creates the file, locks it against other processes and verifies the
+    /// settings. On PostgreSQL, it connects at the first use, so that a service can start before its
+    /// database.
     pub async fn connect(
         config: &DatabaseConfig,
         service: &'static str,
@@ -75,7 +76,7 @@ impl Db {
         })))
     }
 
-    /// Brings the schema up to date in one transaction under a lock that replicas share.
+    /// Applies the pending migrations in one transaction, under a lock that the replicas share.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
         let pass = self.0.gate.enter().await;
         let conn = self
@@ -85,7 +86,7 @@ impl Db {
         let tx = Tx::new(conn, self, None, Some(pass));
         if self.is_postgres() {
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
-            // One number for every service: each has a database of its own.
+            // All services use the same lock number, because each service has its own database.
             tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
                 .await?;
         }
@@ -107,7 +108,7 @@ impl Db {
         }
     }
 
-    /// Fails unless exactly these migrations are applied.
+    /// Returns an error unless exactly these migrations are applied.
     pub async fn check_schema(&self, migrations: &[Box<dyn MigrationTrait>]) -> Result<(), StorageError> {
         let sql = "SELECT version FROM seaql_migrations";
         let rows = self
@@ -136,56 +137,56 @@ impl Db {
         }
     }
 
-    /// The name of the service that owns the database.
+    /// Returns the name of the service that owns the database.
     pub fn service(&self) -> &'static str {
         self.0.service
     }
-    /// Time and chance.
+    /// Returns the clock and the id source.
     pub fn env(&self) -> &Env {
         &self.0.env
     }
-    /// The master secret from which keys are derived.
+    /// Returns the master secret from which keys are derived.
     pub fn secrets(&self) -> &Secrets {
         &self.0.secrets
     }
-    /// Which database it is.
+    /// Returns the kind of the database.
     pub fn backend(&self) -> DbBackend {
         self.conn().get_database_backend()
     }
-    /// Whether it is PostgreSQL; else it is SQLite.
+    /// Returns whether the database is PostgreSQL; otherwise it is SQLite.
     pub fn is_postgres(&self) -> bool {
         self.backend() == DbBackend::Postgres
     }
-    /// For reads outside a transaction. It cannot write.
+    /// Returns the connection for reads outside transactions. It is read-only.
     pub fn conn(&self) -> &Connection {
         &self.0.pools.reader
     }
-    /// What writes. [`Db::write`] is how to use it; by hand only where a transaction has to stay open, as in tests, which on
-    /// SQLite hold the [`Db::write_gate`]'s pass meanwhile.
+    /// Returns the connection for writes. Prefer [`Db::write`]. Use this connection only where a transaction
+    /// must stay open, as in tests; on SQLite, hold the lock of [`Db::write_gate`] meanwhile.
     pub fn writer(&self) -> &Connection {
         &self.0.pools.writer
     }
-    /// A connection to write by, for one user that keeps it: to PostgreSQL only.
+    /// Acquires a write connection for exclusive use by one caller. PostgreSQL only.
     pub async fn lease_writer(&self) -> Result<PooledConnection, StorageError> {
         let fault = || StorageError::Fault("only connections to PostgreSQL are kept".into());
         let cache = self.writer().cache().ok_or_else(fault)?;
         Ok(cache.take().await?)
     }
-    /// A connection of its own for a hot path that writes to SQLite; none on PostgreSQL.
+    /// Returns a dedicated connection for a hot path that writes to SQLite; `None` on PostgreSQL.
     pub fn sqlite_writer(&self) -> Option<SqliteWriter> {
         let file = self.0.pools.file.clone()?;
         Some(SqliteWriter::new(file, self.0.gate.clone()))
     }
-    /// The FIFO gate that every writer of an SQLite file holds.
+    /// Returns the fair write lock that every writer of an SQLite file holds.
     pub fn write_gate(&self) -> &WriteLock {
         &self.0.gate
     }
 
-    /// Wakes when events were committed, here or, by way of the bus, elsewhere. A hint only.
+    /// Notifies after events were committed here or, by way of the bus, in another replica. A hint only.
     pub fn event_hints(&self) -> watch::Receiver<i64> {
         self.0.events.subscribe()
     }
-    /// Tells that the event log has reached this position.
+    /// Notifies the receivers that the event log has reached this position.
     pub fn hint_events(&self, position: i64) {
         self.0.events.send_if_modified(|known| {
             let news = position > *known;
@@ -200,12 +201,13 @@ impl Db {
         self.0.jobs.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// The committed head of the event log.
+    /// Returns the committed head of the event log.
     pub async fn head(&self) -> Result<LogHead, StorageError> {
         head::read(self.conn()).await
     }
 
-    /// Voids every cursor and token handed out before; to be done after a restore or a promotion that lost data.
+    /// Invalidates every cursor and token issued before. Required after a restore or a failover that lost
+    /// data.
     pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
         let incarnation = self.env().ids.uuid();
         self.write(|tx| async move { head::renew(&tx, incarnation).await })
@@ -221,7 +223,7 @@ impl Db {
         Ok(Tx::new(conn, self, mutation, Some(pass)))
     }
 
-    /// Runs `work` in a transaction and commits what succeeds. The closure may run several times.
+    /// Runs `work` in a transaction and commits it on success. The closure may run several times.
     pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut + Send,
@@ -248,9 +250,10 @@ impl Db {
         }
     }
 
-    /// Runs `work` in the transaction that has claimed the mutation's `request_id`. `work` learns whether the mutation
-    /// was carried out before; if not, it must end with [`Tx::keep_outcome`]. A concurrent twin waits until this
-    /// transaction has ended. The closure may run several times; a failure leaves no claim.
+    /// Runs `work` in the transaction that has claimed the `request_id` of the mutation. `work` receives
+    /// whether the mutation was carried out before; if it was not, `work` must end with [`Tx::keep_outcome`].
+    /// A concurrent duplicate waits until this transaction has ended. The closure may run several times. A
+    /// failure leaves no claim.
     pub async fn mutate_claimed<T, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<T, E>
     where
         T: Send,
@@ -280,7 +283,7 @@ impl Db {
         }
     }
 
-    /// Runs reads that all see the database at one moment.
+    /// Runs reads that all see the same snapshot of the database.
     pub async fn read<T, E, F, Fut>(&self, work: F) -> Result<T, E>
     where
         F: FnOnce(Tx) -> Fut + Send,
@@ -288,7 +291,7 @@ impl Db {
         E: From<StorageError> + Send,
         T: Send,
     {
-        // On PostgreSQL the pool's transactions are of one moment and read only.
+        // On PostgreSQL, the transactions of the read pool are read-only snapshots by default.
         let conn = self
             .conn()
             .begin_with(Some(SqliteTransactionMode::Deferred))
@@ -303,11 +306,11 @@ impl Db {
         }
     }
 
-    /// The token of where the caller goes on reading: valid for this caller, this RPC and this filter only.
+    /// Encodes a page token, which is valid only for this caller, this RPC and this filter.
     pub fn encode_page(&self, caller: &Caller, filter: &str, keyset: &impl Serialize) -> String {
         page::encode(&self.page_key(), caller, filter, keyset)
     }
-    /// Where the caller goes on reading; `None` at the beginning.
+    /// Decodes a page token; `None` for the first page.
     pub fn decode_page<K: DeserializeOwned>(
         &self,
         caller: &Caller,
@@ -320,7 +323,8 @@ impl Db {
         self.secrets().derive(&format!("{}.page-token", self.service()))
     }
 
-    /// The token by which a caller can ask others not to answer from before this place of our event log.
+    /// Encodes a consistency token for this position of the event log. A service that receives it does not
+    /// reply from an earlier state.
     pub fn consistency_token(&self, head: LogHead) -> String {
         let mark = ServicePosition {
             service: self.service().to_owned(),
@@ -330,11 +334,11 @@ impl Db {
         ConsistencyToken::new([mark]).encode(self.secrets())
     }
 
-    /// Closes the connections and lets another process open the file.
+    /// Closes the connections and unlocks the file for other processes.
     pub async fn close(&self) {
         for pool in [&self.0.pools.writer, &self.0.pools.reader] {
             if let Err(error) = pool.close().await {
-                tracing::warn!(%error, "closing the database failed");
+                tracing::warn!(%error, "database close failed");
             }
         }
         self.0
@@ -353,7 +357,7 @@ impl std::fmt::Debug for Db {
     }
 }
 
-/// Counts lost races and waits a little longer after each, by chance not as long as the other party.
+/// Retries with exponential backoff and jitter after serialization failures.
 #[derive(Default)]
 struct Retry {
     lost: u32,
@@ -369,7 +373,7 @@ impl Retry {
         db.env().ids.fill(&mut chance);
         let ceiling = 4_u64 << self.lost.min(8);
         let wait = u64::from(u16::from_be_bytes(chance)) % ceiling;
-        tracing::debug!(%cause, lost = self.lost, "a transaction is run again");
+        tracing::debug!(%cause, lost = self.lost, "transaction retried");
         tokio::time::sleep(Duration::from_millis(wait)).await;
         Ok(())
     }
@@ -378,7 +382,7 @@ impl Retry {
 struct Migrations(std::sync::Mutex<Vec<Box<dyn MigrationTrait>>>);
 
 impl MigratorTraitSelf for Migrations {
-    // The migrator asks once per run.
+    // The migrator calls this once per run.
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }

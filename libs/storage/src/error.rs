@@ -4,48 +4,48 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// Why the database did not do what was asked.
+/// A failure of a database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The database does not answer, is starting or stopping, or was too slow.
+    /// The database cannot be reached, is starting or stopping, or exceeded a time limit.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The transaction lost its race as often as it was retried.
-    #[error("the transaction kept losing a race: {0}")]
+    /// The transaction conflicted with others in every attempt.
+    #[error("the transaction conflicted in every attempt: {0}")]
     Conflict(String),
-    /// A unique rule of the schema was broken.
-    #[error("unique rule broken: {constraint}")]
+    /// A unique constraint of the schema was violated.
+    #[error("unique constraint violated: {constraint}")]
     UniqueViolation {
-        /// PostgreSQL: the constraint's name. SQLite: `table.column, table.column`.
+        /// On PostgreSQL, the name of the constraint; on SQLite, `table.column, table.column`.
         constraint: String,
     },
-    /// A row that is referred to does not exist, or is still referred to.
-    #[error("foreign key broken: {constraint}")]
+    /// A foreign key was violated: a referenced row does not exist, or a deleted row is still referenced.
+    #[error("foreign key violated: {constraint}")]
     ForeignKeyViolation {
-        /// PostgreSQL: the constraint's name. SQLite does not tell.
+        /// On PostgreSQL, the name of the constraint; SQLite does not report it.
         constraint: String,
     },
     /// Another process has the database open.
     #[error("{0} is in use by another process")]
     Locked(String),
-    /// The schema is not the one that this program was built for.
+    /// The schema is not the one that this build requires.
     #[error("wrong schema: {0}")]
     Schema(String),
-    /// A column holds a value that this build does not know: a newer one wrote it, or the row was damaged.
+    /// A column holds a value that this build does not know: a newer build wrote it, or the row is corrupted.
     #[error("{column} holds {value}, which this build does not know")]
     UnknownValue {
         /// `table.column`.
         column: &'static str,
-        /// The number of the value.
+        /// The numeric value.
         value: i64,
     },
-    /// What is stored, or how the library is used, is wrong; a fault of ours.
+    /// Stored data is invalid or the library is used incorrectly; a fault of the server.
     #[error("{0}")]
     Fault(String),
-    /// The configuration cannot work.
+    /// The configuration is invalid.
     #[error("database configuration: {0}")]
     Config(String),
-    /// The request itself is refused, with a documented reason.
+    /// The request is refused with a documented reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     /// Any other failure of the database.
@@ -54,8 +54,9 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// A column (`table.column`) that holds a value which this build does not know. Calls about that row are UNAVAILABLE
-    /// until a build that knows it serves them: a guess could give somebody more than the row means.
+    /// Returns the error for a column (`table.column`) that holds a value unknown to this build. Calls that
+    /// read the row are UNAVAILABLE until a build that knows the value serves them, because a guess could
+    /// grant more than the row means.
     pub fn unknown_value(column: &'static str, value: impl Into<i64>) -> Self {
         Self::UnknownValue {
             column,
@@ -63,22 +64,22 @@ impl StorageError {
         }
     }
 
-    /// Whether the failure may pass by itself, so that repeating later makes sense.
+    /// Returns whether the failure is temporary, so that a later retry can succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
     }
 }
 
-/// What a driver's error means to the code that retries.
+/// The class of a driver error, which decides about retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Nothing was committed; the same work may succeed at once.
+    /// Nothing was committed; an immediate retry can succeed.
     Retry,
-    /// The connection broke; whether a commit took effect is unknown.
+    /// The connection broke; it is unknown whether a commit took effect.
     Broken,
-    /// The server gave up on a statement that took too long; to repeat it at once would make things worse.
+    /// The server cancelled a statement that took too long; an immediate retry would add load.
     Slow,
-    /// Repeating changes nothing.
+    /// A retry cannot succeed.
     Final,
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn class(error: &DbErr) -> Class {
             Some("40001" | "40P01" | "55P03") => Class::Retry,
             // SQLite: BUSY, LOCKED and their extended forms (snapshot, recovery, timeout, shared cache).
             Some("5" | "6" | "261" | "262" | "517" | "773") => Class::Retry,
-            // PostgreSQL: shut down, starting, too many connections, idle too long, connection lost.
+            // PostgreSQL: shutdown, startup, too many connections, idle timeout, connection lost.
             Some("57P01" | "57P02" | "57P03" | "53300" | "25P03") => Class::Broken,
             Some("57014") => Class::Slow,
             Some(code) if code.len() == 5 && code.starts_with("08") => Class::Broken,
@@ -158,7 +159,7 @@ impl From<StorageError> for RpcError {
                 tracing::warn!(%cause, "the database is unavailable");
                 RpcError::new(
                     ErrorReason::DependencyUnavailable,
-                    "The database does not answer.",
+                    "The database is unavailable. Try again later.",
                 )
                 .meta("dependency", "database")
                 .retry_after(Duration::from_secs(1))
@@ -167,16 +168,16 @@ impl From<StorageError> for RpcError {
                 tracing::warn!(column, value, "a stored value is not known to this build");
                 RpcError::new(
                     ErrorReason::StoredValueUnknown,
-                    "The data was written by a newer release. Try again when the upgrade has ended.",
+                    "The data was written by a newer release. Try again after the upgrade.",
                 )
                 .meta("column", column)
                 .retry_after(Duration::from_secs(60))
             }
             StorageError::Conflict(cause) => {
-                tracing::info!(%cause, "a transaction kept losing its race");
+                tracing::info!(%cause, "transaction retries exhausted");
                 RpcError::new(
                     ErrorReason::Conflict,
-                    "The operation lost a race with another one.",
+                    "The operation conflicted with another one. Try again.",
                 )
             }
             other => RpcError::internal(other),

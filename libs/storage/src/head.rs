@@ -1,15 +1,17 @@
-//! The head of the service's event log: how many events were ever committed, and in which life of the database.
+//! The head of the event log of the service: the number of committed events and the incarnation of the
+//! database.
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
 use crate::{StorageError, Tx};
 
-/// A place in the event log of one incarnation of a database.
+/// A position in the event log of one incarnation of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogHead {
-    /// Changes when the database was restored or lost data; time-ordered, so that a later one is greater.
+    /// Changes when the database is restored or loses data. Time-ordered, so that a later incarnation is
+    /// greater.
     pub incarnation: Uuid,
-    /// How many events were committed; the position of the last one.
+    /// The number of committed events, which is the position of the last one.
     pub position: i64,
 }
 
@@ -21,7 +23,7 @@ fn decode(row: Option<sea_orm::QueryResult>) -> Result<LogHead, StorageError> {
     })
 }
 
-/// The head as committed, without a lock.
+/// Reads the committed head without a lock.
 pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<LogHead, StorageError> {
     let sql = "SELECT incarnation, position FROM event_head WHERE head_id = 1";
     decode(
@@ -30,8 +32,8 @@ pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<LogHead, Storage
     )
 }
 
-/// Takes `count` positions and holds the head's row until the commit: positions are dense, because a rollback
-/// returns them, and in the order of the commits, because nobody else gets one before.
+/// Takes `count` positions and locks the row of the head until the commit. Positions are dense, because a
+/// rollback returns them, and in commit order, because no other transaction can take one before.
 pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<LogHead, StorageError> {
     let sql =
         "UPDATE event_head SET position = position + $1 WHERE head_id = 1 RETURNING incarnation, position";
@@ -39,7 +41,7 @@ pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<LogHead, StorageError
     decode(tx.query_one_raw(statement).await?)
 }
 
-/// Writes the head row of a new database.
+/// Inserts the head row of a new database.
 pub(crate) async fn ensure(tx: &Tx, incarnation: Uuid) -> Result<(), StorageError> {
     let sql =
         "INSERT INTO event_head (head_id, incarnation, position) VALUES (1, $1, 0) ON CONFLICT DO NOTHING";
@@ -52,7 +54,7 @@ pub(crate) async fn ensure(tx: &Tx, incarnation: Uuid) -> Result<(), StorageErro
     Ok(())
 }
 
-/// Starts a new incarnation: every cursor and token handed out before is void.
+/// Starts a new incarnation, which invalidates every cursor and token issued before.
 pub(crate) async fn renew(tx: &Tx, incarnation: Uuid) -> Result<(), StorageError> {
     let sql = "UPDATE event_head SET incarnation = $1 WHERE head_id = 1";
     tx.execute_raw(Statement::from_sql_and_values(

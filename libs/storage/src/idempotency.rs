@@ -1,4 +1,4 @@
-//! The records by which a repeated mutation finds its first answer.
+//! Idempotency records, by which a repeated mutation finds its outcome.
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use parta_proto::parta::status::v1::ErrorReason;
@@ -12,19 +12,19 @@ use uuid::Uuid;
 
 use crate::{Db, Mutation, StorageError, Tx};
 
-/// How long a `request_id` is remembered.
+/// The retention of a `request_id`, in days.
 pub const RETENTION_DAYS: i64 = 30;
 
 /// Whether a mutation was carried out before.
 #[derive(Debug)]
 pub enum Claim {
-    /// Not before: the caller carries it out now and ends with [`Tx::keep_outcome`].
+    /// It was not: the caller carries it out now and ends with [`Tx::keep_outcome`].
     New,
-    /// Before, with this record.
+    /// It was, and left this record.
     Before(Record),
 }
 
-/// What an earlier run of a mutation left.
+/// The record of an earlier run of a mutation.
 #[derive(Debug)]
 pub struct Record {
     same_request: bool,
@@ -33,20 +33,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the earlier request had the same bytes.
+    /// Returns whether the earlier request had the same bytes.
     pub fn is_same_request(&self) -> bool {
         self.same_request
     }
 
-    /// The outcome that was kept. Refuses with REQUEST_ID_REUSED if the earlier request was another one. Call it after the
-    /// caller was authorized: a stranger does not learn that the id was used.
+    /// Returns the stored outcome. Refuses with REQUEST_ID_REUSED if the earlier request was different. Call
+    /// it only after the caller was authorized, so that an unauthorized caller cannot learn that the id was
+    /// used.
     pub fn outcome(&self) -> Result<&[u8], RpcError> {
         if self.same_request {
             return Ok(&self.outcome);
         }
         Err(RpcError::new(
             ErrorReason::RequestIdReused,
-            "The request_id was used with another request.",
+            "The request_id was already used for another request. Use a new one.",
         )
         .meta("request_id", self.request_id))
     }
@@ -63,7 +64,8 @@ fn digest(tx: &Tx, mutation: &Mutation) -> Result<Vec<u8>, StorageError> {
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
-/// Takes the key before anything else is done. A concurrent twin waits here until the first has ended.
+/// Claims the key before anything else is done. A concurrent duplicate waits here until the first transaction
+/// ends.
 pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     let backend = tx.get_database_backend();
     let digest = digest(tx, mutation)?;
@@ -88,7 +90,7 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
     let row = tx
         .query_one_raw(Statement::from_sql_and_values(backend, sql, key()))
         .await?;
-    // Purged between the two statements: 30 days passed.
+    // Purged between the two statements, because the retention of 30 days has passed.
     let row = row.ok_or_else(|| StorageError::Conflict("the idempotency record was just purged".into()))?;
     let first: Vec<u8> = row.try_get("", "digest")?;
     let outcome: Option<Vec<u8>> = row.try_get("", "response")?;
@@ -99,7 +101,7 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
     }))
 }
 
-/// Keeps what the mutation produced, for 30 days. Holds ids and numbers, never a name.
+/// Stores the outcome of the mutation for 30 days: ids and numbers, never names.
 pub(crate) async fn keep(tx: &Tx, mutation: &Mutation, outcome: Vec<u8>) -> Result<(), StorageError> {
     let sql =
         "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
@@ -118,7 +120,7 @@ pub(crate) async fn keep(tx: &Tx, mutation: &Mutation, outcome: Vec<u8>) -> Resu
     Ok(())
 }
 
-/// Forgets records older than the retention, once an hour, until cancelled.
+/// Deletes records older than the retention, once an hour, until cancelled.
 pub async fn purge_task(db: Db, cancel: CancellationToken) {
     loop {
         let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);

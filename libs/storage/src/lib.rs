@@ -1,8 +1,8 @@
-//! The database of a service: one API over embedded SQLite and PostgreSQL.
+//! The database of a service: one API for embedded SQLite and PostgreSQL.
 //!
-//! Owns connections, transactions with their retries, the idempotency records, the head of the event log
-//! (position and incarnation), page tokens, etags and durable jobs. Invariants: a mutation has one effect and one
-//! answer; on SQLite every write holds the FIFO gate; what a commit promised to announce is announced after it only.
+//! It owns connections, transactions with their retries, idempotency records, the head of the event log
+//! (position and incarnation), page tokens, etags and durable jobs. Invariants: a mutation has one effect and
+//! one outcome; on SQLite, every write holds the fair write lock; commit hooks notify only after the commit.
 
 mod config;
 mod connect;

@@ -8,14 +8,14 @@ use fs4::fs_std::FileExt;
 
 use crate::StorageError;
 
-/// Holds a database file against other processes for as long as it lives.
+/// Locks a database file against other processes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FileLock(#[expect(dead_code, reason = "held for its drop")] File);
 
 const ATTEMPTS: u32 = 10;
 
 impl FileLock {
-    /// A predecessor that is just ending gets a second to let go.
+    /// Acquires the lock. Waits up to one second for a previous process that is exiting.
     pub(crate) async fn take(database: &Path) -> Result<Self, StorageError> {
         let mut name = database.as_os_str().to_owned();
         name.push(".lock");

@@ -1,6 +1,6 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// The tables of this library: `idempotency_record`, `event_head`, `job`.
+/// Returns the migrations for the tables of this library: `idempotency_record`, `event_head`, `job`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }

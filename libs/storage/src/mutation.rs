@@ -3,7 +3,8 @@ use parta_access::Caller;
 use parta_status::{self as status, RpcError};
 use uuid::Uuid;
 
-/// What makes a state-changing call one act however often it is sent: who, which RPC, which `request_id`.
+/// The identity of a state-changing call, however often it is sent: the principal, the RPC and the
+/// `request_id`.
 #[derive(Debug, Clone)]
 pub struct Mutation {
     principal: String,
@@ -13,13 +14,13 @@ pub struct Mutation {
 }
 
 impl Mutation {
-    /// The mutation that a call asks for; refuses a `request_id` that is no UUID.
+    /// Returns the mutation that a call requests. Refuses a `request_id` that is not a UUID.
     pub fn new(caller: &Caller, request_id: &str, request: &impl prost::Message) -> Result<Self, RpcError> {
         Self::of_bytes(caller, request_id, request.encode_to_vec().into())
     }
 
-    /// The same for a request whose bytes are known as they were received. A retry that another build receives has the
-    /// same bytes, whether or not it knows all fields.
+    /// Returns the mutation for a request whose encoded bytes are available. A retry that reaches another
+    /// build has the same bytes, whether or not that build knows all fields.
     pub fn of_bytes(caller: &Caller, request_id: &str, request: Bytes) -> Result<Self, RpcError> {
         let id = request_uuid(request_id).ok_or_else(|| status::invalid(REQUEST_ID, REQUEST_ID_RULE))?;
         let mut principal = caller.principal.key();
@@ -34,7 +35,8 @@ impl Mutation {
         })
     }
 
-    /// An act of the service itself: `name` says of which job or consumer, `request_id` is derived from its cause.
+    /// Returns a mutation of the service itself: `name` identifies the job or consumer, and `request_id` is
+    /// derived from the cause.
     pub fn internal(name: &str, request_id: Uuid, request: &impl prost::Message) -> Self {
         Self {
             principal: "internal".into(),
@@ -44,15 +46,15 @@ impl Mutation {
         }
     }
 
-    /// Who acts, by a key that outlives sessions.
+    /// Returns the key of the principal, which outlives sessions.
     pub fn principal(&self) -> &str {
         &self.principal
     }
-    /// Which RPC, or which job.
+    /// Returns the name of the RPC or job.
     pub fn rpc(&self) -> &str {
         &self.rpc
     }
-    /// The caller's name for this act.
+    /// Returns the id that the caller chose for the mutation.
     pub fn request_id(&self) -> Uuid {
         self.request_id
     }
@@ -61,12 +63,12 @@ impl Mutation {
     }
 }
 
-/// The field that names a mutation.
+/// The name of the field that identifies a mutation.
 pub const REQUEST_ID: &str = "request_id";
-/// What the field must hold, as a refusal says it.
+/// The rule of the field, as stated in a field violation.
 pub const REQUEST_ID_RULE: &str = "must be a UUID, new for each act";
 
-/// Reads a `request_id`; `None` for what is not a UUID, and for the nil UUID.
+/// Parses a `request_id`; `None` for text that is not a UUID, and for the nil UUID.
 pub fn request_uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
 }

@@ -1,4 +1,5 @@
-//! Page tokens: where a caller goes on reading, authenticated together with who reads what.
+//! Page tokens: the position of a caller in a list, authenticated together with the caller, the RPC and the
+//! filter.
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use parta_access::Caller;
@@ -11,7 +12,7 @@ const MAC: usize = 16;
 const DEFAULT: u64 = 50;
 const MAX: u64 = 200;
 
-/// How many items a page has: 50 where nothing was asked for, never more than 200.
+/// Returns the number of items of a page: 50 by default, at most 200.
 pub fn page_size(asked: i32) -> Result<u64, RpcError> {
     match u64::try_from(asked) {
         Err(_) => Err(status::invalid("page_size", "must not be negative")),
@@ -42,8 +43,8 @@ fn mac(key: &[u8; 32], caller: &Caller, filter: &str, keyset: &[u8]) -> [u8; MAC
 
 pub(crate) fn encode(key: &[u8; 32], caller: &Caller, filter: &str, keyset: &impl Serialize) -> String {
     let Ok(mut bytes) = serde_json::to_vec(keyset) else {
-        // A keyset is a tuple of ids, times and texts; those always have a JSON form.
-        tracing::error!("a keyset has no JSON form: the page is answered as the last one");
+        // A keyset is a tuple of ids, times and texts, which always have a JSON form.
+        tracing::error!("keyset serialization failed, page returned without a next page token");
         return String::new();
     };
     let mac = mac(key, caller, filter, &bytes);

@@ -1,4 +1,4 @@
-//! A future that is carried to its end though whoever waits for it goes away.
+//! A future that runs to completion even if its caller drops it.
 use std::{
     future::Future,
     pin::Pin,
@@ -7,8 +7,8 @@ use std::{
 
 use futures::future::BoxFuture;
 
-/// Wraps what must not be left half done. Where it is dropped after it began, a task of the runtime ends it and drops what
-/// comes of it.
+/// Wraps a future that must not stop halfway. If it is dropped after the first poll, a background task
+/// completes it and discards the result.
 pub(crate) struct RunToCompletion<T: Send + 'static> {
     work: Option<BoxFuture<'static, T>>,
     begun: bool,
@@ -44,7 +44,8 @@ impl<T: Send + 'static> Drop for RunToCompletion<T> {
         if let Some(work) = self.work.take().filter(|_| self.begun)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            // Short, and bounded by the limits of the connection; while the runtime ends there is nothing to save.
+            // Short and bounded by the limits of the connection. If the runtime is shutting down, nothing can
+            // be saved.
             #[expect(
                 clippy::disallowed_methods,
                 reason = "Drop has no tracker; the work is bounded by the connection's limits"

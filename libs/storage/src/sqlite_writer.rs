@@ -12,16 +12,18 @@ use crate::{StorageError, WriteLock, connect::BUSY};
 
 type Job = Box<dyn FnOnce(&mut Slot) + Send>;
 
-/// A connection to an SQLite file on a thread of its own, for a hot path that writes many rows by prepared statements:
-/// through a pool each statement is a message to another thread and back. It holds the write gate like everybody else.
+/// An SQLite connection on a dedicated thread, for a hot path that writes many rows by prepared statements.
+/// Through a pool, each statement would be a message to another thread and back. It holds the write lock like
+/// every other writer.
 ///
-/// The thread ends with the value. The connection is opened at the first use and has the pool's settings.
+/// The thread ends when the value is dropped. The connection is opened at the first use with the settings of
+/// the pool.
 pub struct SqliteWriter {
     jobs: mpsc::Sender<Job>,
     gate: WriteLock,
 }
 
-/// The thread's connection, once it is open.
+/// The connection of the thread, once it is open.
 struct Slot {
     file: PathBuf,
     connection: Option<Connection>,
@@ -43,13 +45,14 @@ impl SqliteWriter {
                 }
             });
         if let Err(error) = started {
-            // Every use answers that there is no writer.
-            tracing::error!(%error, "the writer's thread cannot be started");
+            // Every later use returns an error, because there is no writer.
+            tracing::error!(%error, "writer thread failed to start");
         }
         Self { jobs, gate }
     }
 
-    /// Runs `work` in a transaction, committed if it succeeds. What has begun is finished though nobody waits any more.
+    /// Runs `work` in a transaction and commits it on success. Work that has begun is completed even if the
+    /// caller is dropped.
     pub async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
@@ -60,7 +63,7 @@ impl SqliteWriter {
         let job: Job = Box::new(move |slot| {
             let result = slot.write(work);
             drop(pass);
-            // Whoever asked may have gone.
+            // The caller may have been dropped.
             _ = reply.send(result);
         });
         let gone = || StorageError::Unavailable("the writer's thread has ended".into());
@@ -86,13 +89,13 @@ impl Slot {
         });
         match catch_unwind(run) {
             Ok(result) => result.map_err(StorageError::from),
-            // The transaction was rolled back as it was dropped; the thread goes on.
+            // The transaction was rolled back when it was dropped; the thread continues.
             Err(_) => Err(StorageError::Fault("a write to the database panicked".into())),
         }
     }
 }
 
-/// Opens the file as the pool does, and makes sure that the settings that durability rests on are in force.
+/// Opens the file as the pool does and verifies that the settings that durability depends on are in force.
 fn open(file: &Path) -> Result<Connection, StorageError> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY)?;

@@ -8,10 +8,10 @@ use uuid::Uuid;
 const MAC: usize = 16;
 const LABEL: &str = "parta.consistency-token";
 
-/// A place in one service's event log.
+/// A position in the event log of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePosition {
-    /// The service's name, for example "membership".
+    /// The name of the service, for example "membership".
     #[serde(rename = "s")]
     pub service: String,
     /// The incarnation of its database.
@@ -22,15 +22,16 @@ pub struct ServicePosition {
     pub position: i64,
 }
 
-/// What a caller has seen to be done: at most one place per service. The text form is authenticated, so that nobody
-/// can make a server wait for what never comes. The services of a suite share the master secret.
+/// The states that a caller has seen: at most one position per service. The text form is authenticated, so
+/// that nobody can make a server wait for a state that never occurs. The services of a suite share the master
+/// secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsistencyToken {
     marks: Vec<ServicePosition>,
 }
 
 impl ConsistencyToken {
-    /// Of two marks of one service the later stays.
+    /// Builds a token. Of two positions of one service, the later is kept.
     pub fn new(marks: impl IntoIterator<Item = ServicePosition>) -> Self {
         let mut token = Self::default();
         for mark in marks {
@@ -46,18 +47,18 @@ impl ConsistencyToken {
         token
     }
 
-    /// Both together.
+    /// Returns the token that covers both tokens.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self::new(self.marks.into_iter().chain(other.marks))
     }
 
-    /// The places, by the service's name.
+    /// Returns the positions, sorted by service name.
     pub fn marks(&self) -> &[ServicePosition] {
         &self.marks
     }
 
-    /// The opaque text form.
+    /// Encodes the token as opaque text.
     pub fn encode(&self, secrets: &Secrets) -> String {
         let Ok(mut bytes) = serde_json::to_vec(&self.marks) else {
             return String::new();
@@ -67,7 +68,7 @@ impl ConsistencyToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads the text form; an empty one asks for nothing.
+    /// Decodes the text form. An empty text is an empty token.
     pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
         if text.is_empty() {
             return Ok(Self::default());

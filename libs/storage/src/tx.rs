@@ -15,14 +15,15 @@ use crate::{
     run_to_completion::RunToCompletion,
 };
 
-/// Something that a transaction does once, right before its commit, and tells others about right after it.
+/// A hook that runs once before commit and is notified after commit.
 ///
-/// The event log is one: it must take its positions last. A step is found again by its type.
+/// The event log uses one, because it must take its positions last. A transaction has at most one step of
+/// each type.
 #[async_trait]
 pub trait CommitStep: Any + Send + Sync + Default {
-    /// Runs inside the transaction when everything else is done.
+    /// Runs inside the transaction after all other work.
     async fn before_commit(&self, tx: &Tx) -> Result<(), StorageError>;
-    /// Runs after the commit; it may be lost in a crash, so it may only hint.
+    /// Runs after the commit. A crash can skip it, so it may only send hints.
     fn after_commit(&self, db: &Db);
 }
 
@@ -54,13 +55,14 @@ struct Steps {
     done: Vec<Arc<dyn ErasedStep>>,
 }
 
-/// A handle of one open transaction; every clone means the same one. All clones must be gone when the closure that
-/// got it returns. Implements `ConnectionTrait`, so it is passed where a connection is asked for.
+/// A handle of one open transaction; every clone refers to the same transaction. All clones must be dropped
+/// when the closure that received it returns. It implements `ConnectionTrait`.
 #[derive(Clone)]
 pub struct Tx(Arc<Inner>);
 
 struct Inner {
-    // Declared before the pass: an abandoned transaction is rolled back before the next writer enters.
+    // Declared before the guard: an abandoned transaction is rolled back before the next writer acquires the
+    // lock.
     conn: Transaction,
     db: Db,
     mutation: Option<Mutation>,
@@ -70,7 +72,7 @@ struct Inner {
     _pass: Option<WriteGuard>,
 }
 
-/// How a transaction ended.
+/// The result of ending a transaction.
 pub(crate) enum End<T, E> {
     Done(T),
     Failed(E),
@@ -78,7 +80,8 @@ pub(crate) enum End<T, E> {
 }
 
 impl Inner {
-    /// Commits, and then tells. To be run wholly: a commit whose caller went away has happened all the same.
+    /// Commits and then runs the hooks. Must run to completion: a commit takes effect even if its caller is
+    /// dropped.
     async fn commit(self) -> Result<(), DbErr> {
         let Self {
             conn,
@@ -120,32 +123,32 @@ impl Tx {
         }))
     }
 
-    /// The connection to pass to queries; the handle itself.
+    /// Returns the connection for queries, which is the handle itself.
     pub fn conn(&self) -> &Self {
         self
     }
 
-    /// The database that the transaction belongs to.
+    /// Returns the database of the transaction.
     pub fn db(&self) -> &Db {
         &self.0.db
     }
 
-    /// Time and chance.
+    /// Returns the clock and the id source.
     pub fn env(&self) -> &Env {
         self.0.db.env()
     }
 
-    /// The time of the transaction: the same at each asking.
+    /// Returns the time of the transaction, which is the same at each call.
     pub fn now(&self) -> DateTime<Utc> {
         self.0.now
     }
 
-    /// The mutation that is being carried out; none in a plain write or read.
+    /// Returns the mutation that is being carried out; `None` in a plain write or read.
     pub fn mutation(&self) -> Option<&Mutation> {
         self.0.mutation.as_ref()
     }
 
-    /// The step of this type, which is made on the first asking and run before the commit.
+    /// Returns the step of this type. It is created at the first call and runs before the commit.
     pub fn step<S: CommitStep>(&self) -> Arc<S> {
         let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = TypeId::of::<S>();
@@ -166,26 +169,26 @@ impl Tx {
         step
     }
 
-    /// The head of the event log, as this transaction sees it.
+    /// Returns the head of the event log as seen by this transaction.
     pub async fn head(&self) -> Result<LogHead, StorageError> {
         head::read(self).await
     }
 
-    /// Takes the next `count` positions of the event log and answers the head after them. Locks the head's row:
-    /// call it last.
+    /// Takes the next `count` positions of the event log and returns the head after them. It locks the row of
+    /// the head, so call it last.
     pub async fn advance_head(&self, count: i64) -> Result<LogHead, StorageError> {
         head::advance(self, count).await
     }
 
-    /// Runs the steps before the commit, which take the positions of the event log, and returns the consistency token
-    /// of the state that the commit will leave. Call it when everything else is done: it locks the head of the log.
+    /// Runs the steps before the commit, which take the positions of the event log, and returns the
+    /// consistency token of the state after the commit. It locks the head of the log, so call it after all
+    /// other work.
     pub async fn finish(&self) -> Result<String, StorageError> {
         self.run_steps().await?;
         Ok(self.0.db.consistency_token(self.head().await?))
     }
 
-    /// Keeps what the mutation of this transaction produced, for repetitions within 30 days: ids and numbers, never a
-    /// name.
+    /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
     pub async fn keep_outcome(&self, outcome: Vec<u8>) -> Result<(), StorageError> {
         let mutation = self.mutation().ok_or_else(|| {
             StorageError::Fault("an outcome was kept outside the transaction of a mutation".into())
@@ -226,8 +229,8 @@ impl Tx {
             .clone()
     }
 
-    /// Commits a success and rolls a failure back. `resumable` says that repeating after a commit of unknown outcome
-    /// is harmless, because the idempotency record tells.
+    /// Commits on success and rolls back on failure. `resumable` means that a retry after a commit of unknown
+    /// outcome is harmless, because the idempotency record detects it.
     pub(crate) async fn end<T, E: From<StorageError>>(
         self,
         result: Result<T, E>,
@@ -247,8 +250,8 @@ impl Tx {
             )));
         };
         match (result, failure) {
-            // PostgreSQL answers COMMIT of a failed transaction with a silent rollback: an error that the closure
-            // swallowed must not pass for a success.
+            // PostgreSQL replies to COMMIT of a failed transaction with a silent rollback. An error that the
+            // closure swallowed must not be reported as a success.
             (Ok(_), Some(error)) => {
                 let again = class(&error) == Class::Retry;
                 roll_back(inner.conn).await;
@@ -289,7 +292,7 @@ impl Tx {
 
 async fn roll_back(conn: Transaction) {
     if let Err(error) = conn.rollback().await {
-        // The connection is gone, and the transaction with it.
+        // The connection is lost, and the transaction with it.
         tracing::debug!(%error, "rollback failed");
     }
 }

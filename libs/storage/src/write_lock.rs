@@ -2,12 +2,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The one door to writing an SQLite file: whoever asked first writes first, so that nobody starves.
-/// On PostgreSQL the door stands open.
+/// Fair (FIFO) write lock for an SQLite database. On PostgreSQL it does not block.
 #[derive(Clone, Debug)]
 pub struct WriteLock(Option<Arc<Mutex<()>>>);
 
-/// Permission to write until it is dropped.
+/// Holds the write lock until it is dropped.
 #[derive(Debug)]
 pub struct WriteGuard(#[expect(dead_code, reason = "held for its drop")] Option<OwnedMutexGuard<()>>);
 
@@ -16,7 +15,7 @@ impl WriteLock {
         Self(one_writer.then(Arc::default))
     }
 
-    /// Waits for the turn. Fair: `tokio`'s mutex serves in the order of asking.
+    /// Acquires the lock. `tokio`'s mutex is fair: it serves waiters in FIFO order.
     pub async fn enter(&self) -> WriteGuard {
         match &self.0 {
             Some(mutex) => WriteGuard(Some(mutex.clone().lock_owned().await)),

@@ -62,7 +62,7 @@ macro_rules! on_both {
 /// [`on_both!`] for what SQLite alone does; the reason says why PostgreSQL has nothing to prove.
 ///
 /// ```ignore
-/// parta_testkit::on_sqlite!(the_file_is_guarded, "PostgreSQL has no file of ours", |database| async move { ... });
+/// parta_testkit::on_sqlite!(file_is_locked, "PostgreSQL has no file of ours", |database| async move { ... });
 /// ```
 #[macro_export]
 macro_rules! on_sqlite {

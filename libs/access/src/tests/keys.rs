@@ -3,13 +3,13 @@
 use super::*;
 
 #[test]
-fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_tokens_have_ended() {
+fn successor_is_published_early_and_the_old_key_is_kept() {
     let (clock, env) = env();
     let start = env.now();
     let mut old = SigningKey::first(KeyPair::generate(&env).unwrap(), start);
     let new = old.successor(KeyPair::generate(&env).unwrap(), start);
     let (old_kid, new_kid) = (old.kid.clone(), new.kid.clone());
-    // Even a key that is told to retire at once stays while its tokens live.
+    // A key with an immediate retire time stays published while its tokens are valid.
     old.retire_time = Some(new.sign_from);
     let issuer = TokenIssuer::new(vec![old, new], "parta", TimeDelta::minutes(10), env.clone());
     let kid = |issuer: &TokenIssuer| {
@@ -39,7 +39,7 @@ fn a_successor_is_published_for_long_enough_and_the_old_key_kept_until_its_token
 }
 
 #[test]
-fn a_key_that_is_announced_too_late_does_not_sign_early() {
+fn key_announced_late_does_not_sign_early() {
     parta_testkit::run(async {
         let (clock, env) = env();
         let old = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now() - TimeDelta::days(1));
@@ -58,9 +58,10 @@ fn a_key_that_is_announced_too_late_does_not_sign_early() {
     });
 }
 
-/// While membership is down the last keys serve; a token that they cannot judge is not called invalid.
+/// While membership is unavailable, the last keys are used. A token with an unknown key is not reported as
+/// invalid.
 #[test]
-fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
+fn membership_outage_is_distinct_from_an_invalid_token() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("keys could not be fetched");
         use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,7 +83,7 @@ fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
         let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
         let token = |w: &TestEnv| w.issuer.joiner(w.env.id()).unwrap().text;
 
-        // Keyless: eight at once share one failure, and nobody is told that the token is bad.
+        // Without keys, eight concurrent calls share one failure, and none is refused for an invalid token.
         let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
         for answer in
             futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
@@ -91,11 +92,12 @@ fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
         }
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
 
-        // The next call finds membership up, without waiting for the floor.
+        // The next call fetches from membership without waiting for the minimum interval.
         up.store(true, Ordering::SeqCst);
         assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
 
-        // Down again: the old keys serve for a day, an unknown one cannot be judged.
+        // Unavailable again: the old keys are used for a day, and tokens with an unknown key cannot be
+        // verified.
         up.store(false, Ordering::SeqCst);
         w.clock.advance(TimeDelta::hours(23));
         assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
@@ -124,9 +126,9 @@ fn an_outage_of_membership_is_told_apart_from_a_bad_token() {
     });
 }
 
-/// A call that is cancelled while it fetches leaves neither a lock nor a wrong answer behind.
+/// A call that is cancelled during a fetch leaves neither a held lock nor a wrong result.
 #[test]
-fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
+fn cancelled_fetch_does_not_invalidate_tokens() {
     parta_testkit::run(async {
         use std::sync::atomic::{AtomicBool, Ordering};
         let w = test_env();
@@ -150,7 +152,7 @@ fn a_cancelled_fetch_does_not_make_good_tokens_bad() {
 }
 
 #[test]
-fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_them() {
+fn revocation_covers_all_tokens_of_its_session_only() {
     parta_testkit::run(async {
         let w = test_env();
         let (account, org) = (w.env.id(), w.env.id());
@@ -194,9 +196,10 @@ fn a_revocation_hits_every_token_of_its_session_alone_and_ends_with_the_last_of_
     });
 }
 
-/// Values computed with another implementation (Python's hmac): derived secrets are kept nowhere and must never change.
+/// The values were computed with another implementation (Python's hmac). Derived secrets are not stored and
+/// must never change.
 #[test]
-fn derived_secrets_stay_what_they_are() {
+fn derived_secrets_never_change() {
     let hex = |bytes: [u8; 32]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let mut master = [0; 32];
     master.iter_mut().zip(0..).for_each(|(byte, i)| *byte = i);
@@ -217,7 +220,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_altered_token_is_accepted(position in 0usize..1_000, with in "[A-Za-z0-9_.=-]") {
+    fn altered_tokens_are_refused(position in 0usize..1_000, with in "[A-Za-z0-9_.=-]") {
         let w = test_env();
         let session = w.env.id::<SessionId>();
         let good = w.issuer.person(w.env.id(), w.env.id(), session).unwrap().text;

@@ -1,4 +1,4 @@
-//! R60: every act is written down with it, and the log shows when it was touched.
+//! R60: every act is recorded in its transaction, and the log reveals changes.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 #[expect(dead_code, reason = "shared with tests that need more of it")]
@@ -66,8 +66,9 @@ async fn tamper(db: &Db, sql: &'static str) {
     result.unwrap();
 }
 
-// A row says who, for whom, what and by which request; an act that is rolled back leaves none.
-on_both!(a_row_is_committed_with_its_act, |database| async move {
+// A row contains the actor, the person on whose behalf it acted, the act and the request. An act that is
+// rolled back leaves no row.
+on_both!(row_is_committed_with_its_act, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (caller, id) = (caller(org(1)), Env::system().ids.uuid());
     let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
@@ -109,8 +110,8 @@ on_both!(a_row_is_committed_with_its_act, |database| async move {
     assert_eq!(rows[0].try_get::<Uuid>("", "request_id").unwrap(), id);
 });
 
-// The chains verify, one per organization, however many sealers run and whatever is written meanwhile.
-on_both!(an_untouched_log_verifies, |database| async move {
+// The chains verify, one per organization, regardless of the number of sealers and of concurrent writes.
+on_both!(unchanged_log_verifies, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let db = &store.db;
     let acting =
@@ -125,8 +126,8 @@ on_both!(an_untouched_log_verifies, |database| async move {
     assert_eq!(seqs.collect::<Vec<_>>(), [20, 20, 0, 0]);
 });
 
-// Whoever edits, removes, adds or swaps rows is found out, wherever in the chain.
-on_both!(a_touched_log_does_not_verify, |database| async move {
+// Edited, removed, added or swapped rows are detected anywhere in the chain.
+on_both!(changed_log_does_not_verify, |database| async move {
     for sql in [
         "UPDATE audit_entry SET object = 'other' WHERE seq = 2",
         "UPDATE audit_entry SET actor = 'service/other' WHERE seq = 1",
@@ -164,8 +165,8 @@ on_both!(a_touched_log_does_not_verify, |database| async move {
     }
 });
 
-// Without the service's key nobody can write a chain that verifies.
-on_both!(the_chain_is_keyed, |database| async move {
+// Without the key of the service, nobody can write a chain that verifies.
+on_both!(chain_requires_its_key, |database| async move {
     let store = Store::open(&database, migrations()).await;
     act(&store.db, org(1), "thing").await;
     seal(&store.db).await.unwrap();

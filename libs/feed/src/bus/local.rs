@@ -13,7 +13,7 @@ use super::{Bus, BusError};
 
 const WAITING: usize = 1024;
 
-/// The bus of one process. A subscriber that lags behind loses the oldest messages.
+/// The in-process bus. A subscriber that lags behind loses the oldest messages.
 #[derive(Clone, Default)]
 pub struct LocalBus {
     subjects: Arc<Mutex<HashMap<String, broadcast::Sender<Bytes>>>>,
@@ -21,12 +21,12 @@ pub struct LocalBus {
 }
 
 impl LocalBus {
-    /// A bus that nobody listens to yet.
+    /// Returns a bus without subscribers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One for a process that has at most one replica of each service.
+    /// Returns a bus for a process that has at most one replica of each service.
     pub fn alone() -> Self {
         Self {
             alone: true,
@@ -39,7 +39,7 @@ impl LocalBus {
 impl Bus for LocalBus {
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
         let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without a subscriber there is nobody to tell, and the subject is forgotten.
+        // A subject without subscribers is removed.
         if subjects
             .get(subject)
             .is_some_and(|sender| sender.send(payload).is_err())

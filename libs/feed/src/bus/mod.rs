@@ -1,4 +1,5 @@
-//! The live bus: hints and encoded chat entries between replicas. It may lose, repeat and reorder, and stores nothing.
+//! The live bus carries hints and encoded chat entries between replicas. It may lose, repeat and reorder
+//! messages, and stores nothing.
 
 mod local;
 mod nats;
@@ -10,20 +11,22 @@ use futures::stream::BoxStream;
 pub use local::LocalBus;
 pub use nats::{NatsBus, NatsConfig};
 
-/// Why something was not sent; nothing that is right depends on its arrival.
+/// A failure to publish or subscribe. Correctness never depends on the delivery of a message.
 #[derive(Debug, thiserror::Error)]
 #[error("the bus: {0}")]
 pub struct BusError(pub(crate) String);
 
-/// Publishes to whoever listens at the moment.
+/// Publishes messages to the current subscribers.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends to all present subscribers of the subject, this process included. Never waits for a broken connection.
+    /// Publishes to all current subscribers of the subject, including this process. Never waits for a broken
+    /// connection.
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError>;
-    /// Whether there may be other replicas of a service at its other end: what is for them alone need not be sent otherwise.
+    /// Returns whether other replicas may be connected. If not, messages meant only for other replicas need
+    /// not be published.
     fn reaches_replicas(&self) -> bool {
         true
     }
-    /// Listens to exactly this subject from now on.
+    /// Subscribes to exactly this subject.
     async fn subscribe(&self, subject: &str) -> Result<BoxStream<'static, Bytes>, BusError>;
 }

@@ -9,30 +9,31 @@ use serde::Deserialize;
 
 use super::{Bus, BusError};
 
-/// How to reach NATS.
+/// The configuration of the NATS client.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
     /// `nats://` or `tls://` addresses.
     pub servers: Vec<String>,
-    /// The service's account, where a password is used.
+    /// The user name, if the server requires a password.
     pub user: Option<String>,
-    /// Its password.
+    /// The password.
     pub password: Option<SecretString>,
-    /// The seed of its key pair, where that is used.
+    /// The seed of the key pair, if the server requires one.
     pub nkey_seed: Option<SecretString>,
-    /// Certificate authorities to trust beside the system's.
+    /// Certificate authorities to trust in addition to those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The bus of a cluster: NATS core publish and subscribe. It reconnects for ever; what is said meanwhile is lost.
+/// The bus of a cluster, over NATS core publish and subscribe. It reconnects indefinitely; messages published
+/// while it is disconnected are lost.
 #[derive(Clone)]
 pub struct NatsBus(async_nats::Client);
 
 impl NatsBus {
-    /// Begins to connect; a server that is not there yet is no failure.
+    /// Starts to connect. An unavailable server is not an error.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let mut options = match (&config.nkey_seed, &config.user, &config.password) {
             (Some(seed), _, _) => ConnectOptions::with_nkey(seed.expose_secret().to_owned()),
@@ -57,7 +58,7 @@ impl NatsBus {
         Ok(Self(client))
     }
 
-    /// Whether there is a connection at the moment.
+    /// Returns whether the client is connected.
     pub fn is_connected(&self) -> bool {
         self.0.connection_state() == State::Connected
     }
@@ -66,7 +67,8 @@ impl NatsBus {
 #[async_trait]
 impl Bus for NatsBus {
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
-        // The client would queue for the time after a reconnect, and block when the queue is full.
+        // Without this check, the client would queue messages until it reconnects, and block when the queue
+        // is full.
         if !self.is_connected() {
             return Err(BusError("not connected".into()));
         }

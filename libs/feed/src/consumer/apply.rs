@@ -1,4 +1,4 @@
-//! What happens in the consumer's transaction.
+//! The work inside the transaction of the consumer.
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Consumer, HandleError, Handler, quarantined};
 use crate::{Cursor, FeedEvent, Source};
 
-/// Why a batch was rolled back.
+/// The reason why a batch was rolled back.
 #[derive(Debug)]
 pub(super) enum Failure {
     Storage(StorageError),
@@ -22,7 +22,7 @@ pub(super) enum Failure {
         index: usize,
         reason: String,
     },
-    /// Another replica has gone over to another incarnation.
+    /// Another replica has switched to another incarnation.
     Superseded,
 }
 
@@ -94,8 +94,9 @@ async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), 
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies what of the batch was not applied yet and moves the cursor to its end. `quarantine` holds the indices of
-    /// events that failed in an earlier attempt. Answers where the cursor then is.
+    /// Applies the events of the batch that were not applied yet, and advances the cursor to the end of the
+    /// batch. `quarantine` holds the indices of events that failed in an earlier attempt. Returns the new
+    /// cursor.
     pub(super) async fn apply_batch(
         &self,
         tx: &Tx,
@@ -120,7 +121,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(end)
     }
 
-    /// Replaces the projection by a snapshot.
+    /// Replaces the projection with a snapshot.
     pub(super) async fn apply_snapshot(
         &self,
         tx: &Tx,
@@ -134,7 +135,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .at
             .filter(|at| at.incarnation == end.incarnation && at.position >= end.position)
         {
-            // Another replica was quicker.
+            // Another replica has already advanced the cursor.
             return Ok(at);
         }
         quarantined::clear(tx, self.name).await?;
@@ -158,7 +159,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let mut stopped: BTreeSet<OrgId> = quarantined::organizations(tx, self.name).await?;
         for (index, event) in events {
             let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
-                // Without an organization there is nobody to quarantine: the producer's fault stops the whole feed.
+                // Without a valid organization, nothing can be quarantined, so the fault of the producer
+                // stops the whole feed.
                 Failure::Storage(StorageError::Fault(format!(
                     "event {}: org_id: {error}",
                     event.event_id()
@@ -179,7 +181,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     pub(super) async fn apply_one(&self, tx: &Tx, index: usize, event: &S::Event) -> Result<(), Failure> {
-        // A handler's fault concerns one organization; it must not end the consumer.
+        // A panic of the handler affects one organization and must not end the consumer.
         let applied = AssertUnwindSafe(self.handler.apply(tx, event))
             .catch_unwind()
             .await;

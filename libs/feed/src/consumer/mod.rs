@@ -1,7 +1,8 @@
 //! The exactly-once consumer of a feed.
 //!
-//! A batch of events and the move of the cursor are one transaction that locks the cursor's row: any number of
-//! replicas may run the same consumer, each event takes effect once. What cannot be applied parks its organization.
+//! A batch of events and the advance of the cursor are one transaction that locks the row of the cursor. Any
+//! number of replicas may run the same consumer, and each event takes effect once. If an event cannot be
+//! applied, its organization is quarantined.
 
 mod apply;
 mod quarantined;
@@ -20,10 +21,11 @@ pub use quarantined::{ParkedOrganization, is_quarantined, list_parked};
 
 use crate::{FeedEvent, Freshness, Progress, Source};
 
-/// Why an event could not be applied.
+/// The failure of an event handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// The database failed. When that may pass the batch is repeated, else the organization is quarantined.
+    /// The database failed. On a temporary failure the batch is retried; otherwise the organization is
+    /// quarantined.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The event cannot be applied; its organization is quarantined.
@@ -46,24 +48,26 @@ impl From<RpcError> for HandleError {
     }
 }
 
-/// What a service does about the events of another one, always in the transaction that it is given.
+/// Applies the events of another service, always in the transaction that it receives.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// The events that it understands.
+    /// The event type that it handles.
     type Event: FeedEvent;
-    /// Applies one event. Kinds that it does not know it skips.
+    /// Applies one event. Unknown kinds are ignored.
     async fn apply(&self, tx: &Tx, event: &Self::Event) -> Result<(), HandleError>;
-    /// A whole snapshot follows in this transaction: from here on note what is seen.
+    /// Called before a complete snapshot is applied in this transaction. From here on the handler records
+    /// what it sees.
     async fn begin_snapshot(&self, _tx: &Tx) -> Result<(), HandleError> {
         Ok(())
     }
-    /// The snapshot was applied: what was not seen in it goes.
+    /// Called after the snapshot was applied. The handler deletes everything that the snapshot did not
+    /// contain.
     async fn end_snapshot(&self, _tx: &Tx) -> Result<(), HandleError> {
         Ok(())
     }
 }
 
-/// Follows one feed on behalf of one projection. Cheap to clone; clones share their progress.
+/// Follows one feed for one projection. Cheap to clone; clones share their progress.
 pub struct Consumer<S: Source, H: Handler<Event = S::Event>> {
     name: &'static str,
     db: Db,
@@ -87,7 +91,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// `name` keys the cursor: `<service>.<effect>`, for example "chat.roster".
+    /// Returns a consumer. `name` is the key of the cursor: `<service>.<effect>`, for example "chat.roster".
     pub fn new(name: &'static str, db: Db, source: S, handler: H) -> Self {
         let (source, handler) = (Arc::new(source), Arc::new(handler));
         Self {
@@ -100,14 +104,14 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         }
     }
 
-    /// Follows one organization only.
+    /// Restricts the consumer to one organization.
     #[must_use]
     pub fn only(mut self, org_id: OrgId) -> Self {
         self.org_id = Some(org_id);
         self
     }
 
-    /// How far this replica knows the projection to be.
+    /// Returns the freshness of the projection as known to this replica.
     pub fn freshness(&self) -> Freshness {
         Freshness::new(self.source.service(), self.progress.subscribe())
     }

@@ -1,4 +1,4 @@
-//! Organizations whose events could not be applied, and what waits for them.
+//! Quarantined organizations and their waiting events.
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -10,10 +10,10 @@ use sea_orm::{ConnectionTrait, Statement};
 use super::{Consumer, Handler, apply};
 use crate::{FeedEvent, Source};
 
-/// An organization that a consumer has stopped for.
+/// An organization that a consumer has quarantined.
 #[derive(Debug, Clone)]
 pub struct ParkedOrganization {
-    /// The consumer.
+    /// The name of the consumer.
     pub consumer: String,
     /// The organization.
     pub org_id: OrgId,
@@ -21,11 +21,12 @@ pub struct ParkedOrganization {
     pub position: i64,
     /// Why it failed.
     pub reason: String,
-    /// Since when.
+    /// The time when it was quarantined.
     pub park_time: DateTime<Utc>,
 }
 
-/// Whether events of the organization wait: what depends on them must be refused with ORGANIZATION_PARKED.
+/// Returns whether the organization is quarantined. Calls that depend on its waiting events must be refused
+/// with ORGANIZATION_PARKED.
 pub async fn is_quarantined(
     conn: &impl ConnectionTrait,
     consumer: &str,
@@ -37,7 +38,7 @@ pub async fn is_quarantined(
     Ok(conn.query_one_raw(statement).await?.is_some())
 }
 
-/// All organizations that consumers of this database have stopped for.
+/// Returns all organizations that the consumers of this database have quarantined.
 pub async fn list_parked(conn: &impl ConnectionTrait) -> Result<Vec<ParkedOrganization>, StorageError> {
     let sql =
         "SELECT consumer, org_id, position, reason, park_time FROM feed_quarantine ORDER BY consumer, org_id";
@@ -84,7 +85,7 @@ pub(super) async fn quarantine(
     position: i64,
     reason: &str,
 ) -> Result<(), StorageError> {
-    tracing::error!(consumer, org.id = %org_id, position, reason, "an event cannot be applied: its organization is quarantined");
+    tracing::error!(consumer, org.id = %org_id, position, reason, "event handler failed, organization quarantined");
     let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, reason, park_time) VALUES ($1, $2, $3, $4, $5)";
     let values = [
         org_id.uuid().into(),
@@ -125,8 +126,8 @@ pub(super) async fn queue(
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies what waits for a quarantined organization and lets it go on; when an event still fails, everything stays as
-    /// it was. For the operator, after the cause was removed.
+    /// Applies the waiting events of a quarantined organization and ends its quarantine. If an event fails
+    /// again, nothing changes. For the operator, after the cause was removed.
     pub async fn release(&self, org_id: OrgId) -> Result<(), StorageError> {
         let result = self
             .db

@@ -1,4 +1,4 @@
-//! The loop around the transactions: connect, follow, start again.
+//! The loop around the transactions: connect, follow, retry.
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
@@ -16,11 +16,11 @@ use crate::{Cursor, Delivery, FeedEvent, FeedItem, SnapshotItem, Source};
 
 const BATCH: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// A producer sends a checkpoint each second; a stream that is silent for so long is dead.
+/// A producer sends a checkpoint every second. A stream that is silent for this long is considered dead.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Failures in a row that are nobody's business: services start and stop.
+/// The number of consecutive failures that are logged at DEBUG only, because services start and stop.
 const QUIET_FAILURES: u32 = 5;
-/// A hole that is still there after so many new streams is a loss.
+/// The number of streams after which a gap in the positions is considered permanent.
 const HOLES: u32 = 3;
 
 enum End {
@@ -62,7 +62,7 @@ impl std::fmt::Display for End {
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Follows the feed until cancelled. A batch under way is finished or rolled back.
+    /// Follows the feed until cancelled. A batch in progress is committed or rolled back.
     pub async fn run(&self, cancel: CancellationToken) {
         let (mut failures, mut holes, mut rebuild) = (0_u32, 0_u32, false);
         while !cancel.is_cancelled() {
@@ -87,11 +87,11 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             };
             rebuild = matches!(end, End::Expired) || holes >= HOLES;
             if rebuild {
-                tracing::warn!(consumer = self.name, cause = %end, "the projection is rebuilt from a snapshot");
+                tracing::warn!(consumer = self.name, cause = %end, "rebuilding the projection from a snapshot");
             } else if failures >= QUIET_FAILURES {
-                tracing::warn!(consumer = self.name, cause = %end, failures, "the feed is interrupted");
+                tracing::warn!(consumer = self.name, cause = %end, failures, "feed interrupted");
             } else {
-                tracing::debug!(consumer = self.name, cause = %end, "the feed is interrupted");
+                tracing::debug!(consumer = self.name, cause = %end, "feed interrupted");
             }
             if rebuild && failures == 0 {
                 failures = 1;
@@ -128,7 +128,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         });
     }
 
-    /// Follows from the stored cursor until something ends it.
+    /// Follows the feed from the stored cursor until the stream ends.
     async fn follow(&self) -> End {
         match self.try_follow().await {
             Ok(()) => End::Closed,
@@ -148,7 +148,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 .await
                 .map_err(|_| End::Silent)?;
             let Some(batch) = batch else { return Ok(()) };
-            // What came before a failure of the stream is applied first.
+            // Events received before the stream failed are applied first.
             let mut failed = None;
             let mut deliveries = Vec::with_capacity(batch.len());
             for delivery in batch {
@@ -173,7 +173,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         };
         let Some(end) = Cursor::peek(&text) else {
             return Err(Status::from(parta_status::RpcError::internal(
-                "the feed answers an unknown cursor",
+                "the feed returned an unknown cursor",
             ))
             .into());
         };
@@ -184,7 +184,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         for delivery in deliveries {
             if let FeedItem::Event(event) = delivery.item {
                 let found = event.position();
-                // A filtered feed has holes by nature.
+                // A filtered feed has gaps by design.
                 if self.org_id.is_none() && found != *last + 1 {
                     return Err(End::Hole { after: *last, found });
                 }
@@ -220,7 +220,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         };
         let Some(end) = Cursor::peek(&text) else {
             return Err(Status::from(parta_status::RpcError::internal(
-                "the snapshot answers an unknown cursor",
+                "the snapshot returned an unknown cursor",
             ))
             .into());
         };
@@ -235,7 +235,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(())
     }
 
-    /// One transaction; run again with one more organization quarantined for each event that fails in it.
+    /// Applies a batch in one transaction. The transaction is repeated for each event that fails in it, with
+    /// one more organization quarantined.
     async fn commit(
         &self,
         events: &[S::Event],

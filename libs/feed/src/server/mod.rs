@@ -21,7 +21,7 @@ type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<
     + Send
     + Sync;
 
-/// Serves the event log of a service under its generated feed service.
+/// Serves the event log of a service through its generated feed service.
 pub struct FeedServer<K: FeedKind> {
     db: Db,
     snapshot: Arc<SnapshotFn<K>>,
@@ -38,15 +38,16 @@ impl<K: FeedKind> Clone for FeedServer<K> {
     }
 }
 
-/// One message of a Watch: where to resume, and what it carries.
+/// One message of a `Watch` stream: the cursor to resume from, and the content.
 pub(crate) enum Watched<E> {
     Event(E),
     Checkpoint(prost_types::Timestamp),
 }
 
 impl<K: FeedKind> FeedServer<K> {
-    /// `snapshot` answers events that build the present state of one organization, or of all, from nothing; it reads
-    /// by the transaction that it is given. Streams end when `cancel` is cancelled.
+    /// Returns a server. `snapshot` returns the events that build the current state of one organization, or
+    /// of all, from nothing; it reads through the transaction that it receives. Streams end when `cancel` is
+    /// cancelled.
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
         F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,
@@ -133,7 +134,7 @@ impl<K: FeedKind> FeedServer<K> {
     }
 }
 
-/// Services may ask for everything; a service account for its own organization only.
+/// Returns the permitted scope. Services may read all organizations, a service account only its own.
 fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
     let asked = if org_id.is_empty() {
         None
@@ -164,13 +165,14 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
         }
         _ => Err(RpcError::new(
             ErrorReason::CallerNotAccepted,
-            "Feeds are for services and service accounts.",
+            "Only services and service accounts can read feeds.",
         )
         .meta("rpc", caller.rpc.to_string())),
     }
 }
 
-/// When the stream ends for want of a credential. Services prove themselves anew each minute; theirs goes on.
+/// Returns when the stream must end because its credential expires. Services renew their credentials every
+/// minute, so their streams have no expiry.
 fn expiry(caller: &Caller) -> Option<DateTime<Utc>> {
     match &caller.principal {
         Principal::ServiceAccount { .. } => caller.expire_time,
@@ -181,6 +183,6 @@ fn expiry(caller: &Caller) -> Option<DateTime<Utc>> {
 fn expired() -> RpcError {
     RpcError::new(
         ErrorReason::CursorExpired,
-        "The cursor is too old or of another life of the database.",
+        "The cursor has expired. Read a snapshot and resume from its cursor.",
     )
 }

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{FeedServer, Watched};
 use crate::{CallSchedulingFeed, ChatFeed, InvitationFeed, MembershipFeed, OrgRegistryFeed};
 
-/// Implements one generated feed service by the generic server.
+/// Implements a generated feed service with the generic server.
 macro_rules! feed_service {
     ($kind:ident, $package:path, $module:ident, $service:ident) => {
         const _: () = {

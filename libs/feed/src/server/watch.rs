@@ -14,7 +14,7 @@ use crate::{Cursor, FeedEvent, kind::timestamp, log};
 const BATCH: u64 = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// One reader following the log: by hints where they come, by a look each second where they are lost.
+/// A reader that follows the log. Hints wake it; it also polls every second, because hints can be lost.
 pub(super) struct Watch<E> {
     db: Db,
     cancel: CancellationToken,
@@ -60,17 +60,20 @@ impl<E: FeedEvent> Watch<E> {
             if self.expire_time.is_some_and(|end| end <= self.db.env().now()) {
                 return Err(RpcError::new(
                     ErrorReason::CredentialExpired,
-                    "The credential has expired.",
+                    "The credential has expired. Refresh it and call again.",
                 ));
             }
             if let Some(event) = self.buffer.pop_front() {
                 return Ok((self.cursor(event.position()), Watched::Event(event)));
             }
             if self.cancel.is_cancelled() {
-                return Err(RpcError::new(ErrorReason::NotServing, "The server is stopping.")
-                    .retry_after(Duration::from_secs(1)));
+                return Err(RpcError::new(
+                    ErrorReason::NotServing,
+                    "The server is stopping. Try again in a moment.",
+                )
+                .retry_after(Duration::from_secs(1)));
             }
-            // Seen before the look: a commit after the look leaves the hint unseen.
+            // Marked before the read, so that a commit after the read leaves its hint unseen.
             self.hints.mark_unchanged();
             let observe_time = self.db.env().now();
             if self.fill().await? {
@@ -94,9 +97,10 @@ impl<E: FeedEvent> Watch<E> {
         }
     }
 
-    /// Reads on; answers whether there is something to deliver or more to look through.
+    /// Reads the next events. Returns whether there are events to deliver or more to scan.
     async fn fill(&mut self) -> Result<bool, RpcError> {
-        // The head first: every event up to it is visible, because its holder commits before the next one takes it.
+        // The head is read first. Every event up to it is visible, because a transaction commits before the
+        // next one can advance the head.
         let head = self.db.head().await?;
         if head.incarnation != self.at.incarnation {
             return Err(expired());
@@ -108,7 +112,7 @@ impl<E: FeedEvent> Watch<E> {
         let events = log::list_after::<E>(self.db.conn(), after, head.position, self.org_id, BATCH).await?;
         let full = events.len() as u64 == BATCH;
         if self.org_id.is_none() && events.first().is_none_or(|event| event.position() != after + 1) {
-            // Purged before it was read.
+            // The events were purged before they were read.
             return Err(expired());
         }
         self.at.position = match events.last() {

@@ -1,4 +1,4 @@
-//! The bus: it wakes, and may fail.
+//! The bus wakes readers and may fail.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[test]
-fn the_local_bus_reaches_present_subscribers_only() {
+fn local_bus_reaches_current_subscribers_only() {
     parta_testkit::run(async {
         let bus = LocalBus::new();
         bus.publish("a", Bytes::from_static(b"early")).await.unwrap();
@@ -40,9 +40,9 @@ fn the_local_bus_reaches_present_subscribers_only() {
     });
 }
 
-/// A slow subscriber loses the oldest messages and nothing else: the bus has a bound.
+/// A slow subscriber loses only the oldest messages, because the bus is bounded.
 #[test]
-fn a_lagging_subscriber_loses_the_oldest() {
+fn lagging_subscriber_loses_the_oldest_messages() {
     parta_testkit::run(async {
         let bus = LocalBus::new();
         let mut slow = bus.subscribe("a").await.unwrap();
@@ -56,14 +56,14 @@ fn a_lagging_subscriber_loses_the_oldest() {
     });
 }
 
-// A commit on one replica wakes the readers of another.
-on_both!(a_commit_is_hinted_to_other_replicas, |database| async move {
+// A commit on one replica wakes the readers of another replica.
+on_both!(commit_sends_a_hint_to_other_replicas, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (bus, cancel) = (Arc::new(LocalBus::new()), CancellationToken::new());
     let mut wire = bus.subscribe("parta.hint.test").await.unwrap();
     let task = tokio::spawn(hint_task(store.db.clone(), bus.clone(), cancel.clone()));
     let mut hints = store.db.event_hints();
-    // The relay listens as soon as something that is sent comes back as a hint.
+    // The relay has subscribed as soon as a published message returns as a hint.
     while !hints.has_changed().unwrap() {
         bus.publish("parta.hint.test", Bytes::copy_from_slice(&1_i64.to_be_bytes()))
             .await
@@ -84,7 +84,7 @@ on_both!(a_commit_is_hinted_to_other_replicas, |database| async move {
     task.await.unwrap();
 });
 
-/// Publishes until something arrives: what is sent while there is no connection is lost by design.
+/// Publishes until a message arrives, because messages published while disconnected are lost by design.
 async fn arrives(
     bus: &NatsBus,
     stream: &mut (impl futures::Stream<Item = Bytes> + Unpin),
@@ -105,9 +105,9 @@ async fn arrives(
         .unwrap();
 }
 
-/// The cluster's bus comes back after the loss of its server, and publishing never blocks meanwhile.
+/// The NATS bus reconnects after its server was lost, and publishing never blocks meanwhile.
 #[test]
-fn the_nats_bus_reconnects() {
+fn nats_bus_reconnects() {
     parta_testkit::run(async {
         let server = parta_testkit::nats_url();
         let link = Link::to(&server).await;

@@ -1,4 +1,4 @@
-//! The consumer: exactly once, in order, whatever happens.
+//! The consumer applies events exactly once and in order.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::{sync::atomic::Ordering, time::Duration};
@@ -13,7 +13,8 @@ use crate::{
     support::{self, Store},
 };
 
-// Invariant 8: each event takes effect exactly once across restarts at any moment and several replicas at a time.
+// Invariant 8: each event takes effect exactly once, across restarts at any moment and with several
+// concurrent replicas.
 on_both!(
     effects_happen_once_across_restarts_and_replicas,
     |database| async move {
@@ -29,7 +30,7 @@ on_both!(
             async move {
                 for round in 0..12 {
                     let running = start(&consumer(db, db, roster));
-                    // Cut short at different points of its work; correctness rests on none of them.
+                    // Interrupted at different points; correctness depends on none of them.
                     tokio::time::sleep(Duration::from_millis(pause + 3 * round)).await;
                     running.stop().await;
                 }
@@ -46,11 +47,11 @@ on_both!(
     }
 );
 
-// An event that fails stops its organization and no other; released, what waited is applied in order.
+// An event that fails stops only its organization. After the release, waiting events are applied in order.
 on_both!(
-    a_failing_event_parks_its_organization_only,
+    failing_event_quarantines_its_organization_only,
     |database| async move {
-        parta_testkit::logs().allow("is quarantined");
+        parta_testkit::logs().allow("organization quarantined");
         let store = Store::open(&database, migrations()).await;
         let (db, roster) = (&store.db, Roster::default());
         roster.poison.lock().unwrap().insert("poison".into());
@@ -89,7 +90,7 @@ on_both!(
         assert!(is_quarantined(db.conn(), "test.roster", org(1)).await.unwrap());
         assert!(!is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
 
-        // Still poison: released too early it stays as it was.
+        // The event still fails: an early release changes nothing.
         let early = consumer.release(org(1)).await.unwrap_err();
         assert!(early.to_string().contains("poison"));
         assert!(is_quarantined(db.conn(), "test.roster", org(1)).await.unwrap());
@@ -105,10 +106,11 @@ on_both!(
     }
 );
 
-// Invariant 8: a projection rebuilt from a snapshot equals the living one; rows that are absent from it go.
-on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
-    parta_testkit::logs().allow("is quarantined");
-    parta_testkit::logs().allow("is rebuilt from a snapshot");
+// Invariant 8: a projection rebuilt from a snapshot equals the live one. Rows absent from the snapshot are
+// deleted.
+on_both!(expired_cursor_leads_to_a_snapshot, |database| async move {
+    parta_testkit::logs().allow("organization quarantined");
+    parta_testkit::logs().allow("rebuilding the projection from a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     let consumer = consumer(db, db, &roster);
@@ -121,7 +123,7 @@ on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
     running.stop().await;
     assert!(is_quarantined(db.conn(), "test.roster", org(2)).await.unwrap());
 
-    // A restore that lost a unit and its event, and knows of another.
+    // A restore that lost one unit and its event, and contains another unit.
     let restore: Result<(), StorageError> = db
         .write(|tx| async move {
             run(&tx, "DELETE FROM unit WHERE unit_id = 'lost'", vec![]).await?;
@@ -149,9 +151,9 @@ on_both!(an_expired_cursor_leads_to_a_snapshot, |database| async move {
     assert!(list_parked(db.conn()).await.unwrap().is_empty());
 });
 
-// Dense positions let a consumer notice a lost event; it does not go on as if nothing were.
-on_both!(a_hole_leads_to_a_snapshot, |database| async move {
-    parta_testkit::logs().allow("is rebuilt from a snapshot");
+// Dense positions let a consumer detect a lost event. It does not continue after a gap.
+on_both!(gap_leads_to_a_snapshot, |database| async move {
+    parta_testkit::logs().allow("rebuilding the projection from a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     for unit in ["a", "b", "c"] {
@@ -169,8 +171,8 @@ on_both!(a_hole_leads_to_a_snapshot, |database| async move {
     assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
 });
 
-// A consumer of a database that is not there keeps trying and changes nothing; nothing is decided by it.
-on_both!(what_was_never_heard_is_stale, |database| async move {
+// A consumer of an unavailable database retries and changes nothing. No decision uses its projection.
+on_both!(unavailable_projection_is_stale, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     let consumer = consumer(db, db, &roster);
@@ -187,7 +189,7 @@ on_both!(what_was_never_heard_is_stale, |database| async move {
 });
 
 #[test]
-fn a_projection_goes_stale_after_thirty_seconds() {
+fn projection_is_stale_after_thirty_seconds() {
     let heard = |ago| {
         let checkpoint = tokio::time::Instant::now().checked_sub(Duration::from_secs(ago));
         Freshness::fixed(
@@ -213,9 +215,9 @@ async fn token(db: &Db) -> String {
     parta_storage::ConsistencyToken::new([mark]).encode(&support::secrets())
 }
 
-// Invariant 5: who presents the token of a change never meets the time before it.
-on_both!(a_token_waits_for_the_projection, |database| async move {
-    parta_testkit::logs().allow("is rebuilt from a snapshot");
+// Invariant 5: a caller that presents the token of a change never reads an earlier state.
+on_both!(token_waits_for_the_projection, |database| async move {
+    parta_testkit::logs().allow("rebuilding the projection from a snapshot");
     let store = Store::open(&database, migrations()).await;
     let (db, roster) = (&store.db, Roster::default());
     let consumer = consumer(db, db, &roster);
@@ -236,7 +238,7 @@ on_both!(a_token_waits_for_the_projection, |database| async move {
     assert_eq!(rows(db, "roster").await.len(), 1);
     running.stop().await;
 
-    // A token of a service that is not consumed asks for nothing, one of the past incarnation for no more than there is.
+    // A token of a service that is not consumed, or of an earlier incarnation, requires no wait.
     AtLeast::new(db.clone(), []).wait(&token).await.unwrap();
     db.renew_incarnation().await.unwrap();
     let running = start(&consumer);

@@ -1,4 +1,4 @@
-//! Cursors come back as they were handed out, or not at all.
+//! Cursors survive encoding, and changed cursors are refused.
 
 use parta_access::Secrets;
 use parta_feed::Cursor;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 proptest! {
     #[test]
-    fn a_cursor_survives_its_text(incarnation: u128, position in 0..i64::MAX) {
+    fn cursor_survives_encoding(incarnation: u128, position in 0..i64::MAX) {
         let secrets = Secrets::new([7; 32]);
         let cursor = Cursor { incarnation: Uuid::from_u128(incarnation), position };
         let text = cursor.encode(&secrets);
@@ -17,7 +17,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_cursor_is_refused(position in 0..i64::MAX, at: prop::sample::Index, with in "[A-Za-z0-9_-]") {
+    fn changed_cursor_is_refused(position in 0..i64::MAX, at: prop::sample::Index, with in "[A-Za-z0-9_-]") {
         let secrets = Secrets::new([7; 32]);
         let text = Cursor { incarnation: Uuid::from_u128(1), position }.encode(&secrets);
         let at = at.index(text.len());

@@ -14,7 +14,7 @@ use crate::{
     support::{Store, secrets},
 };
 
-/// The positions of the first `count` events after the cursor, as a client of the feed sees them.
+/// Returns the positions of the first `count` events after the cursor, as a client of the feed receives them.
 async fn watch(db: &Db, cursor: &str, count: usize) -> (Vec<i64>, String) {
     let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
     let mut stream = source.watch(cursor, None).await.unwrap();
@@ -43,10 +43,11 @@ async fn naive(conn: &impl ConnectionTrait, after: i64) -> Vec<i64> {
         .collect()
 }
 
-// R43: an identity column loses the event of a transaction that began first and committed last; the head row does not.
+// R43: an identity column loses the event of a transaction that began first and committed last; the head row
+// does not.
 on_postgres!(
-    an_identity_column_loses_what_commits_late,
-    "SQLite has one writer at a time: no transaction overtakes another",
+    identity_column_loses_late_commits,
+    "SQLite has one writer at a time, so no transaction overtakes another",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
         let conn = store.db.writer();
@@ -66,7 +67,8 @@ on_postgres!(
             "position 1 is lost to whoever resumes after 2"
         );
 
-        // The same two transactions by `emit`: the slow one has stated its event before the quick one begins.
+        // The same two transactions with `append_event`: the slow one appends its event before the quick one
+        // begins.
         let (staged, quick_may) = tokio::sync::oneshot::channel::<()>();
         let (quick_done, slow_may) = tokio::sync::oneshot::channel::<()>();
         let once = std::sync::Mutex::new(Some((staged, slow_may)));
@@ -96,43 +98,41 @@ on_postgres!(
     }
 );
 
-// R43: many writers at once, some of them rolled back: the readers that follow live see every position once, in order.
-on_both!(
-    positions_are_dense_and_in_the_order_of_commits,
-    |database| async move {
-        let store = Store::open(&database, migrations()).await;
-        let db = &store.db;
-        let writers = join_all((0..8).map(|writer| async move {
-            for n in 0..15 {
-                let unit = format!("{writer}-{n}");
-                let unit = &unit;
-                let result: Result<(), StorageError> = db
-                    .write(|tx| async move {
-                        create(&tx, org(writer), unit, "x").await?;
-                        if n % 3 == 2 {
-                            Err(StorageError::Fault("rolled back".into()))
-                        } else {
-                            Ok(())
-                        }
-                    })
-                    .await;
-                assert_eq!(result.is_err(), n % 3 == 2);
-            }
-        }));
-        let readers = join_all((0..3).map(|_| watch(db, "", 80)));
-        let (_, readers) = tokio::join!(writers, readers);
-        for (positions, _) in readers {
-            assert_eq!(positions, (1..=80).collect::<Vec<_>>());
+// R43: with many concurrent writers, some of them rolled back, live readers receive every position once and
+// in order.
+on_both!(positions_are_dense_and_in_commit_order, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let db = &store.db;
+    let writers = join_all((0..8).map(|writer| async move {
+        for n in 0..15 {
+            let unit = format!("{writer}-{n}");
+            let unit = &unit;
+            let result: Result<(), StorageError> = db
+                .write(|tx| async move {
+                    create(&tx, org(writer), unit, "x").await?;
+                    if n % 3 == 2 {
+                        Err(StorageError::Fault("rolled back".into()))
+                    } else {
+                        Ok(())
+                    }
+                })
+                .await;
+            assert_eq!(result.is_err(), n % 3 == 2);
         }
+    }));
+    let readers = join_all((0..3).map(|_| watch(db, "", 80)));
+    let (_, readers) = tokio::join!(writers, readers);
+    for (positions, _) in readers {
+        assert_eq!(positions, (1..=80).collect::<Vec<_>>());
     }
-);
+});
 
-// The bus may lose a hint, and another replica's commit gives none: the reader looks each second anyway.
-on_both!(a_lost_hint_is_caught, |database| async move {
+// The bus may lose a hint, and a commit of another replica sends none here. The reader polls every second.
+on_both!(lost_hint_is_covered_by_polling, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let db = &store.db;
     let silently = async {
-        // As another replica writes: no hint comes here.
+        // Written like a commit of another replica, so that no hint arrives here.
         let result: Result<(), StorageError> = db
             .write(|tx| async move {
                 let head = tx.advance_head(1).await?;
@@ -161,7 +161,8 @@ on_both!(a_lost_hint_is_caught, |database| async move {
     );
 });
 
-// Events are kept for 30 days; what stays is dense, and who wants what is gone is told to take the snapshot.
+// Events are kept for 30 days. The remaining positions are dense, and an expired cursor is refused so that
+// the client reads a snapshot.
 on_both!(
     old_events_are_purged_and_their_cursors_expire,
     |database| async move {
@@ -192,7 +193,7 @@ on_both!(
     }
 );
 
-// Invariant 2: the response names the position of the events, and a repetition appends them no second time.
+// Invariant 2: the response contains the position of the events, and a repetition does not append them again.
 on_both!(mutation_appends_its_events_once, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (db, id) = (&store.db, org(77).uuid());
@@ -213,7 +214,7 @@ on_both!(mutation_appends_its_events_once, |database| async move {
         positions.push(token.marks()[0].position);
         add(db, org(1), &format!("c{}", positions.len()), "x").await;
     }
-    // The repetition names the present head, after the event that was added in between.
+    // The repetition returns the current head, after the event that was appended in between.
     assert_eq!(positions, [2, 3]);
     assert_eq!(watch(db, "", 4).await.0, [1, 2, 3, 4]);
     assert_eq!(db.head().await.unwrap().position, 4);

@@ -1,4 +1,4 @@
-//! What the feed library promises, proven on each database.
+//! Tests of the feed library, on each database.
 
 mod bus;
 mod consuming;

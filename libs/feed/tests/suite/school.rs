@@ -1,4 +1,4 @@
-//! A producer (units with labels, as org-registry has them) and a projection of it.
+//! A producer (units with labels, as in org-registry) and a projection of it.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -51,7 +51,7 @@ impl MigrationTrait for Tables {
                 .to_owned();
             m.create_table(table).await?;
         }
-        // No key: an event applied twice would be here twice.
+        // The table has no key, so that an event applied twice would have two rows.
         let applied = Table::create()
             .table("applied")
             .col(string("event_id"))
@@ -102,7 +102,7 @@ pub fn created(unit: &str, label: &str) -> Payload {
     })
 }
 
-/// One committed unit.
+/// Inserts and commits one unit.
 pub async fn add(db: &Db, org_id: OrgId, unit: &str, label: &str) {
     db.write(|tx| async move { create(&tx, org_id, unit, label).await })
         .await
@@ -133,7 +133,7 @@ pub async fn rename(db: &Db, org_id: OrgId, unit: &str, label: &str) {
     result.unwrap();
 }
 
-/// (organization, unit, label) of a table, in order.
+/// Returns (organization, unit, label) of each row of a table, in order.
 pub async fn rows(db: &Db, table: &str) -> Vec<(OrgId, String, String)> {
     let sql = format!("SELECT org_id, unit_id, label FROM {table} ORDER BY org_id, unit_id");
     let rows = db
@@ -153,7 +153,7 @@ pub async fn rows(db: &Db, table: &str) -> Vec<(OrgId, String, String)> {
         .collect()
 }
 
-/// Positions of all applications of events, in order, repeats included.
+/// Returns the positions of all applied events, in order, including repetitions.
 pub async fn applied(db: &Db) -> Vec<i64> {
     let sql = "SELECT position FROM applied ORDER BY position";
     let rows = db
@@ -187,7 +187,7 @@ pub fn server(db: &Db, cancel: CancellationToken) -> FeedServer<OrgRegistryFeed>
     })
 }
 
-/// The server's stack as far as a test needs it: says who calls.
+/// The part of the server stack that a test needs: it sets the caller.
 #[derive(Clone)]
 pub struct Calling {
     inner: OrgRegistryFeedServiceServer<FeedServer<OrgRegistryFeed>>,
@@ -219,7 +219,7 @@ pub fn service(db: &Db) -> Calling {
     calling(db, Principal::Service { name: "chat".into() })
 }
 
-/// Keeps `roster` as a copy of `unit`; fails on what it was told to fail on.
+/// Keeps `roster` as a copy of `unit`, and fails on the configured labels.
 #[derive(Clone, Default)]
 pub struct Roster {
     pub poison: Arc<Mutex<BTreeSet<String>>>,
@@ -304,7 +304,7 @@ impl Running {
     }
 }
 
-/// Waits until the consumer has applied everything that is committed.
+/// Waits until the consumer has applied all committed events.
 pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
     let head = producer.head().await.unwrap();
     let mark = parta_storage::ServicePosition {

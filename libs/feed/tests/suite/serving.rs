@@ -1,4 +1,4 @@
-//! Who may read which feed.
+//! Authorization of feed readers.
 
 use chrono::TimeDelta;
 use futures::StreamExt;
@@ -42,10 +42,10 @@ async fn refused(
     watch
 }
 
-// Invariant 4: a service account reads its own organization and learns nothing of another.
+// Invariant 4: a service account reads its own organization and learns nothing about another.
 // Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
 on_both!(
-    a_service_account_is_held_to_its_organization,
+    service_account_reads_its_own_organization_only,
     |database| async move {
         let store = Store::open(&database, migrations()).await;
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
@@ -76,7 +76,7 @@ on_both!(
         };
         assert_eq!(seen, [(org(1).to_string(), 1), (org(1).to_string(), 3)]);
 
-        // Resumed after the checkpoint nothing comes twice.
+        // When resumed after the checkpoint, nothing is delivered twice.
         add(&store.db, org(1), "d", "d").await;
         let mut stream = feed.watch(&cursor, Some(org(1))).await.unwrap();
         assert!(
@@ -99,9 +99,9 @@ on_both!(
     }
 );
 
-// A feed is no way for people, whatever the access table says.
+// Members cannot read feeds, whatever the access rules say.
 // Covers: R63 refused
-on_both!(people_do_not_read_feeds, |database| async move {
+on_both!(members_cannot_read_feeds, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let person = Principal::Person {
         org_id: org(1),
@@ -117,8 +117,8 @@ on_both!(people_do_not_read_feeds, |database| async move {
     }
 });
 
-// A stream says that the server stops, so that its reader resumes elsewhere.
-on_both!(a_stopping_server_ends_its_streams, |database| async move {
+// A stream reports that the server stops, so that its reader resumes elsewhere.
+on_both!(stopping_server_ends_its_streams, |database| async move {
     let store = Store::open(&database, migrations()).await;
     use parta_proto::parta::org_registry::v1::{
         WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
@@ -138,8 +138,8 @@ on_both!(a_stopping_server_ends_its_streams, |database| async move {
     );
 });
 
-// A stream of an external system ends with the credential that opened it.
-on_both!(a_stream_ends_with_its_credential, |database| async move {
+// A stream of a service account ends when the credential that opened it expires.
+on_both!(stream_ends_with_its_credential, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let mut calling = calling(&store.db, account(org(1), "feed.watch"));
     calling.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));

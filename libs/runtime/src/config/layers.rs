@@ -1,4 +1,4 @@
-//! Reads the layers and sorts their keys.
+//! Reads the layers and distributes their keys.
 use std::{
     collections::BTreeMap,
     fmt,
@@ -13,7 +13,8 @@ use crate::Service;
 
 const DEFAULT: &str = include_str!("../../../../config/default.toml");
 const KUBERNETES: &str = include_str!("../../../../config/kubernetes.toml");
-/// Sections of services that another process may run: their addresses are read everywhere.
+/// Sections of the services of the suite. Another process may run them, so every process reads their
+/// addresses.
 const SUITE: [&str; 5] = [
     "org_registry",
     "membership",
@@ -22,31 +23,31 @@ const SUITE: [&str; 5] = [
     "call_scheduling",
 ];
 
-/// Command line options that every binary has.
+/// Command line options of every binary.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ConfigArgs {
-    /// Profile laid over the defaults: `<config folder>/<profile>.toml`, or the built-in `kubernetes`.
+    /// Profile that overrides the defaults: `<config folder>/<profile>.toml`, or the built-in `kubernetes`.
     #[arg(long, global = true, env = "PARTA_PROFILE")]
     pub profile: Option<String>,
-    /// Folder of `default.toml` and the profiles; the built-in ones without it.
+    /// Folder of `default.toml` and the profiles; without it, the built-in files are used.
     #[arg(long, global = true, env = "PARTA_CONFIG_FOLDER")]
     pub config: Option<PathBuf>,
-    /// Sets one key, strongest of all: `--set server.listen=127.0.0.1:7711`.
+    /// Sets one key and overrides all other layers: `--set server.listen=127.0.0.1:7711`.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
-/// Where configuration comes from; the environment is a value so that tests have their own.
+/// The sources of the configuration. The environment is a value so that tests can set their own.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// Command line options.
     pub args: ConfigArgs,
-    /// Environment variables; those named `PARTA__SECTION__KEY` count.
+    /// Environment variables. Those named `PARTA__SECTION__KEY` are read.
     pub environment: Vec<(String, String)>,
 }
 
 impl Sources {
-    /// The process's own.
+    /// Returns the sources of the process.
     #[must_use]
     pub fn of_process(args: ConfigArgs) -> Self {
         let text = |s: std::ffi::OsString| s.into_string().ok();
@@ -56,7 +57,7 @@ impl Sources {
         Self { args, environment }
     }
 
-    /// None but what is set here, for tests: `Sources::set(["server.listen=127.0.0.1:0"])`.
+    /// Returns sources with only these keys, for tests: `Sources::set(["server.listen=127.0.0.1:0"])`.
     pub fn set<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> Self {
         let set = keys.into_iter().map(Into::into).collect();
         Self {
@@ -68,7 +69,7 @@ impl Sources {
         }
     }
 
-    /// Reads, sorts and validates everything; all problems are collected into one error.
+    /// Reads, distributes and validates all keys. Collects all problems into one error.
     pub fn load(&self, services: &[Service]) -> Result<(Settings, Report), ConfigError> {
         let mut problems = Vec::new();
         let mut builder = Config::builder();
@@ -143,7 +144,8 @@ impl Sources {
     }
 }
 
-/// Lists and tables are written as in TOML; anything else is taken as text and read by the key's type.
+/// Parses a value. Lists and tables are written as in TOML; other values are text that the type of the key
+/// parses.
 fn value_of(text: &str) -> Value {
     if text.starts_with(['[', '{']) {
         let file = File::from_str(&format!("value = {text}"), FileFormat::Toml);
@@ -158,7 +160,7 @@ fn value_of(text: &str) -> Value {
     Value::new(None, ValueKind::String(text.to_owned()))
 }
 
-/// Gives every key to its reader.
+/// Distributes the keys to the sections that read them.
 fn sort(mut all: Map<String, Value>, services: &[Service]) -> Result<Settings, ConfigError> {
     let mut problems = Vec::new();
     let mut sections = BTreeMap::new();
@@ -233,7 +235,7 @@ fn service(name: &str, mut keys: Map<String, Value>, problems: &mut Vec<String>)
     }
 }
 
-/// An empty text means that a key is not set, which TOML itself cannot say.
+/// Removes keys with an empty text, which means that a key is not set. TOML itself cannot express this.
 fn given(mut keys: Map<String, Value>) -> Map<String, Value> {
     keys.retain(|_, value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()));
     keys
@@ -281,7 +283,7 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
     }
 }
 
-/// Every problem of the configuration at once.
+/// All problems of the configuration.
 #[derive(Debug, Clone)]
 pub struct ConfigError(pub Vec<String>);
 

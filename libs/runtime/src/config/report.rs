@@ -1,9 +1,9 @@
-//! Says at the start what was chosen, without secrets.
+//! Reports the configuration at startup, without secrets.
 use std::collections::BTreeMap;
 
 use config::{Map, Value, ValueKind};
 
-/// What was chosen and where, to be logged once logging is set up.
+/// The values and origins of all keys, to be logged once logging is initialized.
 #[derive(Debug, Clone)]
 pub struct Report {
     keys: BTreeMap<String, String>,
@@ -19,7 +19,7 @@ impl Report {
         Self { keys, origins }
     }
 
-    /// Logs every key: those of the environment and the command line at INFO, the others at DEBUG.
+    /// Logs every key: keys from the environment and the command line at INFO, others at DEBUG.
     pub fn log(&self) {
         for (key, value) in &self.keys {
             match self.origins.get(key) {
@@ -29,7 +29,7 @@ impl Report {
         }
     }
 
-    /// The value of a key as it may be shown.
+    /// Returns the value of a key with secrets masked.
     pub fn shown(&self, key: &str) -> Option<&str> {
         self.keys.get(key).map(String::as_str)
     }
@@ -50,7 +50,8 @@ fn flatten(all: &Map<String, Value>) -> BTreeMap<String, String> {
     flat
 }
 
-/// Names of files and folders are no secrets; addresses may carry a password, and keys that sound like secrets are.
+/// Masks a value. Names of files and folders are not secrets; URLs may contain a password, and keys named
+/// like secrets are masked.
 fn masked(key: &str, value: &str) -> String {
     let last = key.rsplit('.').next().unwrap_or(key);
     let place = last.ends_with("_file") || last == "folder" || last.ends_with("_folder");
@@ -71,7 +72,7 @@ mod tests {
     use super::masked;
 
     #[test]
-    fn secrets_are_masked_and_places_are_not() {
+    fn secrets_are_masked_and_paths_are_not() {
         assert_eq!(masked("call_scheduling.livekit_api_secret", "hunter2"), "***");
         assert_eq!(masked("membership.smtp.password", "hunter2"), "***");
         assert_eq!(masked("server.tls_key_file", "/etc/tls.key"), "/etc/tls.key");

@@ -1,15 +1,15 @@
-//! The part of the configuration that belongs to one service.
+//! The configuration section of one service.
 use config::{Map, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-/// Typed configuration of a service: `#[derive(Deserialize)] #[serde(deny_unknown_fields, default)]`, so that every
-/// key has a default in code and an unknown key is an error that names it.
+/// Typed configuration of a service: `#[derive(Deserialize)] #[serde(deny_unknown_fields, default)]`, so that
+/// every key has a default in code and an unknown key is an error that contains its name.
 pub trait ServiceConfig: DeserializeOwned + Send + 'static {
-    /// Says what is wrong, one sentence per key: `problems.push("delivery must be outbox or smtp".into())`.
+    /// Adds one sentence for each invalid key: `problems.push("delivery must be outbox or smtp".into())`.
     fn validate(&self, problems: &mut Vec<String>);
 }
 
-/// Configuration of a service without keys of its own.
+/// Configuration of a service without its own keys.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoKeys {}
@@ -18,7 +18,7 @@ impl ServiceConfig for NoKeys {
     fn validate(&self, _problems: &mut Vec<String>) {}
 }
 
-/// The keys of a service's section that are its own.
+/// The keys of a section that only the service reads.
 #[derive(Debug, Clone, Default)]
 pub struct Section {
     pub(crate) name: String,
@@ -26,7 +26,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// A section for tests: its name and its keys as TOML.
+    /// Returns a section for tests, from its name and its keys as TOML.
     pub fn from_toml(name: &str, text: &str) -> anyhow::Result<Self> {
         let file = config::File::from_str(text, config::FileFormat::Toml);
         let keys = config::Config::builder()
@@ -53,14 +53,14 @@ impl Section {
         }
     }
 
-    /// Parses and validates it.
+    /// Parses and validates the section.
     pub fn parse<T: ServiceConfig>(&self) -> anyhow::Result<T> {
         self.read()
             .map_err(|problems| anyhow::anyhow!(problems.join("; ")))
     }
 }
 
-/// What is wrong with a section read as `T`; for [`crate::Service::config`].
+/// Returns the problems of a section parsed as `T`, for [`crate::Service::config`].
 pub fn check<T: ServiceConfig>(section: &Section) -> Vec<String> {
     section.read::<T>().err().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The keys that the runtime itself reads.
+//! The keys that the runtime reads.
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
@@ -6,22 +6,22 @@ use serde::Deserialize;
 
 use super::Section;
 
-/// Everything that was chosen.
+/// The complete configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The public listener and how it stops.
+    /// The public listener and its shutdown.
     pub server: ServerSettings,
-    /// Files of this process.
+    /// The files of this process.
     pub data: DataSettings,
-    /// What is logged, and how.
+    /// The filter and the format of the log.
     pub log: LogSettings,
-    /// Where traces, metrics and logs are exported to.
+    /// The export of traces, metrics and logs.
     pub telemetry: TelemetrySettings,
     /// The live bus.
     pub bus: BusSettings,
     /// Secrets and identities.
     pub keys: KeySettings,
-    /// By section name: `org_registry`.
+    /// The settings of each service by section name, for example `org_registry`.
     pub services: BTreeMap<String, ServiceSettings>,
 }
 
@@ -29,21 +29,23 @@ pub struct Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerSettings {
-    /// Address of the one port when all services run in one process.
+    /// Address of the single port when all services run in one process.
     pub listen: SocketAddr,
-    /// PEM files of the listener's certificate chain and key; both or none.
+    /// PEM file of the certificate chain of the listener. Requires `tls_key_file`.
     pub tls_certificate_file: Option<PathBuf>,
-    /// See `tls_certificate_file`.
+    /// PEM file of the private key of the listener. Requires `tls_certificate_file`.
     pub tls_key_file: Option<PathBuf>,
-    /// PEM file of the authority that the other services' certificates come from; system roots without it.
+    /// PEM file of the authority that issues the certificates of the other services; without it, the system
+    /// roots are used.
     pub tls_authority_file: Option<PathBuf>,
-    /// Unary calls served at once per service.
+    /// Maximum number of concurrent unary calls per service.
     pub max_calls: usize,
-    /// Open streams per service.
+    /// Maximum number of open streams per service.
     pub max_streams: usize,
-    /// Time between reporting NOT_SERVING and refusing connections, for load balancers to notice.
+    /// Time, in seconds, between reporting NOT_SERVING and refusing connections, so that load balancers
+    /// notice.
     pub drain_seconds: u64,
-    /// Time for calls in flight when it stops.
+    /// Time, in seconds, for calls in flight at shutdown.
     pub grace_seconds: u64,
 }
 
@@ -66,7 +68,7 @@ impl Default for ServerSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataSettings {
-    /// Folder of databases, keys and uploads; made at the first start.
+    /// Folder of databases, keys and uploads; created at the first start.
     pub folder: PathBuf,
 }
 
@@ -78,13 +80,13 @@ impl Default for DataSettings {
     }
 }
 
-/// Form of the log on standard error.
+/// Format of the log on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -111,9 +113,9 @@ impl Default for LogSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetrySettings {
-    /// Address of an OTLP collector over gRPC; nothing is exported without it.
+    /// Address of an OTLP collector over gRPC; without it, nothing is exported.
     pub otlp_endpoint: Option<String>,
-    /// Share of new traces that are recorded, 0 to 1.
+    /// Fraction of new traces that are recorded, from 0 to 1.
     pub sample_ratio: f64,
 }
 
@@ -130,15 +132,15 @@ impl Default for TelemetrySettings {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusSettings {
-    /// `nats://` or `tls://` address of NATS; the bus stays inside the process without it.
+    /// `nats://` or `tls://` address of NATS; without it, the bus works within the process only.
     pub url: Option<String>,
-    /// The service's account, where a password is used.
+    /// The user name, if NATS requires a password.
     pub user: Option<String>,
-    /// Its password.
+    /// The password.
     pub password: Option<SecretString>,
-    /// The seed of its key pair, where that is used.
+    /// The seed of the key pair, if NATS requires one.
     pub nkey_seed: Option<SecretString>,
-    /// Certificate authorities to trust beside the system's.
+    /// Certificate authorities to trust in addition to those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -146,9 +148,10 @@ pub struct BusSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeySettings {
-    /// Folder of the keys; `keys` in the data folder without it. Missing keys are made there only by one process with all services.
+    /// Folder of the keys; without it, `keys` in the data folder. Only a process with all services creates
+    /// missing keys.
     pub folder: Option<PathBuf>,
-    /// `iss` of the access tokens.
+    /// The `iss` claim of the access tokens.
     pub issuer: String,
 }
 
@@ -161,24 +164,25 @@ impl Default for KeySettings {
     }
 }
 
-/// The keys of a service's section that the runtime reads.
+/// The keys of the section of a service that the runtime reads.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceSettings {
     /// Its database.
     pub database: DatabaseSettings,
-    /// Where it listens when it runs alone.
+    /// The listen address when the service runs standalone.
     pub listen: Option<SocketAddr>,
-    /// Where the others reach it when it runs alone, `http://host:port`.
+    /// The address at which other services reach it when it runs standalone, `http://host:port`.
     pub address: Option<String>,
-    /// Everything else, for the service.
+    /// All other keys, which the service reads.
     pub own: Section,
 }
 
-/// Database keys of a service's section.
+/// The database keys of the section of a service.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseSettings {
-    /// `sqlite://…` or `postgres://…`; a file in the data folder when all services run in one process and it is empty.
+    /// `sqlite://…` or `postgres://…`. If it is empty and all services run in one process, a file in the data
+    /// folder.
     pub url: Option<SecretString>,
-    /// Connections to PostgreSQL, or readers of the SQLite file.
+    /// Number of connections to PostgreSQL, or of readers of the SQLite file.
     pub max_connections: Option<u32>,
 }

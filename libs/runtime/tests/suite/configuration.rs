@@ -39,7 +39,7 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_built_in_defaults_are_complete_and_valid() {
+fn built_in_defaults_are_complete_and_valid() {
     let (settings, _) = Sources::default().load(&[CHAT]).unwrap();
     assert_eq!(settings.server.listen.to_string(), "127.0.0.1:7710");
     assert!(
@@ -53,9 +53,9 @@ fn the_built_in_defaults_are_complete_and_valid() {
     assert_eq!(chat.archive_after_days, 400);
 }
 
-/// Code defaults and the file that documents them must not drift apart.
+/// The code defaults must equal those in the file that documents them.
 #[test]
-fn the_documented_defaults_are_those_of_the_code() {
+fn documented_defaults_equal_the_code() {
     let (documented, _) = Sources::default().load(&[]).unwrap();
     let code = parta_runtime::config::ServerSettings::default();
     assert_eq!(format!("{:?}", documented.server), format!("{code:?}"));
@@ -70,7 +70,7 @@ fn the_documented_defaults_are_those_of_the_code() {
 }
 
 #[test]
-fn each_layer_overrules_the_one_below() {
+fn each_layer_overrides_the_one_below() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("school.toml"),
@@ -104,7 +104,7 @@ fn each_layer_overrules_the_one_below() {
 }
 
 #[test]
-fn an_unknown_key_is_named_wherever_it_stands() {
+fn unknown_keys_are_reported_in_every_layer() {
     for (key, named) in [
         ("server.lisen=127.0.0.1:1", "lisen"),
         ("sevrer.listen=127.0.0.1:1", "sevrer"),
@@ -122,7 +122,7 @@ fn an_unknown_key_is_named_wherever_it_stands() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_together() {
     let keys = [
         "server.listen=nowhere",
         "server2.a=b",
@@ -137,9 +137,9 @@ fn all_problems_are_told_at_once() {
     }
 }
 
-/// Invariant 10: no secret in logs.
+/// Invariant 10: logs contain no secrets.
 #[test]
-fn secrets_are_never_shown() {
+fn secrets_are_never_logged() {
     let keys = [
         "chat.database_url=postgres://app:hunter2@db/chat",
         "bus.password=hunter2",
@@ -153,7 +153,7 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn the_kubernetes_profile_is_built_in_and_valid() {
+fn kubernetes_profile_is_built_in_and_valid() {
     let args = ConfigArgs {
         profile: Some("kubernetes".into()),
         ..ConfigArgs::default()
@@ -183,7 +183,7 @@ fn the_kubernetes_profile_is_built_in_and_valid() {
 }
 
 #[test]
-fn a_section_reads_what_the_environment_writes_as_text() {
+fn section_parses_text_from_the_environment() {
     let section = Section::from_toml("chat", "send_batch = \"7\"").unwrap();
     assert_eq!(section.parse::<Config>().unwrap().send_batch, 7);
 }

@@ -1,4 +1,4 @@
-//! How services are configured, started and stopped.
+//! Configuration, startup and shutdown of services.
 
 mod configuration;
 mod running;

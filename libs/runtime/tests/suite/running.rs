@@ -1,4 +1,4 @@
-//! Services that run, together and alone.
+//! Running services, in one process and standalone.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::net::TcpListener;
 
@@ -22,7 +22,7 @@ async fn health(client: &Client, service: &str) -> ServingStatus {
 }
 
 #[test]
-fn one_process_serves_all_on_one_port_and_keeps_its_keys() {
+fn one_process_serves_all_services_and_keeps_its_keys() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path(), &[]);
@@ -35,7 +35,7 @@ fn one_process_serves_all_on_one_port_and_keeps_its_keys() {
         ] {
             assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
         }
-        // The token is verified with the key that membership tells over the connection in memory.
+        // The token is verified with the key that membership returns over the in-memory connection.
         let token = person(folder.path());
         assert!(
             client
@@ -110,7 +110,7 @@ fn generated_keys_are_readable_by_their_owner_only() {
 }
 
 #[test]
-fn it_stops_in_order() {
+fn shutdown_is_ordered() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
@@ -138,7 +138,7 @@ fn it_stops_in_order() {
             (health, stream.message().await)
         };
         let ((), (health, end)) = tokio::join!(stopped, seen);
-        // The watcher hears it, unless its stream was ended before it was read.
+        // The stream reports NOT_SERVING, unless it ended before the message was read.
         assert!(health.map_or_else(
             |s| reason(&s) == "NOT_SERVING",
             |h| h.unwrap().status() == ServingStatus::NotServing
@@ -150,7 +150,7 @@ fn it_stops_in_order() {
 }
 
 #[test]
-fn reflection_tells_the_suite_without_a_credential() {
+fn reflection_requires_no_credential() {
     parta_testkit::run(async {
         use tonic_reflection::pb::v1::{
             ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -186,13 +186,13 @@ fn reflection_tells_the_suite_without_a_credential() {
     });
 }
 
-/// Both topologies: the same services, keys and calls, in two processes' worth of servers.
+/// Both topologies have the same services, keys and calls; here, each service has its own server.
 #[test]
-fn a_service_alone_finds_the_others_by_address() {
+fn standalone_service_connects_by_address() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("keys could not be fetched");
         let folder = tempfile::tempdir().unwrap();
-        // A first start makes the keys that a cluster gets as a Secret.
+        // A first start creates the keys that a cluster receives as a Secret.
         compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
             .await
             .unwrap()
@@ -218,7 +218,7 @@ fn a_service_alone_finds_the_others_by_address() {
         let early = start_alone(CHAT, &settings, Env::system()).await.err().unwrap();
         assert!(
             format!("{early:#}").contains("database of chat"),
-            "a wrong schema is not served: {early:#}"
+            "a service with a wrong schema does not start: {early:#}"
         );
         for service in [MEMBERSHIP, CHAT] {
             migrate(service, &settings, Env::system()).await.unwrap();
@@ -245,7 +245,7 @@ fn a_service_alone_finds_the_others_by_address() {
 }
 
 #[test]
-fn what_it_declares_and_what_it_builds_must_agree() {
+fn declared_and_built_services_must_agree() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let wrong = Service {

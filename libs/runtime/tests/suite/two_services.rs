@@ -1,4 +1,4 @@
-//! Two services that need each other: one issues tokens, the other takes them.
+//! Two services that depend on each other: one issues tokens, the other accepts them.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::{
@@ -72,10 +72,10 @@ pub const CHAT: Service = Service {
     migrations: parta_storage::migrations,
 };
 
-/// What ended, in order, and in which suite: tests run side by side.
+/// The ended parts, in order, with their suite, because tests run concurrently.
 pub static ENDED: Mutex<Vec<([u8; 32], &'static str)>> = Mutex::new(Vec::new());
 
-/// Tells one suite from another: each makes a master secret of its own.
+/// Identifies a suite, because each suite generates its own master secret.
 fn mark(secrets: &Secrets) -> [u8; 32] {
     secrets.hmac("test", b"")
 }

@@ -1,7 +1,9 @@
-//! Durable jobs: effects outside the database (mail, calls to other services) that a committed transaction owes.
+//! Durable jobs: effects outside the database (mail, calls to other services) that a committed transaction
+//! requires.
 //!
-//! A job is a row written in the transaction of its cause. It is run at least once, under a lease, by one replica at
-//! a time, with a `request_id` derived from its cause, so that its effect happens once where the callee keeps that.
+//! A job is a row written in the transaction of its cause. It runs at least once, under a lease, on one
+//! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
+//! callee detects repetitions.
 
 mod runner;
 
@@ -15,26 +17,26 @@ pub use runner::{JobError, JobHandler, JobRunner};
 
 use crate::{CommitStep, Db, StorageError, Tx};
 
-/// A job that is being run.
+/// A job that is running.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its id.
+    /// The id of the job.
     pub job_id: JobId,
-    /// The organization on whose behalf it is done.
+    /// The organization for which the job runs.
     pub org_id: Option<OrgId>,
-    /// Which handler runs it.
+    /// The kind of the job, which selects the handler.
     pub kind: String,
-    /// What the handler needs to know.
+    /// The input of the handler.
     pub payload: Vec<u8>,
-    /// To be sent as `request_id` with every call that the job makes.
+    /// The `request_id` of every call that the job makes.
     pub request_id: Uuid,
-    /// How often it was begun, this time included.
+    /// The number of attempts, including the current one.
     pub attempts: i32,
-    /// When it was owed.
+    /// The time when the job was enqueued.
     pub create_time: DateTime<Utc>,
 }
 
-/// Owes a job, to be run right after the commit. Owing the same kind with the same `request_id` again changes nothing.
+/// Enqueues a job that runs right after the commit. A duplicate of the same kind and `request_id` is ignored.
 pub async fn enqueue(
     tx: &Tx,
     kind: &str,
@@ -45,7 +47,7 @@ pub async fn enqueue(
     enqueue_at(tx, kind, org_id, payload, request_id, tx.now()).await
 }
 
-/// Owes a job for a later time.
+/// Enqueues a job that runs at a later time.
 pub async fn enqueue_at(
     tx: &Tx,
     kind: &str,

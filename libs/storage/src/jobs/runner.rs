@@ -10,13 +10,13 @@ use uuid::Uuid;
 use super::Job;
 use crate::{Db, StorageError};
 
-/// How a job went wrong.
+/// The failure of a job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// It may go better later.
+    /// A later attempt can succeed.
     #[error("{0}")]
     Retry(String),
-    /// Repeating is useless; the row stays, with the reason, for the operator.
+    /// A retry cannot succeed. The row is kept with the reason, for the operator.
     #[error("{0}")]
     Fatal(String),
 }
@@ -27,17 +27,17 @@ impl From<StorageError> for JobError {
     }
 }
 
-/// Runs the jobs of one kind. It must bear being run again with the same `request_id`.
+/// Runs the jobs of one kind. A handler must tolerate repeated runs with the same `request_id`.
 #[async_trait]
 pub trait JobHandler: Send + Sync {
-    /// Does what the job asks for.
+    /// Runs the job.
     async fn run(&self, job: &Job) -> Result<(), JobError>;
 }
 
-/// Longest run of one attempt; the lease lasts longer, so that nobody else begins meanwhile.
+/// The longest run of one attempt. The lease lasts longer, so that no other replica starts the job meanwhile.
 const RUN: Duration = Duration::from_secs(60);
 const LEASE: TimeDelta = TimeDelta::seconds(90);
-/// How often a replica looks for what another one owes; its own commits wake it at once.
+/// The poll interval for jobs of other replicas. Local commits wake the runner immediately.
 const LOOK: Duration = Duration::from_secs(5);
 const SLOWEST: i64 = 3600;
 const AT_ONCE: usize = 8;
@@ -50,7 +50,7 @@ pub struct JobRunner {
 }
 
 impl JobRunner {
-    /// A runner without handlers.
+    /// Returns a runner without handlers.
     pub fn new(db: Db) -> Self {
         Self {
             db,
@@ -59,21 +59,21 @@ impl JobRunner {
         }
     }
 
-    /// Runs jobs of `kind` with `handler`.
+    /// Registers `handler` for jobs of `kind`.
     #[must_use]
     pub fn handle(mut self, kind: impl Into<String>, handler: Arc<dyn JobHandler>) -> Self {
         self.handlers.insert(kind.into(), handler);
         self
     }
 
-    /// Gives up after so many attempts.
+    /// Sets the number of attempts after which a job fails permanently.
     #[must_use]
     pub fn attempts(mut self, attempts: i32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// Runs until cancelled; a job under way is finished first.
+    /// Runs until cancelled. A job that is running is completed first.
     pub async fn run(self, cancel: CancellationToken) {
         let mut hints = self.db.job_hints();
         while !cancel.is_cancelled() {
@@ -81,7 +81,7 @@ impl JobRunner {
             let round = async { futures::future::join_all((0..AT_ONCE).map(|_| self.drain(&cancel))).await };
             let failed = round.await.into_iter().any(|result| {
                 result
-                    .inspect_err(|error| tracing::warn!(%error, "jobs could not be looked up"))
+                    .inspect_err(|error| tracing::warn!(%error, "job lookup failed"))
                     .is_err()
             });
             let wait = if failed { LOOK } else { self.until_next().await };
@@ -121,7 +121,8 @@ impl JobRunner {
         wait.clamp(Duration::from_millis(20), LOOK)
     }
 
-    /// Leases the job that is due longest. On PostgreSQL what another replica is leasing is passed over.
+    /// Leases the job that has been due the longest. On PostgreSQL, rows locked by other replicas are
+    /// skipped.
     async fn claim(&self) -> Result<Option<(Job, Uuid)>, StorageError> {
         if self.handlers.is_empty() {
             return Ok(None);
@@ -144,7 +145,7 @@ impl JobRunner {
             .into_iter()
             .chain(self.handlers.keys().map(|kind| kind.as_str().into()))
             .collect();
-        // Looked at without the gate first: an idle runner takes no turn from the writers.
+        // Checked without the write lock first, so that an idle runner does not delay writers.
         if !self.any_due(now).await? {
             return Ok(None);
         }
@@ -187,7 +188,7 @@ impl JobRunner {
         let (sql, values): (&str, Vec<sea_orm::Value>) = match result {
             Ok(()) => ("DELETE FROM job WHERE job_id = $1 AND lease = $2", vec![]),
             Err(JobError::Retry(why)) if job.attempts < self.attempts => {
-                tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "a job will be run again");
+                tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "job attempt failed, will be retried");
                 let wait = 1_i64
                     .checked_shl(job.attempts.unsigned_abs().min(20))
                     .unwrap_or(SLOWEST)
@@ -199,7 +200,7 @@ impl JobRunner {
                 )
             }
             Err(error) => {
-                tracing::error!(job.kind, job.id = %job.job_id, job.attempts, %error, "a job failed for good");
+                tracing::error!(job.kind, job.id = %job.job_id, job.attempts, %error, "job failed permanently");
                 (
                     "UPDATE job SET lease = NULL, due_time = NULL, failure = $3 WHERE job_id = $1 AND lease = $2",
                     vec![error.to_string().into()],

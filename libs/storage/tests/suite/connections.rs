@@ -1,4 +1,4 @@
-//! A database that is away, or goes away.
+//! Databases that are unavailable or become unavailable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,9 +14,9 @@ use crate::{
     transactions::{caller, insert, migrations, mutation, new_id, value},
 };
 
-/// A server that is away is a dependency that is unavailable, and no fault of ours.
+/// An absent server is an unavailable dependency, not an internal error.
 #[test]
-fn an_absent_server_is_unavailable() {
+fn absent_server_is_unavailable() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("the database is unavailable");
         let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
@@ -39,17 +39,17 @@ fn an_absent_server_is_unavailable() {
     });
 }
 
-// A mutation that loses its connection half way is carried out once on another one.
+// A mutation that loses its connection halfway is carried out once on another connection.
 on_postgres!(
-    a_cut_connection_heals,
-    "SQLite has no connection to a server that could be cut",
+    mutation_survives_a_lost_connection,
+    "SQLite has no server connection that could be lost",
     |database| async move {
         parta_testkit::logs().allow("the database is unavailable");
         let store = Store::open(&database, migrations()).await;
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let db = &store.db;
-        // Half way through a mutation every other connection is cut, this one included.
+        // All connections are terminated in the middle of the mutation, including its own.
         let cutting = &store.db.conn().begin().await.unwrap();
         let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
         let counted = &runs;
@@ -76,15 +76,15 @@ on_postgres!(
     }
 );
 
-// Whoever gives up while a transaction begins leaves none open behind, in which the next user of the connection would
-// write what is never committed.
+// A future that is dropped while it begins a transaction leaves no open transaction behind. The next user of
+// the connection would write into it, and the write would never be committed.
 on_postgres!(
-    a_transaction_that_is_given_up_while_it_begins_ends,
-    "the connections of SQLite are handed out by a gate of this process, which other tests hold",
+    abandoned_begin_leaves_no_open_transaction,
+    "SQLite connections are behind a lock of this process, which other tests hold",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
         let mut config = store.config.clone();
-        // Everybody uses the same connections.
+        // All calls share the same connections.
         config.max_connections = 2;
         let (secrets, env) = (crate::support::secrets(), store.env.clone());
         let db = Db::connect(&config, "test", secrets, env).await.unwrap();
@@ -94,11 +94,11 @@ on_postgres!(
                 .fuse()
         };
         for n in 0..60 {
-            // Both connections are there and nothing is wrong with them.
+            // Both connections are open and usable.
             let (one, other) = tokio::join!(write(), write());
             one.and(other).unwrap();
             let mut given_up = [write(), write()];
-            // Each time another number of steps far.
+            // Each call is dropped after a different number of polls.
             for _ in 0..=n % 5 {
                 for work in &mut given_up {
                     _ = futures::poll!(work);
@@ -116,7 +116,7 @@ on_postgres!(
     }
 );
 
-/// How many commits were told.
+/// The number of notified commits.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Default)]
@@ -133,49 +133,52 @@ impl CommitStep for Told {
     }
 }
 
-// Whoever waited for a commit may be gone when it is there: it is told all the same.
-on_both!(a_commit_whose_caller_goes_away_is_told, |database| async move {
-    let store = Store::open(&database, migrations()).await;
-    TOLD.store(0, Ordering::Relaxed);
-    for n in 0..80 {
-        let name = format!("told {n}");
-        let mut work = store
-            .db
-            .write(|tx| {
-                let name = name.clone();
-                async move {
-                    tx.step::<Told>();
-                    insert(&tx, &name).await
-                }
-            })
-            .boxed_local()
-            .fuse();
-        // Each time given up another number of steps far.
-        for _ in 0..=n % 10 {
-            _ = futures::poll!(&mut work);
-            tokio::time::sleep(std::time::Duration::from_micros(200)).await;
-        }
-    }
-    let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
-    let counted = async {
-        loop {
-            let statement = Statement::from_string(store.db.backend(), sql);
-            let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
-            let rows = row.try_get::<i64>("", "n").unwrap();
-            if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
-                return;
+// A commit whose caller was dropped still runs its hooks.
+on_both!(
+    commit_hooks_run_when_the_caller_is_dropped,
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        TOLD.store(0, Ordering::Relaxed);
+        for n in 0..80 {
+            let name = format!("told {n}");
+            let mut work = store
+                .db
+                .write(|tx| {
+                    let name = name.clone();
+                    async move {
+                        tx.step::<Told>();
+                        insert(&tx, &name).await
+                    }
+                })
+                .boxed_local()
+                .fuse();
+            // Each call is dropped after a different number of polls.
+            for _ in 0..=n % 10 {
+                _ = futures::poll!(&mut work);
+                tokio::time::sleep(std::time::Duration::from_micros(200)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-    };
-    let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
-    counted.expect("every commit is told, and nothing else");
-});
+        let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
+        let counted = async {
+            loop {
+                let statement = Statement::from_string(store.db.backend(), sql);
+                let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
+                let rows = row.try_get::<i64>("", "n").unwrap();
+                if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let counted = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await;
+        counted.expect("every commit and nothing else is notified");
+    }
+);
 
-// All connections of a database with two of each kind are in use: whoever wants another is refused in time, and served
-// once one is free.
+// All connections of a database with two of each kind are in use. A further request is refused within the
+// timeout and succeeds once a connection is free.
 on_postgres!(
-    whoever_finds_all_connections_in_use_is_told,
+    request_is_refused_when_all_connections_are_in_use,
     "SQLite has one connection for writing, for which writers queue",
     |database| async move {
         parta_testkit::logs().allow("the database is unavailable");
@@ -199,9 +202,9 @@ on_postgres!(
     }
 );
 
-// A transaction that is dropped is rolled back, and nobody comes into it with a connection that was kept.
+// A dropped transaction is rolled back, and a reused connection does not continue it.
 on_both!(
-    a_transaction_that_is_dropped_is_rolled_back_before_others_use_its_connection,
+    dropped_transaction_is_rolled_back_before_reuse,
     |database| async move {
         let store = Store::open(&database, migrations()).await;
         let db = &store.db;

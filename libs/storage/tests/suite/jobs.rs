@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Payload, request_id, attempt.
+/// Payload, `request_id`, attempt.
 type Run = (Vec<u8>, Uuid, i32);
 
 struct Record {
@@ -70,8 +70,8 @@ async fn rows(db: &Db) -> Vec<(Option<String>, bool)> {
         .collect()
 }
 
-// A job is run after its commit, with the request_id of its cause, and owed once however often it is asked for.
-on_both!(a_committed_job_is_run_once, |database| async move {
+// A job runs after its commit, with the `request_id` of its cause. Duplicates are ignored.
+on_both!(committed_job_runs_once, |database| async move {
     let store = Store::open(&database, parta_storage::migrations()).await;
     let (record, mut seen) = recorder(vec![]);
     let cancel = CancellationToken::new();
@@ -98,45 +98,42 @@ on_both!(a_committed_job_is_run_once, |database| async move {
     assert!(seen.try_recv().is_err());
 });
 
-// What a failed attempt owes is done by the next runner; what fails for good stays for the operator.
-on_both!(
-    a_failed_job_is_repeated_and_a_hopeless_one_kept,
-    |database| async move {
-        parta_testkit::logs().allow("a job failed for good");
-        let store = Store::open(&database, parta_storage::migrations()).await;
-        owe(&store.db, 1, 1).await;
-        let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);
-        let cancel = CancellationToken::new();
-        let runner = tokio::spawn(
-            JobRunner::new(store.db.clone())
-                .handle("mail", record)
-                .run(cancel.clone()),
-        );
-        assert_eq!(seen.recv().await.unwrap().2, 1);
-        cancel.cancel();
-        runner.await.unwrap();
-        assert_eq!(
-            rows(&store.db).await,
-            [(Some("the server is away".into()), false)]
-        );
+// The next runner retries a failed attempt. A permanent failure is kept for the operator.
+on_both!(failed_jobs_are_retried_or_kept, |database| async move {
+    parta_testkit::logs().allow("job failed permanently");
+    let store = Store::open(&database, parta_storage::migrations()).await;
+    owe(&store.db, 1, 1).await;
+    let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);
+    let cancel = CancellationToken::new();
+    let runner = tokio::spawn(
+        JobRunner::new(store.db.clone())
+            .handle("mail", record)
+            .run(cancel.clone()),
+    );
+    assert_eq!(seen.recv().await.unwrap().2, 1);
+    cancel.cancel();
+    runner.await.unwrap();
+    assert_eq!(
+        rows(&store.db).await,
+        [(Some("the server is away".into()), false)]
+    );
 
-        store.clock.advance(TimeDelta::hours(1));
-        let (record, mut seen) = recorder(vec![Err(JobError::Fatal("no such address".into()))]);
-        let cancel = CancellationToken::new();
-        let runner = tokio::spawn(
-            JobRunner::new(store.db.clone())
-                .handle("mail", record)
-                .run(cancel.clone()),
-        );
-        assert_eq!(seen.recv().await.unwrap(), (vec![1], Uuid::from_u128(1), 2));
-        cancel.cancel();
-        runner.await.unwrap();
-        assert_eq!(rows(&store.db).await, [(Some("no such address".into()), true)]);
-    }
-);
+    store.clock.advance(TimeDelta::hours(1));
+    let (record, mut seen) = recorder(vec![Err(JobError::Fatal("no such address".into()))]);
+    let cancel = CancellationToken::new();
+    let runner = tokio::spawn(
+        JobRunner::new(store.db.clone())
+            .handle("mail", record)
+            .run(cancel.clone()),
+    );
+    assert_eq!(seen.recv().await.unwrap(), (vec![1], Uuid::from_u128(1), 2));
+    cancel.cancel();
+    runner.await.unwrap();
+    assert_eq!(rows(&store.db).await, [(Some("no such address".into()), true)]);
+});
 
-// Many runners share the work: each job is run by one of them.
-on_both!(runners_share_the_work, |database| async move {
+// Several runners share the work: each job runs on one of them.
+on_both!(job_runners_share_the_work, |database| async move {
     let store = Store::open(&database, parta_storage::migrations()).await;
     for n in 0..50 {
         owe(&store.db, n, u128::from(n) + 1).await;

@@ -1,4 +1,4 @@
-//! What the storage library promises, proven on each database.
+//! Tests of the storage library, on each database.
 
 mod connections;
 mod jobs;

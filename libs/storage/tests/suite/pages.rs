@@ -17,8 +17,9 @@ fn person(n: u128, rpc: &str) -> Caller {
     Caller::new(principal, rpc)
 }
 
-// A page token belongs to one caller, one list and one filter; foreign and forged ones are refused alike.
-on_both!(a_page_token_serves_its_caller_only, |database| async move {
+// A page token belongs to one caller, one list and one filter. Tokens of others and forged tokens are refused
+// alike.
+on_both!(page_token_is_valid_for_its_caller_only, |database| async move {
     let store = Store::open(&database, parta_storage::migrations()).await;
     let (db, list) = (&store.db, "parta.test.v1.TestService/ListThings");
     let me = person(1, list);
@@ -61,15 +62,15 @@ fn marks() -> impl Strategy<Value = Vec<ServicePosition>> {
 
 proptest! {
     #[test]
-    fn an_etag_names_one_revision(a: i64, b: i64) {
+    fn etag_identifies_one_revision(a: i64, b: i64) {
         prop_assert!(check_etag(&etag(a), a).is_ok());
         prop_assert_eq!(check_etag(&etag(a), b).is_ok(), a == b);
         prop_assert!(check_etag("", a).is_ok());
     }
 
-    /// A consistency token keeps the latest place of each service and comes back as it was.
+    /// A consistency token keeps the latest position of each service and survives encoding.
     #[test]
-    fn a_consistency_token_keeps_the_latest_marks(all in marks(), more in marks()) {
+    fn consistency_token_keeps_the_latest_positions(all in marks(), more in marks()) {
         let secrets = Secrets::new([7; 32]);
         let token = ConsistencyToken::new(all.clone()).merge(ConsistencyToken::new(more.clone()));
         prop_assert_eq!(&token, &ConsistencyToken::new(more.iter().chain(&all).cloned()));
@@ -80,9 +81,9 @@ proptest! {
         prop_assert_eq!(ConsistencyToken::decode(&token.encode(&secrets), &secrets).unwrap(), token);
     }
 
-    /// No text but what was handed out is accepted.
+    /// Only text that the server issued is accepted.
     #[test]
-    fn a_changed_consistency_token_is_refused(all in marks(), at: prop::sample::Index, flip in 1_u8..) {
+    fn changed_consistency_token_is_refused(all in marks(), at: prop::sample::Index, flip in 1_u8..) {
         let secrets = Secrets::new([7; 32]);
         let mut bytes = ConsistencyToken::new(all).encode(&secrets).into_bytes();
         let at = at.index(bytes.len());

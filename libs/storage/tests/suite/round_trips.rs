@@ -1,4 +1,4 @@
-//! What goes over the wire to PostgreSQL.
+//! Round trips to PostgreSQL.
 use std::{
     io,
     sync::{
@@ -23,8 +23,8 @@ use crate::{
     transactions::{insert, migrations, value},
 };
 
-/// Forwards what comes to a server, and counts what asks it for an answer: queries of the simple kind, and the ends of
-/// those of the extended.
+/// Forwards client messages to a server and counts those that require a reply: simple queries, and the Sync
+/// messages of extended queries.
 async fn forward(listener: TcpListener, server: String, asked: Arc<AtomicUsize>) -> io::Result<()> {
     let connections = TaskTracker::new();
     loop {
@@ -46,7 +46,7 @@ async fn questions(
     mut to: OwnedWriteHalf,
     asked: Arc<AtomicUsize>,
 ) -> io::Result<()> {
-    // The first message has no kind.
+    // The startup message has no type byte.
     let mut kind = None;
     loop {
         let length = from.read_u32().await?;
@@ -64,10 +64,9 @@ async fn questions(
     }
 }
 
-// A read is one round trip, and a transaction two more than its statements: nothing asks in between whether the connection
-// still lives.
+// A read costs one round trip, and a transaction two more than its statements: no ping checks the connection.
 on_postgres!(
-    no_round_trip_is_made_but_for_what_is_asked,
+    no_additional_round_trips_are_made,
     "SQLite is called in the process: there are no round trips",
     |database| async move {
         const TIMES: usize = 20;
@@ -100,7 +99,7 @@ on_postgres!(
                     .await
                     .unwrap();
             };
-            // Connects and prepares.
+            // Connects and prepares the statements.
             read().await;
             write("first").await;
 

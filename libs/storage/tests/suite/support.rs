@@ -1,4 +1,4 @@
-//! A database that is open and migrated, with a clock that the test sets.
+//! An open, migrated database with a clock that the test sets.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::sync::Arc;

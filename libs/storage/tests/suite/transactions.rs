@@ -1,4 +1,4 @@
-//! Transactions, mutations and the file's guards, on both databases.
+//! Transactions, mutations and file locks, on both databases.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::sync::{
@@ -62,7 +62,7 @@ pub(crate) async fn value(conn: &impl ConnectionTrait, name: &str) -> Option<i64
         .map(|row| row.try_get("", "n").unwrap())
 }
 
-/// Reads and writes as two statements: a lost update where two of them overlap unnoticed.
+/// Reads and writes in two statements. Undetected concurrency would lose an update.
 async fn increment(db: &Db, name: &'static str) -> Result<(), StorageError> {
     db.write(|tx| async move {
         let lock = if tx.db().is_postgres() { " FOR UPDATE" } else { "" };
@@ -103,14 +103,14 @@ fn org() -> OrgId {
     OrgId::from_uuid(new_id())
 }
 
-/// What an act returns: the name that it made, so that a second run would be seen, and the consistency token.
+/// The result of an act: the generated name, which would reveal a second run, and the consistency token.
 #[derive(Debug)]
 struct Done {
     made: String,
     consistency_token: String,
 }
 
-/// Carries a mutation out once, as the edge of a call does.
+/// Carries out a mutation once, as the edge does.
 async fn act(db: &Db, mutation: &Mutation, runs: &AtomicUsize) -> Result<Done, RpcError> {
     db.mutate_claimed(mutation, |tx, claim| async move {
         let made = match claim {
@@ -141,7 +141,7 @@ async fn count(db: &Db) -> i64 {
 }
 
 // A retried mutation has one effect, and the repetition finds the outcome (invariant 2).
-on_both!(repeated_request_finds_the_outcome, |database| async move {
+on_both!(repeated_request_returns_the_outcome, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
     let first = act(&store.db, &mutation(&caller, id, "same"), &runs)
@@ -159,7 +159,7 @@ on_both!(repeated_request_finds_the_outcome, |database| async move {
     assert_eq!(refused.reason(), ErrorReason::RequestIdReused.text());
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 
-    // The key holds who asks: another's request_id is nobody else's.
+    // The key includes the principal: the same `request_id` of another caller is independent.
     let other = self::caller("two");
     let theirs = act(&store.db, &mutation(&other, id, "same"), &runs)
         .await
@@ -167,8 +167,8 @@ on_both!(repeated_request_finds_the_outcome, |database| async move {
     assert_ne!(theirs.made, first.made);
 });
 
-// The same request sent at once many times has one effect.
-on_both!(concurrent_twins_have_one_effect, |database| async move {
+// The same request sent concurrently many times has one effect.
+on_both!(concurrent_duplicates_have_one_effect, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (runs, id, caller) = (AtomicUsize::new(0), new_id(), caller("one"));
     let mutation = mutation(&caller, id, "same");
@@ -178,8 +178,8 @@ on_both!(concurrent_twins_have_one_effect, |database| async move {
     assert_eq!(count(&store.db).await, 1);
 });
 
-// A refused mutation leaves nothing behind, so that it may be repeated.
-on_both!(a_refusal_is_not_remembered, |database| async move {
+// A refused mutation leaves no record, so that it can be retried.
+on_both!(refusal_leaves_no_record, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (caller, id) = (caller("one"), new_id());
     let mutation = mutation(&caller, id, "same");
@@ -193,7 +193,7 @@ on_both!(a_refusal_is_not_remembered, |database| async move {
 });
 
 #[test]
-fn a_request_id_must_be_a_uuid() {
+fn request_id_must_be_a_uuid() {
     parta_testkit::run(async {
         for id in ["", "7", "00000000-0000-0000-0000-000000000000"] {
             let refused = Mutation::new(&caller("one"), id, &String::new()).unwrap_err();
@@ -202,8 +202,8 @@ fn a_request_id_must_be_a_uuid() {
     });
 }
 
-// Every answer of a mutation carries an authentic mark of the service's log.
-on_both!(the_answer_carries_a_consistency_token, |database| async move {
+// Every response of a mutation carries an authentic position in the event log of the service.
+on_both!(response_carries_a_consistency_token, |database| async move {
     let store = Store::open(&database, migrations()).await;
     store
         .db
@@ -222,8 +222,9 @@ on_both!(the_answer_carries_a_consistency_token, |database| async move {
     assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());
 });
 
-// Invariant 1: concurrent writers neither lose updates nor starve, whatever the database makes of their races.
-on_both!(concurrent_writes_lose_nothing, |database| async move {
+// Invariant 1: concurrent writers neither lose updates nor starve, however the database resolves their
+// conflicts.
+on_both!(concurrent_writes_lose_no_update, |database| async move {
     let store = Store::open(&database, migrations()).await;
     store
         .db
@@ -236,8 +237,8 @@ on_both!(concurrent_writes_lose_nothing, |database| async move {
     assert_eq!(value(store.db.conn(), "a").await, Some(40));
 });
 
-// Two transactions that lock two rows in opposite orders both succeed: the deadlock's victim is run again.
-on_both!(a_deadlock_is_run_again, |database| async move {
+// Two transactions that lock two rows in opposite orders both succeed: the deadlock victim is retried.
+on_both!(deadlock_victim_is_retried, |database| async move {
     let store = Store::open(&database, migrations()).await;
     for name in ["a", "b"] {
         store
@@ -247,7 +248,7 @@ on_both!(a_deadlock_is_run_again, |database| async move {
             .unwrap();
     }
     let attempts = AtomicUsize::new(0);
-    // On PostgreSQL both meet here in their first attempt, each holding its first row.
+    // On PostgreSQL, both wait here in their first attempt, each with its first row locked.
     let meeting = Arc::new(tokio::sync::Barrier::new(2));
     let both = [["a", "b"], ["b", "a"]].map(|names| {
         let (attempts, meeting, db) = (&attempts, meeting.clone(), &store.db);
@@ -286,8 +287,8 @@ on_both!(a_deadlock_is_run_again, |database| async move {
     );
 });
 
-// An error that the closure swallows must not pass for a success.
-on_both!(a_swallowed_error_is_not_committed, |database| async move {
+// An error that the closure swallows must not be reported as a success.
+on_both!(swallowed_error_is_not_committed, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let result = store
         .db
@@ -304,8 +305,8 @@ on_both!(a_swallowed_error_is_not_committed, |database| async move {
     assert_eq!(value(store.db.conn(), "a").await, None);
 });
 
-// A read sees one moment, whatever is committed meanwhile.
-on_both!(a_read_sees_one_moment, |database| async move {
+// A read sees one snapshot, regardless of concurrent commits.
+on_both!(read_sees_one_snapshot, |database| async move {
     let store = Store::open(&database, migrations()).await;
     store
         .db
@@ -327,8 +328,8 @@ on_both!(a_read_sees_one_moment, |database| async move {
     );
 });
 
-// Migrating again changes nothing, and a missing or unknown migration is noticed.
-on_both!(the_schema_is_checked, |database| async move {
+// Repeated migration changes nothing, and a missing or unknown migration is detected.
+on_both!(schema_is_checked, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let before = store.db.head().await.unwrap();
     store.db.migrate(migrations()).await.unwrap();
@@ -345,7 +346,7 @@ on_both!(the_schema_is_checked, |database| async move {
 });
 
 // Replicas that start together migrate once.
-on_both!(concurrent_migrations_take_turns, |database| async move {
+on_both!(concurrent_migrations_run_once, |database| async move {
     let store = Store::open(&database, parta_storage::migrations()).await;
     let all = join_all((0..4).map(|_| store.db.migrate(migrations()))).await;
     for result in all {
@@ -354,9 +355,9 @@ on_both!(concurrent_migrations_take_turns, |database| async move {
     store.db.check_schema(&migrations()).await.unwrap();
 });
 
-// The file belongs to one process, and its readers cannot write past the gate.
+// The file belongs to one process, and its readers cannot write.
 on_sqlite!(
-    the_file_is_guarded,
+    file_is_locked,
     "only SQLite keeps its data in a file of ours",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
@@ -387,9 +388,9 @@ on_sqlite!(
     }
 );
 
-// Writers enter in the order in which they asked.
+// Writers acquire the lock in FIFO order.
 on_sqlite!(
-    the_gate_is_fair,
+    write_lock_is_fair,
     "PostgreSQL has no gate: its writers run at the same time",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
@@ -408,8 +409,8 @@ on_sqlite!(
     }
 );
 
-// A closure that is dropped half way leaves the database writable and unchanged.
-on_both!(an_abandoned_write_is_rolled_back, |database| async move {
+// A closure that is dropped halfway leaves the database writable and unchanged.
+on_both!(abandoned_write_is_rolled_back, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (inside, reached) = tokio::sync::oneshot::channel::<()>();
     let inside = std::sync::Mutex::new(Some(inside));
