@@ -23,6 +23,7 @@ const SCOPES: &[&str] = &[
     "libs/contacts",
     "libs/edge",
     "libs/feed",
+    "libs/grpc",
     "libs/ids",
     "libs/reasons",
     "libs/roster",

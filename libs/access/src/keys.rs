@@ -12,13 +12,13 @@ use sha2::Sha256;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text is not an Ed25519 key in PKCS#8 PEM.
-    #[error("is no Ed25519 private key in PKCS#8 PEM")]
+    #[error("is not an Ed25519 private key in PKCS#8 PEM")]
     Private,
     /// The text is not an Ed25519 public key.
-    #[error("is no Ed25519 public key: 32 bytes in base64url without padding")]
+    #[error("is not an Ed25519 public key: 32 bytes in base64url without padding")]
     Public,
     /// The text is not a secret of 32 bytes in base64url.
-    #[error("is no secret: 32 bytes in base64url without padding")]
+    #[error("is not a secret: 32 bytes in base64url without padding")]
     Secret,
     /// The token could not be signed.
     #[error("the token could not be signed")]
@@ -109,11 +109,11 @@ impl Secrets {
         let mut key = [0; 32];
         #[expect(
             clippy::expect_used,
-            reason = "HKDF-SHA256 gives up to 8160 bytes; going on with zeros would be worse"
+            reason = "HKDF-SHA256 returns up to 8160 bytes; continuing with zeros would be worse"
         )]
         Hkdf::<Sha256>::new(None, self.0.expose_secret())
             .expand(label.as_bytes(), &mut key)
-            .expect("32 bytes are within what HKDF gives");
+            .expect("32 bytes are within the output limit of HKDF");
         key
     }
 

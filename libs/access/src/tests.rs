@@ -262,7 +262,7 @@ fn operator_key_is_recognized_by_its_digest() {
     assert!(OperatorCredential::from_digest("ab:cd").is_err());
 }
 
-/// R59: nobody gets access to another organization, whatever the policy decided.
+/// R59: no caller gets access to another organization, whatever the policy decided.
 #[test]
 fn member_of_another_organization_gets_not_found() {
     let (_, env) = env();

@@ -132,7 +132,7 @@ async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
     let head = tx
         .query_one_raw(Statement::from_sql_and_values(backend, sql, [chain.into()]))
         .await?;
-    let head = head.ok_or_else(|| StorageError::Fault("the head of an audit chain vanished".into()))?;
+    let head = head.ok_or_else(|| StorageError::Fault("audit chain head not found".into()))?;
     let (mut seq, mut hash): (i64, Vec<u8>) = (head.try_get("", "seq")?, head.try_get("", "hash")?);
 
     let sql = format!(
@@ -236,7 +236,7 @@ async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
     if head != (seq, hash.clone()) {
         return Err(AuditError::Broken {
             seq: seq + 1,
-            why: "rows were cut off or put on",
+            why: "rows were removed from the end or added to it",
         });
     }
     Ok(Chain { seq, hash })

@@ -1,4 +1,4 @@
-//! A body that watches the body it carries: its end, its span, its panics.
+//! An instrumented response body: it observes the end, the span and the panics of the body that it wraps.
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +20,7 @@ use crate::{
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
-/// The code a response carries already in its head, as refusals do.
+/// Returns the code in the headers of a response, where a refusal without a body carries it.
 pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
     response
         .headers()
@@ -28,21 +28,23 @@ pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
         .map(|v| Code::from_bytes(v.as_bytes()))
 }
 
-/// What is to be done while a response goes out. The layers fill it in on the way back, and one body does all of it:
-/// ten thousand streams carry one each.
+/// The work to do while a response is sent. The layers fill it in on the way back, and one body does all of
+/// it, so that each of 10,000 streams has a single wrapper.
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// Counted until the end, which is told the code: that in the trailers, or CANCELLED when the body is dropped before.
+    /// Counted until the end. The recorded code is that of the trailers, or CANCELLED if the body is dropped
+    /// before.
     pub(crate) in_flight: Option<InFlight>,
     /// Held until the end.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
-    /// Where everything is done.
+    /// The span that is entered for each poll.
     pub(crate) span: Option<Span>,
-    /// The RPC of the suite whose refusals are reported; none on the client.
+    /// The RPC whose refusals are reported; `None` on the client and for unknown paths.
     pub(crate) method: Option<&'static Method>,
-    /// The first that resolves ends a stream with its status. Only between frames, which are whole messages here.
+    /// Futures, the first of which to resolve ends the stream with its status. The stream ends only between
+    /// frames, which are complete messages here.
     pub(crate) ends: Vec<BoxFuture<'static, Status>>,
-    /// Whether a panic becomes trailers, which name this trace.
+    /// If set, a panic becomes trailers that contain this trace id.
     pub(crate) catches: Option<TraceSlot>,
 }
 
@@ -53,7 +55,7 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// Puts a response under watch.
+    /// Wraps the body of a response.
     pub(crate) fn over(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
             self.report(code, response.headers());
@@ -89,7 +91,7 @@ impl Watch {
     }
 }
 
-/// The next frame, or that with which one of the ends ends the stream.
+/// Polls the next frame, or the status with which one of `ends` ends the stream.
 fn poll(inner: &mut Option<Body>, ends: &mut [BoxFuture<'static, Status>], cx: &mut Context<'_>) -> Polled {
     let Some(body) = inner else {
         return Poll::Ready(None);
@@ -103,7 +105,7 @@ fn poll(inner: &mut Option<Body>, ends: &mut [BoxFuture<'static, Status>], cx: &
     Pin::new(body).poll_frame(cx)
 }
 
-/// A body under watch. It has none itself once it was ended from outside.
+/// An instrumented body. `inner` is `None` after the stream was ended from outside.
 struct Watched {
     inner: Option<Body>,
     watch: Watch,
@@ -146,7 +148,7 @@ impl http_body::Body for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Not before the end was noticed: that takes a last poll or the drop.
+        // Not before the end was recorded, which requires a last poll or the drop.
         self.inner
             .as_ref()
             .is_none_or(|inner| self.watch.is_finished() && inner.is_end_stream())
@@ -177,7 +179,7 @@ fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
     Ok(Frame::trailers(trailers))
 }
 
-/// Reads a whole body, for a request that may have to be sent again.
+/// Reads a whole body, for a request that may be retried.
 pub(crate) async fn collect(mut body: Body) -> Result<(Bytes, Option<http::HeaderMap>), Status> {
     let (mut data, mut trailers) = (bytes::BytesMut::new(), None);
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -189,7 +191,7 @@ pub(crate) async fn collect(mut body: Body) -> Result<(Bytes, Option<http::Heade
     Ok((data.freeze(), trailers))
 }
 
-/// A body of one known chunk.
+/// A body of a single chunk.
 pub(crate) struct Whole(pub(crate) Option<Bytes>);
 
 impl http_body::Body for Whole {

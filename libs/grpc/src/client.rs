@@ -1,4 +1,4 @@
-//! The client's layers, in request order, and the builder of every channel of the suite.
+//! The layers of the client, in request order, and the builder of all channels of the suite.
 mod credentials;
 mod deadline;
 mod retry;
@@ -25,20 +25,20 @@ use crate::{
     step::{Callee, Request, Response, Stack, Step, Transport},
 };
 
-/// Put into the extensions of a request that travels with a person's token: the person's rights decide.
+/// Request extension: the token of the person to forward. The rights of the person decide.
 #[derive(Clone)]
 pub struct OnBehalf(pub Arc<str>);
 
-/// Put into the extensions of a request that may be sent again: a reading one, or one with a `request_id`.
+/// Request extension: the request may be retried, because it is a read or has a `request_id`.
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotent;
 
-/// Says how a request travels: `pb::GetUnitRequest{..}.into_request().idempotent()`.
+/// Sets how a request is sent: `pb::GetUnitRequest{..}.into_request().idempotent()`.
 pub trait RequestExt: Sized {
-    /// Lets the person's token travel along.
+    /// Forwards the token of the person.
     #[must_use]
     fn on_behalf(self, token: Arc<str>) -> Self;
-    /// Allows retries.
+    /// Permits retries.
     #[must_use]
     fn idempotent(self) -> Self;
 }
@@ -55,12 +55,12 @@ impl<T> RequestExt for tonic::Request<T> {
     }
 }
 
-/// Where a service is.
+/// The location of a service.
 #[derive(Clone)]
 pub enum Target {
     /// In this process.
     Memory(InMemoryTransport),
-    /// `http://host:port` or `https://host:port`.
+    /// At `http://host:port` or `https://host:port`.
     Uri(String),
 }
 
@@ -74,7 +74,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Without an identity: calls carry a person's credential or none.
+    /// Returns a builder without an identity: calls carry the credential of a person or none.
     #[must_use]
     pub fn new(env: Env) -> Self {
         Self {
@@ -85,28 +85,29 @@ impl ClientBuilder {
         }
     }
 
-    /// Presents the calls as those of a service.
+    /// Authenticates the calls as those of a service.
     #[must_use]
     pub fn identity(mut self, identity: Arc<ServiceIdentity>) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// TLS of `https` targets; system roots otherwise.
+    /// Sets the TLS configuration of `https` targets; by default, the system roots are used.
     #[must_use]
     pub fn tls(mut self, tls: ClientTlsConfig) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Longest time one attempt of a unary call may take; 10 s unless said.
+    /// Sets the time limit of one attempt of a unary call; 10 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// A channel to the service `name` (kebab), connected at the first call and again after every loss.
+    /// Builds a channel to the service `name` (kebab-case). It connects at the first call and reconnects
+    /// after every loss.
     #[expect(clippy::disallowed_methods, reason = "this is the client builder")]
     pub fn channel(&self, name: &str, target: Target) -> Result<ServiceChannel, ClientError> {
         let wrong = |e: tonic::transport::Error| ClientError(format!("channel to `{name}`: {e}"));
@@ -118,7 +119,7 @@ impl ClientBuilder {
             .map_err(wrong)?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
-            // Also without calls in flight: a dead peer is noticed before the next call needs it.
+            // Also sent without calls in flight, so that a dead peer is detected before the next call.
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
             .keep_alive_while_idle(true);
@@ -154,17 +155,19 @@ impl ClientBuilder {
 
     fn layers(&self, name: &str) -> Arc<[Arc<dyn Step>]> {
         Arc::new([
-            // The trace of the call being served goes on, or a new one begins.
+            // Continues the trace of the call being served, or starts a new one.
             Arc::new(trace::Trace::new(&self.env)) as Arc<dyn Step>,
-            // One observation per call, its retries included.
+            // Records one observation per call, including its retries.
             Arc::new(Metrics::client()),
-            // UNAVAILABLE with RetryInfo or no connection at all; budgeted, and only what may be repeated.
+            // Retries UNAVAILABLE with RetryInfo and failed connections, within a budget and only for
+            // requests marked as idempotent.
             Arc::new(retry::Retry::new(name)),
-            // Per attempt: the less of our own limit and what remains to the call being served.
+            // Per attempt: the smaller of the configured limit and the remaining time of the call being
+            // served.
             Arc::new(deadline::ClientDeadline {
                 timeout: self.timeout,
             }),
-            // Freshly minted per attempt, they live for a minute.
+            // Added per attempt, because service tokens are valid for one minute.
             Arc::new(credentials::Credentials::new(self.identity.clone(), name)),
         ])
     }
@@ -190,12 +193,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What generated clients are made with. Cheap to clone.
+/// The channel for generated clients. Cheap to clone.
 #[derive(Clone)]
 pub struct ServiceChannel(Stack);
 
 impl ServiceChannel {
-    /// Names of the layers in request order.
+    /// Returns the names of the layers in request order.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.steps.iter().map(|step| step.name()).collect()
     }
@@ -215,7 +218,7 @@ impl tower::Service<Request> for ServiceChannel {
     }
 }
 
-/// A target that cannot be turned into a channel.
+/// The error of a target for which no channel can be built.
 #[derive(Debug, Clone)]
 pub struct ClientError(String);
 

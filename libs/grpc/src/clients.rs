@@ -5,7 +5,7 @@ use crate::{
     context::CallContext,
 };
 
-/// Channels to the other services of the suite, by kebab name. Cheap to clone.
+/// Channels to the other services of the suite, by kebab-case name. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct ServiceClients(Arc<BTreeMap<String, Pair>>);
 
@@ -15,7 +15,8 @@ struct Pair {
 }
 
 impl ServiceClients {
-    /// Opens two channels to each, lazily: one for calls, one for streams, which would block calls by flow control.
+    /// Opens two channels to each service lazily: one for calls and one for streams, whose flow control would
+    /// block calls.
     pub fn connect(
         builder: &ClientBuilder,
         targets: impl IntoIterator<Item = (String, Target)>,
@@ -31,7 +32,7 @@ impl ServiceClients {
         Ok(Self(Arc::new(clients)))
     }
 
-    /// The channel for unary calls: `MemberServiceClient::new(clients.client("membership")?)`.
+    /// Returns the channel for unary calls: `MemberServiceClient::new(clients.client("membership")?)`.
     pub fn client(&self, name: &str) -> Result<ServiceChannel, PeerMissing> {
         self.0
             .get(name)
@@ -39,7 +40,7 @@ impl ServiceClients {
             .ok_or_else(|| PeerMissing(name.to_owned()))
     }
 
-    /// The channel for long streams, feeds above all.
+    /// Returns the channel for long-lived streams, such as feeds.
     pub fn watch(&self, name: &str) -> Result<ServiceChannel, PeerMissing> {
         self.0
             .get(name)
@@ -48,7 +49,7 @@ impl ServiceClients {
     }
 }
 
-/// The configuration names no address for a service that another one calls.
+/// The configuration contains no address of a service that another service calls.
 #[derive(Debug, Clone)]
 pub struct PeerMissing(String);
 
@@ -65,7 +66,7 @@ impl fmt::Display for PeerMissing {
 
 impl std::error::Error for PeerMissing {}
 
-/// The trace id of the call that is being served, for what is written down about it.
+/// Returns the trace id of the call being served, for records about it.
 #[must_use]
 pub fn current_trace_id() -> Option<String> {
     CallContext::current().trace.map(|trace| trace.to_string())

@@ -1,4 +1,4 @@
-//! What a call hands down to the calls made while it is served: its trace and its deadline.
+//! The context that a call passes to the calls made while it is served: its trace id and its deadline.
 use std::{future::Future, time::Instant};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,12 +21,12 @@ impl CallContext {
     }
 }
 
-/// W3C trace id.
+/// A W3C trace id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceId(pub(crate) u128);
 
 impl TraceId {
-    /// Reads the trace id of a `traceparent` header; anything malformed or all zero is no trace.
+    /// Parses the trace id of a `traceparent` header; `None` if it is malformed or all zero.
     pub(crate) fn from_traceparent(value: &str) -> Option<Self> {
         let mut parts = value.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

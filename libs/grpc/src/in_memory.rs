@@ -1,26 +1,27 @@
-//! A connection without a network: the caller's end of a pipe whose other end is served like any socket.
+//! In-memory connections: the caller gets one end of a pipe, and the other end is served like a socket.
 use std::{io, task::Poll};
 
 use hyper_util::rt::TokioIo;
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::Stream;
 
-/// Bytes in flight in one direction before the writer waits; two HTTP/2 windows.
+/// The buffer size of one direction, in bytes, before the writer waits; two HTTP/2 windows.
 const PIPE: usize = 128 * 1024;
 
-/// Where callers in this process connect. May be handed out before anybody serves: the first call then waits.
+/// The connector for callers in this process. It may be used before the server runs; the first call then
+/// waits.
 #[derive(Clone)]
 pub struct InMemoryTransport {
     connections: mpsc::Sender<DuplexStream>,
 }
 
-/// The connections that the callee serves: give it to [`crate::server::serve`].
+/// The connections to serve, for [`crate::server::serve`].
 pub struct Incoming {
     connections: mpsc::Receiver<DuplexStream>,
 }
 
 impl InMemoryTransport {
-    /// A pair of ends.
+    /// Returns a connector and the connections that it opens.
     #[must_use]
     pub fn pair() -> (Self, Incoming) {
         let (sender, receiver) = mpsc::channel(64);

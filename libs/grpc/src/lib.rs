@@ -1,7 +1,7 @@
-//! The layers around every call of the suite, on both sides of the wire, and the only builder of channels.
+//! The layers around every call of the suite, in servers and clients, and the only builder of channels.
 //!
-//! A layer is a [`Step`]; the server's list stands in [`server`], the client's in [`client`]. In one process the
-//! services call each other through a pipe in memory with exactly these layers ([`in_memory`]).
+//! A layer is a [`Step`]. The list of the server is in [`server`], that of the client in [`client`]. Services
+//! in one process call each other through an in-memory pipe with exactly these layers ([`in_memory`]).
 
 mod body;
 pub mod client;
@@ -22,7 +22,7 @@ pub use server::{Authenticator, Limits, ServerLayers, layers};
 pub use step::{Answer, Call, Next, Outcome, Run, StackService, Step};
 pub use stream::{until_credential_ends, until_shutdown};
 
-/// Metadata key under which a service presents itself.
+/// The metadata key of the service token.
 pub const SERVICE_TOKEN: &str = "parta-service-token";
-/// Metadata key of every answer: the trace under which faults of the call were logged.
+/// The metadata key, in every response, of the trace id under which faults of the call were logged.
 pub const TRACE_ID: &str = "parta-trace-id";

@@ -1,4 +1,4 @@
-//! What the descriptors say of a path; paths that they do not know stay out of labels and limits.
+//! RPCs by path, from the descriptors. Unknown paths never become labels and have no limits of their own.
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
@@ -7,19 +7,19 @@ use std::{
 /// One RPC of the suite.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// `/parta.chat.v1.ChatService/SendMessage`
+    /// The path: `/parta.chat.v1.ChatService/SendMessage`.
     pub(crate) path: &'static str,
-    /// The same without the slash, as callers carry it.
+    /// The path without the leading slash, as callers carry it.
     pub(crate) rpc: Arc<str>,
-    /// Service that owns it, kebab: `call-scheduling`.
+    /// The service that owns the RPC, in kebab-case: `call-scheduling`.
     pub(crate) owner: &'static str,
-    /// Whether either side streams.
+    /// Whether the client or the server streams.
     pub(crate) streaming: bool,
-    /// Whether one request message with a `request_id` asks it to change state.
+    /// Whether it changes state, with one request message that has a `request_id`.
     pub(crate) mutation: bool,
 }
 
-/// The RPC of a path, if the suite has it.
+/// Returns the RPC of a path, if the suite has it.
 pub(crate) fn find(path: &str) -> Option<&'static Method> {
     static METHODS: OnceLock<HashMap<String, Method>> = OnceLock::new();
     let methods = METHODS.get_or_init(|| {
@@ -34,7 +34,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Method> {
                 let streaming = method.is_client_streaming() || method.is_server_streaming();
                 let mutation =
                     !method.is_client_streaming() && method.input().get_field_by_name("request_id").is_some();
-                // Leaked once per RPC of the suite, at first use.
+                // Leaked once per RPC of the suite, at the first use.
                 let known = Method {
                     path: path.clone().leak(),
                     rpc: path.trim_start_matches('/').into(),
@@ -50,12 +50,13 @@ pub(crate) fn find(path: &str) -> Option<&'static Method> {
     methods.get(path)
 }
 
-/// `parta.call_scheduling.v1.CallService` belongs to `call-scheduling`.
+/// Returns the owner of a gRPC service: `parta.call_scheduling.v1.CallService` belongs to `call-scheduling`.
 fn owner_of(full_name: &str) -> String {
     full_name.split('.').nth(1).unwrap_or_default().replace('_', "-")
 }
 
-/// Health and reflection: they carry no data of anybody and must answer while everything else is refused.
+/// Returns whether the path is a health check or reflection. They expose no data and must work while other
+/// calls are refused.
 pub(crate) fn is_open(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.")
 }

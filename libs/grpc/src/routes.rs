@@ -1,4 +1,4 @@
-//! Which server of a process answers a path.
+//! Maps paths to the servers of a process.
 use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -6,11 +6,11 @@ use tonic::{Status, body::Body, server::NamedService};
 
 use crate::step::{Request, Response};
 
-/// What generated servers answer with.
+/// The future that generated servers return.
 type Answering = BoxFuture<'static, Result<Response, Infallible>>;
 type Server = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
 
-/// What is generated for a service, or made like it.
+/// A generated server, or one with the same interface.
 pub trait Generated:
     tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
     + NamedService
@@ -31,19 +31,20 @@ impl<S> Generated for S where
 {
 }
 
-/// Generated servers by the names of their services. A gRPC path has two fixed parts, so one look-up finds the server; the
-/// router for arbitrary paths that tonic brings copies its routes and boxes both bodies for every call. Cheap to clone.
+/// Generated servers by the names of their services. A gRPC path has two fixed parts, so one lookup finds the
+/// server. The generic router of tonic copies its routes and boxes both bodies for every call. Cheap to
+/// clone.
 #[derive(Clone, Default)]
 pub struct Routes(Arc<HashMap<&'static str, Server>>);
 
 impl Routes {
-    /// Routes to one server.
+    /// Returns routes to one server.
     pub fn new(server: impl Generated) -> Self {
         Self::default().add_service(server)
     }
 
-    /// Adds a server; one of the same name is replaced. Servers are called without being asked whether they are ready, as
-    /// generated ones always are.
+    /// Adds a server and replaces one with the same name. Servers are called without `poll_ready`, because
+    /// generated servers are always ready.
     #[must_use]
     pub fn add_service<S: Generated>(mut self, server: S) -> Self {
         let call: Server = Arc::new(move |request| server.clone().call(request));
@@ -51,7 +52,7 @@ impl Routes {
         self
     }
 
-    /// Both together; where both have a server of one name, that of `more`.
+    /// Merges both. If both have a server with the same name, that of `more` is used.
     #[must_use]
     pub fn merge(mut self, more: &Self) -> Self {
         let all = Arc::make_mut(&mut self.0);
@@ -59,10 +60,10 @@ impl Routes {
         self
     }
 
-    /// The server's answer; UNIMPLEMENTED where there is none.
+    /// Calls the server of the path. Returns UNIMPLEMENTED if there is none.
     #[expect(
         clippy::disallowed_methods,
-        reason = "gRPC's own answer to an unknown service has no reason"
+        reason = "the gRPC status for an unknown service has no reason"
     )]
     pub(crate) fn serve(&self, request: Request) -> Answering {
         let server = service(request.uri().path()).and_then(|name| self.0.get(name));
@@ -79,7 +80,7 @@ impl fmt::Debug for Routes {
     }
 }
 
-/// `parta.chat.v1.MessageService` of `/parta.chat.v1.MessageService/SendMessage`.
+/// Returns `parta.chat.v1.MessageService` for `/parta.chat.v1.MessageService/SendMessage`.
 fn service(path: &str) -> Option<&str> {
     let (service, _method) = path.strip_prefix('/')?.split_once('/')?;
     Some(service)
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_names_its_service() {
+    fn path_contains_its_service() {
         assert_eq!(service("/a.b.C/Do"), Some("a.b.C"));
         assert_eq!(service("/a.b.C/"), Some("a.b.C"));
         for path in ["", "/", "a.b.C/Do", "/a.b.C"] {

@@ -1,4 +1,4 @@
-//! The server's layers, in request order, and the loop that serves them.
+//! The layers of the server, in request order, and the serving loop.
 mod authenticate;
 mod capture;
 pub(crate) mod catch_panic;
@@ -25,7 +25,8 @@ use crate::{
     step::{Callee, Stack, StackService, Step},
 };
 
-/// The stack of one server, whose streams end when `draining` is cancelled. Each server has an instance of its own: limits are counted apart for outer and inner calls.
+/// Returns the layers of one server. Its streams end when `draining` is cancelled. Each server has its own
+/// instance, so that external and internal calls have separate limits.
 #[must_use]
 pub fn layers(
     env: &Env,
@@ -34,38 +35,43 @@ pub fn layers(
     draining: CancellationToken,
 ) -> ServerLayers {
     ServerLayers(Arc::new([
-        // Outermost: a panic anywhere below costs one call, answers INTERNAL and stays in the log.
+        // Outermost: a panic in a layer or handler costs one call, returns INTERNAL and is logged.
         Arc::new(catch_panic::CatchPanic::default()) as Arc<dyn Step>,
-        // A span per call, child of the caller's (W3C context); everything below logs inside it.
+        // Opens a span per call, a child of the span of the caller (W3C context). All layers below log inside
+        // it.
         Arc::new(trace::Trace::new(env)),
-        // Counts every call, also those refused below.
+        // Counts every call, including those that the layers below refuse.
         Arc::new(metrics::Metrics::server()),
-        // Tells the caller the trace under which we logged; not the idempotency key, which is `request_id`.
+        // Returns the trace id under which the call was logged. It is not the idempotency key, which is
+        // `request_id`.
         Arc::new(trace_id::ReturnTraceId),
-        // Turns what the layers below refuse, and what tonic refuses by itself, into statuses with details.
+        // Converts refusals of the layers below and of tonic to statuses with details.
         Arc::new(status::Details),
-        // Refuses what exceeds the global concurrency, before any work is done for it.
+        // Refuses calls that exceed the concurrency limit, before any work is done for them.
         Arc::new(shed::Shed::new(limits)),
-        // Answers slightly before the caller stops waiting; after shedding, so that nothing waits unbounded.
+        // Replies shortly before the timeout of the caller. After shedding, so that no call waits without a
+        // limit.
         Arc::new(deadline::ServerDeadline { draining }),
-        // Says who calls and whether the RPC takes such callers; what they may do is decided in operations.
+        // Determines the caller and whether the RPC accepts such callers. The operations decide about
+        // permissions.
         Arc::new(authenticate::Authenticate::new(authenticator, env)),
-        // Innermost, so that a call to another service made above is not mistaken for the request.
+        // Innermost, so that a call to another service made by the layers above is not captured as the
+        // request.
         Arc::new(capture::CaptureRequest),
     ]))
 }
 
-/// What [`layers`] made; wraps routes.
+/// The layers that [`layers`] built, which wrap routes.
 #[derive(Clone)]
 pub struct ServerLayers(Arc<[Arc<dyn Step>]>);
 
 impl ServerLayers {
-    /// Names in request order.
+    /// Returns the names of the layers in request order.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|step| step.name()).collect()
     }
 
-    /// Puts the layers around servers.
+    /// Wraps servers in the layers.
     #[must_use]
     pub fn around(&self, routes: Routes) -> StackService {
         StackService(Stack {

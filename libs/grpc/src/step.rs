@@ -1,4 +1,4 @@
-//! What a layer is. Written by hand instead of nine tower services: a list of values can be read and asserted.
+//! The trait of a layer. It replaces nine tower services, because a list of values can be read and asserted.
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -17,13 +17,13 @@ use crate::{
 
 pub(crate) type Request = http::Request<Body>;
 pub(crate) type Response = http::Response<Body>;
-/// What a layer answers: an answer, or a status that the `status` layer turns into one.
+/// The result of a layer: a response, or a status that the `status` layer converts to one.
 pub type Outcome = Result<Answer, Status>;
 
 /// A request on its way through the layers.
 pub struct Call {
     pub(crate) request: Request,
-    /// What the descriptors say of its path, looked up once for all layers.
+    /// The RPC of its path, looked up once for all layers.
     pub(crate) method: Option<&'static Method>,
 }
 
@@ -33,18 +33,18 @@ impl Call {
         Self { request, method }
     }
 
-    /// Health and reflection, which answer while everything else is refused.
+    /// Returns whether the call is a health check or reflection, which work while other calls are refused.
     pub(crate) fn is_open(&self) -> bool {
         self.method.is_none() && methods::is_open(self.request.uri().path())
     }
 
-    /// Its name in logs and labels. A path nobody knows is the caller's text and stays out of them.
+    /// Returns the name for logs and labels. An unknown path is text of the caller and is not used.
     pub(crate) fn rpc(&self) -> &'static str {
         self.method.map_or("unknown", |m| m.path.trim_start_matches('/'))
     }
 }
 
-/// A response, and what is to be done while its body goes out.
+/// A response, and the work to do while its body is sent.
 #[derive(Debug)]
 pub struct Answer {
     pub(crate) response: Response,
@@ -62,13 +62,13 @@ impl From<Response> for Answer {
 
 /// One layer.
 pub trait Step: Send + Sync + 'static {
-    /// Its name in the documented order.
+    /// Returns the name of the layer in the documented order.
     fn name(&self) -> &'static str;
-    /// Handles the call, usually by passing it on with `next.run`.
+    /// Handles the call, usually by calling `next.run`.
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome>;
 }
 
-/// What the layers are around.
+/// The innermost callee of the layers.
 #[derive(Clone)]
 pub(crate) enum Callee {
     /// On the server.
@@ -80,7 +80,7 @@ pub(crate) enum Callee {
 pub(crate) type Transport =
     Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, Status>> + Send + Sync>;
 
-/// The layers below and what they wrap.
+/// The remaining layers and the callee.
 #[derive(Clone, Copy)]
 pub struct Next<'a> {
     steps: &'a [Arc<dyn Step>],
@@ -88,7 +88,7 @@ pub struct Next<'a> {
 }
 
 impl<'a> Next<'a> {
-    /// Passes the call on.
+    /// Runs the remaining layers.
     pub fn run(self, call: Call) -> Run<'a> {
         match self.steps.split_first() {
             Some((step, steps)) => Run::Step(step.call(
@@ -106,7 +106,7 @@ impl<'a> Next<'a> {
     }
 }
 
-/// A call that was passed on.
+/// The future of the remaining layers.
 pub enum Run<'a> {
     #[doc(hidden)]
     Step(BoxFuture<'a, Outcome>),
@@ -131,7 +131,7 @@ impl Future for Run<'_> {
     }
 }
 
-/// Layers in request order around a callee.
+/// A callee with its layers, in request order.
 #[derive(Clone)]
 pub(crate) struct Stack {
     pub(crate) steps: Arc<[Arc<dyn Step>]>,
@@ -149,7 +149,7 @@ impl Stack {
     }
 }
 
-/// A stack as the service that tonic's server wants.
+/// A stack as the service that the server of tonic requires.
 #[derive(Clone)]
 pub struct StackService(pub(crate) Stack);
 

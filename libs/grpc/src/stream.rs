@@ -1,5 +1,5 @@
-//! Ends of streams: that of the credential and that of the server. The layers end every stream with both; a service
-//! uses these where it has to see the end itself.
+//! Ends streams when their credential expires or the server drains. The layers end every stream on both; a
+//! service uses these functions if it must observe the end itself.
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _, stream};
 use parta_access::Caller;
@@ -12,7 +12,7 @@ use tonic::Status;
 
 use crate::server::deadline::not_serving;
 
-/// Ends `stream` with CREDENTIAL_EXPIRED when the token it was opened with ends.
+/// Ends `stream` with CREDENTIAL_EXPIRED when the token that opened it expires.
 pub fn until_credential_ends<S, T>(
     stream: S,
     caller: &Caller,
@@ -27,7 +27,7 @@ where
     end_with(stream, expired, credential_expired)
 }
 
-/// Ends `stream` with NOT_SERVING when the server drains; the client resumes elsewhere.
+/// Ends `stream` with NOT_SERVING when the server drains, so that the client resumes elsewhere.
 pub fn until_shutdown<S, T>(
     stream: S,
     draining: CancellationToken,
@@ -49,7 +49,7 @@ where
     T: Send,
 {
     let last = stream::once(async move { Err(status()) });
-    // A stream that ends by itself ends the whole; `take_until` alone would go on to the last item.
+    // A stream that ends by itself must end without the status, which `take_until` alone would still append.
     let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let by_itself = ended.clone();
     let marked = stream.map(Some).chain(stream::once(async move {
@@ -69,7 +69,7 @@ where
 pub(crate) fn credential_expired() -> Status {
     RpcError::new(
         ErrorReason::CredentialExpired,
-        "the credential of this stream has expired",
+        "The credential of this stream has expired. Refresh it and open the stream again.",
     )
     .into()
 }
@@ -81,7 +81,7 @@ pub(crate) async fn credential_end(end: Option<DateTime<Utc>>, clock: &dyn Clock
     }
 }
 
-/// Timers run on monotonic time; the wall clock is asked again at least once a minute.
+/// Timers use monotonic time, so the wall clock is read again at least once a minute.
 async fn wait_until(end: DateTime<Utc>, clock: &dyn Clock) {
     while let Ok(left) = (end - clock.now()).to_std() {
         if left.is_zero() {

@@ -1,4 +1,4 @@
-//! The layers of both sides, over a real connection in memory.
+//! The layers of servers and clients, over a real in-memory connection.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 mod test_env;
 
@@ -13,7 +13,7 @@ use test_env::{
 use tonic::{Code, Request};
 
 #[test]
-fn the_layers_stand_in_the_documented_order() {
+fn layers_are_in_the_documented_order() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         assert_eq!(
@@ -38,7 +38,7 @@ fn the_layers_stand_in_the_documented_order() {
 }
 
 #[test]
-fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
+fn each_rpc_accepts_exactly_the_callers_of_its_rule() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
@@ -74,7 +74,7 @@ fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
         assert_eq!(refused(call(out(), RESOLVE, note("")).await), "OK");
         assert_eq!(refused(call(out(), RESOLVE, bearer("", &joiner)).await), "OK");
 
-        // Two service accounts differ by the permission that the rule names.
+        // The two service accounts differ in the permission that the rule names.
         assert_eq!(refused(open(out(), WATCH, bearer("", &watcher)).await), "OK");
         assert_eq!(
             refused(open(out(), WATCH, bearer("", &reader)).await),
@@ -84,7 +84,7 @@ fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
             refused(open(out(), WATCH, bearer("", &person)).await),
             "CALLER_NOT_ACCEPTED"
         );
-        // `*` is any service of the suite, a name is that one.
+        // `*` accepts any service of the suite; a name accepts only that service.
         assert_eq!(
             refused(open(test_env.service("chat", "membership"), WATCH, note("")).await),
             "OK"
@@ -105,7 +105,7 @@ fn each_rpc_lets_in_exactly_the_kinds_of_its_rule() {
 }
 
 #[test]
-fn a_forged_or_misdirected_credential_proves_nothing() {
+fn forged_and_misdirected_credentials_are_refused() {
     parta_testkit::run(async {
         let (test_env, other) = (TestEnv::new(), TestEnv::new());
         let (foreign, _) = other.person();
@@ -129,7 +129,7 @@ fn a_forged_or_misdirected_credential_proves_nothing() {
             refused(call(test_env.outside(), GET_CHAT, basic).await),
             "CREDENTIAL_INVALID"
         );
-        // A token that invitation minted for chat is worth nothing at membership.
+        // A token that invitation issued for chat is not valid at membership.
         assert_eq!(
             refused(call(test_env.service("invitation", "chat"), ADMIT, note("")).await),
             "CREDENTIAL_INVALID"
@@ -138,7 +138,7 @@ fn a_forged_or_misdirected_credential_proves_nothing() {
 }
 
 #[test]
-fn a_service_calls_for_a_person_only_with_the_persons_token() {
+fn service_acts_for_a_person_only_with_their_token() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
@@ -171,7 +171,7 @@ fn a_service_calls_for_a_person_only_with_the_persons_token() {
 }
 
 #[test]
-fn what_is_not_served_here_is_unimplemented() {
+fn unserved_rpcs_are_unimplemented() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         for path in [
@@ -185,9 +185,9 @@ fn what_is_not_served_here_is_unimplemented() {
     });
 }
 
-/// Invariant 9: no input panics a service, and if something does, it costs one call.
+/// Invariant 9: no input panics a service, and if one does, it costs one call.
 #[test]
-fn a_panic_costs_one_call_and_names_its_trace() {
+fn panic_fails_one_call_and_returns_its_trace_id() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("panicked");
         parta_testkit::logs().allow("internal fault");
@@ -199,7 +199,7 @@ fn a_panic_costs_one_call_and_names_its_trace() {
             (status.code(), reason(&status).as_str()),
             (Code::Internal, "INTERNAL")
         );
-        assert!(!status.message().contains("as asked"), "no details of ours");
+        assert!(!status.message().contains("as asked"), "no internal details");
         assert_eq!(status.metadata().get(TRACE_ID).unwrap().len(), 32);
         let mut stream = open(test_env.service("chat", "membership"), WATCH, note("panic"))
             .await
@@ -211,7 +211,7 @@ fn a_panic_costs_one_call_and_names_its_trace() {
 }
 
 #[test]
-fn every_refusal_has_a_documented_reason_and_no_detail_of_ours() {
+fn every_refusal_has_a_reason_and_no_internal_detail() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("internal fault");
         let test_env = TestEnv::new();
@@ -257,7 +257,7 @@ struct Garbage {
 }
 
 #[test]
-fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
+fn server_replies_before_the_deadline_of_the_caller() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let mut request = note("wait");
@@ -267,13 +267,13 @@ fn the_server_says_that_time_ran_out_before_the_caller_gives_up() {
             (status.code(), reason(&status).as_str()),
             (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
         );
-        // Only an answer of the server carries it.
+        // Only a response of the server carries it.
         assert!(status.metadata().contains_key(TRACE_ID));
     });
 }
 
 #[test]
-fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
+fn calls_and_streams_beyond_their_limits_are_refused() {
     parta_testkit::run(async {
         let test_env = TestEnv::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
         let (person, _) = test_env.person();
@@ -295,7 +295,7 @@ fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
             1,
             "nothing was done for it"
         );
-        // Another service in the same process is not full.
+        // The limit of another service in the same process is not reached.
         assert_eq!(refused(call(test_env.outside(), RESOLVE, note("")).await), "OK");
 
         let first = open(test_env.outside(), SUBSCRIBE, bearer("", &person))
@@ -317,7 +317,7 @@ fn what_exceeds_the_limit_is_refused_at_once_and_streams_count_apart() {
 }
 
 #[test]
-fn a_stream_ends_with_its_credential() {
+fn stream_ends_with_its_credential() {
     parta_testkit::run(async {
         let test_env = TestEnv::with(Limits::default(), chrono::TimeDelta::seconds(2));
         let (person, _) = test_env.person();
@@ -334,7 +334,7 @@ fn a_stream_ends_with_its_credential() {
 }
 
 #[test]
-fn a_revoked_session_enters_no_more() {
+fn revoked_session_is_refused() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (person, session) = test_env.person();
@@ -351,7 +351,7 @@ fn a_revoked_session_enters_no_more() {
 }
 
 #[test]
-fn a_draining_server_ends_streams_and_finishes_calls() {
+fn draining_server_ends_streams_and_completes_calls() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
@@ -383,7 +383,7 @@ fn a_draining_server_ends_streams_and_finishes_calls() {
 }
 
 #[test]
-fn a_stream_that_ends_by_itself_ends_well() {
+fn stream_that_ends_by_itself_ends_with_ok() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let (person, _) = test_env.person();
@@ -396,7 +396,7 @@ fn a_stream_that_ends_by_itself_ends_well() {
 }
 
 #[test]
-fn only_what_may_be_repeated_is_repeated() {
+fn only_idempotent_requests_are_retried() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         assert_eq!(
@@ -409,7 +409,7 @@ fn only_what_may_be_repeated_is_repeated() {
             "OK"
         );
         assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 3);
-        // Without RetryInfo nobody promised that it would help.
+        // Without RetryInfo, a call is not retried.
         assert_eq!(
             refused(call(test_env.outside(), RESOLVE, note("no retry info").idempotent()).await),
             "NOT_SERVING"
@@ -419,10 +419,10 @@ fn only_what_may_be_repeated_is_repeated() {
 }
 
 #[test]
-fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
+fn absent_service_is_an_unavailable_dependency() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
-        // Bound and dropped: nobody listens there.
+        // Bound and dropped, so that no listener uses this port.
         let address = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -437,12 +437,15 @@ fn a_peer_that_is_not_there_is_a_dependency_that_does_not_answer() {
             (refusal.reason(), refusal.metadata("dependency")),
             ("DEPENDENCY_UNAVAILABLE", Some("chat"))
         );
-        assert!(!status.message().contains("127.0.0.1"), "addresses stay with us");
+        assert!(
+            !status.message().contains("127.0.0.1"),
+            "addresses are not disclosed"
+        );
     });
 }
 
 #[test]
-fn the_callers_trace_goes_on_and_is_told() {
+fn trace_of_the_caller_is_continued_and_returned() {
     parta_testkit::run(async {
         let test_env = TestEnv::new();
         let mut request = note("");
@@ -463,9 +466,9 @@ fn the_callers_trace_goes_on_and_is_told() {
     });
 }
 
-/// The layers report every refusal to the tests, of unary calls and of streams.
+/// The layers report every refusal of unary calls and streams to the tests.
 #[test]
-fn a_reason_that_the_comment_does_not_list_fails_the_test() {
+fn reason_missing_from_the_comment_fails_the_test() {
     for streams in [false, true] {
         let test = || {
             parta_testkit::run(async {

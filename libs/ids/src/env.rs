@@ -20,7 +20,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that asks the machine"
+        reason = "the only place that reads the time or randomness of the machine"
     )]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
@@ -70,7 +70,7 @@ pub struct SystemIds;
 impl IdSource for SystemIds {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that asks the machine"
+        reason = "the only place that reads the time or randomness of the machine"
     )]
     fn uuid(&self) -> Uuid {
         Uuid::now_v7()
@@ -78,7 +78,7 @@ impl IdSource for SystemIds {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that asks the machine"
+        reason = "the only place that reads the time or randomness of the machine"
     )]
     fn fill(&self, bytes: &mut [u8]) {
         // Panics if the operating system provides no seed, because without one every secret would be

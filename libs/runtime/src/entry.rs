@@ -134,10 +134,7 @@ pub fn run_service_with<W: Into<OsString> + Clone>(
 }
 
 /// Runs the future of a binary on a runtime and prints a failure in one line.
-#[expect(
-    clippy::print_stderr,
-    reason = "the logging may not have been set up when it fails"
-)]
+#[expect(clippy::print_stderr, reason = "logging may not be initialized when it fails")]
 pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = runtime

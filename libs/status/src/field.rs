@@ -79,7 +79,7 @@ pub fn id<T: TypedId>(violations: &mut FieldViolations, path: &str, value: &str)
     match value.parse() {
         Ok(id) => Some(id),
         Err(error) => {
-            violations.add(path, format!("is no {} id: it {error}", T::PREFIX));
+            violations.add(path, format!("is not a valid {} id: it {error}", T::PREFIX));
             None
         }
     }

@@ -141,7 +141,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
 async fn read_pragma(connection: &DatabaseConnection, pragma: &str) -> Result<String, StorageError> {
     let statement = Statement::from_string(connection.get_database_backend(), format!("PRAGMA {pragma}"));
     let row = connection.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| StorageError::Fault(format!("PRAGMA {pragma} answers nothing")))?;
+    let row = row.ok_or_else(|| StorageError::Fault(format!("PRAGMA {pragma} returned no row")))?;
     Ok(match row.try_get_by_index::<String>(0) {
         Ok(text) => text,
         Err(_) => row.try_get_by_index::<i64>(0)?.to_string(),

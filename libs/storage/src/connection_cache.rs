@@ -161,10 +161,7 @@ impl PooledConnection {
     /// # Panics
     ///
     /// Never: the connection is present until the value is dropped.
-    #[expect(
-        clippy::expect_used,
-        reason = "a connection has its connection until it is dropped"
-    )]
+    #[expect(clippy::expect_used, reason = "the connection is present until the drop")]
     pub fn connection(&mut self) -> &mut PgConnection {
         self.whole = false;
         &mut self.cached.as_mut().expect("not dropped").connection

@@ -168,7 +168,7 @@ impl Db {
     }
     /// Acquires a write connection for exclusive use by one caller. PostgreSQL only.
     pub async fn lease_writer(&self) -> Result<PooledConnection, StorageError> {
-        let fault = || StorageError::Fault("only connections to PostgreSQL are kept".into());
+        let fault = || StorageError::Fault("only PostgreSQL connections can be leased".into());
         let cache = self.writer().cache().ok_or_else(fault)?;
         Ok(cache.take().await?)
     }

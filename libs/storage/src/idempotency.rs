@@ -97,7 +97,8 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
     Ok(Claim::Before(Record {
         same_request: first.ct_eq(&digest).into(),
         request_id: mutation.request_id(),
-        outcome: outcome.ok_or_else(|| StorageError::Fault("an outcome was committed empty".into()))?,
+        outcome: outcome
+            .ok_or_else(|| StorageError::Fault("the idempotency record has no outcome".into()))?,
     }))
 }
 

@@ -191,7 +191,7 @@ impl Tx {
     /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
     pub async fn keep_outcome(&self, outcome: Vec<u8>) -> Result<(), StorageError> {
         let mutation = self.mutation().ok_or_else(|| {
-            StorageError::Fault("an outcome was kept outside the transaction of a mutation".into())
+            StorageError::Fault("keep_outcome was called outside the transaction of a mutation".into())
         })?;
         idempotency::keep(self, mutation, outcome).await
     }

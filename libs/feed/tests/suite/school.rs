@@ -248,7 +248,7 @@ impl Handler for Roster {
             vec![event.event_id.as_str().into(), event.position.into()],
         )
         .await?;
-        assert!(!self.panic.lock().unwrap().contains(label), "told to panic");
+        assert!(!self.panic.lock().unwrap().contains(label), "configured to panic");
         if self.poison.lock().unwrap().contains(label) {
             return Err(HandleError::Failed(format!("{label} is poison")));
         }

@@ -27,7 +27,7 @@ impl Step for ClientDeadline {
                 .deadline
                 .map(|d| d.saturating_duration_since(Instant::now()));
             let allowed = remaining.map_or(asked, |r| r.min(asked));
-            // Eight digits at most; microseconds reach 99 s, milliseconds more than a day.
+            // The value has at most eight digits: microseconds reach 99 s, milliseconds more than a day.
             let micros = allowed.as_micros();
             let text = if micros < 100_000_000 {
                 format!("{micros}u")

@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 3;
 
 pub(super) struct Retry {
     peer: String,
-    /// At most a fifth more calls than without retries: a peer in trouble is not finished off by its callers.
+    /// Limits retries to 20 percent of the calls, so that callers do not overload a peer in trouble.
     budget: Arc<TpsBudget>,
 }
 
@@ -29,7 +29,8 @@ impl Retry {
         }
     }
 
-    /// What is left of a failure that reached no server: a documented reason instead of the transport's words.
+    /// Converts the failure to a status. A failed connection becomes a documented reason instead of the error
+    /// of the transport.
     fn explain(&self, failure: Failure) -> Status {
         match failure {
             Failure::Answered(status) => status,
@@ -54,7 +55,7 @@ impl Failure {
         }
     }
 
-    /// How long to wait at least before another attempt may help; `None` if it may not.
+    /// Returns the minimum delay before another attempt; `None` if the call must not be retried.
     fn may_repeat(&self) -> Option<Duration> {
         match self {
             Self::Unconnected => Some(Duration::ZERO),
@@ -94,7 +95,7 @@ impl Step for Retry {
                 let outcome = next.run(Call { request, method }).await;
                 let failure = match outcome {
                     Err(status) => Failure::of(status),
-                    // A refusal without a body carries its status in the head.
+                    // A refusal without a body carries its status in the headers.
                     Ok(answer) => match Status::from_header_map(answer.response.headers()) {
                         Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
                         _ => return Ok(answer),

@@ -20,7 +20,7 @@ impl Trace {
         Self { ids: env.ids.clone() }
     }
 
-    /// Where nothing exports spans the trace id still goes on, so that logs of all services can be joined.
+    /// Propagates the trace id where no spans are exported, so that the logs of all services can be joined.
     fn carry_on(&self, headers: &mut http::HeaderMap) {
         let mut bytes = [0; 24];
         self.ids.fill(&mut bytes);
@@ -54,7 +54,7 @@ impl Step for Trace {
             let rpc = call.rpc();
             let headers = call.request.headers_mut();
             let span = global::get_text_map_propagator(|p| {
-                // Without a propagator nothing exports spans.
+                // Without a propagator, no spans are exported.
                 if p.fields().next().is_none() {
                     return tracing::info_span!("call", rpc.method = rpc);
                 }

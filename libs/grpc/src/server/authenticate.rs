@@ -16,18 +16,18 @@ use crate::{
     stream::credential_expired,
 };
 
-/// How often an open stream asks whether its session still is.
+/// The interval at which an open stream checks that its session was not revoked.
 const RECHECK: Duration = Duration::from_secs(15);
 
-/// What the `authenticate` layer verifies with.
+/// The keys and rules with which the `authenticate` layer verifies callers.
 pub struct Authenticator {
-    /// The rules of every RPC that this process serves; an RPC that has none is not there.
+    /// The rules of every RPC that this process serves. An RPC without a rule is unimplemented.
     pub access: AccessRules,
-    /// Bearer tokens of people, accounts, joiners and service accounts.
+    /// Verifies bearer tokens of people, accounts, joiners and service accounts.
     pub verifier: Arc<Verifier>,
-    /// Public keys of the other services.
+    /// The public keys of the other services.
     pub services: Arc<ServiceKeys>,
-    /// The operators' keys with the name under which the audit knows each.
+    /// The operator keys, each with the name of the operator in the audit log.
     pub operators: Vec<(String, OperatorCredential)>,
 }
 
@@ -59,7 +59,7 @@ impl Step for Authenticate {
             let (Some(method), Some(rule)) = (call.method, call.method.and_then(rule)) else {
                 #[expect(
                     clippy::disallowed_methods,
-                    reason = "gRPC's own answer to an unknown RPC has no reason"
+                    reason = "the gRPC status for an unknown RPC has no reason"
                 )]
                 return Err(Status::unimplemented("this server has no such RPC"));
             };
@@ -80,18 +80,18 @@ impl Step for Authenticate {
     }
 }
 
-/// Resolves when the credential expires or what stands behind it is revoked.
+/// Resolves when the credential expires or its session or service account is revoked.
 async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, end: DateTime<Utc>) -> Status {
     loop {
         if verifier.is_revoked(&who) {
-            let why = "the session behind this stream was ended";
+            let why = "The session of this stream was ended. Sign in again.";
             return RpcError::new(ErrorReason::CredentialRevoked, why).into();
         }
         let left = (end - clock.now()).to_std().unwrap_or_default();
         if left.is_zero() {
             return credential_expired();
         }
-        // One timer for both: ten thousand streams wait here.
+        // One timer for both conditions, because up to 10,000 streams wait here.
         tokio::time::sleep(left.min(RECHECK)).await;
     }
 }
@@ -99,7 +99,7 @@ async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, e
 impl Authenticator {
     async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, RpcError> {
         let mut caller = Caller::anonymous(method.rpc.clone());
-        // Who signs in or refreshes may still send an expired token along, and nobody asks for it.
+        // Callers that sign in or refresh may still send an expired token, which is ignored.
         if rule.callers == [CallerKind::Anonymous] {
             return Ok(caller);
         }
@@ -114,7 +114,7 @@ impl Authenticator {
         if let Some(value) = headers.get(SERVICE_TOKEN) {
             let text = value
                 .to_str()
-                .map_err(|_| invalid("the service token is not text"))?;
+                .map_err(|_| invalid("The service token is not text."))?;
             let name = self.services.verify(text, method.owner)?;
             let presented = std::mem::replace(&mut caller.principal, Principal::Service { name });
             caller.on_behalf_of = (presented != Principal::Anonymous).then_some(presented);
@@ -127,12 +127,14 @@ impl Authenticator {
             .operators
             .iter()
             .find(|(_, credential)| credential.matches(text));
-        let (name, _) = known.ok_or_else(|| invalid("the operator key is not one of this installation"))?;
+        let (name, _) =
+            known.ok_or_else(|| invalid("The operator key does not belong to this installation."))?;
         Ok(Principal::Operator { name: name.clone() })
     }
 }
 
-/// Whether the RPC takes such callers at all; what they may do is the service's policy.
+/// Refuses callers of a kind that the RPC does not accept. The policy of the service decides about
+/// permissions.
 fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
     let accepted = match (&caller.principal, &caller.on_behalf_of) {
         (Principal::Anonymous, _) if !rule.accepts(CallerKind::Anonymous) => {
@@ -152,13 +154,13 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         (Principal::Service { name }, Some(Principal::Person { .. })) => {
             rule.accepts(CallerKind::ServiceForPerson) && rule.accepts_service(name)
         }
-        // A service lends its way in to people only.
+        // A service can act on behalf of members only.
         (Principal::Service { .. }, Some(_)) => false,
     };
     if accepted {
         return Ok(());
     }
-    let why = "this RPC does not take callers of this kind";
+    let why = "This RPC does not accept callers of this kind.";
     Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", &caller.rpc))
 }
 
@@ -169,10 +171,10 @@ fn invalid(why: &str) -> RpcError {
 fn bearer(value: &http::HeaderValue) -> Result<&str, RpcError> {
     let text = value
         .to_str()
-        .map_err(|_| invalid("the metadata `authorization` is not text"))?;
+        .map_err(|_| invalid("The metadata `authorization` is not text."))?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(invalid("the metadata `authorization` must be `Bearer <token>`"));
+        return Err(invalid("The metadata `authorization` must be `Bearer <token>`."));
     }
     Ok(token)
 }

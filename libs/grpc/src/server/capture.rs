@@ -2,7 +2,7 @@ use futures::future::BoxFuture;
 
 use crate::step::{Call, Next, Outcome, Step};
 
-/// Keeps the bytes of the request message for the RPCs that change state, whose edge digests them.
+/// Captures the bytes of the request message of RPCs that change state. The edge computes their digest.
 pub(super) struct CaptureRequest;
 
 impl Step for CaptureRequest {

@@ -14,12 +14,12 @@ use crate::{
     step::{Call, Next, Outcome, Step},
 };
 
-/// Filled by the `trace` layer below, so that the answer to a panic can name the trace too.
+/// Set by the `trace` layer below, so that the response to a panic contains the trace id.
 #[derive(Clone, Default)]
 pub(crate) struct TraceSlot(pub(super) Arc<OnceLock<TraceId>>);
 
 impl TraceSlot {
-    /// The answer to a panic.
+    /// Returns the status for a panic.
     pub(crate) fn refuse(&self, panic: &(dyn Any + Send)) -> Status {
         let said = panic.downcast_ref::<&str>().copied();
         let said = said

@@ -10,11 +10,11 @@ use crate::{
     step::{Call, Next, Outcome, Step},
 };
 
-/// Time for a unary call whose caller names none.
+/// The deadline of a unary call without a timeout.
 const DEFAULT: Duration = Duration::from_secs(30);
 
-/// Our own answer has to overtake tonic's outer timer, which says CANCELLED without a reason. Streams have no deadline,
-/// but they end when the server drains, so that their clients resume elsewhere.
+/// Replies before the outer timer of tonic, which returns CANCELLED without a reason. Streams have no
+/// deadline, but end when the server drains, so that their clients resume elsewhere.
 pub(super) struct ServerDeadline {
     pub(super) draining: CancellationToken,
 }
@@ -59,23 +59,27 @@ impl Step for ServerDeadline {
 pub(crate) fn exceeded() -> tonic::Status {
     RpcError::new(
         ErrorReason::DeadlineExceeded,
-        "the time allowed for the call ran out",
+        "The deadline of the call has passed. Call again with a longer timeout.",
     )
     .into()
 }
 
 pub(crate) fn not_serving() -> tonic::Status {
-    let refusal = RpcError::new(ErrorReason::NotServing, "the server is stopping");
+    let refusal = RpcError::new(
+        ErrorReason::NotServing,
+        "The server is stopping. Try again in a moment.",
+    );
     refusal.retry_after(Duration::from_secs(1)).into()
 }
 
-/// A twentieth less, at least 2 ms and at most 100 ms, but never more than half.
+/// Returns the timeout reduced by a twentieth: by at least 2 ms and at most 100 ms, but never by more than
+/// half.
 fn earlier(asked: Duration) -> Duration {
     let margin = (asked / 20).clamp(Duration::from_millis(2), Duration::from_millis(100));
     asked - margin.min(asked / 2)
 }
 
-/// `grpc-timeout`: up to eight digits and a unit, as the gRPC wire specification has it.
+/// Parses `grpc-timeout`: up to eight digits and a unit, as in the gRPC wire specification.
 pub(crate) fn grpc_timeout(headers: &http::HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn we_answer_before_the_caller_gives_up_whatever_it_allows() {
+    fn server_replies_before_every_caller_timeout() {
         for nanos in [1, 1_000, 3_000_000, 50_000_000, 1_000_000_000, 3_600_000_000_000] {
             let asked = Duration::from_nanos(nanos);
             assert!(earlier(asked) < asked || asked < Duration::from_nanos(2));
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_read_as_the_wire_specification_has_them() {
+    fn timeouts_follow_the_wire_specification() {
         let read = |text: &'static str| {
             let mut headers = http::HeaderMap::new();
             headers.insert("grpc-timeout", http::HeaderValue::from_static(text));

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::step::{Call, Next, Outcome, Step};
 
-/// Duration by RPC and code, and calls in flight. Labels come from the descriptors only, never from the caller.
+/// Duration by RPC and code, and calls in flight. Labels come from the descriptors, never from the caller.
 pub(crate) struct Metrics {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
@@ -36,7 +36,7 @@ impl Metrics {
     }
 }
 
-/// Counts one call down and records it, on every way out.
+/// Decrements the calls in flight and records the duration, however the call ends.
 pub(crate) struct InFlight {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,

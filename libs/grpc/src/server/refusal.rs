@@ -6,11 +6,11 @@ use tracing::Level;
 
 use crate::methods::Method;
 
-/// The target of the events. `parta_testkit` and the processes of the integration tests know it.
+/// The target of the events, which `parta_testkit` and the processes of the integration tests use.
 const TARGET: &str = "parta_grpc::refusal";
 
-/// Reports the refusal that a head or trailers carry. A status without a documented reason is not reported:
-/// UNIMPLEMENTED, or the caller has hung up.
+/// Reports the refusal in headers or trailers. A status without a documented reason is not reported: it is
+/// UNIMPLEMENTED, or the caller has disconnected.
 pub(crate) fn report(method: &Method, headers: &http::HeaderMap) {
     if !tracing::enabled!(target: TARGET, Level::DEBUG) {
         return;

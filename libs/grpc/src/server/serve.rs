@@ -6,15 +6,15 @@ use tonic::transport::{Server, ServerTlsConfig, server::Connected};
 use super::ServerLayers;
 use crate::routes::Routes;
 
-/// How connections are served.
+/// Options of the server.
 #[derive(Default)]
 pub struct ServeOptions {
-    /// TLS of the listener; none in memory, on loopback and behind a mesh.
+    /// The TLS configuration of the listener; `None` in memory, on loopback and behind a mesh.
     pub tls: Option<ServerTlsConfig>,
 }
 
-/// Serves `routes` behind `layers` on the connections of `incoming` until `shutdown` resolves, and then until the
-/// calls in flight have been answered.
+/// Serves `routes` behind `layers` on the connections of `incoming` until `shutdown` resolves, and then until
+/// the calls in flight have completed.
 pub async fn serve<I, IO>(
     incoming: I,
     routes: Routes,
@@ -29,7 +29,7 @@ where
 {
     let mut server = Server::builder()
         .tcp_nodelay(true)
-        // Finds clients that vanished without a word, whose streams would otherwise stay counted.
+        // Detects clients that disappeared, whose streams would otherwise stay counted.
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)));
     if let Some(tls) = options.tls {

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 
 use crate::step::{Call, Next, Outcome, Step};
 
-/// How many calls of one service are served at once by one server; what exceeds it is refused, never queued.
+/// The maximum number of concurrent calls per service and server. Calls beyond it are refused, never queued.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Unary calls.
     pub calls: usize,
-    /// Open streams, counted apart: they last for hours.
+    /// Open streams, which are counted separately because they last for hours.
     pub streams: usize,
 }
 
@@ -36,7 +36,8 @@ struct Counters {
 
 pub(super) struct Shed {
     limits: Limits,
-    /// By owning service: a flood on one must not refuse the others in the same process.
+    /// Counters by owning service: overload of one service must not refuse calls of others in the same
+    /// process.
     services: Mutex<HashMap<&'static str, Arc<Counters>>>,
 }
 
@@ -83,12 +84,12 @@ impl Step for Shed {
             let Ok(permit) = semaphore.clone().try_acquire_owned() else {
                 let refusal = RpcError::new(
                     ErrorReason::Overloaded,
-                    "the server has more to do than it takes on",
+                    "The server is overloaded. Try again in a moment.",
                 );
                 return Err(refusal.retry_after(Duration::from_secs(1)).into());
             };
             let mut answer = next.run(call).await?;
-            // A response is paid for until it is delivered.
+            // The permit is held until the response is delivered.
             answer.watch.permit = Some(permit);
             Ok(answer)
         })

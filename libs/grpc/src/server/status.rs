@@ -5,8 +5,8 @@ use tonic::{Code, Status};
 
 use crate::step::{Call, Next, Outcome, Step};
 
-/// Every refusal leaves with exactly one documented reason, also those that tonic makes by itself. UNIMPLEMENTED
-/// stays as it is: it says that the RPC is not there, so no reason of ours can be either.
+/// Gives every refusal exactly one documented reason, including those of tonic. UNIMPLEMENTED is not changed:
+/// the RPC does not exist, so no documented reason can.
 pub(super) struct Details;
 
 impl Step for Details {
@@ -49,10 +49,10 @@ fn explain(status: Status) -> Status {
         }
         Code::DeadlineExceeded => RpcError::new(
             ErrorReason::DeadlineExceeded,
-            "the time allowed for the call ran out",
+            "The deadline of the call has passed. Call again with a longer timeout.",
         )
         .into(),
-        // The caller hung up in the middle of its request; nobody reads this answer.
+        // The caller disconnected in the middle of its request and does not read this response.
         Code::Cancelled => status,
         _ => RpcError::internal(format!("undocumented refusal: {:?}: {said}", status.code())).into(),
     }

@@ -40,8 +40,8 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// The span of a call where spans are exported, which give the trace its id; only then there is a propagator. What is
-/// recorded in a span after it was made costs the log a second pass over all of its fields.
+/// Returns the span and the trace id of a call if spans are exported, that is, if there is a propagator. A
+/// field recorded after the creation of a span makes the log format all of its fields twice.
 fn exported(rpc: &'static str, request: &Request) -> Option<(tracing::Span, TraceId)> {
     let parent = global::get_text_map_propagator(|p| {
         p.fields()
@@ -74,7 +74,7 @@ impl Step for Trace {
 
     fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            // Health checks come every second and would bury everything else.
+            // Health checks arrive every second and would flood the log.
             if call.is_open() {
                 return next.run(call).await;
             }
@@ -93,7 +93,7 @@ impl Step for Trace {
                 }
             };
             if let Some(slot) = request.extensions().get::<TraceSlot>() {
-                // Set once: the slot was made for this call.
+                // Set once: the slot was created for this call.
                 let _first = slot.0.set(trace);
             }
             let context = CallContext {

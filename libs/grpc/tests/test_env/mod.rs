@@ -1,4 +1,5 @@
-//! A server with the real layers over handlers that do as the request says, and callers of every kind.
+//! A server with the real layers over handlers whose requests select their behavior, and callers of every
+//! kind.
 use std::{
     convert::Infallible,
     sync::{
@@ -33,7 +34,7 @@ pub const ADMIT: &str = "/parta.membership.internal.v1.AdmissionService/AdmitMem
 pub const WATCH: &str = "/parta.membership.v1.MembershipFeedService/Watch";
 pub const RESOLVE: &str = "/parta.invitation.v1.InvitationService/ResolveInvitation";
 
-/// One text field; every RPC of these tests takes and gives it.
+/// A message with one text field; every RPC of these tests accepts and returns it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Note {
     #[prost(string, tag = "1")]
@@ -43,9 +44,9 @@ pub struct Note {
 #[derive(Default)]
 pub struct Seen {
     pub calls: AtomicUsize,
-    /// Told when a handler that waits has been entered.
+    /// Notified when a waiting handler was entered.
     pub entered: Notify,
-    /// Lets one waiting handler go on.
+    /// Releases one waiting handler.
     pub release: Notify,
 }
 
@@ -76,7 +77,7 @@ async fn stream(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
     let first = futures::stream::iter([Ok(Note { text: "first".into() })]);
     let rest: Notes = match request.get_ref().text.as_str() {
         "panic" => futures::stream::once(async {
-            // What is ready goes out first.
+            // The first message is sent before the panic.
             tokio::task::yield_now().await;
             panic!("as asked")
         })
@@ -257,14 +258,14 @@ impl TestEnv {
         ClientBuilder::new(self.env.clone())
     }
 
-    /// A channel of somebody outside to the service of the path.
+    /// Returns a channel of an external caller to the service of the path.
     pub fn outside(&self) -> ServiceChannel {
         self.client()
             .channel("chat", Target::Memory(self.pipe.clone()))
             .unwrap()
     }
 
-    /// A channel of one service to another.
+    /// Returns a channel of one service to another.
     pub fn service(&self, name: &str, audience: &str) -> ServiceChannel {
         let identity = self.identities.iter().find(|i| i.name() == name).unwrap().clone();
         self.client()
@@ -318,7 +319,7 @@ pub async fn open(
     answer.map(Response::into_inner)
 }
 
-/// The documented reason of a refusal.
+/// Returns the documented reason of a refusal.
 pub fn reason(status: &Status) -> String {
     RpcError::from_status(status).map_or_else(
         || format!("{:?}: {}", status.code(), status.message()),

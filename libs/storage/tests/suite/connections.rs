@@ -110,7 +110,7 @@ on_postgres!(
             let insert = format!("INSERT INTO counter (name, n) VALUES ('{name}', 0)");
             db.writer().execute_unprepared(&insert).await.unwrap();
             let seen = value(store.db.conn(), &name).await;
-            assert_eq!(seen, Some(0), "what was written {name} is not committed");
+            assert_eq!(seen, Some(0), "the write {name} was not committed");
         }
         db.close().await;
     }
