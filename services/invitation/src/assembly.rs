@@ -29,7 +29,7 @@ const CONSUMERS: ConsumerNames = ConsumerNames {
     members: "invitation.roster_members",
 };
 
-/// What the service works with, provided by the runtime or by a test.
+/// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
 pub struct Ports {
     /// The configuration of the service.

@@ -6,8 +6,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address of the page that accepts a link, for example `https://school.example/join`; the token is added after
-    /// `#`. Empty: links are answered as token and code only.
+    /// Address of the page that accepts a link, for example `https://school.example/join`; the token is added
+    /// after `#`. If it is empty, responses contain the token and the code only.
     pub link_base_url: String,
 }
 

@@ -1,4 +1,4 @@
-//! What every feature works with.
+//! The dependencies of the features.
 use parta_access::Secrets;
 use parta_grpc::ServiceClients;
 use parta_roster::Roster;
@@ -6,7 +6,7 @@ use parta_storage::Db;
 
 use crate::config::Config;
 
-/// What every feature works with. Cheap to clone.
+/// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) db: Db,

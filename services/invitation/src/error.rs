@@ -35,7 +35,7 @@ pub(crate) enum Error {
     /// Membership is unavailable; the job finishes the acceptance later.
     #[error("membership is unavailable")]
     AdmissionUnavailable,
-    /// A refusal of a library, with a reason of its own.
+    /// A refusal of a library, which already has a reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     #[error(transparent)]

@@ -1,8 +1,8 @@
 //! Invitations: the only way into an organization.
 //!
-//! Features in order: `invitations` (links), `acceptance` (a person joins with a link), `lineage` (who joined with
-//! which link). Each states its invariants. A link of N uses admits at most N people, under any concurrency and across
-//! crashes; no secret is stored or published.
+//! Features in order: `invitations` (links), `acceptance` (a person joins with a link), `lineage` (who joined
+//! with which link). Each states its invariants. A link of N uses admits at most N people, under any
+//! concurrency and across crashes; no secret is stored or published.
 mod acceptance;
 mod assembly;
 mod config;

@@ -98,7 +98,8 @@ fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberReq
     }
 }
 
-/// The reason of a refusal that a repetition would not change. After any other failure the use stays reserved.
+/// The reason of a refusal that a repetition would not change. After any other failure the use stays
+/// reserved.
 fn final_refusal(status: &Status) -> Option<String> {
     let is_final = matches!(
         status.code(),

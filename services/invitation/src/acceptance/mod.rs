@@ -1,10 +1,11 @@
 //! Acceptance: a person joins with a link (R16).
 //!
-//! Owns the table `reservation`: the use of a link by one join flow and its stage. An acceptance is a saga: a mutation
-//! reserves the use and enqueues the job that finishes it, membership admits outside any transaction, and a second
-//! transaction confirms the reservation or releases it. Invariants: at most one reservation per link and flow is not
-//! released; one attempt at a time calls membership, by a lease; a use is given back only after a final refusal; accepting
-//! again is the same acceptance, whatever the `request_id`.
+//! Owns the table `reservation`: the use of a link by one join flow and its stage. An acceptance is a saga: a
+//! mutation reserves the use and enqueues the job that finishes it, membership admits outside any
+//! transaction, and a second transaction confirms the reservation or releases it. Invariants: at most one
+//! reservation per link and flow is not released; one attempt at a time calls membership, by a lease; a use
+//! is given back only after a final refusal; accepting again is the same acceptance, whatever the
+//! `request_id`.
 
 mod admission;
 mod events;

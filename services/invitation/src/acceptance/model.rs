@@ -16,7 +16,7 @@ pub(crate) enum Stage {
 /// The use of a link by one join flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reservation {
-    /// As a UUID, it is the `request_id` of the call to membership.
+    /// Its UUID is the `request_id` of the call to membership.
     pub(crate) id: ReservationId,
     pub(crate) org_id: OrgId,
     pub(crate) invitation_id: InvitationId,

@@ -1,9 +1,9 @@
 //! Reserving a use, finishing the reservation, and the job that finishes interrupted ones.
 //!
-//! No transaction is open while membership is called. The reservation's stage says what has happened, and the job was
-//! enqueued in the transaction of the reservation, so that the job finishes an acceptance after a crash at any point. One
-//! attempt at a time holds the lease: a refusal that one attempt receives must not give back the use by which another
-//! attempt admitted the person.
+//! No transaction is open while membership is called. The reservation's stage says what has happened, and the
+//! job was enqueued in the transaction of the reservation, so that the job finishes an acceptance after a
+//! crash at any point. One attempt at a time holds the lease: a refusal that one attempt receives must not
+//! give back the use by which another attempt admitted the person.
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -34,7 +34,8 @@ use crate::{
 /// Kind of the durable job that finishes interrupted acceptances.
 pub(crate) const RESUME_JOB: &str = "invitation.resume_admission";
 
-/// How long one attempt excludes others: the deadline of its call, and the time that membership may work after it.
+/// How long one attempt excludes others: the deadline of its call, and the time that membership may work
+/// after it.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// Reserves a use of a link for the caller's join flow, or finds the use that the flow has.
@@ -68,7 +69,8 @@ impl Mutation for AcceptInvitation {
     type View = Reserved;
     type Error = Error;
 
-    /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is unusable.
+    /// The link must be active, or the flow must have a use of it: a caller does not learn why a link is
+    /// unusable.
     async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayAccept, Error> {
         let flow_id = join_flow(caller)?;
         let secret = self.secret.as_ref().ok_or(Error::NotUsable)?;
@@ -107,7 +109,8 @@ impl Mutation for AcceptInvitation {
             flow_id: *flow_id,
             stage: Stage::Pending,
         };
-        // The row comes first: a second acceptance of the same flow waits here for the first and then finds its row.
+        // The row comes first: a second acceptance of the same flow waits here for the first and then finds
+        // its row.
         if !storage::insert(tx, scope, &reservation, now).await? {
             let earlier = storage::find_by_flow(tx, scope, invitation.id, *flow_id).await?;
             return Ok(reserved(earlier.ok_or_else(status::conflict)?.id));
@@ -126,8 +129,8 @@ impl Mutation for AcceptInvitation {
         Ok(outcome.clone())
     }
 
-    /// The flow that reserved the use learns the outcome, also after the link was used up or revoked: the act itself may
-    /// have taken the last use.
+    /// The flow that reserved the use learns the outcome, also after the link was used up or revoked: the act
+    /// itself may have taken the last use.
     async fn regrant(
         &self,
         _: &Context,
@@ -215,8 +218,8 @@ async fn load(context: &Context, scope: &OrgScope, id: ReservationId) -> Result<
     found.ok_or_else(|| RpcError::internal(format!("reservation {id} does not exist")).into())
 }
 
-/// Waits up to about five seconds until no other attempt holds the lease. Returns `true` if the reservation is finished
-/// or the lease is acquired.
+/// Waits up to about five seconds until no other attempt holds the lease. Returns `true` if the reservation
+/// is finished or the lease is acquired.
 async fn acquire(context: &Context, scope: &OrgScope, id: ReservationId) -> Result<bool, Error> {
     let mut pauses = backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -244,7 +247,8 @@ async fn acquire(context: &Context, scope: &OrgScope, id: ReservationId) -> Resu
     }
 }
 
-/// Calls membership. After a failed call the lease is released, so that the next attempt does not wait for its end.
+/// Calls membership. After a failed call the lease is released, so that the next attempt does not wait for
+/// its end.
 async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -> Result<Verdict, Error> {
     let id = reservation.invitation_id;
     let invitation = invitations::find(context.db.conn(), scope, id)
@@ -264,7 +268,8 @@ async fn admit(context: &Context, scope: &OrgScope, reservation: &Reservation) -
     Ok(verdict)
 }
 
-/// Confirms the reservation and returns this service's consistency token. Does nothing if it was confirmed before.
+/// Confirms the reservation and returns this service's consistency token. Does nothing if it was confirmed
+/// before.
 async fn confirm(
     context: &Context,
     caller: &Caller,

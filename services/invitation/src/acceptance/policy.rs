@@ -1,4 +1,4 @@
-//! Who may accept an invitation (R16): the holder of a join ticket who presents the secret.
+//! The rule for accepting an invitation (R16): the caller holds a join ticket and presents the secret.
 use parta_access::{PermissionRule, PrincipalKind};
 
 /// The feature's rows of the permission matrix.

@@ -58,8 +58,8 @@ fn model(row: Model) -> Result<Reservation, DbErr> {
     })
 }
 
-/// Inserts a pending reservation that nobody finishes yet; returns `false` if this flow has one of this invitation that
-/// is not released.
+/// Inserts a pending reservation without a lease; returns `false` if this flow already has a reservation of
+/// this invitation that is not released.
 pub(crate) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -122,7 +122,8 @@ fn pending(scope: &OrgScope, id: ReservationId) -> Where {
         .add(Column::Stage.eq(PENDING))
 }
 
-/// Acquires the lease of a pending reservation until `lease_time`; returns `false` if it is held or not pending.
+/// Acquires the lease of a pending reservation until `lease_time`; returns `false` if it is held or not
+/// pending.
 pub(crate) async fn update_leased(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -1,4 +1,4 @@
-//! Who may invite whom (R14) and manage which link (R15): pure functions over facts of the roster.
+//! The rules for inviting (R14) and for managing links (R15): pure functions over facts of the roster.
 use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{InvitationId, TypedId as _, UnitId, Uuid};
 use parta_roster::MemberContext;
@@ -7,9 +7,9 @@ use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole};
 
 /// Whether the caller may create a link of this role to this unit.
 ///
-/// The administration invites in every role. A class teacher invites pupils and parents of the own class. Another teacher
-/// of the class invites its pupils, and its parents if the policy `parent_inviters` allows it. A teacher must be allowed to
-/// meet minors.
+/// The administration invites in every role. A class teacher invites pupils and parents of the own class.
+/// Another teacher of the class invites its pupils, and its parents if the policy `parent_inviters` allows
+/// it. A teacher must be allowed to meet minors.
 pub(crate) fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
     Decision::allow_if(
         may_invite(facts, role, unit),
@@ -32,7 +32,8 @@ fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> 
             && (role == InviteRole::Pupil || facts.policies.parent_inviters_class_staff))
 }
 
-/// Whether the caller may see a link's data: the issuer, the administration, and staff who could have created it.
+/// Whether the caller may see a link's data: the issuer, the administration, and staff who could have created
+/// it.
 pub(crate) fn read(facts: &MemberContext, invitation: &Invitation) -> Decision {
     let allowed =
         manages(facts, invitation) || may_invite(facts, invitation.draft.role, invitation.draft.unit_id);
@@ -42,8 +43,8 @@ pub(crate) fn read(facts: &MemberContext, invitation: &Invitation) -> Decision {
     )
 }
 
-/// Whether the caller may hand out, follow and revoke a link: the administration, and the issuer while the issuer may
-/// create such a link.
+/// Whether the caller may show, inspect and revoke a link: the administration, and the issuer while the
+/// issuer may create such a link.
 pub(crate) fn manage(facts: &MemberContext, invitation: &Invitation) -> Decision {
     Decision::allow_if(
         manages(facts, invitation),
@@ -74,8 +75,8 @@ pub(crate) fn annul(facts: &MemberContext) -> Decision {
     )
 }
 
-/// The feature's rows of the permission matrix. The sample invitation was created by another member for a pupil of the
-/// sample class.
+/// The feature's rows of the permission matrix. The sample invitation was created by another member for a
+/// pupil of the sample class.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
         PermissionRule::own("parta.invitation.v1.InvitationService/CreateInvitation", |kind| {

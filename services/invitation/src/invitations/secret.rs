@@ -1,4 +1,5 @@
-//! The secret of an invitation: derived from its id, so that it can be answered again; stored as digests only.
+//! The secret of an invitation. It is derived from the id, so that it can be returned again, and only its
+//! digests are stored.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
 use parta_ids::{InvitationId, TypedId as _};
@@ -18,12 +19,12 @@ pub(crate) struct LinkSecret {
     pub(crate) code: String,
 }
 
-/// What somebody presents, as it is looked up.
+/// The digest of a presented secret, by which the invitation is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Presented {
     /// SHA-256 of the token.
     Token(Vec<u8>),
-    /// Keyed digest of the code: 60 bits would not stand a search of a stolen table without the key.
+    /// Keyed digest of the code: without the key, 60 bits could be guessed from a stolen table.
     Code(Vec<u8>),
 }
 
@@ -31,7 +32,7 @@ impl LinkSecret {
     pub(crate) fn of(secrets: &Secrets, id: InvitationId) -> Self {
         let bytes = secrets.derive(&format!("invitation.link.v1/{}", id.uuid()));
         let token = URL_SAFE_NO_PAD.encode(&bytes[..TOKEN_BYTES]);
-        // The code takes bytes that the token does not show.
+        // The code uses bytes that the token does not contain.
         let mut bits = bytes[TOKEN_BYTES..TOKEN_BYTES + 8]
             .iter()
             .fold(0_u64, |n, b| n << 8 | u64::from(*b));
@@ -58,7 +59,7 @@ impl LinkSecret {
 }
 
 impl Presented {
-    /// `None` if no link token looks like that.
+    /// Returns `None` if the text does not have the form of a link token.
     pub(crate) fn token(text: &str) -> Option<Self> {
         let ours = text.len() == TOKEN_CHARS
             && text

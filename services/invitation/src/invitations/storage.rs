@@ -165,8 +165,8 @@ pub(super) async fn list_by_ids(
     rows.into_iter().map(model).collect()
 }
 
-/// Finds the invitation of a secret. It is the only query across organizations: the holder of the secret may know where
-/// the link leads.
+/// Finds the invitation of a secret. It is the only query across organizations: the holder of the secret may
+/// know where the link leads.
 pub(crate) async fn find_by_secret(
     conn: &impl ConnectionTrait,
     secret: &Presented,
@@ -200,7 +200,8 @@ fn next_revision() -> SimpleExpr {
     Expr::col(Column::Revision).add(1)
 }
 
-/// Takes one use if the link is active. Test and increment are one statement, so that concurrent calls are safe.
+/// Takes one use if the link is active. Test and increment are one statement, so that concurrent calls are
+/// safe.
 pub(crate) async fn take_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -1,7 +1,7 @@
 //! Lineage: which member joined with which link (R17).
 //!
-//! Reads the confirmed reservations of acceptance and owns no table. Invariant: only those who may manage a link see who
-//! joined with it.
+//! Reads the confirmed reservations of acceptance and owns no table. Invariant: only those who may manage a
+//! link see who joined with it.
 
 pub(crate) mod grpc;
 mod operations;

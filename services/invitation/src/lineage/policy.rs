@@ -1,4 +1,4 @@
-//! Who may see the uses of a link: those who may manage it.
+//! The rule for seeing the uses of a link: the caller must be allowed to manage the link.
 use crate::invitations::manages_sample;
 use parta_access::PermissionRule;
 

@@ -71,7 +71,8 @@ impl MigrationTrait for Tables {
             .await?;
         let conn = manager.get_connection();
         for sql in [
-            // The holder of a secret does not know the organization, so these two are unique across organizations.
+            // The holder of a secret does not know the organization, so these two are unique across
+            // organizations.
             "CREATE UNIQUE INDEX invitation_token ON invitation (token_digest)",
             "CREATE UNIQUE INDEX invitation_code ON invitation (code_digest)",
             "CREATE INDEX invitation_unit ON invitation (org_id, unit_id)",

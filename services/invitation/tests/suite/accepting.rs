@@ -1,4 +1,4 @@
-//! A link of N uses admits at most N, whatever happens meanwhile (R16, invariant 6).
+//! A link of N uses admits at most N people, under concurrency and across failures (R16, invariant 6).
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
@@ -15,7 +15,7 @@ use crate::{fixture::Fixture, membership::Fault};
 
 // Covers: R16 allowed, R16 refused
 on_both!(
-    a_link_of_n_uses_admits_n_under_concurrency,
+    link_of_n_uses_admits_n_people_when_called_concurrently,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(3).await;
@@ -35,7 +35,7 @@ on_both!(
 );
 
 // Covers: R16 allowed
-on_both!(accepting_again_is_the_same_acceptance, |database| async move {
+on_both!(repeated_acceptance_takes_one_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(2).await;
     let (flow, act) = (fixture.flow(), fixture.test_env.request_id());
@@ -52,9 +52,9 @@ on_both!(accepting_again_is_the_same_acceptance, |database| async move {
     );
 });
 
-// The same flow at once, with acts of their own, takes one use.
+// Concurrent acceptances by one flow, with different request ids, take one use.
 // Covers: R16 allowed
-on_both!(one_person_takes_one_use_at_once, |database| async move {
+on_both!(concurrent_acceptances_take_one_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(5).await;
     let flow = fixture.flow();
@@ -68,7 +68,7 @@ on_both!(one_person_takes_one_use_at_once, |database| async move {
 });
 
 // Covers: R16 allowed, R16 refused
-on_both!(a_refusal_gives_the_use_back, |database| async move {
+on_both!(refused_admission_releases_the_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
     fixture.membership.fail([Fault::Refused]);
@@ -76,7 +76,7 @@ on_both!(a_refusal_gives_the_use_back, |database| async move {
     let refused = fixture.accept_as(flow, &token, act.clone()).await;
     assert_eq!(reason(&refused), "ADMISSION_REFUSED");
     assert_eq!(fixture.get(&id).await.use_count, 0);
-    // The same act keeps its answer; a new one may succeed.
+    // A repetition returns the stored refusal; a new request may succeed.
     assert_eq!(
         reason(&fixture.accept_as(flow, &token, act).await),
         "ADMISSION_REFUSED"
@@ -86,7 +86,7 @@ on_both!(a_refusal_gives_the_use_back, |database| async move {
 });
 
 // Covers: R16 allowed, R16 refused
-on_both!(who_was_a_member_before_takes_no_use, |database| async move {
+on_both!(existing_member_takes_no_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
     fixture.membership.fail([Fault::Already]);
@@ -99,7 +99,7 @@ on_both!(who_was_a_member_before_takes_no_use, |database| async move {
     );
 });
 
-/// Runs the recovery until nothing is pending.
+/// Runs the recovery jobs until none is pending.
 async fn recover(fixture: &Fixture) {
     fixture.test_env.time.advance(TimeDelta::seconds(40));
     let cancel = tokio_util::sync::CancellationToken::new();
@@ -131,10 +131,11 @@ async fn recover(fixture: &Fixture) {
     running.await.unwrap();
 }
 
-// Invariants 1 and 6: a crash on either side of membership's effect neither loses a person nor lets one too many in.
+// Invariants 1 and 6: after a crash before or after the admission, the person joins and the limit of uses
+// holds.
 // Covers: R16 allowed, R16 refused
 on_both!(
-    a_crash_between_the_services_is_finished_by_the_recovery,
+    interrupted_acceptance_is_finished_by_the_recovery_job,
     |database| async move {
         parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
         for fault in [Fault::Before, Fault::After] {
@@ -147,7 +148,7 @@ on_both!(
                 reason(&fixture.accept(flow, &token).await),
                 "DEPENDENCY_UNAVAILABLE"
             );
-            // The use stays reserved: nobody else gets it.
+            // The use stays reserved, so another flow cannot take it.
             assert_eq!(
                 reason(&fixture.accept(fixture.flow(), &token).await),
                 "INVITATION_NOT_USABLE"
@@ -162,9 +163,9 @@ on_both!(
     }
 );
 
-// Unknown, expired, used-up and annulled answer alike, to both RPCs.
+// Both RPCs return the same error for unknown, expired, used-up and annulled links.
 // Covers: R13 refused, R16 refused
-on_both!(unusable_links_answer_alike, |database| async move {
+on_both!(unusable_links_return_the_same_error, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (_, used_up) = fixture.link(1).await;
     fixture.accept(fixture.flow(), &used_up).await.unwrap();
@@ -206,9 +207,9 @@ on_both!(unusable_links_answer_alike, |database| async move {
     assert_eq!(reasons, ["INVITATION_NOT_USABLE"]);
 });
 
-// Only a join ticket accepts; a person's token is of another kind.
+// A join ticket is required; the token of a member is of another kind.
 // Covers: R16 refused
-on_both!(only_a_join_ticket_accepts, |database| async move {
+on_both!(acceptance_requires_a_join_ticket, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (_, token) = fixture.link(1).await;
     let secret = Some(pb::accept_invitation_request::Secret::LinkToken(token));
@@ -230,9 +231,9 @@ on_both!(only_a_join_ticket_accepts, |database| async move {
     assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
 });
 
-// Who came by which link.
+// Managers of a link see who joined with it; other members are refused.
 // Covers: R17 allowed, R17 refused
-on_both!(a_link_knows_who_came_by_it, |database| async move {
+on_both!(uses_of_a_link_list_its_members, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(2).await;
     let mut came = BTreeSet::new();
@@ -268,9 +269,9 @@ on_both!(a_link_knows_who_came_by_it, |database| async move {
     assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");
 });
 
-// Section 3 of the architecture: the feed tells what happened, once, and nothing of a release.
+// Section 3 of the architecture: the feed contains each event once and no event of a released reservation.
 // Covers: R63 allowed
-on_both!(the_feed_tells_made_used_and_revoked, |database| async move {
+on_both!(feed_contains_created_and_used_links, |database| async move {
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(1).await;
     fixture.membership.fail([Fault::Refused]);
@@ -318,11 +319,11 @@ on_both!(the_feed_tells_made_used_and_revoked, |database| async move {
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// These people accept at once.
+    /// These people accept concurrently.
     Accept(Vec<u8>),
-    /// The next calls of membership go wrong.
+    /// The next call to membership fails.
     Fail(u8),
-    /// The recovery runs.
+    /// The recovery jobs run.
     Recover,
 }
 
@@ -336,7 +337,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 async fn play(database: TestDatabase, uses: i32, steps: &[Step]) {
     parta_testkit::logs().allow("undocumented refusal: Aborted: lost");
-    // The crash of the process is the end of its database's connections; on PostgreSQL the driver says so.
+    // The PostgreSQL driver logs this when the simulated crash closes its connections.
     parta_testkit::logs().allow("error occurred while testing the connection on-release");
     let fixture = Fixture::open(&database).await;
     let (id, token) = fixture.link(uses).await;
@@ -368,7 +369,7 @@ async fn play(database: TestDatabase, uses: i32, steps: &[Step]) {
         assert!(fixture.membership.admitted(&id) <= most, "more people than uses");
         assert!(members.len() <= most);
     }
-    // Whatever went wrong: in the end everyone admitted holds a use, and every use is somebody's.
+    // After the recovery, the number of uses equals the number of admitted people.
     fixture.membership.fail([]);
     recover(&fixture).await;
     let seen = fixture.get(&id).await;
@@ -382,7 +383,7 @@ async fn play(database: TestDatabase, uses: i32, steps: &[Step]) {
 // Invariant 6
 // Covers: R16 refused
 property_on_both!(
-    uses_never_exceed_n,
+    uses_never_exceed_the_limit,
     ProptestConfig {
         cases: 6,
         max_shrink_iters: 20,

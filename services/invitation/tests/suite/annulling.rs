@@ -86,9 +86,9 @@ on_both!(
     }
 );
 
-// Idle = no use within the policy's time since the last one.
+// A link is idle if its last use is older than the period of the policy.
 // Covers: R15 allowed
-on_both!(idle_links_are_counted_from_the_last_use, |database| async move {
+on_both!(idle_time_starts_at_the_last_use, |database| async move {
     let fixture = Fixture::open(&database).await;
     let month = prost_types::Duration {
         seconds: 30 * 86_400,
@@ -132,10 +132,10 @@ on_both!(idle_links_are_counted_from_the_last_use, |database| async move {
     assert_eq!(annulled, [busy]);
 });
 
-// The issuer and the administration annul one link; whoever came in stays.
+// The issuer and the administration can annul a link. Members who joined with it remain members.
 // Covers: R15 allowed, R15 refused
 on_both!(
-    one_link_is_annulled_by_issuer_and_administration,
+    link_is_annulled_by_its_issuer_and_the_administration,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(2).await;
@@ -185,7 +185,7 @@ on_both!(
             reason(&fixture.accept(fixture.flow(), &token).await),
             "INVITATION_NOT_USABLE"
         );
-        // A repetition names the present state, the revocation included; everything else is as it was.
+        // The token of a repetition covers the revocation; the rest of the response is unchanged.
         let again = fixture.accept(flow, &token).await.unwrap();
         assert_ne!(again.consistency_token, came.consistency_token);
         let expected = pb::AcceptInvitationResponse {

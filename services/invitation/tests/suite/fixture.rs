@@ -59,7 +59,7 @@ impl Fixture {
         }
     }
 
-    /// A request for a link that is right but for what the test changes.
+    /// A valid request for a link, which a test can change.
     pub fn wanted(&self, role: Role) -> pb::CreateInvitationRequest {
         let staff = matches!(role, Role::Teacher | Role::Staff);
         let child = if role == Role::Parent {
@@ -95,7 +95,7 @@ impl Fixture {
         Ok(self.client.clone().create_invitation(request).await?.into_inner())
     }
 
-    /// A link for so many pupils, made by the class teacher.
+    /// Creates a pupil link of `max_uses` uses by the class teacher and returns its id and token.
     pub async fn link(&self, max_uses: i32) -> (String, String) {
         let wanted = pb::CreateInvitationRequest {
             max_uses,

@@ -1,4 +1,4 @@
-//! Who invites whom, and what a link tells.
+//! Creating, reading and resolving invitations (R13, R14).
 use parta_ids::MemberId;
 use parta_proto::parta::{
     invitation::v1 as pb,
@@ -15,10 +15,11 @@ async fn may(fixture: &Fixture, member: MemberId, role: Role) -> String {
     reason(&fixture.create(member, fixture.wanted(role)).await)
 }
 
-// Staff by the administration only; pupils by a teacher of the class; parents by the class teacher, and by other
-// verified teachers of the class under the policy only; an unverified teacher, pupils and parents invite nobody.
+// Only the administration invites staff. Teachers of a class invite its pupils. The class teacher invites
+// parents, and other verified teachers of the class do so only under the policy. Unverified teachers, pupils
+// and parents cannot invite.
 // Covers: R14 allowed, R14 refused, R22 refused
-on_both!(each_role_invites_whom_it_may, |database| async move {
+on_both!(inviters_are_limited_by_their_role, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let ok = ["OK"; 4];
@@ -60,7 +61,7 @@ on_both!(each_role_invites_whom_it_may, |database| async move {
 });
 
 // Covers: R13 allowed, R13 refused, R14 allowed, R14 refused
-on_both!(a_link_is_what_its_role_allows, |database| async move {
+on_both!(link_contents_are_limited_by_role, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let made = fixture
@@ -81,7 +82,7 @@ on_both!(a_link_is_what_its_role_allows, |database| async move {
     );
     assert_eq!((link.link_token.len(), link.code.len()), (24, 14));
 
-    // A roster record without an account is a child like any other.
+    // A pupil without an account can be the child of a link.
     let wanted = pb::CreateInvitationRequest {
         child_id: s.expected.to_string(),
         ..fixture.wanted(Role::Parent)
@@ -123,10 +124,10 @@ on_both!(a_link_is_what_its_role_allows, |database| async move {
     );
 });
 
-// Every fault of a request is told at once.
+// A response contains every violation of the request.
 // Covers: R13 refused
 on_both!(
-    a_malformed_request_is_told_all_its_faults,
+    malformed_request_returns_all_its_violations,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let wanted = pb::CreateInvitationRequest {
@@ -150,9 +151,9 @@ on_both!(
     }
 );
 
-// The secret is answered again although it is not stored.
+// The secret is returned again although it is not stored.
 // Covers: R13 allowed, R13 refused
-on_both!(a_repeated_creation_answers_the_same_link, |database| async move {
+on_both!(repeated_creation_returns_the_same_link, |database| async move {
     let fixture = Fixture::open(&database).await;
     let wanted = fixture.wanted(Role::Pupil);
     let first = fixture
@@ -200,9 +201,9 @@ on_both!(a_repeated_creation_answers_the_same_link, |database| async move {
     assert_eq!(reason(&ask(fixture.school.pupil).await), "PERMISSION_DENIED");
 });
 
-// From another school nothing is there, and a link of one school cannot name people of another.
+// Invitations of another organization are not found, and a link cannot name members of another organization.
 // Covers: R59 refused
-on_both!(another_school_sees_nothing, |database| async move {
+on_both!(other_organization_cannot_see_links, |database| async move {
     let fixture = Fixture::open(&database).await;
     let other = parta_service_testkit::School::create(&fixture.test_env).await;
     let (id, _) = fixture.link(1).await;
@@ -275,9 +276,10 @@ on_both!(another_school_sees_nothing, |database| async move {
     );
 });
 
-// A link tells where it leads and never a child; the code opens the same, typed as people type.
+// A link resolves to its organization, unit and role, and never to a child. The code resolves to the same and
+// may be typed in lower case, with blanks and with similar characters.
 // Covers: R13 allowed
-on_both!(a_link_tells_where_it_leads, |database| async move {
+on_both!(link_resolves_to_its_unit_and_role, |database| async move {
     let fixture = Fixture::open(&database).await;
     let made = fixture
         .create(fixture.school.class_teacher, fixture.wanted(Role::Parent))
@@ -309,9 +311,9 @@ on_both!(a_link_tells_where_it_leads, |database| async move {
     assert_eq!(reason(&none), "FIELD_INVALID");
 });
 
-// The administration sees all, other staff the own ones, page by page.
+// The administration lists all links and other staff only their own, in pages.
 // Covers: R13 allowed, R13 refused
-on_both!(lists_are_paged_and_show_what_concerns, |database| async move {
+on_both!(lists_are_paged_and_limited_by_role, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     for member in [s.administrator, s.class_teacher, s.class_teacher, s.teacher] {
@@ -363,9 +365,9 @@ on_both!(lists_are_paged_and_show_what_concerns, |database| async move {
     );
 });
 
-// A staged import makes one single-use link for each expected member, however often it is told.
+// A staged import creates one single-use link per expected member, even if its event is delivered again.
 // Covers: R31 allowed
-on_both!(an_import_makes_each_link_once, |database| async move {
+on_both!(staged_import_creates_each_link_once, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let teacher: MemberId = fixture.test_env.env.id();

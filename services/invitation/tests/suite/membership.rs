@@ -1,4 +1,4 @@
-//! A membership that admits like the real one, and fails when told to.
+//! A fake membership service. It admits like the real one and fails on request.
 #![expect(
     clippy::disallowed_methods,
     reason = "this fake fails as a lost connection does, without a documented reason"
@@ -22,16 +22,16 @@ use tonic::{Request, Response, Status};
 
 pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 
-/// What happens to a call instead of success.
+/// The outcome of one call instead of success.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never reached the effect.
+    /// The call fails before it takes effect.
     Before,
-    /// It took effect; the answer was lost.
+    /// The call takes effect and the response is lost.
     After,
-    /// It was refused for good.
+    /// The call is refused, and a repetition would not change that.
     Refused,
-    /// The person was a member by this link before.
+    /// The person is already a member.
     Already,
 }
 
@@ -55,12 +55,12 @@ impl Membership {
         Routes::new(AdmissionServiceServer::new(self.clone()))
     }
 
-    /// The next calls go wrong, in this order.
+    /// Sets the faults of the next calls, in this order.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().unwrap().faults.extend(faults);
     }
 
-    /// How many people came in by an invitation.
+    /// Number of people who joined with an invitation.
     pub fn admitted(&self, invitation: &str) -> usize {
         self.0
             .lock()
@@ -93,9 +93,10 @@ impl AdmissionService for Membership {
             .or_else(|| state.by_flow.get(&key))
             .copied();
         match fault {
-            // Without RetryInfo, so that the client layers do not hide it.
+            // The status has no RetryInfo, so that the client middleware does not retry it.
             Some(Fault::Before) => return Err(Status::aborted("lost before")),
-            // A person once let in is never refused: the real one answers a repeated request from its record.
+            // An admitted person is never refused: membership returns the recorded outcome of a repeated
+            // request.
             Some(Fault::Refused) if known.is_none() => {
                 let why = "The child of the link is no pupil of the organization.";
                 return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());

@@ -1,4 +1,4 @@
-//! Repetitions of mutations are authorized before they are answered, and show what is stored now.
+//! Repeated mutations are authorized before they return an outcome, and they show the current state.
 use parta_proto::parta::{
     invitation::v1 as pb,
     membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Said},
@@ -38,7 +38,7 @@ on_both!(
             .await;
         let again = fixture.create(teacher, wanted.clone()).await;
         assert_eq!(reason(&again), "PERMISSION_DENIED");
-        // Whether the request_id was used is not told either.
+        // The caller does not learn whether the request_id was used.
         let other = pb::CreateInvitationRequest {
             max_uses: 3,
             ..wanted
@@ -67,7 +67,7 @@ on_both!(repeated_revocation_is_authorized_again, |database| async move {
         fixture.client.clone().revoke_invitation(request).await
     };
     let first = revoke(&request).await.unwrap().into_inner();
-    // The etag names the state before the act; a repetition is answered all the same.
+    // The etag names the state before the act. A repetition succeeds nevertheless.
     let again = revoke(&request).await.unwrap().into_inner();
     assert_eq!(again, first);
     let other = pb::RevokeInvitationRequest {
@@ -75,7 +75,7 @@ on_both!(repeated_revocation_is_authorized_again, |database| async move {
         ..request.clone()
     };
     assert_eq!(reason(&revoke(&other).await), "REQUEST_ID_REUSED");
-    // A member who has left is outside.
+    // The organization does not exist for a member who has left.
     class_teacher_leaves(&fixture).await;
     assert_eq!(reason(&revoke(&request).await), "NOT_FOUND");
     assert_eq!(reason(&revoke(&other).await), "NOT_FOUND");
@@ -117,10 +117,10 @@ on_both!(
     }
 );
 
-// The act takes the last use, and with it the caller's right to accept; a repetition is answered all the same.
+// The act takes the last use, and with it the caller's right to accept. A repetition succeeds nevertheless.
 // Covers: R16 allowed, R16 refused
 on_both!(
-    repeated_acceptance_is_answered_after_the_last_use,
+    repeated_acceptance_succeeds_after_the_last_use,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(1).await;
@@ -142,10 +142,10 @@ on_both!(
     }
 );
 
-// A released reservation is no use of the link; only the record of the act lets the flow learn how it ended.
+// A released reservation is not a use of the link. The flow learns the outcome from its idempotency record.
 // Covers: R16 refused
 on_both!(
-    repeated_acceptance_tells_the_refusal_of_a_revoked_link,
+    repeated_acceptance_returns_the_refusal_of_a_revoked_link,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(1).await;

@@ -194,8 +194,8 @@ pub(crate) fn annul(v: &mut FieldViolations, from: &pb::AnnulInvitationsRequest)
     })
 }
 
-/// Decodes the presented secret. A missing one is a violation; `None` without a violation means that no secret has this
-/// form, which is answered like an unknown one.
+/// Decodes the presented secret. A missing one is a violation; `None` without a violation means that no
+/// secret has this form, which is refused like an unknown secret.
 pub(crate) fn presented(
     v: &mut FieldViolations,
     secrets: &Secrets,

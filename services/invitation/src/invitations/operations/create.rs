@@ -30,7 +30,7 @@ pub(crate) struct MayCreate {
     issuer_id: MemberId,
 }
 
-/// What a creation keeps for repetitions.
+/// The outcome of a creation, stored for repetitions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CreatedId {
     invitation_id: InvitationId,
@@ -194,8 +194,8 @@ fn is_child_of(facts: &MemberContext, unit: UnitId) -> bool {
     facts.state != State::Left && facts.roles.contains(&Role::Pupil) && facts.enrolled_in.contains(&unit)
 }
 
-/// Whether the member is expected in this role. A pupil must also be enrolled in the unit of the link, so that a class
-/// teacher cannot claim a record of another class.
+/// Whether the member is expected in this role. A pupil must also be enrolled in the unit of the link, so
+/// that a class teacher cannot claim a record of another class.
 fn is_expected(facts: &MemberContext, draft: &Draft) -> bool {
     let role = match draft.role {
         InviteRole::Pupil => Role::Pupil,

@@ -14,8 +14,8 @@ pub(super) use revoke::{AnnulInvitations, RevokeInvitation};
 use super::{model::Invitation, policy, storage};
 use crate::{context::Context, error::Error};
 
-/// Loads an invitation that the caller may hand out, follow and revoke. Staff who may not list invitations at all do not
-/// learn which ids exist.
+/// Loads an invitation that the caller may show, inspect and revoke. Staff who may not list invitations at
+/// all do not learn which ids exist.
 pub(crate) async fn managed(
     context: &Context,
     tx: &Tx,

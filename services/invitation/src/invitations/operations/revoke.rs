@@ -23,7 +23,7 @@ const MAX_ANNULLED: usize = 1_000;
 pub(crate) struct RevokeInvitation {
     pub(crate) org_id: OrgId,
     pub(crate) invitation_id: InvitationId,
-    /// Empty if the caller does not care about changes in between.
+    /// Empty if the caller does not check for concurrent changes.
     pub(crate) etag: String,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct MayRevoke {
     invitation: Invitation,
 }
 
-/// What a revocation keeps for repetitions.
+/// The outcome of a revocation, stored for repetitions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Revoked {
     invitation_id: InvitationId,
@@ -93,7 +93,7 @@ pub(crate) struct MayAnnul {
     unused_after: TimeDelta,
 }
 
-/// What a revocation by filter keeps for repetitions.
+/// The outcome of a revocation by filter, stored for repetitions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AnnulledIds {
     invitation_ids: Vec<InvitationId>,
