@@ -3,14 +3,14 @@ use parta_runtime::ServiceConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// How one-time codes reach people.
+/// The delivery of one-time codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryKind {
-    /// Into a table that the operator reads: for development, on a loopback address only.
+    /// Stores codes in a table that the operator reads. For development, on a loopback address only.
     #[default]
     Outbox,
-    /// By e-mail; phones are then refused.
+    /// Sends codes by e-mail. Phone numbers are refused.
     Smtp,
 }
 
@@ -22,7 +22,7 @@ pub struct Config {
     pub delivery: DeliveryKind,
     /// `smtps://user:password@host` of the mail server; required by `smtp`.
     pub smtp_url: Option<SecretString>,
-    /// From whom the mail comes; required by `smtp`.
+    /// The sender of the e-mail; required by `smtp`.
     pub mail_from: String,
 }
 

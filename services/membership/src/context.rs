@@ -1,4 +1,4 @@
-//! What every feature works with.
+//! The dependencies of the features.
 use std::{sync::Arc, time::Duration};
 
 use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
@@ -24,12 +24,12 @@ pub(crate) struct Context {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) delivery: DeliveryKind,
-    /// Raised whenever an import of any organization may have come further.
+    /// Incremented when an import of any organization may have progressed.
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
 impl Context {
-    /// Refuses while what is known of the organization's policies and units is too old to decide by.
+    /// Refuses if the known policies and units of the organization are too old for a decision.
     async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         self.organizations.require()?;
         if is_quarantined(conn, self.consumer, org).await? {
@@ -43,7 +43,7 @@ impl Context {
         Ok(())
     }
 
-    /// What is known of a member of the organization.
+    /// Returns the facts about a member of the organization.
     pub(crate) async fn contexts_of(
         &self,
         conn: &impl ConnectionTrait,
@@ -53,7 +53,7 @@ impl Context {
         Ok(self.roster.contexts_of(conn, org, &[member]).await?.pop())
     }
 
-    /// What is known of the calling person; from outside the organization there is no such organization.
+    /// Returns the facts about the calling member. A caller outside the organization receives `NOT_FOUND`.
     pub(crate) async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -72,7 +72,7 @@ impl Context {
             .ok_or_else(outside)
     }
 
-    /// Refuses a unit that is not known, archived, or not of a kind that takes such people.
+    /// Refuses a unit that is unknown, archived, or neither a class nor a group.
     pub(crate) async fn require_unit(
         &self,
         conn: &impl ConnectionTrait,
@@ -88,7 +88,7 @@ impl Context {
         }
     }
 
-    /// Unwraps a signed token; that signing fails is a fault of the server.
+    /// Unwraps a signed token. A failure to sign is an internal error.
     pub(crate) fn signed(
         token: Result<SignedToken, parta_access::KeyError>,
     ) -> Result<SignedToken, RpcError> {
@@ -96,7 +96,7 @@ impl Context {
     }
 }
 
-/// An id that is derived from a secret, in the form of a random UUID.
+/// Returns an id derived from a secret, in the form of a custom UUID (version 8).
 pub(crate) fn derived_uuid(digest: [u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -1,4 +1,4 @@
-//! Why the service refuses, and the one mapping to documented reasons.
+//! The errors of the service and their mapping to documented reasons.
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -14,24 +14,24 @@ pub enum Error {
     /// The state of the member, flow or session forbids the act, for this documented reason.
     #[error("{0:?}")]
     State(ErrorReason),
-    /// The unit is not known here, archived, or takes no such people.
+    /// The unit is unknown, archived, or of a kind that does not have such members.
     #[error("unit {0} cannot be used")]
     UnitUnknown(UnitId),
-    /// There is no such thing in the organization, or the caller may not know.
+    /// The object does not exist in the organization, or the caller may not know that it exists.
     #[error("no {0} {1}")]
     Unknown(&'static str, String),
-    /// A roster import removes so many that somebody has to say that it is meant.
+    /// A roster import removes so many members that the caller must confirm the number.
     #[error("{0} members would be removed")]
     MassRemoval(i32),
-    /// Too many codes or wrong tries for one address.
+    /// Too many codes or failed attempts for one address.
     #[error("limit {limit} reached")]
     Limited {
-        /// Which limit.
+        /// The name of the limit.
         limit: &'static str,
-        /// After how long to call again.
+        /// The time after which the caller may retry.
         wait: Duration,
     },
-    /// A refusal with a reason of its own.
+    /// A refusal that already has a reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     /// The database failed.
@@ -54,32 +54,32 @@ impl Error {
         Self::State(ErrorReason::LastAdministrator)
     }
 
-    /// The member is not active staff, who alone become administrators.
+    /// The member is not active staff; only active staff can become administrators.
     pub(crate) fn administrator_not_joined() -> Self {
         Self::State(ErrorReason::AdministratorNotJoined)
     }
 
-    /// The member is not a teacher who is present.
+    /// The member is not a teacher, or has left.
     pub(crate) fn not_a_teacher() -> Self {
         Self::State(ErrorReason::NotATeacher)
     }
 
-    /// The teacher holds the assignment.
+    /// The teacher already has the assignment.
     pub(crate) fn already_assigned() -> Self {
         Self::State(ErrorReason::AlreadyAssigned)
     }
 
-    /// The member is not a pupil who is present.
+    /// The member is not a pupil, or has left.
     pub(crate) fn not_a_pupil() -> Self {
         Self::State(ErrorReason::NotAPupil)
     }
 
-    /// The pupil is in the unit.
+    /// The pupil is already enrolled in the unit.
     pub(crate) fn already_enrolled() -> Self {
         Self::State(ErrorReason::AlreadyEnrolled)
     }
 
-    /// The pupil is not in the unit.
+    /// The pupil is not enrolled in the unit.
     pub(crate) fn not_enrolled() -> Self {
         Self::State(ErrorReason::NotEnrolled)
     }
@@ -99,12 +99,12 @@ impl Error {
         Self::State(ErrorReason::FlowUnknown)
     }
 
-    /// The code is not that of the flow.
+    /// The code is not the code of the flow.
     pub(crate) fn code_wrong() -> Self {
         Self::State(ErrorReason::CodeWrong)
     }
 
-    /// A limit of an address is reached and ends after `wait`.
+    /// A limit of an address is reached. It ends after `wait`.
     pub(crate) fn limited(limit: &'static str, wait: TimeDelta) -> Self {
         Self::Limited {
             limit,
@@ -126,32 +126,32 @@ impl Error {
         .into()
     }
 
-    /// No account made the join flow.
+    /// No account created the join flow.
     pub(crate) fn join_flow_unknown() -> Self {
         Self::State(ErrorReason::JoinFlowUnknown)
     }
 
-    /// The record belongs to an account.
+    /// The record already belongs to an account.
     pub(crate) fn already_claimed() -> Self {
         Self::State(ErrorReason::AlreadyClaimed)
     }
 
-    /// The installation sends its codes.
+    /// The installation sends its codes and has no development outbox.
     pub(crate) fn outbox_absent() -> Self {
         Self::State(ErrorReason::OutboxAbsent)
     }
 
-    /// The import cannot be started in the state that it has.
+    /// The import cannot be started in its current state.
     pub(crate) fn import_not_startable() -> Self {
         Self::State(ErrorReason::RosterImportNotStartable)
     }
 
-    /// Whether the child of a guardianship is not a pupil of the organization.
+    /// Whether the error is [`Self::child_unknown`].
     pub(crate) fn is_child_unknown(&self) -> bool {
         matches!(self, Self::State(ErrorReason::ChildUnknown))
     }
 
-    /// What a failed insert means where another call may be making the same row.
+    /// Maps a unique violation to a conflict, because a concurrent call may insert the same row.
     pub(crate) fn conflict_on_unique(error: StorageError) -> Self {
         match error {
             StorageError::UniqueViolation { .. } => parta_status::conflict().into(),

@@ -1,5 +1,5 @@
-//! RPCs that do not pass the edge (`libs/edge`), each with its reason. Feeds, which `libs/feed` serves for every
-//! service, are not listed.
+//! RPCs that do not pass the edge (`libs/edge`), each with its reason. Feeds, which `libs/feed` serves for
+//! every service, are not listed.
 
 /// The full name of an RPC and the reason why it does not pass the edge.
 pub const EXCEPTIONS: &[(&str, &str)] = &[(

@@ -1,7 +1,8 @@
-//! The feed of the service: how a fact is published, and its snapshot over all features.
+//! The feed of the service: publishing events, and its snapshot over all features.
 //!
-//! A fact is appended to the feed and applied to the service's own half of the roster projection in one
-//! transaction, so that policies here decide by the same projection as elsewhere and never by an older one.
+//! An event is appended to the feed and applied to the members' half of the roster projection in one
+//! transaction. The policies of this service therefore read the same projection as other services, and it is
+//! never stale.
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,7 @@ use parta_storage::Tx;
 
 use crate::{assignments, enrollments, error::Error, guardianships, member_records};
 
-/// Publishes a fact.
+/// Appends an event to the feed and applies it to the projection.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
     let mut event = payload.clone().into_event();
     event.org_id = org.to_string();
@@ -27,21 +28,22 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     Ok(())
 }
 
-/// The message of a time.
+/// Converts a time to its message.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    // Below 2e9 even in a leap second.
+    // The value is below 2e9 even in a leap second.
     prost_types::Timestamp {
         seconds: time.timestamp(),
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
 }
 
-/// Reads a time in whole microseconds, which both databases keep; `None` for one out of range.
+/// Parses a time, truncated to the microseconds that both databases store. Returns `None` if it is out of
+/// range.
 pub(crate) fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
 }
 
-/// Events that build the present state from nothing.
+/// Returns the events that build the current state from an empty one.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = member_records::events::snapshot(&tx, org).await?;
     events.extend(assignments::snapshot(&tx, org).await?);

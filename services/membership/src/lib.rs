@@ -2,9 +2,10 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `assignments`,
 //! `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`; `members`;
-//! `service_accounts`; `roster_import`. Each states its invariants. An account id never leaves the service
-//! but to its own person; each organization knows a person by ids of its own; contacts are never shown; an
-//! organization keeps an administrator; a fact, its event and its effect on permission are committed together.
+//! `service_accounts`; `roster_import`. Each states its invariants. An account id is returned only to its own
+//! person; each organization knows a person by a different id; contacts are never returned; an organization
+//! always has an administrator; a change, its event and its effect on permissions are committed in one
+//! transaction.
 mod accounts;
 mod admission;
 mod appointments;
@@ -69,7 +70,7 @@ use crate::{
 };
 
 const NAME: &str = "membership";
-/// Full names of the services that it serves.
+/// Full names of the gRPC services.
 pub const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AuthenticationService",
     "parta.membership.v1.AppointmentService",
@@ -83,7 +84,7 @@ pub const GRPC_SERVICES: &[&str] = &[
     "parta.membership.internal.v1.AdmissionService",
     "parta.membership.v1.MembershipFeedService",
 ];
-/// The consumer of org-registry; the other half of the projection is the service's own.
+/// The consumer of org-registry. The service itself writes the other half of the projection.
 const NAMES: ConsumerNames = ConsumerNames {
     organizations: "membership.roster_organizations",
     members: "membership.roster_members",
@@ -108,7 +109,8 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all
 }
 
-/// Signs tokens with the keys of an installation, of which one signs. `issuer` is `iss`.
+/// Creates the issuer of tokens from the keys of an installation, of which one signs. `issuer` is the claim
+/// `iss`.
 pub fn issuer(keys: Vec<SigningKey>, issuer: &str, env: &Env) -> TokenIssuer {
     TokenIssuer::new(keys, issuer, chrono::TimeDelta::minutes(10), env.clone())
 }
@@ -152,30 +154,30 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     })
 }
 
-/// What the service works with, whoever gives it: the runtime, or a test.
+/// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
 pub struct Ports {
-    /// Its configuration.
+    /// The configuration of the service.
     pub config: Config,
-    /// Its own database, migrated.
+    /// The service's own database, migrated.
     pub db: Db,
-    /// How fresh is what it knows of organizations.
+    /// The freshness of the organizations' half of the projection.
     pub organizations: Freshness,
     /// Keys derived for this service.
     pub secrets: Secrets,
-    /// Told of sessions that end.
+    /// Verifies tokens, and is notified of ended sessions.
     pub verifier: Arc<Verifier>,
     /// Signs tokens.
     pub issuer: Arc<TokenIssuer>,
-    /// Cancelled when streams are to end.
+    /// Canceled when streams must end.
     pub draining: CancellationToken,
-    /// Raised whenever a roster import may have come further.
+    /// Incremented when a roster import may have progressed.
     pub progress: tokio::sync::watch::Sender<u64>,
 }
 
 impl Ports {
     fn context(&self) -> Context {
-        // The members' half is written in the transaction of each change: it is never behind.
+        // The members' half is written in the transaction of each change, so that it is never stale.
         let members = Freshness::fixed(NAME, Progress::default());
         Context {
             db: self.db.clone(),
@@ -191,7 +193,7 @@ impl Ports {
         }
     }
 
-    /// Runs what committed transactions owe.
+    /// Runs the durable jobs: roster imports, and e-mails if codes are sent by SMTP.
     pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
@@ -226,7 +228,7 @@ impl Ports {
 
 fn tasks(context: &ServiceContext, ports: &Ports) -> anyhow::Result<Vec<Task>> {
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
-    // Built once here, so that a wrong configuration stops the start.
+    // The runner is built here too, so that a wrong configuration fails at startup.
     ports.job_runner()?;
     tasks.push(Task::over(
         "membership.jobs",

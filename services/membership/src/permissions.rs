@@ -1,4 +1,4 @@
-//! The authorization table of the service, computed by its policy (`docs/permissions.md`).
+//! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, PrincipalKind};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
@@ -10,7 +10,7 @@ use crate::{
 
 type Rule = fn(PrincipalKind) -> bool;
 
-/// The pupil of the sample class about whom a person is asked.
+/// The sample pupil to whom the rules of guardianships are applied.
 fn pupil(of: &MemberContext) -> MemberContext {
     let mut facts = MemberContext::new(
         of.org_id,
@@ -174,7 +174,7 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
 ];
 
-/// What an account does with organizations and sessions of its own alone.
+/// RPCs that an account may call only for its own organizations and sessions.
 const OF_ONE_ACCOUNT: [&str; 3] = ["/EndSession", "/IssueOrganizationToken", "/ClaimAppointment"];
 
 /// One row for each RPC and kind of principal.
@@ -183,7 +183,8 @@ pub fn permissions() -> Vec<Permission> {
     for (rpc, rule) in RULES {
         for kind in PrincipalKind::ALL {
             let own = rule(kind);
-            // People and external systems are of one organization; what belongs to none has no border to cross.
+            // People and external systems belong to one organization. RPCs without an organization have no
+            // foreign one.
             let crosses = !kind.is_person() && kind != PrincipalKind::ServiceAccount;
             let account_bound =
                 kind == PrincipalKind::Account && OF_ONE_ACCOUNT.iter().any(|method| rpc.ends_with(method));

@@ -1,4 +1,4 @@
-//! What the storage of every feature shares: the macro that defines an entity, and ending rows.
+//! Storage shared by the features: the macro that defines an entity, and a function that ends rows.
 use chrono::{DateTime, Utc};
 use parta_ids::{TypedId, Uuid};
 use sea_orm::{
@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 /// Sets the end time of rows and returns their ids. Locks the rows in the order of their ids, so that two
-/// transactions that end the same rows do not wait for each other in a circle.
+/// transactions that end the same rows do not deadlock.
 pub(crate) async fn end_rows<E: EntityTrait, Id: TypedId>(
     conn: &impl ConnectionTrait,
     (id, end_time): (E::Column, E::Column),

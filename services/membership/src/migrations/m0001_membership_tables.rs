@@ -13,7 +13,7 @@ fn table(name: &'static str) -> TableCreateStatement {
     Table::create().table(name).to_owned()
 }
 
-/// A table of an organization's things.
+/// A table of rows that belong to an organization.
 fn keyed(name: &'static str, key: &'static str) -> TableCreateStatement {
     table(name)
         .col(uuid("org_id"))
@@ -177,7 +177,7 @@ impl MigrationTrait for Tables {
             "CREATE INDEX session_account ON session (account_id)",
             "CREATE INDEX account_address_account ON account_address (account_id)",
             "CREATE INDEX sign_in_flow_expiry ON sign_in_flow (expire_time)",
-            // One person is one member of an organization, whether present or left.
+            // A person is one member of an organization, also after leaving.
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
             "CREATE INDEX appointment_phone ON appointment (phone)",
             "CREATE UNIQUE INDEX assignment_once ON assignment (org_id, member_id, unit_id, kind) WHERE end_time IS NULL",
@@ -186,7 +186,8 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
-            // Whoever presents a key does not know the organization.
+            // The holder of a key does not know the organization, so that the index is unique across
+            // organizations.
             "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",
         ] {
             conn.execute_unprepared(sql).await?;

@@ -1,4 +1,4 @@
-//! Coming in by an invitation, and guardianship that it makes (R14, R16, R27).
+//! Admission with an invitation, and the guardianship that it creates (R14, R16, R27).
 use parta_ids::{InvitationId, MemberId};
 use parta_proto::parta::membership::{
     internal::v1::AdmitMemberRequest,
@@ -20,8 +20,9 @@ fn request(test_env: &TestEnv, flow_id: &str, role: Role) -> AdmitMemberRequest 
     }
 }
 
-// An internal RPC, so it covers no requirement: the same person by the same invitation is the same member; a record is claimed once.
-on_both!(an_invitation_makes_one_member, |database| async move {
+// An internal RPC, which covers no requirement. A repeated admission of one person returns the same member,
+// and a record can be claimed once.
+on_both!(invitation_admits_a_person_once, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let person = test_env.newcomer("+79161111111", "Ева Орлова").await;
@@ -92,9 +93,9 @@ on_both!(an_invitation_makes_one_member, |database| async move {
     test_env.close().await;
 });
 
-// A parent's link relates, staff confirms, and ending takes the access away at once.
+// A parent's link creates the guardianship, staff confirm it, and ending it revokes the access immediately.
 // Covers: R27 allowed, R27 refused, R28 refused
-on_both!(a_guardianship_waits_for_confirmation, |database| async move {
+on_both!(guardianship_requires_confirmation, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let class = unit(1).to_string();

@@ -1,4 +1,4 @@
-//! Repetitions of mutations: who gets an answer, what it shows, and what is kept for it.
+//! Repeated mutations: their authorization, their responses and their idempotency records.
 use parta_proto::parta::membership::v1::{self as pb, Role};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
@@ -56,7 +56,7 @@ fn removal(test_env: &TestEnv, member_id: &str) -> pb::RemoveMemberRequest {
 
 // Covers: R30 allowed, R30 refused
 on_both!(
-    service_account_key_is_not_repeated_to_a_removed_administrator,
+    service_account_key_is_withheld_from_removed_administrator,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let first = test_env.administrator(1).await;
@@ -102,7 +102,7 @@ on_both!(
 );
 
 on_both!(
-    acts_that_take_the_own_right_away_are_repeated,
+    mutation_that_ends_the_callers_own_right_is_repeatable,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let first = test_env.administrator(1).await;
@@ -114,7 +114,7 @@ on_both!(
             let member = answer.unwrap().into_inner().member.unwrap();
             assert_eq!(member.roles, [i32::from(Role::Staff)]);
         }
-        // The same act anew needs the right that was given away.
+        // The same act with a new request_id requires the right that the caller has given up.
         let anew = roles_request(&test_env, &second.member_id, &[Role::Staff]);
         assert_eq!(
             reason(&api.change_member_roles(by(&second.token, anew)).await),
@@ -139,7 +139,7 @@ on_both!(
             reason(&api.remove_member(by(&second.token, anew)).await),
             "NOT_FOUND"
         );
-        // Another body under the same id is not the act that took the right away.
+        // A different body with the same request_id is not a repetition.
         let other = pb::RemoveMemberRequest {
             etag: "other".to_owned(),
             ..leave
@@ -152,7 +152,7 @@ on_both!(
     }
 );
 
-on_both!(records_of_repetitions_hold_no_names, |database| async move {
+on_both!(idempotency_records_contain_no_names, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let created = pb::CreateMemberRequest {
@@ -180,7 +180,7 @@ on_both!(records_of_repetitions_hold_no_names, |database| async move {
         .unwrap()
         .unwrap();
     let stored: Vec<u8> = row.try_get("", "response").unwrap();
-    // The golden form, which builds of the next 30 days read.
+    // The golden form of the outcome, which builds of the next 30 days must read.
     let golden = format!("\u{1}{{\"member_id\":\"{}\"}}", member.id);
     assert_eq!(String::from_utf8(stored).unwrap(), golden);
     test_env.close().await;

@@ -1,4 +1,4 @@
-//! Guardianships and the edge of their calls: repetitions are authorized and show what is stored now.
+//! Guardianships at the edge: repetitions are authorized again and show the current state.
 use std::collections::BTreeMap;
 
 use parta_ids::UnitId;
@@ -11,7 +11,7 @@ use tonic::{Status, client::Grpc};
 
 use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
 
-/// A class with its teacher, a child and a parent whose relation waits for a decision.
+/// A class with its teacher, a child, and a parent whose guardianship is not confirmed.
 struct Family {
     administrator: Seat,
     teacher: Seat,
@@ -124,7 +124,7 @@ on_both!(
         let again = confirm(&test_env, &family.teacher, &request).await.unwrap();
         assert!(again.guardianship.unwrap().confirmed);
         family.take_class_away(&test_env).await;
-        // The teacher may no longer know of the relation, and so not whether the request was sent before.
+        // The teacher may no longer know of the guardianship, and therefore not of the earlier request.
         let again = confirm(&test_env, &family.teacher, &request).await;
         assert_eq!(reason(&again), "NOT_FOUND");
         let other = pb::ConfirmGuardianshipRequest {
@@ -150,7 +150,7 @@ on_both!(repetition_with_another_body_is_refused, |database| async move {
     };
     let refused = end(&test_env, &family.administrator, &other).await;
     assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
-    // The ended relation is found again by the repetition, and by nothing else.
+    // Only a repetition finds the ended guardianship.
     end(&test_env, &family.administrator, &request).await.unwrap();
     let refused = end(&test_env, &family.administrator, &family.end(&test_env)).await;
     assert_eq!(reason(&refused), "NOT_FOUND");
@@ -159,7 +159,7 @@ on_both!(repetition_with_another_body_is_refused, |database| async move {
     test_env.close().await;
 });
 
-/// [`pb::ConfirmGuardianshipRequest`] as a later release may have it.
+/// [`pb::ConfirmGuardianshipRequest`] with a field of a later release.
 #[derive(Clone, PartialEq, prost::Message)]
 struct LaterRequest {
     #[prost(string, tag = "1")]
@@ -200,7 +200,7 @@ on_both!(
         };
         send("one").await.unwrap();
         send("one").await.unwrap();
-        // This build does not know the field; the request is another one all the same.
+        // This build does not know the field. The request differs nevertheless.
         assert_eq!(reason(&send("two").await), "REQUEST_ID_REUSED");
         test_env.close().await;
     }

@@ -1,4 +1,4 @@
-//! Members, roles, verification, tasks, movement (R22, R23, R24, R25, R26, R28).
+//! Members, roles, verification, assignments, transfers (R22, R23, R24, R25, R26, R28).
 use parta_proto::parta::membership::v1::{self as pb, AssignmentKind, MemberState, Role};
 use parta_testkit::on_both;
 use tonic::Status;
@@ -67,9 +67,9 @@ async fn create(
         .unwrap())
 }
 
-// Administrators are named from staff who came in, and the last one stays.
+// Only staff who have joined can become administrators, and the last administrator cannot be removed.
 // Covers: R23 allowed, R23 refused, R24 allowed, R24 refused
-on_both!(the_last_administrator_stays, |database| async move {
+on_both!(last_administrator_cannot_be_removed, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let own = administrator.member_id.clone();
@@ -109,7 +109,7 @@ on_both!(the_last_administrator_stays, |database| async move {
     )
     .await;
     assert_eq!(reason(&stale), "ETAG_MISMATCH");
-    // Two who remove each other at once: one stays.
+    // If two administrators remove each other concurrently, one remains.
     let (a, b) = futures::future::join(
         remove(&test_env, &administrator, &teacher.member_id),
         remove(&test_env, &teacher, &administrator.member_id),
@@ -119,10 +119,10 @@ on_both!(the_last_administrator_stays, |database| async move {
     test_env.close().await;
 });
 
-// A teacher meets minors when verified; the badge can be withdrawn.
+// Only a verified teacher has access to minors. The verification can be withdrawn.
 // Covers: R22 allowed, R22 refused
 on_both!(
-    an_unverified_teacher_learns_nothing_of_minors,
+    unverified_teacher_cannot_see_or_create_minors,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let administrator = test_env.administrator(1).await;
@@ -170,7 +170,7 @@ on_both!(
             "NOT_A_TEACHER"
         );
         assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
-        // A class teacher expects pupils of the own class and of no other (R26).
+        // A class teacher can create pupils of the own class only (R26).
         create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class)
             .await
             .unwrap();
@@ -199,9 +199,10 @@ on_both!(
     }
 );
 
-// A task is given once, to a teacher, for a time where one is set.
+// Only a teacher can receive an assignment, only once per unit and kind, and until its expire time if it has
+// one.
 // Covers: R25 allowed, R25 refused
-on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
+on_both!(assignment_ends_at_its_expire_time, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let teacher = test_env
@@ -287,9 +288,9 @@ on_both!(a_substitute_goes_when_the_time_is_over, |database| async move {
     test_env.close().await;
 });
 
-// What a pupil sees moves with the pupil; who left sees nothing.
+// A transferred pupil sees the new class instead of the old one. A pupil who has left sees nothing.
 // Covers: R26 allowed, R26 refused, R28 allowed, R28 refused
-on_both!(a_pupil_sees_the_own_class, |database| async move {
+on_both!(pupil_sees_only_the_own_class, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let class = unit(1).to_string();

@@ -1,4 +1,4 @@
-//! Roster imports at the edge: who may send files, and what a repetition shows (R31).
+//! Roster imports at the edge: authorization before the files are read, and repetitions (R31).
 use parta_proto::parta::membership::v1::{
     self as pb, Role, RosterImportState, check_roster_import_request::Part,
 };
@@ -26,7 +26,7 @@ fn chunk(file_name: &str, text: &str) -> pb::CheckRosterImportRequest {
     }
 }
 
-/// A set of one teacher, with its users in one chunk or in two.
+/// A file set with one teacher. `cut` splits the file of users into two chunks.
 fn set(request_id: &str, name: &str, cut: bool) -> Vec<pb::CheckRosterImportRequest> {
     let head = "sourcedId,role,givenName,familyName\n";
     let row = format!("t1,teacher,Мария,{name}\n");
@@ -57,7 +57,7 @@ async fn check(
 }
 
 // Covers: R31 allowed, R31 refused
-on_both!(checked_import_is_repeated_as_it_is_now, |database| async move {
+on_both!(repeated_check_shows_the_current_import, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let id = test_env.act();
@@ -70,7 +70,7 @@ on_both!(checked_import_is_repeated_as_it_is_now, |database| async move {
         (planned.units, planned.members, planned.assignments_begun),
         (1, 1, 1)
     );
-    // The same files in other chunks are the same set.
+    // The same files in different chunks are the same file set.
     let again = check(&test_env, &administrator, set(&id, "Кузнецова", true)).await;
     assert_eq!(again.unwrap(), first);
     let other = check(&test_env, &administrator, set(&id, "Иванова", false)).await;
@@ -96,7 +96,7 @@ on_both!(checked_import_is_repeated_as_it_is_now, |database| async move {
 });
 
 // Covers: R31 refused
-on_both!(files_of_an_outsider_are_refused_unread, |database| async move {
+on_both!(files_of_an_outsider_are_rejected_unread, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let teacher = test_env

@@ -83,7 +83,7 @@ on_both!(
 
 // Covers: R19 allowed, R19 refused
 on_both!(
-    started_session_is_repeated_until_it_is_refreshed,
+    session_start_is_repeatable_until_the_session_is_refreshed,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let phone = "+79161234567";
@@ -107,7 +107,8 @@ on_both!(
             (&again.session_id, &again.refresh_token),
             (&first.session_id, &first.refresh_token)
         );
-        // Another body: the flow is used up, and the caller does not learn that the id was used.
+        // With a different body, the flow is used up, and the caller does not learn that the request_id was
+        // used.
         let other = pb::StartSessionRequest {
             account_id: first.account_id.clone(),
             new_account: None,
@@ -126,7 +127,7 @@ on_both!(
 
 // Covers: R29 allowed, R29 refused
 on_both!(
-    ended_own_session_is_repeated_at_a_replica,
+    end_of_own_session_is_repeatable_at_a_replica,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let seat = test_env.administrator(1).await;
@@ -140,13 +141,13 @@ on_both!(
             .end_session(by(token, request.clone()))
             .await;
         ended.unwrap();
-        // The process that ended the session refuses its tokens before the edge.
+        // The process that ended the session rejects its tokens before the edge.
         let here = test_env
             .authentication()
             .end_session(by(token, request.clone()))
             .await;
         assert_eq!(reason(&here), "CREDENTIAL_REVOKED");
-        // A replica that has not heard of it answers the repetition, and nothing else.
+        // A replica without the revocation accepts the repetition and no other call.
         let channel = test_env.replica();
         let mut api = AuthenticationServiceClient::new(channel.clone());
         let anew = pb::EndSessionRequest {
@@ -166,7 +167,7 @@ on_both!(
             "CREDENTIAL_REVOKED"
         );
         assert_eq!(reason(&api.end_session(by(token, request)).await), "OK");
-        // The repetition revokes the tokens of the organizations at the replica too.
+        // The repetition revokes the organization tokens at the replica too.
         let request = pb::ListMembersRequest {
             org_id: org(1).to_string(),
             ..Default::default()
@@ -181,7 +182,7 @@ on_both!(
 
 // Covers: R3 allowed, R3 refused
 on_both!(
-    claimed_appointment_is_repeated_to_its_account,
+    appointment_claim_is_repeatable_by_its_account_only,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let person = test_env.newcomer("+79160000001", "Анна Петрова").await;
@@ -196,7 +197,7 @@ on_both!(
             members.push(answer.unwrap().into_inner().member.unwrap());
         }
         assert_eq!(members[0], members[1]);
-        // The claim anew, another organization under the same id, and another account are refused.
+        // A new claim, another organization with the same request_id, and another account are refused.
         let anew = pb::ClaimAppointmentRequest {
             request_id: test_env.act(),
             ..request.clone()

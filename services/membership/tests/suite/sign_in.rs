@@ -29,9 +29,9 @@ async fn sessions(test_env: &TestEnv, person: &Person) -> Result<usize, Status> 
     Ok(answer.into_inner().sessions.len())
 }
 
-// One address serves several people; sign-in chooses among them and nobody else.
+// Several accounts can have one address. Sign-in offers only the accounts of the verified address.
 // Covers: R19 allowed, R19 refused
-on_both!(one_address_serves_siblings, |database| async move {
+on_both!(address_can_belong_to_several_accounts, |database| async move {
     let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
     let first = test_env.newcomer(phone, "Иван Орлов").await;
@@ -71,10 +71,9 @@ on_both!(one_address_serves_siblings, |database| async move {
     test_env.close().await;
 });
 
-// Five tries a code, and the same answer whether the address is known or not.
-// A phone number and an e-mail address each have one form, the one that org-registry keeps from an application.
+// A phone number and an e-mail address are normalized in the same way as in the applications of org-registry.
 // Covers: R19 allowed, R19 refused
-on_both!(one_phone_has_one_form, |database| async move {
+on_both!(phone_number_is_normalized, |database| async move {
     let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
     let person = test_env.newcomer(phone, "Иван Орлов").await;
@@ -95,8 +94,9 @@ on_both!(one_phone_has_one_form, |database| async move {
     test_env.close().await;
 });
 
+// A code allows five attempts, and the response is the same for known and unknown addresses.
 // Covers: R19 refused
-on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
+on_both!(code_expires_after_five_tries_or_minutes, |database| async move {
     let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
     let known = test_env.newcomer(phone, "Иван Орлов").await;
@@ -120,7 +120,7 @@ on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
     test_env.minute();
     let late = test_env.request_code(phone).await.unwrap().flow_id;
     let code = test_env.code(phone).await;
-    // Bound to its flow.
+    // The code is bound to its flow.
     assert_eq!(
         reason(&test_env.verify(&other.flow_id, &code).await),
         "CODE_WRONG"
@@ -131,9 +131,10 @@ on_both!(a_code_has_five_tries_and_five_minutes, |database| async move {
     test_env.close().await;
 });
 
-// A used refresh token that comes back ends the session; a lost answer is answered again for a minute.
+// Reusing a refresh token ends the session. A repetition with the same request_id returns the same token for
+// a minute.
 // Covers: R29 allowed, R29 refused
-on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
+on_both!(reused_refresh_token_ends_the_session, |database| async move {
     let test_env = TestEnv::open(database).await;
     let person = test_env.newcomer("+79161234567", "Иван Орлов").await;
     let act = test_env.act();
@@ -148,7 +149,7 @@ on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
     let third = refresh(&test_env, &test_env.act(), &second.refresh_token)
         .await
         .unwrap();
-    // The successor was used: the predecessor is a copy now, with whatever request id.
+    // The successor was used, so that the predecessor counts as copied, also with the same request_id.
     assert_eq!(
         reason(&refresh(&test_env, &act, &person.refresh_token).await),
         "SESSION_ENDED"
@@ -166,9 +167,9 @@ on_both!(a_copied_refresh_token_ends_the_session, |database| async move {
     test_env.close().await;
 });
 
-// Who ends a session ends its tokens, of organizations too; nobody ends another's.
+// Ending a session revokes its tokens, organization tokens included. Another account cannot end it.
 // Covers: R29 allowed, R29 refused
-on_both!(an_ended_session_ends_its_tokens, |database| async move {
+on_both!(ended_session_revokes_its_tokens, |database| async move {
     let test_env = TestEnv::open(database).await;
     let seat = test_env.administrator(1).await;
     let stranger = test_env.newcomer("+79161234567", "Чужой").await;
@@ -196,10 +197,10 @@ on_both!(an_ended_session_ends_its_tokens, |database| async move {
     test_env.close().await;
 });
 
-// The application's phone alone makes an administrator, once.
+// Only the phone number in the application claims the appointment, and only once.
 // Covers: R3 allowed, R3 refused, R19 allowed, R19 refused
 on_both!(
-    the_phone_of_the_application_makes_the_administrator,
+    appointment_is_claimed_only_with_the_phone_of_application,
     |database| async move {
         let test_env = TestEnv::open(database).await;
         let stranger = test_env.newcomer("+79161234567", "Чужой").await;
@@ -213,9 +214,10 @@ on_both!(
     }
 );
 
-// A token tells an organization neither the account nor its session, and opens no other organization.
+// A token of an organization contains neither the account nor the session, and no other organization accepts
+// it.
 // Covers: R28 refused, R59 refused
-on_both!(organizations_cannot_link_a_person, |database| async move {
+on_both!(organizations_cannot_correlate_a_person, |database| async move {
     let test_env = TestEnv::open(database).await;
     let here = test_env.administrator(1).await;
     let there = test_env.administrator(2).await;
@@ -232,7 +234,7 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
     assert_eq!(person["sub"], here.member_id);
     assert_ne!(person["sid"], here.person.session_id);
     assert!(!person.to_string().contains(&here.person.account_id));
-    // A token of one organization opens no other.
+    // Another organization does not accept the token.
     let request = pb::ListMembersRequest {
         org_id: org(2).to_string(),
         ..Default::default()
@@ -244,9 +246,9 @@ on_both!(organizations_cannot_link_a_person, |database| async move {
     test_env.close().await;
 });
 
-// A key is answered again at a repetition, opens its organization only, and ends when revoked.
+// A repetition returns the key again. The key gives access to its organization only, until it is revoked.
 // Covers: R30 allowed, R30 refused, R59 refused
-on_both!(a_service_account_lives_until_revoked, |database| async move {
+on_both!(service_account_works_until_revoked, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let request = pb::CreateServiceAccountRequest {

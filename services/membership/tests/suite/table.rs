@@ -1,4 +1,4 @@
-//! The authorization table covers the API.
+//! The permission matrix covers the API.
 use std::collections::BTreeSet;
 
 use parta_access::PrincipalKind;

@@ -1,4 +1,4 @@
-//! The service behind its real layers on a database of its own, and callers who come in by its own API.
+//! The service with the production middleware on its own database, and callers who join through its API.
 use std::sync::Arc;
 
 use parta_grpc::{InMemoryTransport, ServiceChannel};
@@ -138,7 +138,8 @@ impl TestEnv {
         }
     }
 
-    /// A channel to another process of the service on the same database, which has not learned of revocations.
+    /// A channel to another process of the service on the same database, which has not received the
+    /// revocations.
     pub fn replica(&self) -> ServiceChannel {
         let ports = Ports {
             verifier: Arc::new(self.test_env.new_verifier()),
@@ -165,7 +166,7 @@ impl TestEnv {
         roster_imports: RosterImportServiceClient,
     }
 
-    /// The internal API, as invitation calls it.
+    /// A client of the internal API, which the invitation service calls.
     pub fn admission(&self) -> AdmissionServiceClient<ServiceChannel> {
         let channel = self
             .test_env
@@ -234,7 +235,7 @@ impl TestEnv {
         })
     }
 
-    /// Somebody new, signed in.
+    /// Creates an account and signs it in.
     pub async fn newcomer(&self, phone: &str, full_name: &str) -> Person {
         let flow = self.request_code(phone).await.unwrap().flow_id;
         self.verify(&flow, &self.code(phone).await).await.unwrap();
@@ -276,7 +277,7 @@ impl TestEnv {
         self.seat(org(n), person).await.unwrap()
     }
 
-    /// The join flow of a person and a link.
+    /// Issues a join ticket and returns the join flow of a person and a link.
     pub async fn flow(&self, person: &Person, link: &str) -> String {
         let request = pb::CreateJoinTicketRequest {
             request_id: self.act(),
@@ -290,7 +291,7 @@ impl TestEnv {
             .flow_id
     }
 
-    /// Lets a newcomer in by an invitation.
+    /// Creates an account and admits the person with an invitation.
     pub async fn join(
         &self,
         phone: &str,
@@ -330,7 +331,7 @@ impl TestEnv {
             .unwrap())
     }
 
-    /// Gives a teacher a task.
+    /// Creates an assignment of a teacher.
     pub async fn assign(
         &self,
         by_whom: &Seat,
@@ -368,12 +369,12 @@ impl TestEnv {
         Ok(members.into_iter().map(|m| m.full_name).collect())
     }
 
-    /// Changes one row by SQL, past the service. Ids stand in quotes.
+    /// Changes one row by SQL, bypassing the service. Ids are in quotes.
     pub async fn change_row(&self, sql: &str) {
         let sql = if self.db.is_postgres() {
             sql.to_owned()
         } else {
-            // SQLite keeps ids as blobs.
+            // SQLite stores ids as blobs.
             sql.replace("= '", "= X'").replace('-', "")
         };
         let change = |tx: parta_storage::Tx| {
@@ -392,13 +393,13 @@ impl TestEnv {
     }
 }
 
-/// One of two schools.
+/// The organization with this number, 1 or 2.
 pub fn org(n: u128) -> OrgId {
     use parta_ids::TypedId as _;
     OrgId::from_uuid(parta_ids::Uuid::from_u128(n))
 }
 
-/// One of two classes.
+/// The class with this number, 1 or 2.
 pub fn unit(n: u128) -> UnitId {
     use parta_ids::TypedId as _;
     UnitId::from_uuid(parta_ids::Uuid::from_u128(100 + n))
@@ -412,7 +413,7 @@ pub fn by<T>(token: &str, message: T) -> Request<T> {
     request
 }
 
-/// The documented reason of a refusal; "OK" where there was none.
+/// The documented reason of a refusal, or "OK" for a success.
 pub fn reason<T>(outcome: &Result<T, Status>) -> String {
     match outcome {
         Ok(_) => "OK".to_owned(),
