@@ -1,4 +1,4 @@
-//! Applying.
+//! Applications of organizations (R1, R2).
 use parta_proto::parta::org_registry::v1::{ApplicationForm, SubmitApplicationRequest};
 use parta_testkit::on_both;
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::fixture::{Fixture, PDF, chunk, form, header, why};
 
 on_both!(
     /// Covers: R1 allowed
-    an_order_is_kept_byte_for_byte_with_its_hash,
+    order_is_stored_byte_for_byte_with_its_hash,
     |database| async move {
         let fixture = Fixture::open(database).await;
-        // Larger than a row of storage and than a message.
+        // The order is larger than one stored row and than one message.
         let mut order = b"%PDF-1.7\n".to_vec();
         order.extend((0..700_000_u32).map(|n| (n % 251) as u8));
         let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();
@@ -35,7 +35,7 @@ on_both!(
 
 on_both!(
     /// Covers: R1 refused
-    every_bad_field_of_a_form_is_named_at_once,
+    every_invalid_field_of_a_form_is_returned_at_once,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let before = fixture.rows().await;
@@ -74,7 +74,7 @@ on_both!(
 );
 
 on_both!(
-    each_field_alone_refuses_what_no_text_may_hold,
+    each_text_field_rejects_forbidden_characters,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let before = fixture.rows().await;
@@ -112,7 +112,7 @@ on_both!(
 );
 
 on_both!(
-    a_stream_has_one_header_first_and_then_the_document,
+    stream_without_exactly_one_first_header_is_rejected,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let before = fixture.rows().await;
@@ -143,7 +143,7 @@ on_both!(
     }
 );
 
-on_both!(an_order_is_a_scan_of_at_most_20_mib, |database| async move {
+on_both!(order_is_limited_to_scans_of_20_mib, |database| async move {
     let fixture = Fixture::open(database).await;
     let limit = 20 * 1024 * 1024;
     for (number, kind, start) in [
@@ -180,13 +180,13 @@ on_both!(an_order_is_a_scan_of_at_most_20_mib, |database| async move {
 });
 
 on_both!(
-    a_repeated_application_is_one_and_another_under_its_id_is_refused,
+    repeated_application_is_one_and_a_changed_one_is_refused,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let id = fixture.act();
         let first = fixture.submit(&id, form(1), PDF).await.unwrap();
         let rows = fixture.rows().await;
-        // However the document is cut into messages.
+        // A repetition may divide the document into different messages.
         let cut = vec![header(&id, form(1)), chunk(&PDF[..7]), chunk(&PDF[7..])];
         assert_eq!(fixture.send(&None, cut).await.unwrap(), first);
         for (form, document) in [(form(2), PDF), (form(1), &b"%PDF-another"[..])] {
@@ -200,7 +200,7 @@ on_both!(
 
 on_both!(
     /// Covers: R2 refused
-    an_organization_applies_once_until_it_is_refused,
+    organization_applies_once_until_it_is_refused,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let first = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();

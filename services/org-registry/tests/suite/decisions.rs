@@ -1,4 +1,4 @@
-//! What the operator does with applications.
+//! Decisions of the operator about applications (R2, R3).
 use chrono::TimeDelta;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn ids(list: &Value) -> Vec<&str> {
 
 on_both!(
     /// Covers: R2 allowed, R3 allowed
-    approval_makes_the_organization_its_staff_room_and_their_events,
+    approval_creates_the_organization_and_its_staff_room,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
@@ -61,7 +61,7 @@ on_both!(
 
 on_both!(
     /// Covers: R2 refused
-    a_decision_is_final,
+    decision_is_final,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (approve, refuse) = ("ApplicationService/ApproveApplication", "ApplicationService/RefuseApplication");
@@ -92,7 +92,7 @@ on_both!(
 );
 
 on_both!(
-    a_refusal_needs_a_reason_and_an_application,
+    refusal_requires_a_reason_and_an_application,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
@@ -128,7 +128,7 @@ on_both!(
 );
 
 on_both!(
-    only_the_operator_sees_and_decides_applications,
+    applications_are_accessible_to_the_operator_only,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
@@ -163,7 +163,7 @@ on_both!(
 );
 
 on_both!(
-    pages_are_bound_to_their_list_and_its_filter,
+    page_tokens_are_bound_to_their_list_and_filter,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let rpc = "ApplicationService/ListApplications";
@@ -232,14 +232,15 @@ on_both!(
 
 on_both!(
     /// Covers: R3 allowed
-    the_founding_administrator_is_appointed_however_long_membership_is_away,
+    appointment_is_retried_until_membership_is_available,
     |database| async move {
         let fixture = Fixture::open(database).await;
         parta_testkit::logs().allow("job");
         fixture.membership.away_for(3);
         let org = fixture.school(1).await;
         for attempt in 1..=4 {
-            // A runner looks at once when it starts, and its clock stands: each makes the one attempt that is due.
+            // A runner polls when it starts and its clock does not move, so that each runner makes the one
+            // due attempt.
             let cancel = fixture.ports.draining.child_token();
             let runner = fixture.ports.job_runner().run(cancel.clone());
             let called = async {

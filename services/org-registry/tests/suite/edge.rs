@@ -19,7 +19,7 @@ fn new_class(fixture: &Fixture, org: OrgId, label: &str) -> Value {
     })
 }
 
-/// The stored record of a repetition.
+/// Returns the stored idempotency record of a request.
 async fn record(fixture: &Fixture, request_id: &Value) -> String {
     let id: Uuid = request_id.as_str().unwrap().parse().unwrap();
     let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
@@ -97,7 +97,7 @@ on_both!(
         ] {
             fixture.change(org, member, state, Role::Teacher).await;
             assert_eq!(fixture.refused(&head, CREATE, wanted.clone()).await.0, reason);
-            // Whether the request_id was used is not said either.
+            // The caller does not learn whether the request_id was used.
             assert_eq!(fixture.refused(&head, CREATE, other.clone()).await.0, reason);
         }
         fixture.close().await;
@@ -136,7 +136,7 @@ on_both!(
     }
 );
 
-on_both!(records_of_repetitions_hold_no_names, |database| async move {
+on_both!(idempotency_records_contain_no_names, |database| async move {
     let fixture = Fixture::open(database).await;
     let submit = json!(fixture.act());
     let first = fixture
@@ -181,7 +181,7 @@ on_both!(records_of_repetitions_hold_no_names, |database| async move {
             update.clone(),
         )
         .await;
-    // The golden forms, which builds of the next 30 days read.
+    // The golden forms of the outcomes, which builds of the next 30 days must read.
     for (request_id, golden) in [
         (
             &submit,
@@ -205,7 +205,7 @@ on_both!(records_of_repetitions_hold_no_names, |database| async move {
 
 on_both!(reading_an_order_is_audited_once, |database| async move {
     let fixture = Fixture::open(database).await;
-    // Three rows of storage.
+    // The order is stored in three rows.
     let mut order = PDF.to_vec();
     order.resize(600_000, b' ');
     let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();

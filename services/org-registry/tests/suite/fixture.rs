@@ -1,4 +1,4 @@
-//! The registry behind its real layers on a database of its own, the membership that it calls, and callers.
+//! The registry with the production middleware on its own database, a fake membership service, and callers.
 use std::time::Duration;
 
 use parta_grpc::{InMemoryTransport, ServiceChannel};
@@ -24,7 +24,7 @@ use tonic::{Request, Status};
 
 use crate::membership::{self, Membership};
 
-/// Who calls: the value of `authorization`; nobody without one.
+/// The `authorization` header of a caller; `None` for an anonymous one.
 pub type Who = Option<String>;
 
 pub struct Fixture {
@@ -79,7 +79,7 @@ impl Fixture {
         self.test_env.request_id()
     }
 
-    /// Calls `Service/Method`; a `request_id` is made where the RPC takes one and none is given.
+    /// Calls `Service/Method`. Adds a new `request_id` if the RPC has the field and the body does not.
     pub async fn call(&self, who: &Who, rpc: &str, mut body: Value) -> Result<Value, Status> {
         let rpc = format!("parta.org_registry.v1.{rpc}");
         let takes = dynamic::method(&rpc)
@@ -99,7 +99,7 @@ impl Fixture {
         outcome.unwrap_or_else(|status| panic!("{rpc}: {status:?}"))
     }
 
-    /// The reason of a refusal, with the fields it names.
+    /// Calls an RPC that is refused and returns the reason with the fields that it names.
     pub async fn refused(&self, who: &Who, rpc: &str, body: Value) -> (String, Vec<String>) {
         match self.call(who, rpc, body).await {
             Ok(answer) => panic!("{rpc} was not refused but answered {answer}"),
@@ -107,7 +107,7 @@ impl Fixture {
         }
     }
 
-    /// Hands in messages as they are.
+    /// Sends the messages of SubmitApplication unchanged.
     pub async fn send(
         &self,
         who: &Who,
@@ -118,7 +118,7 @@ impl Fixture {
         Ok(client.submit_application(request).await?.into_inner())
     }
 
-    /// Hands in a form with a document as an applicant does, in messages of at most 64 KiB.
+    /// Submits a form with a document as an applicant does, in messages of at most 64 KiB.
     pub async fn submit(
         &self,
         request_id: &str,
@@ -130,7 +130,7 @@ impl Fixture {
         self.send(&None, messages).await
     }
 
-    /// The order of an application as it is streamed.
+    /// Downloads the order of an application.
     pub async fn download(&self, application_id: &str) -> Vec<u8> {
         let request = pb::DownloadApplicationOrderRequest {
             application_id: application_id.to_owned(),
@@ -147,7 +147,7 @@ impl Fixture {
         order
     }
 
-    /// An organization that was applied for and approved.
+    /// Creates an organization by an application and its approval.
     pub async fn school(&self, number: u64) -> OrgId {
         self.organization(form(number)).await
     }
@@ -161,12 +161,12 @@ impl Fixture {
         approved["organization"]["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Somebody of whom the roster hears that they are an active member.
+    /// Adds an active member to the roster and returns the caller.
     pub async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Who {
         self.admit(org, role, classes).await.1
     }
 
-    /// An active member and the token of the member.
+    /// Adds an active member to the roster and returns the id with the caller.
     pub async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Who) {
         let member = self.env.id::<MemberId>();
         let admitted = MemberAdmitted {
@@ -189,7 +189,7 @@ impl Fixture {
         (member, who)
     }
 
-    /// The roster learns the member's present state and only role.
+    /// Changes the state and the only role of a member in the roster.
     pub async fn change(&self, org: OrgId, member: MemberId, state: MemberState, role: Role) {
         let changed = MemberChanged {
             member_id: member.to_string(),
@@ -209,7 +209,7 @@ impl Fixture {
         self.test_env.apply_membership(org, said).await;
     }
 
-    /// The first so many events of the feed, by the names of their payloads.
+    /// Reads the first `count` events of the feed, with the names of their payloads.
     pub async fn events(&self, count: usize) -> Vec<(String, Value)> {
         let channel = self.test_env.channel_of("chat", "org-registry", &self.transport);
         let rpc = "parta.org_registry.v1.OrgRegistryFeedService/Watch";
@@ -230,7 +230,7 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
-    /// How many rows stand in each table that a change writes.
+    /// Counts the rows of each table that a change writes.
     pub async fn rows(&self) -> Vec<i64> {
         let mut counts = Vec::new();
         for table in [
@@ -278,7 +278,7 @@ pub fn why(status: &Status) -> (String, Vec<String>) {
 
 pub const PDF: &[u8] = b"%PDF-1.7\nan order\n%%EOF\n";
 
-/// A form that is right; each number is another organization.
+/// A valid form. Each number gives a different organization.
 pub fn form(number: u64) -> pb::ApplicationForm {
     let first = 102_770_000_000 + number;
     pb::ApplicationForm {

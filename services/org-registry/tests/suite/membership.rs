@@ -1,4 +1,4 @@
-//! A membership that appoints like the real one, and is away when told to.
+//! A fake membership service. It appoints like the real one and is unavailable on request.
 use std::sync::{Arc, Mutex};
 
 use parta_grpc::Routes;
@@ -24,7 +24,7 @@ impl Membership {
         Routes::new(AdmissionServiceServer::new(self.clone()))
     }
 
-    /// The next calls are not answered.
+    /// Makes the next calls fail.
     pub fn away_for(&self, calls: u32) {
         self.0.lock().unwrap().away = calls;
     }
@@ -51,7 +51,7 @@ impl AdmissionService for Membership {
         state.calls.push(request.into_inner());
         if state.away > 0 {
             state.away -= 1;
-            // Not UNAVAILABLE, which the client layers would hide by repeating.
+            // UNAVAILABLE would be retried by the client middleware.
             return Err(parta_status::conflict().into());
         }
         Ok(Response::new(pb::AppointFoundingAdministratorResponse::default()))

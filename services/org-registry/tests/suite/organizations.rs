@@ -10,7 +10,7 @@ const POLICIES: &str = "OrganizationService/ChangePolicies";
 
 on_both!(
     /// Covers: R4 allowed, R4 refused
-    the_administrator_alone_edits_the_data,
+    data_is_editable_by_administrators_only,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (org, other) = (fixture.school(1).await, fixture.school(2).await);
@@ -50,7 +50,7 @@ on_both!(
     }
 );
 
-on_both!(what_cannot_be_changed_is_named, |database| async move {
+on_both!(invalid_updates_name_their_fields, |database| async move {
     let fixture = Fixture::open(database).await;
     let org = fixture.school(1).await;
     let administrator = fixture.member(org, Role::Administrator, &[]).await;
@@ -91,7 +91,7 @@ on_both!(what_cannot_be_changed_is_named, |database| async move {
 
 on_both!(
     /// Covers: R9 allowed, R9 refused
-    policies_are_the_administrators_and_have_a_version,
+    policies_are_versioned_and_editable_by_administrators_only,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
@@ -138,7 +138,7 @@ on_both!(
 );
 
 on_both!(
-    members_systems_and_the_operator_read_an_organization,
+    organization_is_readable_by_members_systems_and_operator,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (org, other) = (fixture.school(1).await, fixture.school(2).await);
@@ -158,7 +158,7 @@ on_both!(
         ] {
             assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, reason);
         }
-        // Whether an organization exists is not told.
+        // The caller does not learn whether an organization exists.
         let unknown = json!({"org_id": fixture.env.id::<parta_ids::OrgId>().to_string()});
         assert_eq!(
             fixture.refused(&neighbor, rpc, unknown.clone()).await.0,

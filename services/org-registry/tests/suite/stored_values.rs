@@ -10,7 +10,7 @@ use crate::fixture::{Fixture, PDF, Who, form, why};
 
 /// Sets a column of one row to a value that this build does not know.
 async fn spoil(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {
-    // SQLite keeps ids as blobs.
+    // SQLite stores ids as blobs.
     let id = if fixture.db.is_postgres() {
         format!("'{id}'")
     } else {

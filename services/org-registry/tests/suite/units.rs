@@ -25,7 +25,7 @@ fn labels(list: &Value) -> Vec<&str> {
 
 on_both!(
     /// Covers: R5 allowed
-    a_class_is_made_renamed_and_archived_and_told,
+    class_is_created_renamed_and_archived_with_events,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
@@ -41,7 +41,7 @@ on_both!(
         let renamed = fixture.must(&head, RENAME, rename.clone()).await["unit"].take();
         assert_eq!(renamed["label"], json!("6А"));
         assert_eq!(fixture.refused(&head, RENAME, rename).await.0, "ETAG_MISMATCH");
-        // The label that it had is free again, and its own is its own.
+        // The old label is free again, and a unit may keep its own label.
         fixture.must(&head, CREATE, class(org, "5А")).await;
         let same = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6 а"});
         fixture.must(&head, RENAME, same).await;
@@ -76,7 +76,7 @@ on_both!(
 
 on_both!(
     /// Covers: R5 refused
-    a_label_is_one_living_units_of_its_kind,
+    label_is_unique_among_active_units_of_a_kind,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (org, other) = (fixture.school(1).await, fixture.school(2).await);
@@ -84,7 +84,7 @@ on_both!(
         fixture.must(&head, CREATE, class(org, "5А")).await;
         let second = fixture.must(&head, CREATE, class(org, "5Б")).await["unit"]["id"].take();
         let rows = fixture.rows().await;
-        // Lookalikes are one label: Latin A, other case, blanks.
+        // Similar labels are equal: a Latin A, a different case, blanks.
         for label in ["5А", "5A", " 5 а ", "«5А»"] {
             assert_eq!(fixture.refused(&head, CREATE, class(org, label)).await.0, "UNIT_LABEL_TAKEN");
             let rename = json!({"org_id": org.to_string(), "unit_id": second, "label": label});
@@ -99,7 +99,7 @@ on_both!(
             assert_eq!(fixture.refused(&head, CREATE, bad).await.1, ["kind"]);
         }
         assert_eq!(fixture.rows().await, rows);
-        // Another kind and another organization may have it.
+        // A unit of another kind or of another organization may have the same label.
         let mut group = class(org, "5А");
         group["kind"] = json!("UNIT_KIND_GROUP");
         fixture.must(&head, CREATE, group).await;
@@ -111,7 +111,7 @@ on_both!(
 
 on_both!(
     /// Covers: R5 refused
-    the_administration_alone_changes_the_structure,
+    structure_is_changed_by_the_administration_only,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let (org, other) = (fixture.school(1).await, fixture.school(2).await);
@@ -138,7 +138,7 @@ on_both!(
             for who in [&fixture.operator, &system] {
                 assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, "CALLER_NOT_ACCEPTED");
             }
-            // The unit of another organization under the own one.
+            // The request names the caller's organization and a unit of another one.
             let mut mixed = body.clone();
             mixed["org_id"] = json!(other.to_string());
             if *rpc != CREATE {
@@ -151,7 +151,7 @@ on_both!(
 );
 
 on_both!(
-    the_staff_room_stays_and_partners_have_no_classes,
+    staff_room_is_permanent_and_partners_have_no_classes,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
@@ -188,7 +188,7 @@ on_both!(
     }
 );
 
-on_both!(pupils_see_their_classes_alone, |database| async move {
+on_both!(pupils_see_only_their_classes, |database| async move {
     let fixture = Fixture::open(database).await;
     let (org, other) = (fixture.school(1).await, fixture.school(2).await);
     let administrator = fixture.member(org, Role::Administrator, &[]).await;
@@ -213,7 +213,7 @@ on_both!(pupils_see_their_classes_alone, |database| async move {
         assert_eq!(fixture.refused(&neighbor, rpc, body).await.0, "NOT_FOUND");
     }
 
-    // Page tokens are one caller's, one list's, one filter's.
+    // A page token is bound to its caller, its list and its filter.
     let page = json!({"org_id": org.to_string(), "page_size": 2});
     let first = fixture.must(&administrator, LIST, page.clone()).await;
     let mut second = page.clone();
