@@ -1,4 +1,4 @@
-//! A chat that keeps what it is asked to announce, with the person by whose right it was asked.
+//! A fake chat service that records announcements with the member who is authorized to post them.
 use std::sync::{Arc, Mutex};
 
 use parta_access::Caller;

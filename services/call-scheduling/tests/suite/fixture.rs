@@ -1,4 +1,4 @@
-//! The service under test with the chat that it calls.
+//! The service under test with a fake chat service.
 use std::sync::Arc;
 
 use parta_call_scheduling::{Config, Ports};
@@ -27,7 +27,7 @@ pub struct Fixture {
     pub client: CallServiceClient<ServiceChannel>,
 }
 
-/// A time on the line.
+/// Converts an RFC 3339 time to its message.
 pub fn at(text: &str) -> Option<Timestamp> {
     let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
     Some(Timestamp {
@@ -44,7 +44,7 @@ pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 }
 
 impl Fixture {
-    /// Starts the service on the database. The clock stands at 2026-09-01 11:00 in Moscow, a Tuesday.
+    /// Starts the service on the database. The clock is set to Tuesday, 2026-09-01, 11:00 in Moscow.
     pub async fn open(database: &TestDatabase) -> Self {
         let migrations = parta_call_scheduling::migrations();
         let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
@@ -75,7 +75,7 @@ impl Fixture {
         }
     }
 
-    /// A lesson of the class today at noon, right but for what the test changes.
+    /// A valid request for a call of the class today at noon, which a test can change.
     pub fn wanted(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
         pb::PlanCallRequest {
             request_id: self.test_env.request_id(),
@@ -105,7 +105,7 @@ impl Fixture {
             .unwrap())
     }
 
-    /// A lesson planned by the class's subject teacher.
+    /// Plans a lesson by the subject teacher of the class.
     pub async fn lesson(&self, change: impl FnOnce(&mut pb::PlanCallRequest)) -> pb::Call {
         let mut wanted = self.wanted(pb::CallKind::Lesson);
         change(&mut wanted);

@@ -13,12 +13,12 @@ fn set(fixture: &Fixture, time: &str) {
     fixture.test_env.time.set(time.parse().unwrap());
 }
 
-/// Reads a token as LiveKit does: HS256 by the API secret, `iss` the API key, times, grants.
+/// Verifies a token as LiveKit does, with HS256 and the API secret, and returns its claims.
 fn claims(token: &str) -> BTreeMap<String, Value> {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[API_KEY]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "sub"]);
-    // The clock of these tests stands elsewhere.
+    // The clock of the tests differs from the clock of the machine.
     validation.validate_exp = false;
     let key = DecodingKey::from_secret(API_SECRET.as_bytes());
     jsonwebtoken::decode::<BTreeMap<String, Value>>(token, &key, &validation)
@@ -27,7 +27,7 @@ fn claims(token: &str) -> BTreeMap<String, Value> {
 }
 
 // Covers: R55 allowed
-on_both!(a_token_is_what_the_media_server_expects, |database| async move {
+on_both!(token_has_the_claims_of_the_media_server, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|_| ()).await;
@@ -55,7 +55,7 @@ on_both!(a_token_is_what_the_media_server_expects, |database| async move {
         (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
     );
     assert_eq!(pupil.room, host.room);
-    // R28: the media server does not learn member ids, and knows one person by one name.
+    // R28: the media server does not receive member ids, and each person has one identity.
     let identity = told["sub"].as_str().unwrap();
     assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
     assert_eq!(
@@ -65,7 +65,7 @@ on_both!(a_token_is_what_the_media_server_expects, |database| async move {
 });
 
 // Covers: R55 allowed, R55 refused
-on_both!(the_room_is_open_around_the_call_only, |database| async move {
+on_both!(room_is_open_only_around_the_call, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|_| ()).await;
@@ -78,16 +78,16 @@ on_both!(the_room_is_open_around_the_call_only, |database| async move {
         set(&fixture, time);
         assert_eq!(reason(&fixture.join(s.teacher, &call).await), expected, "{time}");
     }
-    // A token never outlives the room.
+    // A token expires no later than the room closes.
     set(&fixture, "2026-09-01T09:58:00Z");
     let token = fixture.join(s.teacher, &call).await.unwrap();
     let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
     assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
 });
 
-// Nobody sees, hears or speaks before staff came.
+// Without staff, no participant can publish or receive media.
 // Covers: R55 allowed, R55 refused
-on_both!(pupils_wait_in_the_lobby_until_staff_came, |database| async move {
+on_both!(pupils_wait_in_the_lobby_until_staff_join, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|_| ()).await;
@@ -105,9 +105,9 @@ on_both!(pupils_wait_in_the_lobby_until_staff_came, |database| async move {
     assert_eq!(claims(&later.token)["video"]["canPublish"], true);
 });
 
-// The audience of that moment and nobody else.
+// Only the current audience can join.
 // Covers: R55 allowed, R55 refused
-on_both!(only_the_audience_joins, |database| async move {
+on_both!(joining_is_limited_to_the_audience, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let lesson = fixture.lesson(|_| ()).await;
@@ -134,7 +134,7 @@ on_both!(only_the_audience_joins, |database| async move {
 
 // Covers: R52 allowed, R52 refused, R55 allowed, R55 refused
 on_both!(
-    what_is_not_held_online_or_was_cancelled_is_not_joined,
+    offline_and_canceled_calls_cannot_be_joined,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;

@@ -1,4 +1,4 @@
-//! What the service promises, proven over its gRPC API behind the real layers, on each database.
+//! Tests of the requirements through the gRPC API with the production middleware, on each database.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod chat;

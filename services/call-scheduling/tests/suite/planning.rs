@@ -22,9 +22,9 @@ async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_id
     reason == "OK"
 }
 
-// Each kind says who may organize it.
+// The kind of a call limits the roles that may organize it.
 // Covers: R50 allowed, R50 refused
-on_both!(each_kind_is_organized_by_its_roles, |database| async move {
+on_both!(call_kinds_are_limited_to_their_roles, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let who = [
@@ -74,9 +74,9 @@ on_both!(each_kind_is_organized_by_its_roles, |database| async move {
     }
 });
 
-// Where a kind is not held, and who is not concerned.
+// A call is refused if its unit does not suit its kind or if a named participant is not in its audience.
 // Covers: R49 refused, R50 allowed, R50 refused
-on_both!(a_call_fits_its_unit_and_its_audience, |database| async move {
+on_both!(call_must_fit_its_unit_and_audience, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let wanted = pb::PlanCallRequest {
@@ -107,7 +107,7 @@ on_both!(a_call_fits_its_unit_and_its_audience, |database| async move {
 
 // Covers: R49 allowed, R51 allowed, R52 allowed
 on_both!(
-    a_call_is_a_promise_on_the_clock_of_the_place,
+    planned_call_keeps_the_local_time_of_the_school,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;
@@ -128,17 +128,17 @@ on_both!(
                 "2026-09-15T12:00:00"
             ]
         );
-        // At once: the minute that has begun.
+        // Without a start time, the call starts at the current minute.
         let now = fixture.lesson(|w| w.start_civil_time.clear()).await;
         assert_eq!(now.start_time, at("2026-09-01T08:00:00Z"));
         assert_eq!(now.start_civil_time, "2026-09-01T11:00:00");
     }
 );
 
-// Every fault of a request is told at once.
+// A response contains every violation of the request.
 // Covers: R49 refused, R51 refused, R52 refused
 on_both!(
-    a_malformed_request_is_told_all_its_faults,
+    malformed_request_returns_all_its_violations,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let wanted = pb::PlanCallRequest {
@@ -191,9 +191,10 @@ on_both!(
     }
 );
 
-// Invariant 2: announced once, by the person's own right; a failure leaves the call planned and can be repeated.
+// Invariant 2: a call is announced once, with the rights of the caller. After a failure the call remains
+// planned and the announcement can be retried.
 // Covers: R57 allowed, R57 refused
-on_both!(a_call_is_announced_once, |database| async move {
+on_both!(call_is_announced_once, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let wanted = pb::PlanCallRequest {
@@ -248,7 +249,7 @@ on_both!(a_call_is_announced_once, |database| async move {
 
 // Covers: R51 allowed, R51 refused
 on_both!(
-    an_occurrence_and_a_series_are_cancelled_by_organizer_and_administration,
+    cancellation_is_limited_to_organizer_and_administration,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;
@@ -296,10 +297,10 @@ on_both!(
     }
 );
 
-// Section 3 of the architecture: each fact once, and the snapshot tells the same state.
+// Section 3 of the architecture: the feed contains each event once, and the snapshot gives the same state.
 // Covers: R63 allowed
 on_both!(
-    the_feed_tells_what_was_planned_and_cancelled,
+    feed_and_snapshot_contain_planned_and_canceled_calls,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;
@@ -357,7 +358,7 @@ on_both!(
 
 // Invariant 2
 // Covers: R49 allowed, R49 refused
-on_both!(a_repeated_planning_is_one_call, |database| async move {
+on_both!(repeated_planning_creates_one_call, |database| async move {
     let fixture = Fixture::open(&database).await;
     let wanted = fixture.wanted(CallKind::Lesson);
     let first = fixture

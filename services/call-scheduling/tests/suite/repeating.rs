@@ -1,4 +1,5 @@
-//! Repetitions of mutations are authorized before they are answered and keep no names; a member who has left is outside.
+//! Repeated mutations are authorized before they return an outcome, and their records contain no names. The
+//! organization does not exist for a member who has left.
 use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
 use parta_proto::parta::{
     call_scheduling::v1::{self as pb, CallKind},
@@ -113,7 +114,7 @@ on_both!(repeated_cancellation_is_authorized_again, |database| async move {
     let call = fixture.lesson(|_| ()).await;
     let request = cancellation(&fixture, &call, &call.etag);
     let first = cancel(&fixture, &request).await.unwrap();
-    // The etag names the state before the act; a repetition is answered all the same.
+    // The etag names the state before the act. A repetition succeeds nevertheless.
     let again = cancel(&fixture, &request).await.unwrap();
     assert_eq!(again, first);
     let other = pb::CancelCallRequest {
@@ -140,7 +141,7 @@ on_both!(repeated_announcement_is_authorized_again, |database| async move {
         let request = fixture.test_env.member_request(s.org, s.teacher, request.clone());
         fixture.client.clone().announce_call(request).await
     };
-    // An announcement that chat did not take is finished by a repetition.
+    // A repetition finishes an announcement that chat did not accept.
     fixture.chat.set_down(true);
     assert_eq!(reason(&announce().await), "DEPENDENCY_UNAVAILABLE");
     fixture.chat.set_down(false);
@@ -149,7 +150,7 @@ on_both!(repeated_announcement_is_authorized_again, |database| async move {
         assert!(response.call.unwrap().announced && !response.consistency_token.is_empty());
     }
     assert_eq!(fixture.chat.posted().len(), 1);
-    // The administration cancels the call; an earlier announcement is answered with the call as it is now.
+    // The administration cancels the call. A repeated announcement returns the current call.
     fixture.cancel(s.administrator, &call).await.unwrap();
     let shown = announce().await.unwrap().into_inner().call.unwrap();
     assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Cancelled));
@@ -165,7 +166,7 @@ on_both!(
         let s = fixture.school;
         let wanted = fixture.wanted(CallKind::Lesson);
         let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
-        // The golden form of the outcome, which builds of the next 30 days read.
+        // The golden form of the outcome, which builds of the next 30 days must read.
         let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
         let id: Uuid = wanted.request_id.parse().unwrap();
         let db = &fixture.test_env.db;
@@ -183,7 +184,7 @@ on_both!(
 );
 
 // Covers: R51 allowed
-on_both!(repeated_cancellation_of_an_occurrence, |database| async move {
+on_both!(repeated_occurrence_cancellation_succeeds, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|w| w.weekly = count(2)).await;
@@ -198,7 +199,7 @@ on_both!(repeated_cancellation_of_an_occurrence, |database| async move {
         fixture.client.clone().cancel_occurrence(request).await
     };
     let first = cancel().await.unwrap().into_inner();
-    // The call is canceled as a whole; the occurrence was canceled before and stays so.
+    // Canceling the whole call does not change the canceled occurrence.
     fixture.cancel(s.administrator, &call).await.unwrap();
     let again = cancel().await.unwrap().into_inner();
     assert_eq!(again.occurrence, first.occurrence);
@@ -233,7 +234,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         let sql = if db.is_postgres() {
             format!("UPDATE call SET {change} WHERE id = '{id}'")
         } else {
-            // SQLite keeps ids as blobs.
+            // SQLite stores ids as blobs.
             format!("UPDATE call SET {change} WHERE id = X'{}'", id.simple())
         };
         let sql = &sql;

@@ -1,4 +1,4 @@
-//! Who sees which call.
+//! The visibility of calls (R49).
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::{School, reason};
@@ -6,15 +6,15 @@ use parta_testkit::on_both;
 
 use crate::fixture::{Fixture, at, count};
 
-/// What a member sees: (occurrences, of which joinable).
+/// Counts the occurrences that a member sees, and those of them that the member may join.
 async fn seen(fixture: &Fixture, member: MemberId) -> (usize, usize) {
     let all = fixture.list(member).await;
     (all.len(), all.iter().filter(|o| o.may_join).count())
 }
 
-// Pupils, parents and teachers see what concerns them; the administration all.
+// Pupils, parents and teachers see calls of their audience. The administration sees all.
 // Covers: R49 allowed, R49 refused, R50 allowed
-on_both!(each_sees_what_concerns_him, |database| async move {
+on_both!(calls_are_visible_to_their_audience, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     fixture.lesson(|_| ()).await;
@@ -28,7 +28,7 @@ on_both!(each_sees_what_concerns_him, |database| async move {
     };
     fixture.plan(s.unverified, meeting).await.unwrap();
     assert_eq!(seen(&fixture, s.pupil).await, (1, 1));
-    // The child's lesson is seen, not joined.
+    // A parent sees the lesson of the child and cannot join it.
     assert_eq!(seen(&fixture, s.parent).await, (2, 1));
     assert_eq!(seen(&fixture, s.class_teacher).await, (3, 3));
     assert_eq!(seen(&fixture, s.teacher).await, (3, 3));
@@ -38,9 +38,9 @@ on_both!(each_sees_what_concerns_him, |database| async move {
     assert_eq!(seen(&fixture, s.administrator).await, (3, 3));
 });
 
-// An individual consultation is for whom it names, and for the parents of the named pupil.
+// An individual consultation is visible to the named members and to the parents of a named pupil.
 // Covers: R49 allowed, R49 refused
-on_both!(a_call_of_named_people_is_theirs, |database| async move {
+on_both!(consultation_is_visible_to_named_people, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let classmate: MemberId = fixture.test_env.env.id();
@@ -60,9 +60,9 @@ on_both!(a_call_of_named_people_is_theirs, |database| async move {
     assert_eq!(reason(&fixture.join(s.pupil, &call).await), "PERMISSION_DENIED");
 });
 
-// Who moved sees and joins the calls of the new class, and no more those of the old one.
+// A transferred pupil sees and joins the calls of the new class and no longer those of the old one.
 // Covers: R26 allowed, R26 refused
-on_both!(movement_reaches_future_calls_at_once, |database| async move {
+on_both!(transfer_changes_future_calls_at_once, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let pupil: MemberId = fixture.test_env.env.id();
@@ -92,7 +92,7 @@ on_both!(movement_reaches_future_calls_at_once, |database| async move {
 });
 
 // Covers: R59 refused
-on_both!(another_school_sees_nothing, |database| async move {
+on_both!(other_organization_cannot_see_calls, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let other = School::create(&fixture.test_env).await;
@@ -135,7 +135,7 @@ on_both!(another_school_sees_nothing, |database| async move {
     );
 });
 
-// Windows are bounded, pages go on where they stopped and belong to their list.
+// The time window is limited, pages are contiguous, and a page token is bound to its list.
 // Covers: R51 allowed, R51 refused
 on_both!(occurrences_are_paged, |database| async move {
     let fixture = Fixture::open(&database).await;
