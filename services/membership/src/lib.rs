@@ -165,7 +165,7 @@ pub struct Ports {
     pub organizations: Freshness,
     /// Keys derived for this service.
     pub secrets: Secrets,
-    /// Verifies tokens, and is notified of ended sessions.
+    /// Verifies tokens. It receives the revocations of sessions and service accounts.
     pub verifier: Arc<Verifier>,
     /// Signs tokens.
     pub issuer: Arc<TokenIssuer>,
