@@ -55,6 +55,7 @@ const SCOPES: &[&str] = &[
     "services/membership/src/sign_in",
     "services/org-registry/README.md",
     "services/org-registry/src",
+    "services/parta",
     "xtask/src",
 ];
 /// No sentence begins with a free relative, or with `As` or `Though`.
