@@ -53,5 +53,5 @@ pub fn greet(running: &Running, settings: &Settings) {
     out.line(format!("The operator's key is in {key}."));
     out.line("Try, in another terminal:");
     out.line(format!("  parta demo --server {url} --operator-key-file {key}"));
-    out.line("  or follow the first steps in README.md");
+    out.line("  or follow \"Five minutes\" in README.md");
 }

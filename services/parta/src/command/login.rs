@@ -228,13 +228,19 @@ async fn organization(account: &Session, wanted: Option<&str>) -> Result<String,
     let mut fitting = list.iter().filter(|m| wanted.is_none_or(|w| w == m.org_id));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.org_id.clone()),
-        (None, _) => Err(anyhow::anyhow!("You are not a member of the requested organization, or of any organization. Accept an invitation first, or give another --org.").into()),
+        (None, _) => Err(anyhow::anyhow!(
+            "You are not a member of the requested organization. Accept an invitation, or give another --org."
+        )
+        .into()),
         _ => {
             let all = list
                 .iter()
                 .map(|m| format!("{} {}", m.org_id, m.organization_display_name));
             let all = all.collect::<Vec<_>>().join(", ");
-            Err(anyhow::anyhow!("You are a member of several organizations. Choose one with --org: {all}.").into())
+            Err(
+                anyhow::anyhow!("You are a member of several organizations. Choose one with --org: {all}.")
+                    .into(),
+            )
         }
     }
 }
