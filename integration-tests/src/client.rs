@@ -159,7 +159,7 @@ impl Client {
     /// [`Client::call`] that must be refused with a documented reason.
     pub async fn refused(&self, rpc: &str, body: Value) -> Refused {
         match self.call(rpc, body).await {
-            Ok(answer) => panic!("{rpc} was not refused but answered {answer}"),
+            Ok(answer) => panic!("{rpc} was not refused and returned {answer}"),
             Err(status) => Refused {
                 code: status.code(),
                 reason: reason(&status),
