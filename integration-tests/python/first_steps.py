@@ -1,9 +1,9 @@
-"""First steps of a client in Python: register a school, come in, subscribe, write, read it live.
+"""First steps of a client in Python: register a school, join, subscribe, send a message, receive it live.
 
     python -m grpc_tools.protoc -I proto --python_out=OUT --grpc_python_out=OUT $(find proto -name '*.proto')
     PYTHONPATH=OUT python integration-tests/python/first_steps.py 127.0.0.1:7710 data/keys/operator.key
 
-Needs nothing but grpcio and the stubs made from `proto/`. The suite must run with its development outbox.
+Needs only grpcio and the stubs generated from `proto/`. The suite must run with its development outbox.
 """
 
 import re
@@ -23,13 +23,13 @@ from parta.membership.v1 import operator_service_pb2, operator_service_pb2_grpc
 from parta.org_registry.v1 import application_pb2, organization_pb2
 from parta.org_registry.v1 import application_service_pb2, application_service_pb2_grpc
 
-# Calls that a server asks to repeat (UNAVAILABLE) are repeated by the channel itself: every mutation has a request_id.
+# The channel retries calls that fail with UNAVAILABLE. This is safe, because every mutation has a request_id.
 RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s",
     "maxBackoff": "1s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
 
 
 def act() -> str:
-    """A fresh request_id."""
+    """Returns a new request_id."""
     return str(uuid.uuid4())
 
 
@@ -38,7 +38,7 @@ def bearer(token: str) -> list[tuple[str, str]]:
 
 
 def ogrn(number: int) -> str:
-    """A registration number with its right check digit."""
+    """Returns a registration number with a valid check digit."""
     first = 102_780_000_000 + number
     return f"{first}{first % 11 % 10}"
 
@@ -57,7 +57,7 @@ class Suite:
         self.operator = bearer(operator_key)
 
     def apply(self, number: int, phone: str) -> str:
-        """Hands in an application with its order; answers the organization that the operator approved."""
+        """Submits an application with its order, approves it, and returns the id of the organization."""
         form = application_pb2.ApplicationForm(
             organization_name=f"Школа № {number}",
             kind=organization_pb2.ORGANIZATION_KIND_GENERAL,
@@ -81,7 +81,7 @@ class Suite:
         return approved.organization.id
 
     def account(self, phone: str, full_name: str) -> list[tuple[str, str]]:
-        """Signs in by a one-time code, as a new account."""
+        """Signs in with a one-time code, as a new account."""
         api = authentication_service_pb2
         flow = self.sign_in.RequestCode(api.RequestCodeRequest(request_id=act(), phone=phone)).flow_id
         ask = operator_service_pb2.ListOutboxMessagesRequest(recipient=phone)
@@ -94,7 +94,7 @@ class Suite:
         return bearer(self.sign_in.StartSession(start).access_token)
 
     def member(self, account: list[tuple[str, str]], org_id: str) -> tuple[list[tuple[str, str]], str]:
-        """A token of one organization, and who the person is in it."""
+        """Returns the metadata with a token of the organization, and the member id."""
         ask = authentication_service_pb2.IssueOrganizationTokenRequest(org_id=org_id)
         issued = self.sign_in.IssueOrganizationToken(ask, metadata=account)
         return bearer(issued.access_token), issued.member_id
@@ -108,17 +108,17 @@ def main(address: str, operator_key_file: str) -> None:
 
     org_id = suite.apply(number, phones[0])
     account = suite.account(phones[0], "Иван Орлов")
-    # The right to administer arrives from another service a moment after the approval.
+    # The appointment arrives from another service shortly after the approval.
     list_appointments = appointment_service_pb2.ListAppointmentsRequest()
     while not suite.appointments.ListAppointments(list_appointments, metadata=account).appointments:
         time.sleep(0.05)
     claim = appointment_service_pb2.ClaimAppointmentRequest(request_id=act(), org_id=org_id)
     claimed = suite.appointments.ClaimAppointment(claim, metadata=account)
     administrator, _ = suite.member(account, org_id)
-    # Whatever is asked from now on waits until the claim is known there.
+    # Later calls wait until the called service knows the claim.
     administrator.append(("parta-at-least", claimed.consistency_token))
 
-    # A teacher comes in by a link.
+    # A teacher joins by a link.
     invite = invitation_service_pb2.CreateInvitationRequest(
         request_id=act(), org_id=org_id, role=member_pb2.ROLE_TEACHER, recipient_label="Мария Кузнецова"
     )
@@ -130,7 +130,7 @@ def main(address: str, operator_key_file: str) -> None:
     joined = suite.invitations.AcceptInvitation(accept, metadata=bearer(ticket))
     teacher, _ = suite.member(account, org_id)
 
-    # Both are in «Сотрудники»; what one writes the other hears.
+    # Both are in «Сотрудники», so each receives the messages of the other.
     at_least = [("parta-at-least", joined.consistency_token)] if joined.consistency_token else []
     chats = suite.chats.ListChats(chat_service_pb2.ListChatsRequest(org_id=org_id), metadata=administrator + at_least)
     staff = next(chat for chat in chats.chats if chat.title == "Сотрудники")
@@ -147,7 +147,7 @@ def main(address: str, operator_key_file: str) -> None:
     assert heard.id == sent.entry_id and heard.message.text == send.text
     stream.cancel()
 
-    # A stranger is refused with a documented reason.
+    # An outsider is refused with a documented reason.
     try:
         suite.messages.SendMessage(send, metadata=suite.account(f"+7919{number:07}", "Чужой"))
     except grpc.RpcError as refused:

@@ -14,10 +14,10 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// Metadata key of consistency tokens.
 const AT_LEAST: &str = "parta-at-least";
-/// How often a call is repeated that the suite asks to repeat.
+/// Maximum number of retries of a call, if the suite asks to retry.
 const PATIENCE: u32 = 30;
 
-/// What a refused call says.
+/// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The gRPC code.
@@ -26,7 +26,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// The reason of a refused call; empty if it names none.
+/// Returns the reason of a refused call. Empty if it has none.
 pub fn reason(status: &Status) -> String {
     RpcError::from_status(status)
         .map(|refusal| refusal.reason().to_owned())
@@ -41,12 +41,12 @@ pub struct Client {
     /// The value of the header `authorization`.
     credential: Option<String>,
     org_id: Option<String>,
-    /// By service: the last consistency token. Shared, so that everybody of a test sees what was done in it.
+    /// Last consistency token by service. Shared, so that all clients of a test see earlier changes.
     seen: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Client {
-    /// An anonymous client of services by name.
+    /// Creates an anonymous client from channels by service name.
     pub(crate) fn new(channels: BTreeMap<String, ServiceChannel>) -> Self {
         Self {
             channels: Arc::new(channels),
@@ -57,7 +57,7 @@ impl Client {
         }
     }
 
-    /// The same with a bearer credential.
+    /// Returns the same client with a bearer credential.
     #[must_use]
     pub fn with(&self, token: &str) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl Client {
         }
     }
 
-    /// The same that waits for nothing but what itself and those made of it have seen: of answers to many at once the
-    /// last may be an older one.
+    /// Returns a client that shares consistency tokens only with its own clones. With concurrent calls, the
+    /// last response may carry an older token.
     #[must_use]
     pub fn on_its_own(&self) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    /// The same that reaches a service by another of its replicas.
+    /// Returns a client that calls a service at another replica.
     #[must_use]
     pub fn at(&self, service: &str, replica: &str) -> Self {
         let mut channels = BTreeMap::clone(&self.channels);
@@ -87,7 +87,7 @@ impl Client {
         }
     }
 
-    /// The same without a credential.
+    /// Returns the same client without a credential.
     #[must_use]
     pub fn anonymous(&self) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Client {
         }
     }
 
-    /// The same, with `org_id` of requests set where it is left out.
+    /// Returns a client that sets `org_id` in requests that omit it.
     #[must_use]
     pub fn of(&self, org_id: &str) -> Self {
         Self {
@@ -106,17 +106,17 @@ impl Client {
         }
     }
 
-    /// The organization of [`Client::of`].
+    /// Returns the organization of [`Client::of`].
     pub fn org_id(&self) -> Option<&str> {
         self.org_id.as_deref()
     }
 
-    /// The header `authorization`, if the client has a credential.
+    /// Returns the header `authorization`, if the client has a credential.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
 
-    /// The channel of a service by name, for clients of a test's own.
+    /// Returns the channel of a service, for a test's own generated clients.
     pub fn channel(&self, service: &str) -> ServiceChannel {
         self.channels
             .get(service)
@@ -124,13 +124,13 @@ impl Client {
             .clone()
     }
 
-    /// A fresh UUID, for a `request_id`.
+    /// Returns a new UUID, for a `request_id`.
     pub fn request_id(&self) -> String {
         self.env.ids.uuid().to_string()
     }
 
-    /// Calls `Service/Method` or its full name. A `request_id` is made where the RPC takes one and none is given; calls that
-    /// the suite asks to repeat (UNAVAILABLE with a delay) are repeated, the same act.
+    /// Calls `Service/Method` or its full name. Sets a missing `request_id`. Retries UNAVAILABLE with a
+    /// delay, with the same `request_id`.
     pub async fn call(&self, rpc: &str, body: Value) -> Result<Value, Status> {
         let (method, body) = self.complete(rpc, body);
         for _ in 0..PATIENCE {
@@ -143,7 +143,7 @@ impl Client {
         self.once(&method, body).await
     }
 
-    /// [`Client::call`] that has to succeed.
+    /// [`Client::call`] that must succeed.
     pub async fn must(&self, rpc: &str, body: Value) -> Value {
         match self.call(rpc, body).await {
             Ok(answer) => answer,
@@ -156,10 +156,10 @@ impl Client {
         }
     }
 
-    /// [`Client::call`] that has to be refused with a documented reason.
+    /// [`Client::call`] that must be refused with a documented reason.
     pub async fn refused(&self, rpc: &str, body: Value) -> Refused {
         match self.call(rpc, body).await {
-            Ok(answer) => panic!("{rpc} was not refused but answered {answer}"),
+            Ok(answer) => panic!("{rpc} was not refused and returned {answer}"),
             Err(status) => Refused {
                 code: status.code(),
                 reason: reason(&status),
@@ -167,7 +167,7 @@ impl Client {
         }
     }
 
-    /// Opens a streaming answer.
+    /// Opens a stream of responses.
     pub async fn open(&self, rpc: &str, body: Value) -> Result<Streaming<DynamicMessage>, Status> {
         let (method, body) = self.complete(rpc, body);
         for _ in 0..PATIENCE {
@@ -181,7 +181,7 @@ impl Client {
         panic!("{rpc} asks to be repeated for ever");
     }
 
-    /// One attempt, exactly as given.
+    /// Makes one attempt with the request unchanged.
     pub async fn once(&self, method: &MethodDescriptor, body: Value) -> Result<Value, Status> {
         let request = self.request(body);
         let answer = self.dynamic(method).call(&dynamic::name(method), request).await?;
@@ -192,7 +192,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// A request with the credential and what the test has seen so far.
+    /// Builds a request with the credential and the consistency tokens.
     pub fn request<T>(&self, body: T) -> Request<T> {
         let mut request = Request::new(body);
         let metadata = request.metadata_mut();
@@ -226,7 +226,7 @@ impl Client {
     }
 }
 
-/// The service that serves an RPC, by the RPC's package: "parta.org_registry.v1" is org-registry's.
+/// Returns the service of an RPC by its package: "parta.org_registry.v1" belongs to org-registry.
 pub(crate) fn service_of(method: &MethodDescriptor) -> String {
     let package = method.parent_service().package_name().to_owned();
     let name = package.split('.').nth(1).expect("parta.<service>");
@@ -246,7 +246,7 @@ fn find(rpc: &str) -> MethodDescriptor {
 
 fn wait(status: &Status) -> Option<Duration> {
     let refusal = RpcError::from_status(status).filter(|_| status.code() == Code::Unavailable)?;
-    // What is asked for is meant for crowds; a test is alone.
+    // The suggested delay spreads many clients. A test has only one.
     refusal
         .retry_delay()
         .map(|delay| delay.min(Duration::from_millis(100)))

@@ -1,8 +1,8 @@
-//! What needs two services, and rules over the whole tree. The tests lie in `tests/`.
+//! Tests of several services together, and rules over the whole source tree. The tests are in `tests/`.
 //!
-//! [`Suite`] is the whole house as its users meet it: five services in this process on SQLite, or five processes on
-//! PostgreSQL and NATS. [`Client`] calls any RPC by its name with JSON, [`School`] fills an organization with people the
-//! way they come in: by application, code and link.
+//! [`Suite`] runs the five services in this process on SQLite, or as five processes on PostgreSQL and NATS.
+//! [`Client`] calls any RPC by its name with JSON. [`School`] adds members to an organization through the
+//! public API: by application, code and link.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -26,8 +26,9 @@ pub use seeded_rng::{Chance, SEED, number};
 pub use suite::{REPLICAS, Replicated, Suite, eventually};
 pub use two_schools::{Place, TwoSchools};
 
-/// Makes two tests of one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS, each with a suite of
-/// its own, both under [`parta_testkit::run`]; a WARN or ERROR that no one allowed fails them, in whichever process.
+/// Defines two tests with one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS.
+/// Each test has its own suite and runs under [`parta_testkit::run`]. An unexpected WARN or ERROR in any
+/// process fails it.
 #[macro_export]
 macro_rules! on_both_topologies {
     ($(#[$meta:meta])* $name:ident, $body:expr) => {

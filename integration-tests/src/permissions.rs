@@ -1,10 +1,10 @@
-//! The authorization table of the suite, as the services' policies compute it.
+//! The permission matrix of the suite, computed by the policies of the services.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use parta_access::{CreatorPermission, Permission, PrincipalKind};
 
-/// The rows of all services.
+/// Returns the rows of all services.
 pub fn rows() -> Vec<Permission> {
     [
         parta_org_registry::permissions(),
@@ -16,15 +16,15 @@ pub fn rows() -> Vec<Permission> {
     .concat()
 }
 
-/// The permissions of all services that a principal has only for what it created.
+/// Returns the permissions that a principal has only for its own objects, of all services.
 pub fn creator_rows() -> Vec<CreatorPermission> {
     parta_call_scheduling::creator_permissions()
 }
 
-/// What a service's RPCs answer to whom: in the own organization, and in a foreign one.
+/// Permissions by RPC and kind of principal, in the own and in the other organization.
 type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
 
-/// docs/permissions.md.
+/// Formats docs/permissions.md.
 pub fn document() -> String {
     let (rows, creators) = (rows(), creator_rows());
     let allowed: usize = rows

@@ -15,32 +15,32 @@ use tokio::{
 
 use crate::{eventually, suite::free_ports_from};
 
-/// ConsumerNames the folder of PostgreSQL's programs, where the tests run on those of this machine.
+/// Environment variable with the folder of the PostgreSQL programs, if the tests run local servers.
 const BIN: &str = "PARTA_TEST_POSTGRES_BIN";
-/// Longest that it may take to end.
+/// Time limit for the end of the server.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// PostgreSQL that a test may crash without others noticing.
+/// A PostgreSQL server that a test can crash without an effect on other tests.
 pub struct Postgres {
     url: String,
     kind: Kind,
 }
 
 enum Kind {
-    /// A server of the test's own.
+    /// The test's own server.
     Own {
         bin: PathBuf,
         port: u16,
         folder: tempfile::TempDir,
         server: Box<Mutex<Option<Child>>>,
     },
-    /// A database on the server of all tests, by a way that can be cut.
+    /// A database on the shared server, behind a connection that the test can cut.
     Shared { database: TestDatabase, link: Link },
 }
 
 impl Postgres {
-    /// Starts a server of the test's own, where the folder of PostgreSQL's programs was handed over; else makes a database
-    /// on the server that there is.
+    /// Starts the test's own server if the folder of the PostgreSQL programs is set. Otherwise creates a
+    /// database on the shared server.
     pub async fn start() -> Self {
         let Some(bin) = std::env::var_os(BIN).map(PathBuf::from) else {
             let database = TestDatabase::postgres().await;
@@ -51,7 +51,7 @@ impl Postgres {
             };
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
-        // The unprivileged user that the server runs as must reach its folder inside.
+        // The server runs as an unprivileged user, who must be able to enter its folder.
         open_to(folder.path(), 0o755);
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a folder");
@@ -66,9 +66,10 @@ impl Postgres {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ]);
-        // What is made here need not survive the machine; what is written later is flushed as in production.
+        // The initial data need not survive a crash of the machine. Later writes are flushed as in
+        // production.
         run(init.args(["--no-sync", "-D"]).arg(&data)).await;
-        // Behind those that a suite takes, which are given away before anybody listens on them.
+        // Skip the ports that the suite has been assigned, because nothing listens on them yet.
         let port = free_ports_from(8, 1)[0];
         let server = serve(&bin, &data, port).await;
         let own = Self {
@@ -87,12 +88,12 @@ impl Postgres {
         own
     }
 
-    /// Where it is.
+    /// Returns the database URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What [`Postgres::crash`] does.
+    /// Describes the effect of [`Postgres::crash`].
     pub fn way_to_crash(&self) -> &'static str {
         match self.kind {
             Kind::Own { .. } => "PostgreSQL of the test's own is ended at once and recovers",
@@ -100,7 +101,7 @@ impl Postgres {
         }
     }
 
-    /// Lets it end without an orderly stop, and begin again; returns when it began.
+    /// Crashes the server without a shutdown and starts it again. Returns once it accepts connections.
     pub async fn crash(&self) {
         match &self.kind {
             Kind::Own {
@@ -127,12 +128,12 @@ impl Postgres {
         }
     }
 
-    /// Ends it in order.
+    /// Stops the server in order.
     pub async fn stop(self) {
         if let Kind::Own { server, .. } = self.kind
             && let Some(server) = (*server).into_inner()
         {
-            // Fast: whoever is still connected is sent away.
+            // Mode `fast` disconnects all clients.
             end(server, "-INT").await;
         }
     }
@@ -165,7 +166,8 @@ async fn end(mut server: Child, signal: &str) {
     assert!(ended.is_ok_and(|e| e.is_ok()), "PostgreSQL does not end");
 }
 
-/// A command that ends with this process, and that root runs as `nobody`: PostgreSQL refuses to run as root.
+/// A command that is killed with this process. Root runs it as `nobody`, because PostgreSQL refuses to run as
+/// root.
 async fn unprivileged(program: &Path) -> Command {
     let mut command = if is_root().await {
         let mut command = Command::new("setpriv");

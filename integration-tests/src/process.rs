@@ -13,13 +13,13 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// Longest that a process may take to start or to end.
+/// Time limit for the start and the end of a process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The target of the events by which servers report refusals, at DEBUG.
+/// Target of the DEBUG events with which servers report refusals.
 pub(crate) const REFUSALS: &str = "parta_grpc::refusal";
 
-/// A real process of the suite, and the log it writes.
+/// A real process of the suite and its log.
 pub struct Process {
     name: String,
     child: Child,
@@ -29,7 +29,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program. It logs JSON lines to its standard error.
+    /// Starts a program that logs JSON lines to standard error.
     pub fn start<S: AsRef<OsStr>>(
         program: &str,
         words: &[&str],
@@ -72,14 +72,14 @@ impl Process {
         }
     }
 
-    /// Waits until it says that it serves.
+    /// Waits until the process logs that it serves.
     pub async fn serving(&mut self) {
         let ready = tokio::time::timeout(PATIENCE, self.serving.wait_for(|serves| *serves)).await;
         let ready = ready.is_ok_and(|r| r.is_ok());
         assert!(ready, "{} did not start: {:#?}", self.name, self.log());
     }
 
-    /// Waits until it ended by itself, with success.
+    /// Waits until the process has ended by itself with success.
     pub async fn finished(mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         self.tracker.wait().await;
@@ -87,13 +87,13 @@ impl Process {
         assert!(success, "{} failed: {:#?}", self.name, self.log());
     }
 
-    /// Ends it as a power cut would: SIGKILL.
+    /// Kills the process with SIGKILL, without a shutdown.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the process can be killed");
         self.tracker.wait().await;
     }
 
-    /// Ends it as an operator does, by SIGTERM; it has to end well.
+    /// Stops the process with SIGTERM. Fails unless the process succeeds.
     pub async fn stop(self) {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await;
@@ -101,24 +101,24 @@ impl Process {
         self.finished().await;
     }
 
-    /// What it logged so far, a JSON object a line.
+    /// Returns the log so far, one JSON object per line.
     pub fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it logged at WARN or ERROR.
+    /// Returns the log lines at WARN or ERROR.
     pub fn complaints(&self) -> Vec<Value> {
         let bad = |event: &Value| event["level"] == "WARN" || event["level"] == "ERROR" || event.is_string();
         self.log().into_iter().filter(bad).collect()
     }
 
-    /// Its id; none once it ended.
+    /// Returns the process id, or `None` after the end.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 }
 
-/// Hands a refusal that a server logged over to the running test.
+/// Reports a refusal that a server logged to the running test.
 fn report_refusal(event: &Value) {
     let field = |name: &str| event["fields"][name].as_str();
     if event["target"] == REFUSALS
@@ -128,7 +128,7 @@ fn report_refusal(event: &Value) {
     }
 }
 
-/// The resident memory of a process, in KiB; 0 once it ended.
+/// Returns the resident memory of a process in KiB, or 0 after its end.
 pub fn resident_kib(id: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -136,7 +136,7 @@ pub fn resident_kib(id: u32) -> f64 {
         .unwrap_or_default()
 }
 
-/// How many descriptors a process has open; 0 once it ended.
+/// Returns the number of open descriptors of a process, or 0 after its end.
 pub fn open_descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
 }

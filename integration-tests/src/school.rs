@@ -7,27 +7,27 @@ use serde_json::{Value, json};
 
 use crate::{Client, Suite, eventually};
 
-/// Counts organizations and people of one test process: no two share a number or a phone.
+/// Numbers the organizations and people of one test process, so that numbers and phones are unique.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 fn number() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A registration number with its right check digit, made of any number below 10^7.
+/// Returns a registration number with a valid check digit for any number below 10^7.
 pub fn ogrn(of: u64) -> String {
     let first = 102_770_000_000 + of;
     format!("{first}{}", first % 11 % 10)
 }
 
-/// Somebody who signed in, whatever they are in organizations.
+/// A signed-in account.
 #[derive(Clone)]
 pub struct Account {
     /// Calls with the account's token.
     pub client: Client,
-    /// The phone they signed in by.
+    /// The phone that the account signed in with.
     pub phone: String,
-    /// What they call themselves.
+    /// The name that the person gave.
     pub full_name: String,
     refresh: Arc<Mutex<String>>,
 }
@@ -35,9 +35,9 @@ pub struct Account {
 /// A member of an organization.
 #[derive(Clone)]
 pub struct Person {
-    /// Calls with the token of the organization.
+    /// A client with a token of the organization.
     pub client: Client,
-    /// The person behind.
+    /// The account of the member.
     pub account: Account,
     /// `mbr_...`.
     pub member_id: String,
@@ -48,13 +48,13 @@ pub struct Person {
 pub struct School {
     /// `org_...`.
     pub org_id: String,
-    /// Who registered it.
+    /// The founding administrator.
     pub administrator: Person,
     suite: Suite,
 }
 
 impl Suite {
-    /// A school that applied and was approved; its administrator has come in.
+    /// Creates an approved school whose administrator has claimed the appointment.
     pub async fn school(&self, name: &str) -> School {
         let (account, org_id) = self.appointed(name).await;
         let claim = json!({"org_id": org_id});
@@ -69,7 +69,7 @@ impl Suite {
         }
     }
 
-    /// A school that was approved and whose administrator has signed in, but not come in yet.
+    /// Creates an approved school whose administrator has signed in, but has not claimed the appointment.
     pub async fn appointed(&self, name: &str) -> (Account, String) {
         let (n, phone) = (number(), new_phone());
         let administrator_name = format!("Иван Орлов {n}");
@@ -97,14 +97,14 @@ impl Suite {
         (account, org_id)
     }
 
-    /// An application that waits for the operator; its id.
+    /// Submits an application that waits for the operator, and returns its id.
     pub async fn applied(&self, name: &str) -> String {
         let (n, phone) = (number(), new_phone());
         let answer = self.apply(n, name, &format!("Иван Орлов {n}"), &phone).await;
         answer["application_id"].as_str().expect("an id").to_owned()
     }
 
-    /// Hands in an application with its order; `n` makes its registration number.
+    /// Submits an application with its order. `n` determines its registration number.
     pub async fn apply(&self, n: u64, name: &str, administrator: &str, phone: &str) -> Value {
         use parta_proto::parta::org_registry::v1 as pb;
         let form = pb::ApplicationForm {
@@ -143,7 +143,7 @@ impl Suite {
         json!({"application_id": answer.application_id})
     }
 
-    /// Signs somebody in by a phone, as a new account where it has none.
+    /// Signs in by a phone. Creates an account if the phone has none.
     pub async fn sign_in(&self, phone: &str, full_name: &str) -> Account {
         let client = self.anonymous();
         let asked = client
@@ -168,7 +168,7 @@ impl Suite {
         }
     }
 
-    /// Somebody who signed in before the suite was started anew.
+    /// Returns an account of an earlier run of the suite.
     pub fn again(&self, account: &Account) -> Account {
         let credential = account.client.credential().unwrap_or_default();
         Account {
@@ -177,12 +177,12 @@ impl Suite {
         }
     }
 
-    /// Somebody new, by a phone of their own.
+    /// Signs in a new person with a new phone.
     pub async fn newcomer(&self, full_name: &str) -> Account {
         self.sign_in(&new_phone(), full_name).await
     }
 
-    /// The last code that was sent to a phone, as the operator reads it in development.
+    /// Returns the last code that was sent to a phone, from the development outbox.
     pub async fn code(&self, phone: &str) -> String {
         let outbox = json!({"recipient": phone});
         let messages = self
@@ -198,13 +198,13 @@ impl Suite {
     }
 }
 
-/// A phone that nobody of this test process has.
+/// Returns a phone that is unique in this test process.
 pub fn new_phone() -> String {
     format!("+7916{:07}", number())
 }
 
 impl Account {
-    /// The token by which the session is prolonged, once.
+    /// Returns the refresh token of the session. It can be used once.
     pub fn refresh_token(&self) -> String {
         self.refresh
             .lock()
@@ -212,12 +212,12 @@ impl Account {
             .clone()
     }
 
-    /// Notes the next one.
+    /// Stores the next refresh token.
     pub fn refreshed(&self, token: &str) {
         token.clone_into(&mut self.refresh.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The same with a new token: one lives for ten minutes.
+    /// Refreshes the session. A token is valid for ten minutes.
     pub async fn prolonged(&self) -> Self {
         let ask = json!({"refresh_token": self.refresh_token()});
         let fresh = self
@@ -232,7 +232,7 @@ impl Account {
         }
     }
 
-    /// A token of an organization that they belong to.
+    /// Gets a token of an organization of the account.
     pub async fn enter(&self, org_id: &str) -> Person {
         let ask = json!({"org_id": org_id});
         let issued = self
@@ -249,7 +249,7 @@ impl Account {
         }
     }
 
-    /// A client that may accept by this link.
+    /// Returns a client that may accept this link.
     pub async fn joiner(&self, link_token: &str) -> Client {
         let ask = json!({"invitation_token": link_token});
         let ticket = self
@@ -259,7 +259,7 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    /// Comes in by a link.
+    /// Joins by a link.
     pub async fn join(&self, link_token: &str) -> Person {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});
@@ -269,7 +269,7 @@ impl Account {
 }
 
 impl School {
-    /// The same school after its suite was started anew.
+    /// Returns the same school after a restart of its suite.
     #[must_use]
     pub fn with(self, suite: &Suite, administrator: Person) -> Self {
         Self {
@@ -279,12 +279,12 @@ impl School {
         }
     }
 
-    /// The suite it lives in.
+    /// Returns the suite of the school.
     pub fn suite(&self) -> &Suite {
         &self.suite
     }
 
-    /// Makes a class.
+    /// Creates a class and returns its id.
     pub async fn class(&self, label: &str) -> String {
         let wanted = json!({"kind": "UNIT_KIND_CLASS", "label": label});
         let made = self
@@ -295,7 +295,7 @@ impl School {
         made["unit"]["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Makes a link and answers its token.
+    /// Creates an invitation and returns the token of its link.
     pub async fn link(&self, by: &Person, invitation: Value) -> String {
         let made = by
             .client
@@ -304,19 +304,19 @@ impl School {
         made["link"]["link_token"].as_str().expect("a token").to_owned()
     }
 
-    /// Somebody new comes in by a new link.
+    /// Joins a new person by a new link.
     pub async fn comes(&self, by: &Person, full_name: &str, invitation: Value) -> Person {
         let link = self.link(by, invitation).await;
         self.suite.newcomer(full_name).await.join(&link).await
     }
 
-    /// A teacher, not verified yet.
+    /// Joins an unverified teacher.
     pub async fn newcomer_teacher(&self, full_name: &str) -> Person {
         let invitation = json!({"role": "ROLE_TEACHER", "recipient_label": full_name});
         self.comes(&self.administrator, full_name, invitation).await
     }
 
-    /// A verified teacher.
+    /// Joins a teacher and verifies the teacher.
     pub async fn teacher(&self, full_name: &str) -> Person {
         let teacher = self.newcomer_teacher(full_name).await;
         let verify = json!({"member_id": teacher.member_id, "evidence": "приказ № 7"});
@@ -327,7 +327,7 @@ impl School {
         teacher
     }
 
-    /// A verified teacher who leads a class.
+    /// Joins a verified teacher who is the class teacher of a class.
     pub async fn class_teacher(&self, full_name: &str, unit_id: &str) -> Person {
         let teacher = self.teacher(full_name).await;
         self.assign(&teacher, unit_id, "ASSIGNMENT_KIND_CLASS_TEACHER")
@@ -335,7 +335,7 @@ impl School {
         teacher
     }
 
-    /// Gives a teacher a task in a class.
+    /// Assigns a teacher to a class.
     pub async fn assign(&self, teacher: &Person, unit_id: &str, kind: &str) {
         let assign = json!({"member_id": teacher.member_id, "unit_id": unit_id, "kind": kind});
         self.administrator
@@ -344,13 +344,13 @@ impl School {
             .await;
     }
 
-    /// A pupil of a class, by a link of somebody who may invite.
+    /// Joins a pupil of a class by a link of a member who may invite.
     pub async fn pupil(&self, by: &Person, full_name: &str, unit_id: &str) -> Person {
         let invitation = json!({"role": "ROLE_PUPIL", "unit_id": unit_id});
         self.comes(by, full_name, invitation).await
     }
 
-    /// A roster import that was checked and brings nobody; answers its id.
+    /// Returns the id of a checked roster import without people.
     pub async fn checked_import(&self) -> String {
         use parta_proto::parta::membership::v1 as pb;
         use pb::check_roster_import_request::Part;
@@ -384,7 +384,7 @@ impl School {
         import.expect("an import").id
     }
 
-    /// A parent of a child in a class, confirmed by who invited.
+    /// Joins a parent of a child in a class. The member who invited confirms the guardianship.
     pub async fn parent(&self, by: &Person, full_name: &str, child: &Person, unit_id: &str) -> Person {
         let invitation =
             json!({"role": "ROLE_PARENT", "unit_id": unit_id, "child_id": child.member_id, "max_uses": 1});

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use crate::{Client, Postgres, Process, process::REFUSALS};
 use processes::{PARTA, Processes};
 
-/// LiveKit as the tests' suites know it; no server stands behind it, join tokens are made all the same.
+/// LiveKit settings of the test suites. No server runs there, but join tokens are still issued.
 const LIVEKIT: [(&str, &str); 3] = [
     ("call_scheduling.livekit_url", "wss://media.example"),
     ("call_scheduling.livekit_api_key", "key"),
@@ -29,20 +29,21 @@ const LIVEKIT: [(&str, &str); 3] = [
     ),
 ];
 
-/// The replicas of chat in a suite of [`Suite::replicated`]: names for channels, [`Suite::kill`] and [`Suite::restart`].
+/// Names of the chat replicas in a suite of [`Suite::replicated`], for channels, [`Suite::kill`] and
+/// [`Suite::restart`].
 pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
 
-/// A split suite in which chat has [`REPLICAS`], and what they may lose.
+/// A split suite with [`REPLICAS`] of chat, and with connections that a test can interrupt.
 pub struct Replicated {
     /// The suite.
     pub suite: Suite,
-    /// The way of every process to NATS.
+    /// The connection of every process to NATS.
     pub bus: Link,
     /// The database of chat.
     pub database: Postgres,
 }
 
-/// The whole suite, running. Cheap to clone; [`Suite::stop`] ends it in order.
+/// The whole suite, running. Cheap to clone. [`Suite::stop`] stops it in order.
 #[derive(Clone)]
 pub struct Suite {
     client: Client,
@@ -58,13 +59,13 @@ enum Inner {
 }
 
 impl Suite {
-    /// Five services in this process, on five SQLite files of a temporary folder.
+    /// Starts five services in this process, on five SQLite files in a temporary folder.
     pub async fn one_process() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self::one_process_in(Arc::new(folder), &[]).await
     }
 
-    /// [`Suite::one_process`] on a folder that a test keeps, with settings `key=value` of its own.
+    /// [`Suite::one_process`] in the test's own folder, with the given `key=value` settings.
     pub async fn one_process_in(folder: Arc<tempfile::TempDir>, settings: &[&str]) -> Self {
         let path = folder.path().to_owned();
         let set = [
@@ -92,13 +93,13 @@ impl Suite {
         )
     }
 
-    /// All services in one real process on SQLite, which can be killed. `program` is `suite-process`.
+    /// Starts all services in one real process on SQLite, which can be killed. `program` is `suite-process`.
     pub async fn process(program: &str) -> Self {
         Self::process_with(program, &[PARTA], false, &[]).await
     }
 
-    /// [`Suite::process`] of any program that serves all services by these words, on PostgreSQL if so wanted, with settings
-    /// of the caller's own.
+    /// [`Suite::process`] for any program that serves all services with these arguments, on PostgreSQL if
+    /// requested, with additional settings.
     pub async fn process_with(
         program: &str,
         words: &[&str],
@@ -126,12 +127,13 @@ impl Suite {
         Self::over(keys, addresses, Inner::Processes(processes))
     }
 
-    /// Five processes, each with a PostgreSQL database of its own, joined by NATS. `program` is `suite-process`.
+    /// Starts five processes, each with its own PostgreSQL database, connected by NATS. `program` is
+    /// `suite-process`.
     pub async fn split(program: &str) -> Self {
         Self::split_over(program, &parta_testkit::nats_url(), None).await
     }
 
-    /// [`Suite::split`] with three processes of chat on a database and behind a bus that the test may take away.
+    /// [`Suite::split`] with three processes of chat, whose database and bus the test can interrupt.
     pub async fn replicated(program: &str) -> Replicated {
         let nats = parta_testkit::nats_url();
         let (database, bus) = (Postgres::start().await, Link::to(&nats).await);
@@ -142,7 +144,7 @@ impl Suite {
         }
     }
 
-    /// Separate processes; with a database of chat's own, chat has [`REPLICAS`].
+    /// Starts separate processes. If chat has its own database, chat runs as [`REPLICAS`].
     async fn split_over(program: &str, bus: &str, chat_database: Option<&str>) -> Self {
         let mut processes = Self::processes(program);
         let keys = processes._folder.path().join("keys");
@@ -206,8 +208,7 @@ impl Suite {
         processes
     }
 
-    /// Lists what the test provokes: what processes log at WARN or ERROR with one of these texts in it does not fail
-    /// [`Suite::stop`].
+    /// Allows log lines at WARN or ERROR that contain one of these texts. They do not fail [`Suite::stop`].
     pub async fn expect_complaints(&self, texts: &[&str]) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let texts = texts.iter().map(|text| (*text).to_owned());
@@ -215,7 +216,7 @@ impl Suite {
         }
     }
 
-    /// Ends the process that runs a service, or of a replica by its name, as a power cut would.
+    /// Kills the process of a service, or a replica by its name, without a shutdown.
     pub async fn kill(&self, service: &'static str) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
@@ -224,7 +225,7 @@ impl Suite {
         }
     }
 
-    /// Starts the process of a service, or the replica, that was killed.
+    /// Starts the process of a service, or a replica, after it was killed.
     pub async fn restart(&self, service: &'static str) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
@@ -244,7 +245,7 @@ impl Suite {
         }
     }
 
-    /// The ids of its processes by what they run, replicas by their names; none where it runs in this one.
+    /// Returns process ids by service, and by name for replicas. Empty if the suite runs in this process.
     pub async fn process_ids(&self) -> BTreeMap<&'static str, u32> {
         match self.inner.lock().await.as_ref() {
             Some(Inner::Processes(processes)) => {
@@ -255,7 +256,7 @@ impl Suite {
         }
     }
 
-    /// Where the databases of a suite of processes on PostgreSQL are, in the order of the services; empty on SQLite.
+    /// Returns the database URLs of a suite on PostgreSQL, in the order of the services. Empty on SQLite.
     pub async fn database_urls(&self) -> Vec<String> {
         match self.inner.lock().await.as_ref() {
             Some(Inner::Processes(processes)) => {
@@ -265,17 +266,17 @@ impl Suite {
         }
     }
 
-    /// A client without a credential.
+    /// Returns a client without a credential.
     pub fn anonymous(&self) -> &Client {
         &self.client
     }
 
-    /// The operator.
+    /// Returns the client of the operator.
     pub fn operator(&self) -> &Client {
         &self.operator
     }
 
-    /// A service of the suite, by its own key.
+    /// Returns a client with the key of a service.
     pub fn service(&self, name: &str) -> Client {
         let pem = std::fs::read_to_string(self.keys.join(format!("{name}.pem"))).expect("the service's key");
         let pair = KeyPair::from_pem(&pem).expect("a key pair");
@@ -285,17 +286,17 @@ impl Suite {
         Client::new(channels(&builder, &self.addresses))
     }
 
-    /// The folder of all keys.
+    /// Returns the folder of all keys.
     pub fn keys(&self) -> &Path {
         &self.keys
     }
 
-    /// Where each service is, `http://host:port`; the same for all when they share a process.
+    /// Returns the address of each service, `http://host:port`. Services in one process share an address.
     pub fn addresses(&self) -> &BTreeMap<String, String> {
         &self.addresses
     }
 
-    /// Ends everything in order. In a suite of processes each has to have logged no WARN or ERROR but what was expected.
+    /// Stops everything in order. Fails if a process logged an unexpected WARN or ERROR.
     pub async fn stop(&self) {
         match self.inner.lock().await.take() {
             Some(Inner::Together(running, _folder)) => running.stop().await,
@@ -313,7 +314,7 @@ impl Suite {
     }
 }
 
-/// Channels to services by their addresses.
+/// Creates channels to services by their addresses.
 fn channels(
     builder: &ClientBuilder,
     addresses: &BTreeMap<String, String>,
@@ -325,12 +326,12 @@ fn channels(
     addresses.iter().map(channel).collect()
 }
 
-/// Ports that nobody listens on, below those that the system gives to outgoing connections.
+/// Returns unused ports below the range that the system assigns to outgoing connections.
 fn free_ports(count: usize) -> Vec<u16> {
     free_ports_from(0, count)
 }
 
-/// [`free_ports`] without the first ones, which were given away and may not be listened on yet.
+/// [`free_ports`] without the first `skip` ports, which are already assigned but may not be in use yet.
 pub(crate) fn free_ports_from(skip: usize, count: usize) -> Vec<u16> {
     let spread = std::process::id() as u16 % 1_000 * 16;
     let ports = (0..16_000_u16).map(|n| 12_000 + (spread + n) % 16_000);
@@ -338,7 +339,7 @@ pub(crate) fn free_ports_from(skip: usize, count: usize) -> Vec<u16> {
     ports.filter(free).skip(skip).take(count).collect()
 }
 
-/// Waits until something that happens in the background is there, bounded.
+/// Polls until an asynchronous result is there. Panics after a time limit.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let found = async {
         loop {
@@ -350,5 +351,5 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     };
     tokio::time::timeout(Duration::from_secs(30), found)
         .await
-        .unwrap_or_else(|_| panic!("it did not come about: {what}"))
+        .unwrap_or_else(|_| panic!("not seen within the time limit: {what}"))
 }

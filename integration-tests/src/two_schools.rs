@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::{Account, Client, Person, School, Suite};
 
-/// A school with a class, and who teaches and learns in it besides the people of [`TwoSchools`].
+/// A school with classes, members and an invitation, in addition to the principals of [`TwoSchools`].
 #[derive(Clone)]
 pub struct Place {
     /// The school.
     pub school: School,
-    /// Its class, `unt_...`.
+    /// The class of the members, `unt_...`.
     pub class: String,
     /// Another class.
     pub other_class: String,
@@ -22,19 +22,19 @@ pub struct Place {
     pub link: String,
 }
 
-/// Two schools, and somebody of every kind of principal at home in the first.
+/// Two schools, with a principal of every kind in the first school.
 pub struct TwoSchools {
     /// The suite.
     pub suite: Suite,
-    /// The school that everybody belongs to.
+    /// The first school, to which all principals belong.
     pub own: Place,
-    /// The other one.
+    /// The other school.
     pub foreign: Place,
-    /// Everybody who is a member.
+    /// The members by kind.
     pub people: BTreeMap<PrincipalKind, Person>,
-    /// An account that is a member of the own school.
+    /// An account that is a member of the first school.
     pub account: Account,
-    /// The key of an external system of the own school.
+    /// The key of a service account of the first school.
     pub key: String,
     joiner: Client,
     system: Client,
@@ -60,14 +60,14 @@ impl Place {
         }
     }
 
-    /// Calls as the administrator; it has to succeed.
+    /// Calls as the administrator. The call must succeed.
     pub async fn must(&self, rpc: &str, body: Value) -> Value {
         self.school.administrator.client.must(rpc, body).await
     }
 }
 
 impl TwoSchools {
-    /// Builds it.
+    /// Creates both schools and their principals.
     pub async fn new(suite: &Suite) -> Self {
         let (own, foreign) = tokio::join!(Place::new(suite, "Школа № 1"), Place::new(suite, "Школа № 2"));
         let (school, class) = (&own.school, &own.class);
@@ -121,7 +121,7 @@ impl TwoSchools {
         }
     }
 
-    /// Calls as a kind of principal; `service` is the one of the suite that calls.
+    /// Calls as a kind of principal. `service` names the calling service, if the kind is a service.
     pub fn client(&self, kind: PrincipalKind, service: &str) -> Client {
         match kind {
             PrincipalKind::Anonymous => self.suite.anonymous().clone(),

@@ -1,4 +1,4 @@
-//! Prints docs/permissions.md: what the policies of all services answer to every kind of principal.
+//! Prints docs/permissions.md from the policies of all services.
 #![expect(clippy::print_stdout, reason = "printing is its task")]
 
 fn main() {

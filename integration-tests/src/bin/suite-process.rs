@@ -1,6 +1,6 @@
-//! Any process of the suite, for tests that start and kill real ones: `suite-process SERVICE serve|migrate`, or
-//! `suite-process parta` for all in one, `suite-process command ...` for the command line. Each is the `main` of the
-//! binary of that name, which is one line.
+//! A process of the suite, for tests that start and kill real processes. `suite-process SERVICE
+//! serve|migrate` runs one service, `suite-process parta` all services, and `suite-process command ...` the
+//! command line. Each calls the same function as the `main` of that binary.
 use std::process::ExitCode;
 
 use clap::Parser as _;

@@ -5,28 +5,28 @@ use serde_json::Value;
 
 use crate::Process;
 
-/// The process of all services.
+/// The name of the process that runs all services.
 pub(super) const PARTA: &str = "parta";
 
-/// Real processes, how they were started, and what has to outlive them.
+/// Real processes, their settings, and the resources that must outlive them.
 pub(super) struct Processes {
     pub(super) running: BTreeMap<&'static str, Process>,
     pub(super) program: String,
-    /// The words by which the program serves all services.
+    /// Arguments with which the program serves all services.
     pub(super) composed: Vec<String>,
-    /// What they may complain of.
+    /// Texts of expected WARN and ERROR lines.
     pub(super) expected: Vec<String>,
     settings: Vec<(String, String)>,
-    /// By name.
+    /// Processes by name.
     replicas: BTreeMap<&'static str, Replica>,
     pub(super) _databases: Vec<TestDatabase>,
     pub(super) _folder: tempfile::TempDir,
 }
 
-/// One more process of a service.
+/// An additional process of a service.
 struct Replica {
     service: &'static str,
-    /// What is set for it alone.
+    /// Settings of this process only.
     own: Vec<(String, String)>,
 }
 
@@ -52,7 +52,7 @@ impl Processes {
         self.settings.push((variable(key), value.to_owned()));
     }
 
-    /// Makes a database that lives as long as the processes.
+    /// Creates a database that exists until the processes are dropped.
     pub(super) async fn new_database(&mut self) -> String {
         let database = TestDatabase::postgres().await;
         let url = database.url().to_owned();
@@ -60,7 +60,7 @@ impl Processes {
         url
     }
 
-    /// Adds one more process of a service.
+    /// Adds a process of a service.
     pub(super) fn replica(&mut self, name: &'static str, service: &'static str, own: &[(&str, &str)]) {
         let own = own
             .iter()
@@ -69,7 +69,7 @@ impl Processes {
         self.replicas.insert(name, Replica { service, own });
     }
 
-    /// What a split suite consists of.
+    /// Returns the names of the processes of a split suite.
     pub(super) fn names(&self) -> Vec<&'static str> {
         let services = parta::SERVICES.iter().map(|service| service.name);
         services.chain(self.replicas.keys().copied()).collect()
@@ -98,7 +98,7 @@ impl Processes {
         self.running.entry(name).insert_entry(process).into_mut()
     }
 
-    /// The process that runs a service.
+    /// Returns the process of a service.
     pub(super) fn of(&self, service: &'static str) -> &'static str {
         if self.running.contains_key(PARTA) || self.running.is_empty() {
             PARTA
@@ -107,7 +107,7 @@ impl Processes {
         }
     }
 
-    /// Whether a test said that it provokes this complaint.
+    /// Returns whether the test expects this log line.
     pub(super) fn expects(&self, complaint: &Value) -> bool {
         let said = complaint.to_string();
         self.expected.iter().any(|text| said.contains(text))

@@ -1,4 +1,5 @@
-//! Who may name whom. The rules are a table; what the sources name is read with syn, tests apart.
+//! Dependency rules of the source tree. The rules are tables. The paths that sources name are read with syn,
+//! without tests.
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::{
@@ -20,10 +21,10 @@ const SERVICES: [&str; 5] = [
     "chat",
     "call-scheduling",
 ];
-/// Lines above which a file wants to become a folder.
+/// Maximum number of lines of a file. Longer files become folders.
 const MOST_LINES: usize = 500;
 
-/// Everything a source names from outside itself, as paths: `tonic::Status`, `sea_orm::ConnectionTrait`.
+/// The paths that a source names outside itself, for example `tonic::Status` and `sea_orm::ConnectionTrait`.
 #[derive(Default)]
 struct Named(BTreeSet<String>);
 
@@ -35,7 +36,7 @@ impl Named {
         named
     }
 
-    /// The first path that is, or lies within, `what`.
+    /// Returns the first path that equals `what` or lies within it.
     fn within(&self, what: &str) -> Option<&String> {
         let inner = format!("{what}::");
         self.0
@@ -62,7 +63,7 @@ impl Named {
         }
     }
 
-    /// Macros are not parsed; what their text holds with `::` in it is taken for a path.
+    /// Macros are not parsed. Words with `::` in their text count as paths.
     fn text(&mut self, tokens: &str) {
         let joined = tokens.replace(" :: ", "::");
         let words = joined.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
@@ -110,12 +111,12 @@ fn is_test(item: &syn::Item) -> bool {
     })
 }
 
-/// A service's crate as Rust names it.
+/// Returns the crate name of a service in Rust.
 fn crate_name(service: &str) -> String {
     format!("parta_{}", service.replace('-', "_"))
 }
 
-/// What is wrong with one file, given by its path from the root.
+/// Returns the violations of one file, given by its path from the root.
 fn violations(path: &str, source: &str) -> Vec<String> {
     let named = Named::of(source);
     let mut found = Vec::new();
@@ -163,7 +164,7 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     let feature = file
         .split_once('/')
         .filter(|(folder, _)| features.contains(folder));
-    // `live` of chat is a layer too: it encodes once for all subscribers.
+    // `live` of chat is a layer too, because it encodes each entry once for all subscribers.
     let file = feature.map_or(file, |(name, layer)| if name == "live" { file } else { layer });
     let room = |rooms: &[&str]| {
         rooms.iter().any(|room| {
@@ -201,7 +202,7 @@ fn root() -> PathBuf {
     manifest.parent().expect("the workspace").to_path_buf()
 }
 
-/// Rust sources by their path from the root; with the tests, or without.
+/// Returns the Rust sources by their path from the root, with or without tests.
 fn sources(with_tests: bool) -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
@@ -235,7 +236,7 @@ fn sources(with_tests: bool) -> Vec<(String, String)> {
 }
 
 #[test]
-fn nobody_names_whom_the_rules_keep_from_it() {
+fn forbidden_dependencies_are_rejected() {
     let found: Vec<String> = sources(false)
         .iter()
         .flat_map(|(path, source)| violations(path, source))
@@ -244,7 +245,7 @@ fn nobody_names_whom_the_rules_keep_from_it() {
 }
 
 #[test]
-fn every_exception_is_needed() {
+fn dependency_exceptions_are_all_needed() {
     let sources = sources(false);
     let stale: Vec<_> = EXCEPTIONS
         .iter()
@@ -253,12 +254,12 @@ fn every_exception_is_needed() {
             source.is_none_or(|(_, source)| Named::of(source).within(what).is_none())
         })
         .collect();
-    assert!(stale.is_empty(), "needed no longer: {stale:?}");
+    assert!(stale.is_empty(), "exceptions are no longer needed: {stale:?}");
 }
 
-/// Manifests say it as well: a dependency that no source names yet is a door left open.
+/// Manifests are checked too, so that a forbidden dependency is found before a source uses it.
 #[test]
-fn no_manifest_depends_where_no_source_may() {
+fn manifests_have_no_forbidden_dependencies() {
     for folder in ["libs", "services"] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder") {
             let entry = entry.expect("an entry");
@@ -281,7 +282,7 @@ fn no_manifest_depends_where_no_source_may() {
 }
 
 #[test]
-fn no_file_is_longer_than_it_should_be() {
+fn source_files_are_at_most_500_lines_long() {
     let long: Vec<String> = sources(true)
         .iter()
         .map(|(path, source)| (path, source.lines().count()))
@@ -292,7 +293,7 @@ fn no_file_is_longer_than_it_should_be() {
 }
 
 #[test]
-fn a_violation_is_caught_however_it_is_written() {
+fn violations_are_found_in_every_form_of_path() {
     for (path, source, name) in [
         ("libs/feed/src/a.rs", "use parta_chat::model;", "parta_chat"),
         (
@@ -370,7 +371,7 @@ fn a_violation_is_caught_however_it_is_written() {
 }
 
 #[test]
-fn what_the_rules_allow_passes() {
+fn allowed_dependencies_pass() {
     for (path, source) in [
         ("services/chat/src/messages/grpc.rs", "use tonic::Status;"),
         ("services/chat/src/live/stream.rs", "use tonic::Status;"),

@@ -1,4 +1,4 @@
-//! The command line against a running suite: what it prints, and its exit codes.
+//! Tests of the command line against a running suite: its output and its exit codes.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use parta_integration_tests::Suite;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// Runs `parta` with these words against a suite.
+/// Runs `parta` with these arguments against a suite.
 async fn parta(suite: &Suite, words: &[&str]) -> Output {
     let server = suite.addresses()["membership"].clone();
     let key = suite.keys().join("operator.key");
@@ -34,7 +34,7 @@ async fn document(suite: &Suite, words: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-mod the_operator_decides_applications {
+mod operator_decides_applications {
     use super::*;
 
     // Covers: R2 allowed, R2 refused
@@ -49,7 +49,7 @@ mod the_operator_decides_applications {
             let listed = document(&suite, &["application", "list"]).await;
             assert_eq!(listed["applications"][0]["id"], id);
             let made = document(&suite, &["application", "approve", id]).await;
-            // A decision is taken once.
+            // An application can be decided only once.
             let again = parta(&suite, &["application", "refuse", id, "--reason", "поздно"]).await;
             assert_eq!(again.status.code(), Some(1));
             let said = text(&again.stderr);
@@ -64,7 +64,8 @@ mod the_operator_decides_applications {
 
             assert!(made["id"].as_str().is_some_and(|id| id.starts_with("org_")));
 
-            // Somebody signs in without a terminal: the flow first, then the code, which the operator reads.
+            // Signing in without a terminal: the first run prints the flow, the second presents the code from
+            // the outbox.
             let asked = document(&suite, &["login", "--phone", phone]).await;
             let (flow, code) = (asked["flow_id"].as_str().unwrap(), suite.code(phone).await);
             let codes = text(&parta(&suite, &["codes", "--recipient", phone]).await.stdout);
@@ -78,7 +79,7 @@ mod the_operator_decides_applications {
     }
 }
 
-mod exit_codes_tell_what_went_wrong {
+mod exit_codes_distinguish_failures {
     use super::*;
 
     // Covers: R2 refused

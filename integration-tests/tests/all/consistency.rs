@@ -1,10 +1,11 @@
-//! What chat promises while everything around it fails: every acknowledged message is there once, `seq` has no gap, every
-//! subscriber sees every entry of the time in which they are in once and in order, and none after the entry of their removal.
+//! Consistency of chat under failures. Every acknowledged message is stored once, `seq` has no gap, and every
+//! subscriber receives each entry of the own participation once and in order, and none after the entry of
+//! leaving.
 //!
-//! Many write, come, go and read at the same time, by plans that a seed makes; meanwhile processes are killed, PostgreSQL
-//! crashes, NATS is lost, at counts of answers and not at times. Afterwards somebody who was in all the time lists the logs,
-//! and [`verdict`] compares them with what everybody was told. `PARTA_TEST_SEED` repeats the plans of a run; how they meet
-//! is up to the machine.
+//! Many actors write, join, leave and read concurrently, by plans from a seed. Meanwhile processes are
+//! killed, PostgreSQL crashes and NATS is disconnected, at counts of responses and not at times. Afterwards a
+//! permanent participant of each chat lists its log, and [`verdict`] compares the logs with the responses of
+//! all actors. `PARTA_TEST_SEED` repeats the plans of a run, but not their timing.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,35 +34,35 @@ use workload::Workload;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
-/// What the faults make processes complain of, and nothing else does.
+/// Log lines that are caused by the faults, and only by them.
 const COMPLAINTS: [&str; 7] = [
-    // PostgreSQL is gone, or says that it goes.
+    // PostgreSQL is stopped or stopping.
     "the database is unavailable",
     "terminating connection due to immediate shutdown command",
     "error occurred while testing the connection on-release",
-    // Others wait for chat's feed, which comes from its database.
+    // Other services wait for the feed of chat, which needs its database.
     "feed interrupted",
-    // The bus closes every connection at once.
+    // The bus closes all connections at once.
     "expected INFO, got nothing",
-    // A caller went away while its transaction was committed: the driver takes it back, too late and to no effect.
+    // A caller left during the commit of its transaction. The driver rolls back, too late and without effect.
     "there is no transaction in progress",
     // The machine is busy.
     "time to acquire exceeded slow threshold",
 ];
 
-/// How much of everything.
+/// The size of a round.
 #[derive(Clone, Copy)]
 struct Size {
-    /// Who writes at the same time, and how often each.
+    /// Number of concurrent writers, and of messages per writer.
     writers: usize,
     acts: usize,
-    /// Pupils of the two classes.
+    /// Number of pupils of the two classes.
     pupils: usize,
-    /// Chats whose people come and go by hand, beside the two that follow the classes.
+    /// Number of custom chats with changing participants, besides the two derived chats of the classes.
     rooms: usize,
-    /// Live streams of each person.
+    /// Number of live streams per person.
     streams: usize,
-    /// How often each kind of fault comes.
+    /// Number of faults of each kind.
     faults: Steps,
 }
 
@@ -85,7 +86,7 @@ impl Size {
 }
 
 async fn holds(suite: &Suite, replicas: &[&'static str], size: Size, faults: Faults<'_>) {
-    // The same for everybody who names none: what it finds is found again.
+    // The default seed is fixed, so that a failure can be repeated.
     let seed = number(SEED, 1);
     println!("{SEED}={seed}");
     suite.expect_complaints(&COMPLAINTS).await;
@@ -103,7 +104,7 @@ async fn holds(suite: &Suite, replicas: &[&'static str], size: Size, faults: Fau
 }
 
 /// Covers: R38 refused, R39 allowed, R43 allowed, R43 refused
-mod chat_keeps_its_promises_whatever_fails {
+mod chat_log_and_streams_stay_consistent_when_processes_fail {
     use super::*;
 
     #[test]

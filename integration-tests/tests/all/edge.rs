@@ -1,11 +1,11 @@
-//! Every RPC passes the edge, or stands with a reason in the `exceptions.rs` of its service.
+//! Every RPC passes the edge, or is listed with a reason in the `exceptions.rs` of its service.
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use syn::visit::{self, Visit};
 
-/// The service, its proto package below `parta`, its exceptions.
+/// The service, its proto package below `parta`, and its exceptions.
 type Service = (
     &'static str,
     &'static str,
@@ -20,10 +20,10 @@ const SERVICES: [Service; 5] = [
     ("call-scheduling", "call_scheduling", &[]),
 ];
 
-/// The methods of the edge that run an act or a read.
+/// The methods of the edge that run a mutation or a query.
 const RUNS: [&str; 3] = ["mutate", "mutate_unclaimed", "query"];
 
-/// The RPCs of a service without those of its feed.
+/// Returns the RPCs of a service, without those of its feed.
 fn rpcs(package: &str) -> BTreeSet<String> {
     let pool = parta_proto::descriptor_pool().expect("the descriptor set");
     let prefix = format!("parta.{package}.");
@@ -48,7 +48,7 @@ impl<'ast> Visit<'ast> for Handlers {
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
         self.within = false;
         visit::visit_impl_item_fn(self, item);
-        // `next` reads the next part of a stream whose RPC was counted.
+        // `next` reads the next part of a stream whose RPC was already counted.
         self.count += usize::from(self.within && item.sig.ident != "next");
     }
 

@@ -1,5 +1,5 @@
-//! All tests that need more than one service or read the whole tree, as one binary: each binary of them is linked with
-//! the whole suite.
+//! All tests that need more than one service or read the whole source tree, in one binary, because each test
+//! binary is linked with the whole suite.
 
 mod architecture;
 mod command_line;

@@ -1,4 +1,4 @@
-//! That no input panics a service: every RPC gets messages that no client of ours would send.
+//! Malformed input cannot panic a service. Every RPC receives messages that a regular client never sends.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -21,10 +21,10 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// ConsumerNames how many messages each kind of caller sends to each RPC.
+/// Environment variable with the number of messages that each kind of caller sends to each RPC.
 const COUNT: &str = "PARTA_TEST_MALFORMED";
 
-/// Texts that are right somewhere, and texts that are right nowhere.
+/// Texts that are valid for some field, and texts that are valid for none.
 fn texts(two_schools: &TwoSchools) -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
@@ -89,7 +89,7 @@ impl Maker<'_> {
             }
             if field.is_list() {
                 let count = *self.seeded_rng.of(&[0, 1, 2, 3, 300]);
-                // Many large texts would try the memory of the test, not the service.
+                // Many large texts would exhaust the memory of the test, not of the service.
                 let list = (0..count).map(|_| self.value(&field, depth, count > 3)).collect();
                 message.set_field(&field, Value::List(list));
             } else if !field.is_map() {
@@ -140,7 +140,8 @@ impl Maker<'_> {
         }
     }
 
-    /// What gets a message past the first checks, often enough to meet those behind.
+    /// Returns a valid text for many fields, so that messages often pass the first checks and reach the later
+    /// ones.
     fn text(&mut self, field: &str, small: bool) -> String {
         if field == "request_id" && self.seeded_rng.below(4) > 0 {
             let (a, b) = (self.seeded_rng.next(), self.seeded_rng.next());
@@ -158,7 +159,7 @@ impl Maker<'_> {
     }
 }
 
-/// Sends bytes as they are and reads none.
+/// A codec that sends bytes unchanged and ignores responses.
 #[derive(Clone)]
 struct Raw;
 
@@ -193,7 +194,7 @@ impl Decoder for Raw {
     }
 }
 
-/// Sends messages to an RPC of whatever shape; of a stream that stays open the first answers are enough.
+/// Sends messages to an RPC of any kind. Reads only the first responses of a stream that stays open.
 async fn send(client: &Client, method: &MethodDescriptor, messages: Vec<Bytes>) -> Result<(), Status> {
     let package = method.parent_service().package_name().to_owned();
     let service = package.split('.').nth(1).unwrap().replace('_', "-");
@@ -234,11 +235,11 @@ fn served() -> Vec<MethodDescriptor> {
 }
 
 #[test]
-fn no_message_brings_a_service_down() {
+fn malformed_messages_do_not_stop_a_service() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let two_schools = TwoSchools::new(&suite).await;
-        // The same for everybody who names none: what it finds is found again.
+        // The default seed is fixed, so that a failure can be repeated.
         let seed = number(SEED, 1);
         println!("{SEED}={seed}");
         let texts = texts(&two_schools);
@@ -307,7 +308,7 @@ fn no_message_brings_a_service_down() {
             told.len(),
             told.join("\n")
         );
-        // It still serves.
+        // The suite still serves.
         two_schools.own.must("UnitService/ListUnits", json!({})).await;
         suite.stop().await;
     });

@@ -1,10 +1,10 @@
-//! That the people of tests come in as people do, in both topologies.
+//! The members of test schools join through the public API, in both topologies.
 use parta_integration_tests::{Suite, on_both_topologies};
 use serde_json::json;
 
 on_both_topologies!(
     /// Covers: R16 allowed, R27 allowed, R33 allowed
-    a_class_fills_by_links, |suite: Suite| async move {
+    class_gets_its_members_by_links, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
         let leader = school.class_teacher("Мария Кузнецова", &class).await;

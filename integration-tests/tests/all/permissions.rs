@@ -1,4 +1,4 @@
-//! That docs/permissions.md tells the truth: every cell is asked over the public API of the composed suite.
+//! Checks docs/permissions.md: every cell is tested over the public API of the composed suite.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 mod refused;
 mod requests;
@@ -16,7 +16,7 @@ use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-/// How many refused calls are under way at the same time.
+/// Number of concurrent refused calls.
 const AT_ONCE: usize = 16;
 
 fn served() -> BTreeSet<String> {
@@ -32,7 +32,7 @@ fn served() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_rpc_has_a_row_of_every_kind_and_every_row_an_rpc() {
+fn permission_rows_match_the_rpcs_and_kinds() {
     let rows = permissions::rows();
     let mut counts = BTreeMap::<_, usize>::new();
     for row in &rows {
@@ -44,7 +44,7 @@ fn every_rpc_has_a_row_of_every_kind_and_every_row_an_rpc() {
         .flat_map(|rpc| Kind::ALL.map(|kind| (rpc.clone(), kind)))
         .collect();
     assert_eq!(counts.into_keys().collect::<BTreeSet<_>>(), wanted);
-    // A permission for what one created oneself adds to a refusal.
+    // A permission for objects that the caller created supplements a refusal.
     for creator in permissions::creator_rows() {
         let row = rows
             .iter()
@@ -58,7 +58,7 @@ fn every_rpc_has_a_row_of_every_kind_and_every_row_an_rpc() {
     assert!(rows.len() * 2 - allowed >= 2 * allowed, "refusals prevail");
 }
 
-/// The service that an RPC's rule names.
+/// Returns the service that the access rule of an RPC names.
 fn service(rpc: &str) -> &'static str {
     match rpc.rsplit_once('/').unwrap().1 {
         "AdmitMember" => "invitation",
@@ -78,7 +78,7 @@ async fn ask(client: &Client, rpc: &str, body: Value) -> Result<(), Status> {
     }
 }
 
-/// What is wrong with an answer to somebody of whom the table says `allowed`.
+/// Returns the fault of a response where the table says `allowed`.
 fn wrong(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<String> {
     let Err(status) = outcome else {
         return (!allowed).then(|| "answered".to_owned());
@@ -97,7 +97,7 @@ fn wrong(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<Strin
     differs.then(|| format!("{:?} {reason} {}", status.code(), status.message()))
 }
 
-/// Everything that the feeds tell: what a refused call must not change.
+/// The events of all feeds, which a refused call must not change.
 async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for rpc in served().iter().filter(|rpc| rpc.ends_with("/Snapshot")) {
@@ -116,7 +116,7 @@ async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     counts
 }
 
-/// One cell of the table: a kind of principal calls an RPC in its own organization or in the foreign one.
+/// One cell of the table: a kind of principal calls an RPC in the own or in the other organization.
 struct Cell {
     rpc: &'static str,
     kind: Kind,
@@ -132,7 +132,7 @@ impl Cell {
         }
     }
 
-    /// Asks, and answers what is wrong with the response.
+    /// Calls the RPC and returns the fault of the response.
     async fn check(&self, client: &Client, body: Value, allowed: bool) -> Option<String> {
         let outcome = ask(client, self.rpc, body).await;
         let why = wrong(allowed, self.rpc, &outcome)?;
@@ -144,7 +144,7 @@ impl Cell {
     }
 }
 
-/// The cells of a gRPC service of which the table says `allowed`, in its order.
+/// Returns the cells of a gRPC service that are `allowed`, in the order of the table.
 fn cells(grpc_service: &str, allowed: bool) -> Vec<Cell> {
     let rows = permissions::rows().into_iter();
     let rows = rows.filter(|row| row.rpc.split_once('/').unwrap().0 == grpc_service);
@@ -158,16 +158,16 @@ fn cells(grpc_service: &str, allowed: bool) -> Vec<Cell> {
         .collect()
 }
 
-/// Returns when every service has applied what the samples created: chat lists its chats after that.
+/// Waits until every service has applied the samples. Only then can chat list the chats.
 async fn settled(two_schools: &TwoSchools) {
     for place in [&two_schools.own, &two_schools.foreign] {
         place.must("ChatService/ListChats", json!({})).await;
     }
 }
 
-/// Checks [`AT_ONCE`] cells at a time: a refused call changes nothing that another one reads.
+/// Checks [`AT_ONCE`] cells concurrently, because a refused call changes nothing that another call reads.
 async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
-    // Made before what is refused is asked: only the refused calls lie between the two states.
+    // All samples are created before the first check, so that only refused calls run between the two states.
     let mut prepared = BTreeMap::new();
     for cell in cells {
         if let Entry::Vacant(free) = prepared.entry((cell.rpc, cell.own)) {
@@ -203,7 +203,7 @@ async fn check_refused(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     wrong
 }
 
-/// Checks one cell after the other: an allowed call changes what the next one reads.
+/// Checks the cells one by one, because an allowed call changes data that the next call reads.
 async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> {
     let mut wrong = Vec::new();
     for cell in cells {
@@ -215,7 +215,7 @@ async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     wrong
 }
 
-/// Checks the permissions of a gRPC service that principals have for what they created.
+/// Checks the permissions of a gRPC service that principals have for objects that they created.
 async fn check_creators(two_schools: &TwoSchools, grpc_service: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let rows = permissions::creator_rows().into_iter();
@@ -253,7 +253,7 @@ fn every_cell_of_the_table_is_true(grpc_service: &str) {
     });
 }
 
-/// One test for each gRPC service, on a suite of its own.
+/// Defines one test for each gRPC service, on its own suite.
 macro_rules! cases {
     ($($name:ident: $service:literal,)+) => {
         const CASES: &[&str] = &[$($service),+];
@@ -294,7 +294,7 @@ cases! {
 }
 
 #[test]
-fn every_grpc_service_has_its_case() {
+fn permission_tests_cover_every_grpc_service() {
     let cases: BTreeSet<_> = CASES.iter().map(|name| (*name).to_owned()).collect();
     let served = served().into_iter();
     let services: BTreeSet<_> = served

@@ -1,5 +1,5 @@
-//! That no request reads a whole table, however large it has grown: PostgreSQL's own counters of sequential reads, with
-//! 100,000 rows in every table that grows with schools and people.
+//! No request scans a whole table. The test reads PostgreSQL's counters of sequential reads, with 100,000
+//! rows in every table that grows with the number of schools and people.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,12 +9,12 @@ use parta_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 
-/// Rows of a service's own tables, and of what each service keeps a copy of.
+/// Number of rows in a service's own tables and in its projections.
 const ROWS: i64 = 100_000;
 const COPIED_ROWS: i64 = 10_000;
 
-/// Tables of the log, its cursors and its work: consumers and runners would take invented rows for real.
-/// The outbox is of development, and the last message to a phone has to stay the last.
+/// Tables of the event log, cursors and jobs, because consumers and runners would process generated rows. The
+/// development outbox is excluded too, because the last message to a phone must remain the last.
 const LEFT_ALONE: [&str; 10] = [
     "event",
     "event_head",
@@ -33,7 +33,7 @@ async fn rows(db: &DatabaseConnection, sql: &str) -> Vec<sea_orm::QueryResult> {
     db.query_all_raw(statement).await.unwrap()
 }
 
-/// Repeats the first row of each table, with other keys, until it has as many rows as a large installation.
+/// Copies the first row of each table with new keys, up to the size of a large installation.
 async fn grow(url: &str) {
     let db = Database::connect(url).await.unwrap();
     let columns = rows(
@@ -58,7 +58,7 @@ async fn grow(url: &str) {
             ("uuid", _) => format!("md5('{column}' || i)::uuid"),
             ("text" | "character varying", true) => format!("{old} || i"),
             ("bytea", true) => "sha256(i::text::bytea)".to_owned(),
-            // Numbers of enums: an invented one is refused with STORED_VALUE_UNKNOWN.
+            // Enum values are copied, because an invented value is refused with STORED_VALUE_UNKNOWN.
             ("integer" | "bigint", true) if ["state", "kind"].contains(&column.as_str()) => old.clone(),
             ("integer" | "bigint", true) => format!("{old} + i"),
             ("timestamp with time zone", _) => format!("{old} + i * interval '1 second'"),
@@ -85,7 +85,7 @@ async fn grow(url: &str) {
             values.join(", ")
         );
     }
-    // One connection: the settings are the session's.
+    // Use one connection, because the settings belong to the session.
     let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
     let one = Database::connect(options).await.unwrap();
@@ -96,7 +96,7 @@ async fn grow(url: &str) {
     db.close().await.unwrap();
 }
 
-/// Tables with many rows that were read from end to end, and how often.
+/// Returns the large tables that were scanned, with the number of scans.
 async fn read_whole(url: &str) -> (Vec<String>, usize) {
     let db = Database::connect(url).await.unwrap();
     let found = rows(
@@ -139,7 +139,7 @@ struct Cast {
     invitation: Value,
 }
 
-/// A small school with a row of everything.
+/// Creates a small school with a row in every table.
 async fn found(suite: &Suite) -> Cast {
     let school = suite.school("Школа № 1").await;
     let class = school.class("5А").await;
@@ -166,7 +166,7 @@ async fn found(suite: &Suite) -> Cast {
         .await["invitation"]["id"]
         .clone();
     let permissions = json!({"display_name": "Журнал", "permissions": ["members.read"]});
-    // A refusal leaves the table empty; then it is not measured, which the count of tables would show.
+    // A refusal would leave the table empty. Then it is not measured, and the count of tables below fails.
     let _ = school
         .administrator
         .client
@@ -184,7 +184,7 @@ async fn found(suite: &Suite) -> Cast {
     }
 }
 
-/// What people do all day, and what an administration does.
+/// Requests of daily use and of administration.
 async fn a_day(suite: &Suite, cast: &Cast) {
     let enter = async |person: &Person| suite.again(&person.account).enter(&cast.school.org_id).await;
     let (admin, leader) = (enter(&cast.school.administrator).await, enter(&cast.leader).await);
@@ -227,7 +227,7 @@ async fn a_day(suite: &Suite, cast: &Cast) {
             ),
             ("MessageService/MarkRead", json!({"chat_id": chat, "seq": "1"})),
         ] {
-            // Whoever may not do it is refused; that too reads something.
+            // Forbidden callers are refused. Refusals read tables too.
             let _ = who.client.call(rpc, body).await;
         }
         for (rpc, body) in [
@@ -284,7 +284,7 @@ async fn a_day(suite: &Suite, cast: &Cast) {
     leader.client.must("CallService/CancelCall", cancel).await;
 }
 
-mod no_request_reads_a_whole_table {
+mod requests_scan_no_large_table {
     use super::*;
 
     #[test]
@@ -302,7 +302,7 @@ mod no_request_reads_a_whole_table {
 
             let suite = suite_on(&databases, &folder).await;
             a_day(&suite, &cast).await;
-            // The counters are complete when the connections have ended.
+            // The counters are complete once the connections are closed.
             suite.stop().await;
             let (mut whole, mut large) = (Vec::new(), 0);
             for (section, database) in &databases {

@@ -1,4 +1,4 @@
-//! What was acknowledged survives a power cut, and what was repeated has one effect.
+//! Acknowledged writes survive a power cut, and repeated requests take effect once.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use parta_integration_tests::{Client, Suite};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// Messages acknowledged before the cut.
+/// Number of messages acknowledged before the cut.
 const BEFORE: usize = 60;
 
-/// What a sender knows in the end: by act, the text and, if it was acknowledged, the place.
+/// Sent messages by request id: the text and, if acknowledged, the sequence number.
 type Acts = BTreeMap<String, (String, Option<i64>)>;
 
 fn place(answer: &Value) -> i64 {
     answer["seq"].as_str().unwrap().parse().unwrap()
 }
 
-/// Sends until the suite is gone, telling of each acknowledgement.
+/// Sends until the suite is gone, and reports each acknowledgement.
 async fn burst(client: Client, chat: Value, name: usize, told: watch::Sender<usize>) -> Acts {
     let method = parta_testkit::dynamic::method("parta.chat.v1.MessageService/SendMessage");
     let org = client.org_id().unwrap().to_owned();
@@ -72,7 +72,7 @@ async fn survives(suite: Suite) {
     let (acts, ()) = tokio::join!(bursts, cut);
     suite.restart("chat").await;
 
-    // Everybody repeats their last two acts: one was acknowledged, of the other nobody knows what became.
+    // Every sender repeats the last two requests. One was acknowledged, the outcome of the other is unknown.
     let mut known = BTreeMap::new();
     for (n, mut mine) in acts.into_iter().enumerate() {
         let who = &people[n % people.len()];
@@ -93,7 +93,7 @@ async fn survives(suite: Suite) {
             assert_eq!(
                 at.unwrap_or_else(|| place(&answer)),
                 place(&answer),
-                "a repeated act moved"
+                "a repeated message has another sequence number"
             );
             *at = Some(place(&answer));
         }
@@ -112,7 +112,7 @@ async fn survives(suite: Suite) {
 }
 
 /// Covers: R39 allowed
-mod an_acknowledged_message_survives_a_power_cut {
+mod acknowledged_messages_survive_a_power_cut {
     use super::*;
 
     const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");

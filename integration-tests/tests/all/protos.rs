@@ -1,4 +1,4 @@
-//! What the protos promise of themselves: comments, names, shapes. Read from the embedded descriptor set.
+//! Rules for the protos: comments, names and structure, read from the embedded descriptor set.
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ fn methods() -> impl Iterator<Item = MethodDescriptor> {
     services().flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 
-/// Messages, nested ones too; entries of maps are no messages of ours.
+/// Returns all messages, including nested ones, without map entries.
 fn messages() -> impl Iterator<Item = MessageDescriptor> {
     pool()
         .all_messages()
@@ -46,7 +46,7 @@ fn name(method: &MethodDescriptor) -> String {
     format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
-/// The access rule of an RPC.
+/// Returns the access rule of an RPC.
 fn access(method: &MethodDescriptor) -> Option<AccessRule> {
     let extension = pool()
         .get_extension_by_name("parta.options.v1.access")
@@ -63,7 +63,7 @@ fn none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
 
-/// Comments of a file by the path of what they stand at, as `SourceCodeInfo` keeps them.
+/// Returns the comments of a file by the path of the element, as in `SourceCodeInfo`.
 fn comments(file: &FileDescriptor) -> BTreeMap<Vec<i32>, String> {
     let info = file
         .file_descriptor_proto()
@@ -79,7 +79,7 @@ fn comments(file: &FileDescriptor) -> BTreeMap<Vec<i32>, String> {
 }
 
 #[test]
-fn everything_has_a_comment() {
+fn proto_elements_all_have_a_comment() {
     let mut elements: Vec<(FileDescriptor, Vec<i32>, String)> = Vec::new();
     for service in services() {
         elements.push((
@@ -126,10 +126,10 @@ fn everything_has_a_comment() {
     none("without a comment", &silent);
 }
 
-/// The first sentence is in the third person: "Accepts an invitation." Where only services come in, the access rule
-/// says everything of who may call.
+/// The first sentence is in the third person: "Accepts an invitation." Where only services may call, the
+/// access rule is enough.
 #[test]
-fn comments_of_rpcs_say_what_they_do_and_who_may_call() {
+fn rpc_comments_state_the_effect_and_the_callers() {
     let mut wrong = Vec::new();
     for method in methods() {
         let comments = comments(&method.parent_service().parent_file());
@@ -157,13 +157,13 @@ fn comments_of_rpcs_say_what_they_do_and_who_may_call() {
 }
 
 #[test]
-fn comments_of_rpcs_list_declared_reasons() {
+fn rpc_comments_list_only_declared_reasons() {
     let reasons = DocumentedReasons::read(pool());
     assert!(reasons.is_ok(), "{}", reasons.expect_err("checked"));
 }
 
 #[test]
-fn packages_are_versioned_and_folders_are_packages() {
+fn packages_are_versioned_and_match_their_folders() {
     let wrong: Vec<String> = files()
         .filter(|file| {
             let package = file.package_name();
@@ -183,7 +183,7 @@ fn packages_are_versioned_and_folders_are_packages() {
 }
 
 #[test]
-fn values_of_enums_carry_its_name_and_zero_means_nothing() {
+fn enum_values_have_the_prefix_and_zero_is_unspecified() {
     let mut wrong = Vec::new();
     for kind in enums() {
         let mut prefix = String::new();
@@ -205,7 +205,7 @@ fn values_of_enums_carry_its_name_and_zero_means_nothing() {
 }
 
 #[test]
-fn requests_and_responses_belong_to_one_rpc() {
+fn requests_and_responses_are_used_by_one_rpc() {
     let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for method in methods() {
@@ -225,7 +225,7 @@ fn requests_and_responses_belong_to_one_rpc() {
 }
 
 #[test]
-fn every_rpc_says_who_may_enter() {
+fn rpcs_all_have_an_access_rule() {
     let mut wrong = Vec::new();
     for method in methods() {
         let name = name(&method);
@@ -238,7 +238,7 @@ fn every_rpc_says_who_may_enter() {
         let for_person = kinds.contains(&CallerKind::ServiceForPerson);
         let internal = method.parent_service().package_name().contains(".internal.");
         for (broken, what) in [
-            (kinds.is_empty(), "lets nobody in"),
+            (kinds.is_empty(), "allows no caller"),
             (
                 kinds.contains(&CallerKind::Unspecified),
                 "names CALLER_KIND_UNSPECIFIED",
@@ -249,7 +249,7 @@ fn every_rpc_says_who_may_enter() {
             ),
             (
                 service && rule.ground.is_empty(),
-                "does not say on what ground a service acts",
+                "does not state the ground on which a service acts",
             ),
             (
                 kinds.contains(&CallerKind::ServiceAccount) && rule.permission.is_empty(),
@@ -264,7 +264,7 @@ fn every_rpc_says_who_may_enter() {
                     && kinds
                         .iter()
                         .any(|k| !matches!(k, CallerKind::Service | CallerKind::ServiceForPerson)),
-                "is internal and lets others than services in",
+                "is internal and allows callers other than services",
             ),
         ] {
             if broken {
@@ -281,9 +281,9 @@ fn is_text(message: &MessageDescriptor, field: &str) -> bool {
         .is_some_and(|f| f.kind() == Kind::String && !f.is_list())
 }
 
-/// Both directions: a mutation has them, and what has a `request_id` is one.
+/// A mutation has both fields, and an RPC with a `request_id` is a mutation.
 #[test]
-fn mutations_are_idempotent_and_answer_where_they_are_to_be_seen() {
+fn mutations_have_request_id_and_consistency_token() {
     let mut wrong = Vec::new();
     for method in methods() {
         let mutation = access(&method).is_some_and(|rule| rule.mutation);
@@ -314,7 +314,7 @@ fn mutations_are_idempotent_and_answer_where_they_are_to_be_seen() {
 }
 
 #[test]
-fn lists_are_paged() {
+fn list_rpcs_are_paged() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for method in methods().filter(|m| m.name().starts_with("List")) {
@@ -330,9 +330,9 @@ fn lists_are_paged() {
     none("lists without page_size, page_token, next_page_token", &wrong);
 }
 
-/// Times are named by their verb; identifiers are text and say of what.
+/// Timestamp fields are named by their verb. Identifiers are text and name their object.
 #[test]
-fn fields_are_named_by_the_style_sheet() {
+fn field_names_follow_the_style_sheet() {
     let wrong = |field: &FieldDescriptor| {
         let time = matches!(field.kind(), Kind::Message(m) if m.full_name() == "google.protobuf.Timestamp");
         let name = field.name();
@@ -368,7 +368,7 @@ const CODES: [&str; 13] = [
 ];
 
 #[test]
-fn every_reason_has_a_code_and_its_keys_are_snake_case() {
+fn reasons_have_a_code_and_snake_case_keys() {
     let extension = pool()
         .get_extension_by_name("parta.options.v1.reason")
         .expect("the option");

@@ -1,11 +1,11 @@
-//! That a client in another language needs nothing but the protos.
+//! A client in another language needs only the protos.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::path::{Path, PathBuf};
 
 use parta_integration_tests::Suite;
 use tokio::process::Command;
 
-/// The interpreter that has grpcio-tools; `cargo xtask test` makes one.
+/// Environment variable with the Python interpreter that has grpcio-tools. `cargo xtask test` sets it.
 const PYTHON: &str = "PARTA_TEST_PYTHON";
 
 fn protos(folder: &Path) -> Vec<PathBuf> {
@@ -27,7 +27,7 @@ async fn succeeds(command: &mut Command) -> String {
     said
 }
 
-mod stubs_of_grpcio_tools_register_subscribe_and_send {
+mod python_stubs_can_register_subscribe_and_send {
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! A roster of 600 people through the command line: checked, imported, checked again, dirt refused.
+//! Imports a roster of 600 people with the command line: check, import, repeated import, refused files.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use parta_integration_tests::{School, Suite, on_both_topologies};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// Runs `parta roster import` as the school's administrator; answers the exit code and the document.
+/// Runs `parta roster import` as the administrator. Returns the exit code and the document.
 async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
     let suite = school.suite();
     let home = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
         .output()
         .await
         .unwrap();
-    // The refresh token was used up; the next one lies in the file.
+    // The refresh token was used up. The next one is in the session file.
     let kept: Value = serde_json::from_slice(&std::fs::read(&session).unwrap()).unwrap();
     school
         .administrator
@@ -50,13 +50,13 @@ fn write(folder: &Path) {
 
 on_both_topologies!(
     // Covers: R31 allowed, R31 refused
-    a_roster_of_six_hundred_is_imported_once,
+    roster_of_600_people_is_imported_once,
     |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let folder = tempfile::tempdir().unwrap();
         write(folder.path());
 
-        // Dirt changes nothing and is told by its place.
+        // Invalid rows change nothing and are reported by file and line.
         let users = folder.path().join("users.csv");
         let clean = std::fs::read_to_string(&users).unwrap();
         std::fs::write(
@@ -81,7 +81,7 @@ on_both_topologies!(
             .await;
         assert_eq!(before["members"].as_array().unwrap().len(), 1);
 
-        // A dry run changes nothing either.
+        // A dry run changes nothing.
         let (code, checked) = import(&school, folder.path(), &["--dry-run"]).await;
         assert_eq!(
             (code, &checked["roster_import"]["planned"]["members"]),
@@ -89,7 +89,7 @@ on_both_topologies!(
             "{checked:#}"
         );
 
-        // Somebody made the class by hand and wrote it with Latin letters: it is the same one.
+        // A class that was created by hand with Latin letters is recognized as the same class.
         school.class("5a").await;
         let (code, done) = import(&school, folder.path(), &["--yes"]).await;
         assert_eq!(code, 0, "{done:#}");
@@ -106,7 +106,7 @@ on_both_topologies!(
         let (code, again) = import(&school, folder.path(), &["--yes"]).await;
         assert_eq!((code, &again["first_changes"]), (0, &json!([])), "{again:#}");
 
-        // Most of the people vanish from the source: that has to be meant.
+        // Most people are missing in the new files, so the import needs a confirmation.
         for name in ["users.csv", "roles.csv", "enrollments.csv"] {
             let whole = std::fs::read_to_string(folder.path().join(name)).unwrap();
             let half: Vec<_> = whole.lines().take(301).collect();
@@ -128,7 +128,7 @@ on_both_topologies!(
             "{done:#}"
         );
 
-        // Nobody else imports.
+        // Other members cannot import.
         let teacher = school.teacher("Мария Кузнецова").await;
         let header = json!({"header": {"org_id": school.org_id}});
         let refused = teacher

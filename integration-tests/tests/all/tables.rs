@@ -1,16 +1,16 @@
-//! Every table of a service belongs to one feature, and only that feature names it in SQL. Visibility cannot check this:
-//! a table's name is text.
+//! Every table of a service belongs to one feature, and only that feature names it in SQL. Visibility cannot
+//! check this, because table names are text.
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Tables without an entity: the service, the table, its feature.
+/// Tables without an entity: the service, the table and its feature.
 const WITHOUT_ENTITY: &[(&str, &str, &str)] = &[
     ("chat", "entry_archive", "entries"),
     ("chat", "archive_walk", "archive"),
 ];
 
-/// Files that name tables of another feature in SQL: the file, the tables, the reason.
+/// Files that name tables of another feature in SQL: the file, the tables and the reason.
 const JOINT: &[(&str, &[&str], &str)] = &[
     (
         "services/chat/src/archive/storage.rs",
@@ -29,10 +29,10 @@ const JOINT: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Words after FROM, JOIN, INTO or UPDATE that are no tables of a service.
+/// Words after FROM, JOIN, INTO or UPDATE that are not tables of a service.
 const NOT_TABLES: &[&str] = &["unnest", "chat_post_one", "chat_post_many"];
 
-/// The names after SQL keywords, with the number of the line.
+/// Returns the names after SQL keywords, with their line numbers.
 fn sql_names(text: &str) -> Vec<(usize, String)> {
     let mut names = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -56,7 +56,7 @@ fn sql_names(text: &str) -> Vec<(usize, String)> {
     names
 }
 
-/// The names of the tables whose entities a file declares.
+/// Returns the tables whose entities a file declares.
 fn entities(text: &str) -> Vec<String> {
     let quoted = |rest: &str| rest.split('"').nth(1).map(str::to_owned);
     let mut found = Vec::new();
@@ -69,7 +69,8 @@ fn entities(text: &str) -> Vec<String> {
     found
 }
 
-/// Files of a service without its tests: the feature or file below `src`, the path from the root, the text.
+/// Returns the files of a service without tests: the feature or file below `src`, the path from the root, and
+/// the text.
 fn files(root: &Path, service: &str) -> Vec<(String, String, String)> {
     let base = root.join("services").join(service).join("src");
     let mut found = Vec::new();
@@ -156,7 +157,7 @@ fn tables_are_named_by_their_feature_only() {
 }
 
 #[test]
-fn names_in_sql_and_entities_are_found() {
+fn sql_names_and_entities_are_found() {
     let sql =
         "    let a = \"SELECT 1 FROM chat c JOIN entry e ON true\";\n// FROM comment\n\"UPDATE unit SET\"";
     let names: Vec<_> = sql_names(sql).into_iter().map(|(_, name)| name).collect();

@@ -35,8 +35,8 @@ pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) ->
 }
 
 impl Context {
-    /// The scope and the id of the calling member. Reads one row of the roster; [`Roster::caller_context`] reads all
-    /// of a member's relations.
+    /// The scope and the id of the calling member. Reads one row of the roster;
+    /// [`Roster::caller_context`] reads all of a member's relations.
     pub(crate) async fn reader(
         &self,
         conn: &impl ConnectionTrait,

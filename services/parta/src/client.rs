@@ -35,16 +35,16 @@ use parta_proto::parta::{
 };
 use tonic::{Status, body::Body};
 
-/// Longest that one attempt of a call may take.
+/// Timeout of one attempt of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const AT_LEAST: &str = "parta-at-least";
 
-/// Where the services are.
+/// The addresses of the services.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
-    /// `http://host:port` or `https://host:port` of every service that has none of its own.
+    /// `http://host:port` or `https://host:port` of every service without its own address.
     pub all: String,
-    /// By service, for a suite of several processes: `chat` to `http://chat:7714`.
+    /// Addresses by service, for a suite in several processes: `chat` to `http://chat:7714`.
     pub own: BTreeMap<String, String>,
 }
 
@@ -54,8 +54,8 @@ impl Endpoints {
     }
 }
 
-/// Calls a suite as one principal. Cheap to clone; clones share what they have seen, so that whoever reads after a
-/// change of another sees it.
+/// Calls a suite as one principal. Cheap to clone. Clones share their consistency tokens, so that a read sees
+/// the earlier changes of every clone.
 #[derive(Clone)]
 pub struct Session {
     channels: Arc<BTreeMap<&'static str, ServiceChannel>>,
@@ -71,7 +71,7 @@ macro_rules! clients {
 }
 
 impl Session {
-    /// A session without a credential; connects at its first call.
+    /// Creates a session without a credential. It connects on its first call.
     pub fn new(endpoints: &Endpoints) -> anyhow::Result<Self> {
         let builder = ClientBuilder::new(Env::system()).timeout(TIMEOUT);
         let channel = |service: &parta_runtime::Service| {
@@ -79,7 +79,7 @@ impl Session {
             let channel = builder.channel(service.name, Target::Uri(address.to_owned()));
             Ok((
                 service.name,
-                channel.map_err(|e| anyhow::anyhow!("{address}: {e}"))?,
+                channel.map_err(|e| anyhow::anyhow!("invalid address {address}: {e}"))?,
             ))
         };
         let channels = crate::SERVICES.iter().map(channel);
@@ -91,7 +91,7 @@ impl Session {
         })
     }
 
-    /// The same with a bearer credential: a token, or the operator's key.
+    /// Returns the same session with a bearer credential: a token, or the operator's key.
     pub fn with(&self, token: &str) -> anyhow::Result<Self> {
         let mut credential = HeaderValue::from_str(&format!("Bearer {}", token.trim()))?;
         credential.set_sensitive(true);
@@ -101,19 +101,19 @@ impl Session {
         })
     }
 
-    /// The same as the operator, whose key lies in a file.
+    /// Returns the same session as the operator, with the key read from a file.
     pub fn operator(&self, file: &Path) -> anyhow::Result<Self> {
         let key = std::fs::read_to_string(file)
-            .with_context(|| format!("the operator's key {}", file.display()))?;
+            .with_context(|| format!("cannot read the operator's key {}", file.display()))?;
         self.with(&key)
     }
 
-    /// A fresh `request_id`.
+    /// Returns a new `request_id`.
     pub fn act(&self) -> String {
         self.env.ids.uuid().to_string()
     }
 
-    /// Remembers a consistency token: later calls of everybody wait until it is known where they go.
+    /// Stores a consistency token. Later calls of all clones present it.
     pub fn saw(&self, service: &'static str, token: &str) {
         if let Ok(token) = HeaderValue::from_str(token)
             && !token.is_empty()
@@ -142,23 +142,23 @@ impl Session {
         organizations: OrganizationServiceClient of "org-registry";
         /// Classes.
         units: UnitServiceClient of "org-registry";
-        /// Signing in.
+        /// Authentication.
         authentication: AuthenticationServiceClient of "membership";
-        /// Rights of founding administrators.
+        /// Appointments of founding administrators.
         appointments: AppointmentServiceClient of "membership";
         /// Members.
         members: MemberServiceClient of "membership";
-        /// Tasks of teachers.
+        /// Assignments of teachers.
         assignments: AssignmentServiceClient of "membership";
-        /// Movement of pupils.
+        /// Enrollments of pupils.
         enrollments: EnrollmentServiceClient of "membership";
-        /// Parents and children.
+        /// Guardianships.
         guardianships: GuardianshipServiceClient of "membership";
         /// Roster imports.
         roster_imports: RosterImportServiceClient of "membership";
-        /// What only the operator may do there.
+        /// Methods of membership for the operator.
         operators: OperatorServiceClient of "membership";
-        /// Links.
+        /// Invitations.
         invitations: InvitationServiceClient of "invitation";
         /// Chats.
         chats: ChatServiceClient of "chat";
@@ -171,7 +171,7 @@ impl Session {
     }
 }
 
-/// A channel that presents a session's credential and what it has seen.
+/// A channel that presents the credential of a session and its consistency tokens.
 #[derive(Clone)]
 pub struct Bound {
     channel: Option<ServiceChannel>,
@@ -189,7 +189,7 @@ impl tower::Service<http::Request<Body>> for Bound {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         request.headers_mut().extend(self.headers.clone());
-        // Every mutation carries a request_id, so that any call may be repeated.
+        // Every mutation carries a `request_id`, so any call may be retried.
         request.extensions_mut().insert(Idempotent);
         let channel = self.channel.clone();
         Box::pin(async move {

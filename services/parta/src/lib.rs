@@ -1,4 +1,4 @@
-//! The whole suite in one process, and the command line that talks to a running one.
+//! The whole suite in one process, and the command line that calls a running suite.
 
 pub mod client;
 pub mod command;
@@ -21,7 +21,7 @@ pub const SERVICES: [Service; 5] = [
     parta_call_scheduling::SERVICE,
 ];
 
-/// Runs a command to its end and tells a failure in one line and its fields.
+/// Runs a command. Prints a failure as one line and its fields.
 pub fn run(command: Command, common: &Common) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -40,7 +40,7 @@ pub fn run(command: Command, common: &Common) -> ExitCode {
     }
 }
 
-/// Tells whoever started the suite where it is and what to try; nothing where programs read the log.
+/// Prints the address of the started suite and first commands to try. Prints nothing if the log is JSON.
 pub fn greet(running: &Running, settings: &Settings) {
     if settings.log.format == LogFormat::Json {
         return;
@@ -50,8 +50,8 @@ pub fn greet(running: &Running, settings: &Settings) {
     out.line(format!(
         "Parta listens on {url} (gRPC, with reflection and health)."
     ));
-    out.line(format!("The operator's key lies in {key}."));
+    out.line(format!("The operator's key is in {key}."));
     out.line("Try, in another terminal:");
     out.line(format!("  parta demo --server {url} --operator-key-file {key}"));
-    out.line("  or the five minutes of README.md");
+    out.line("  or follow \"Five minutes\" in README.md");
 }

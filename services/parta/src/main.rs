@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Serves all five services until SIGTERM or SIGINT; what happens when no command is named.
+    /// Serves all five services until SIGTERM or SIGINT. This is the default command.
     Serve,
     #[command(flatten)]
     Other(Command),

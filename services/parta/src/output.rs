@@ -1,4 +1,4 @@
-//! What the command line prints, and how it ends.
+//! The output of the command line and its exit codes.
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
@@ -12,34 +12,36 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
 use tonic::{Code, Status};
 
-/// How results are printed.
+/// The format in which results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON document with the API's own field names.
+    /// One JSON document with the field names of the API.
     Json,
 }
 
-/// Why a command did not do what was asked; each kind has an exit code of its own.
+/// The reason why a command failed. Each kind has its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The suite refused: 1.
+    /// The suite refused the call. Exit code 1.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
-    /// Something on this side: 1.
+    /// The command failed locally. Exit code 1.
     #[error("{0:#}")]
     Local(anyhow::Error),
-    /// The suite could not be reached: 3.
-    #[error("the suite cannot be reached: {}", .0.message())]
+    /// The suite could not be reached. Exit code 3.
+    #[error("The suite cannot be reached. Check --server and --service: {}", .0.message())]
     Unreachable(Box<Status>),
-    /// The files of a roster import were refused: 4.
-    #[error("the files were refused; nothing was changed")]
+    /// The suite refused the files of a roster import. Exit code 4.
+    #[error(
+        "The roster files were refused. Nothing was changed. Correct the listed problems and import again."
+    )]
     RosterRefused,
 }
 
 impl Failure {
-    /// The process's exit code.
+    /// Returns the exit code of the process.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Refused(_) | Self::Local(_) => 1,
@@ -72,7 +74,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A refusal in words: what, why, and which fields.
+/// Formats a refusal for people: the message, the reason and the rejected fields.
 pub fn explain(status: &Status) -> String {
     let mut text = format!("refused: {}", status.message());
     if let Some(refusal) = RpcError::from_status(status) {
@@ -91,43 +93,45 @@ pub fn explain(status: &Status) -> String {
     text
 }
 
-/// The JSON form of a message by its full name.
+/// Returns the JSON form of a message, given its full name.
 pub fn json<M: Message>(name: &str, message: &M) -> anyhow::Result<Value> {
-    let pool = parta_proto::descriptor_pool().ok_or_else(|| anyhow::anyhow!("no descriptors"))?;
+    let pool =
+        parta_proto::descriptor_pool().ok_or_else(|| anyhow::anyhow!("the descriptor set cannot be read"))?;
     let descriptor = pool
         .get_message_by_name(name)
-        .ok_or_else(|| anyhow::anyhow!("no message {name}"))?;
+        .ok_or_else(|| anyhow::anyhow!("the descriptor set has no message {name}"))?;
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
     let options = SerializeOptions::new().use_proto_field_name(true);
     Ok(message.serialize_with_options(serde_json::value::Serializer, &options)?)
 }
 
-/// Standard output in one of the two formats. A closed pipe ends the process quietly.
+/// Standard output in one of the two formats. A closed pipe ends the process without a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Output(pub Format);
 
 impl Output {
-    /// A line for people; nothing in JSON.
+    /// Prints a line in the text format. Prints nothing in JSON.
     pub fn line(&self, text: impl AsRef<str>) {
         if self.0 == Format::Text {
             print(text.as_ref());
         }
     }
 
-    /// The document of JSON; nothing for people.
+    /// Prints the JSON document. Prints nothing in the text format.
     pub fn document(&self, value: &Value) {
         if self.0 == Format::Json {
             print(&format!("{value:#}"));
         }
     }
 
-    /// Whether a progress bar helps anybody.
+    /// Returns whether a progress bar is useful.
     pub fn shows_progress(&self) -> bool {
         self.0 == Format::Text && io::stderr().is_terminal()
     }
 }
 
-/// Tells on standard error why it did not work. Nobody need be reading there: the exit code says it too.
+/// Prints the error on standard error. A failed write is ignored, because the exit code reports the failure
+/// too.
 pub fn complain(why: &impl fmt::Display) {
     let _unread = writeln!(io::stderr().lock(), "error: {why}");
 }
@@ -135,7 +139,7 @@ pub fn complain(why: &impl fmt::Display) {
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        // Whoever read has gone: what was asked for is done as far as they care.
+        // The reader has closed the pipe and needs no further output.
         std::process::exit(0);
     }
 }

@@ -1,4 +1,4 @@
-//! The program itself: how it starts, what it says, how it ends.
+//! The `parta` program: its start, its output and its end.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
-/// `parta` in a folder of its own, without what the environment may say of another suite.
+/// Returns a command for `parta` in its own folder, with an empty environment.
 fn parta(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parta"));
     command.current_dir(folder).env_clear().kill_on_drop(true);
@@ -21,7 +21,7 @@ async fn run(folder: &Path, words: &[&str]) -> Output {
     parta(folder).args(words).output().await.unwrap()
 }
 
-/// A process that serves: what it greets with, and its log.
+/// A serving process with its standard output and its log.
 struct Serving {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -45,7 +45,7 @@ impl Serving {
         }
     }
 
-    /// The address in its greeting, which comes when everything serves.
+    /// Returns the address from the greeting, which is printed once all services serve.
     async fn address(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).await.unwrap();
@@ -53,7 +53,7 @@ impl Serving {
         rest.split_whitespace().next().unwrap().to_owned()
     }
 
-    /// Sends SIGTERM; answers whether it ended well, and what else it said and logged.
+    /// Sends SIGTERM. Returns whether the process succeeded, and the rest of its output and its log.
     async fn end(mut self) -> (bool, String, String) {
         let id = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
@@ -66,13 +66,13 @@ impl Serving {
 }
 
 #[test]
-fn it_starts_stops_and_starts_again_without_a_warning() {
+fn parta_starts_twice_without_a_warning() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             let mut serving = Serving::start(folder.path(), &[]);
             let address = serving.address().await;
-            // The operator's key is found where a first start puts it.
+            // The default path is where the first start writes the operator's key.
             let listed = run(folder.path(), &["application", "list", "--server", &address]).await;
             assert_eq!(listed.stdout, b"no applications are waiting\n");
             let (well, said, log) = serving.end().await;
@@ -84,7 +84,7 @@ fn it_starts_stops_and_starts_again_without_a_warning() {
 }
 
 #[test]
-fn it_greets_nobody_where_a_program_reads_the_log() {
+fn greeting_is_omitted_when_the_log_is_json() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let mut serving = Serving::start(folder.path(), &["--set", "log.format=json"]);
@@ -99,7 +99,7 @@ fn it_greets_nobody_where_a_program_reads_the_log() {
 }
 
 #[test]
-fn a_suite_that_is_not_there_is_told_from_one_that_refuses() {
+fn exit_code_distinguishes_unreachable_suite_and_wrong_usage() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("operator.key");
@@ -127,7 +127,7 @@ fn a_suite_that_is_not_there_is_told_from_one_that_refuses() {
 }
 
 #[test]
-fn nobody_reading_is_no_reason_to_panic() {
+fn closed_pipes_do_not_cause_a_panic() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let closed = || {

@@ -1,6 +1,6 @@
 //! The rules of the architecture, as tables.
 
-/// `what` may be named by files of services whose path begins with one of `rooms`, and by nobody else.
+/// Only files of services whose path begins with one of `rooms` may name `what`.
 pub(super) struct Rule {
     pub(super) what: &'static [&'static str],
     pub(super) rooms: &'static [&'static str],
@@ -9,27 +9,27 @@ pub(super) struct Rule {
 
 pub(super) const ASSEMBLY: [&str; 2] = ["lib.rs", "assembly.rs"];
 
-/// The rooms of a service that may know a technology. `lib.rs` puts the parts together, so it sees all of them.
+/// The layers of a service that may use a technology. `lib.rs` assembles the service, so it may use all.
 pub(super) const RULES: &[Rule] = &[
     Rule {
         what: &["tonic", "tonic_types", "prost"],
         rooms: &["grpc", "events", "live", "error.rs"],
-        why: "the wire stops at the door: decode in grpc/, decide on our own types; error.rs maps them to a status",
+        why: "protobuf stops at grpc/: decode there and decide on our own types; error.rs maps errors to a status",
     },
     Rule {
         what: &["sea_orm", "sea_orm_migration"],
         rooms: &["storage", "writer", "migrations", "error.rs"],
-        why: "the database stops at storage/: others pass a connection on, and name the trait of it alone",
+        why: "the database stops at storage/: other layers pass a connection on and name only its trait",
     },
     Rule {
         what: &["parta_runtime"],
         rooms: &["config.rs", "main.rs"],
-        why: "how a process runs is no business of what it does",
+        why: "features do not depend on how their process runs",
     },
 ];
 
-/// The features of each service that has been laid out by features, in order: each may name those before it. `grpc.rs` is a
-/// leaf that may name all.
+/// The features of each service, in order. A feature may use the features before it. `grpc.rs` is a leaf that
+/// may use all.
 pub(super) const FEATURES: &[(&str, &[&str])] = &[
     (
         "call-scheduling",
@@ -71,11 +71,11 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What the layers of a feature below its `grpc.rs` never name: protobuf stops at the entry, ids are typed.
+/// The layers of a feature below its `grpc.rs` use typed ids and no protobuf.
 pub(super) const BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
 pub(super) const WIRE: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
 
-/// What the rooms of the pure heart may never name, whatever the other rules allow.
+/// The pure layers may not use these, even if another rule allows it.
 pub(super) const PURE: &[&str] = &["model", "policy"];
 pub(super) const IMPURE: &[&str] = &[
     "tonic",
@@ -93,10 +93,10 @@ pub(super) const IMPURE: &[&str] = &[
     "std::net",
 ];
 
-/// ConsumerNames that are free everywhere: the handle that is passed on, not the technology behind it.
+/// Paths that are allowed everywhere: the handle that is passed on, not the technology behind it.
 pub(super) const FREE: &[&str] = &["sea_orm::ConnectionTrait"];
 
-/// Files that may break a rule, each with its reason. An exception that is needed no longer fails the test.
+/// Files that may break a rule, with a reason. The test fails if an exception is no longer needed.
 pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "services/invitation/src/acceptance/admission.rs",

@@ -1,10 +1,10 @@
-//! What fails, and when: at counts of answers, so that a slow machine changes nothing.
+//! The faults and their times, in counts of responses, so that a slow machine has the same plan.
 use parta_integration_tests::{Chance, Postgres, Replicated, Suite};
 use parta_testkit::Link;
 
 use crate::consistency::{Size, round::Course, stats::Stats};
 
-/// How often each kind of fault comes.
+/// Number of faults of each kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
     pub(crate) kills: usize,
@@ -21,7 +21,7 @@ enum Step {
     Mend,
 }
 
-/// What can fail.
+/// The parts of the suite that can fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Faults<'a> {
     suite: &'a Suite,
@@ -31,7 +31,7 @@ pub(crate) struct Faults<'a> {
 }
 
 impl<'a> Faults<'a> {
-    /// One process of all services, which is killed.
+    /// Faults of a suite in one process: the process is killed.
     pub(crate) fn of_one_process(suite: &'a Suite) -> Self {
         Self {
             suite,
@@ -41,7 +41,8 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Replicas, of which some are killed, their database and the bus.
+    /// Faults of a replicated suite: some replicas are killed, the database crashes and the bus is
+    /// disconnected.
     pub(crate) fn of_a_cluster(cluster: &'a Replicated, mortal: &'a [&'static str]) -> Self {
         Self {
             suite: &cluster.suite,
@@ -51,7 +52,8 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// When what happens: each kind in sections of its own, so that one replica is dead at a time but all kinds meet.
+    /// Plans the steps. Each kind of fault has its own sections: only one replica is down at a time, but
+    /// different kinds of fault overlap.
     fn plan(&self, seed: u64, size: &Size) -> Vec<(usize, Step)> {
         let mut seeded_rng = Chance::of_actor(seed, "faults", 0);
         let acts = size.all_acts();
@@ -59,7 +61,7 @@ impl<'a> Faults<'a> {
         for n in 0..size.faults.kills {
             let (begin, end) = span(&mut seeded_rng, acts, n, size.faults.kills);
             let replica = self.mortal[n % self.mortal.len()];
-            // Nobody answers where the only one is dead.
+            // No call succeeds while the only process is down, so it starts at the same count.
             let end = if self.bus.is_some() { end } else { begin };
             steps.extend([(begin, Step::Kill(replica)), (end, Step::Start(replica))]);
         }
@@ -75,12 +77,12 @@ impl<'a> Faults<'a> {
                 steps.push((at, Step::Crash));
             }
         }
-        // Stable: a kill stays before the start at the same count.
+        // The sort is stable: at the same count, a kill stays before its start.
         steps.sort_by_key(|(at, _)| *at);
         steps
     }
 
-    /// Lets everything fail at its time.
+    /// Executes the steps at their times.
     pub(crate) async fn happen(self, seed: u64, size: Size, course: Course, stats: &Stats) {
         for (at, step) in self.plan(seed, &size) {
             course.reaches(at).await;
@@ -112,8 +114,9 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// Beginning and end of the nth of so many faults of a kind, in counts of answers. In the last quarter nothing fails: after
-/// a fault every stream looks into the database, and would find there what it had lost by itself.
+/// Returns the begin and the end of the n-th of `of` faults of one kind, in counts of responses. The last
+/// quarter has no faults, because every stream reads the database after a fault and would recover entries
+/// that it had lost.
 fn span(seeded_rng: &mut Chance, acts: usize, n: usize, of: usize) -> (usize, usize) {
     let section = acts * 3 / 4 / of;
     let begin = n * section + section / 10 + seeded_rng.below(section / 3);

@@ -1,4 +1,4 @@
-//! Who comes and goes: by hand in the chats that name people, by a change of class in the others.
+//! Changes of participants: by calls in custom chats, and by transfers between classes in derived chats.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_integration_tests::{Chance, Client};
@@ -11,13 +11,13 @@ use crate::consistency::{
     writer::{Answer, answer, pause},
 };
 
-/// Longest that a move may remain without a definite answer.
+/// Time limit for a definite outcome of a move.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How often somebody was brought in and taken out of a chat, by the answers, by member id.
+/// Numbers of acknowledged additions and removals in a chat, by member id.
 pub(crate) type Moves = BTreeMap<String, (usize, usize)>;
 
-/// Calls until the answer is definite, the same act each time. Some acts are repeated all the same.
+/// Retries the same request until the outcome is definite. Some requests are repeated after success.
 async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, seeded_rng: &mut Chance) {
     let method = dynamic::method(rpc);
     body["request_id"] = json!(seeded_rng.uuid());
@@ -39,9 +39,9 @@ async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, 
         if again {
             round.stats.repetitions.add();
         }
-        // A repetition shows the chat as it is now: the same chat, with all that was written meanwhile.
+        // A repeated request returns the current state of the same chat, including later messages.
         if !answers.windows(2).all(|two| shows_later(&two[0], &two[1])) {
-            round.found(format!("{rpc}, repeated, answered {answers:?}"));
+            round.found(format!("{rpc}, repeated, returned {answers:?}"));
         }
     };
     let settled = tokio::time::timeout(PATIENCE, done).await;
@@ -49,8 +49,8 @@ async fn until_done(round: &Round, client: &Client, rpc: &str, mut body: Value, 
     round.stats.moves.add();
 }
 
-/// Whether the second response shows the state of the first or a later one: of a chat with all its entries since, of
-/// anything else the same.
+/// Returns whether the second response shows the state of the first or a later state. Responses without a
+/// chat must be equal.
 fn shows_later(first: &Value, second: &Value) -> bool {
     if first["chat"].is_null() {
         return first == second;
@@ -60,7 +60,7 @@ fn shows_later(first: &Value, second: &Value) -> bool {
     of_one_chat && head(first).zip(head(second)).is_some_and(|(one, two)| one <= two)
 }
 
-/// Brings people into a chat that names people and takes them out of it, until everything is written.
+/// Adds participants to a custom chat and removes them, until all messages are written.
 pub(crate) async fn by_hand(round: Arc<Round>, chat: usize) -> Moves {
     let mut seeded_rng = round.seeded_rng("mover", chat);
     let client = &round.workload.people[ADMINISTRATOR].client.on_its_own();
@@ -98,10 +98,10 @@ pub(crate) async fn by_hand(round: Arc<Round>, chat: usize) -> Moves {
     moves
 }
 
-/// Moves pupils from class to class, until everything is written; answers in which they are.
+/// Transfers pupils between the classes until all messages are written. Returns the final classes.
 pub(crate) async fn between_classes(round: Arc<Round>) -> Vec<usize> {
     let mut seeded_rng = round.seeded_rng("transfers", 0);
-    // What it has seen is shared, so that whoever lists the logs in the end waits until chat has come as far.
+    // The consistency tokens are shared, so that the final listing of the logs waits for these changes.
     let client = &round.workload.people[ADMINISTRATOR].client;
     let mut class_of = round.workload.class_of.clone();
     while round.course().goes_on(&mut seeded_rng, 40).await {

@@ -1,4 +1,5 @@
-//! Who reads: a live stream that is given up at some count of entries, or ends, and goes on elsewhere by its cursors.
+//! Readers: each follows a live stream, closes it at some count of entries, and resumes at any replica from
+//! its cursors.
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -18,15 +19,15 @@ use crate::consistency::{
     writer::pause,
 };
 
-/// Longest that a reader may take to read the rest, when everything is written and everything works.
+/// Time limit for reading the rest, once everything is written and no faults remain.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// What a reader knows in the end.
+/// The entries that a reader received.
 pub(crate) struct Read {
-    /// For people: whose stream it is.
+    /// Name of the stream, for messages.
     pub(crate) name: String,
     pub(crate) member: String,
-    /// By chat.
+    /// Received entries by chat.
     pub(crate) tracks: BTreeMap<usize, Track>,
 }
 
@@ -39,13 +40,13 @@ struct Reader {
     tracks: BTreeMap<usize, Track>,
 }
 
-/// Whether a stream is to be opened again.
+/// The reason for the end of a stream.
 enum End {
     Again,
     All,
 }
 
-/// Reads until everything is read that there is to read.
+/// Reads until all expected entries were received.
 pub(crate) async fn read(
     round: Arc<Round>,
     (person, stream): (usize, usize),
@@ -67,7 +68,7 @@ pub(crate) async fn read(
     };
     tokio::select! {
         () = reader.all(goals) => {}
-        // What is missing is told by the comparison with the log.
+        // The comparison with the log reports missing entries.
         () = rest => {}
     }
     Read {
@@ -92,7 +93,7 @@ impl Reader {
             }
             pause(&mut self.seeded_rng).await;
             if self.seeded_rng.one_in(3) {
-                // Away for a while, in which much may happen.
+                // Stay disconnected for a while.
                 self.round.course().goes_on(&mut self.seeded_rng, 12).await;
             }
         }
@@ -110,7 +111,7 @@ impl Reader {
         let channel = self.client.channel(self.round.replica(&mut self.seeded_rng));
         let mut api = LiveServiceClient::new(channel);
         let opened = api.subscribe_chats(request);
-        // A replica that is about to die may take the call and say nothing.
+        // A replica that is about to be killed may accept the call and not respond.
         let opened = tokio::time::timeout(PATIENCE, opened).await.ok()?;
         opened.ok().map(tonic::Response::into_inner)
     }
@@ -156,7 +157,8 @@ impl Reader {
         End::Again
     }
 
-    /// The stream says where it goes on: after what was read, or where it finds a chat that is new to the reader.
+    /// Records where the stream begins: after the cursor, or at the first entry of a chat that is new to the
+    /// reader.
     fn start(&mut self, started: pb::SubscriptionStarted) {
         for pb::ChatCursor { chat_id, seq } in started.cursors {
             let Some(chat) = self.round.workload.number_of(&chat_id) else {

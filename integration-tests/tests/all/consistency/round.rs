@@ -1,4 +1,4 @@
-//! One round: everybody writes, comes, goes and reads while things fail; then everything is compared.
+//! One round: all actors write, move and read while faults happen. Then the results are compared.
 #![expect(
     clippy::disallowed_types,
     reason = "the tasks of a round end with the JoinSet that owns them"
@@ -25,44 +25,44 @@ use crate::consistency::{
     writer::{self, Act, Answer, answer, pause},
 };
 
-/// Longest that the round may stand still.
+/// Time limit without progress.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// By chat and member: up to which place there is to read, and whether the member is in.
+/// By chat and member: the last expected sequence number, and whether the member is still in the chat.
 pub(crate) type Goals = Vec<BTreeMap<String, (i64, bool)>>;
 
-/// What all who play have in common.
+/// The shared state of all actors.
 pub(crate) struct Round {
-    /// With what the texts of its messages begin.
+    /// Prefix of the texts of the messages.
     pub(crate) name: String,
     pub(crate) workload: Workload,
     pub(crate) replicas: Vec<&'static str>,
     pub(crate) size: Size,
     pub(crate) stats: Arc<Stats>,
     seed: u64,
-    /// Acts that have a definite answer.
+    /// Number of requests with a definite outcome.
     settled: watch::Sender<usize>,
-    /// Streams that have begun.
+    /// Number of streams that have begun.
     listening: watch::Sender<usize>,
     acknowledged: Mutex<HashMap<(usize, i64), Instant>>,
     found: Mutex<Vec<String>>,
 }
 
-/// How far the writing is.
+/// The progress of writing.
 pub(crate) struct Course {
     settled: watch::Receiver<usize>,
     all: usize,
 }
 
 impl Course {
-    /// Waits until so many acts have an answer.
+    /// Waits until `count` requests have an outcome.
     pub(crate) async fn reaches(&self, count: usize) {
         let mut settled = self.settled.clone();
         let reached = tokio::time::timeout(PATIENCE, settled.wait_for(|n| *n >= count)).await;
-        assert!(reached.is_ok(), "no act is answered any more");
+        assert!(reached.is_ok(), "no request has an outcome within the time limit");
     }
 
-    /// Waits for a while, which is a part of the whole at most; answers whether the writing goes on then.
+    /// Waits for a random part of the round, at most 1/`part`. Returns whether writing continues after it.
     pub(crate) async fn goes_on(&self, seeded_rng: &mut Chance, part: usize) -> bool {
         let count = *self.settled.borrow() + 1 + seeded_rng.below((self.all / part).max(1));
         self.reaches(count.min(self.all)).await;
@@ -71,7 +71,7 @@ impl Course {
 }
 
 impl Round {
-    /// A round that has not begun. The seed decides what everybody wants to do.
+    /// Creates a round. The seed determines the plans of all actors.
     pub(crate) fn new(
         workload: Workload,
         replicas: &[&'static str],
@@ -97,7 +97,7 @@ impl Round {
         Chance::of_actor(self.seed, kind, number)
     }
 
-    /// One of the replicas.
+    /// Returns one of the replicas.
     pub(crate) fn replica(&self, seeded_rng: &mut Chance) -> &'static str {
         seeded_rng.of::<&'static str>(&self.replicas)
     }
@@ -109,17 +109,17 @@ impl Round {
         }
     }
 
-    /// An act has a definite answer.
+    /// Counts a request with a definite outcome.
     pub(crate) fn settled(&self) {
         self.settled.send_modify(|n| *n += 1);
     }
 
-    /// A stream has begun.
+    /// Counts a stream that has begun.
     pub(crate) fn listens(&self) {
         self.listening.send_modify(|n| *n += 1);
     }
 
-    /// Something is wrong.
+    /// Records a fault.
     pub(crate) fn found(&self, what: String) {
         self.found
             .lock()
@@ -127,14 +127,14 @@ impl Round {
             .push(what);
     }
 
-    /// A message was acknowledged just now.
+    /// Records the time of an acknowledgement.
     pub(crate) fn acknowledged(&self, chat: usize, seq: i64) {
         let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         acknowledged.insert((chat, seq), Instant::now());
     }
 
-    /// A message arrived at a stream just now. What was acknowledged before the stream was opened says nothing of delivery;
-    /// what arrives before its acknowledgement has no lag.
+    /// Records the arrival of a message at a stream. Messages that were acknowledged before the stream was
+    /// opened do not count as live delivery. Messages that arrive before their acknowledgement have no lag.
     pub(crate) fn arrived(&self, chat: usize, seq: i64, opened: Instant) {
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let at = acknowledged.get(&(chat, seq)).copied();
@@ -146,7 +146,7 @@ impl Round {
         }
     }
 
-    /// Plays it, and answers what is wrong, with the workload as it is afterwards.
+    /// Runs the round. Returns the faults, and the workload with its new state.
     pub(crate) async fn play(self, faults: Faults<'_>) -> (Workload, Vec<String>) {
         let round = Arc::new(self);
         let (goals, wanted) = watch::channel(None);
@@ -156,10 +156,10 @@ impl Round {
                 readers.spawn(reader::read(round.clone(), (person, stream), wanted.clone()));
             }
         }
-        // Before anything is written, so that whoever is in hears all of it.
+        // All streams must begin before the first message, so that participants receive every entry.
         let (all, mut listening) = (readers.len(), round.listening.subscribe());
         let begun = tokio::time::timeout(PATIENCE, listening.wait_for(|n| *n == all)).await;
-        assert!(begun.is_ok(), "not every stream begins");
+        assert!(begun.is_ok(), "a stream has not begun within the time limit");
 
         let writers = JoinSet::from_iter((0..round.size.writers).map(|n| writer::write(round.clone(), n)));
         let moved = (0..round.workload.chats.len()).filter(|n| !round.workload.chats[*n].movable.is_empty());
@@ -174,7 +174,7 @@ impl Round {
             faults.happen(round.seed, round.size, round.course(), &round.stats)
         );
         let mut acts: Vec<Act> = acts.into_iter().flatten().collect();
-        // Waits until chat has heard of every change of class.
+        // This call waits until chat has applied every transfer.
         let teacher = &round.workload.people[round.workload.chats.last().expect("a chat").witness];
         teacher.client.must("ChatService/ListChats", json!({})).await;
         acts.extend(writer::last_words(&round).await);
@@ -217,7 +217,7 @@ impl Round {
         }
     }
 
-    /// The logs of all chats, as their witnesses list them.
+    /// Returns the logs of all chats, listed by their witnesses.
     async fn logs(&self, found: &mut Vec<String>) -> Vec<Log> {
         let mut logs = Vec::new();
         for (n, chat) in self.workload.chats.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The same for a long time, round after round, while memory and descriptors of the processes of chat are watched.
+//! Repeats rounds for a long time and watches the memory and the descriptors of the chat processes.
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -12,31 +12,31 @@ use crate::consistency::{
     COMPLAINTS, PROGRAM, Size, faults::Faults, round::Round, stats::Stats, workload::Workload,
 };
 
-/// ConsumerNames how long it lasts.
+/// Environment variable with the duration in minutes.
 const MINUTES: &str = "PARTA_SOAK_MINUTES";
-/// Each round is larger than the test's.
+/// The rounds are larger than those of the test.
 const SIZE: Size = Size {
     writers: 16,
     acts: 250,
     ..Size::SMALL
 };
-/// Who is killed now and then; the others live through it and are measured.
+/// The replica that is killed. The other replicas keep running and are measured.
 const MORTAL: &str = REPLICAS[2];
-/// The fewest rounds: one to warm up, and some to compare.
+/// Minimum number of rounds: one to warm up, the others to compare.
 const ROUNDS: usize = 3;
-/// So much more memory, from the warm-up to the end, is not growth: allocators keep what they once needed, and the pools of
-/// connections fill with the load. A stream that were kept for ever, or an entry, would pass it within minutes.
+/// Growth of memory that is accepted after the warm-up, in KiB. Allocators keep freed memory, and connection
+/// pools fill under load. A leak of streams or entries exceeds this value within minutes.
 const MEMORY_SLACK_KIB: f64 = 24.0 * 1024.0;
-/// So many descriptors more at rest are not growth: a pool of the database may hold another connection or two, a client may
-/// connect anew before its former connection is closed.
+/// Growth of idle descriptors that is accepted. A database pool may hold another connection or two, and a
+/// client may reconnect before its former connection is closed.
 const DESCRIPTOR_SLACK: usize = 8;
 
-/// What was seen of one process.
+/// Measurements of one process.
 #[derive(Default)]
 struct Seen {
-    /// Seconds since the beginning and memory in KiB, each second.
+    /// Seconds since the begin, and memory in KiB. One sample per second.
     memory: Vec<(f64, f64)>,
-    /// Descriptors whenever no stream was open: at the beginning and after each round.
+    /// Number of descriptors without open streams, at the begin and after each round.
     at_rest: Vec<usize>,
     most_descriptors: usize,
 }
@@ -62,7 +62,7 @@ impl Samples {
 }
 
 impl Seen {
-    /// Of the memory from a time on: what it is at first and at last by the straight line that fits best, in KiB.
+    /// Fits a line to the memory since `from` and returns its first and last value, in KiB.
     fn trend(&self, from: f64) -> (f64, f64) {
         let points: Vec<_> = self.memory.iter().filter(|(at, _)| *at >= from).collect();
         let count = points.len().max(1) as f64;
@@ -75,7 +75,7 @@ impl Seen {
         (at(points.first()), at(points.last()))
     }
 
-    /// Prints what was seen, and answers why it is too much.
+    /// Prints the measurements and returns the violated limits.
     fn report(&self, name: &str, warm: f64) -> Vec<String> {
         let (first, last) = self.trend(warm);
         let minutes = (self.memory.last().map_or(warm, |p| p.0) - warm) / 60.0;
@@ -91,12 +91,13 @@ impl Seen {
             self.most_descriptors
         );
         let mut wrong = Vec::new();
-        // A tenth, or the slack where that is more.
+        // The limit is a tenth of the memory, and at least the slack.
         if last - first > (first / 10.0).max(MEMORY_SLACK_KIB) {
             wrong.push(format!("the memory of {name} grows"));
         }
         let warm_ones = self.at_rest.get(1).copied().unwrap_or_default();
-        // The least of the second half: one more for a while is none, one more each round is.
+        // Compare the minimum of the second half, because a leak remains after every round and a short peak
+        // does not.
         let half = (self.at_rest.len() / 2).max(2);
         let later = self.at_rest.iter().skip(half).copied().min().unwrap_or_default();
         if later > warm_ones + DESCRIPTOR_SLACK {
@@ -110,7 +111,7 @@ impl Seen {
 #[ignore = "lasts as long as PARTA_SOAK_MINUTES says: `cargo xtask soak` runs it"]
 fn soak() {
     let lasts = Duration::from_secs(60 * number(MINUTES, 1));
-    // The first rounds are played whatever the time, and the last one is played to its end.
+    // The number of rounds has a minimum, and the last round always runs to its end.
     parta_testkit::run_for(2 * lasts + Duration::from_mins(30), async {
         let seed = number(SEED, 1);
         println!("{SEED}={seed}");
@@ -147,7 +148,7 @@ fn soak() {
                 workload.name_people(&SIZE).await;
             }
             done.cancel();
-            // Warm is who lived through a round, and through a third of the whole.
+            // A process is warm after its first whole round and after a third of the duration.
             warm.unwrap_or_default().max(begun.elapsed() / 3).as_secs_f64()
         };
         let ((), warm) = tokio::join!(watch, play);
@@ -169,7 +170,7 @@ fn soak() {
 mod tests {
     use super::*;
 
-    /// Ten minutes, of which the first is not looked at.
+    /// Ten minutes of samples, of which the first is ignored.
     fn wrong(kib_a_minute: f64, at_rest: &[usize]) -> Vec<String> {
         let noise = |at: u32| f64::from(at % 7) * 512.0;
         let memory = (0..600).map(|at| {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_told_and_warmth_and_noise_are_not() {
+    fn growth_is_reported_and_warm_up_and_noise_are_ignored() {
         assert_eq!(wrong(0.0, &[10, 20, 28, 19, 31]), [""; 0]);
         assert_eq!(wrong(2_000.0, &[10, 20]), [""; 0]);
         assert_eq!(wrong(4_000.0, &[10, 20]).len(), 1);

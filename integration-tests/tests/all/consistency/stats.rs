@@ -1,4 +1,4 @@
-//! What happened, in numbers.
+//! Statistics of a run.
 use std::{
     collections::BTreeMap,
     fmt,
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// A number that many count.
+/// A counter that many tasks increment.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicUsize);
 
@@ -23,14 +23,14 @@ impl Counter {
     }
 }
 
-/// What happened in a run.
+/// Statistics of one run.
 #[derive(Default)]
 pub(crate) struct Stats {
     pub(crate) acknowledged: Counter,
     pub(crate) refused: Counter,
-    /// Attempts that got no answer, or one that asks to come again.
+    /// Attempts without a response, or with a request to retry.
     pub(crate) retries: Counter,
-    /// Acts that were repeated though they were answered, or sent twice at once.
+    /// Requests that were repeated after a response, or sent twice concurrently.
     pub(crate) repetitions: Counter,
     pub(crate) moves: Counter,
     pub(crate) delivered: Counter,
@@ -41,12 +41,12 @@ pub(crate) struct Stats {
     pub(crate) lag: Lags,
 }
 
-/// From the acknowledgement of a message to its arrival at a stream that was open before.
+/// Lags from the acknowledgement of a message to its arrival at a stream that was already open.
 #[derive(Default)]
 pub(crate) struct Lags(Mutex<BTreeMap<u64, usize>>);
 
 impl Lags {
-    /// Notes one, to two digits.
+    /// Adds a lag, rounded to two digits.
     pub(crate) fn add(&self, lag: Duration) {
         let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
         let unit = 10_u64.pow(micros.max(10).ilog10() - 1);
@@ -58,7 +58,7 @@ impl Lags {
             .or_default() += 1;
     }
 
-    /// The lag that so many per thousand do not exceed.
+    /// Returns the lag that `per_mille` of the messages do not exceed.
     fn quantile(&self, per_mille: usize) -> f64 {
         let lags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let rank = (lags.values().sum::<usize>() * per_mille).div_ceil(1_000);

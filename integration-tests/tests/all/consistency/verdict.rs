@@ -1,4 +1,4 @@
-//! Compares the log of a chat with what its writers, its movers and its readers were told.
+//! Compares the log of a chat with the responses that its writers, movers and readers received.
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_proto::parta::chat::v1::{self as pb, entry::Content};
@@ -8,7 +8,7 @@ use crate::consistency::{
     writer::{Act, Fate},
 };
 
-/// One line of a log.
+/// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) seq: i64,
@@ -16,7 +16,7 @@ pub(crate) struct Line {
     pub(crate) what: What,
 }
 
-/// What a line says.
+/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
     Message { sender: String, text: String },
@@ -42,24 +42,25 @@ impl From<pb::Entry> for Line {
     }
 }
 
-/// What one reader got of one chat.
+/// The entries of one chat that one reader received.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Track {
-    /// After which place the stream said that it goes on; none: it begins with the reader's joining.
+    /// Sequence number after which the stream began. `None` if it began with the reader's joining.
     pub(crate) start: Option<i64>,
-    /// Place and id of each entry, as they came.
+    /// Sequence number and id of each entry, in the order of arrival.
     pub(crate) seen: Vec<(i64, String)>,
 }
 
-/// The log of a chat, from its first line.
+/// The log of a chat, from its first entry.
 pub(crate) struct Log {
     pub(crate) lines: Vec<Line>,
-    /// Whether the roster decides who is in: of such a chat who is out reads their leaving and nothing before it.
+    /// Whether the participants come from the roster. In such a chat, former participants can read only their
+    /// leaving.
     pub(crate) derived: bool,
     spans: BTreeMap<String, Vec<Span>>,
 }
 
-/// From the entry of joining to that of leaving.
+/// A participation: from the entry of joining to the entry of leaving.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     joined: i64,
@@ -73,7 +74,7 @@ impl Span {
 }
 
 impl Log {
-    /// Reads the spans of everybody; what is wrong with the log itself is told.
+    /// Computes the participations of all members and reports faults of the log itself.
     pub(crate) fn new(lines: Vec<Line>, derived: bool, found: &mut Vec<String>) -> Self {
         let mut spans: BTreeMap<String, Vec<Span>> = BTreeMap::new();
         for (line, place) in lines.iter().zip(1..) {
@@ -111,7 +112,8 @@ impl Log {
         }
     }
 
-    /// Up to which place a member reads in the end, and whether they are in; none for who never was.
+    /// Returns the last sequence number that a member can read, and whether the member is still in the chat.
+    /// `None` for a member who never joined.
     pub(crate) fn end_of(&self, member: &str) -> Option<(i64, bool)> {
         let last = self.spans.get(member)?.last()?;
         Some((last.left.unwrap_or(self.lines.len() as i64), last.left.is_none()))
@@ -123,7 +125,8 @@ impl Log {
             .and_then(|index| self.lines.get(index))
     }
 
-    /// Every acknowledged act is there once, at its place; a refused one is not; nothing else of the round is there.
+    /// Checks that acknowledged messages are stored once, with their sequence numbers, and that the round
+    /// stored nothing else.
     pub(crate) fn judge_acts(&self, round: &str, acts: &[&Act], found: &mut Vec<String>) {
         let mut places: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
         for line in &self.lines {
@@ -154,7 +157,8 @@ impl Log {
         found.extend(places.keys().map(|text| format!("nobody wrote {text}")));
     }
 
-    /// Who was brought in and taken out by hand came and went exactly as often; everybody came once with the chat.
+    /// Checks that members joined and left as often as the movers added and removed them. All joined once at
+    /// the creation.
     pub(crate) fn judge_moves(&self, moves: &Moves, found: &mut Vec<String>) {
         for (member, told) in moves {
             let spans = self.spans.get(member).map(Vec::as_slice).unwrap_or_default();
@@ -170,7 +174,8 @@ impl Log {
         }
     }
 
-    /// A reader got each entry of the time in which they were in once and in order, up to the end, and no other.
+    /// Checks that a reader received each entry of the own participations once, in order and up to the end,
+    /// and no other.
     pub(crate) fn judge_track(
         &self,
         reader: &str,
@@ -186,7 +191,9 @@ impl Log {
         };
         let Some(track) = track else {
             if present {
-                found.push(format!("{reader} is in and never heard of the chat"));
+                found.push(format!(
+                    "{reader} is a participant and received no entry of the chat"
+                ));
             }
             return;
         };
@@ -211,7 +218,7 @@ impl Log {
                 Some(last) => {
                     let next = spans.iter().map(|span| span.joined).find(|joined| *joined > last);
                     let came_back = own(last, &leaving) && next == Some(seq);
-                    // What was written before one's leaving is closed with it.
+                    // Entries before the leaving can no longer be read after it.
                     came_back || (self.derived && own(seq, &leaving))
                 }
             };
@@ -228,7 +235,7 @@ impl Log {
     }
 }
 
-/// Texts of acts are unique, or the comparison would say nothing.
+/// Returns whether all texts are unique, which the comparison requires.
 pub(crate) fn unique(acts: &[Act]) -> bool {
     let texts: BTreeSet<&str> = acts.iter().map(|act| act.text.as_str()).collect();
     texts.len() == acts.len()
@@ -238,7 +245,7 @@ pub(crate) fn unique(acts: &[Act]) -> bool {
 mod tests {
     use super::*;
 
-    /// `+a` joins, `-a` leaves, `a:text` writes.
+    /// `+a` joins, `-a` leaves, and `a:text` writes.
     fn log(lines: &[&str]) -> (Log, Vec<String>) {
         let mut found = Vec::new();
         let line = |(seq, said): (i64, &&str)| Line {
@@ -265,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_with_a_gap_or_with_words_of_who_is_out_is_found() {
+    fn log_with_a_gap_or_an_outside_sender_is_reported() {
         assert_eq!(log(&["+a", "a:x", "-a"]).1, [""; 0]);
         assert_eq!(log(&["+a", "-a", "a:x"]).1.len(), 1);
         assert_eq!(log(&["+a", "+a"]).1.len(), 1);
@@ -277,23 +284,23 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_missed_repeated_or_overheard_is_found() {
+    fn reader_with_missing_repeated_or_extra_entries_is_reported() {
         let (log, _) = log(&["+a", "+b", "b:1", "-a", "b:2", "+a", "b:3"]);
         assert_eq!(track(&log, None, &[1, 2, 3, 4, 6, 7]), [""; 0]);
         assert_eq!(track(&log, Some(2), &[3, 4, 6, 7]), [""; 0]);
         assert_eq!(track(&log, Some(6), &[7]), [""; 0]);
-        // A gap, a repetition, the wrong order.
+        // A gap, a repetition, and the wrong order.
         assert!(!track(&log, Some(2), &[4, 6, 7]).is_empty());
         assert!(!track(&log, Some(2), &[3, 3, 4, 6, 7]).is_empty());
         assert!(!track(&log, Some(2), &[4, 3, 6, 7]).is_empty());
-        // What was written while out, the joining left out, the end not reached.
+        // An entry from outside the participation, a missing joining, and a missing end.
         assert!(!track(&log, Some(2), &[3, 4, 5, 6, 7]).is_empty());
         assert!(!track(&log, Some(2), &[3, 4, 7]).is_empty());
         assert!(!track(&log, Some(2), &[3, 4, 6]).is_empty());
     }
 
     #[test]
-    fn of_a_chat_of_a_class_who_is_out_reads_only_that_they_left() {
+    fn former_participant_of_derived_chat_reads_only_the_leaving() {
         let (mut log, _) = log(&["+a", "+b", "b:1", "-a"]);
         assert!(!track(&log, Some(2), &[4]).is_empty());
         log.derived = true;
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_act_that_is_lost_doubled_or_came_from_nowhere_is_found() {
+    fn lost_duplicate_or_unknown_message_is_reported() {
         let (log, _) = log(&["+a", "a:r/1", "a:r/2", "a:r/2", "a:r/3", "a:other"]);
         let act = |text: &str, fate: Fate| Act {
             chat: 0,
@@ -319,12 +326,13 @@ mod tests {
             found.len()
         };
         let two = act("r/2", stored(3));
-        // Only the doubled one.
+        // Only the duplicate is reported.
         assert_eq!(
             judge(&[act("r/1", stored(2)), two.clone(), act("r/3", Fate::Unknown)]),
             1
         );
-        // Another place, a refused one that is there, one that is lost, besides the doubled one.
+        // Another sequence number, a stored refused message, and a lost message are reported, in addition to
+        // the duplicate.
         let wrong = [
             act("r/1", stored(5)),
             two,
@@ -332,7 +340,7 @@ mod tests {
             act("r/4", stored(7)),
         ];
         assert_eq!(judge(&wrong), 4);
-        // Nobody's.
+        // Messages without a writer are reported.
         assert_eq!(judge(&[]), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Who there is and where they talk.
+//! The members and chats of a run.
 use parta_integration_tests::{Client, Person, School, Suite, eventually};
 use serde_json::{Value, json};
 
@@ -9,25 +9,26 @@ use crate::consistency::Size;
 pub(crate) struct Chat {
     /// `cht_...`.
     pub(crate) id: String,
-    /// Whether the roster decides who is in it.
+    /// Whether the participants come from the roster.
     pub(crate) derived: bool,
-    /// Who is in it from its beginning to its end, by number.
+    /// The index of the member who is in the chat all the time.
     pub(crate) witness: usize,
-    /// Who may be in it at some time, by number.
+    /// The indexes of the members who may be in the chat at some time.
     pub(crate) people: Vec<usize>,
-    /// Who comes and goes by hand, by number.
+    /// The indexes of the members whom the movers add and remove.
     pub(crate) movable: Vec<usize>,
 }
 
-/// The people, by number: the administrator, who makes the chats that name people; the teacher of both classes, who stays;
-/// a colleague; then the pupils.
+/// The members by index: the administrator, who creates the custom chats; the teacher of both classes, who is
+/// always in their chats; a colleague; then the pupils.
 pub(crate) struct Workload {
     pub(crate) school: School,
     pub(crate) people: Vec<Person>,
-    /// First the one that nobody leaves, then those whose people come and go, last those of the classes.
+    /// First the chat that nobody leaves, then the chats with changing participants, then the chats of the
+    /// classes.
     pub(crate) chats: Vec<Chat>,
     pub(crate) classes: [String; 2],
-    /// By pupil, in which class.
+    /// Index of the class of each pupil.
     pub(crate) class_of: Vec<usize>,
 }
 
@@ -40,7 +41,7 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// The chat of a class in which its pupils are, as its teacher finds it.
+/// Returns the pupils' chat of a class, as listed by its teacher.
 async fn class_chat(teacher: &Client, class: &str) -> String {
     eventually("the chat of the class", async || {
         let all = teacher
@@ -54,7 +55,7 @@ async fn class_chat(teacher: &Client, class: &str) -> String {
 }
 
 impl Workload {
-    /// A school with two classes.
+    /// Creates a school with two classes.
     pub(crate) async fn new(suite: &Suite, size: &Size) -> Self {
         let school = suite.school("Школа № 1").await;
         let classes = [school.class("5А").await, school.class("6Б").await];
@@ -93,7 +94,7 @@ impl Workload {
         workload
     }
 
-    /// Makes new chats that name people, in the place of those that there are.
+    /// Replaces the custom chats by new ones.
     pub(crate) async fn name_people(&mut self, size: &Size) {
         let ids: Vec<_> = self.people[1..].iter().map(|p| &p.member_id).collect();
         let mut chats = Vec::new();
@@ -119,7 +120,7 @@ impl Workload {
         self.chats = chats;
     }
 
-    /// Gives everybody new tokens.
+    /// Gives all members new tokens.
     pub(crate) async fn prolong(&mut self) {
         for person in &mut self.people {
             *person = person.account.prolonged().await.enter(&self.school.org_id).await;
@@ -127,7 +128,7 @@ impl Workload {
         self.school.administrator = self.people[ADMINISTRATOR].clone();
     }
 
-    /// The number of a chat of the workload.
+    /// Returns the index of a chat.
     pub(crate) fn number_of(&self, chat: &str) -> Option<usize> {
         self.chats.iter().position(|c| c.id == chat)
     }

@@ -1,4 +1,5 @@
-//! Who writes: closed loops, each act with a `request_id` that is repeated, to whichever replica, until the answer is definite.
+//! Writers: each sends one message after the other and retries it with the same `request_id`, at any replica,
+//! until the outcome is definite.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_integration_tests::{Chance, Client};
@@ -8,22 +9,22 @@ use tonic::{Code, Status};
 
 use crate::consistency::round::Round;
 
-/// Longest that an act may remain without a definite answer.
+/// Time limit for a definite outcome of a message.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What became of an act.
+/// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is in the log.
+    /// The message is in the log.
     Stored { seq: i64, entry_id: String },
-    /// It is not.
+    /// The message is not in the log.
     Refused,
-    /// The last attempt was refused, but one before it had no answer: it may have been stored after the refusal, when the
-    /// sender was in again. At most once all the same.
+    /// The last attempt was refused, but an earlier attempt had no response. It may have been stored after
+    /// the refusal, if the sender joined again. The log has the message at most once.
     Unknown,
 }
 
-/// A message that somebody wrote.
+/// A message of one writer.
 #[derive(Debug, Clone)]
 pub(crate) struct Act {
     pub(crate) chat: usize,
@@ -32,23 +33,23 @@ pub(crate) struct Act {
     pub(crate) fate: Fate,
 }
 
-/// What one attempt says.
+/// The outcome of one attempt.
 pub(crate) enum Answer<T> {
     Done(T),
-    /// For a documented reason that repeating does not change.
+    /// Refused with a documented reason that a retry does not change.
     Refused(String),
-    /// Nobody knows.
+    /// The outcome is unknown.
     Lost,
 }
 
-/// What a call's outcome means. A fault of the service's own is none of these.
+/// Classifies the outcome of a call. Panics at an unexpected code.
 pub(crate) fn answer<T>(outcome: Result<T, Status>) -> Answer<T> {
     let status = match outcome {
         Ok(done) => return Answer::Done(done),
         Err(status) => status,
     };
     let Some(refusal) = RpcError::from_status(&status) else {
-        // Of the transport: the connection broke under the call.
+        // The connection failed during the call.
         return Answer::Lost;
     };
     match refusal.code() {
@@ -60,7 +61,7 @@ pub(crate) fn answer<T>(outcome: Result<T, Status>) -> Answer<T> {
     }
 }
 
-/// The pause of a client whose call was lost. Nothing waits for it to be long enough.
+/// Waits for a short random time before a retry. The tests do not depend on its length.
 pub(crate) async fn pause(seeded_rng: &mut Chance) {
     tokio::time::sleep(Duration::from_millis(5 + seeded_rng.below(40) as u64)).await;
 }
@@ -77,7 +78,7 @@ struct Message {
     text: String,
 }
 
-/// The acts of one writer.
+/// Sends the messages of one writer.
 pub(crate) async fn write(round: Arc<Round>, number: usize) -> Vec<Act> {
     let person = &round.workload.people[number % round.workload.people.len()];
     let mut writer = Writer {
@@ -128,12 +129,13 @@ impl Writer {
         }
         if matches!(fate, Fate::Stored { .. }) && self.seeded_rng.one_in(6) {
             stats.repetitions.add();
-            // Whatever has happened to the sender since.
+            // The outcome must not change, even if the sender has left or joined since.
             let again = self.until_definite(message).await;
             if again != fate {
                 let text = &message.text;
-                self.round
-                    .found(format!("{text} was answered {fate:?}, and repeated {again:?}"));
+                self.round.found(format!(
+                    "the outcome of {text} was {fate:?}, and of its repetition {again:?}"
+                ));
             }
         }
         fate
@@ -156,7 +158,7 @@ impl Writer {
         }
     }
 
-    /// As a client does that lost its patience: the same act by two replicas at the same time.
+    /// Sends the same message to two replicas concurrently, like a client that did not wait for a timeout.
     async fn twice_at_once(&mut self, message: &Message) -> Fate {
         let (one, other) = (self.replica(), self.replica());
         let both = tokio::join!(self.attempt(message, one), self.attempt(message, other));
@@ -169,7 +171,7 @@ impl Writer {
                 }
                 one
             }
-            // It came in between the two.
+            // The sender joined between the two attempts.
             (Answer::Done(stored), _) | (_, Answer::Done(stored)) => stored,
             (Answer::Refused(_), Answer::Refused(_)) => Fate::Refused,
             _ => match self.until_definite(message).await {
@@ -202,8 +204,9 @@ impl Writer {
     }
 }
 
-/// A last message of the witness in every chat, one after the other by one replica, in the chat of everybody at the end: who
-/// has read that one would have got the others before it, allowed or not.
+/// Sends a last message of the witness in every chat, one after the other and by one replica. The chat of all
+/// members is last: a reader who received that message would also have received the earlier ones, permitted
+/// or not.
 pub(crate) async fn last_words(round: &Arc<Round>) -> Vec<Act> {
     let mut acts = BTreeMap::new();
     for (chat, of) in round.workload.chats.iter().enumerate().rev() {

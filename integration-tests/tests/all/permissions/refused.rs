@@ -1,4 +1,4 @@
-//! Reasons that the comments of RPCs list, provoked over the whole descriptor set, and repetitions of messages.
+//! Provokes reasons that the comments of RPCs list, over the whole descriptor set, and repeats messages.
 use std::sync::Arc;
 
 use parta_grpc::RequestExt as _;
@@ -10,7 +10,7 @@ use parta_proto::parta::chat::internal::v1::{
 
 use super::*;
 
-/// Every RPC whose request has this field, with a sample of it by somebody who may call it.
+/// Returns every RPC whose request has this field, with a sample from a permitted caller.
 async fn samples_with(two_schools: &TwoSchools, field: &str) -> Vec<(String, Client, Value)> {
     let mut samples = Vec::new();
     let having = |rpc: &String| dynamic::method(rpc).input().get_field_by_name(field).is_some();
@@ -28,7 +28,7 @@ async fn samples_with(two_schools: &TwoSchools, field: &str) -> Vec<(String, Cli
 }
 
 #[test]
-fn each_rpc_that_takes_an_etag_refuses_a_stale_one() {
+fn rpcs_with_etag_refuse_a_stale_etag() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let two_schools = TwoSchools::new(&suite).await;
@@ -45,7 +45,7 @@ fn each_rpc_that_takes_an_etag_refuses_a_stale_one() {
     });
 }
 
-/// The cursor after the snapshot of each feed, by the RPC that watches it.
+/// Returns the cursor after the snapshot of each feed, by the RPC that watches the feed.
 async fn cursors(client: &Client) -> BTreeMap<String, Value> {
     let mut cursors = BTreeMap::new();
     for rpc in served().iter().filter(|rpc| rpc.ends_with("/Snapshot")) {
@@ -59,13 +59,13 @@ async fn cursors(client: &Client) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn a_cursor_of_another_database_is_refused_by_every_feed() {
+fn feeds_refuse_a_cursor_of_another_database() {
     parta_testkit::run(async {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let suite = Suite::one_process_in(folder.clone(), &[]).await;
         let cursors = cursors(&suite.service("call-scheduling")).await;
         suite.stop().await;
-        // The keys stay, so that the server recognizes its cursors.
+        // The keys are kept, so that the server recognizes its cursors.
         for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
             if entry.path().is_file() {
                 std::fs::remove_file(entry.path()).unwrap();
@@ -86,7 +86,7 @@ fn a_cursor_of_another_database_is_refused_by_every_feed() {
 }
 
 #[test]
-fn the_participants_of_derived_chats_are_fixed_and_not_for_families() {
+fn derived_chat_participants_are_fixed_and_hidden_from_families() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let school = suite.school("Школа № 1").await;
@@ -121,7 +121,7 @@ async fn expect(client: &Client, rpc: &str, body: Value, wanted: &str) {
 }
 
 #[test]
-fn acts_that_the_state_of_a_member_forbids_are_refused() {
+fn mutations_are_refused_when_the_member_state_forbids_them() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let school = suite.school("Школа № 1").await;
@@ -206,7 +206,7 @@ fn acts_that_the_state_of_a_member_forbids_are_refused() {
 }
 
 #[test]
-fn links_that_membership_no_longer_admits_by_are_refused() {
+fn links_are_refused_when_membership_no_longer_admits() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let school = suite.school("Школа № 1").await;
@@ -271,7 +271,7 @@ fn links_that_membership_no_longer_admits_by_are_refused() {
 }
 
 #[test]
-fn acts_on_calls_imports_and_applications_are_refused() {
+fn invalid_call_import_and_application_requests_are_refused() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let school = suite.school("Школа № 1").await;
@@ -302,7 +302,7 @@ fn acts_on_calls_imports_and_applications_are_refused() {
 }
 
 #[test]
-fn an_installation_that_sends_mail_has_no_outbox() {
+fn outbox_is_unavailable_when_mail_is_sent() {
     parta_testkit::run(async {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let settings = [
@@ -323,7 +323,7 @@ fn an_installation_that_sends_mail_has_no_outbox() {
 }
 
 #[test]
-fn an_announcement_to_an_unknown_unit_is_refused() {
+fn announcement_is_refused_when_the_unit_is_unknown() {
     parta_testkit::run(async {
         let suite = Suite::one_process().await;
         let school = suite.school("Школа № 1").await;
@@ -345,7 +345,7 @@ fn an_announcement_to_an_unknown_unit_is_refused() {
 
 on_both_topologies!(
     /// Covers: R39 allowed, R45 refused
-    a_stored_message_is_found_after_its_chat_was_archived, |suite: Suite| async move {
+    stored_message_is_returned_when_the_chat_is_archived, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let class = school.class("5А").await;
         let pupil = school.pupil(&school.administrator, "Пётр Сидоров", &class).await;
@@ -373,7 +373,7 @@ on_both_topologies!(
 
 on_both_topologies!(
     /// Covers: R39 allowed, R39 refused
-    a_stored_message_is_found_after_its_sender_left_the_chat, |suite: Suite| async move {
+    stored_message_is_returned_when_the_sender_has_left, |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let (owner, sender) = (school.teacher("Анна Белова").await, school.teacher("Олег Быков").await);
         let wanted = json!({"title": "Олимпиада", "member_ids": [sender.member_id]});

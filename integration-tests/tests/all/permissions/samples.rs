@@ -1,9 +1,9 @@
-//! A request for each RPC that is right in every respect but perhaps the caller.
+//! Returns a valid request for each RPC. Only the caller may be wrong.
 use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, Place, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
-/// An id in an answer.
+/// Returns an id of a response.
 fn id(answer: &Value, path: &str) -> String {
     answer
         .pointer(path)
@@ -12,7 +12,7 @@ fn id(answer: &Value, path: &str) -> String {
         .to_owned()
 }
 
-/// Something new of the place, so that calls do not meet what calls before them did.
+/// Creates new objects of a school, so that calls do not depend on earlier calls.
 struct Fresh<'a>(&'a Place);
 
 impl Fresh<'_> {
@@ -57,7 +57,7 @@ impl Fresh<'_> {
         id(own.unwrap(), "/id")
     }
 
-    /// The chat in which the kind may write, or the pupils' one of the class.
+    /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
     async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
             Kind::Parent => "CHAT_KIND_CLASS_PARENTS",
@@ -87,7 +87,7 @@ fn lesson(unit: &str) -> Value {
     })
 }
 
-/// A verified flow of sign-in, with how far it is wanted.
+/// Starts a sign-in flow, and verifies it if requested.
 async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
     let (phone, nobody) = (new_phone(), two_schools.suite.anonymous());
     let asked = nobody
@@ -101,7 +101,7 @@ async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
     (flow, code)
 }
 
-/// Makes the request. `own`: whether the caller is of this place.
+/// Creates the request. `own` says whether the caller belongs to the school of `place`.
 pub async fn sample(
     two_schools: &TwoSchools,
     place: &Place,
@@ -168,7 +168,7 @@ pub async fn sample(
             json!({"org_id": org})
         }
         "MemberService/GetMember" => {
-            // Whom an unverified teacher may see is staff.
+            // An unverified teacher may see only staff.
             let whom = if kind == Kind::UnverifiedTeacher {
                 &place.colleague
             } else {
@@ -319,7 +319,7 @@ pub async fn sample(
     (caller, body)
 }
 
-/// Makes a request about a call that the principal organizes.
+/// Creates a request about a call that the principal organizes.
 pub async fn created(two_schools: &TwoSchools, kind: Kind, rpc: &str) -> Value {
     let place = &two_schools.own;
     let organizer = &two_schools.people[&kind].client;

@@ -12,33 +12,33 @@ use crate::output::{Failure, json as to_json};
 pub enum Application {
     /// Lists applications, oldest first.
     List {
-        /// Those that were decided, too.
+        /// Include applications that were already decided.
         #[arg(long)]
         all: bool,
     },
-    /// Shows one with its history.
+    /// Shows an application with its history.
     Show {
-        /// `app_...`.
+        /// Application id, `app_...`.
         id: String,
     },
     /// Downloads the appointment order.
     Order {
-        /// `app_...`.
+        /// Application id, `app_...`.
         id: String,
-        /// File to write; must not exist.
+        /// File to write. It must not exist yet.
         #[arg(long)]
         to: PathBuf,
     },
-    /// Approves: the organization exists from now on.
+    /// Approves an application and creates the organization.
     Approve {
-        /// `app_...`.
+        /// Application id, `app_...`.
         id: String,
     },
-    /// Refuses; the organization may apply again.
+    /// Refuses an application. The organization may apply again.
     Refuse {
-        /// `app_...`.
+        /// Application id, `app_...`.
         id: String,
-        /// Why, for the applicant.
+        /// Reason, shown to the applicant.
         #[arg(long)]
         reason: String,
     },
@@ -118,8 +118,7 @@ impl Application {
                 let made = api.approve_application(request).await?.into_inner().organization;
                 let made = made.unwrap_or_default();
                 output.line(format!("approved: {} is {}", made.display_name, made.id));
-                output
-                    .line("its administrator signs in by the application's phone and claims the appointment");
+                output.line("the administrator can now sign in with the phone number of the application");
                 output.document(&to_json("parta.org_registry.v1.Organization", &made)?);
             }
             Self::Refuse { id, reason } => {

@@ -6,10 +6,10 @@ use crate::output::{Failure, json as to_json};
 
 #[derive(Debug, Args)]
 pub struct Codes {
-    /// Only those to this phone or e-mail address.
+    /// Only codes to this phone or e-mail address.
     #[arg(long)]
     recipient: Option<String>,
-    /// How many at most.
+    /// Maximum number of codes.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=200))]
     count: i32,
 }
@@ -33,7 +33,7 @@ impl Codes {
         if answer.messages.is_empty() {
             output.line("the outbox is empty");
         }
-        // The list is what was asked for, not a page of more.
+        // The command prints one page; the token of the next page is left out of the document.
         answer.next_page_token.clear();
         output.document(&to_json(
             "parta.membership.v1.ListOutboxMessagesResponse",

@@ -10,15 +10,16 @@ use crate::output::Failure;
 
 #[derive(Debug, Subcommand)]
 pub enum Keys {
-    /// Makes what a folder of keys lacks; `parta serve` does so by itself.
+    /// Creates the keys that a folder lacks. `parta serve` does so by itself.
     Make {
-        /// The folder.
+        /// Folder of the keys.
         #[arg(long, default_value = "data/keys")]
         folder: PathBuf,
     },
-    /// Changes the key that signs tokens, in two steps with a restart of membership and ten minutes between them.
+    /// Rotates the key that signs tokens. Run it twice: restart membership after each run, and wait ten
+    /// minutes between the runs.
     Rotate {
-        /// The folder.
+        /// Folder of the keys.
         #[arg(long, default_value = "data/keys")]
         folder: PathBuf,
     },
@@ -30,16 +31,16 @@ impl Keys {
         match self {
             Self::Make { folder } => {
                 parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
-                output.line(format!("the keys lie in {}", folder.display()));
+                output.line(format!("the keys are in {}", folder.display()));
                 output.document(&json!({"folder": folder}));
             }
             Self::Rotate { folder } => {
                 let (step, next) = match parta_runtime::rotate_signing_key(&folder, &env)? {
                     Rotation::Prepared => (
                         "PREPARED",
-                        "the next key is made: restart membership, wait ten minutes, and rotate again",
+                        "the next key was created: restart membership, wait ten minutes, and rotate again",
                     ),
-                    Rotation::Switched => ("SWITCHED", "the next key signs once membership is restarted"),
+                    Rotation::Switched => ("SWITCHED", "restart membership: it then signs with the next key"),
                 };
                 output.line(next);
                 output.document(&json!({"step": step}));

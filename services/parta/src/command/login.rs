@@ -13,32 +13,32 @@ use serde_json::json;
 use super::Common;
 use crate::{client::Session, output::Failure};
 
-/// Where the remembered session lies.
+/// The location of the stored session.
 #[derive(Debug, Clone, Args)]
 pub struct Remembered {
-    /// File of the remembered session, readable by its owner only.
+    /// File of the stored session, readable by its owner only.
     #[arg(long, env = "PARTA_SESSION_FILE", default_value = "data/session.json")]
     session_file: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct Login {
-    /// Phone in international form.
+    /// Phone number in international form.
     #[arg(long, required_unless_present = "email", conflicts_with = "email")]
     phone: Option<String>,
     /// E-mail address.
     #[arg(long)]
     email: Option<String>,
-    /// Who of several people with this address, by a part of the name.
+    /// Part of the person's name, where several people share the address; the full name of a new person.
     #[arg(long)]
     name: Option<String>,
-    /// The code; asked for if not given.
+    /// One-time code. The command asks for it if it is missing.
     #[arg(long)]
     code: Option<String>,
-    /// The flow that an earlier run without a terminal printed, with its `--code`.
+    /// Flow id that an earlier run without a terminal printed. Needs `--code`.
     #[arg(long, requires = "code")]
     flow: Option<String>,
-    /// Organization to act in, `org_...`; the only one if not given.
+    /// Organization to act in, `org_...`. Not needed for members of only one organization.
     #[arg(long)]
     org: Option<String>,
     #[command(flatten)]
@@ -59,7 +59,7 @@ struct Kept {
 
 fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
     let unfinished = file.with_extension("unfinished");
-    // One that was left behind may be readable by others, and would stay so.
+    // An existing file may be readable by others and would keep its permissions.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| unfinished.display().to_string());
@@ -82,11 +82,16 @@ fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
 }
 
 impl Remembered {
-    /// The remembered person in the remembered organization, and the organization's id. The refresh token is used up and
-    /// replaced.
+    /// Returns a session of the stored person in the stored organization, and the organization's id. The
+    /// refresh token is used up and replaced.
     pub(super) async fn enter(&self, session: &Session) -> Result<(Session, String), Failure> {
         let file = &self.session_file;
-        let text = fs::read(file).with_context(|| format!("{}: run `parta login` first", file.display()))?;
+        let text = fs::read(file).with_context(|| {
+            format!(
+                "cannot read the session file {}, run `parta login` first",
+                file.display()
+            )
+        })?;
         let mut kept: Kept = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
         let request = pb::RefreshSessionRequest {
             request_id: session.act(),
@@ -120,7 +125,7 @@ fn ask_code() -> anyhow::Result<Option<String>> {
     Ok(Some(line.trim().to_owned()))
 }
 
-/// The one profile that is meant.
+/// Selects the profile that `--name` names.
 fn choose(profiles: Vec<pb::AccountProfile>, name: Option<&str>) -> anyhow::Result<pb::AccountProfile> {
     let names: Vec<_> = profiles.iter().map(|p| p.full_name.clone()).collect();
     let mut fitting = profiles
@@ -128,7 +133,10 @@ fn choose(profiles: Vec<pb::AccountProfile>, name: Option<&str>) -> anyhow::Resu
         .filter(|p| name.is_none_or(|n| p.full_name.to_lowercase().contains(&n.to_lowercase())));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
-        _ => bail!("choose one with --name: {}", names.join(", ")),
+        _ => bail!(
+            "The choice of the person is not unique. Give a part of one name with --name: {}.",
+            names.join(", ")
+        ),
     }
 }
 
@@ -153,7 +161,7 @@ impl Login {
         };
         let Some(code) = code else {
             output.line(format!(
-                "a code was sent; go on with: --flow {flow_id} --code CODE"
+                "a code was sent, continue with: --flow {flow_id} --code CODE"
             ));
             output.document(&json!({"flow_id": flow_id}));
             return Ok(());
@@ -169,10 +177,9 @@ impl Login {
             ..Default::default()
         };
         if profiles.is_empty() {
-            let full_name = self
-                .name
-                .clone()
-                .context("nobody has this address yet: give the full name with --name")?;
+            let full_name = self.name.clone().context(
+                "There is no account with this address. Give the full name of the new person with --name.",
+            )?;
             request.new_account = Some(pb::NewAccount { full_name });
         } else {
             request.account_id = choose(profiles, self.name.as_deref())?.account_id;
@@ -194,7 +201,7 @@ impl Login {
     }
 }
 
-/// Takes the rights of founding administrators that wait for this phone.
+/// Claims the appointments of founding administrators that wait for this phone.
 async fn claim(account: &Session) -> Result<(), Failure> {
     let mut api = account.appointments();
     let waiting = api
@@ -221,13 +228,19 @@ async fn organization(account: &Session, wanted: Option<&str>) -> Result<String,
     let mut fitting = list.iter().filter(|m| wanted.is_none_or(|w| w == m.org_id));
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.org_id.clone()),
-        (None, _) => Err(anyhow::anyhow!("no organization: come in by a link first").into()),
+        (None, _) => Err(anyhow::anyhow!(
+            "You are not a member of the requested organization. Accept an invitation, or give another --org."
+        )
+        .into()),
         _ => {
             let all = list
                 .iter()
                 .map(|m| format!("{} {}", m.org_id, m.organization_display_name));
             let all = all.collect::<Vec<_>>().join(", ");
-            Err(anyhow::anyhow!("choose one with --org: {all}").into())
+            Err(
+                anyhow::anyhow!("You are a member of several organizations. Choose one with --org: {all}.")
+                    .into(),
+            )
         }
     }
 }
@@ -242,7 +255,7 @@ impl Logout {
             request_id: session.act(),
             refresh_token: kept.refresh_token,
         };
-        // A session that ended by itself needs no ending.
+        // An expired session needs no sign-out.
         if let Ok(fresh) = session.authentication().refresh_session(request).await {
             let account = session.with(&fresh.into_inner().access_token)?;
             let mut api = account.authentication();

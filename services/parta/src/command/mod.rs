@@ -1,4 +1,4 @@
-//! The operator's and the administrator's command line.
+//! The command line of operators and administrators.
 mod application;
 mod codes;
 mod keys;
@@ -15,7 +15,7 @@ use crate::{
     output::{Failure, Format, Output},
 };
 
-/// Where the suite is, and how to print.
+/// Options of all commands: the addresses of the suite and the output format.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Address of the suite, or of the services that `--service` does not name.
@@ -26,7 +26,7 @@ pub struct Common {
         default_value = "http://127.0.0.1:7710"
     )]
     pub server: String,
-    /// Address of one service of a suite that runs in several processes: `--service chat=http://127.0.0.1:7714`.
+    /// Address of one service of a suite in several processes: `--service chat=http://127.0.0.1:7714`.
     #[arg(long = "service", global = true, value_name = "NAME=URL", value_parser = own_address)]
     pub services: Vec<(String, String)>,
     /// File with the operator's key.
@@ -37,13 +37,13 @@ pub struct Common {
         default_value = "data/keys/operator.key"
     )]
     pub operator_key_file: PathBuf,
-    /// How results are printed.
+    /// Output format.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub output: Format,
 }
 
 fn own_address(text: &str) -> Result<(String, String), String> {
-    let (name, address) = text.split_once('=').ok_or("write NAME=URL")?;
+    let (name, address) = text.split_once('=').ok_or("write the address as NAME=URL")?;
     if crate::SERVICES.iter().any(|service| service.name == name) {
         Ok((name.to_owned(), address.to_owned()))
     } else {
@@ -52,7 +52,7 @@ fn own_address(text: &str) -> Result<(String, String), String> {
 }
 
 impl Common {
-    /// Where the services are.
+    /// Returns the addresses of the services.
     pub fn endpoints(&self) -> Endpoints {
         Endpoints {
             all: self.server.clone(),
@@ -73,30 +73,30 @@ impl Common {
     }
 }
 
-/// What talks to a running suite, or prepares one.
+/// Commands that call a running suite or prepare one.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Applications of organizations: list, show, approve, refuse. Needs the operator's key.
+    /// Manages applications of organizations: list, show, approve, refuse. Needs the operator's key.
     #[command(subcommand)]
     Application(application::Application),
-    /// One-time codes that the development outbox holds, newest first. Needs the operator's key.
+    /// Lists the one-time codes in the development outbox, newest first. Needs the operator's key.
     Codes(codes::Codes),
-    /// Signs in by phone or e-mail and remembers the session for the commands that a person gives.
+    /// Signs in by phone or e-mail and stores the session for later commands.
     Login(login::Login),
-    /// Ends the remembered session.
+    /// Ends the stored session.
     Logout(login::Logout),
-    /// Takes over a roster from another school system. Needs `parta login` as an administrator.
+    /// Imports a roster from another school system. Needs `parta login` as an administrator.
     #[command(subcommand)]
     Roster(roster::Roster),
-    /// Keys of an installation of several processes. Needs no running suite.
+    /// Manages the keys of an installation in several processes. Needs no running suite.
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Plays a school's first weeks against a running suite and tells each step.
+    /// Plays a school's first weeks against a running suite and prints each step.
     Demo,
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
             Self::Application(command) => command.run(common).await,
@@ -109,7 +109,7 @@ impl Command {
                 let output = common.print();
                 let key = std::fs::read_to_string(&common.operator_key_file).map_err(|error| {
                     anyhow::anyhow!(
-                        "the operator's key {}: {error}",
+                        "cannot read the operator's key {}: {error}",
                         common.operator_key_file.display()
                     )
                 })?;

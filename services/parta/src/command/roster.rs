@@ -17,24 +17,25 @@ use crate::{
     output::{Failure, Output, json as to_json},
 };
 
-/// Bytes of one message of an upload.
+/// Size of one message of an upload, in bytes.
 const CHUNK: usize = 256 * 1024;
-/// Rows of the difference, and problems, that are printed for people.
+/// Maximum number of changes, and of problems, that are printed for people.
 const SHOWN: i32 = 20;
 
 #[derive(Debug, Subcommand)]
 pub enum Roster {
-    /// Checks a folder of OneRoster 1.1 or 1.2 CSV files, shows the difference, and imports it once it is confirmed.
+    /// Checks a folder of OneRoster 1.1 or 1.2 CSV files, shows the difference, and imports it after
+    /// confirmation.
     Import {
-        /// The folder with manifest.csv, users.csv and the others.
+        /// Folder with manifest.csv, users.csv and the other files.
         folder: PathBuf,
-        /// Shows the difference and ends.
+        /// Show the difference and change nothing.
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
-        /// Imports without asking.
+        /// Import without asking for confirmation.
         #[arg(long)]
         yes: bool,
-        /// Says that the many removals of the difference are meant.
+        /// Confirm that many people leave the school by this import.
         #[arg(long)]
         allow_mass_removal: bool,
         #[command(flatten)]
@@ -47,7 +48,7 @@ pub enum Roster {
     },
     /// Shows an import with its difference and its problems.
     Show {
-        /// `imp_...`.
+        /// Import id, `imp_...`.
         id: String,
         #[command(flatten)]
         remembered: Remembered,
@@ -67,7 +68,10 @@ impl Roster {
             } => {
                 let files = read(&folder)?;
                 if !dry_run && !yes && !io::stdin().is_terminal() {
-                    return Err(anyhow::anyhow!("there is nobody to ask: give --yes or --dry-run").into());
+                    return Err(anyhow::anyhow!(
+                        "The command cannot ask for confirmation without a terminal. Give --yes or --dry-run."
+                    )
+                    .into());
                 }
                 let (session, org_id) = remembered.enter(&session).await?;
                 let checked = check(&session, &org_id, files).await?;
@@ -132,7 +136,7 @@ impl Roster {
     }
 }
 
-/// The CSV files of a folder, by name.
+/// Reads the CSV files of a folder, sorted by name.
 fn read(folder: &Path) -> anyhow::Result<Vec<(String, Bytes)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -148,7 +152,7 @@ fn read(folder: &Path) -> anyhow::Result<Vec<(String, Bytes)>> {
         .any(|(name, _)| name.eq_ignore_ascii_case("users.csv"))
     {
         bail!(
-            "{} holds no users.csv: is it a OneRoster folder?",
+            "The folder {} has no users.csv. Give a folder of OneRoster CSV files.",
             folder.display()
         );
     }
@@ -156,7 +160,7 @@ fn read(folder: &Path) -> anyhow::Result<Vec<(String, Bytes)>> {
     Ok(files)
 }
 
-/// Sends a set of files to be checked; nothing is changed by it.
+/// Uploads a set of files for a check. The check changes nothing.
 pub(crate) async fn check(
     session: &Session,
     org_id: &str,
@@ -189,7 +193,7 @@ pub(crate) async fn check(
     Ok(answer.roster_import.unwrap_or_default())
 }
 
-/// Starts a checked import and follows it to its end.
+/// Starts a checked import and follows it until it ends.
 pub(crate) async fn carry_out(
     session: &Session,
     org_id: &str,
@@ -230,7 +234,11 @@ pub(crate) async fn carry_out(
     if last.state() == pb::RosterImportState::Done {
         Ok(last)
     } else {
-        Err(anyhow::anyhow!("the stream ended while the import is {}", state(&last)).into())
+        Err(anyhow::anyhow!(
+            "The connection ended while the import was {}. Run `parta roster show` to see its state.",
+            state(&last)
+        )
+        .into())
     }
 }
 
@@ -254,14 +262,14 @@ fn numbers(of: Option<&pb::RosterImportCounts>) -> [(i32, &'static str); 9] {
     let c = of.copied().unwrap_or_default();
     [
         (c.units, "classes"),
-        (c.members, "people"),
+        (c.members, "members"),
         (c.renames, "renamed"),
         (c.enrollments_begun, "into classes"),
         (c.enrollments_ended, "out of classes"),
-        (c.assignments_begun, "tasks given"),
-        (c.guardianships, "parents related"),
+        (c.assignments_begun, "assignments"),
+        (c.guardianships, "guardianships"),
         (c.removals, "leaving"),
-        (c.invitations, "links"),
+        (c.invitations, "invitations"),
     ]
 }
 
@@ -272,7 +280,7 @@ fn total(of: Option<&pb::RosterImportCounts>) -> u64 {
         .sum()
 }
 
-/// Numbers of changes in words.
+/// Formats the numbers of changes for people.
 pub(crate) fn counts(of: Option<&pb::RosterImportCounts>) -> String {
     let some = numbers(of).into_iter().filter(|(n, _)| *n > 0);
     let words: Vec<_> = some.map(|(n, what)| format!("{n} {what}")).collect();
@@ -283,7 +291,7 @@ pub(crate) fn counts(of: Option<&pb::RosterImportCounts>) -> String {
     }
 }
 
-/// The first rows of the difference and the first problems.
+/// The first changes of the difference and the first problems.
 struct Details {
     changes: pb::ListRosterImportChangesResponse,
     problems: pb::ListRosterImportProblemsResponse,
@@ -312,7 +320,7 @@ impl Details {
     fn print(&self, output: Output, import: &pb::RosterImport) {
         output.line(format!("{}  {}", import.id, state(import)));
         for problem in &self.problems.problems {
-            let kind = if problem.fatal { "refused" } else { "passed over" };
+            let kind = if problem.fatal { "refused" } else { "skipped" };
             let column = if problem.column.is_empty() {
                 String::new()
             } else {
@@ -341,7 +349,9 @@ impl Details {
         }
         output.line(format!("difference: {}", counts(import.planned.as_ref())));
         if import.mass_removal {
-            output.line("many people would leave: import it with --allow-mass-removal if this is meant");
+            output.line(
+                "many people would leave the school: if this is intended, import with --allow-mass-removal",
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! How people come in: by application, code and link.
+//! The actors of the scenario and the ways in which they join: application, code and link.
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -8,18 +8,18 @@ use uuid::Uuid;
 use super::said;
 use crate::client::Session;
 
-/// Longest that something which happens by itself may take.
+/// Time limit for asynchronous changes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the story takes place, and how its phones and numbers are made.
+/// The clients of the scenario, and the source of its phone and registration numbers.
 pub(super) struct Actors {
     pub(super) anonymous: Session,
     pub(super) operator: Session,
-    /// Tells one run from another: below 100,000.
+    /// Distinguishes runs from each other. Below 100,000.
     run: u128,
 }
 
-/// Somebody who signed in.
+/// A signed-in account.
 #[derive(Clone)]
 pub(super) struct Account {
     pub(super) session: Session,
@@ -33,7 +33,7 @@ pub(super) struct Person {
     pub(super) org_id: String,
 }
 
-/// A registration number with its right check digit.
+/// Returns a registration number with a valid check digit.
 fn ogrn(number: u128) -> String {
     let first = 102_790_000_000 + number;
     format!("{first}{}", first % 11 % 10)
@@ -49,12 +49,12 @@ impl Actors {
         }
     }
 
-    /// The phone of the n-th person of this run.
+    /// Returns the phone of the n-th person of this run.
     pub(super) fn phone(&self, n: u8) -> String {
         format!("+7925{:05}{n:02}", self.run)
     }
 
-    /// Hands in an application with its order; answers its id.
+    /// Submits an application with its order and returns its id.
     pub(super) async fn apply(&self, name: &str, number: u128, phone: &str) -> anyhow::Result<String> {
         use org::submit_application_request::Part;
         let form = org::ApplicationForm {
@@ -89,7 +89,7 @@ impl Actors {
         Ok(answer.into_inner().application_id)
     }
 
-    /// Approves as the operator; answers the organization's id.
+    /// Approves as the operator and returns the id of the organization.
     pub(super) async fn approve(&self, application_id: &str) -> anyhow::Result<String> {
         let request = org::ApproveApplicationRequest {
             request_id: self.operator.act(),
@@ -102,7 +102,7 @@ impl Actors {
         Ok(answer.organization.context("no organization was answered")?.id)
     }
 
-    /// Signs somebody new in by a one-time code, which the operator reads from the development outbox.
+    /// Signs in a new person with a one-time code that the operator reads from the development outbox.
     pub(super) async fn newcomer(&self, phone: &str, full_name: &str) -> anyhow::Result<Account> {
         let mut api = self.anonymous.authentication();
         let request = mbr::RequestCodeRequest {
@@ -153,7 +153,7 @@ impl Actors {
         })
     }
 
-    /// The founding administrator claims the right that waits for the phone of the application, once it has arrived.
+    /// Waits for the founding administrator's appointment and claims it.
     pub(super) async fn found(&self, account: &Account, org_id: &str) -> anyhow::Result<Person> {
         let mut api = account.session.appointments();
         let arrived = async {
@@ -179,7 +179,7 @@ impl Actors {
         account.enter(org_id).await
     }
 
-    /// A school from application to its administrator.
+    /// Creates a school, from the application to its administrator.
     pub(super) async fn school(&self, name: &str, number: u128, phone: &str) -> anyhow::Result<Person> {
         let application = self.apply(name, number, phone).await?;
         let org_id = self.approve(&application).await?;
@@ -189,7 +189,7 @@ impl Actors {
 }
 
 impl Account {
-    /// A token of an organization that they belong to.
+    /// Gets a token for an organization of the account.
     pub(super) async fn enter(&self, org_id: &str) -> anyhow::Result<Person> {
         let request = mbr::IssueOrganizationTokenRequest {
             org_id: org_id.to_owned(),
@@ -207,7 +207,7 @@ impl Account {
         })
     }
 
-    /// Accepts a link; the refusal is the caller's to judge.
+    /// Accepts a link. The caller checks the refusal.
     pub(super) async fn accept(
         &self,
         link: &str,
@@ -226,7 +226,7 @@ impl Account {
         Ok(answer.map(tonic::Response::into_inner))
     }
 
-    /// Comes in by a link.
+    /// Joins by a link.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(said)?;
         self.session.saw("invitation", &accepted.consistency_token);
@@ -235,7 +235,7 @@ impl Account {
 }
 
 impl Person {
-    /// Makes a link; the refusal is the caller's to judge.
+    /// Creates an invitation. The caller checks the refusal.
     pub(super) async fn invite(
         &self,
         mut request: inv::CreateInvitationRequest,
@@ -252,7 +252,7 @@ impl Person {
         Ok(answer)
     }
 
-    /// Makes a link and answers its token.
+    /// Creates an invitation and returns the token of its link.
     pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
         let made = self.invite(request).await.map_err(said)?;
         Ok(made.link.context("no link was answered")?.link_token)

@@ -1,7 +1,7 @@
-//! A school's first weeks, played through the public API of a running suite and told step by step.
+//! Plays a school's first weeks through the public API of a running suite, step by step.
 //!
-//! Every step asserts what it tells. The people are made anew at each run, so that it can be played again on the same
-//! data.
+//! Every step asserts the result that it prints. Each run creates new people, so that the demo can run again
+//! on the same data.
 mod actors;
 mod outsiders;
 mod participants;
@@ -21,14 +21,14 @@ use crate::{
     output::Failure,
 };
 
-/// Something that was done and proven.
+/// A step that was carried out and checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
     /// Counted from 1.
     pub number: usize,
-    /// What happened.
+    /// The result, for people.
     pub what: String,
-    /// Which requirements it shows.
+    /// The requirements that the step shows.
     pub requirements: &'static str,
 }
 
@@ -43,10 +43,10 @@ impl fmt::Display for Step {
     }
 }
 
-/// Collects and tells the steps.
+/// Collects the steps and passes each one to a callback.
 struct Narrator<F> {
     steps: Vec<Step>,
-    told: F,
+    on_step: F,
 }
 
 impl<F: FnMut(&Step)> Narrator<F> {
@@ -56,40 +56,40 @@ impl<F: FnMut(&Step)> Narrator<F> {
             what: what.into(),
             requirements,
         };
-        (self.told)(&step);
+        (self.on_step)(&step);
         self.steps.push(step);
     }
 }
 
-/// Plays the whole story. Fails at the first thing that is not as it should be.
+/// Plays the whole scenario. Fails at the first unexpected result.
 pub async fn play(
     endpoints: &Endpoints,
     operator_key: &str,
-    told: impl FnMut(&Step),
+    on_step: impl FnMut(&Step),
 ) -> anyhow::Result<Vec<Step>> {
     let anonymous = Session::new(endpoints)?;
     let operator = anonymous.with(operator_key)?;
-    let town = actors::Actors::new(anonymous, operator);
+    let actors = actors::Actors::new(anonymous, operator);
     let mut narrator = Narrator {
         steps: Vec::new(),
-        told,
+        on_step,
     };
-    scenario::play(&town, &mut narrator).await?;
+    scenario::play(&actors, &mut narrator).await?;
     Ok(narrator.steps)
 }
 
-/// A failed call in the words of the command line; [`Failure`] can be taken out again.
+/// Converts a failed call into an error of the command line. [`Failure`] can be downcast from it.
 fn said(status: Status) -> anyhow::Error {
     anyhow::Error::new(Failure::from(status))
 }
 
-/// Whether a call was refused as to somebody who may not know of the thing, or may not do it.
+/// Fails unless the call was refused as unknown, forbidden or unauthenticated.
 fn refused<T>(what: &str, outcome: &Result<T, Status>) -> anyhow::Result<()> {
     let code = outcome.as_ref().err().map(Status::code);
     let kept_out = [Code::NotFound, Code::PermissionDenied, Code::Unauthenticated];
     ensure!(
         code.is_some_and(|code| kept_out.contains(&code)),
-        "{what} should have been refused, but the answer was {}",
+        "{what} should have been refused, but the code was {}",
         code.map_or_else(|| "OK".to_owned(), |code| format!("{code:?}"))
     );
     Ok(())

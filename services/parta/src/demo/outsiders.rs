@@ -1,4 +1,4 @@
-//! Who must not get in, and everywhere they try.
+//! Callers without access, and their attempts on every part of the API.
 use anyhow::ensure;
 use parta_proto::parta::{
     call_scheduling::v1 as call, chat::v1 as chat, invitation::v1 as inv, membership::v1 as mbr,
@@ -14,21 +14,21 @@ use super::{
 };
 use crate::client::Session;
 
-/// What strangers have heard of.
+/// The ids that outsiders know.
 pub(super) struct Known {
     pub(super) chat: String,
     pub(super) call: String,
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    town: &Actors,
-    tell: &mut Narrator<F>,
+    actors: &Actors,
+    narrator: &mut Narrator<F>,
     school: &School,
     known: &Known,
 ) -> anyhow::Result<()> {
     let org_id = &school.administrator.org_id;
 
-    let outsider = town.newcomer(&town.phone(9), "Посторонний").await?;
+    let outsider = actors.newcomer(&actors.phone(9), "Посторонний").await?;
     let issue = mbr::IssueOrganizationTokenRequest {
         org_id: org_id.clone(),
     };
@@ -39,24 +39,24 @@ pub(super) async fn play<F: FnMut(&Step)>(
         .await;
     refused("a token for an outsider", &issued)?;
     let mut tries = everything(&outsider.session, org_id, school, known).await;
-    tries += everything(&town.anonymous, org_id, school, known).await;
+    tries += everything(&actors.anonymous, org_id, school, known).await;
     let tried = tries.finish()?;
-    tell.step(
+    narrator.step(
         "R28",
         format!("An outsider and a caller without credential are refused in all {tried} tries"),
     );
 
-    let neighbor = town.school("Школа № 2", 2, &town.phone(10)).await?;
+    let neighbor = actors.school("Школа № 2", 2, &actors.phone(10)).await?;
     let tried = everything(&neighbor.session, org_id, school, known)
         .await
         .finish()?;
-    tell.step(
+    narrator.step(
         "R59",
         format!("Another school's administrator is refused in all {tried} tries"),
     );
 
-    let classmate = participants::pupil(town, &school.leader, 13, "Лев Волков", &school.class).await?;
-    let parent = parent_of_another_class(town, school).await?;
+    let classmate = participants::pupil(actors, &school.leader, 13, "Лев Волков", &school.class).await?;
+    let parent = parent_of_another_class(actors, school).await?;
     let outcome = talk::write(&parent, &known.chat, "Можно к вам?").await;
     refused("a parent of another class writing", &outcome)?;
     let (mut api, org_id) = (parent.session.chats(), parent.org_id.clone());
@@ -86,25 +86,31 @@ pub(super) async fn play<F: FnMut(&Step)>(
         ..Default::default()
     });
     refused("a parent inviting", &invite.await)?;
-    tell.step(
+    narrator.step(
         "R14 R35 R38",
-        "A parent of another class reads and writes nothing of this one, and invites nobody",
+        "A parent of another class cannot read, write or invite in this class",
     );
     Ok(())
 }
 
-async fn parent_of_another_class(town: &Actors, school: &School) -> anyhow::Result<Person> {
+async fn parent_of_another_class(actors: &Actors, school: &School) -> anyhow::Result<Person> {
     let class = &school.other_class;
-    let child = participants::pupil(town, &school.administrator, 11, "Анна Новикова", class).await?;
-    let parents =
-        participants::parents(town, &school.administrator, [(12, "Юрий Новиков")], &child, class).await?;
+    let child = participants::pupil(actors, &school.administrator, 11, "Анна Новикова", class).await?;
+    let parents = participants::parents(
+        actors,
+        &school.administrator,
+        [(12, "Юрий Новиков")],
+        &child,
+        class,
+    )
+    .await?;
     parents
         .into_iter()
         .next()
         .ok_or_else(|| anyhow::anyhow!("no parent came"))
 }
 
-/// Outcomes of tries that all have to be refused.
+/// Outcomes of attempts that must all be refused.
 #[derive(Default)]
 struct Tries(Vec<(&'static str, Option<Status>)>);
 
@@ -129,7 +135,7 @@ impl Tries {
     }
 }
 
-/// Tries what a school offers, with right ids, as somebody who does not belong there.
+/// Calls the API of a school with valid ids as a caller who does not belong to the school.
 #[expect(
     clippy::needless_update,
     reason = "some requests have no other fields than those that are named"

@@ -1,4 +1,4 @@
-//! A school comes to life: its registration, its classes and its people.
+//! Registers a school and adds its classes and its people.
 use anyhow::{Context as _, ensure};
 use parta_proto::parta::{
     invitation::v1 as inv,
@@ -12,7 +12,7 @@ use super::{
     refused, said,
 };
 
-/// The class and its people.
+/// The class and its members.
 pub(super) struct School {
     pub(super) administrator: Person,
     pub(super) class: String,
@@ -22,20 +22,20 @@ pub(super) struct School {
     pub(super) parents: [Person; 2],
 }
 pub(super) async fn registration<F: FnMut(&Step)>(
-    town: &Actors,
-    tell: &mut Narrator<F>,
+    actors: &Actors,
+    narrator: &mut Narrator<F>,
 ) -> anyhow::Result<Person> {
-    let (phone, another) = (town.phone(1), town.phone(2));
-    let application = town.apply("Школа № 1", 1, &phone).await?;
-    tell.step("R1", "A school hands in its application with the signed order");
-    let again = town.apply("Школа № 1", 1, &phone).await;
+    let (phone, another) = (actors.phone(1), actors.phone(2));
+    let application = actors.apply("Школа № 1", 1, &phone).await?;
+    narrator.step("R1", "A school submits its application with the signed order");
+    let again = actors.apply("Школа № 1", 1, &phone).await;
     ensure!(again.is_err(), "the same school applied twice at once");
-    let org_id = town.approve(&application).await?;
-    tell.step(
+    let org_id = actors.approve(&application).await?;
+    narrator.step(
         "R2 R3",
         format!("The operator approves: {org_id} exists, with «Учительская»"),
     );
-    let stranger = town.newcomer(&another, "Пётр Чужой").await?;
+    let stranger = actors.newcomer(&another, "Пётр Чужой").await?;
     let mut api = stranger.session.appointments();
     let list = api
         .list_appointments(mbr::ListAppointmentsRequest::default())
@@ -48,13 +48,13 @@ pub(super) async fn registration<F: FnMut(&Step)>(
     };
     let claimed = api.claim_appointment(claim).await;
     refused("claiming by another phone", &claimed)?;
-    tell.step("R19", "Another phone gets nothing");
-    let administrator = town
-        .found(&town.newcomer(&phone, "Иван Орлов").await?, &org_id)
+    narrator.step("R19", "An account with another phone number sees no appointment");
+    let administrator = actors
+        .found(&actors.newcomer(&phone, "Иван Орлов").await?, &org_id)
         .await?;
-    tell.step(
+    narrator.step(
         "R19",
-        "The administrator registers by exactly the application's phone, and administers",
+        "The administrator signs in with the application's phone number and claims the appointment",
     );
     Ok(administrator)
 }
@@ -77,16 +77,16 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
     Ok(made.unit.context("no class was answered")?.id)
 }
 
-/// A teacher comes by a link of the administrator's and is verified.
-async fn teacher(town: &Actors, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
+/// Joins a teacher by the administrator's link and verifies the teacher.
+async fn teacher(actors: &Actors, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
     let invitation = inv::CreateInvitationRequest {
         role: Role::Teacher.into(),
         recipient_label: full_name.to_owned(),
         ..Default::default()
     };
     let link = by.link(invitation).await?;
-    let teacher = town
-        .newcomer(&town.phone(phone), full_name)
+    let teacher = actors
+        .newcomer(&actors.phone(phone), full_name)
         .await?
         .join(&link)
         .await?;
@@ -127,9 +127,9 @@ async fn lead(by: &Person, teacher: &Person, unit_id: &str) -> anyhow::Result<()
     Ok(())
 }
 
-/// A pupil of a class by a link of its teacher.
+/// Joins a pupil of a class by the link of the class teacher.
 pub(super) async fn pupil(
-    town: &Actors,
+    actors: &Actors,
     by: &Person,
     phone: u8,
     name: &str,
@@ -141,12 +141,16 @@ pub(super) async fn pupil(
         ..Default::default()
     };
     let link = by.link(invitation).await?;
-    town.newcomer(&town.phone(phone), name).await?.join(&link).await
+    actors
+        .newcomer(&actors.phone(phone), name)
+        .await?
+        .join(&link)
+        .await
 }
 
-/// Parents of a child by one link of the class teacher, who confirms each.
+/// Joins the parents of a child by one link of the class teacher, who confirms each guardianship.
 pub(super) async fn parents<const N: usize>(
-    town: &Actors,
+    actors: &Actors,
     by: &Person,
     people: [(u8, &str); N],
     child: &Person,
@@ -162,7 +166,13 @@ pub(super) async fn parents<const N: usize>(
     let link = by.link(invitation).await?;
     let mut came = Vec::new();
     for (phone, name) in people {
-        came.push(town.newcomer(&town.phone(phone), name).await?.join(&link).await?);
+        came.push(
+            actors
+                .newcomer(&actors.phone(phone), name)
+                .await?
+                .join(&link)
+                .await?,
+        );
     }
     let mut api = by.session.guardianships();
     let request = mbr::ListGuardianshipsRequest {
@@ -199,8 +209,8 @@ pub(super) async fn parents<const N: usize>(
 }
 
 pub(super) async fn people<F: FnMut(&Step)>(
-    town: &Actors,
-    tell: &mut Narrator<F>,
+    actors: &Actors,
+    narrator: &mut Narrator<F>,
     administrator: Person,
 ) -> anyhow::Result<School> {
     let five = class(&administrator, "5А").await?;
@@ -209,13 +219,13 @@ pub(super) async fn people<F: FnMut(&Step)>(
         class(&administrator, "5А").await.is_err(),
         "a label was given twice"
     );
-    tell.step("R5", "Classes 5А and 6Б are made; a second 5А is refused");
-    let leader = teacher(town, &administrator, 3, "Мария Кузнецова").await?;
-    let other = teacher(town, &administrator, 4, "Олег Попов").await?;
-    tell.step("R13 R22", "Two teachers come by links and are verified");
+    narrator.step("R5", "Classes 5А and 6Б are created; a second 5А is refused");
+    let leader = teacher(actors, &administrator, 3, "Мария Кузнецова").await?;
+    let other = teacher(actors, &administrator, 4, "Олег Попов").await?;
+    narrator.step("R13 R22", "Two teachers join by links and are verified");
     lead(&administrator, &leader, &five).await?;
     lead(&administrator, &other, &six).await?;
-    tell.step("R25", "Each becomes class teacher of a class");
+    narrator.step("R25", "Each teacher becomes the class teacher of one class");
     let foreign = inv::CreateInvitationRequest {
         role: Role::Pupil.into(),
         unit_id: six.clone(),
@@ -225,17 +235,17 @@ pub(super) async fn people<F: FnMut(&Step)>(
         "inviting to another teacher's class",
         &leader.invite(foreign).await,
     )?;
-    let child = pupil(town, &leader, 5, "Пётр Сидоров", &five).await?;
-    tell.step(
+    let child = pupil(actors, &leader, 5, "Пётр Сидоров", &five).await?;
+    narrator.step(
         "R14 R16",
-        "A pupil comes by the class teacher's link; to the other class she may not invite",
+        "A pupil joins with the class teacher's link. The teacher cannot invite into another class",
     );
     let both = [(6, "Ольга Сидорова"), (7, "Андрей Сидоров")];
-    let both = parents(town, &leader, both, &child, &five).await?;
+    let both = parents(actors, &leader, both, &child, &five).await?;
     let [mother, father] = <[Person; 2]>::try_from(both).map_err(|_| anyhow::anyhow!("not two parents"))?;
-    tell.step(
+    narrator.step(
         "R16 R27",
-        "Both parents come by one link that names the child; the teacher confirms the relation",
+        "Both parents join by one link for the child. The teacher confirms both guardianships",
     );
     Ok(School {
         administrator,

@@ -1,4 +1,4 @@
-//! The school's journal brings six hundred people.
+//! A roster import of 600 people from a school journal.
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -18,7 +18,7 @@ use crate::{
     output::{Format, Output},
 };
 
-/// Longest that the links may take after the people are there.
+/// Time limit for the links to appear after the import of the people.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PEOPLE: usize = 600;
 
@@ -27,7 +27,7 @@ fn files() -> Vec<(String, Bytes)> {
     set.map(|(name, text)| (name, Bytes::from(text))).collect()
 }
 
-/// A link that the import made for somebody of this role.
+/// Returns a link that the import created for a member with this role.
 async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, String)> {
     let mut api = of.session.invitations();
     let request = inv::ListInvitationsRequest {
@@ -72,8 +72,8 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    town: &Actors,
-    tell: &mut Narrator<F>,
+    actors: &Actors,
+    narrator: &mut Narrator<F>,
     administrator: &Person,
 ) -> anyhow::Result<()> {
     let (session, org_id) = (&administrator.session, administrator.org_id.as_str());
@@ -96,14 +96,14 @@ pub(super) async fn play<F: FnMut(&Step)>(
         difference_again == "no difference",
         "imported twice: {difference_again}"
     );
-    tell.step(
+    narrator.step(
         "R31",
-        format!("The journal's roster is imported: {difference}; the same files again are no difference"),
+        format!("The journal's roster is imported: {difference}; a second import of the same files shows no difference"),
     );
 
     let (invitation, token) = link(administrator, Role::Pupil).await?;
-    let came = town
-        .newcomer(&town.phone(14), "Ученик по ссылке")
+    let came = actors
+        .newcomer(&actors.phone(14), "Ученик по ссылке")
         .await?
         .join(&token)
         .await?;
@@ -129,10 +129,10 @@ pub(super) async fn play<F: FnMut(&Step)>(
         member.full_name,
         member.unit_ids.len()
     );
-    tell.step(
+    narrator.step(
         "R16 R31",
         format!(
-            "{} comes by the link that the import made, and is in class at once",
+            "{} joins by a link that the import created and is in the class immediately",
             member.full_name
         ),
     );

@@ -1,4 +1,4 @@
-//! The story itself, in the order of the regulation.
+//! The scenario, in the order of the regulation.
 use anyhow::{Context as _, ensure};
 use parta_proto::parta::{
     call_scheduling::v1 as call,
@@ -17,24 +17,24 @@ use super::{
     talk::{self, entries, heard, list, says, subscribe, write},
 };
 
-pub(super) async fn play<F: FnMut(&Step)>(town: &Actors, tell: &mut Narrator<F>) -> anyhow::Result<()> {
-    let administrator = participants::registration(town, tell).await?;
-    let school = participants::people(town, tell, administrator).await?;
-    roster::play(town, tell, &school.administrator).await?;
-    let pupils = talk::chats(tell, &school).await?;
-    let planned = lesson(tell, &school, &pupils).await?;
-    movement(tell, &school, &pupils).await?;
-    annulment(town, tell, &school).await?;
+pub(super) async fn play<F: FnMut(&Step)>(actors: &Actors, narrator: &mut Narrator<F>) -> anyhow::Result<()> {
+    let administrator = participants::registration(actors, narrator).await?;
+    let school = participants::people(actors, narrator, administrator).await?;
+    roster::play(actors, narrator, &school.administrator).await?;
+    let pupils = talk::chats(narrator, &school).await?;
+    let planned = lesson(narrator, &school, &pupils).await?;
+    movement(narrator, &school, &pupils).await?;
+    annulment(actors, narrator, &school).await?;
     let known = Known {
         chat: pupils,
         call: planned,
     };
-    outsiders::play(town, tell, &school, &known).await
+    outsiders::play(actors, narrator, &school, &known).await
 }
 
-/// A weekly lesson is planned, announced and joined. Answers its id.
+/// Plans, announces and joins a weekly lesson. Returns the id of the call.
 async fn lesson<F: FnMut(&Step)>(
-    tell: &mut Narrator<F>,
+    narrator: &mut Narrator<F>,
     school: &School,
     pupils: &str,
 ) -> anyhow::Result<String> {
@@ -92,7 +92,7 @@ async fn lesson<F: FnMut(&Step)>(
         "the pupil sees {} lessons of 4",
         seen.occurrences.len()
     );
-    tell.step(
+    narrator.step(
         "R49 R50 R51",
         "A weekly lesson is planned and announced in the class chat; the pupil sees its four dates",
     );
@@ -101,7 +101,7 @@ async fn lesson<F: FnMut(&Step)>(
         call_id: planned.id.clone(),
         start_time: Some(start),
     };
-    // A lesson begins with its teacher.
+    // The teacher starts a lesson.
     match api.issue_join_token(request(leader)).await {
         Ok(_) => {
             let joined = school
@@ -112,7 +112,7 @@ async fn lesson<F: FnMut(&Step)>(
                 .await;
             let joined = joined.map_err(said)?.into_inner();
             ensure!(!joined.token.is_empty(), "a join token is empty");
-            tell.step(
+            narrator.step(
                 "R55",
                 format!("Teacher and pupil join it on {}", joined.server_url),
             );
@@ -123,17 +123,21 @@ async fn lesson<F: FnMut(&Step)>(
                 r.reason() == "DEPENDENCY_UNAVAILABLE" && r.metadata("dependency") == Some("the media server")
             });
             ensure!(absent, said(status));
-            tell.step(
+            narrator.step(
                 "R55",
-                "Joining answers DEPENDENCY_UNAVAILABLE: this suite has no LiveKit",
+                "Joining returns DEPENDENCY_UNAVAILABLE because this suite has no LiveKit",
             );
         }
     }
     Ok(planned.id)
 }
 
-/// The pupil moves to another class.
-async fn movement<F: FnMut(&Step)>(tell: &mut Narrator<F>, school: &School, old: &str) -> anyhow::Result<()> {
+/// Moves the pupil to another class.
+async fn movement<F: FnMut(&Step)>(
+    narrator: &mut Narrator<F>,
+    school: &School,
+    old: &str,
+) -> anyhow::Result<()> {
     let administrator = &school.administrator;
     let request = mbr::TransferPupilRequest {
         request_id: administrator.session.act(),
@@ -169,17 +173,17 @@ async fn movement<F: FnMut(&Step)>(tell: &mut Narrator<F>, school: &School, old:
         "writing to the old class chat",
         &write(&school.pupil, old, "Я ещё тут").await,
     )?;
-    tell.step(
+    narrator.step(
         "R26 R38",
-        "The pupil moves to 6Б: at once the new chat is open and the old one closed",
+        "The pupil moves to 6Б. The new chat is open and the old chat closed immediately",
     );
     Ok(())
 }
 
-/// A link that nobody used is annulled and admits nobody.
+/// Revokes an unused link and checks that it admits nobody.
 async fn annulment<F: FnMut(&Step)>(
-    town: &Actors,
-    tell: &mut Narrator<F>,
+    actors: &Actors,
+    narrator: &mut Narrator<F>,
     school: &School,
 ) -> anyhow::Result<()> {
     let invitation = inv::CreateInvitationRequest {
@@ -205,7 +209,7 @@ async fn annulment<F: FnMut(&Step)>(
         .revoke_invitation(request)
         .await
         .map_err(said)?;
-    let late = town.newcomer(&town.phone(8), "Опоздавший").await?;
+    let late = actors.newcomer(&actors.phone(8), "Опоздавший").await?;
     let outcome = late.accept(&link.link_token).await?;
     let reason = outcome
         .err()
@@ -213,8 +217,8 @@ async fn annulment<F: FnMut(&Step)>(
         .map(|r| r.reason().to_owned());
     ensure!(
         reason.as_deref() == Some("INVITATION_NOT_USABLE"),
-        "an annulled link answered {reason:?}"
+        "a revoked link returned {reason:?}"
     );
-    tell.step("R15", "An unused link is annulled and admits nobody");
+    narrator.step("R15", "An unused link is revoked and admits nobody");
     Ok(())
 }

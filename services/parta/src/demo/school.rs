@@ -1,4 +1,4 @@
-//! A made-up school as a OneRoster 1.2 set: Russian names, classes like 5А, the same people at every run.
+//! A generated school as a OneRoster 1.2 set: Russian names, classes like 5А, the same people in every run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -70,7 +70,7 @@ const FATHERS: [(&str, &str); 8] = [
 const LETTERS: [&str; 2] = ["А", "Б"];
 const GRADES: usize = 11;
 
-/// A generated set: file name to its CSV text, in the order in which the files are sent.
+/// A generated set: file names and CSV texts, in upload order.
 pub type FileSet = BTreeMap<String, String>;
 
 struct Name {
@@ -79,7 +79,7 @@ struct Name {
     family: String,
 }
 
-/// The n-th person of the town; the same n gives the same person.
+/// Returns the n-th generated person. The same n gives the same person.
 fn name(n: usize) -> Name {
     let woman = n % 2 == 1;
     let family = SURNAMES[(n * 7 + n / SURNAMES.len()) % SURNAMES.len()];
@@ -100,7 +100,7 @@ fn name(n: usize) -> Name {
 }
 
 fn row(out: &mut String, cells: &[&str]) {
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         out,
         "{}",
@@ -116,8 +116,8 @@ fn quote(cell: &str) -> String {
     }
 }
 
-/// Generates a bulk OneRoster 1.2 set of `people` persons: about one in fifteen a teacher, the rest pupils of the
-/// classes 1А to 11Б, evenly.
+/// Generates a bulk OneRoster 1.2 set of `people` persons. About one in fifteen is a teacher. The pupils are
+/// spread evenly over the classes 1А to 11Б.
 pub fn generate(people: usize) -> FileSet {
     let teachers = (people / 15).max(GRADES * LETTERS.len());
     let pupils = people.saturating_sub(teachers);
@@ -419,7 +419,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_school_of_600_has_600_people_and_22_classes() {
+    fn generated_school_has_600_people_and_22_classes() {
         let set = generate(600);
         assert_eq!(set["users.csv"].lines().count(), 601);
         assert_eq!(set["classes.csv"].lines().count(), 23);

@@ -1,4 +1,4 @@
-//! What goes on in chats: who is in them, what is written, what arrives.
+//! Chats: their participants, their messages and live delivery.
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -7,7 +7,7 @@ use tonic::Streaming;
 
 use super::{Narrator, Step, actors::Person, participants::School, refused, said};
 
-/// Longest that something live may take to arrive.
+/// Time limit for live delivery.
 const LIVE: Duration = Duration::from_secs(20);
 
 pub(super) async fn list(of: &Person) -> anyhow::Result<Vec<chat::Chat>> {
@@ -112,9 +112,10 @@ pub(super) async fn entries(of: &Person, chat_id: &str) -> Result<Vec<chat::Entr
         .entries)
 }
 
-/// Derived chats fill by themselves; messages flow live. Answers the class chat of the pupils.
+/// Shows that derived chats get their participants and that messages are delivered live. Returns the id of
+/// the pupils' class chat.
 pub(super) async fn chats<F: FnMut(&Step)>(
-    tell: &mut Narrator<F>,
+    narrator: &mut Narrator<F>,
     school: &School,
 ) -> anyhow::Result<String> {
     let [mother, father] = &school.parents;
@@ -155,9 +156,9 @@ pub(super) async fn chats<F: FnMut(&Step)>(
             kind.as_str_name()
         );
     }
-    tell.step(
+    narrator.step(
         "R33 R35 R38",
-        "The chats of the class fill by themselves: pupils, parents, teachers, each with theirs",
+        "The chats of the class get their participants from the roster: pupils, parents and teachers",
     );
 
     let pupils = find(&of_pupil, ChatKind::ClassPupils)?;
@@ -177,7 +178,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
         says(e, &sent.entry_id)
     })
     .await?;
-    tell.step("R39 R43", "Messages reach subscribers live, in their own chats");
+    narrator.step("R39 R43", "Messages reach the subscribers of each chat live");
 
     let everybody = find(&of_pupil, ChatKind::SchoolChannel)?;
     refused(
@@ -189,6 +190,6 @@ pub(super) async fn chats<F: FnMut(&Step)>(
         .map_err(said)?;
     heard(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
     heard(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
-    tell.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");
+    narrator.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");
     Ok(pupils)
 }
