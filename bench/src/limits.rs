@@ -129,8 +129,33 @@ pub(crate) async fn echo() -> anyhow::Result<()> {
 
 const SERVICE: &str = "parta.chat.v1.MessageService";
 
-/// A chat service that takes every layer of the suite and stores nothing.
-pub(crate) const BARE: Service = Service {
+/// Runs the bare server with the arguments `serve` or `migrate`.
+pub(crate) fn bare(arguments: Vec<OsString>) -> ExitCode {
+    let BareArguments { task, config } = BareArguments::parse_from(arguments);
+    parta_runtime::run(async move {
+        match task {
+            BareTask::Serve => parta_runtime::serve_alone(BARE, config).await,
+            BareTask::Migrate => parta_runtime::migrate_alone(BARE, config).await,
+        }
+    })
+}
+
+#[derive(clap::Parser)]
+struct BareArguments {
+    #[arg(value_enum)]
+    task: BareTask,
+    #[command(flatten)]
+    config: parta_runtime::ConfigArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum BareTask {
+    Serve,
+    Migrate,
+}
+
+/// A chat service that has every layer of the product and stores nothing.
+const BARE: Service = Service {
     name: "chat",
     grpc_services: &[SERVICE],
     config: parta_runtime::config::check::<parta_chat::Config>,

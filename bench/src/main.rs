@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     match words.get(1).and_then(|word| word.to_str()) {
         Some("bare") => {
             words.remove(1);
-            return parta_runtime::run_service_with(limits::BARE, words);
+            return limits::bare(words);
         }
         Some("start") => {
             words.remove(1);

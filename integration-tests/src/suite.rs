@@ -95,7 +95,7 @@ impl Suite {
 
     /// Starts all services in one real process on SQLite, which can be killed. `program` is `suite-process`.
     pub async fn process(program: &str) -> Self {
-        Self::process_with(program, &[PARTA], false, &[]).await
+        Self::process_with(program, &["serve"], false, &[]).await
     }
 
     /// [`Suite::process`] for any program that serves all services with these arguments, on PostgreSQL if
@@ -178,7 +178,7 @@ impl Suite {
         }
         let migrations: Vec<_> = parta::SERVICES
             .iter()
-            .map(|service| processes.start(&[service.name, "migrate"]))
+            .map(|service| processes.start(&["migrate", service.name]))
             .collect();
         for migration in migrations {
             migration.finished().await;

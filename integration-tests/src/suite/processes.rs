@@ -39,7 +39,7 @@ impl Processes {
         Self {
             running: BTreeMap::new(),
             program: program.to_owned(),
-            composed: vec![PARTA.to_owned()],
+            composed: vec!["serve".to_owned()],
             expected: Vec::new(),
             settings: Vec::new(),
             replicas: BTreeMap::new(),
@@ -91,9 +91,9 @@ impl Processes {
     pub(super) fn serve(&mut self, name: &'static str) -> &mut Process {
         let composed: Vec<&str> = self.composed.iter().map(String::as_str).collect();
         let process = match self.replicas.get(name) {
-            Some(replica) => self.start_with(&[replica.service, "serve"], &replica.own),
+            Some(replica) => self.start_with(&["serve", "--only", replica.service], &replica.own),
             None if name == PARTA => self.start(&composed),
-            None => self.start(&[name, "serve"]),
+            None => self.start(&["serve", "--only", name]),
         };
         self.running.entry(name).insert_entry(process).into_mut()
     }

@@ -12,7 +12,6 @@ async fn parta(suite: &Suite, words: &[&str]) -> Output {
     let key = suite.keys().join("operator.key");
     let folder = suite.keys().parent().unwrap();
     Command::new(env!("CARGO_BIN_EXE_suite-process"))
-        .arg("command")
         .args(words)
         .env_clear()
         .env("PARTA_SERVER", server)

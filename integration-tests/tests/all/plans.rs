@@ -15,7 +15,7 @@ const COPIED_ROWS: i64 = 10_000;
 
 /// Tables of the event log, cursors and jobs, because consumers and runners would process generated rows. The
 /// development outbox is excluded too, because the last message to a phone must remain the last.
-const LEFT_ALONE: [&str; 10] = [
+const LEFT_ALONE: [&str; 11] = [
     "event",
     "event_head",
     "feed_cursor",
@@ -24,6 +24,7 @@ const LEFT_ALONE: [&str; 10] = [
     "job",
     "audit_entry",
     "audit_head",
+    "schema_requirement",
     "seaql_migrations",
     "outbox_message",
 ];

@@ -16,7 +16,7 @@ async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
     std::fs::write(&session, fresh.to_string()).unwrap();
     let mut parta = Command::new(env!("CARGO_BIN_EXE_suite-process"));
     parta
-        .args(["command", "roster", "import", "--output", "json"])
+        .args(["roster", "import", "--output", "json"])
         .arg(folder)
         .args(more);
     for (service, address) in suite.addresses() {

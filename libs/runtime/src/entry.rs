@@ -1,14 +1,15 @@
 //! The entry points: all services in one process, and one standalone service.
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
-use clap::{Args as _, Command, FromArgMatches as _};
+use anyhow::Context as _;
+use parta_access::Secrets;
 use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
     keys::Keys,
     running::StopSignals,
-    start::{Mode, Start, connect},
+    start::{Mode, Start, connect, wait_for},
     telemetry,
 };
 
@@ -46,17 +47,16 @@ pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> any
     .await
 }
 
-/// Migrates the schema of one service and returns. Run it before its new version is rolled out.
+/// Migrates the schema of one service and returns. It needs the database of the service alone: no keys, no bus
+/// and no other service. Run it before the new version is rolled out; a version that serves meanwhile goes on.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
-    let folder = settings
-        .keys
-        .folder
-        .clone()
-        .unwrap_or_else(|| settings.data.folder.join("keys"));
-    let db = connect(&service, settings, Mode::Alone, &Keys::open(&folder)?, &env).await?;
-    db.migrate((service.migrations)()).await?;
+    // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
+    let unused = Secrets::generate(&env);
+    let db = connect(&service, settings, Mode::Alone, unused, &env).await?;
+    let migrated = wait_for(service.name, || db.migrate((service.migrations)())).await;
     db.close().await;
+    migrated.with_context(|| format!("schema of {}", service.name))?;
     tracing::info!(service = service.name, "schema up to date");
     Ok(())
 }
@@ -93,44 +93,28 @@ pub async fn serve_composed_with(
     end(served, telemetry).await
 }
 
-/// Runs `main` of a binary of one service, with the subcommands `serve` and `migrate`.
-pub fn run_service(service: Service) -> ExitCode {
-    run_service_with(service, std::env::args_os())
+/// Runs `serve` for a process with one service of a cluster, including configuration, logging and signal
+/// handling.
+pub async fn serve_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+    let (settings, telemetry) = set_up(service.name, &[service], args)?;
+    let served = async {
+        let mut signals = StopSignals::listen()?;
+        let running = tokio::select! {
+            running = start_alone(service, &settings, Env::system()) => running?,
+            () = signals.recv() => return Ok(()),
+        };
+        running.until(&mut signals).await;
+        Ok(())
+    }
+    .await;
+    end(served, telemetry).await
 }
 
-/// Does the same as [`run_service`] with the given command line, which begins with the name of the program.
-pub fn run_service_with<W: Into<OsString> + Clone>(
-    service: Service,
-    words: impl IntoIterator<Item = W>,
-) -> ExitCode {
-    let command = Command::new("parta-service")
-        .bin_name(format!("parta-{}", service.name))
-        .about(format!("The {} service of Parta", service.name))
-        .subcommand_required(true)
-        .subcommand(Command::new("serve").about("Serves until SIGTERM or SIGINT"))
-        .subcommand(Command::new("migrate").about("Brings the database's schema up to date"));
-    let matches = ConfigArgs::augment_args(command).get_matches_from(words);
-    // Global options are accepted before and after the subcommand.
-    let args = ConfigArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let serve = matches.subcommand_name() == Some("serve");
-    run(async move {
-        let (settings, telemetry) = set_up(service.name, &[service], args)?;
-        let done = async {
-            if serve {
-                let mut signals = StopSignals::listen()?;
-                let running = tokio::select! {
-                    running = start_alone(service, &settings, Env::system()) => running?,
-                    () = signals.recv() => return Ok(()),
-                };
-                running.until(&mut signals).await;
-                Ok(())
-            } else {
-                migrate(service, &settings, Env::system()).await
-            }
-        }
-        .await;
-        end(done, telemetry).await
-    })
+/// Runs [`migrate`] for a process, including configuration and logging.
+pub async fn migrate_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+    let (settings, telemetry) = set_up(service.name, &[service], args)?;
+    let migrated = migrate(service, &settings, Env::system()).await;
+    end(migrated, telemetry).await
 }
 
 /// Runs the future of a binary on a runtime and prints a failure in one line.

@@ -1,36 +1,145 @@
-//! Health checks per service and reflection, which require no credential.
+//! Health checks and reflection, which require no credential.
+//!
+//! | name | SERVING means |
+//! |---|---|
+//! | `startup` | the process has opened its databases and listens |
+//! | `readiness` | each service answers (below), and each of its projections was complete once since the start |
+//! | `liveness` | the process answers at all; a restart would cure nothing else |
+//! | a gRPC service | its database answers, with a schema that this build may serve with |
+//! | the empty name | all gRPC services of the process are SERVING |
+//!
+//! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls behind later
+//! does not end `readiness`, because it falls behind in all replicas alike; calls that need it are refused with
+//! PROJECTION_STALE.
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use parta_feed::Freshness;
 use parta_grpc::Routes;
+use parta_storage::Db;
+use sea_orm_migration::MigrationTrait;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+const STARTUP: &str = "startup";
+const READINESS: &str = "readiness";
+const LIVENESS: &str = "liveness";
+const ALL: &str = "";
+
+/// The databases are asked this often: nothing announces that one is gone.
+const PERIOD: Duration = Duration::from_secs(2);
+/// A database that does not answer within this time has failed the check.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Consecutive failed checks until a service is NOT_SERVING, so that one slow moment takes no replica out.
+const FAILURES: u32 = 2;
+
+/// What decides whether one service is healthy.
+pub(crate) struct Checked {
+    /// Its name.
+    pub(crate) service: &'static str,
+    /// Its gRPC services.
+    pub(crate) names: Vec<&'static str>,
+    /// Its database.
+    pub(crate) db: Db,
+    /// Its migrations.
+    pub(crate) migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
+    /// Its projections of other services.
+    pub(crate) projections: Vec<Freshness>,
+}
+
+/// The health of a process. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Health {
     reporter: HealthReporter,
-    names: Vec<&'static str>,
+    published: Arc<Mutex<Published>>,
+}
+
+#[derive(Default)]
+struct Published {
+    statuses: BTreeMap<&'static str, bool>,
+    /// The process is stopping, so that no check may report SERVING again.
+    stopping: bool,
 }
 
 impl Health {
-    /// Reports NOT_SERVING for every service until [`Health::serving`] is called.
+    /// Reports `liveness`, and NOT_SERVING for everything else.
     pub(crate) async fn new(services: &[&'static str]) -> Self {
-        let names = services.iter().copied().chain([""]).collect();
         let health = Self {
             reporter: HealthReporter::new(),
-            names,
+            published: Arc::default(),
         };
-        health.not_serving().await;
+        let rest = services.iter().copied().chain([STARTUP, READINESS, ALL]);
+        health
+            .publish(rest.map(|name| (name, false)).chain([(LIVENESS, true)]))
+            .await;
         health
     }
 
-    pub(crate) async fn serving(&self) {
-        self.set(ServingStatus::Serving).await;
+    /// Checks the services once, reports `startup`, and goes on checking until `cancel`.
+    pub(crate) async fn watch(
+        &self,
+        services: Vec<Checked>,
+        cancel: &CancellationToken,
+        tracker: &tokio_util::task::TaskTracker,
+    ) {
+        let mut checks: Vec<Check> = services.into_iter().map(Check::new).collect();
+        self.check(&mut checks).await;
+        self.publish([(STARTUP, true)]).await;
+        let (health, cancel) = (self.clone(), cancel.clone());
+        tracker.spawn(async move {
+            while cancel
+                .run_until_cancelled(tokio::time::sleep(PERIOD))
+                .await
+                .is_some()
+            {
+                health.check(&mut checks).await;
+            }
+        });
     }
 
-    pub(crate) async fn not_serving(&self) {
-        self.set(ServingStatus::NotServing).await;
+    async fn check(&self, checks: &mut [Check]) {
+        join_all(checks.iter_mut().map(Check::run)).await;
+        let serving = checks.iter().all(|check| check.serving);
+        let complete = checks.iter().all(Check::is_complete);
+        let names = checks
+            .iter()
+            .flat_map(|check| check.of.names.iter().map(|name| (*name, check.serving)));
+        self.publish(names.chain([(ALL, serving), (READINESS, serving && complete)]))
+            .await;
     }
 
-    async fn set(&self, status: ServingStatus) {
-        for name in &self.names {
-            self.reporter.set_service_status(*name, status).await;
+    /// Reports NOT_SERVING for everything but `liveness`, for good.
+    pub(crate) async fn stopping(&self) {
+        let mut published = self.published.lock().await;
+        published.stopping = true;
+        for (name, serving) in &mut published.statuses {
+            if *name != LIVENESS && *serving {
+                *serving = false;
+                self.set(name, false).await;
+            }
         }
+    }
+
+    async fn publish(&self, statuses: impl IntoIterator<Item = (&'static str, bool)>) {
+        let mut published = self.published.lock().await;
+        if published.stopping {
+            return;
+        }
+        for (name, serving) in statuses {
+            if published.statuses.insert(name, serving) != Some(serving) {
+                self.set(name, serving).await;
+            }
+        }
+    }
+
+    async fn set(&self, name: &str, serving: bool) {
+        let status = if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        self.reporter.set_service_status(name, status).await;
     }
 
     /// Returns the routes of health checks and of reflection v1 and v1alpha, which older tools require.
@@ -46,5 +155,49 @@ impl Health {
                 .add_service(reflect().build_v1()?)
                 .add_service(reflect().build_v1alpha()?),
         )
+    }
+}
+
+/// The check of one service and its result.
+struct Check {
+    of: Checked,
+    failures: u32,
+    serving: bool,
+}
+
+impl Check {
+    fn new(of: Checked) -> Self {
+        Self {
+            of,
+            failures: 0,
+            // The start has just checked the schema.
+            serving: true,
+        }
+    }
+
+    async fn run(&mut self) {
+        let migrations = (self.of.migrations)();
+        let checked = tokio::time::timeout(LIMIT, self.of.db.check_schema(&migrations)).await;
+        let error = match checked {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", LIMIT.as_secs())),
+        };
+        self.failures = error.as_ref().map_or(0, |_| self.failures.saturating_add(1));
+        let serving = self.failures < FAILURES;
+        if serving != self.serving {
+            self.serving = serving;
+            let service = self.of.service;
+            match error {
+                Some(error) => tracing::error!(service, error, "service not serving: database failed"),
+                None => tracing::info!(service, "service serving again"),
+            }
+        }
+    }
+
+    /// Returns whether each projection was complete once.
+    fn is_complete(&self) -> bool {
+        let complete = |of: &Freshness| of.progress().checkpoint.is_some();
+        self.of.projections.iter().all(complete)
     }
 }

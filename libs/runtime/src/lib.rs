@@ -1,8 +1,8 @@
 //! Runs services: layered configuration, telemetry, health checks, reflection, keys and ordered shutdown.
 //!
-//! There are two entry points. [`run_service`] is the `main` of a binary of one service. [`compose`] runs
-//! several services in one process, on one port, each with its own database. In both, services call each
-//! other through the same client and server layers, so that one process behaves like a cluster.
+//! There are two entry points. [`serve_alone`] runs one service of a cluster. [`compose`] runs several services
+//! in one process, on one port, each with its own database. In both, services call each other through the same
+//! client and server layers, so that one process behaves like a cluster.
 
 mod bus;
 pub mod config;
@@ -18,7 +18,7 @@ pub mod telemetry;
 
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
 pub use entry::{
-    compose, compose_with, make_keys, migrate, run, run_service, run_service_with, serve_composed,
+    compose, compose_with, make_keys, migrate, migrate_alone, run, serve_alone, serve_composed,
     serve_composed_with, start_alone, use_one_tls_provider,
 };
 pub use keys::{Rotation, rotate_signing_key};

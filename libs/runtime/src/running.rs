@@ -6,6 +6,7 @@ use std::{
 };
 
 use parta_storage::Db;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::ServerSettings, health::Health};
@@ -18,11 +19,11 @@ pub(crate) struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// Cancels all tasks and waits up to `limit`. Remaining tasks end with the process.
-    async fn end(&self, what: &'static str, limit: Duration) {
+    /// Cancels all tasks and waits until `deadline`. Remaining tasks end with the process.
+    async fn end(&self, what: &'static str, deadline: Instant) {
         self.cancel.cancel();
         self.tracker.close();
-        if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
+        if tokio::time::timeout_at(deadline, self.tracker.wait()).await.is_err() {
             tracing::warn!(what, left = self.tracker.len(), "shutdown timed out");
         }
     }
@@ -69,20 +70,25 @@ impl Running {
         &self.operator_key_file
     }
 
-    /// Shuts down in order: health checks report NOT_SERVING, new connections are refused, streams end, calls
-    /// in flight complete, consumers stop, then tasks, then calls between services; the databases close last.
+    /// Shuts down in order: health checks report NOT_SERVING, load balancers notice, new connections are refused,
+    /// streams end, calls in flight complete, consumers stop, then tasks, then calls between services; the databases
+    /// close last. All of it together takes at most `server.grace_seconds`.
     pub async fn stop(self) {
         let grace = Duration::from_secs(self.server.grace_seconds.max(1));
-        self.health.not_serving().await;
-        if self.server.drain_seconds > 0 {
-            tokio::time::sleep(Duration::from_secs(self.server.drain_seconds)).await;
+        let deadline = Instant::now() + grace;
+        // Background work and the databases get the last quarter, at most five seconds.
+        let calls = deadline - (grace / 4).min(Duration::from_secs(5));
+        self.health.stopping().await;
+        let drain = Duration::from_secs(self.server.drain_seconds).min(grace / 2);
+        if !drain.is_zero() {
+            tokio::time::sleep(drain).await;
         }
         self.outer.cancel.cancel();
         self.draining.cancel();
-        self.outer.end("calls in flight", grace).await;
-        self.consumers.end("consumers of feeds", grace).await;
-        self.tasks.end("background tasks", grace).await;
-        self.inner.end("calls among services", grace).await;
+        self.outer.end("calls in flight", calls).await;
+        self.consumers.end("consumers of feeds", deadline).await;
+        self.tasks.end("background tasks", deadline).await;
+        self.inner.end("calls among services", deadline).await;
         for db in &self.dbs {
             db.close().await;
         }

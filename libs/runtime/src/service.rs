@@ -3,7 +3,7 @@ use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
-use parta_feed::{Bus, Consumer, Handler, Source};
+use parta_feed::{Bus, Consumer, Freshness, Handler, Source};
 use parta_grpc::{Routes, ServiceClients};
 use parta_ids::Env;
 use parta_storage::Db;
@@ -24,8 +24,6 @@ use crate::config::{Section, ServiceConfig};
 /// };
 /// async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?; ... }
 /// ```
-///
-/// Its `main.rs` is `fn main() -> std::process::ExitCode { parta_runtime::run_service(SERVICE) }`.
 #[derive(Clone, Copy)]
 pub struct Service {
     /// The kebab-case name: `org-registry`, `membership`, `invitation`, `chat`, `call-scheduling`.
@@ -69,6 +67,8 @@ pub struct ServiceParts {
 #[derive(Clone)]
 pub struct Task {
     pub(crate) name: Cow<'static, str>,
+    /// The projection that the task keeps, if it consumes a feed.
+    pub(crate) projection: Option<Freshness>,
     start: Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
 }
 
@@ -81,6 +81,7 @@ impl Task {
     {
         Self {
             name: name.into(),
+            projection: None,
             start: Arc::new(move |cancel| Box::pin(start(cancel))),
         }
     }
@@ -101,10 +102,12 @@ impl Task {
         S: Source + 'static,
         H: Handler<Event = S::Event> + 'static,
     {
-        Self::over(name, consumer, |consumer, cancel| async move {
+        let projection = Some(consumer.freshness());
+        let task = Self::over(name, consumer, |consumer, cancel| async move {
             consumer.run(cancel).await;
             Ok(())
-        })
+        });
+        Self { projection, ..task }
     }
 
     /// Runs the task once. The runtime restarts a task that ends early; a test does not.

@@ -1,8 +1,8 @@
 //! Starts services in order: keys, databases, parts, servers, background work.
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use parta_access::AccessRules;
+use parta_access::{AccessRules, Secrets};
 use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceClients, Target,
@@ -10,7 +10,7 @@ use parta_grpc::{
     server::{ServeOptions, serve},
 };
 use parta_ids::Env;
-use parta_storage::{DatabaseConfig, Db};
+use parta_storage::{DatabaseConfig, Db, StorageError};
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig, 
 use crate::{
     Service, ServiceContext, ServiceParts, Settings,
     config::ServerSettings,
-    health::Health,
+    health::{Checked, Health},
     jwks,
     keys::Keys,
     running::{Running, TaskGroup},
@@ -130,13 +130,26 @@ impl Start<'_> {
         }
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
-        outer.serve_public(listener, open, stack(), ServeOptions { tls: tls.server });
+        let options = ServeOptions {
+            tls: tls.server,
+            max_connection_age: (mode == Mode::Alone).then(|| connection_age(env)),
+        };
+        outer.serve_public(listener, open, stack(), options);
 
+        let checked = services.iter().zip(&parts).zip(&dbs);
+        let checked = checked.map(|((service, part), db)| Checked {
+            service: service.name,
+            names: part.services.clone(),
+            db: db.clone(),
+            migrations: service.migrations,
+            projections: part.consumers.iter().filter_map(|task| task.projection.clone()).collect(),
+        });
+        let checked = checked.collect();
         for part in parts {
             supervise::start(part.consumers, &consumers.cancel, &consumers.tracker);
             supervise::start(part.tasks, &tasks.cancel, &tasks.tracker);
         }
-        health.serving().await;
+        health.watch(checked, &tasks.cancel, &tasks.tracker).await;
         tracing::info!(%address, services = services.len(), together = mode == Mode::Together, "serving");
         let operator_key_file = keys.operator_key_file();
         let server = settings.server.clone();
@@ -192,12 +205,45 @@ impl Start<'_> {
     }
 
     async fn open(&self, service: &Service, keys: &Keys) -> anyhow::Result<Db> {
-        let db = connect(service, self.settings, self.mode, keys, &self.env).await?;
-        match self.mode {
-            Mode::Together => db.migrate((service.migrations)()).await?,
-            Mode::Alone => db.check_schema(&(service.migrations)()).await?,
-        }
+        // All services share one secret, so that each can decode the consistency tokens of the others.
+        let db = connect(service, self.settings, self.mode, keys.suite_secrets(), &self.env).await?;
+        let mode = self.mode;
+        wait_for(service.name, || async {
+            let migrations = (service.migrations)();
+            if mode == Mode::Together {
+                db.migrate(migrations).await?;
+                return Ok(());
+            }
+            let newer = db.check_schema(&migrations).await?.newer;
+            if !newer.is_empty() {
+                tracing::info!(service = service.name, ?newer, "schema of a newer version");
+            }
+            Ok(())
+        })
+        .await?;
         Ok(db)
+    }
+}
+
+/// The first pause before a database that cannot be reached is tried again, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the last to
+/// come. Any other failure is final.
+pub(crate) async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
+    service: &str,
+    attempt: impl Fn() -> F,
+) -> Result<(), StorageError> {
+    let mut pause = PAUSES.0;
+    loop {
+        match attempt().await {
+            Err(StorageError::Unavailable(error)) => {
+                tracing::warn!(service, error, "database unavailable, waiting for it");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+            other => return other,
+        }
     }
 }
 
@@ -206,7 +252,7 @@ pub(crate) async fn connect(
     service: &Service,
     settings: &Settings,
     mode: Mode,
-    keys: &Keys,
+    secrets: Secrets,
     env: &Env,
 ) -> anyhow::Result<Db> {
     let section = service.section();
@@ -228,8 +274,7 @@ pub(crate) async fn connect(
     if let Some(connections) = chosen.max_connections {
         config.max_connections = connections;
     }
-    // The suite shares one secret, so that each service can decode the consistency tokens of the others.
-    Ok(Db::connect(&config, service.name, keys.suite_secrets(), env.clone()).await?)
+    Ok(Db::connect(&config, service.name, secrets, env.clone()).await?)
 }
 
 fn sqlite_url(file: &Path) -> String {
@@ -304,6 +349,14 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Returns the age at which this replica asks its clients to connect anew: 240 to 360 seconds. Without it, replicas
+/// that start later would get no connections. Replicas draw different ages, so that not all clients reconnect at once.
+fn connection_age(env: &Env) -> Duration {
+    let mut random = [0; 8];
+    env.ids.fill(&mut random);
+    Duration::from_millis(240_000 + u64::from_le_bytes(random) % 120_000)
 }
 
 struct Tls {

@@ -3,8 +3,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parta_access::{Caller, Secrets};
 use parta_ids::Env;
 use parta_status::RpcError;
-use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode, Statement};
-use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::{
     idempotency::{self, Claim},
     lock::FileLock,
     page,
+    schema::{Applied, SchemaState},
     tx::End,
 };
 
@@ -76,7 +77,13 @@ impl Db {
         })))
     }
 
-    /// Applies the pending migrations in one transaction, under a lock that the replicas share.
+    /// Applies the pending migrations in one transaction, under a lock that the replicas share. If a newer build
+    /// has migrated the schema, nothing is applied; whether this build may serve with it is then decided as in
+    /// [`Db::check_schema`].
+    ///
+    /// On PostgreSQL, a statement that waits longer than three seconds for a table fails the migration with
+    /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then, and a
+    /// later attempt can succeed.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
         let pass = self.0.gate.enter().await;
         let conn = self
@@ -89,6 +96,8 @@ impl Db {
             // All services use the same lock number, because each service has its own database.
             tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
                 .await?;
+            // Not before: another replica that migrates may take longer.
+            tx.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
         }
         let result = async {
             let Some(transaction) = tx.transaction().driver() else {
@@ -96,6 +105,19 @@ impl Db {
                     "migrations want a transaction of the driver's".into(),
                 ));
             };
+            if SchemaManager::new(transaction).has_table("schema_requirement").await? {
+                let applied = Applied::read(transaction, &migrations).await?;
+                applied.check_required()?;
+                let newer = applied.newer();
+                if let (Some(pending), Some(newer)) = (applied.pending().next(), newer.first()) {
+                    return Err(StorageError::Schema(format!(
+                        "{pending} is not applied, but {newer} of another version is; start that version"
+                    )));
+                }
+                if applied.pending().next().is_none() {
+                    return Ok(());
+                }
+            }
             Migrations(std::sync::Mutex::new(migrations))
                 .up(transaction, None)
                 .await?;
@@ -108,33 +130,23 @@ impl Db {
         }
     }
 
-    /// Returns an error unless exactly these migrations are applied.
-    pub async fn check_schema(&self, migrations: &[Box<dyn MigrationTrait>]) -> Result<(), StorageError> {
-        let sql = "SELECT version FROM seaql_migrations";
-        let rows = self
-            .conn()
-            .query_all_raw(Statement::from_string(self.backend(), sql))
-            .await;
-        let rows = match rows.map_err(StorageError::from) {
-            Err(StorageError::Database(error)) => return Err(StorageError::Schema(error.to_string())),
-            other => other?,
-        };
-        let mut applied = std::collections::BTreeSet::new();
-        for row in rows {
-            applied.insert(row.try_get_by_index::<String>(0)?);
-        }
-        for migration in migrations {
-            if !applied.remove(migration.name()) {
+    /// Decides whether this build may serve with the schema: all of its migrations are applied, and no newer
+    /// migration requires a newer build. Returns the newer migrations.
+    pub async fn check_schema(
+        &self,
+        migrations: &[Box<dyn MigrationTrait>],
+    ) -> Result<SchemaState, StorageError> {
+        let applied = match Applied::read(self.conn(), migrations).await.map_err(StorageError::from) {
+            // The database is empty.
+            Err(StorageError::Database(error)) => {
                 return Err(StorageError::Schema(format!(
-                    "{} is not applied",
-                    migration.name()
+                    "{error}; run `parta migrate {}` first",
+                    self.service()
                 )));
             }
-        }
-        match applied.first() {
-            Some(unknown) => Err(StorageError::Schema(format!("{unknown} is of another release"))),
-            None => Ok(()),
-        }
+            other => other?,
+        };
+        applied.check(self.service())
     }
 
     /// Returns the name of the service that owns the database.

@@ -1,6 +1,7 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// Returns the migrations for the tables of this library: `idempotency_record`, `event_head`, `job`.
+/// Returns the migrations for the tables of this library: `schema_requirement`, `idempotency_record`,
+/// `event_head`, `job`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -16,6 +17,12 @@ impl MigrationName for Tables {
 #[async_trait::async_trait]
 impl MigrationTrait for Tables {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let requirement = Table::create()
+            .table("schema_requirement")
+            .col(string("migration").primary_key())
+            .to_owned();
+        manager.create_table(requirement).await?;
+
         let record = Table::create()
             .table("idempotency_record")
             .col(string("principal"))

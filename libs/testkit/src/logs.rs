@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::Notify};
 use tracing::{
     Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -66,6 +66,8 @@ struct State {
     /// Refusals that the comments of their RPCs do not list.
     undocumented: BTreeSet<Refusal>,
     ignores_refusals: bool,
+    /// Notified of each line.
+    added: Arc<Notify>,
 }
 
 impl Logs {
@@ -78,6 +80,19 @@ impl Logs {
     /// Returns the lines logged so far.
     pub fn lines(&self) -> Vec<Line> {
         self.state(|state| state.lines.clone())
+    }
+
+    /// Waits until a line that contains `text` was logged.
+    pub async fn until(&self, text: &str) {
+        let added = self.state(|state| state.added.clone());
+        loop {
+            // Created before the look, so that no line is missed in between.
+            let next = added.notified();
+            if self.lines().iter().any(|line| line.text.contains(text)) {
+                return;
+            }
+            next.await;
+        }
     }
 
     /// Returns the lines that the test did not list.
@@ -257,7 +272,10 @@ impl<S: Subscriber> Layer<S> for Capture {
             target: metadata.target().to_owned(),
             text: text.0,
         };
-        self.0.state(|state| state.lines.push(line));
+        self.0.state(|state| {
+            state.lines.push(line);
+            state.added.notify_waiters();
+        });
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

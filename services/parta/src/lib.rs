@@ -1,5 +1,6 @@
-//! The whole suite in one process, and the command line that calls a running suite.
+//! The five services in one process or one of them alone, and the command line that calls a running suite.
 
+mod cli;
 pub mod client;
 pub mod command;
 pub mod demo;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 use parta_runtime::{Running, Service, Settings, config::LogFormat};
 
+pub use cli::main;
 use command::{Command, Common};
 use output::{Format, Output};
 

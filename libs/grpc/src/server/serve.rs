@@ -11,6 +11,9 @@ use crate::routes::Routes;
 pub struct ServeOptions {
     /// The TLS configuration of the listener; `None` in memory, on loopback and behind a mesh.
     pub tls: Option<ServerTlsConfig>,
+    /// The age at which a connection gets GOAWAY; its open calls and streams go on, and the client connects anew for the
+    /// next call. `None`: connections have no age limit.
+    pub max_connection_age: Option<Duration>,
 }
 
 /// Serves `routes` behind `layers` on the connections of `incoming` until `shutdown` resolves, and then until
@@ -34,6 +37,9 @@ where
         .http2_keepalive_timeout(Some(Duration::from_secs(10)));
     if let Some(tls) = options.tls {
         server = server.tls_config(tls)?;
+    }
+    if let Some(age) = options.max_connection_age {
+        server = server.max_connection_age(age);
     }
     server
         .serve_with_incoming_shutdown(layers.around(routes), incoming, shutdown)

@@ -43,9 +43,10 @@ pub struct ServerSettings {
     /// Maximum number of open streams per service.
     pub max_streams: usize,
     /// Time, in seconds, between reporting NOT_SERVING and refusing connections, so that load balancers
-    /// notice.
+    /// notice. At most half of `grace_seconds` is used.
     pub drain_seconds: u64,
-    /// Time, in seconds, for calls in flight at shutdown.
+    /// Time, in seconds, that the whole shutdown takes at most, `drain_seconds` included. Kubernetes must wait longer
+    /// (`terminationGracePeriodSeconds`).
     pub grace_seconds: u64,
 }
 

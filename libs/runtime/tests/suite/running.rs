@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use crate::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use parta_ids::Env;
 use parta_runtime::{Service, compose, migrate, start_alone};
+use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -185,6 +186,55 @@ fn reflection_requires_no_credential() {
         running.stop().await;
     });
 }
+
+/// Waits until the health check `name` has this status.
+async fn until(client: &Client, name: &str, status: ServingStatus) {
+    let request = HealthCheckRequest { service: name.into() };
+    let mut changes = HealthClient::new(client.0.clone())
+        .watch(request)
+        .await
+        .unwrap()
+        .into_inner();
+    while changes.message().await.unwrap().unwrap().status() != status {}
+}
+
+on_postgres!(
+    service_waits_for_its_database_and_reports_its_loss,
+    "SQLite is a file of the process",
+    |database| async move {
+        parta_testkit::logs()
+            .allow("database unavailable, waiting for it")
+            .allow("service not serving: database failed")
+            .allow("task failed, starting again");
+        let link = Link::to(database.url()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("membership.database_url={}", link.through(database.url()));
+        let settings = settings(folder.path(), &[url]);
+        link.cut().await;
+        let (running, ()) = tokio::join!(compose(&[MEMBERSHIP, CHAT], &settings), async {
+            parta_testkit::logs().until("database unavailable, waiting for it").await;
+            link.mend();
+        });
+        let running = running.unwrap();
+        let client = Client::of(&running);
+        until(&client, "readiness", ServingStatus::Serving).await;
+
+        link.cut().await;
+        until(&client, "readiness", ServingStatus::NotServing).await;
+        for (name, status) in [
+            ("parta.membership.v1.AuthenticationService", ServingStatus::NotServing),
+            ("parta.chat.v1.ChatService", ServingStatus::Serving),
+            ("", ServingStatus::NotServing),
+            ("startup", ServingStatus::Serving),
+            ("liveness", ServingStatus::Serving),
+        ] {
+            assert_eq!(health(&client, name).await, status, "{name}");
+        }
+        link.mend();
+        until(&client, "readiness", ServingStatus::Serving).await;
+        running.stop().await;
+    }
+);
 
 /// Both topologies have the same services, keys and calls; here, each service has its own server.
 #[test]

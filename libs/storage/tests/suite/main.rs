@@ -4,5 +4,6 @@ mod connections;
 mod jobs;
 mod pages;
 mod round_trips;
+mod schema;
 mod support;
 mod transactions;

@@ -1,0 +1,92 @@
+//! Which builds may serve with a schema.
+//!
+//! A build serves if all of its own migrations are applied. Migrations that it does not know were applied by a newer
+//! build. It serves with them too, so that old and new replicas serve side by side during a rollout and after a
+//! rollback, unless a migration took away what older builds use. Such a migration records what a build has to know
+//! ([`require_migration`]).
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm_migration::{MigrationTrait, SchemaManager};
+
+use crate::StorageError;
+
+/// The migrations of a schema, as far as they decide whether this build may serve with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Migrations of a newer build, which this build does not know.
+    pub newer: Vec<String>,
+}
+
+/// Records that only builds that know `migration` may serve from now on. A migration that takes away what older
+/// builds use (contract) calls it with the name of the migration that added the replacement (expand), at least one
+/// release later.
+pub async fn require_migration(manager: &SchemaManager<'_>, migration: &str) -> Result<(), DbErr> {
+    let conn = manager.get_connection();
+    let sql = "INSERT INTO schema_requirement (migration) VALUES ($1) ON CONFLICT DO NOTHING";
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, [migration.into()]);
+    conn.execute_raw(statement).await.map(drop)
+}
+
+/// The migrations that a database records, beside those of this build.
+pub(crate) struct Applied {
+    own: Vec<String>,
+    applied: BTreeSet<String>,
+    required: Vec<String>,
+}
+
+impl Applied {
+    /// Reads the migrations of a database whose tables exist.
+    pub(crate) async fn read(
+        conn: &impl ConnectionTrait,
+        migrations: &[Box<dyn MigrationTrait>],
+    ) -> Result<Self, DbErr> {
+        let own = migrations.iter().map(|migration| migration.name().to_owned());
+        let applied = names(conn, "SELECT version FROM seaql_migrations").await?;
+        let required = names(conn, "SELECT migration FROM schema_requirement ORDER BY migration").await?;
+        Ok(Self {
+            own: own.collect(),
+            applied: applied.into_iter().collect(),
+            required,
+        })
+    }
+
+    /// Returns this build's migrations that are not applied, in order.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &String> {
+        self.own.iter().filter(|name| !self.applied.contains(*name))
+    }
+
+    /// Returns the migrations of a newer build.
+    pub(crate) fn newer(&self) -> Vec<String> {
+        let newer = self.applied.iter().filter(|name| !self.own.contains(name));
+        newer.cloned().collect()
+    }
+
+    /// Refuses a schema that requires a newer build.
+    pub(crate) fn check_required(&self) -> Result<(), StorageError> {
+        match self.required.iter().find(|name| !self.own.contains(name)) {
+            Some(name) => Err(StorageError::Schema(format!(
+                "it requires a version that knows {name}, and this version does not; start a newer version"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides whether this build may serve. `service` is the service that owns the database.
+    pub(crate) fn check(&self, service: &str) -> Result<SchemaState, StorageError> {
+        if let Some(name) = self.pending().next() {
+            return Err(StorageError::Schema(format!(
+                "{name} is not applied; run `parta migrate {service}` first"
+            )));
+        }
+        self.check_required()?;
+        Ok(SchemaState { newer: self.newer() })
+    }
+}
+
+async fn names(conn: &impl ConnectionTrait, sql: &str) -> Result<Vec<String>, DbErr> {
+    let rows = conn
+        .query_all_raw(Statement::from_string(conn.get_database_backend(), sql))
+        .await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}

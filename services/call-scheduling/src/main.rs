@@ -1,4 +1,0 @@
-//! The call-scheduling service by itself.
-fn main() -> std::process::ExitCode {
-    parta_runtime::run_service(parta_call_scheduling::SERVICE)
-}

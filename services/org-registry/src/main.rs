@@ -1,4 +1,0 @@
-//! The org-registry service by itself.
-fn main() -> std::process::ExitCode {
-    parta_runtime::run_service(parta_org_registry::SERVICE)
-}

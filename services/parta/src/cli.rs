@@ -1,0 +1,78 @@
+//! The command line of the binary.
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand, builder::PossibleValuesParser};
+use parta_runtime::{ConfigArgs, Service};
+
+use crate::{
+    SERVICES,
+    command::{Command, Common},
+};
+
+#[derive(Parser)]
+#[command(
+    name = "parta",
+    about = "The communication backbone that a school runs itself",
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the suite cannot be reached, 4 the roster files were refused.",
+    version
+)]
+struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Serves until SIGTERM or SIGINT. This is the default command.
+    ///
+    /// All five services run in this process, and what is missing is created: keys, databases, schemas.
+    Serve {
+        /// Serves this service only, as part of a cluster. Its keys must exist, and its schema must have been
+        /// migrated.
+        #[arg(long, value_name = "SERVICE", value_parser = names())]
+        only: Option<String>,
+    },
+    /// Brings the schema of one service's database up to date. Needs this database alone.
+    ///
+    /// Run it before a new version serves. The old version goes on serving meanwhile and afterwards.
+    Migrate {
+        /// The service whose database is migrated.
+        #[arg(value_name = "SERVICE", value_parser = names())]
+        service: String,
+    },
+    #[command(flatten)]
+    Other(Command),
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SERVICES.map(|service| service.name))
+}
+
+/// Returns the service of this name. The parser of the command line accepts no other name.
+fn service(name: &str) -> anyhow::Result<Service> {
+    let found = SERVICES.into_iter().find(|service| service.name == name);
+    found.ok_or_else(|| anyhow::anyhow!("there is no service {name}"))
+}
+
+/// Runs the binary with these arguments, the first of which is the name of the program.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
+    match cli.command.unwrap_or(Task::Serve { only: None }) {
+        Task::Serve { only: None } => parta_runtime::run(parta_runtime::serve_composed_with(
+            &SERVICES,
+            cli.config,
+            crate::greet,
+        )),
+        Task::Serve { only: Some(name) } => parta_runtime::run(async move {
+            parta_runtime::serve_alone(service(&name)?, cli.config).await
+        }),
+        Task::Migrate { service: name } => parta_runtime::run(async move {
+            parta_runtime::migrate_alone(service(&name)?, cli.config).await
+        }),
+        Task::Other(command) => crate::run(command, &cli.common),
+    }
+}
