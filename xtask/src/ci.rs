@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, protos, reasons,
+    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, k8s, protos, reasons,
     requirements,
 };
 use crate::{root, test, tools};
@@ -84,6 +84,10 @@ fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
             notes.lines.extend(dependencies::advisories(&deny)?);
         }
         Ok(())
+    })?;
+    elapsed.part("k8s", || match notes.tool("k8s", k8s::Tools::install())? {
+        Some(tools) => k8s::check(&tools, false),
+        None => Ok(()),
     })?;
     elapsed.part("clippy", || {
         let mut clippy = cargo();

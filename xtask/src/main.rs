@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask test | soak | ci | requirements | reasons | docs | bench |
-//! instructions`.
+//! instructions | k8s`.
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
 mod bench;
@@ -9,6 +9,7 @@ mod dependencies;
 mod docs;
 mod elapsed;
 mod instructions;
+mod k8s;
 mod protos;
 mod python;
 mod reasons;
@@ -70,6 +71,12 @@ enum Task {
         #[arg(long, conflicts_with = "write")]
         release: bool,
     },
+    /// Renders the chart in all profiles, and checks the manifests.
+    K8s {
+        /// Keeps the render in k8s/base and k8s/components.
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -82,6 +89,7 @@ fn main() -> ExitCode {
         Task::Docs { check } => docs::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
+        Task::K8s { write } => k8s::run(write),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,6 +21,6 @@ pub use entry::{
     compose, compose_with, make_keys, migrate, migrate_alone, run, serve_alone, serve_composed,
     serve_composed_with, start_alone, use_one_tls_provider,
 };
-pub use keys::{Rotation, rotate_signing_key};
+pub use keys::{Rotation, key_files, rotate_signing_key};
 pub use running::Running;
 pub use service::{Service, ServiceContext, ServiceParts, Task, maintenance};

@@ -23,7 +23,10 @@ impl TaskGroup {
     async fn end(&self, what: &'static str, deadline: Instant) {
         self.cancel.cancel();
         self.tracker.close();
-        if tokio::time::timeout_at(deadline, self.tracker.wait()).await.is_err() {
+        if tokio::time::timeout_at(deadline, self.tracker.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(what, left = self.tracker.len(), "shutdown timed out");
         }
     }

@@ -142,7 +142,11 @@ impl Start<'_> {
             names: part.services.clone(),
             db: db.clone(),
             migrations: service.migrations,
-            projections: part.consumers.iter().filter_map(|task| task.projection.clone()).collect(),
+            projections: part
+                .consumers
+                .iter()
+                .filter_map(|task| task.projection.clone())
+                .collect(),
         });
         let checked = checked.collect();
         for part in parts {

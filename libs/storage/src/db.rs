@@ -105,7 +105,10 @@ impl Db {
                     "migrations want a transaction of the driver's".into(),
                 ));
             };
-            if SchemaManager::new(transaction).has_table("schema_requirement").await? {
+            if SchemaManager::new(transaction)
+                .has_table("schema_requirement")
+                .await?
+            {
                 let applied = Applied::read(transaction, &migrations).await?;
                 applied.check_required()?;
                 let newer = applied.newer();
@@ -136,7 +139,10 @@ impl Db {
         &self,
         migrations: &[Box<dyn MigrationTrait>],
     ) -> Result<SchemaState, StorageError> {
-        let applied = match Applied::read(self.conn(), migrations).await.map_err(StorageError::from) {
+        let applied = match Applied::read(self.conn(), migrations)
+            .await
+            .map_err(StorageError::from)
+        {
             // The database is empty.
             Err(StorageError::Database(error)) => {
                 return Err(StorageError::Schema(format!(

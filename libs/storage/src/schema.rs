@@ -43,7 +43,11 @@ impl Applied {
     ) -> Result<Self, DbErr> {
         let own = migrations.iter().map(|migration| migration.name().to_owned());
         let applied = names(conn, "SELECT version FROM seaql_migrations").await?;
-        let required = names(conn, "SELECT migration FROM schema_requirement ORDER BY migration").await?;
+        let required = names(
+            conn,
+            "SELECT migration FROM schema_requirement ORDER BY migration",
+        )
+        .await?;
         Ok(Self {
             own: own.collect(),
             applied: applied.into_iter().collect(),

@@ -67,12 +67,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             cli.config,
             crate::greet,
         )),
-        Task::Serve { only: Some(name) } => parta_runtime::run(async move {
-            parta_runtime::serve_alone(service(&name)?, cli.config).await
-        }),
-        Task::Migrate { service: name } => parta_runtime::run(async move {
-            parta_runtime::migrate_alone(service(&name)?, cli.config).await
-        }),
+        Task::Serve { only: Some(name) } => {
+            parta_runtime::run(async move { parta_runtime::serve_alone(service(&name)?, cli.config).await })
+        }
+        Task::Migrate { service: name } => {
+            parta_runtime::run(async move { parta_runtime::migrate_alone(service(&name)?, cli.config).await })
+        }
         Task::Other(command) => crate::run(command, &cli.common),
     }
 }

@@ -212,7 +212,9 @@ on_postgres!(
         let settings = settings(folder.path(), &[url]);
         link.cut().await;
         let (running, ()) = tokio::join!(compose(&[MEMBERSHIP, CHAT], &settings), async {
-            parta_testkit::logs().until("database unavailable, waiting for it").await;
+            parta_testkit::logs()
+                .until("database unavailable, waiting for it")
+                .await;
             link.mend();
         });
         let running = running.unwrap();
@@ -222,7 +224,10 @@ on_postgres!(
         link.cut().await;
         until(&client, "readiness", ServingStatus::NotServing).await;
         for (name, status) in [
-            ("parta.membership.v1.AuthenticationService", ServingStatus::NotServing),
+            (
+                "parta.membership.v1.AuthenticationService",
+                ServingStatus::NotServing,
+            ),
             ("parta.chat.v1.ChatService", ServingStatus::Serving),
             ("", ServingStatus::NotServing),
             ("startup", ServingStatus::Serving),

@@ -58,7 +58,10 @@ impl MigrationTrait for Contract {
 #[async_trait::async_trait]
 impl MigrationTrait for HalfWay {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let table = Table::create().table("half").col(string("name").primary_key()).to_owned();
+        let table = Table::create()
+            .table("half")
+            .col(string("name").primary_key())
+            .to_owned();
         manager.create_table(table).await?;
         Err(DbErr::Custom("killed half-way".into()))
     }
@@ -92,32 +95,51 @@ on_both!(old_build_serves_with_a_newer_schema, |database| async move {
     let store = Store::open(&database, old()).await;
     assert!(store.db.check_schema(&old()).await.unwrap().newer.is_empty());
     store.db.migrate(expanded()).await.unwrap();
-    assert_eq!(store.db.check_schema(&old()).await.unwrap().newer, ["test_0002_expand"]);
+    assert_eq!(
+        store.db.check_schema(&old()).await.unwrap().newer,
+        ["test_0002_expand"]
+    );
     // In one process, the old build migrates at its start: it finds nothing to do.
     store.db.migrate(old()).await.unwrap();
     assert!(store.db.check_schema(&expanded()).await.unwrap().newer.is_empty());
 });
 
-on_both!(new_build_is_refused_until_the_schema_is_migrated, |database| async move {
-    let store = Store::open(&database, old()).await;
-    let text = refusal(store.db.check_schema(&expanded()).await);
-    assert!(text.contains("test_0002_expand is not applied") && text.contains("parta migrate test"), "{text}");
-    store.db.migrate(expanded()).await.unwrap();
-    store.db.check_schema(&expanded()).await.unwrap();
-});
-
-on_both!(build_is_refused_after_what_it_uses_was_taken_away, |database| async move {
-    let store = Store::open(&database, contracted()).await;
-    for result in [
-        store.db.check_schema(&old()).await.map(drop),
-        store.db.migrate(old()).await,
-    ] {
-        let text = refusal(result);
-        assert!(text.contains("test_0002_expand") && text.contains("newer version"), "{text}");
+on_both!(
+    new_build_is_refused_until_the_schema_is_migrated,
+    |database| async move {
+        let store = Store::open(&database, old()).await;
+        let text = refusal(store.db.check_schema(&expanded()).await);
+        assert!(
+            text.contains("test_0002_expand is not applied") && text.contains("parta migrate test"),
+            "{text}"
+        );
+        store.db.migrate(expanded()).await.unwrap();
+        store.db.check_schema(&expanded()).await.unwrap();
     }
-    let newer = store.db.check_schema(&expanded()).await.unwrap().newer;
-    assert_eq!(newer, ["test_0003_contract"], "a build that knows the replacement serves");
-});
+);
+
+on_both!(
+    build_is_refused_after_what_it_uses_was_taken_away,
+    |database| async move {
+        let store = Store::open(&database, contracted()).await;
+        for result in [
+            store.db.check_schema(&old()).await.map(drop),
+            store.db.migrate(old()).await,
+        ] {
+            let text = refusal(result);
+            assert!(
+                text.contains("test_0002_expand") && text.contains("newer version"),
+                "{text}"
+            );
+        }
+        let newer = store.db.check_schema(&expanded()).await.unwrap().newer;
+        assert_eq!(
+            newer,
+            ["test_0003_contract"],
+            "a build that knows the replacement serves"
+        );
+    }
+);
 
 // Two builds of which neither knows the other's migration cannot share a database.
 on_both!(diverged_schemas_are_refused, |database| async move {
@@ -125,7 +147,10 @@ on_both!(diverged_schemas_are_refused, |database| async move {
     let mut other = old();
     other.push(Box::new(HalfWay));
     let text = refusal(store.db.migrate(other).await);
-    assert!(text.contains("test_0002_half_way is not applied, but test_0002_expand"), "{text}");
+    assert!(
+        text.contains("test_0002_half_way is not applied, but test_0002_expand"),
+        "{text}"
+    );
 });
 
 on_both!(failed_migration_leaves_nothing, |database| async move {
@@ -136,7 +161,12 @@ on_both!(failed_migration_leaves_nothing, |database| async move {
     assert!(error.to_string().contains("half-way"), "{error}");
     assert!(store.db.check_schema(&old()).await.unwrap().newer.is_empty());
     // The table of the failed migration does not exist, so that the next attempt is not in its way.
-    store.db.writer().execute_unprepared("CREATE TABLE half (name TEXT)").await.unwrap();
+    store
+        .db
+        .writer()
+        .execute_unprepared("CREATE TABLE half (name TEXT)")
+        .await
+        .unwrap();
 });
 
 on_postgres!(

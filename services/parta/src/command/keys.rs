@@ -1,12 +1,12 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use parta_ids::Env;
-use parta_runtime::Rotation;
+use parta_runtime::{Rotation, Service};
 use serde_json::json;
 
 use super::Common;
-use crate::output::Failure;
+use crate::output::{Failure, Format, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Keys {
@@ -15,6 +15,10 @@ pub enum Keys {
         /// Folder of the keys.
         #[arg(long, default_value = "data/keys")]
         folder: PathBuf,
+        /// Prints one Secret per service for `kubectl apply -f -`. Each has the keys that the service needs and no
+        /// other; the operator's key stays in the folder.
+        #[arg(long)]
+        kubernetes: bool,
     },
     /// Rotates the key that signs tokens. Run it twice: restart membership after each run, and wait ten
     /// minutes between the runs.
@@ -29,7 +33,14 @@ impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let (output, env) = (common.print(), Env::system());
         match self {
-            Self::Make { folder } => {
+            Self::Make { folder, kubernetes: true } => {
+                parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
+                let secrets = crate::SERVICES.iter().map(|service| secret(&folder, service));
+                let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
+                let list = json!({"apiVersion": "v1", "kind": "List", "items": secrets});
+                Output(Format::Json).document(&list);
+            }
+            Self::Make { folder, kubernetes: false } => {
                 parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
                 output.line(format!("the keys are in {}", folder.display()));
                 output.document(&json!({"folder": folder}));
@@ -48,4 +59,18 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// The Secret that the chart mounts for a service.
+fn secret(folder: &Path, service: &Service) -> anyhow::Result<serde_json::Value> {
+    let files = parta_runtime::key_files(folder, service, &crate::SERVICES)?;
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": format!("parta-keys-{}", service.name),
+            "labels": {"app.kubernetes.io/name": service.name, "app.kubernetes.io/part-of": "parta"},
+        },
+        "stringData": files,
+    }))
 }

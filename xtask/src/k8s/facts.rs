@@ -1,0 +1,102 @@
+//! What the project says elsewhere, with which the manifests must agree.
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+
+use super::read;
+
+pub(crate) struct Facts {
+    /// The services in kebab-case.
+    pub(crate) services: BTreeSet<String>,
+    /// The port on which each service listens in a cluster.
+    pub(crate) port: u64,
+    /// The keys of the configuration, `section.key`.
+    pub(crate) config_keys: BTreeSet<String>,
+    /// The services that each service calls or whose feed it consumes.
+    pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
+    /// The full names of the public gRPC services of each service.
+    pub(crate) public: BTreeMap<String, BTreeSet<String>>,
+    /// The names of the health checks that are no gRPC services.
+    pub(crate) health: BTreeSet<String>,
+}
+
+impl Facts {
+    pub(crate) fn read() -> anyhow::Result<Self> {
+        let default: toml::Table = read("config/default.toml")?.parse()?;
+        let cluster: toml::Table = read("config/kubernetes.toml")?.parse()?;
+        let sections = || {
+            default
+                .iter()
+                .filter_map(|(name, section)| Some((name, section.as_table()?)))
+        };
+        let services = sections()
+            .filter(|(_, section)| section.contains_key("listen") && section.contains_key("address"));
+        let services: BTreeSet<String> = services.map(|(name, _)| name.replace('_', "-")).collect();
+        let config_keys = sections()
+            .flat_map(|(name, section)| section.keys().map(move |key| format!("{name}.{key}")))
+            .collect();
+        let port = cluster["chat"]["listen"]
+            .as_str()
+            .and_then(|listen| listen.rsplit_once(':'))
+            .and_then(|(_, port)| port.parse().ok())
+            .context("config/kubernetes.toml: the port of chat")?;
+        Ok(Self {
+            peers: peers(&read("ARCHITECTURE.md")?, &services)?,
+            public: public(&services)?,
+            health: health(&read("libs/runtime/src/health.rs")?),
+            services,
+            port,
+            config_keys,
+        })
+    }
+}
+
+/// Reads the table of calls and feeds. Every service also fetches the keys of tokens from membership.
+fn peers(
+    architecture: &str,
+    services: &BTreeSet<String>,
+) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let (_, table) = architecture
+        .split_once("| service | owns | calls | consumes the feeds of |")
+        .context("ARCHITECTURE.md has no table of calls and feeds")?;
+    let mut peers = BTreeMap::new();
+    for line in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [service, _, calls, feeds] = cells[..] else {
+            anyhow::bail!("ARCHITECTURE.md: {line}");
+        };
+        let words = calls
+            .split([',', ' '])
+            .chain(feeds.split([',', ' ']))
+            .chain(["membership"]);
+        let named = words.filter(|word| *word != service && services.contains(*word));
+        peers.insert(service.to_owned(), named.map(str::to_owned).collect());
+    }
+    anyhow::ensure!(
+        peers.keys().eq(services),
+        "ARCHITECTURE.md: the table has other services"
+    );
+    Ok(peers)
+}
+
+fn public(services: &BTreeSet<String>) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let pool = crate::docs::pool()?;
+    let of = |service: &String| {
+        let package = format!("parta.{}.v1", service.replace('-', "_"));
+        let names = pool.services().filter(|s| s.package_name() == package);
+        (service.clone(), names.map(|s| s.full_name().to_owned()).collect())
+    };
+    Ok(services.iter().map(of).collect())
+}
+
+/// The constants of the health checks.
+fn health(source: &str) -> BTreeSet<String> {
+    let constants = source.lines().filter_map(|line| {
+        let (_, value) = line.strip_prefix("const ")?.split_once(": &str = \"")?;
+        value.strip_suffix("\";")
+    });
+    constants
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
