@@ -70,9 +70,9 @@ impl Health {
             published: Arc::default(),
         };
         let rest = services.iter().copied().chain([STARTUP, READINESS, ALL]);
-        health
-            .publish(rest.map(|name| (name, false)).chain([(LIVENESS, true)]))
-            .await;
+        let mut statuses: Vec<_> = rest.map(|name| (name, false)).collect();
+        statuses.push((LIVENESS, true));
+        health.publish(statuses).await;
         health
     }
 
@@ -85,7 +85,7 @@ impl Health {
     ) {
         let mut checks: Vec<Check> = services.into_iter().map(Check::new).collect();
         self.check(&mut checks).await;
-        self.publish([(STARTUP, true)]).await;
+        self.publish(vec![(STARTUP, true)]).await;
         let (health, cancel) = (self.clone(), cancel.clone());
         tracker.spawn(async move {
             while cancel
@@ -99,14 +99,18 @@ impl Health {
     }
 
     async fn check(&self, checks: &mut [Check]) {
-        join_all(checks.iter_mut().map(Check::run)).await;
+        let mut running = Vec::new();
+        for check in &mut *checks {
+            running.push(check.run());
+        }
+        join_all(running).await;
         let serving = checks.iter().all(|check| check.serving);
         let complete = checks.iter().all(Check::is_complete);
-        let names = checks
-            .iter()
-            .flat_map(|check| check.of.names.iter().map(|name| (*name, check.serving)));
-        self.publish(names.chain([(ALL, serving), (READINESS, serving && complete)]))
-            .await;
+        let mut statuses = vec![(ALL, serving), (READINESS, serving && complete)];
+        for check in checks {
+            statuses.extend(check.of.names.iter().map(|name| (*name, check.serving)));
+        }
+        self.publish(statuses).await;
     }
 
     /// Reports NOT_SERVING for everything but `liveness`, for good.
@@ -121,7 +125,7 @@ impl Health {
         }
     }
 
-    async fn publish(&self, statuses: impl IntoIterator<Item = (&'static str, bool)>) {
+    async fn publish(&self, statuses: Vec<(&'static str, bool)>) {
         let mut published = self.published.lock().await;
         if published.stopping {
             return;

@@ -164,20 +164,32 @@ impl Keys {
 /// Returns the key files that a service needs, by name, and no other: its own private key, the public keys of all
 /// services, the master secret, for membership the keys that sign tokens, and the digest of the operator's credential. The
 /// credential itself stays in the folder.
-pub fn key_files(folder: &Path, service: &Service, services: &[Service]) -> anyhow::Result<BTreeMap<String, String>> {
+pub fn key_files(
+    folder: &Path,
+    service: &Service,
+    services: &[Service],
+) -> anyhow::Result<BTreeMap<String, String>> {
     let mut names = vec![SUITE_SECRET.to_owned(), format!("{}.pem", service.name)];
     names.extend(services.iter().map(|service| format!("{}.pub", service.name)));
     if service.name == MEMBERSHIP {
         names.push(TOKEN_SIGNING.to_owned());
         let optional = [TOKEN_SIGNING_NEXT, TOKEN_SIGNING_PREVIOUS].into_iter();
-        names.extend(optional.filter(|name| folder.join(name).exists()).map(str::to_owned));
+        names.extend(
+            optional
+                .filter(|name| folder.join(name).exists())
+                .map(str::to_owned),
+        );
     }
     let read_one = |name: String| Ok((name.clone(), read(&folder.join(name))?));
-    let mut files = names.into_iter().map(read_one).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let mut files = names
+        .into_iter()
+        .map(read_one)
+        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     let digests = if folder.join(OPERATOR_DIGEST).exists() {
         read(&folder.join(OPERATOR_DIGEST))?
     } else {
-        let credential = OperatorCredential::from_text(&read(&folder.join(OPERATOR_KEY))?).context(OPERATOR_KEY)?;
+        let credential =
+            OperatorCredential::from_text(&read(&folder.join(OPERATOR_KEY))?).context(OPERATOR_KEY)?;
         format!("{}\n", credential.to_digest())
     };
     files.insert(OPERATOR_DIGEST.to_owned(), digests);
@@ -271,7 +283,10 @@ mod tests {
     #[test]
     fn each_service_gets_the_keys_that_it_needs() {
         let (folder, env) = (tempfile::tempdir().unwrap(), Env::system());
-        let other = Service { name: "chat", ..SERVICES[0] };
+        let other = Service {
+            name: "chat",
+            ..SERVICES[0]
+        };
         let services = [SERVICES[0], other];
         Keys::open_or_make(folder.path(), &services, &env).unwrap();
         let names = |service| -> Vec<String> {
@@ -281,7 +296,13 @@ mod tests {
         };
         assert_eq!(
             names(&other),
-            ["chat.pem", "chat.pub", "membership.pub", "operator.digest", "suite.secret"]
+            [
+                "chat.pem",
+                "chat.pub",
+                "membership.pub",
+                "operator.digest",
+                "suite.secret"
+            ]
         );
         let signing = names(&services[0]);
         assert!(signing.contains(&TOKEN_SIGNING.to_owned()) && !signing.contains(&"chat.pem".to_owned()));

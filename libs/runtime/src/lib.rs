@@ -15,6 +15,7 @@ mod service;
 mod start;
 mod supervise;
 pub mod telemetry;
+mod tls;
 
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
 pub use entry::{

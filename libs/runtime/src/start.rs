@@ -14,16 +14,16 @@ use parta_storage::{DatabaseConfig, Db, StorageError};
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig, server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 use crate::{
     Service, ServiceContext, ServiceParts, Settings,
-    config::ServerSettings,
     health::{Checked, Health},
     jwks,
     keys::Keys,
     running::{Running, TaskGroup},
     supervise,
+    tls::{ServerTls, Tls},
 };
 
 /// Whether this process runs all services and creates what they need at the first start, or one service of a
@@ -51,7 +51,7 @@ impl Start<'_> {
         } = self;
         let keys = self.keys()?;
         let listen = self.listen_address()?;
-        let tls = Tls::read(&settings.server)?;
+        let tls = Tls::read(&settings.server, env)?;
         let bus = self.bus().await?;
         let (draining, consumers, tasks) = (
             CancellationToken::new(),
@@ -131,10 +131,14 @@ impl Start<'_> {
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let options = ServeOptions {
-            tls: tls.server,
             max_connection_age: (mode == Mode::Alone).then(|| connection_age(env)),
         };
-        outer.serve_public(listener, open, stack(), options);
+        if let Some(tls) = &tls.server {
+            tasks
+                .tracker
+                .spawn(tls.clone().keep_current(tasks.cancel.clone()));
+        }
+        outer.serve_public(listener, open, stack(), tls.server, options);
 
         let checked = services.iter().zip(&parts).zip(&dbs);
         let checked = checked.map(|((service, part), db)| Checked {
@@ -325,12 +329,17 @@ impl TaskGroup {
         listener: TcpListener,
         routes: Routes,
         stack: ServerLayers,
+        tls: Option<ServerTls>,
         options: ServeOptions,
     ) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            if let Err(error) = serve(incoming, routes, stack, options, cancelled).await {
+            let served = match tls {
+                None => serve(incoming, routes, stack, options, cancelled).await,
+                Some(tls) => serve(tls.accept(incoming), routes, stack, options, cancelled).await,
+            };
+            if let Err(error) = served {
                 tracing::error!(%error, "server failed");
             }
         });
@@ -361,37 +370,4 @@ fn connection_age(env: &Env) -> Duration {
     let mut random = [0; 8];
     env.ids.fill(&mut random);
     Duration::from_millis(240_000 + u64::from_le_bytes(random) % 120_000)
-}
-
-struct Tls {
-    server: Option<ServerTlsConfig>,
-    client: Option<ClientTlsConfig>,
-}
-
-impl Tls {
-    fn read(settings: &ServerSettings) -> anyhow::Result<Self> {
-        let read = |path: &Path| std::fs::read(path).with_context(|| format!("file {}", path.display()));
-        let server = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-            (Some(certificate), Some(key)) => {
-                let identity = Identity::from_pem(read(certificate)?, read(key)?);
-                Some(ServerTlsConfig::new().identity(identity))
-            }
-            _ => None,
-        };
-        let client = match &settings.tls_authority_file {
-            Some(authority) => {
-                let authority = Certificate::from_pem(read(authority)?);
-                Some(ClientTlsConfig::new().ca_certificate(authority))
-            }
-            None => None,
-        };
-        Ok(Self { server, client })
-    }
-
-    fn client(&self, builder: ClientBuilder) -> ClientBuilder {
-        match &self.client {
-            Some(tls) => builder.tls(tls.clone()),
-            None => builder,
-        }
-    }
 }

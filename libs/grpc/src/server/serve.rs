@@ -1,7 +1,7 @@
 use std::{future::Future, io, time::Duration};
 
 use tokio_stream::Stream;
-use tonic::transport::{Server, ServerTlsConfig, server::Connected};
+use tonic::transport::{Server, server::Connected};
 
 use super::ServerLayers;
 use crate::routes::Routes;
@@ -9,8 +9,6 @@ use crate::routes::Routes;
 /// Options of the server.
 #[derive(Default)]
 pub struct ServeOptions {
-    /// The TLS configuration of the listener; `None` in memory, on loopback and behind a mesh.
-    pub tls: Option<ServerTlsConfig>,
     /// The age at which a connection gets GOAWAY; its open calls and streams go on, and the client connects anew for the
     /// next call. `None`: connections have no age limit.
     pub max_connection_age: Option<Duration>,
@@ -35,9 +33,6 @@ where
         // Detects clients that disappeared, whose streams would otherwise stay counted.
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)));
-    if let Some(tls) = options.tls {
-        server = server.tls_config(tls)?;
-    }
     if let Some(age) = options.max_connection_age {
         server = server.max_connection_age(age);
     }

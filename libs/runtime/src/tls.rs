@@ -1,0 +1,200 @@
+//! TLS: the certificate of the listener, and the authority that clients trust.
+//!
+//! The files are read at the start; what cannot be used ends the start with an error. The certificate and its key are
+//! read again every half minute, so that an authority that issues short-lived certificates needs no restart. New files
+//! that cannot be used are logged, and the former certificate stays.
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use futures::{Stream, StreamExt as _};
+use parta_grpc::ClientBuilder;
+use parta_ids::Env;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, ClientTlsConfig};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::config::ServerSettings;
+
+/// Mounted files are replaced without a notice that all platforms give, so that they are read again this often.
+const PERIOD: Duration = Duration::from_secs(30);
+/// A client that does not complete the handshake within this time is disconnected.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Most handshakes at once. It is the number of connections that may wait to be accepted.
+const HANDSHAKES: usize = 16_384;
+
+/// The TLS of a process.
+pub(crate) struct Tls {
+    pub(crate) server: Option<ServerTls>,
+    client: Option<ClientTlsConfig>,
+}
+
+impl Tls {
+    pub(crate) fn read(settings: &ServerSettings, env: &Env) -> anyhow::Result<Self> {
+        let server = match (&settings.tls_certificate_file, &settings.tls_key_file) {
+            (Some(certificate), Some(key)) => Some(ServerTls::read(certificate, key, env)?),
+            _ => None,
+        };
+        let client = match &settings.tls_authority_file {
+            Some(file) => Some(authority(file)?),
+            None => None,
+        };
+        Ok(Self { server, client })
+    }
+
+    pub(crate) fn client(&self, builder: ClientBuilder) -> ClientBuilder {
+        match &self.client {
+            Some(tls) => builder.tls(tls.clone()),
+            None => builder,
+        }
+    }
+}
+
+fn authority(file: &Path) -> anyhow::Result<ClientTlsConfig> {
+    let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.with_context(|| format!("certificates in {}", file.display()))?;
+    ensure!(!certificates.is_empty(), "{} has no certificate", file.display());
+    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+}
+
+/// The certificate of the listener. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+    env: Env,
+    current: Arc<Current>,
+}
+
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").finish_non_exhaustive()
+    }
+}
+
+impl Current {
+    fn get(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
+    }
+}
+
+impl ServerTls {
+    fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<Self> {
+        let current = read(certificate_file, key_file, env)?;
+        Ok(Self {
+            certificate_file: certificate_file.to_owned(),
+            key_file: key_file.to_owned(),
+            env: env.clone(),
+            current: Arc::new(Current(RwLock::new(Arc::new(current)))),
+        })
+    }
+
+    /// Reads the files again until `cancel`.
+    pub(crate) async fn keep_current(self, cancel: CancellationToken) {
+        let mut refused = None;
+        while cancel
+            .run_until_cancelled(tokio::time::sleep(PERIOD))
+            .await
+            .is_some()
+        {
+            match read(&self.certificate_file, &self.key_file, &self.env) {
+                Ok(new) if new.cert != self.current.get().cert => {
+                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                    tracing::info!(file = %self.certificate_file.display(), "certificate replaced");
+                    refused = None;
+                }
+                Ok(_) => refused = None,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if refused.as_ref() != Some(&error) {
+                        tracing::error!(error, "certificate not replaced: its files cannot be used");
+                        refused = Some(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Performs the handshake of each connection. Connections whose handshake fails are dropped.
+    pub(crate) fn accept(
+        &self,
+        connections: impl Stream<Item = io::Result<TcpStream>> + Send,
+    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let handshakes = connections.map(move |connection| {
+            let acceptor = acceptor.clone();
+            async move {
+                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection?));
+                handshake.await.map_err(|_| io::ErrorKind::TimedOut)?
+            }
+        });
+        handshakes
+            .buffer_unordered(HANDSHAKES)
+            .filter_map(|accepted| async {
+                // A scanner or a client that does not trust the certificate is no fault of the server.
+                accepted
+                    .inspect_err(|error| tracing::debug!(%error, "TLS handshake failed"))
+                    .ok()
+                    .map(Ok)
+            })
+    }
+}
+
+/// Reads a certificate and its key, and refuses what no client would accept.
+fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<CertifiedKey> {
+    let chain = CertificateDer::pem_file_iter(certificate_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("certificates in {}", certificate_file.display()))?;
+    let first = chain
+        .first()
+        .with_context(|| format!("{} has no certificate", certificate_file.display()))?;
+    let (_, parsed) = X509Certificate::from_der(first)
+        .with_context(|| format!("the first certificate in {}", certificate_file.display()))?;
+    let (validity, now) = (parsed.validity(), env.now().timestamp());
+    ensure!(
+        now <= validity.not_after.timestamp(),
+        "the certificate in {} has expired at {}",
+        certificate_file.display(),
+        validity.not_after
+    );
+    ensure!(
+        now >= validity.not_before.timestamp(),
+        "the certificate in {} is not valid before {}",
+        certificate_file.display(),
+        validity.not_before
+    );
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .with_context(|| format!("the private key in {}", key_file.display()))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).with_context(|| {
+        format!(
+            "the key in {} is not that of the certificate in {}",
+            key_file.display(),
+            certificate_file.display()
+        )
+    })
+}
