@@ -42,7 +42,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a call that the server refuses with UNAVAILABLE and `RetryInfo` is repeated with the same
 /// `request_id`. README names it.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
-/// How long a call is repeated before the person is told.
+/// How long a call is repeated without a note for the person.
 const SILENT_RETRIES: Duration = Duration::from_secs(3);
 const AT_LEAST: &str = "parta-at-least";
 
