@@ -17,8 +17,10 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let servers = Servers::provide()?;
     let mut command = cargo();
-    command.args(["test", "-p", "parta-integration-tests"]);
-    command.args(["--test", "all", "--", "--ignored", "--exact", "--nocapture"]);
+    // The workspace, so that the artifacts of `cargo xtask test` are used: a build of one package selects other
+    // features.
+    command.args(["test", "--workspace", "--test", "all"]);
+    command.args(["--", "--ignored", "--exact", "--nocapture"]);
     command.arg("consistency::soak::soak");
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env("PARTA_SOAK_MINUTES", options.minutes.to_string());

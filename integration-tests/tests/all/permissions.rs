@@ -1,4 +1,5 @@
-//! Checks docs/permissions.md: every cell is tested over the public API of the composed suite.
+//! Checks docs/permissions.md over the public API: every cell in one process, and every allowed cell and one
+//! refused cell of each RPC in five processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 mod refused;
 mod requests;
@@ -6,7 +7,7 @@ mod samples;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
@@ -16,6 +17,8 @@ use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
+/// Environment variable that makes five processes check every refused cell too.
+const FULL: &str = "PARTA_TEST_FULL_MATRIX";
 /// Number of concurrent refused calls.
 const AT_ONCE: usize = 16;
 
@@ -144,10 +147,15 @@ impl Cell {
     }
 }
 
-/// Returns the cells of a gRPC service that are `allowed`, in the order of the table.
-fn cells(grpc_service: &str, allowed: bool) -> Vec<Cell> {
+/// Returns whether an RPC belongs to one of these gRPC services.
+fn belongs(rpc: &str, grpc_services: &[&str]) -> bool {
+    grpc_services.contains(&rpc.split_once('/').unwrap().0)
+}
+
+/// Returns the cells of gRPC services that are `allowed`, in the order of the table.
+fn cells(grpc_services: &[&str], allowed: bool) -> Vec<Cell> {
     let rows = permissions::rows().into_iter();
-    let rows = rows.filter(|row| row.rpc.split_once('/').unwrap().0 == grpc_service);
+    let rows = rows.filter(|row| belongs(row.rpc, grpc_services));
     let both = rows.flat_map(|row| [(true, row.own), (false, row.foreign)].map(|of| (row, of)));
     both.filter(|(_, (_, says))| *says == allowed)
         .map(|(row, (own, _))| Cell {
@@ -156,6 +164,13 @@ fn cells(grpc_service: &str, allowed: bool) -> Vec<Cell> {
             own,
         })
         .collect()
+}
+
+/// Returns one cell of each RPC: that of a person, whom the facts of the roster decide about, if there is one.
+fn one_of_each_rpc(mut cells: Vec<Cell>) -> Vec<Cell> {
+    cells.sort_by_key(|cell| (cell.rpc, !cell.kind.is_person(), !cell.own));
+    cells.dedup_by_key(|cell| cell.rpc);
+    cells
 }
 
 /// Waits until every service has applied the samples. Only then can chat list the chats.
@@ -215,11 +230,11 @@ async fn check_allowed(two_schools: &TwoSchools, cells: &[Cell]) -> Vec<String> 
     wrong
 }
 
-/// Checks the permissions of a gRPC service that principals have for objects that they created.
-async fn check_creators(two_schools: &TwoSchools, grpc_service: &str) -> Vec<String> {
+/// Checks the permissions of gRPC services that principals have for objects that they created.
+async fn check_creators(two_schools: &TwoSchools, grpc_services: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     let rows = permissions::creator_rows().into_iter();
-    for row in rows.filter(|row| row.rpc.split_once('/').unwrap().0 == grpc_service) {
+    for row in rows.filter(|row| belongs(row.rpc, grpc_services)) {
         let body = samples::created(two_schools, row.kind, row.rpc).await;
         let cell = Cell {
             rpc: row.rpc,
@@ -234,63 +249,107 @@ async fn check_creators(two_schools: &TwoSchools, grpc_service: &str) -> Vec<Str
 }
 
 /// Covers: R23 allowed, R23 refused, R28 refused, R59 refused
-fn every_cell_of_the_table_is_true(grpc_service: &str) {
-    parta_testkit::run(async {
-        let suite = Suite::one_process().await;
-        let two_schools = TwoSchools::new(&suite).await;
-        let (refused, allowed) = (cells(grpc_service, false), cells(grpc_service, true));
-        let mut wrong = check_refused(&two_schools, &refused).await;
-        wrong.extend(check_allowed(&two_schools, &allowed).await);
-        wrong.extend(check_creators(&two_schools, grpc_service).await);
-        suite.stop().await;
-        assert!(
-            wrong.is_empty(),
-            "{} of {} cells are wrong:\n{}",
-            wrong.len(),
-            refused.len() + allowed.len(),
-            wrong.join("\n")
-        );
-    });
+async fn every_cell_of_the_table_is_true(suite: Suite, grpc_services: &[&str], refused: Vec<Cell>) {
+    let begun = Instant::now();
+    let two_schools = TwoSchools::new(&suite).await;
+    let founded = begun.elapsed();
+    let allowed = cells(grpc_services, true);
+    let mut wrong = check_refused(&two_schools, &refused).await;
+    let checked = begun.elapsed();
+    wrong.extend(check_allowed(&two_schools, &allowed).await);
+    wrong.extend(check_creators(&two_schools, grpc_services).await);
+    println!(
+        "schools {founded:.1?}, {} refused cells {:.1?}, {} allowed cells {:.1?}",
+        refused.len(),
+        checked - founded,
+        allowed.len(),
+        begun.elapsed() - checked
+    );
+    suite.stop().await;
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cells are wrong:\n{}",
+        wrong.len(),
+        refused.len() + allowed.len(),
+        wrong.join("\n")
+    );
 }
 
-/// Defines one test for each gRPC service, on its own suite.
+/// Defines a test for each service in one process, on its own suite, and a test for all of them in five
+/// processes. The five processes share their code with the one, so that one refused cell of each RPC proves
+/// that the service has the facts.
 macro_rules! cases {
-    ($($name:ident: $service:literal,)+) => {
-        const CASES: &[&str] = &[$($service),+];
+    ($($name:ident: [$($grpc_service:literal,)+],)+) => {
+        const CASES: &[&str] = &[$($($grpc_service),+),+];
         $(
-            #[test]
-            fn $name() {
-                every_cell_of_the_table_is_true($service);
+            mod $name {
+                use super::*;
+
+                #[test]
+                fn one_process() {
+                    parta_testkit::run(async {
+                        let grpc_services = &[$($grpc_service),+];
+                        let refused = cells(grpc_services, false);
+                        let suite = Suite::one_process().await;
+                        every_cell_of_the_table_is_true(suite, grpc_services, refused).await;
+                    });
+                }
             }
         )+
+
+        mod all_services {
+            use super::*;
+
+            #[test]
+            fn split() {
+                parta_testkit::run(async {
+                    let mut refused = cells(CASES, false);
+                    if std::env::var_os(FULL).is_none() {
+                        refused = one_of_each_rpc(refused);
+                    }
+                    let suite = Suite::split(env!("CARGO_BIN_EXE_suite-process")).await;
+                    every_cell_of_the_table_is_true(suite, CASES, refused).await;
+                });
+            }
+        }
     };
 }
 
 cases! {
-    call_scheduling_feed: "parta.call_scheduling.v1.CallSchedulingFeedService",
-    call: "parta.call_scheduling.v1.CallService",
-    announcement: "parta.chat.internal.v1.AnnouncementService",
-    chat_feed: "parta.chat.v1.ChatFeedService",
-    chat: "parta.chat.v1.ChatService",
-    live: "parta.chat.v1.LiveService",
-    message: "parta.chat.v1.MessageService",
-    invitation_feed: "parta.invitation.v1.InvitationFeedService",
-    invitation: "parta.invitation.v1.InvitationService",
-    admission: "parta.membership.internal.v1.AdmissionService",
-    appointment: "parta.membership.v1.AppointmentService",
-    assignment: "parta.membership.v1.AssignmentService",
-    authentication: "parta.membership.v1.AuthenticationService",
-    enrollment: "parta.membership.v1.EnrollmentService",
-    guardianship: "parta.membership.v1.GuardianshipService",
-    member: "parta.membership.v1.MemberService",
-    membership_feed: "parta.membership.v1.MembershipFeedService",
-    operator: "parta.membership.v1.OperatorService",
-    roster_import: "parta.membership.v1.RosterImportService",
-    service_account: "parta.membership.v1.ServiceAccountService",
-    application: "parta.org_registry.v1.ApplicationService",
-    org_registry_feed: "parta.org_registry.v1.OrgRegistryFeedService",
-    organization: "parta.org_registry.v1.OrganizationService",
-    unit: "parta.org_registry.v1.UnitService",
+    call_scheduling: [
+        "parta.call_scheduling.v1.CallSchedulingFeedService",
+        "parta.call_scheduling.v1.CallService",
+    ],
+    chat: [
+        "parta.chat.internal.v1.AnnouncementService",
+        "parta.chat.v1.ChatFeedService",
+        "parta.chat.v1.ChatService",
+        "parta.chat.v1.LiveService",
+        "parta.chat.v1.MessageService",
+    ],
+    invitation: [
+        "parta.invitation.v1.InvitationFeedService",
+        "parta.invitation.v1.InvitationService",
+    ],
+    membership: [
+        "parta.membership.internal.v1.AdmissionService",
+        "parta.membership.v1.AppointmentService",
+        "parta.membership.v1.AssignmentService",
+        "parta.membership.v1.AuthenticationService",
+        "parta.membership.v1.EnrollmentService",
+        "parta.membership.v1.GuardianshipService",
+        "parta.membership.v1.MemberService",
+        "parta.membership.v1.MembershipFeedService",
+        "parta.membership.v1.OperatorService",
+        "parta.membership.v1.RosterImportService",
+        "parta.membership.v1.ServiceAccountService",
+    ],
+    org_registry: [
+        "parta.org_registry.v1.ApplicationService",
+        "parta.org_registry.v1.OrgRegistryFeedService",
+        "parta.org_registry.v1.OrganizationService",
+        "parta.org_registry.v1.UnitService",
+    ],
 }
 
 #[test]

@@ -19,6 +19,8 @@ use tonic::{
     transport::{ClientTlsConfig, Endpoint},
 };
 
+pub use retry::Patience;
+
 use crate::{
     in_memory::InMemoryTransport,
     server::metrics::Metrics,
@@ -71,6 +73,7 @@ pub struct ClientBuilder {
     identity: Option<Arc<ServiceIdentity>>,
     tls: Option<ClientTlsConfig>,
     timeout: Duration,
+    patience: Option<Patience>,
 }
 
 impl ClientBuilder {
@@ -82,6 +85,7 @@ impl ClientBuilder {
             identity: None,
             tls: None,
             timeout: Duration::from_secs(10),
+            patience: None,
         }
     }
 
@@ -103,6 +107,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Repeats refused calls until a time limit; by default, at most three attempts are made.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -159,9 +170,9 @@ impl ClientBuilder {
             Arc::new(trace::Trace::new(&self.env)) as Arc<dyn Step>,
             // Records one observation per call, including its retries.
             Arc::new(Metrics::client()),
-            // Retries UNAVAILABLE with RetryInfo and failed connections, within a budget and only for
-            // requests marked as idempotent.
-            Arc::new(retry::Retry::new(name)),
+            // Retries UNAVAILABLE with RetryInfo and failed connections, only for requests marked as
+            // idempotent, and within a budget or until the limit of `patience`.
+            Arc::new(retry::Retry::new(name, &self.env, self.patience.clone())),
             // Per attempt: the smaller of the configured limit and the remaining time of the call being
             // served.
             Arc::new(deadline::ClientDeadline {

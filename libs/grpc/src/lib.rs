@@ -14,7 +14,9 @@ pub mod server;
 mod step;
 mod stream;
 
-pub use client::{ClientBuilder, ClientError, Idempotent, OnBehalf, RequestExt, ServiceChannel, Target};
+pub use client::{
+    ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target,
+};
 pub use clients::{PeerMissing, ServiceClients, current_trace_id};
 pub use in_memory::InMemoryTransport;
 pub use routes::Routes;

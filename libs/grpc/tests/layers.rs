@@ -1,10 +1,11 @@
 //! The layers of servers and clients, over a real in-memory connection.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+mod retries;
 mod test_env;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use parta_grpc::{Limits, RequestExt as _, TRACE_ID, Target};
+use parta_grpc::{Limits, RequestExt as _, TRACE_ID};
 use parta_status::RpcError;
 use test_env::{
     ADMIT, ANNOUNCE, GET_CHAT, Note, RESOLVE, SUBSCRIBE, TestEnv, WATCH, bearer, call, note, open, reason,
@@ -392,55 +393,6 @@ fn stream_that_ends_by_itself_ends_with_ok() {
             .unwrap();
         assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
         assert_eq!(stream.message().await.unwrap(), None);
-    });
-}
-
-#[test]
-fn only_idempotent_requests_are_retried() {
-    parta_testkit::run(async {
-        let test_env = TestEnv::new();
-        assert_eq!(
-            refused(call(test_env.outside(), RESOLVE, note("busy twice")).await),
-            "DEPENDENCY_UNAVAILABLE"
-        );
-        assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 1);
-        assert_eq!(
-            refused(call(test_env.outside(), RESOLVE, note("busy twice").idempotent()).await),
-            "OK"
-        );
-        assert_eq!(test_env.seen.calls.swap(0, Ordering::SeqCst), 3);
-        // Without RetryInfo, a call is not retried.
-        assert_eq!(
-            refused(call(test_env.outside(), RESOLVE, note("no retry info").idempotent()).await),
-            "NOT_SERVING"
-        );
-        assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 1);
-    });
-}
-
-#[test]
-fn absent_service_is_an_unavailable_dependency() {
-    parta_testkit::run(async {
-        let test_env = TestEnv::new();
-        // Bound and dropped, so that no listener uses this port.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let channel = test_env
-            .client()
-            .channel("chat", Target::Uri(format!("http://{address}")))
-            .unwrap();
-        let status = call(channel, RESOLVE, note("").idempotent()).await.unwrap_err();
-        let refusal = RpcError::from_status(&status).unwrap();
-        assert_eq!(
-            (refusal.reason(), refusal.metadata("dependency")),
-            ("DEPENDENCY_UNAVAILABLE", Some("chat"))
-        );
-        assert!(
-            !status.message().contains("127.0.0.1"),
-            "addresses are not disclosed"
-        );
     });
 }
 

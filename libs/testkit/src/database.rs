@@ -32,9 +32,7 @@ impl TestDatabase {
 
     /// A new database on the PostgreSQL server of the environment.
     pub async fn postgres() -> Self {
-        let server = std::env::var(POSTGRES_URL).expect(
-            "PARTA_TEST_POSTGRES_URL is not set: this test needs PostgreSQL, which `cargo xtask test` starts",
-        );
+        let server = crate::given(POSTGRES_URL, "PostgreSQL");
         #[expect(
             clippy::disallowed_methods,
             reason = "a name for a test's database decides nothing"
@@ -42,7 +40,9 @@ impl TestDatabase {
         let name = format!("test_{}", Uuid::new_v4().simple());
         execute(&server, &format!("CREATE DATABASE {name}"))
             .await
-            .expect("a database on the given server");
+            .unwrap_or_else(|error| {
+                panic!("{POSTGRES_URL} names no server on which its user can create databases: {error}")
+            });
         let (base, parameters) = server
             .split_once('?')
             .map_or((server.as_str(), None), |(b, p)| (b, Some(p)));
@@ -136,6 +136,20 @@ mod tests {
             }
         }
     );
+
+    #[test]
+    fn test_fails_and_names_the_command_when_postgresql_is_missing() {
+        let test = "database::tests::a_test_has_an_empty_database_of_its_own::postgres";
+        let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", test, "--nocapture"])
+            .env_remove(POSTGRES_URL)
+            .output()
+            .expect("the test starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{said}");
+        let expected = "PARTA_TEST_POSTGRES_URL is not set. Run the tests by `cargo xtask test`, which starts PostgreSQL";
+        assert!(said.contains(expected), "{said}");
+    }
 
     #[test]
     fn a_database_goes_with_its_last_clone() {

@@ -29,7 +29,14 @@ pub const NATS_URL: &str = "PARTA_TEST_NATS_URL";
 
 /// The URL of the NATS server that tests use. Fails the test where none is given.
 pub fn nats_url() -> String {
-    std::env::var(NATS_URL).expect("PARTA_TEST_NATS_URL is not set: run the tests by `cargo xtask test`")
+    given(NATS_URL, "NATS")
+}
+
+/// The value of an environment variable that names a server. Fails the test where it is not set.
+fn given(variable: &str, server: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set. Run the tests by `cargo xtask test`, which starts {server}")
+    })
 }
 
 /// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own,

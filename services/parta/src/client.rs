@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
-use parta_grpc::{ClientBuilder, Idempotent, ServiceChannel, Target};
+use parta_grpc::{ClientBuilder, Idempotent, Patience, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_proto::parta::{
     call_scheduling::v1::call_service_client::CallServiceClient,
@@ -35,8 +35,15 @@ use parta_proto::parta::{
 };
 use tonic::{Status, body::Body};
 
+use crate::output;
+
 /// Timeout of one attempt of a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a call that the server refuses with UNAVAILABLE and `RetryInfo` is repeated with the same
+/// `request_id`. README names it.
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a call is repeated without a note for the person.
+const SILENT_RETRIES: Duration = Duration::from_secs(3);
 const AT_LEAST: &str = "parta-at-least";
 
 /// The addresses of the services.
@@ -61,6 +68,7 @@ pub struct Session {
     channels: Arc<BTreeMap<&'static str, ServiceChannel>>,
     credential: Option<HeaderValue>,
     seen: Arc<Mutex<BTreeMap<&'static str, HeaderValue>>>,
+    repeats: bool,
     env: Env,
 }
 
@@ -73,7 +81,14 @@ macro_rules! clients {
 impl Session {
     /// Creates a session without a credential. It connects on its first call.
     pub fn new(endpoints: &Endpoints) -> anyhow::Result<Self> {
-        let builder = ClientBuilder::new(Env::system()).timeout(TIMEOUT);
+        let patience = Patience {
+            limit: RETRY_LIMIT,
+            notice_after: SILENT_RETRIES,
+            notice: Arc::new(output::waiting),
+        };
+        let builder = ClientBuilder::new(Env::system())
+            .timeout(TIMEOUT)
+            .patience(patience);
         let channel = |service: &parta_runtime::Service| {
             let address = endpoints.of(service.name);
             let channel = builder.channel(service.name, Target::Uri(address.to_owned()));
@@ -87,8 +102,18 @@ impl Session {
             channels: Arc::new(channels.collect::<anyhow::Result<_>>()?),
             credential: None,
             seen: Arc::default(),
+            repeats: true,
             env: Env::system(),
         })
+    }
+
+    /// Returns the same session that makes one attempt of each call, for a refusal that is expected.
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self {
+            repeats: false,
+            ..self.clone()
+        }
     }
 
     /// Returns the same session with a bearer credential: a token, or the operator's key.
@@ -132,7 +157,11 @@ impl Session {
             headers.insert(AUTHORIZATION, credential.clone());
         }
         let channel = self.channels.get(service).cloned();
-        Bound { channel, headers }
+        Bound {
+            channel,
+            headers,
+            repeats: self.repeats,
+        }
     }
 
     clients! {
@@ -176,6 +205,7 @@ impl Session {
 pub struct Bound {
     channel: Option<ServiceChannel>,
     headers: HeaderMap,
+    repeats: bool,
 }
 
 impl tower::Service<http::Request<Body>> for Bound {
@@ -190,7 +220,9 @@ impl tower::Service<http::Request<Body>> for Bound {
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         request.headers_mut().extend(self.headers.clone());
         // Every mutation carries a `request_id`, so any call may be retried.
-        request.extensions_mut().insert(Idempotent);
+        if self.repeats {
+            request.extensions_mut().insert(Idempotent);
+        }
         let channel = self.channel.clone();
         Box::pin(async move {
             let mut channel = channel.ok_or_else(|| Status::from(parta_status::unavailable("service")))?;

@@ -136,6 +136,15 @@ pub fn complain(why: &impl fmt::Display) {
     let _unread = writeln!(io::stderr().lock(), "error: {why}");
 }
 
+/// Prints on standard error that a refused call is being repeated.
+pub(crate) fn waiting(refusal: &RpcError) {
+    let why = refusal.reason();
+    let _unread = writeln!(
+        io::stderr().lock(),
+        "note: the server is not ready for this call yet ({why}), trying again"
+    );
+}
+
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {

@@ -1,10 +1,14 @@
 //! The `parta` program: its start, its output and its end.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod busy_server;
+
 use std::{
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
+use busy_server::BusyServer;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -123,6 +127,35 @@ fn exit_code_distinguishes_unreachable_suite_and_wrong_usage() {
             assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
             assert!(said.starts_with("error: "), "{said}");
         }
+    });
+}
+
+#[test]
+fn refused_call_is_repeated_with_its_request_id() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("operator.key"), "opk_test").unwrap();
+        let server = BusyServer::start(5, Duration::from_millis(20)).await;
+        let words = [
+            "application",
+            "approve",
+            "app_x",
+            "--server",
+            &server.url,
+            "--operator-key-file",
+            "operator.key",
+        ];
+        let output = run(folder.path(), &words).await;
+        let (said, why) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{why}");
+        assert!(said.contains("approved: Школа № 1 is org_x"), "{said}");
+        let requests = server.requests();
+        assert_eq!(requests.len(), 6);
+        assert!(!requests[0].request_id.is_empty());
+        assert!(requests.iter().all(|request| *request == requests[0]));
     });
 }
 

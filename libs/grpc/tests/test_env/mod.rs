@@ -15,7 +15,8 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Patience, Routes, ServiceChannel, Target,
+    layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
@@ -61,6 +62,8 @@ async fn handle(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
             "waited".into()
         }
         "busy twice" if count < 2 => return Err(parta_status::unavailable("test").into()),
+        "busy five times" if count < 5 => return Err(parta_status::unavailable("test").into()),
+        "busy" => return Err(parta_status::unavailable("test").into()),
         "no retry info" => return Err(RpcError::new(ErrorReason::NotServing, "for good").into()),
         "etag" => return Err(parta_status::etag_mismatch().into()),
         "undocumented" => return Err(std::io::Error::other("a detail of ours").into()),
@@ -261,6 +264,14 @@ impl TestEnv {
     /// Returns a channel of an external caller to the service of the path.
     pub fn outside(&self) -> ServiceChannel {
         self.client()
+            .channel("chat", Target::Memory(self.pipe.clone()))
+            .unwrap()
+    }
+
+    /// Returns a channel of an external caller who waits for refusing servers.
+    pub fn patient(&self, patience: Patience) -> ServiceChannel {
+        self.client()
+            .patience(patience)
             .channel("chat", Target::Memory(self.pipe.clone()))
             .unwrap()
     }
