@@ -301,6 +301,24 @@ pub(crate) async fn list_for_snapshot(
     members(rows)
 }
 
+/// Those of the members who have not left.
+pub(crate) async fn present(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    among: impl IntoIterator<Item = MemberId>,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::MemberId)
+        .filter(within(scope))
+        .filter(Column::MemberId.is_in(among.into_iter().map(TypedId::uuid)))
+        .filter(Column::State.ne(LEFT))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
 /// The names of the members who have not left.
 pub(crate) async fn names(
     conn: &impl ConnectionTrait,
