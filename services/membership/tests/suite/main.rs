@@ -5,6 +5,7 @@ mod admission;
 mod edge;
 mod guardianships;
 mod members;
+mod returns;
 mod roster_import;
 mod sessions;
 mod sign_in;

@@ -1,6 +1,7 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
 use parta_membership::{Config, GRPC_SERVICES, Ports};
@@ -16,7 +17,9 @@ use parta_proto::parta::{
             authentication_service_client::AuthenticationServiceClient,
             enrollment_service_client::EnrollmentServiceClient,
             guardianship_service_client::GuardianshipServiceClient,
-            member_service_client::MemberServiceClient, operator_service_client::OperatorServiceClient,
+            member_service_client::MemberServiceClient, membership_event::Payload,
+            membership_feed_service_client::MembershipFeedServiceClient,
+            operator_service_client::OperatorServiceClient,
             roster_import_service_client::RosterImportServiceClient,
             service_account_service_client::ServiceAccountServiceClient,
         },
@@ -172,6 +175,32 @@ impl TestEnv {
             .test_env
             .channel_of("invitation", "membership", &self.transport);
         AdmissionServiceClient::new(channel)
+    }
+
+    /// Runs the durable jobs until the environment is closed.
+    pub fn run_jobs(&self) {
+        let runner = self.ports.job_runner().unwrap();
+        self.test_env
+            .tracker
+            .spawn(runner.run(self.test_env.stop.clone()));
+    }
+
+    /// The members of an organization as the snapshot of the feed describes them.
+    pub async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
+        let channel = self.test_env.channel_of("chat", "membership", &self.transport);
+        let request = pb::SnapshotRequest {
+            org_id: org.to_string(),
+        };
+        let stream = MembershipFeedServiceClient::new(channel).snapshot(request).await;
+        let responses: Vec<_> = stream.unwrap().into_inner().try_collect().await.unwrap();
+        let payloads = responses
+            .into_iter()
+            .filter_map(|response| response.event?.payload);
+        let admitted = payloads.filter_map(|payload| match payload {
+            Payload::MemberAdmitted(admitted) => Some(admitted),
+            _ => None,
+        });
+        admitted.collect()
     }
 
     pub fn act(&self) -> String {
