@@ -4,6 +4,7 @@
 //! to appointments. A join flow stands for an account and a link, so that invitation learns no account.
 //! Invariants: the same person by the same invitation is the same member; a record is claimed once.
 
+mod error;
 mod grpc;
 mod model;
 mod operations;

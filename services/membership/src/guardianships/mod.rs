@@ -5,6 +5,7 @@
 //! Invariants: at most one relation of a guardian and a child has not ended; an ended relation stays as
 //! history and never comes back; each change and its event are committed together.
 
+mod error;
 mod events;
 mod grpc;
 mod model;

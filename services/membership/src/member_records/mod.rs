@@ -5,6 +5,7 @@
 //! organization; each change and its event are committed together; a member who left and returns has nothing
 //! of the earlier membership.
 
+mod error;
 pub(crate) mod events;
 mod model;
 mod operations;

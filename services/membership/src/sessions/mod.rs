@@ -5,6 +5,7 @@
 //! token that is used again after its successor ends the session; an ended session is published to every
 //! organization of the person under the id by which that organization knows it.
 
+mod error;
 mod events;
 mod grpc;
 mod model;
