@@ -31,6 +31,9 @@ mod sessions;
 mod sign_in;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;

@@ -11,5 +11,8 @@ mod operations;
 mod secret;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use grpc::Admission;
 pub(crate) use operations::CreateJoinTicket;

@@ -13,6 +13,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;

@@ -13,5 +13,8 @@ mod operations;
 mod secret;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use grpc::Authentication;
 pub(crate) use operations::signed_in;

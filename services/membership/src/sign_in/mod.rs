@@ -9,5 +9,8 @@ mod model;
 mod operations;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use operations::{RequestCode, VerifyCode};
 pub(crate) use storage::{find_proved, use_proved};

@@ -11,7 +11,7 @@ use parta_proto::parta::membership::{
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::test_env::{Person, Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{Person, Seat, TestEnv, by, org, reason, unit};
 
 async fn change_roles(test_env: &TestEnv, by_whom: &Seat, member_id: &str, roles: &[Role]) {
     let request = pb::ChangeMemberRolesRequest {
