@@ -27,10 +27,11 @@ use parta_storage::{Db, jobs::JobRunner};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, DeliveryKind, NAME,
+    NAME,
     admission::Admission,
     appointments::Appointments,
     assignments::Assignments,
+    config::{Config, DeliveryKind},
     context::Context,
     delivery::{self, Operator},
     enrollments::Enrollments,
@@ -59,23 +60,23 @@ pub(crate) fn organizations(db: &Db, org_registry: ServiceChannel) -> (Task, Fre
 
 /// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The configuration of the service.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The service's own database, migrated.
-    pub db: Db,
+    pub(crate) db: Db,
     /// The freshness of the organizations' half of the projection.
-    pub organizations: Freshness,
+    pub(crate) organizations: Freshness,
     /// Keys derived for this service.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// Verifies tokens. It receives the revocations of sessions and service accounts.
-    pub verifier: Arc<Verifier>,
+    pub(crate) verifier: Arc<Verifier>,
     /// Signs tokens.
-    pub issuer: Arc<TokenIssuer>,
+    pub(crate) issuer: Arc<TokenIssuer>,
     /// Canceled when streams must end.
-    pub draining: CancellationToken,
+    pub(crate) draining: CancellationToken,
     /// Incremented when a roster import may have progressed.
-    pub progress: tokio::sync::watch::Sender<u64>,
+    pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }
 
 impl Ports {
@@ -97,7 +98,7 @@ impl Ports {
     }
 
     /// Runs the durable jobs: roster imports, and e-mails if codes are sent by SMTP.
-    pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
+    pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
         if self.config.delivery != DeliveryKind::Smtp {
@@ -122,7 +123,7 @@ impl Ports {
     }
 
     /// The servers of the service's API.
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);

@@ -40,16 +40,18 @@ use chrono::TimeDelta;
 use parta_access::TokenIssuer;
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 
-pub use assembly::Ports;
-pub use config::{Config, DeliveryKind};
 pub use exceptions::EXCEPTIONS;
-pub use migrations::migrations;
 pub use permissions::permissions;
+
+use crate::{
+    assembly::Ports,
+    config::{Config, DeliveryKind},
+    migrations::migrations,
+};
 
 const NAME: &str = "membership";
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
-/// Full names of the gRPC services.
-pub const GRPC_SERVICES: &[&str] = &[
+const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AuthenticationService",
     "parta.membership.v1.AppointmentService",
     "parta.membership.v1.MemberService",

@@ -5,7 +5,7 @@ mod m0002_roster_import_tables;
 use sea_orm_migration::MigrationTrait;
 
 /// All migrations of a membership database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     let mut all = parta_storage::migrations();
     all.extend(parta_audit::migrations());
     all.extend(parta_feed::migrations());
