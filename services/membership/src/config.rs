@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// The delivery of one-time codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeliveryKind {
+pub(crate) enum DeliveryKind {
     /// Stores codes in a table that the operator reads. For development, on a loopback address only.
     #[default]
     Outbox,
@@ -17,13 +17,13 @@ pub enum DeliveryKind {
 /// Section `[membership]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// How codes are delivered.
-    pub delivery: DeliveryKind,
+    pub(crate) delivery: DeliveryKind,
     /// `smtps://user:password@host` of the mail server; required by `smtp`.
-    pub smtp_url: Option<SecretString>,
+    pub(crate) smtp_url: Option<SecretString>,
     /// The sender of the e-mail; required by `smtp`.
-    pub mail_from: String,
+    pub(crate) mail_from: String,
 }
 
 impl ServiceConfig for Config {

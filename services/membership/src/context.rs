@@ -84,7 +84,7 @@ impl Context {
         if fits {
             Ok(())
         } else {
-            Err(Error::UnitUnknown(unit))
+            Err(Error::unit_unknown(unit))
         }
     }
 

@@ -2,14 +2,17 @@
 //!
 //! Owns the tables `join_flow` and `admission`; serves the internal AdmissionService, whose other act belongs
 //! to appointments. A join flow stands for an account and a link, so that invitation learns no account.
-//! Invariants: the same person by the same invitation is the same member; a record is claimed once; a member
-//! who left and joins again has the role of the new invitation only.
+//! Invariants: the same person by the same invitation is the same member; a record is claimed once.
 
+mod error;
 mod grpc;
 mod model;
 mod operations;
 mod secret;
 mod storage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use grpc::Admission;
 pub(crate) use operations::CreateJoinTicket;

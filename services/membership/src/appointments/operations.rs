@@ -14,7 +14,7 @@ use crate::{
     accounts,
     context::Context,
     error::Error,
-    member_records::{Member, MemberView, events, storage as members},
+    member_records::{self, Member, MemberView, events, storage as members},
     roles, sessions,
 };
 
@@ -123,10 +123,7 @@ impl Mutation for ClaimAppointment {
         }
         let member_id = match members::lock_by_account(tx, scope, *account_id).await? {
             Some(mut member) => {
-                member.roles.insert(Role::Administrator);
-                (member.state, member.leave_time) = (State::Active, None);
-                members::update(tx, scope, &mut member).await?;
-                events::changed(tx, &member).await?;
+                member_records::join_again(tx, scope, &mut member, Role::Administrator, None).await?;
                 member.id
             }
             None => {
@@ -156,12 +153,23 @@ impl Mutation for ClaimAppointment {
         roles::load(tx, &grant.scope, outcome.member_id).await
     }
 
-    /// The act used the appointment up. The account that claimed it, to which the record of the repetition
-    /// belongs, gets the answer.
-    async fn regrant(&self, _: &Context, tx: &Tx, caller: &Caller, _: &Claimed) -> Result<MayClaim, Error> {
+    /// The act used the appointment up. The account that claimed it gets the answer while it is an active
+    /// member: an account that has left is outside.
+    async fn regrant(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        outcome: &Claimed,
+    ) -> Result<MayClaim, Error> {
         let (account_id, _) = sessions::signed_in(tx, caller).await?;
+        let scope = authorize(caller, self.org_id, Decision::Allow)?;
+        member_records::find_by_account(tx, &scope, account_id)
+            .await?
+            .filter(|member| member.id == outcome.member_id && member.state == State::Active)
+            .ok_or_else(|| not_found("organization", self.org_id))?;
         Ok(MayClaim {
-            scope: authorize(caller, self.org_id, Decision::Allow)?,
+            scope,
             account_id,
             full_name: None,
         })

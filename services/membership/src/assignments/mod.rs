@@ -4,6 +4,7 @@
 //! most one assignment of a kind in a unit; an ended assignment stays as history; each change and its event
 //! are committed together.
 
+mod error;
 mod events;
 mod grpc;
 mod model;

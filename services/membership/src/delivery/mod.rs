@@ -4,6 +4,7 @@
 //! sends a code by e-mail. Invariants: a code is owed in the transaction that made its flow; no code is
 //! stored, not even as a hash, except in the text of the outbox, which exists on loopback addresses only.
 
+mod error;
 mod grpc;
 mod mail;
 mod model;

@@ -6,5 +6,8 @@
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use operations::{RemoveMember, end_membership};
 pub(crate) use policy::remove;

@@ -3,6 +3,7 @@
 //! Owns the table `enrollment`. Invariants: only a pupil who has not left is enrolled; a pupil is in a unit
 //! at most once; an ended enrollment stays as history; each change and its event are committed together.
 
+mod error;
 mod events;
 mod grpc;
 mod model;

@@ -5,12 +5,16 @@
 //! Invariants: at most one relation of a guardian and a child has not ended; an ended relation stays as
 //! history and never comes back; each change and its event are committed together.
 
+mod error;
 mod events;
 mod grpc;
 mod model;
 mod operations;
 mod policy;
 mod storage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;

@@ -2,8 +2,10 @@
 //!
 //! Owns the table `member`. Has no RPCs: the features after it decide, and change records through it; it
 //! decides only whom of the members a caller sees. Invariants: an account is at most one member of an
-//! organization; each change and its event are committed together.
+//! organization; each change and its event are committed together; a member who left and returns has nothing
+//! of the earlier membership.
 
+mod error;
 pub(crate) mod events;
 mod model;
 mod operations;
@@ -11,6 +13,6 @@ mod policy;
 pub(crate) mod storage;
 
 pub(crate) use model::{Member, MemberView};
-pub(crate) use operations::visible_members;
+pub(crate) use operations::{join_again, visible_members};
 pub(crate) use policy::{administer, manage, visibility};
 pub(crate) use storage::{find_by_account, list_of_account, orgs_of_account};

@@ -20,7 +20,7 @@ pub(crate) struct Member {
     pub(crate) evidence: Option<String>,
     /// The member who took that decision.
     pub(crate) verifier_id: Option<MemberId>,
-    /// By which invitation the person joined.
+    /// The invitation by which the present membership began.
     pub(crate) invitation_id: Option<InvitationId>,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) leave_time: Option<DateTime<Utc>>,
@@ -53,6 +53,17 @@ impl Member {
             leave_time: None,
             revision: 1,
         }
+    }
+
+    /// Begins another membership of a person who had left. Only the record itself stays: its id, name, account
+    /// and creation time. Relations ended with the earlier membership (`departures`).
+    pub(crate) fn begin_anew(&mut self, invitation_id: Option<InvitationId>) {
+        self.state = State::Active;
+        self.roles.clear();
+        self.teacher_verified = false;
+        (self.evidence, self.verifier_id) = (None, None);
+        self.invitation_id = invitation_id;
+        self.leave_time = None;
     }
 
     /// Whether the person holds the role.

@@ -1,12 +1,34 @@
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
-use parta_ids::{MemberId, OrgId};
+use parta_ids::{InvitationId, MemberId, OrgId};
+use parta_roster::{Role, State};
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use super::policy::{self, Visibility};
-use crate::context::Context;
+use super::{
+    Member, events,
+    policy::{self, Visibility},
+    storage,
+};
+use crate::{context::Context, error::Error};
+
+/// Gives a role to a person who has a record, which is locked. If the person had left, another membership
+/// begins and nothing of the earlier one comes back. Every act by which a person can return calls this.
+pub(crate) async fn join_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: &mut Member,
+    role: Role,
+    invitation_id: Option<InvitationId>,
+) -> Result<(), Error> {
+    if member.state == State::Left {
+        member.begin_anew(invitation_id);
+    }
+    member.roles.insert(role);
+    storage::update(tx, scope, member).await?;
+    events::changed(tx, member).await
+}
 
 /// The members whom the caller may see: these, or everybody (`None`).
 pub(crate) async fn visible_members(

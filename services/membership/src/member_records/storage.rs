@@ -206,16 +206,8 @@ pub(crate) async fn find_by_account(
     query.one(conn).await?.map(member).transpose()
 }
 
-/// The rows of an account that are not known to be expected or left. A state that this build does not know
-/// is among them.
-fn not_left(account: AccountId) -> Condition {
-    Condition::all()
-        .add(Column::AccountId.eq(account.uuid()))
-        .add(Column::State.is_not_in([EXPECTED, LEFT]))
-}
-
-/// The organizations in which an account is a member. Reads no other column, so that a row with values of a
-/// newer build does not matter.
+/// The organizations in which an account is or was a member. Reads no other column, so that a row with values
+/// of a newer build does not matter.
 pub(crate) async fn orgs_of_account(
     conn: &impl ConnectionTrait,
     account: AccountId,
@@ -223,7 +215,7 @@ pub(crate) async fn orgs_of_account(
     let ids: Vec<Uuid> = Entity::find()
         .select_only()
         .column(Column::OrgId)
-        .filter(not_left(account))
+        .filter(Column::AccountId.eq(account.uuid()))
         .order_by_asc(Column::OrgId)
         .into_tuple()
         .all(conn)
@@ -240,7 +232,9 @@ pub(crate) async fn list_of_account(
     limit: u64,
 ) -> Result<Vec<(OrgId, Result<Member, StorageError>)>, StorageError> {
     let rows = Entity::find()
-        .filter(not_left(account))
+        .filter(Column::AccountId.eq(account.uuid()))
+        // A state that this build does not know is listed.
+        .filter(Column::State.is_not_in([EXPECTED, LEFT]))
         .filter(Condition::all().add_option(after.map(|id| Column::OrgId.gt(id.uuid()))))
         .order_by_asc(Column::OrgId)
         .limit(limit)
@@ -299,6 +293,24 @@ pub(crate) async fn list_for_snapshot(
         .all(conn)
         .await?;
     members(rows)
+}
+
+/// Those of the members who have not left.
+pub(crate) async fn present(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    among: impl IntoIterator<Item = MemberId>,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::MemberId)
+        .filter(within(scope))
+        .filter(Column::MemberId.is_in(among.into_iter().map(TypedId::uuid)))
+        .filter(Column::State.ne(LEFT))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
 }
 
 /// The names of the members who have not left.

@@ -7,5 +7,8 @@ mod grpc;
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use grpc::{Members, to_proto};
 pub(crate) use policy::create_member;

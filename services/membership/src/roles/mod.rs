@@ -3,6 +3,7 @@
 //! Owns no table: it changes member records. Invariants: an organization keeps an administrator; only staff
 //! who are active become administrators; the verification belongs to the role of teacher and goes with it.
 
+mod error;
 mod operations;
 mod policy;
 

@@ -6,6 +6,7 @@
 //! resumes where it stopped. Invariants: a set that is refused changes nothing; an import that was started is
 //! carried out once; imports of one organization run one after the other.
 
+mod error;
 mod events;
 mod files;
 mod grpc;

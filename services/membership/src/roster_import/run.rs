@@ -64,6 +64,9 @@ impl Runner {
             .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
+        // Rows about a member who was removed by hand since the check are skipped.
+        let present = members::present(tx, scope, people.values().copied()).await?;
+        people.retain(|_, id| present.contains(id));
         let (planned, mut done) = (import.planned, import.done);
         // A class that was made counts once, whatever people do with it later.
         let made = wanted.iter().filter(|(seq, row)| {
@@ -108,11 +111,12 @@ impl Runner {
                         }
                     }
                 }
-                (Kind::RemoveMember, Some(who), _) => {
-                    self.leave(tx, scope, who).await?;
+                (Kind::RemoveMember, ..) => {
+                    if let Some(who) = who {
+                        self.leave(tx, scope, who).await?;
+                    }
                     imports::delete_person(tx, scope, &change.source_key).await?;
                 }
-                // The member was removed by hand since.
                 _ => {}
             }
             if kind != Kind::CreateUnit {

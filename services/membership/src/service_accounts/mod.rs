@@ -3,6 +3,7 @@
 //! Owns the table `service_account`. Invariants: a key is derived from the account's id and never stored,
 //! only its digest is; a revoked account gets no token; permissions are those that an administrator named.
 
+mod error;
 mod events;
 mod grpc;
 mod model;

@@ -5,12 +5,16 @@
 //! token that is used again after its successor ends the session; an ended session is published to every
 //! organization of the person under the id by which that organization knows it.
 
+mod error;
 mod events;
 mod grpc;
 mod model;
 mod operations;
 mod secret;
 mod storage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use grpc::Authentication;
 pub(crate) use operations::signed_in;

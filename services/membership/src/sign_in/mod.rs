@@ -4,9 +4,13 @@
 //! the address is known; a code has five attempts and five minutes, and a new code resets no counter; an
 //! attempt is counted whatever comes of it; a proved flow starts one session.
 
+mod error;
 mod model;
 mod operations;
 mod storage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use operations::{RequestCode, VerifyCode};
 pub(crate) use storage::{find_proved, use_proved};

@@ -12,7 +12,7 @@ use crate::{
     enrollments,
     error::Error,
     guardianships,
-    member_records::{Member, events, storage as members},
+    member_records::{self, Member, events, storage as members},
 };
 
 /// Makes the person of a join flow a member by an invitation. Only services call it.
@@ -110,15 +110,7 @@ async fn upsert_member(
         return Ok(row);
     }
     if let Some(mut row) = present {
-        if row.state == State::Left {
-            // Nothing of the earlier membership comes back.
-            row.roles.clear();
-            (row.teacher_verified, row.leave_time) = (false, None);
-            row.state = State::Active;
-        }
-        row.roles.insert(terms.role);
-        members::update(tx, scope, &mut row).await?;
-        events::changed(tx, &row).await?;
+        member_records::join_again(tx, scope, &mut row, terms.role, Some(terms.invitation_id)).await?;
         return Ok(row);
     }
     let known = accounts::find(tx, account).await?;

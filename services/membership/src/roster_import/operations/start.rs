@@ -46,7 +46,7 @@ impl Mutation for StartRosterImport {
             return Err(Error::import_not_startable());
         }
         if import.mass_removal && !self.allow_mass_removal {
-            return Err(Error::MassRemoval(import.planned.removals));
+            return Err(Error::mass_removal(import.planned.removals));
         }
         // From now on the source's class ids mean these. A check changes nothing.
         storage::put_classes(tx, scope, &import.classes).await?;

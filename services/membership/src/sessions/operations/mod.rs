@@ -40,7 +40,8 @@ fn account(caller: &Caller) -> Result<(AccountId, SessionId), RpcError> {
     }
 }
 
-/// Ends a session whose row is locked, and publishes it to every organization of the person.
+/// Ends a session whose row is locked, and publishes it to every organization of the person, also to those
+/// that the person has left: a token issued before is refused there after a return too.
 async fn end(context: &Context, tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
     storage::update_ended(tx, session, tx.now()).await?;
     for org in member_records::orgs_of_account(tx, account).await? {

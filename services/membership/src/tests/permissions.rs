@@ -2,7 +2,8 @@
 use std::collections::BTreeSet;
 
 use parta_access::PrincipalKind;
-use parta_membership::{GRPC_SERVICES, permissions};
+
+use crate::{GRPC_SERVICES, permissions};
 
 #[test]
 fn every_rpc_has_a_row_for_every_kind() {

@@ -1,9 +1,9 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
-use parta_membership::{Config, GRPC_SERVICES, Ports};
 use parta_proto::parta::{
     membership::{
         internal::v1::{
@@ -16,7 +16,9 @@ use parta_proto::parta::{
             authentication_service_client::AuthenticationServiceClient,
             enrollment_service_client::EnrollmentServiceClient,
             guardianship_service_client::GuardianshipServiceClient,
-            member_service_client::MemberServiceClient, operator_service_client::OperatorServiceClient,
+            member_service_client::MemberServiceClient, membership_event::Payload,
+            membership_feed_service_client::MembershipFeedServiceClient,
+            operator_service_client::OperatorServiceClient,
             roster_import_service_client::RosterImportServiceClient,
             service_account_service_client::ServiceAccountServiceClient,
         },
@@ -33,27 +35,29 @@ use parta_testkit::{TestDatabase, Time};
 use sea_orm::ConnectionTrait as _;
 use tonic::{Request, Status};
 
+use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations::migrations};
+
 /// A signed-in person.
 #[derive(Clone)]
-pub struct Person {
-    pub account_id: String,
-    pub session_id: String,
-    pub refresh_token: String,
-    pub token: String,
+pub(crate) struct Person {
+    pub(crate) account_id: String,
+    pub(crate) session_id: String,
+    pub(crate) refresh_token: String,
+    pub(crate) token: String,
 }
 
 /// A member with a token of the organization.
 #[derive(Clone)]
-pub struct Seat {
-    pub person: Person,
-    pub member_id: String,
-    pub token: String,
+pub(crate) struct Seat {
+    pub(crate) person: Person,
+    pub(crate) member_id: String,
+    pub(crate) token: String,
 }
 
-pub struct TestEnv {
-    pub env: Env,
-    pub time: Time,
-    pub db: Db,
+pub(crate) struct TestEnv {
+    pub(crate) env: Env,
+    pub(crate) time: Time,
+    pub(crate) db: Db,
     test_env: ServiceEnv,
     transport: InMemoryTransport,
     ports: Ports,
@@ -62,13 +66,13 @@ pub struct TestEnv {
 
 macro_rules! clients {
     ($($name:ident: $client:ident),* $(,)?) => {
-        $(pub fn $name(&self) -> $client<ServiceChannel> { $client::new(self.outside()) })*
+        $(pub(crate) fn $name(&self) -> $client<ServiceChannel> { $client::new(self.outside()) })*
     };
 }
 
 impl TestEnv {
-    pub async fn open(database: TestDatabase) -> Self {
-        let test_env = ServiceEnv::open(&database, "membership", parta_membership::migrations()).await;
+    pub(crate) async fn open(database: TestDatabase) -> Self {
+        let test_env = ServiceEnv::open(&database, "membership", migrations()).await;
         let ports = Ports {
             config: Config::default(),
             db: test_env.db.clone(),
@@ -93,7 +97,7 @@ impl TestEnv {
         test_env
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.test_env.close().await;
     }
 
@@ -140,7 +144,7 @@ impl TestEnv {
 
     /// A channel to another process of the service on the same database, which has not received the
     /// revocations.
-    pub fn replica(&self) -> ServiceChannel {
+    pub(crate) fn replica(&self) -> ServiceChannel {
         let ports = Ports {
             verifier: Arc::new(self.test_env.new_verifier()),
             ..self.ports.clone()
@@ -150,7 +154,7 @@ impl TestEnv {
         self.test_env.channel("membership", &transport)
     }
 
-    pub fn outside(&self) -> ServiceChannel {
+    pub(crate) fn outside(&self) -> ServiceChannel {
         self.test_env.channel("membership", &self.transport)
     }
 
@@ -167,18 +171,44 @@ impl TestEnv {
     }
 
     /// A client of the internal API, which the invitation service calls.
-    pub fn admission(&self) -> AdmissionServiceClient<ServiceChannel> {
+    pub(crate) fn admission(&self) -> AdmissionServiceClient<ServiceChannel> {
         let channel = self
             .test_env
             .channel_of("invitation", "membership", &self.transport);
         AdmissionServiceClient::new(channel)
     }
 
-    pub fn act(&self) -> String {
+    /// Runs the durable jobs until the environment is closed.
+    pub(crate) fn run_jobs(&self) {
+        let runner = self.ports.job_runner().unwrap();
+        self.test_env
+            .tracker
+            .spawn(runner.run(self.test_env.stop.clone()));
+    }
+
+    /// The members of an organization as the snapshot of the feed describes them.
+    pub(crate) async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
+        let channel = self.test_env.channel_of("chat", "membership", &self.transport);
+        let request = pb::SnapshotRequest {
+            org_id: org.to_string(),
+        };
+        let stream = MembershipFeedServiceClient::new(channel).snapshot(request).await;
+        let responses: Vec<_> = stream.unwrap().into_inner().try_collect().await.unwrap();
+        let payloads = responses
+            .into_iter()
+            .filter_map(|response| response.event?.payload);
+        let admitted = payloads.filter_map(|payload| match payload {
+            Payload::MemberAdmitted(admitted) => Some(admitted),
+            _ => None,
+        });
+        admitted.collect()
+    }
+
+    pub(crate) fn act(&self) -> String {
         self.test_env.request_id()
     }
 
-    pub async fn request_code(&self, phone: &str) -> Result<pb::RequestCodeResponse, Status> {
+    pub(crate) async fn request_code(&self, phone: &str) -> Result<pb::RequestCodeResponse, Status> {
         let request = pb::RequestCodeRequest {
             request_id: self.act(),
             phone: phone.to_owned(),
@@ -188,7 +218,7 @@ impl TestEnv {
     }
 
     /// The latest code that was sent to an address.
-    pub async fn code(&self, recipient: &str) -> String {
+    pub(crate) async fn code(&self, recipient: &str) -> String {
         let request = pb::ListOutboxMessagesRequest {
             recipient: recipient.to_owned(),
             ..Default::default()
@@ -208,7 +238,7 @@ impl TestEnv {
             .collect()
     }
 
-    pub async fn verify(&self, flow_id: &str, code: &str) -> Result<pb::VerifyCodeResponse, Status> {
+    pub(crate) async fn verify(&self, flow_id: &str, code: &str) -> Result<pb::VerifyCodeResponse, Status> {
         let request = pb::VerifyCodeRequest {
             flow_id: flow_id.to_owned(),
             code: code.to_owned(),
@@ -216,7 +246,12 @@ impl TestEnv {
         Ok(self.authentication().verify_code(request).await?.into_inner())
     }
 
-    pub async fn start(&self, flow_id: &str, account_id: &str, full_name: &str) -> Result<Person, Status> {
+    pub(crate) async fn start(
+        &self,
+        flow_id: &str,
+        account_id: &str,
+        full_name: &str,
+    ) -> Result<Person, Status> {
         let new_account = (!full_name.is_empty()).then(|| pb::NewAccount {
             full_name: full_name.to_owned(),
         });
@@ -236,13 +271,13 @@ impl TestEnv {
     }
 
     /// Creates an account and signs it in.
-    pub async fn newcomer(&self, phone: &str, full_name: &str) -> Person {
+    pub(crate) async fn newcomer(&self, phone: &str, full_name: &str) -> Person {
         let flow = self.request_code(phone).await.unwrap().flow_id;
         self.verify(&flow, &self.code(phone).await).await.unwrap();
         self.start(&flow, "", full_name).await.unwrap()
     }
 
-    pub async fn seat(&self, org: OrgId, person: Person) -> Result<Seat, Status> {
+    pub(crate) async fn seat(&self, org: OrgId, person: Person) -> Result<Seat, Status> {
         let request = pb::IssueOrganizationTokenRequest {
             org_id: org.to_string(),
         };
@@ -258,7 +293,7 @@ impl TestEnv {
         })
     }
 
-    pub async fn claim(&self, person: &Person, org: OrgId) -> Result<pb::Member, Status> {
+    pub(crate) async fn claim(&self, person: &Person, org: OrgId) -> Result<pb::Member, Status> {
         let request = pb::ClaimAppointmentRequest {
             request_id: self.act(),
             org_id: org.to_string(),
@@ -271,14 +306,14 @@ impl TestEnv {
     }
 
     /// The administrator of the n-th school.
-    pub async fn administrator(&self, n: u128) -> Seat {
+    pub(crate) async fn administrator(&self, n: u128) -> Seat {
         let person = self.newcomer(&format!("+7916000000{n}"), "Анна Петрова").await;
         self.claim(&person, org(n)).await.unwrap();
         self.seat(org(n), person).await.unwrap()
     }
 
     /// Issues a join ticket and returns the join flow of a person and a link.
-    pub async fn flow(&self, person: &Person, link: &str) -> String {
+    pub(crate) async fn flow(&self, person: &Person, link: &str) -> String {
         let request = pb::CreateJoinTicketRequest {
             request_id: self.act(),
             invitation_token: link.to_owned(),
@@ -292,7 +327,7 @@ impl TestEnv {
     }
 
     /// Creates an account and admits the person with an invitation.
-    pub async fn join(
+    pub(crate) async fn join(
         &self,
         phone: &str,
         name: &str,
@@ -315,7 +350,7 @@ impl TestEnv {
         self.seat(org(1), person).await.unwrap()
     }
 
-    pub async fn verify_teacher(&self, by_whom: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+    pub(crate) async fn verify_teacher(&self, by_whom: &Seat, member_id: &str) -> Result<pb::Member, Status> {
         let request = pb::VerifyTeacherRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
@@ -332,7 +367,7 @@ impl TestEnv {
     }
 
     /// Creates an assignment of a teacher.
-    pub async fn assign(
+    pub(crate) async fn assign(
         &self,
         by_whom: &Seat,
         member_id: &str,
@@ -355,7 +390,7 @@ impl TestEnv {
         Ok(made.assignment.unwrap().id)
     }
 
-    pub async fn list(&self, seat: &Seat) -> Result<Vec<String>, Status> {
+    pub(crate) async fn list(&self, seat: &Seat) -> Result<Vec<String>, Status> {
         let request = pb::ListMembersRequest {
             org_id: org(1).to_string(),
             ..Default::default()
@@ -370,7 +405,7 @@ impl TestEnv {
     }
 
     /// Changes one row by SQL, bypassing the service. Ids are in quotes.
-    pub async fn change_row(&self, sql: &str) {
+    pub(crate) async fn change_row(&self, sql: &str) {
         let sql = if self.db.is_postgres() {
             sql.to_owned()
         } else {
@@ -388,24 +423,24 @@ impl TestEnv {
         self.db.write(change).await.unwrap();
     }
 
-    pub fn minute(&self) {
+    pub(crate) fn minute(&self) {
         self.time.advance(chrono::TimeDelta::seconds(61));
     }
 }
 
 /// The organization with this number, 1 or 2.
-pub fn org(n: u128) -> OrgId {
+pub(crate) fn org(n: u128) -> OrgId {
     use parta_ids::TypedId as _;
     OrgId::from_uuid(parta_ids::Uuid::from_u128(n))
 }
 
 /// The class with this number, 1 or 2.
-pub fn unit(n: u128) -> UnitId {
+pub(crate) fn unit(n: u128) -> UnitId {
     use parta_ids::TypedId as _;
     UnitId::from_uuid(parta_ids::Uuid::from_u128(100 + n))
 }
 
-pub fn by<T>(token: &str, message: T) -> Request<T> {
+pub(crate) fn by<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request
         .metadata_mut()
@@ -414,7 +449,7 @@ pub fn by<T>(token: &str, message: T) -> Request<T> {
 }
 
 /// The documented reason of a refusal, or "OK" for a success.
-pub fn reason<T>(outcome: &Result<T, Status>) -> String {
+pub(crate) fn reason<T>(outcome: &Result<T, Status>) -> String {
     match outcome {
         Ok(_) => "OK".to_owned(),
         Err(status) => {

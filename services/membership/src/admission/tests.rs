@@ -6,7 +6,7 @@ use parta_proto::parta::membership::{
 };
 use parta_testkit::on_both;
 
-use crate::test_env::{TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{TestEnv, by, org, reason, unit};
 
 fn request(test_env: &TestEnv, flow_id: &str, role: Role) -> AdmitMemberRequest {
     AdmitMemberRequest {

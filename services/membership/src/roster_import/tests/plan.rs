@@ -5,7 +5,7 @@ use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{Role, label_key};
 use proptest::prelude::*;
 
-use super::{
+use crate::roster_import::{
     Problems,
     model::{ChangeKind as Kind, Counts as RosterImportCounts},
     plan::{self, Change, Known, There},
@@ -250,7 +250,9 @@ fn labels_that_look_alike_are_one_class() {
         Bytes::from_static("sourcedId,title\nc1,5А\nc2,5 a\n".as_bytes()),
     );
     let (_, problems) = understood(&twice);
-    let at = |p: &super::Problem| (p.file.as_str(), p.line, p.column.as_str()) == ("classes.csv", 3, "title");
+    let at = |p: &crate::roster_import::Problem| {
+        (p.file.as_str(), p.line, p.column.as_str()) == ("classes.csv", 3, "title")
+    };
     assert!(problems.refused() && problems.0.iter().any(at), "{problems:?}");
 }
 
@@ -286,7 +288,7 @@ fn lines_are_counted_whatever_ends_them() {
         "sourcedId,title\r\na,1\r\n\r\nb,\"x\r\ny\"\r\nc,3\r\n",
     ] {
         let mut problems = Problems::default();
-        let table = super::files::read("classes.csv", text.as_bytes(), &mut problems);
+        let table = crate::roster_import::files::read("classes.csv", text.as_bytes(), &mut problems);
         let lines: Vec<_> = table.rows.iter().map(|row| row.line).collect();
         assert_eq!((lines, problems.0), (vec![2, 4, 6], vec![]), "{text:?}");
     }
@@ -356,7 +358,7 @@ fn sets_of_others_are_understood_or_refused_with_places() {
             let name = path
                 .file_name()
                 .and_then(|n| n.to_str())
-                .and_then(super::files::known);
+                .and_then(crate::roster_import::files::known);
             if let (Some(name), Ok(bytes)) = (name, std::fs::read(&path)) {
                 files.insert(name, bytes.into());
             }

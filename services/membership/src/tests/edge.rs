@@ -4,7 +4,7 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
 
 async fn second_administrator(test_env: &TestEnv, first: &Seat) -> Seat {
     let seat = test_env

@@ -10,7 +10,7 @@ use parta_proto::parta::membership::{
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::test_env::{Person, Seat, TestEnv, by, org, reason};
+use crate::tests::test_env::{Person, Seat, TestEnv, by, org, reason};
 
 /// Adds the person of a seat to the second organization as staff.
 async fn join_second(test_env: &TestEnv, seat: &Seat) -> Seat {

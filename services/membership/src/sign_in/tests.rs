@@ -3,7 +3,7 @@ use parta_proto::parta::membership::v1 as pb;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::test_env::{Person, TestEnv, by, org, reason};
+use crate::tests::test_env::{Person, TestEnv, by, org, reason};
 
 async fn refresh(
     test_env: &TestEnv,

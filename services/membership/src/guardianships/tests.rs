@@ -9,7 +9,7 @@ use parta_proto::{
 use parta_testkit::on_both;
 use tonic::{Status, client::Grpc};
 
-use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
 
 /// A class with its teacher, a child, and a parent whose guardianship is not confirmed.
 struct Family {

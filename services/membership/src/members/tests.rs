@@ -3,7 +3,7 @@ use parta_proto::parta::membership::v1::{self as pb, AssignmentKind, MemberState
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
 
 async fn change_roles(
     test_env: &TestEnv,

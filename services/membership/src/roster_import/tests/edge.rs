@@ -5,7 +5,7 @@ use parta_proto::parta::membership::v1::{
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::test_env::{Seat, TestEnv, by, org, reason};
+use crate::tests::test_env::{Seat, TestEnv, by, org, reason};
 
 fn header(request_id: &str) -> pb::CheckRosterImportRequest {
     pb::CheckRosterImportRequest {

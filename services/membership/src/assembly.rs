@@ -1,0 +1,145 @@
+//! Builds the servers and the background tasks of the service from its dependencies.
+use std::sync::Arc;
+
+use parta_access::{Secrets, TokenIssuer, Verifier};
+use parta_edge::Edge;
+use parta_feed::{
+    AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
+};
+use parta_grpc::{Routes, ServiceChannel};
+use parta_proto::parta::membership::{
+    internal::v1::admission_service_server::AdmissionServiceServer,
+    v1::{
+        appointment_service_server::AppointmentServiceServer,
+        assignment_service_server::AssignmentServiceServer,
+        authentication_service_server::AuthenticationServiceServer,
+        enrollment_service_server::EnrollmentServiceServer,
+        guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
+        membership_feed_service_server::MembershipFeedServiceServer,
+        operator_service_server::OperatorServiceServer,
+        roster_import_service_server::RosterImportServiceServer,
+        service_account_service_server::ServiceAccountServiceServer,
+    },
+};
+use parta_roster::{ConsumerNames, Organizations, Roster};
+use parta_runtime::Task;
+use parta_storage::{Db, jobs::JobRunner};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    NAME,
+    admission::Admission,
+    appointments::Appointments,
+    assignments::Assignments,
+    config::{Config, DeliveryKind},
+    context::Context,
+    delivery::{self, Operator},
+    enrollments::Enrollments,
+    feed,
+    guardianships::Guardianships,
+    members::Members,
+    roster_import::{self, RosterImports},
+    service_accounts::ServiceAccounts,
+    sessions::Authentication,
+};
+
+/// The consumer of org-registry. The service itself writes the other half of the projection.
+const NAMES: ConsumerNames = ConsumerNames {
+    organizations: "membership.roster_organizations",
+    members: "membership.roster_members",
+};
+
+/// Returns the consumer of the feed of org-registry, as a task, and its freshness.
+pub(crate) fn organizations(db: &Db, org_registry: ServiceChannel) -> (Task, Freshness) {
+    let source = FeedClient::<OrgRegistryFeed, _>::new(org_registry);
+    let handler = Organizations::new(Arc::new(roster_import::ClassesMade));
+    let consumer = Consumer::new(NAMES.organizations, db.clone(), source, handler);
+    let freshness = consumer.freshness();
+    (Task::consumer(NAMES.organizations, consumer), freshness)
+}
+
+/// The dependencies of the service, provided by the runtime or by a test.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    /// The configuration of the service.
+    pub(crate) config: Config,
+    /// The service's own database, migrated.
+    pub(crate) db: Db,
+    /// The freshness of the organizations' half of the projection.
+    pub(crate) organizations: Freshness,
+    /// Keys derived for this service.
+    pub(crate) secrets: Secrets,
+    /// Verifies tokens. It receives the revocations of sessions and service accounts.
+    pub(crate) verifier: Arc<Verifier>,
+    /// Signs tokens.
+    pub(crate) issuer: Arc<TokenIssuer>,
+    /// Canceled when streams must end.
+    pub(crate) draining: CancellationToken,
+    /// Incremented when a roster import may have progressed.
+    pub(crate) progress: tokio::sync::watch::Sender<u64>,
+}
+
+impl Ports {
+    fn context(&self) -> Context {
+        // The members' half is written in the transaction of each change, so that it is never stale.
+        let members = Freshness::fixed(NAME, Progress::default());
+        Context {
+            db: self.db.clone(),
+            roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
+            organizations: self.organizations.clone(),
+            consumer: NAMES.organizations,
+            at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
+            secrets: self.secrets.clone(),
+            verifier: self.verifier.clone(),
+            issuer: self.issuer.clone(),
+            delivery: self.config.delivery,
+            progress: self.progress.clone(),
+        }
+    }
+
+    /// Runs the durable jobs: roster imports, and e-mails if codes are sent by SMTP.
+    pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
+        let runner = roster_import::Runner(Arc::new(self.context()));
+        let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
+        if self.config.delivery != DeliveryKind::Smtp {
+            return Ok(runner);
+        }
+        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
+        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
+    }
+
+    /// The task that runs the durable jobs. A runner is built here too, so that a wrong configuration fails at
+    /// startup.
+    pub(crate) fn jobs(&self) -> anyhow::Result<Task> {
+        self.job_runner()?;
+        Ok(Task::over(
+            "membership.jobs",
+            self.clone(),
+            |ports, cancel| async move {
+                ports.job_runner()?.run(cancel).await;
+                Ok(())
+            },
+        ))
+    }
+
+    /// The servers of the service's API.
+    pub(crate) fn routes(&self) -> Routes {
+        let context = Arc::new(self.context());
+        let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
+        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let imports = RosterImports::new(edge.clone(), context.clone());
+        let authentication = Authentication::new(edge.clone(), context);
+        let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
+        Routes::new(AuthenticationServiceServer::new(authentication))
+            .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
+            .add_service(MemberServiceServer::new(Members::new(edge.clone())))
+            .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
+            .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
+            .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(ServiceAccountServiceServer::new(service_accounts))
+            .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
+            .add_service(RosterImportServiceServer::new(imports))
+            .add_service(AdmissionServiceServer::new(Admission::new(edge)))
+            .add_service(MembershipFeedServiceServer::new(feed))
+    }
+}

@@ -1,0 +1,11 @@
+//! Refusals about member records.
+use parta_proto::parta::membership::v1::ErrorReason;
+
+use crate::error::Error;
+
+impl Error {
+    /// The member has left.
+    pub(crate) fn member_left() -> Self {
+        Self::state(ErrorReason::MemberLeft, "The member has left.")
+    }
+}

@@ -1,0 +1,14 @@
+//! Refusals of service accounts.
+use parta_proto::parta::membership::v1::ErrorReason;
+
+use crate::error::Error;
+
+impl Error {
+    /// The key of a service account is unknown or was revoked.
+    pub(super) fn service_account_key_invalid() -> Self {
+        Self::state(
+            ErrorReason::ServiceAccountKeyInvalid,
+            "The key is unknown or was revoked.",
+        )
+    }
+}
