@@ -1,5 +1,6 @@
 //! MessageService and AnnouncementService: decode, call, encode.
 use parta_edge::{Edge, PageRequest};
+use parta_ids::TypedId;
 use parta_proto::parta::chat::{
     internal::v1::{self as internal, announcement_service_server::AnnouncementService},
     v1::{self as pb, message_service_server::MessageService as MessageServer},
@@ -7,12 +8,11 @@ use parta_proto::parta::chat::{
 use parta_status::{FieldViolations, field};
 use parta_storage::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::{
     entry_to_proto,
-    model::TEXT_MAX,
-    operations::{ListEntries, MarkRead, MessageService, PostAnnouncement, SendMessage},
+    model::{Message, TEXT_MAX},
+    operations::{ListEntries, MarkRead, MessageService},
 };
 use crate::{chats::timestamp, context::Context};
 
@@ -29,11 +29,23 @@ impl Messages {
     }
 }
 
-/// Decodes the `request_id` of a message. It is stored with the entry and not in an idempotency record.
-fn message_request_id(v: &mut FieldViolations, text: &str) -> Option<Uuid> {
-    let id = request_uuid(text);
-    v.check(id.is_some(), REQUEST_ID, REQUEST_ID_RULE);
-    id
+/// Decodes a message. Its `request_id` is stored with the entry and not in an idempotency record.
+fn message<To: TypedId>(
+    v: &mut FieldViolations,
+    (request_id, org_id, text): (&str, &str, &str),
+    (name, to): (&'static str, &str),
+) -> Option<Message<To>> {
+    let request_id = request_uuid(request_id);
+    v.check(request_id.is_some(), REQUEST_ID, REQUEST_ID_RULE);
+    let org_id = field::id(v, "org_id", org_id);
+    let to = field::id(v, name, to);
+    let text = field::text(v, "text", text, 1..=TEXT_MAX, true);
+    Some(Message {
+        org_id: org_id?,
+        to: to?,
+        request_id: request_id?,
+        text,
+    })
 }
 
 #[tonic::async_trait]
@@ -43,19 +55,9 @@ impl MessageServer for Messages {
         request: Request<pb::SendMessageRequest>,
     ) -> Result<Response<pb::SendMessageResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let command = call.query(|v, r| {
-            let request_id = message_request_id(v, &r.request_id);
-            let org_id = field::id(v, "org_id", &r.org_id);
-            let chat_id = field::id(v, "chat_id", &r.chat_id);
-            let text = field::text(v, "text", &r.text, 1..=TEXT_MAX, true);
-            Some(SendMessage {
-                org_id: org_id?,
-                chat_id: chat_id?,
-                request_id: request_id?,
-                text,
-            })
-        })?;
-        let stored = self.service.send(call.caller(), command).await?;
+        let message =
+            call.query(|v, r| message(v, (&r.request_id, &r.org_id, &r.text), ("chat_id", &r.chat_id)))?;
+        let stored = self.service.send(call.caller(), message).await?;
         Ok(Response::new(pb::SendMessageResponse {
             entry_id: stored.entry_id.to_string(),
             seq: stored.seq,
@@ -134,18 +136,8 @@ impl AnnouncementService for Announcements {
         request: Request<internal::PostAnnouncementRequest>,
     ) -> Result<Response<internal::PostAnnouncementResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let announcement = call.query(|v, r| {
-            let request_id = message_request_id(v, &r.request_id);
-            let org_id = field::id(v, "org_id", &r.org_id);
-            let unit_id = field::id(v, "unit_id", &r.unit_id);
-            let text = field::text(v, "text", &r.text, 1..=TEXT_MAX, true);
-            Some(PostAnnouncement {
-                org_id: org_id?,
-                unit_id: unit_id?,
-                request_id: request_id?,
-                text,
-            })
-        })?;
+        let announcement =
+            call.query(|v, r| message(v, (&r.request_id, &r.org_id, &r.text), ("unit_id", &r.unit_id)))?;
         let (chat, stored) = self.service.announce(call.caller(), announcement).await?;
         Ok(Response::new(internal::PostAnnouncementResponse {
             chat_id: chat.to_string(),

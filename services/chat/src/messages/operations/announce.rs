@@ -1,33 +1,25 @@
 use parta_access::{Caller, Principal};
-use parta_ids::{ChatId, OrgId, TypedId, UnitId};
+use parta_ids::{ChatId, TypedId, UnitId};
 use parta_status::not_found;
-use uuid::Uuid;
 
-use super::{MessageService, SendMessage};
+use super::MessageService;
 use crate::{
     entries::{Rule, find_chat_by_key},
     error::Error,
-    messages::writer::Stored,
+    messages::{model::Message, writer::Stored},
 };
 
-/// A message that a service writes for a person into the chat of the pupils of a class.
-pub(crate) struct PostAnnouncement {
-    pub(crate) org_id: OrgId,
-    pub(crate) unit_id: UnitId,
-    pub(crate) request_id: Uuid,
-    pub(crate) text: String,
-}
-
 impl MessageService {
-    /// Stores the message for the person whose token the service presents. The entry names the service.
+    /// Stores a message in the chat of the pupils of a class for the person whose token a service presents. The
+    /// entry names the service.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,
-        announcement: PostAnnouncement,
+        announcement: Message<UnitId>,
     ) -> Result<(ChatId, Stored), Error> {
-        let PostAnnouncement {
+        let Message {
             org_id,
-            unit_id,
+            to: unit_id,
             request_id,
             text,
         } = announcement;
@@ -41,14 +33,14 @@ impl MessageService {
             Principal::Service { name } => Some(name.clone()),
             _ => None,
         };
-        let send = SendMessage {
+        let message = Message {
             org_id,
-            chat_id,
+            to: chat_id,
             request_id,
             text,
         };
         let stored = self
-            .store(&scope, member, send, service)
+            .store(&scope, member, service, message)
             .await
             .map_err(|error| match error {
                 // The caller belongs to the organization and may know that its classes have chats.

@@ -5,10 +5,8 @@ mod send;
 
 use std::sync::Arc;
 
-pub(crate) use announce::PostAnnouncement;
 pub(crate) use list_entries::ListEntries;
 pub(crate) use mark_read::MarkRead;
-pub(crate) use send::SendMessage;
 
 use super::writer::Writer;
 use crate::context::Context;

@@ -22,38 +22,28 @@ use uuid::Uuid;
 
 pub(crate) use outcome::{Outcome, Stored};
 
+use super::model::Message;
 use crate::entries::{Content, Entry, EntrySink};
 
 type Digest = [u8; 16];
 
-/// A message to be sent.
-pub(crate) struct Message {
-    pub(crate) chat_id: ChatId,
-    pub(crate) sender: MemberId,
-    pub(crate) request_id: Uuid,
-    pub(crate) text: String,
-    /// The service that writes for the sender, if any.
-    pub(crate) service: Option<String>,
-}
-
 /// A message that waits to be stored.
 #[derive(Debug)]
 struct PendingMessage {
-    org_id: OrgId,
-    chat_id: ChatId,
+    message: Message,
     sender: MemberId,
-    request_id: Uuid,
+    /// The service that writes for the sender, if any.
+    service: Option<String>,
     /// The keyed digest of the text and the service, which distinguishes a repetition from another message.
     digest: Digest,
     entry_id: EntryId,
-    text: String,
-    service: Option<String>,
 }
 
 impl PendingMessage {
     /// Only the first message with each key is stored.
     fn key(&self) -> (OrgId, ChatId, MemberId, Uuid) {
-        (self.org_id, self.chat_id, self.sender, self.request_id)
+        let message = &self.message;
+        (message.org_id, message.to, self.sender, message.request_id)
     }
 }
 
@@ -81,7 +71,7 @@ impl Batch {
 }
 
 struct Job {
-    message: PendingMessage,
+    pending: PendingMessage,
     reply: oneshot::Sender<Result<Outcome, RpcError>>,
 }
 
@@ -132,31 +122,30 @@ pub(crate) fn writer(
 impl Writer {
     /// Enqueues a message and waits for its commit. The scope proves that the caller may act in the
     /// organization. Whether the sender may write in the chat is decided with the row of the chat locked.
-    pub(crate) async fn send(&self, scope: &OrgScope, message: Message) -> Result<Outcome, RpcError> {
-        let Message {
-            chat_id,
-            sender,
-            request_id,
-            text,
-            service,
-        } = message;
+    pub(crate) async fn send(
+        &self,
+        scope: &OrgScope,
+        sender: MemberId,
+        service: Option<String>,
+        message: Message,
+    ) -> Result<Outcome, RpcError> {
         let service_name = service.as_deref().unwrap_or_default();
         let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
             self.digests
-                .digest([service_name.as_bytes(), &[0], text.as_bytes()]);
-        let message = PendingMessage {
-            org_id: scope.org_id(),
-            chat_id,
+                .digest([service_name.as_bytes(), &[0], message.text.as_bytes()]);
+        let pending = PendingMessage {
+            message: Message {
+                org_id: scope.org_id(),
+                ..message
+            },
             sender,
-            request_id,
+            service,
             digest,
             entry_id: self.env.id(),
-            text,
-            service,
         };
         let (reply, outcome) = oneshot::channel();
         self.queue
-            .try_send(Job { message, reply })
+            .try_send(Job { pending, reply })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => {
                     let why = "The server has too many messages to store. Try again in a moment.";
@@ -202,11 +191,11 @@ impl WriterTask {
         let mut indexes: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
         let mut messages = Vec::with_capacity(jobs.len());
         let mut replies: Vec<Vec<(Digest, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
-        for Job { message, reply } in jobs {
-            let index = *indexes.entry(message.key()).or_insert(messages.len());
-            let waiter = (message.digest, reply);
+        for Job { pending, reply } in jobs {
+            let index = *indexes.entry(pending.key()).or_insert(messages.len());
+            let waiter = (pending.digest, reply);
             if index == messages.len() {
-                messages.push(message);
+                messages.push(pending);
                 replies.push(vec![waiter]);
             } else if let Some(waiters) = replies.get_mut(index) {
                 waiters.push(waiter);
@@ -217,18 +206,18 @@ impl WriterTask {
         let new_entries: Vec<_> = all
             .iter()
             .zip(&outcomes)
-            .filter_map(|(message, outcome)| match outcome {
+            .filter_map(|(pending, outcome)| match outcome {
                 // The id shows that this batch stored the entry, even if a retry found it after a lost commit
                 // reply.
-                Ok(Outcome::Stored(stored)) if stored.entry_id == message.entry_id => {
-                    Some(entry(message, stored))
+                Ok(Outcome::Stored(stored)) if stored.entry_id == pending.entry_id => {
+                    Some(entry(pending, stored))
                 }
                 _ => None,
             })
             .collect();
-        for ((message, outcome), replies) in all.iter().zip(outcomes).zip(replies) {
+        for ((pending, outcome), replies) in all.iter().zip(outcomes).zip(replies) {
             for (digest, reply) in replies {
-                let same = digest == message.digest;
+                let same = digest == pending.digest;
                 let result = match &outcome {
                     // The first message of the batch used the request_id.
                     Ok(Outcome::Stored(_)) if !same => Ok(Outcome::RequestIdReused),
@@ -298,17 +287,17 @@ impl WriterTask {
     }
 }
 
-fn entry(message: &PendingMessage, stored: &Stored) -> Entry {
+fn entry(pending: &PendingMessage, stored: &Stored) -> Entry {
     Entry {
-        org_id: message.org_id,
-        chat_id: message.chat_id,
+        org_id: pending.message.org_id,
+        chat_id: pending.message.to,
         seq: stored.seq,
         entry_id: stored.entry_id,
         create_time: stored.create_time,
         content: Content::Message {
-            sender: message.sender,
-            text: message.text.clone(),
-            service: message.service.clone(),
+            sender: pending.sender,
+            text: pending.message.text.clone(),
+            service: pending.service.clone(),
         },
     }
 }

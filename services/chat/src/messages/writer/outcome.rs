@@ -19,8 +19,8 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// The outcome of a message whose `request_id` is already stored, with this digest.
-    pub(super) fn repeated(message: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
-        if digest == Some(message.digest.as_slice()) {
+    pub(super) fn repeated(pending: &PendingMessage, digest: Option<&[u8]>, stored: Stored) -> Self {
+        if digest == Some(pending.digest.as_slice()) {
             Self::Stored(stored)
         } else {
             Self::RequestIdReused

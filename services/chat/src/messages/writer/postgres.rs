@@ -66,45 +66,56 @@ async fn insert(
     messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    if let [message] = messages {
+    if let [pending] = messages {
+        let message = &pending.message;
         let query = sqlx::query(STORE_ONE)
             .bind(message.org_id.uuid())
-            .bind(message.chat_id.uuid())
-            .bind(message.sender.uuid())
+            .bind(message.to.uuid())
+            .bind(pending.sender.uuid())
             .bind(message.request_id)
-            .bind(message.digest.as_slice())
-            .bind(message.entry_id.uuid())
+            .bind(pending.digest.as_slice())
+            .bind(pending.entry_id.uuid())
             .bind(message.text.as_str())
-            .bind(message.service.as_deref())
+            .bind(pending.service.as_deref())
             .bind(now);
         return query.fetch_all(connection).await;
     }
-    let mut chats: BTreeMap<(Uuid, Uuid), i32> = messages
-        .iter()
-        .map(|message| ((message.org_id.uuid(), message.chat_id.uuid()), 0))
-        .collect();
+    let mut chats: BTreeMap<(Uuid, Uuid), i32> =
+        messages.iter().map(|pending| (chat_key(pending), 0)).collect();
     for (index, number) in chats.values_mut().zip(1..) {
         *index = number;
     }
-    let chat_index = |message: &&&PendingMessage| {
-        let key = (message.org_id.uuid(), message.chat_id.uuid());
-        chats.get(&key).copied().unwrap_or_default()
-    };
+    let chat_index = |pending: &PendingMessage| chats.get(&chat_key(pending)).copied().unwrap_or_default();
     let query = sqlx::query(STORE_BATCH)
         .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
         .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
         .bind(
             messages
                 .iter()
-                .map(|message| chat_index(&message))
+                .map(|pending| chat_index(pending))
                 .collect::<Vec<_>>(),
         )
-        .bind(ids(messages, |message| message.sender.uuid()))
-        .bind(ids(messages, |message| message.request_id))
-        .bind(messages.iter().map(|p| p.digest.as_slice()).collect::<Vec<_>>())
-        .bind(ids(messages, |message| message.entry_id.uuid()))
-        .bind(messages.iter().map(|p| p.text.as_str()).collect::<Vec<_>>())
-        .bind(messages.iter().map(|p| p.service.as_deref()).collect::<Vec<_>>())
+        .bind(ids(messages, |pending| pending.sender.uuid()))
+        .bind(ids(messages, |pending| pending.message.request_id))
+        .bind(
+            messages
+                .iter()
+                .map(|pending| pending.digest.as_slice())
+                .collect::<Vec<_>>(),
+        )
+        .bind(ids(messages, |pending| pending.entry_id.uuid()))
+        .bind(
+            messages
+                .iter()
+                .map(|pending| pending.message.text.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            messages
+                .iter()
+                .map(|pending| pending.service.as_deref())
+                .collect::<Vec<_>>(),
+        )
         .bind(now);
     query.fetch_all(connection).await
 }
@@ -114,15 +125,20 @@ async fn find(
     messages: &[&PendingMessage],
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let query = sqlx::query(FIND_REPEATED)
-        .bind(ids(messages, |message| message.org_id.uuid()))
-        .bind(ids(messages, |message| message.chat_id.uuid()))
-        .bind(ids(messages, |message| message.sender.uuid()))
-        .bind(ids(messages, |message| message.request_id));
+        .bind(ids(messages, |pending| pending.message.org_id.uuid()))
+        .bind(ids(messages, |pending| pending.message.to.uuid()))
+        .bind(ids(messages, |pending| pending.sender.uuid()))
+        .bind(ids(messages, |pending| pending.message.request_id));
     query.fetch_all(connection).await
 }
 
+/// The organization and the chat.
+fn chat_key(pending: &PendingMessage) -> (Uuid, Uuid) {
+    (pending.message.org_id.uuid(), pending.message.to.uuid())
+}
+
 fn ids(messages: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uuid> {
-    messages.iter().map(|message| of(message)).collect()
+    messages.iter().map(|pending| of(pending)).collect()
 }
 
 /// Stores new messages and finds the stored entries of repetitions, which the unique constraint rejects.
@@ -146,7 +162,7 @@ pub(super) async fn store(
                 if found.is_empty() {
                     return Err(error);
                 }
-                new.retain(|message| !found.contains_key(&message.entry_id));
+                new.retain(|pending| !found.contains_key(&pending.entry_id));
                 known.extend(found);
             }
             other => break other?,
@@ -156,9 +172,9 @@ pub(super) async fn store(
     let rejected: Vec<&PendingMessage> = all
         .iter()
         .copied()
-        .filter(|message| {
+        .filter(|pending| {
             outcomes
-                .get(&message.entry_id)
+                .get(&pending.entry_id)
                 .is_some_and(|(_, may_repeat)| *may_repeat)
         })
         .collect();
@@ -166,10 +182,10 @@ pub(super) async fn store(
         known.extend(find_repeated(db, session, &rejected).await?);
     }
     all.iter()
-        .map(|message| {
+        .map(|pending| {
             let missing = || StorageError::Fault("a message was neither stored nor rejected".into());
-            let repeated = known.remove(&message.entry_id);
-            let outcome = repeated.or_else(|| outcomes.remove(&message.entry_id).map(|(outcome, _)| outcome));
+            let repeated = known.remove(&pending.entry_id);
+            let outcome = repeated.or_else(|| outcomes.remove(&pending.entry_id).map(|(outcome, _)| outcome));
             outcome.ok_or_else(missing)
         })
         .collect()
@@ -185,11 +201,11 @@ async fn insert_new(
 ) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
     let rows = session.insert(db, messages, now).await?;
     let outcome = |row: PgRow| {
-        let message = message_at(messages, &row)?;
+        let pending = message_at(messages, &row)?;
         let outcome = match row.try_get::<i16, _>(1)? {
             1 => {
                 let stored = Stored {
-                    entry_id: message.entry_id,
+                    entry_id: pending.entry_id,
                     seq: row.try_get(2)?,
                     create_time: now,
                 };
@@ -205,7 +221,7 @@ async fn insert_new(
                 )));
             }
         };
-        Ok((message.entry_id, outcome))
+        Ok((pending.entry_id, outcome))
     };
     rows.into_iter()
         .map(outcome)
@@ -221,14 +237,14 @@ async fn find_repeated(
 ) -> Result<HashMap<EntryId, Outcome>, StorageError> {
     let rows = session.find(db, messages).await?;
     let outcome = |row: PgRow| {
-        let message = message_at(messages, &row)?;
+        let pending = message_at(messages, &row)?;
         let digest: Option<&[u8]> = row.try_get(1)?;
         let stored = Stored {
             entry_id: EntryId::from_uuid(row.try_get(2)?),
             seq: row.try_get(3)?,
             create_time: row.try_get(4)?,
         };
-        Ok((message.entry_id, Outcome::repeated(message, digest, stored)))
+        Ok((pending.entry_id, Outcome::repeated(pending, digest, stored)))
     };
     rows.into_iter()
         .map(outcome)

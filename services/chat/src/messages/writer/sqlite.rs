@@ -46,9 +46,10 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
     let mut heads: HashMap<ChatKey, i64> = HashMap::new();
     let mut new_heads: BTreeMap<ChatKey, i64> = BTreeMap::new();
     let mut outcomes = Vec::with_capacity(messages.len());
-    for message in messages {
-        let (org, chat) = (bytes(message.org_id), bytes(message.chat_id));
-        let sender = bytes(message.sender);
+    for pending in messages {
+        let message = &pending.message;
+        let (org, chat) = (bytes(message.org_id), bytes(message.to));
+        let sender = bytes(pending.sender);
         let found = find_participation
             .query_row(params![org, chat, sender], |row| {
                 Ok((
@@ -71,13 +72,13 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
                 org,
                 chat,
                 next,
-                bytes(message.entry_id),
+                bytes(pending.entry_id),
                 MESSAGE,
                 sender,
                 message.request_id.into_bytes(),
-                message.digest,
+                pending.digest,
                 message.text,
-                message.service,
+                pending.service,
                 time,
             ];
             match insert.execute(values) {
@@ -85,7 +86,7 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
                     *seq = next;
                     new_heads.insert((org, chat), next);
                     outcomes.push(Outcome::Stored(Stored {
-                        entry_id: message.entry_id,
+                        entry_id: pending.entry_id,
                         seq: next,
                         create_time: now,
                     }));
@@ -97,13 +98,13 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
             }
         }
         // A repetition returns the stored entry, even if the sender may no longer write.
-        let repeated = find_repeated_entry(&mut find_repeated, message)?;
+        let repeated = find_repeated_entry(&mut find_repeated, pending)?;
         outcomes.push(match (repeated, refusal) {
             (Some(outcome), _) | (None, Some(outcome)) => outcome,
             (None, None) => {
                 return Err(Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_CONSTRAINT_PRIMARYKEY),
-                    Some(format!("the head of chat {} is behind its log", message.chat_id)),
+                    Some(format!("the head of chat {} is behind its log", message.to)),
                 ));
             }
         });
@@ -123,13 +124,10 @@ fn is_repetition(error: &Error) -> bool {
 /// Finds the stored entry of a message by its `request_id`.
 fn find_repeated_entry(
     statement: &mut CachedStatement<'_>,
-    message: &PendingMessage,
+    pending: &PendingMessage,
 ) -> Result<Option<Outcome>, Error> {
-    let (org, chat, sender) = (
-        bytes(message.org_id),
-        bytes(message.chat_id),
-        bytes(message.sender),
-    );
+    let message = &pending.message;
+    let (org, chat, sender) = (bytes(message.org_id), bytes(message.to), bytes(pending.sender));
     statement
         .query_row(
             params![org, chat, sender, message.request_id.into_bytes()],
@@ -143,7 +141,7 @@ fn find_repeated_entry(
                     seq: row.get(2)?,
                     create_time: time.to_utc(),
                 };
-                Ok(Outcome::repeated(message, digest.as_deref(), stored))
+                Ok(Outcome::repeated(pending, digest.as_deref(), stored))
             },
         )
         .optional()
