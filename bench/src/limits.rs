@@ -1,8 +1,15 @@
 //! The physical limits that stand beside every number: the same client against a server that does nothing,
 //! the same RPC through all layers but without a database, and the database without a server.
-use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
+use clap::Parser as _;
 use futures::{Stream, StreamExt as _, future::BoxFuture, stream};
 use parta_access::Caller;
 use parta_integration_tests::Process;
