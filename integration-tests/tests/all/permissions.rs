@@ -1,6 +1,10 @@
 //! Checks docs/permissions.md over the public API: every cell in one process, and every allowed cell and one
 //! refused cell of each RPC in five processes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the output of the test tells how long its parts took"
+)]
 mod refused;
 mod requests;
 mod samples;
