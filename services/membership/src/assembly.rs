@@ -108,8 +108,8 @@ impl Ports {
         Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
     }
 
-    /// The task that runs the durable jobs. A runner is built here too, so that a wrong configuration fails at
-    /// startup.
+    /// The task that runs the durable jobs. A runner is built here too, so that a wrong configuration fails
+    /// at startup.
     pub(crate) fn jobs(&self) -> anyhow::Result<Task> {
         self.job_runner()?;
         Ok(Task::over(

@@ -1,5 +1,5 @@
-//! The error of the service and its mapping to a status. Each feature states its refusals in its own `error.rs`
-//! (docs/adr/0011).
+//! The error of the service and its mapping to a status. Each feature states its refusals in its own
+//! `error.rs` (docs/adr/0011).
 use parta_ids::UnitId;
 use parta_proto::parta::membership::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
@@ -17,10 +17,7 @@ pub(crate) enum Error {
         /// The sentence that a person reads.
         message: &'static str,
     },
-    /// The object does not exist in the organization, or the caller may not know that it exists.
-    #[error("no {0} {1}")]
-    Unknown(&'static str, String),
-    /// A refusal with a reason and details of its own.
+    /// A refusal that no code decides by.
     #[error(transparent)]
     Refused(#[from] RpcError),
     /// The database failed.
@@ -36,7 +33,7 @@ impl Error {
 
     /// The object does not exist in the organization, or the caller may not know that it exists.
     pub(crate) fn unknown(kind: &'static str, name: impl std::fmt::Display) -> Self {
-        Self::Unknown(kind, name.to_string())
+        not_found(kind, name).into()
     }
 
     /// The unit is unknown, archived, or of a kind that does not have such members.
@@ -74,7 +71,6 @@ impl From<Error> for RpcError {
                 }
                 refusal
             }
-            Error::Unknown(kind, name) => not_found(kind, name),
             Error::Refused(refusal) => refusal,
             Error::Storage(error) => error.into(),
         }

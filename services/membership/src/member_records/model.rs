@@ -55,8 +55,8 @@ impl Member {
         }
     }
 
-    /// Begins another membership of a person who had left. Only the record itself stays: its id, name, account
-    /// and creation time. Relations ended with the earlier membership (`departures`).
+    /// Begins another membership of a person who had left. Only the record itself stays: its id, name,
+    /// account and creation time. Relations ended with the earlier membership (`departures`).
     pub(crate) fn begin_anew(&mut self, invitation_id: Option<InvitationId>) {
         self.state = State::Active;
         self.roles.clear();
