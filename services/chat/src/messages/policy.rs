@@ -20,6 +20,38 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     ]
 }
 
+/// Why a sender may not write in a chat. The numbers are those of `chat_refusal` in post.sql.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub(crate) enum Refused {
+    /// The sender never participated in the chat, or the organization has no such chat.
+    NeverParticipated = 1,
+    /// The sender has left the chat.
+    HasLeft = 2,
+    /// The chat is read-only.
+    Archived = 3,
+    /// The sender may only read.
+    MayOnlyRead = 4,
+}
+
+impl Refused {
+    pub(super) fn from_number(number: i16) -> Option<Self> {
+        [
+            Self::NeverParticipated,
+            Self::HasLeft,
+            Self::Archived,
+            Self::MayOnlyRead,
+        ]
+        .into_iter()
+        .find(|refused| *refused as i16 == number)
+    }
+
+    /// Whether the sender may have stored a message before, so that the refused one may be a repetition.
+    pub(super) fn may_repeat(self) -> bool {
+        self != Self::NeverParticipated
+    }
+}
+
 /// Whether the roster gives the principal the right to write in any chat.
 fn writes(kind: PrincipalKind) -> bool {
     let unit = MemberContext::sample_unit();

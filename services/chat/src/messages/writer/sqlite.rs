@@ -9,7 +9,7 @@ use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi,
 use uuid::Uuid;
 
 use super::{Batch, Outcome, PendingMessage, Stored, Time};
-use crate::entries::MESSAGE;
+use crate::{entries::MESSAGE, messages::policy::Refused};
 
 const FIND_PARTICIPATION: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
      JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
@@ -60,9 +60,9 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
             })
             .optional()?;
         let refusal = match found {
-            None => Some(Outcome::NotParticipant),
-            Some((_, _, false)) => Some(Outcome::Archived),
-            Some((false, _, _)) => Some(Outcome::MayNotPost),
+            None => Some(Outcome::Refused(Refused::HasLeft)),
+            Some((_, _, false)) => Some(Outcome::Refused(Refused::Archived)),
+            Some((false, _, _)) => Some(Outcome::Refused(Refused::MayOnlyRead)),
             Some(_) => None,
         };
         if let (None, Some((_, head, _))) = (&refusal, found) {
