@@ -10,6 +10,9 @@ mod operations;
 mod policy;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::entry_to_proto;
 pub(crate) use grpc::{Announcements, Messages};
 pub(crate) use operations::MessageService;
