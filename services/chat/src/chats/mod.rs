@@ -8,6 +8,9 @@ mod model;
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use grpc::{Chats, timestamp};
 pub(crate) use model::MAX_PARTICIPANTS;
 pub(crate) use operations::{Readable, load_present, load_readable_at_once};
