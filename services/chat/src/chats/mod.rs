@@ -3,6 +3,7 @@
 //! Owns no table of its own: `entries` does. Invariants: only the participants of a custom chat are changed
 //! by hand; a caller sees no chat in which the caller never participated; a caller who names people may talk
 //! with each of them.
+mod error;
 mod grpc;
 mod model;
 mod operations;

@@ -4,6 +4,7 @@
 //! sequence numbers, and none after the entry by which its member left. Each stream ensures this by itself:
 //! it delivers only the next sequence number, reads missing entries from the database and stops at the
 //! leaving of its member. Therefore the registry and the bus may lose, repeat and reorder entries.
+mod error;
 mod fanout;
 mod grpc;
 mod queue;

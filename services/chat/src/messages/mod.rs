@@ -3,6 +3,7 @@
 //! Owns no table of its own: `entries` does, and the writer has its statements on them. Invariants: a message
 //! is stored at most once for its `request_id`, sender and chat; nothing is stored for a sender who may not
 //! write when the row of the chat is locked; a response follows its commit.
+mod error;
 mod events;
 mod grpc;
 mod model;

@@ -49,9 +49,9 @@ impl MessageService {
             Outcome::Refused(Refused::NeverParticipated | Refused::HasLeft) => {
                 Err(Error::UnknownChat(chat_id))
             }
-            Outcome::Refused(Refused::MayOnlyRead) => Err(Error::MayNotPost(chat_id)),
-            Outcome::Refused(Refused::Archived) => Err(Error::Archived(chat_id)),
-            Outcome::RequestIdReused => Err(Error::RequestIdReused(request_id)),
+            Outcome::Refused(Refused::MayOnlyRead) => Err(Error::may_not_post()),
+            Outcome::Refused(Refused::Archived) => Err(Error::archived(chat_id)),
+            Outcome::RequestIdReused => Err(Error::request_id_reused(request_id)),
         }
     }
 }
