@@ -3,7 +3,8 @@
 //! policies base decisions.
 //!
 //! Invariants: the projection advances in the transaction of the consumer's cursor; queries are refused while
-//! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one.
+//! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one; a
+//! role, state or kind of an event that this build does not know is read the stricter way.
 
 mod change;
 mod entities;
@@ -14,6 +15,9 @@ mod migrations;
 mod organizations;
 mod projection;
 mod roster;
+
+#[cfg(test)]
+mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
 pub use label::label_key;

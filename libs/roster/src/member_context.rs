@@ -5,6 +5,8 @@ use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1 as membership, org_registry::v1 as org_registry};
 
 /// The role of a member in an organization (R23).
+///
+/// Unknown in a feed event: the stricter reading. A role that this build does not know grants nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// A pupil or student.
@@ -85,6 +87,9 @@ impl TryFrom<membership::Role> for Role {
 }
 
 /// The state of a member in an organization.
+///
+/// Unknown in a feed event: the stricter reading. A member in a state that this build does not know is not
+/// active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// In the roster, without an account.

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto::parta::membership::v1::{
-    AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
+    AssignmentKind, AssignmentMade, MembershipEvent, Role as PbRole, membership_event::Payload,
 };
 use parta_storage::Tx;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
@@ -51,7 +51,7 @@ impl Members {
     }
 }
 
-/// Unknown roles of a later release grant nothing here.
+/// Encodes the roles of an event. A role that this build does not know grants nothing.
 fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
     Role::mask_of(roles.filter_map(|role| Role::try_from(role).ok()))
 }
@@ -91,25 +91,7 @@ impl Handler for Members {
             }
             Some(Payload::AssignmentMade(made)) => {
                 let member_id: MemberId = id(&made.member_id)?;
-                let row = assignment::ActiveModel {
-                    org_id: Set(org.uuid()),
-                    assignment_id: Set(id::<AssignmentId>(&made.assignment_id)?.uuid()),
-                    member_id: Set(member_id.uuid()),
-                    unit_id: Set(id::<UnitId>(&made.unit_id)?.uuid()),
-                    class_teacher: Set(made.kind() == AssignmentKind::ClassTeacher),
-                    expire_time: Set(made.expire_time.and_then(|t| {
-                        DateTime::from_timestamp(t.seconds, u32::try_from(t.nanos).unwrap_or(0))
-                    })),
-                    seen: Set(true),
-                };
-                use assignment::Column as C;
-                let known = OnConflict::columns([C::OrgId, C::AssignmentId])
-                    .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::ExpireTime, C::Seen])
-                    .to_owned();
-                assignment::Entity::insert(row)
-                    .on_conflict(known)
-                    .exec_without_returning(tx)
-                    .await?;
+                put_assignment(tx, org, member_id, made).await?;
                 self.tell(tx, org, Change::Member(member_id)).await
             }
             Some(Payload::AssignmentEnded(ended)) => {
@@ -284,6 +266,54 @@ async fn put_member(
         .update_columns([C::State, C::Roles, C::TeacherVerified, C::Seen])
         .to_owned();
     member::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// Inserts or updates an assignment. Unknown in a feed event: the stricter reading. An assignment of a kind
+/// that this build does not know grants nothing, so it has no row.
+async fn put_assignment(
+    tx: &Tx,
+    org: OrgId,
+    member_id: MemberId,
+    made: &AssignmentMade,
+) -> Result<(), HandleError> {
+    let assignment_id = id::<AssignmentId>(&made.assignment_id)?;
+    let unit_id = id::<UnitId>(&made.unit_id)?;
+    let class_teacher = match made.kind() {
+        AssignmentKind::ClassTeacher => true,
+        AssignmentKind::SubjectTeacher => false,
+        AssignmentKind::Unspecified => {
+            assignment::Entity::delete_by_id((org.uuid(), assignment_id.uuid()))
+                .exec(tx)
+                .await?;
+            return Ok(());
+        }
+    };
+    let expire_time = match &made.expire_time {
+        Some(time) => u32::try_from(time.nanos)
+            .ok()
+            .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+            .map(Some)
+            .ok_or_else(|| HandleError::Failed("the event has no valid expire_time".into()))?,
+        None => None,
+    };
+    let row = assignment::ActiveModel {
+        org_id: Set(org.uuid()),
+        assignment_id: Set(assignment_id.uuid()),
+        member_id: Set(member_id.uuid()),
+        unit_id: Set(unit_id.uuid()),
+        class_teacher: Set(class_teacher),
+        expire_time: Set(expire_time),
+        seen: Set(true),
+    };
+    use assignment::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::AssignmentId])
+        .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::ExpireTime, C::Seen])
+        .to_owned();
+    assignment::Entity::insert(row)
         .on_conflict(known)
         .exec_without_returning(tx)
         .await?;

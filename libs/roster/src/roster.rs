@@ -38,11 +38,12 @@ pub struct Organization {
 pub struct Unit {
     /// The unit.
     pub unit_id: UnitId,
-    /// The kind of the unit.
+    /// The kind of the unit. `Unspecified` if the event has a kind that this build does not know.
     pub kind: UnitKind,
     /// Its label.
     pub label: String,
-    /// Whether it is archived.
+    /// Whether it is archived. Unknown in a feed event: the stricter reading. A unit of a kind that this
+    /// build does not know counts as archived, so that nothing new begins in it.
     pub archived: bool,
 }
 
@@ -420,6 +421,8 @@ fn state_column(org: OrgId, member: MemberId) -> Select<member::Entity> {
         .column(member::Column::State)
 }
 
+/// Returns the state that an event gave a member. In a state that this build does not know, the member is not
+/// active: no query finds the member.
 fn state_of(number: i32) -> Option<State> {
     State::try_from(MemberState::try_from(number).ok()?).ok()
 }
@@ -434,10 +437,11 @@ fn policies(row: &organization::Model) -> Policies {
 }
 
 fn unit_of(row: unit::Model) -> Unit {
+    let kind = UnitKind::try_from(row.kind).unwrap_or(UnitKind::Unspecified);
     Unit {
         unit_id: UnitId::from_uuid(row.unit_id),
-        kind: UnitKind::try_from(row.kind).unwrap_or(UnitKind::Unspecified),
+        kind,
         label: row.label,
-        archived: row.archived,
+        archived: row.archived || kind == UnitKind::Unspecified,
     }
 }

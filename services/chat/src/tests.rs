@@ -1,14 +1,6 @@
-//! The service through its layers and an in-memory transport, on both databases.
+//! The fixture of the tests, which are in the features: the service through its layers and an in-memory
+//! transport, on both databases.
 
-mod archive;
-mod audiences;
-mod edge;
-mod fixture;
-mod growth;
+pub(crate) mod fixture;
 mod instructions;
-mod live;
-mod messages;
-mod personal;
-mod races;
-mod reordered;
-mod school;
+pub(crate) mod school;

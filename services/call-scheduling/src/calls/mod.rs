@@ -6,6 +6,7 @@
 //! audience is a rule over the roster at the moment of the request; a call is canceled once and never
 //! planned again.
 
+mod error;
 mod events;
 pub(crate) mod grpc;
 mod model;

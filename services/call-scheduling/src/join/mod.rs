@@ -6,6 +6,7 @@
 //! member. Each call issues a new token, so there is no `request_id`. Removing a person from a running room
 //! is not done here.
 
+mod error;
 pub(crate) mod grpc;
 mod media;
 mod operations;

@@ -54,7 +54,7 @@ impl UnclaimedMutation for IssueJoinToken {
         let media = LiveKit::of(&context.config, &context.secrets, context.loopback_only)
             .ok_or_else(|| unavailable("the media server"))?;
         if call.draft.format == Format::InPerson {
-            return Err(Error::NotOnline);
+            return Err(Error::not_online());
         }
         if call.cancel_time.is_some() {
             return Err(Error::CallCanceled);
@@ -62,11 +62,11 @@ impl UnclaimedMutation for IssueJoinToken {
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
         let state = calls::find_state(tx, scope, call.id, start).await?;
         if state.canceled {
-            return Err(Error::OccurrenceCanceled);
+            return Err(Error::occurrence_canceled());
         }
         let (open, close) = (slot.start - MARGIN, slot.end + MARGIN);
         if now < open || now >= close {
-            return Err(Error::OutsideJoinWindow { open, close });
+            return Err(Error::outside_join_window(open, close));
         }
         let staff = facts.is_staff();
         if staff && !state.staff_arrived {

@@ -5,9 +5,9 @@
 mod operations;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use operations::run;
 #[cfg(test)]
-pub(crate) use {
-    operations::archive_all,
-    storage::{Step, archive_step},
-};
+pub(crate) use storage::{Step, archive_step};

@@ -9,6 +9,9 @@ mod operations;
 mod sink;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use model::{
     ChatKind, Content, Entry, ParticipantDiff, Participation, Rule, difference, direct_chat_key,
 };

@@ -4,6 +4,7 @@
 //! sequence numbers, and none after the entry by which its member left. Each stream ensures this by itself:
 //! it delivers only the next sequence number, reads missing entries from the database and stops at the
 //! leaving of its member. Therefore the registry and the bus may lose, repeat and reorder entries.
+mod error;
 mod fanout;
 mod grpc;
 mod queue;
@@ -12,6 +13,9 @@ mod registry;
 mod relay;
 mod stream;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -268,29 +272,5 @@ impl CommitStep for Staged {
         for (live, entries) in staged {
             live.publish(entries);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parta_ids::{EntryId, TypedId as _};
-
-    use super::*;
-
-    #[test]
-    fn response_is_encoded_once_at_its_first_use() {
-        let entry = Entry {
-            org_id: OrgId::from_uuid(Uuid::from_u128(1)),
-            chat_id: ChatId::from_uuid(Uuid::from_u128(2)),
-            seq: 3,
-            entry_id: EntryId::from_uuid(Uuid::from_u128(4)),
-            create_time: chrono::DateTime::UNIX_EPOCH,
-            content: Content::Joining(MemberId::from_uuid(Uuid::from_u128(5))),
-        };
-        let live = LiveEntry::from(entry.clone());
-        assert_eq!(live.response.encoded.get(), None);
-        let (one, other) = (live.response.bytes(), live.response.bytes());
-        assert_eq!(one, wire::response(Item::Entry(entry_to_proto(entry))));
-        assert_eq!(one.as_ptr(), other.as_ptr());
     }
 }

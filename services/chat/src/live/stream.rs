@@ -153,7 +153,7 @@ impl Subscription {
                 entries = self.receiver.dequeue() => match entries {
                     Some(entries) => self.incoming = entries,
                     // The registry closed the queue because it was full.
-                    None => return Err(Error::SlowReader),
+                    None => return Err(Error::slow_reader()),
                 },
             }
         }

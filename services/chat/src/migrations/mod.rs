@@ -9,8 +9,7 @@ pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all.extend(parta_roster::migrations());
     all.push(Box::new(Tables));
     all.push(Box::new(Archive));
-    all.push(Box::new(MessageFunctions("chat_0003_post")));
-    all.push(Box::new(MessageFunctions("chat_0004_post")));
+    all.push(Box::new(MessageFunctions));
     all
 }
 
@@ -200,12 +199,12 @@ impl MigrationTrait for Archive {
     }
 }
 
-/// Creates the functions that store messages, or replaces them with the present ones.
-struct MessageFunctions(&'static str);
+/// Creates the functions that store messages.
+struct MessageFunctions;
 
 impl MigrationName for MessageFunctions {
     fn name(&self) -> &str {
-        self.0
+        "chat_0003_post"
     }
 }
 
@@ -214,8 +213,6 @@ impl MigrationTrait for MessageFunctions {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         if manager.get_database_backend() == DbBackend::Postgres {
             let db = manager.get_connection();
-            // Databases created before the first release may have this function.
-            db.execute_unprepared("DROP FUNCTION IF EXISTS chat_post").await?;
             db.execute_unprepared(include_str!("post.sql")).await?;
         }
         Ok(())

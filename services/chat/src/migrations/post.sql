@@ -3,16 +3,27 @@
 -- right to write is checked again with the row locked. Neither function searches for repetitions: the unique
 -- constraint `entry_once` rejects them, and the writer then reads the stored entries. A rejected message
 -- locks no row, writes nothing and flushes nothing.
---
--- Verdicts: 1 stored; 2 the sender no longer participates; 3 the sender may only read; 4 the chat is
--- read-only; 5 the sender never participated, so the message cannot be a repetition.
+
+-- Returns why a sender may not write in a chat, or NULL if the sender may. `p_present` is NULL if the sender
+-- never participated. This is the only place of the database that decides it: the numbers and their order are
+-- those of `Refused` and `verdict` in messages/policy.rs, and a test compares them. PostgreSQL inlines an
+-- immutable function of one expression.
+CREATE OR REPLACE FUNCTION chat_refusal(p_present boolean, p_open boolean, p_may_post boolean) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+  SELECT CASE WHEN p_present IS NULL THEN 1
+              WHEN NOT p_present THEN 2
+              WHEN p_open IS NOT TRUE THEN 3
+              WHEN p_may_post IS NOT TRUE THEN 4
+         END::smallint
+$$;
 
 -- Stores many messages. `p_chat` contains each chat once, and `p_at` the index of the chat of each message.
 -- `place` is the position of a message in the arrays.
 CREATE OR REPLACE FUNCTION chat_post_many(
   p_org uuid[], p_chat uuid[], p_at int[], p_sender uuid[], p_request uuid[], p_digest bytea[], p_entry uuid[],
   p_body text[], p_service text[], p_now timestamptz
-) RETURNS TABLE (place bigint, verdict smallint, seq bigint)
+) RETURNS TABLE (place bigint, refusal smallint, seq bigint)
 LANGUAGE plpgsql VOLATILE
 -- A plan that was made while the tables were small must not scan them when they are large.
 SET enable_seqscan = off
@@ -47,7 +58,7 @@ BEGIN
   IF NOT FOUND THEN
     -- No sender participates in any of the chats. Such a batch must not cost as much as one that is stored.
     RETURN QUERY
-    SELECT i.place, CASE WHEN p.member_id IS NULL THEN 5 ELSE 2 END::smallint, NULL::bigint
+    SELECT i.place, chat_refusal(CASE WHEN p.member_id IS NOT NULL THEN false END, NULL, NULL), NULL::bigint
     FROM unnest(p_at, p_sender) WITH ORDINALITY AS i(at, sender, place)
     LEFT JOIN participant p ON p.org_id = p_org[i.at] AND p.chat_id = p_chat[i.at] AND p.member_id = i.sender;
     RETURN;
@@ -55,22 +66,18 @@ BEGIN
 
   RETURN QUERY
   WITH checked AS MATERIALIZED (
-    SELECT i.*,
-      CASE WHEN p.present IS NULL THEN 5
-           WHEN v_head[i.at] IS NULL OR NOT p.present THEN 2
-           WHEN NOT v_open[i.at] THEN 4
-           WHEN NOT p.may_post THEN 3
-           ELSE 1 END AS verdict
+    SELECT i.*, chat_refusal(p.present, v_open[i.at], p.may_post) AS refusal
     FROM unnest(p_at, p_sender, p_request, p_digest, p_entry, p_body, p_service) WITH ORDINALITY
       AS i(at, sender, request_id, digest, entry_id, body, service, place)
     LEFT JOIN LATERAL (
-      SELECT m.may_post, m.left_seq IS NULL AS present FROM participant m
+      -- A sender who joined after the chats were locked does not participate yet.
+      SELECT m.may_post, m.left_seq IS NULL AND v_head[i.at] IS NOT NULL AS present FROM participant m
       WHERE m.org_id = p_org[i.at] AND m.chat_id = p_chat[i.at] AND m.member_id = i.sender
       LIMIT 1
     ) p ON true
   ), accepted AS MATERIALIZED (
     SELECT c.*, v_head[c.at] + row_number() OVER (PARTITION BY c.at ORDER BY c.place) AS seq
-    FROM checked c WHERE c.verdict = 1
+    FROM checked c WHERE c.refusal IS NULL
   ), updated_chats AS (
     UPDATE chat c SET head_seq = n.seq
     FROM (SELECT a.at, max(a.seq) AS seq FROM accepted a GROUP BY a.at) n
@@ -80,15 +87,15 @@ BEGIN
     SELECT p_org[a.at], p_chat[a.at], a.seq, a.entry_id, 1, a.sender, a.request_id, a.digest, a.body, a.service, p_now
     FROM accepted a
   )
-  SELECT a.place, 1::smallint, a.seq FROM accepted a
+  SELECT a.place, NULL::smallint, a.seq FROM accepted a
   UNION ALL
-  SELECT c.place, c.verdict::smallint, NULL FROM checked c WHERE c.verdict <> 1;
+  SELECT c.place, c.refusal, NULL FROM checked c WHERE c.refusal IS NOT NULL;
 END $$;
 
 -- Stores one message, in fewer statements than a batch.
 CREATE OR REPLACE FUNCTION chat_post_one(
   p_org uuid, p_chat uuid, p_sender uuid, p_request uuid, p_digest bytea, p_entry uuid, p_body text, p_service text,
-  p_now timestamptz, OUT verdict smallint, OUT seq bigint
+  p_now timestamptz, OUT refusal smallint, OUT seq bigint
 )
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
@@ -96,19 +103,18 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
+  v_present boolean;
   v_may boolean;
-  v_participates boolean;
   v_open boolean;
   v_version_before bigint;
   v_version bigint;
 BEGIN
-  SELECT m.may_post, m.left_seq IS NULL, c.archive_time IS NULL, c.audience_version
-  INTO v_may, v_participates, v_open, v_version_before
+  SELECT m.left_seq IS NULL, m.may_post, c.archive_time IS NULL, c.audience_version
+  INTO v_present, v_may, v_open, v_version_before
   FROM participant m JOIN chat c ON c.org_id = m.org_id AND c.chat_id = m.chat_id
   WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
-  verdict := CASE WHEN v_participates IS NULL THEN 5 WHEN NOT v_participates THEN 2 WHEN NOT v_open THEN 4
-                  WHEN NOT v_may THEN 3 ELSE 1 END;
-  IF verdict <> 1 THEN
+  refusal := chat_refusal(v_present, v_open, v_may);
+  IF refusal IS NOT NULL THEN
     RETURN;
   END IF;
 
@@ -116,17 +122,17 @@ BEGIN
   WHERE c.org_id = p_org AND c.chat_id = p_chat AND c.archive_time IS NULL
   RETURNING c.head_seq, c.audience_version INTO seq, v_version;
   IF seq IS NULL THEN
-    verdict := 4;
+    -- Archived during the wait for the lock.
+    refusal := chat_refusal(v_present, false, v_may);
     RETURN;
   END IF;
 
   -- Participants changed during the wait for the lock: every change of participants increments the version.
   IF v_version <> v_version_before THEN
-    v_may := NULL;
-    SELECT m.may_post INTO v_may FROM participant m
-    WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender AND m.left_seq IS NULL;
-    verdict := CASE WHEN v_may IS NULL THEN 2 WHEN NOT v_may THEN 3 ELSE 1 END;
-    IF verdict <> 1 THEN
+    SELECT m.left_seq IS NULL, m.may_post INTO v_present, v_may FROM participant m
+    WHERE m.org_id = p_org AND m.chat_id = p_chat AND m.member_id = p_sender;
+    refusal := chat_refusal(v_present, true, v_may);
+    IF refusal IS NOT NULL THEN
       -- The row is still locked, so nobody has read the sequence number.
       UPDATE chat c SET head_seq = c.head_seq - 1 WHERE c.org_id = p_org AND c.chat_id = p_chat;
       seq := NULL;

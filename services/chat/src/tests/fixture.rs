@@ -22,17 +22,17 @@ use crate::{
 };
 
 /// The running services. Dropping it stops them.
-pub(super) struct Fixture {
-    pub(super) env: Env,
-    pub(super) db: Db,
-    pub(super) channel: ServiceChannel,
+pub(crate) struct Fixture {
+    pub(crate) env: Env,
+    pub(crate) db: Db,
+    pub(crate) channel: ServiceChannel,
     /// The service with the layers of the server, without a transport.
-    pub(super) service: StackService,
-    pub(super) bus: Arc<dyn Bus>,
-    pub(super) call_scheduling: ServiceChannel,
+    pub(crate) service: StackService,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) call_scheduling: ServiceChannel,
     test_env: ServiceEnv,
     feeds: Feeds,
-    pub(super) database: TestDatabase,
+    pub(crate) database: TestDatabase,
 }
 
 /// The feeds of the other services, which the tests write.
@@ -72,11 +72,11 @@ impl Feeds {
 
 impl Fixture {
     /// Starts the services with the default configuration.
-    pub(super) async fn start(database: TestDatabase) -> Self {
+    pub(crate) async fn start(database: TestDatabase) -> Self {
         Self::start_with(database, Config::default()).await
     }
 
-    pub(super) async fn start_with(database: TestDatabase, config: Config) -> Self {
+    pub(crate) async fn start_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open_in_real_time(&database, "chat", crate::migrations()).await;
         let feeds = Feeds::start(&test_env).await;
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
@@ -95,7 +95,7 @@ impl Fixture {
     }
 
     /// Starts another replica of chat on the same database, with this bus.
-    pub(super) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
+    pub(crate) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         let db = if self.db.is_postgres() {
             self.test_env.connect(&self.database, "chat").await
         } else {
@@ -106,23 +106,23 @@ impl Fixture {
     }
 
     /// Publishes events in the feed of org-registry. Returns the consistency token of the last one.
-    pub(super) async fn org_registry<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
+    pub(crate) async fn org_registry<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
         publish(&self.feeds.org_registry, org, events).await
     }
 
     /// Publishes events in the feed of membership. Returns the consistency token of the last one.
-    pub(super) async fn membership<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
+    pub(crate) async fn membership<P: EventPayload>(&self, org: OrgId, events: Vec<P>) -> String {
         publish(&self.feeds.membership, org, events).await
     }
 
     /// A request of this member. The client's layers retry it while the server refuses it with a retry delay,
     /// as it does until the projection is up to date.
-    pub(super) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
+    pub(crate) fn request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
         self.test_env.member_request(org, member, message).idempotent()
     }
 
     /// Runs a future concurrently with the test.
-    pub(super) fn spawn<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> tokio::task::JoinHandle<T> {
@@ -130,13 +130,13 @@ impl Fixture {
     }
 
     /// An access token of this member.
-    pub(super) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
+    pub(crate) fn token(&self, org: OrgId, member: MemberId) -> Arc<str> {
         self.test_env.member_token(org, member).into()
     }
 }
 
 /// Makes the request wait until chat knows the state of the consistency token.
-pub(super) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
+pub(crate) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
     request.metadata_mut().insert(AT_LEAST, token.parse().unwrap());
     request
 }

@@ -14,26 +14,26 @@ use uuid::Uuid;
 use super::fixture::{Fixture, at_least};
 use crate::Config;
 
-pub(super) use members::{AssignmentKind, MemberState, Role};
+pub(crate) use members::{AssignmentKind, MemberState, Role};
 
-pub(super) struct School {
-    pub(super) fixture: Fixture,
-    pub(super) org: OrgId,
-    pub(super) class: UnitId,
-    pub(super) other_class: UnitId,
-    pub(super) head: MemberId,
-    pub(super) class_teacher: MemberId,
-    pub(super) subject_teacher: MemberId,
-    pub(super) unverified: MemberId,
-    pub(super) pupil: MemberId,
-    pub(super) classmate: MemberId,
-    pub(super) parent: MemberId,
-    pub(super) other_pupil: MemberId,
-    pub(super) enrollment: EnrollmentId,
-    pub(super) guardianship: GuardianshipId,
+pub(crate) struct School {
+    pub(crate) fixture: Fixture,
+    pub(crate) org: OrgId,
+    pub(crate) class: UnitId,
+    pub(crate) other_class: UnitId,
+    pub(crate) head: MemberId,
+    pub(crate) class_teacher: MemberId,
+    pub(crate) subject_teacher: MemberId,
+    pub(crate) unverified: MemberId,
+    pub(crate) pupil: MemberId,
+    pub(crate) classmate: MemberId,
+    pub(crate) parent: MemberId,
+    pub(crate) other_pupil: MemberId,
+    pub(crate) enrollment: EnrollmentId,
+    pub(crate) guardianship: GuardianshipId,
 }
 
-pub(super) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (tonic::Code, String) {
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (tonic::Code, String) {
     let status = result.expect_err("a refusal");
     let reason = RpcError::from_status(&status)
         .map(|r| r.reason().to_owned())
@@ -41,11 +41,11 @@ pub(super) fn code<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (ton
     (status.code(), reason)
 }
 
-pub(super) fn new_uuid(fixture: &Fixture) -> Uuid {
+pub(crate) fn new_uuid(fixture: &Fixture) -> Uuid {
     fixture.env.ids.uuid()
 }
 
-pub(super) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
+pub(crate) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
     Member::MemberAdmitted(members::MemberAdmitted {
         member_id: member.to_string(),
         state: MemberState::Active.into(),
@@ -55,7 +55,7 @@ pub(super) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
     })
 }
 
-pub(super) fn enrolled(enrollment: EnrollmentId, member: MemberId, unit: UnitId) -> Member {
+pub(crate) fn enrolled(enrollment: EnrollmentId, member: MemberId, unit: UnitId) -> Member {
     Member::EnrollmentBegun(members::EnrollmentBegun {
         enrollment_id: enrollment.to_string(),
         member_id: member.to_string(),
@@ -63,13 +63,13 @@ pub(super) fn enrolled(enrollment: EnrollmentId, member: MemberId, unit: UnitId)
     })
 }
 
-pub(super) fn unenrolled(enrollment: EnrollmentId) -> Member {
+pub(crate) fn unenrolled(enrollment: EnrollmentId) -> Member {
     Member::EnrollmentEnded(members::EnrollmentEnded {
         enrollment_id: enrollment.to_string(),
     })
 }
 
-pub(super) fn organization() -> Org {
+pub(crate) fn organization() -> Org {
     Org::OrganizationCreated(orgs::OrganizationCreated {
         display_name: "Школа".into(),
         kind: orgs::OrganizationKind::General.into(),
@@ -87,7 +87,7 @@ pub(super) fn organization() -> Org {
     })
 }
 
-pub(super) fn unit(unit: UnitId, label: &str) -> Org {
+pub(crate) fn unit(unit: UnitId, label: &str) -> Org {
     Org::UnitCreated(orgs::UnitCreated {
         unit_id: unit.to_string(),
         kind: orgs::UnitKind::Class.into(),
@@ -97,11 +97,11 @@ pub(super) fn unit(unit: UnitId, label: &str) -> Org {
 }
 
 impl School {
-    pub(super) async fn open(database: TestDatabase) -> Self {
+    pub(crate) async fn open(database: TestDatabase) -> Self {
         Self::open_with(database, Config::default()).await
     }
 
-    pub(super) async fn open_with(database: TestDatabase, config: Config) -> Self {
+    pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let fixture = Fixture::start_with(database, config).await;
         let member = || fixture.env.id::<MemberId>();
         let org = fixture.env.id::<OrgId>();
@@ -170,7 +170,7 @@ impl School {
     }
 
     /// Waits until chat knows the state of the consistency token.
-    pub(super) async fn wait_for(&self, token: &str) {
+    pub(crate) async fn wait_for(&self, token: &str) {
         // The head of the school may be unknown yet: the call is made only to wait.
         let request = pb::ListChatsRequest {
             org_id: self.org.to_string(),
@@ -184,21 +184,21 @@ impl School {
     }
 
     /// Publishes events of membership and waits until chat has applied them.
-    pub(super) async fn apply(&self, events: Vec<Member>) {
+    pub(crate) async fn apply(&self, events: Vec<Member>) {
         let token = self.fixture.membership(self.org, events).await;
         self.wait_for(&token).await;
     }
 
-    pub(super) fn chats(&self) -> ChatServiceClient<parta_grpc::ServiceChannel> {
+    pub(crate) fn chats(&self) -> ChatServiceClient<parta_grpc::ServiceChannel> {
         ChatServiceClient::new(self.fixture.channel.clone())
     }
 
-    pub(super) fn messages(&self) -> MessageServiceClient<parta_grpc::ServiceChannel> {
+    pub(crate) fn messages(&self) -> MessageServiceClient<parta_grpc::ServiceChannel> {
         MessageServiceClient::new(self.fixture.channel.clone())
     }
 
     /// The chats that a member sees.
-    pub(super) async fn list(&self, member: MemberId) -> Vec<pb::Chat> {
+    pub(crate) async fn list(&self, member: MemberId) -> Vec<pb::Chat> {
         let request = pb::ListChatsRequest {
             org_id: self.org.to_string(),
             ..Default::default()
@@ -208,7 +208,7 @@ impl School {
     }
 
     /// The kinds and units of the chats that a member sees, sorted.
-    pub(super) async fn kinds(&self, member: MemberId) -> Vec<(pb::ChatKind, String)> {
+    pub(crate) async fn kinds(&self, member: MemberId) -> Vec<(pb::ChatKind, String)> {
         let mut kinds: Vec<_> = self
             .list(member)
             .await
@@ -220,7 +220,7 @@ impl School {
     }
 
     /// The first chat of this kind that the member sees.
-    pub(super) async fn chat(&self, member: MemberId, kind: pb::ChatKind) -> ChatId {
+    pub(crate) async fn chat(&self, member: MemberId, kind: pb::ChatKind) -> ChatId {
         let chats = self.list(member).await;
         let found = chats
             .iter()
@@ -229,7 +229,7 @@ impl School {
         found.id.parse().unwrap()
     }
 
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         member: MemberId,
         chat: ChatId,
@@ -238,7 +238,7 @@ impl School {
         self.send_as(member, chat, new_uuid(&self.fixture), text).await
     }
 
-    pub(super) async fn send_as(
+    pub(crate) async fn send_as(
         &self,
         member: MemberId,
         chat: ChatId,
@@ -256,7 +256,7 @@ impl School {
     }
 
     /// The whole log as a member reads it, oldest first.
-    pub(super) async fn read(&self, member: MemberId, chat: ChatId) -> Result<Vec<pb::Entry>, tonic::Status> {
+    pub(crate) async fn read(&self, member: MemberId, chat: ChatId) -> Result<Vec<pb::Entry>, tonic::Status> {
         let mut all = Vec::new();
         let mut page_token = String::new();
         loop {
@@ -279,7 +279,7 @@ impl School {
 }
 
 /// The text of an entry; `None` if the entry is not a message.
-pub(super) fn text(entry: &pb::Entry) -> Option<&str> {
+pub(crate) fn text(entry: &pb::Entry) -> Option<&str> {
     match &entry.content {
         Some(pb::entry::Content::Message(message)) => Some(&message.text),
         _ => None,

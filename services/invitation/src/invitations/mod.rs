@@ -5,6 +5,7 @@
 //! invitation's id and is never stored or published; the holder of an unusable secret does not learn why it
 //! is unusable; a roster import creates one link per expected member.
 
+mod error;
 mod events;
 pub(crate) mod grpc;
 mod model;

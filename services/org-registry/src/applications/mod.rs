@@ -7,6 +7,7 @@
 //! only the operator's calls reach them.
 
 mod appoint;
+mod error;
 mod grpc;
 mod model;
 mod operations;

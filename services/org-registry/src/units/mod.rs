@@ -4,6 +4,7 @@
 //! staff room is never renamed or archived; a partner organization has departments only; each change and its
 //! event are committed together.
 
+mod error;
 mod events;
 mod grpc;
 mod model;

@@ -24,7 +24,7 @@ async fn may_change(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> 
 
 async fn load(tx: &Tx, scope: &OrgScope, id: UnitId) -> Result<Unit, Error> {
     let unit = storage::find(tx, scope, id).await?;
-    unit.ok_or(Error::UnknownUnit(id))
+    unit.ok_or_else(|| Error::unknown_unit(id))
 }
 
 /// The outcome of CreateUnit.
@@ -58,7 +58,7 @@ impl Mutation for CreateUnit {
         let organization = organizations::find(tx, scope).await?;
         let organization = organization.ok_or(Error::UnknownOrganization(self.org_id))?;
         if organization.kind == OrganizationKind::Partner && self.kind != UnitKind::Department {
-            return Err(Error::KindNotOffered);
+            return Err(Error::kind_not_offered());
         }
         check_label(tx, scope, self.kind, &self.label, None).await?;
         let unit = create(tx, scope, self.kind, &self.label, None).await?;
@@ -83,7 +83,7 @@ impl MayChange {
         let unit = storage::lock(tx, &scope, id).await?;
         Ok(Self {
             scope,
-            unit: unit.ok_or(Error::UnknownUnit(id))?,
+            unit: unit.ok_or_else(|| Error::unknown_unit(id))?,
         })
     }
 
@@ -91,10 +91,10 @@ impl MayChange {
     fn changeable(&self, etag: &str) -> Result<Unit, Error> {
         let unit = &self.unit;
         if unit.kind == UnitKind::StaffRoom {
-            return Err(Error::StaffRoomFixed);
+            return Err(Error::staff_room_fixed());
         }
         if unit.archive_time.is_some() {
-            return Err(Error::Archived(unit.id));
+            return Err(Error::archived(unit.id));
         }
         check_etag(etag, unit.revision)?;
         Ok(unit.clone())
@@ -187,7 +187,7 @@ impl Query for GetUnit {
         let reader = context.reader(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&reader))?;
         if !policy::sees(&reader, self.unit_id) {
-            return Err(Error::UnknownUnit(self.unit_id));
+            return Err(Error::unknown_unit(self.unit_id));
         }
         Ok(Read::plain(load(tx, &scope, self.unit_id).await?))
     }
@@ -274,7 +274,7 @@ async fn check_label(
     own: Option<UnitId>,
 ) -> Result<(), Error> {
     match storage::find_by_label(tx, scope, kind, label).await? {
-        Some(other) if Some(other) != own => Err(Error::LabelTaken(other)),
+        Some(other) if Some(other) != own => Err(Error::label_taken(other)),
         _ => Ok(()),
     }
 }

@@ -115,13 +115,13 @@ impl PlanCall {
             .await?
             .ok_or_else(|| not_found("unit", unit_id))?;
         if unit.archived || !draft.kind.suits(unit.kind) {
-            return Err(Error::UnitNotSuitable(unit_id));
+            return Err(Error::unit_not_suitable(unit_id));
         }
         let of_class = is_class(unit.kind);
         for member in &draft.participants {
             let facts = roster.facts(tx, org, *member).await?;
             if !facts.is_some_and(|f| policy::is_in_audience(&f, draft.kind, unit_id, of_class)) {
-                return Err(Error::ParticipantNotConcerned(*member));
+                return Err(Error::participant_not_concerned(*member));
             }
         }
         let organization = roster

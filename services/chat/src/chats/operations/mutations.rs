@@ -112,9 +112,9 @@ impl Mutation for CreateDirectChat {
             .contexts_of(tx, self.org_id, &[self.member_id])
             .await?
             .pop();
-        let peer = peer.ok_or(Error::UnknownMember(self.member_id))?;
+        let peer = peer.ok_or_else(|| Error::unknown_member(self.member_id))?;
         if !may_talk(&facts, &peer) {
-            return Err(Error::NotReachable(self.member_id));
+            return Err(Error::not_reachable(self.member_id));
         }
         let scope = authorize(caller, self.org_id, parta_access::Decision::Allow)?;
         Ok(Grant { scope, facts })
@@ -191,7 +191,7 @@ impl Mutation for AddParticipants {
         let joining = self.member_ids.iter().filter(|m| !present.contains(m));
         let joining: Vec<_> = joining.copied().collect();
         if present.len() + joining.len() > MAX_PARTICIPANTS {
-            return Err(Error::TooMany);
+            return Err(Error::too_many_participants());
         }
         check_reachable(context, tx, facts, &joining, &present).await?;
         if !joining.is_empty() {
@@ -284,7 +284,7 @@ async fn lock_custom_chat(tx: &Tx, scope: &OrgScope, member: MemberId, chat: Cha
         .ok_or(Error::UnknownChat(chat))?;
     load_present(tx, scope, member, chat).await?;
     if kind_of(&row)? != ChatKind::Custom {
-        return Err(Error::ParticipantsFixed(chat));
+        return Err(Error::participants_fixed(chat));
     }
     Ok(())
 }
@@ -303,16 +303,16 @@ async fn check_reachable(
         let facts = known
             .iter()
             .find(|f| f.member_id == *member)
-            .ok_or(Error::UnknownMember(*member))?;
+            .ok_or_else(|| Error::unknown_member(*member))?;
         if !may_name(staff, facts) {
-            return Err(Error::NotReachable(*member));
+            return Err(Error::not_reachable(*member));
         }
     }
     let mut together = context.roster.contexts_of(tx, staff.org_id, others).await?;
     together.extend(known);
     match must_leave(&together).first() {
         // A present participant may be the one who would have to leave; the new one is refused nevertheless.
-        Some(member) => Err(Error::NotReachable(*member)),
+        Some(member) => Err(Error::not_reachable(*member)),
         None => Ok(()),
     }
 }

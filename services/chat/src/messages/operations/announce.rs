@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl MessageService {
-    /// Stores a message in the chat of the pupils of a class for the person whose token a service presents. The
-    /// entry names the service.
+    /// Stores a message in the chat of the pupils of a class for the person whose token a service presents.
+    /// The entry names the service.
     pub(crate) async fn announce(
         &self,
         caller: &Caller,
@@ -44,7 +44,7 @@ impl MessageService {
             .await
             .map_err(|error| match error {
                 // The caller belongs to the organization and may know that its classes have chats.
-                Error::UnknownChat(chat) => Error::MayNotPost(chat),
+                Error::UnknownChat(_) => Error::may_not_post(),
                 other => other,
             })?;
         Ok((chat_id, stored))

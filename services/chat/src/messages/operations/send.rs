@@ -7,6 +7,7 @@ use crate::{
     error::Error,
     messages::{
         model::Message,
+        policy::Refused,
         writer::{Outcome, Stored},
     },
 };
@@ -45,10 +46,12 @@ impl MessageService {
         let (chat_id, request_id) = (message.to, message.request_id);
         match self.writer.send(scope, member, service, message).await? {
             Outcome::Stored(stored) => Ok(stored),
-            Outcome::NotParticipant => Err(Error::UnknownChat(chat_id)),
-            Outcome::MayNotPost => Err(Error::MayNotPost(chat_id)),
-            Outcome::Archived => Err(Error::Archived(chat_id)),
-            Outcome::RequestIdReused => Err(Error::RequestIdReused(request_id)),
+            Outcome::Refused(Refused::NeverParticipated | Refused::HasLeft) => {
+                Err(Error::UnknownChat(chat_id))
+            }
+            Outcome::Refused(Refused::MayOnlyRead) => Err(Error::may_not_post()),
+            Outcome::Refused(Refused::Archived) => Err(Error::archived(chat_id)),
+            Outcome::RequestIdReused => Err(Error::request_id_reused(request_id)),
         }
     }
 }

@@ -1,18 +1,15 @@
 use parta_ids::EntryId;
 
 use super::{PendingMessage, Time};
+use crate::messages::policy::Refused;
 
 /// The outcome of storing a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The message is stored.
     Stored(Stored),
-    /// The sender does not participate in the chat, or the chat does not exist.
-    NotParticipant,
-    /// The sender may only read.
-    MayNotPost,
-    /// The chat is read-only.
-    Archived,
+    /// The sender may not write in the chat.
+    Refused(Refused),
     /// The sender used the `request_id` for another message in this chat.
     RequestIdReused,
 }

@@ -10,9 +10,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{Outcome, PendingMessage, Stored, Time};
+use crate::messages::policy::Refused;
 
-const STORE_BATCH: &str = "SELECT place, verdict, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
-const STORE_ONE: &str = "SELECT 1::bigint, verdict, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+const STORE_BATCH: &str = "SELECT place, refusal, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
+const STORE_ONE: &str = "SELECT 1::bigint, refusal, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
 const FIND_REPEATED: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
        AS i(org_id, chat_id, sender, request_id, place) \
@@ -173,9 +174,8 @@ pub(super) async fn store(
         .iter()
         .copied()
         .filter(|pending| {
-            outcomes
-                .get(&pending.entry_id)
-                .is_some_and(|(_, may_repeat)| *may_repeat)
+            let outcome = outcomes.get(&pending.entry_id);
+            matches!(outcome, Some(Outcome::Refused(refused)) if refused.may_repeat())
         })
         .collect();
     if !rejected.is_empty() {
@@ -185,40 +185,31 @@ pub(super) async fn store(
         .map(|pending| {
             let missing = || StorageError::Fault("a message was neither stored nor rejected".into());
             let repeated = known.remove(&pending.entry_id);
-            let outcome = repeated.or_else(|| outcomes.remove(&pending.entry_id).map(|(outcome, _)| outcome));
+            let outcome = repeated.or_else(|| outcomes.remove(&pending.entry_id));
             outcome.ok_or_else(missing)
         })
         .collect()
 }
 
-/// Inserts messages in one round trip. Returns the outcomes by the new entry ids, and whether a rejected
-/// message may be a repetition.
+/// Inserts messages in one round trip. Returns the outcomes by the new entry ids.
 async fn insert_new(
     db: &Db,
     session: &mut Session,
     messages: &[&PendingMessage],
     now: Time,
-) -> Result<HashMap<EntryId, (Outcome, bool)>, StorageError> {
+) -> Result<HashMap<EntryId, Outcome>, StorageError> {
     let rows = session.insert(db, messages, now).await?;
     let outcome = |row: PgRow| {
         let pending = message_at(messages, &row)?;
-        let outcome = match row.try_get::<i16, _>(1)? {
-            1 => {
-                let stored = Stored {
-                    entry_id: pending.entry_id,
-                    seq: row.try_get(2)?,
-                    create_time: now,
-                };
-                (Outcome::Stored(stored), false)
-            }
-            2 => (Outcome::NotParticipant, true),
-            3 => (Outcome::MayNotPost, true),
-            4 => (Outcome::Archived, true),
-            5 => (Outcome::NotParticipant, false),
-            other => {
-                return Err(sqlx::Error::Protocol(format!(
-                    "unknown verdict {other} on a message"
-                )));
+        let outcome = match row.try_get::<Option<i16>, _>(1)? {
+            None => Outcome::Stored(Stored {
+                entry_id: pending.entry_id,
+                seq: row.try_get(2)?,
+                create_time: now,
+            }),
+            Some(number) => {
+                let unknown = || sqlx::Error::Protocol(format!("unknown refusal {number} of a message"));
+                Outcome::Refused(Refused::from_number(number).ok_or_else(unknown)?)
             }
         };
         Ok((pending.entry_id, outcome))

@@ -9,11 +9,14 @@ use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi,
 use uuid::Uuid;
 
 use super::{Batch, Outcome, PendingMessage, Stored, Time};
-use crate::entries::MESSAGE;
+use crate::{
+    entries::MESSAGE,
+    messages::policy::{SenderFacts, verdict},
+};
 
-const FIND_PARTICIPATION: &str = "SELECT p.may_post, c.head_seq, c.archive_time IS NULL FROM participant p \
-     JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
-     WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3 AND p.left_seq IS NULL";
+const FIND_SENDER: &str = "SELECT p.left_seq IS NULL, p.may_post, c.archive_time IS NULL, c.head_seq \
+     FROM participant p JOIN chat c ON c.org_id = p.org_id AND c.chat_id = p.chat_id \
+     WHERE p.org_id = ?1 AND p.chat_id = ?2 AND p.member_id = ?3";
 const FIND_REPEATED: &str = "SELECT digest, entry_id, seq, create_time FROM entry \
      WHERE org_id = ?1 AND chat_id = ?2 AND sender = ?3 AND request_id = ?4";
 const INSERT_ENTRY: &str = "INSERT INTO entry \
@@ -39,7 +42,7 @@ pub(super) async fn store(
 fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<Vec<Outcome>, Error> {
     // The format of sqlx, so that both drivers can read the stored times.
     let time = now.to_rfc3339_opts(SecondsFormat::AutoSi, false);
-    let mut find_participation = tx.prepare_cached(FIND_PARTICIPATION)?;
+    let mut find_sender = tx.prepare_cached(FIND_SENDER)?;
     let mut find_repeated = tx.prepare_cached(FIND_REPEATED)?;
     let mut insert = tx.prepare_cached(INSERT_ENTRY)?;
     // The head of each chat is read once, incremented here and written once at the end.
@@ -50,22 +53,18 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
         let message = &pending.message;
         let (org, chat) = (bytes(message.org_id), bytes(message.to));
         let sender = bytes(pending.sender);
-        let found = find_participation
+        let found = find_sender
             .query_row(params![org, chat, sender], |row| {
-                Ok((
-                    row.get::<_, bool>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, bool>(2)?,
-                ))
+                let facts = SenderFacts {
+                    present: row.get(0)?,
+                    may_post: row.get(1)?,
+                    open: row.get(2)?,
+                };
+                Ok((facts, row.get::<_, i64>(3)?))
             })
             .optional()?;
-        let refusal = match found {
-            None => Some(Outcome::NotParticipant),
-            Some((_, _, false)) => Some(Outcome::Archived),
-            Some((false, _, _)) => Some(Outcome::MayNotPost),
-            Some(_) => None,
-        };
-        if let (None, Some((_, head, _))) = (&refusal, found) {
+        let verdict = verdict(found.map(|(facts, _)| facts));
+        if let (Ok(()), Some((_, head))) = (verdict, found) {
             let seq = heads.entry((org, chat)).or_insert(head);
             let next = *seq + 1;
             let values = params![
@@ -98,10 +97,14 @@ fn run(tx: &Transaction<'_>, messages: &[PendingMessage], now: Time) -> Result<V
             }
         }
         // A repetition returns the stored entry, even if the sender may no longer write.
-        let repeated = find_repeated_entry(&mut find_repeated, pending)?;
-        outcomes.push(match (repeated, refusal) {
-            (Some(outcome), _) | (None, Some(outcome)) => outcome,
-            (None, None) => {
+        let repeated = match verdict {
+            Err(refused) if !refused.may_repeat() => None,
+            _ => find_repeated_entry(&mut find_repeated, pending)?,
+        };
+        outcomes.push(match (repeated, verdict) {
+            (Some(outcome), _) => outcome,
+            (None, Err(refused)) => Outcome::Refused(refused),
+            (None, Ok(())) => {
                 return Err(Error::SqliteFailure(
                     ffi::Error::new(ffi::SQLITE_CONSTRAINT_PRIMARYKEY),
                     Some(format!("the head of chat {} is behind its log", message.to)),

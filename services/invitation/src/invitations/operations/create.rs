@@ -168,7 +168,7 @@ async fn check_unit(context: &Context, tx: &Tx, draft: &Draft) -> Result<(), Err
     let unit = unit.ok_or_else(|| parta_status::not_found("unit", unit_id))?;
     let suits = draft.role.is_staff() || matches!(unit.kind, UnitKind::Class | UnitKind::Group);
     if unit.archived || !suits {
-        return Err(Error::UnitNotSuitable(unit_id));
+        return Err(Error::unit_not_suitable(unit_id));
     }
     Ok(())
 }
@@ -177,13 +177,13 @@ async fn check_people(context: &Context, tx: &Tx, draft: &Draft) -> Result<(), E
     if let Some((child, unit)) = draft.child_id.zip(draft.unit_id) {
         let facts = context.roster.facts(tx, draft.org_id, child).await?;
         if !facts.is_some_and(|f| is_child_of(&f, unit)) {
-            return Err(Error::ChildNotInUnit(child));
+            return Err(Error::child_not_in_unit(child));
         }
     }
     if let Some(member) = draft.claim_member_id {
         let facts = context.roster.facts(tx, draft.org_id, member).await?;
         if !facts.is_some_and(|f| is_expected(&f, draft)) {
-            return Err(Error::MemberNotExpected(member));
+            return Err(Error::member_not_expected(member));
         }
     }
     Ok(())

@@ -55,7 +55,7 @@ impl Query for GetInvitationLink {
         let (_, found) = managed(context, tx, caller, org, id).await?;
         match found.state(context.db.env().now()) {
             State::Active => {}
-            closed => return Err(Error::Closed(closed)),
+            closed => return Err(Error::closed(closed)),
         }
         let secret = LinkSecret::of(&context.secrets, id);
         Ok(Read::audited(secret, org, &format!("invitations/{id}/link")))

@@ -32,7 +32,7 @@ impl MayDecide {
         let application = storage::lock(tx, id).await?;
         Ok(Self {
             operator,
-            application: application.ok_or(Error::UnknownApplication(id))?,
+            application: application.ok_or_else(|| Error::unknown_application(id))?,
         })
     }
 
@@ -47,7 +47,7 @@ impl MayDecide {
     ) -> Result<Application, Error> {
         let mut application = self.application.clone();
         if application.state != ApplicationState::Submitted {
-            return Err(Error::Decided(application.state));
+            return Err(Error::decided(application.state));
         }
         check_etag(etag, application.revision)?;
         change(&mut application);

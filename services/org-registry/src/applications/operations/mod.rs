@@ -18,7 +18,7 @@ use crate::error::Error;
 
 async fn load(tx: &Tx, id: ApplicationId) -> Result<Application, Error> {
     let application = storage::find(tx, id).await?;
-    application.ok_or(Error::UnknownApplication(id))
+    application.ok_or_else(|| Error::unknown_application(id))
 }
 
 async fn load_history(tx: &Tx, id: ApplicationId) -> Result<ApplicationHistory, Error> {

@@ -56,7 +56,7 @@ impl Mutation for SubmitApplication {
         };
         let id = application.id;
         if !storage::insert(tx, &application).await? {
-            return Err(Error::Duplicate);
+            return Err(Error::duplicate());
         }
         storage::insert_order(tx, id, &self.document).await?;
         append_step(tx, &application, APPLICANT, "").await?;

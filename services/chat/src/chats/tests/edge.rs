@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, Statement};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::school::*;
+use crate::tests::school::*;
 
 /// The code of a refusal and the type of the resource that it names.
 fn resource<T: std::fmt::Debug>(result: Result<T, tonic::Status>) -> (Code, String) {

@@ -6,7 +6,7 @@ use parta_roster::{Child, MemberContext, Role, State};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::policy::{derived_rules, participation};
+use super::super::policy::{derived_rules, participation};
 use crate::{
     entries::{Participation, Rule, difference, direct_chat_key},
     talk_policy::{may_name, may_talk, must_leave},

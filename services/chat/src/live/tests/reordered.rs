@@ -11,10 +11,10 @@ use parta_roster::{ConsumerNames, Roster};
 use parta_testkit::on_both;
 use prost::Message as _;
 
-use super::school::*;
 use crate::{
     entries::{self, Entry, EntrySink as _},
     live::{Live, Settings, subscribe},
+    tests::school::*,
 };
 
 /// The entries of a chat after a sequence number, as the writer publishes them.

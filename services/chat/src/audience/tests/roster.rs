@@ -7,7 +7,7 @@ use parta_proto::parta::{
 use parta_testkit::on_both;
 use tonic::Code;
 
-use super::{
+use crate::tests::{
     fixture::{Fixture, at_least},
     school::*,
 };

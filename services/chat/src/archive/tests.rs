@@ -12,11 +12,11 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::school::*;
-use crate::{
-    Config,
-    archive::{Step, archive_all, archive_step},
+use super::{
+    operations::archive_all,
+    storage::{Step, archive_step},
 };
+use crate::{Config, tests::school::*};
 
 async fn count(db: &Db, sql: &str, chat: ChatId) -> i64 {
     let statement = Statement::from_sql_and_values(db.backend(), sql, [chat.uuid().into()]);

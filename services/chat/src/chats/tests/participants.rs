@@ -7,7 +7,7 @@ use parta_proto::parta::{
 use parta_testkit::on_both;
 use tonic::Code;
 
-use super::school::*;
+use crate::tests::school::*;
 
 impl School {
     async fn direct(&self, one: MemberId, other: MemberId) -> Result<pb::Chat, tonic::Status> {

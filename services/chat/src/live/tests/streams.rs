@@ -9,7 +9,7 @@ use parta_proto::parta::chat::v1::{
 use parta_testkit::on_both;
 use tonic::{Code, Streaming};
 
-use super::school::*;
+use crate::tests::school::*;
 
 /// A subscriber that keeps its cursors, as a client does.
 struct Subscriber {

@@ -7,7 +7,7 @@ use parta_proto::parta::chat::{
 use parta_testkit::on_both;
 use tonic::Code;
 
-use super::school::*;
+use crate::tests::school::*;
 
 // Covers: R39 allowed, R39 refused
 on_both!(

@@ -293,7 +293,7 @@ mod read_cost_does_not_grow_with_the_log {
         for round in 0..20 {
             let insert = format!(
                 "WITH p AS (SELECT i, {} AS chat FROM generate_series(2, {CHATS}) i)
-                 SELECT COUNT(*) FILTER (WHERE verdict = 1) FROM chat_post_many(
+                 SELECT COUNT(*) FILTER (WHERE refusal IS NULL) FROM chat_post_many(
                    ARRAY(SELECT '{org}'::uuid FROM p ORDER BY i), ARRAY(SELECT chat FROM p ORDER BY i),
                    ARRAY(SELECT i - 1 FROM p ORDER BY i), ARRAY(SELECT '{me}'::uuid FROM p ORDER BY i), ARRAY(SELECT gen_random_uuid() FROM p),
                    ARRAY(SELECT 'x'::bytea FROM p), ARRAY(SELECT gen_random_uuid() FROM p),

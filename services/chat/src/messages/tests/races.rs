@@ -7,7 +7,7 @@ use parta_storage::{Db, Transaction};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::school::*;
+use crate::tests::school::*;
 
 // Invariants 2, 3, 5
 // Covers: R39 allowed

@@ -1,0 +1,208 @@
+//! Events with numbers that this build does not know, as a later release may publish them.
+use std::sync::Arc;
+
+use parta_access::Secrets;
+use parta_feed::{Freshness, HandleError, Handler as _, Progress};
+use parta_ids::{AssignmentId, Env, MemberId, OrgId, UnitId};
+use parta_proto::parta::{
+    membership::v1::{self as members, membership_event::Payload as Member},
+    org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
+};
+use parta_storage::{DatabaseConfig, Db};
+use parta_testkit::{TestDatabase, on_both};
+
+use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit};
+
+/// A number that no enum has.
+const UNKNOWN: i32 = 30;
+
+struct Projection {
+    db: Db,
+    roster: Roster,
+    org: OrgId,
+    member: MemberId,
+    unit: UnitId,
+    assignment: AssignmentId,
+}
+
+impl Projection {
+    async fn open(database: &TestDatabase) -> Self {
+        let env = Env::system();
+        let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
+        let db = Db::connect(&config, "roster", secrets, env.clone())
+            .await
+            .unwrap();
+        let mut all = parta_storage::migrations();
+        all.extend(parta_feed::migrations());
+        all.extend(crate::migrations());
+        db.migrate(all).await.unwrap();
+        let names = ConsumerNames {
+            organizations: "test.organizations",
+            members: "test.members",
+        };
+        let fresh = |service| Freshness::fixed(service, Progress::default());
+        Self {
+            roster: Roster::new(names, env.clone(), fresh("org-registry"), fresh("membership")),
+            db,
+            org: env.id(),
+            member: env.id(),
+            unit: env.id(),
+            assignment: env.id(),
+        }
+    }
+
+    async fn apply(&self, payload: Member) -> Result<(), HandleError> {
+        let event = &members::MembershipEvent {
+            org_id: self.org.to_string(),
+            payload: Some(payload),
+            ..Default::default()
+        };
+        let handler = &Members::new(Arc::new(NoObserver));
+        self.db
+            .write(|tx| async move { handler.apply(&tx, event).await })
+            .await
+    }
+
+    fn changed(&self, state: i32, roles: Vec<i32>) -> Member {
+        Member::MemberChanged(members::MemberChanged {
+            member_id: self.member.to_string(),
+            state,
+            roles,
+            teacher_verified: true,
+        })
+    }
+
+    fn assigned(&self, kind: i32) -> members::AssignmentMade {
+        members::AssignmentMade {
+            assignment_id: self.assignment.to_string(),
+            member_id: self.member.to_string(),
+            unit_id: self.unit.to_string(),
+            kind,
+            expire_time: None,
+        }
+    }
+
+    async fn context(&self) -> Option<MemberContext> {
+        let members = [self.member];
+        let found = self.roster.contexts_of(self.db.conn(), self.org, &members);
+        found.await.unwrap().pop()
+    }
+
+    async fn unit_of_kind(&self, kind: i32) -> Unit {
+        let event = &orgs::OrgRegistryEvent {
+            org_id: self.org.to_string(),
+            payload: Some(Org::UnitCreated(orgs::UnitCreated {
+                unit_id: self.unit.to_string(),
+                kind,
+                label: "5А".into(),
+                ..Default::default()
+            })),
+            ..Default::default()
+        };
+        let handler = &Organizations::new(Arc::new(NoObserver));
+        let apply = |tx| async move { handler.apply(&tx, event).await };
+        self.db.write(apply).await.unwrap();
+        let found = self.roster.unit(self.db.conn(), self.org, self.unit).await;
+        found.unwrap().unwrap()
+    }
+}
+
+const ACTIVE: i32 = members::MemberState::Active as i32;
+const TEACHER: i32 = members::Role::Teacher as i32;
+
+on_both!(unknown_role_grants_nothing, |database| async move {
+    let projection = Projection::open(&database).await;
+    projection
+        .apply(projection.changed(ACTIVE, vec![TEACHER]))
+        .await
+        .unwrap();
+    assert!(projection.context().await.unwrap().is_staff());
+    projection
+        .apply(projection.changed(ACTIVE, vec![UNKNOWN]))
+        .await
+        .unwrap();
+    let context = projection.context().await.unwrap();
+    assert!(context.is_active() && context.roles.is_empty());
+    assert!(!context.is_staff() && !context.may_meet_minors());
+});
+
+on_both!(member_in_an_unknown_state_is_not_active, |database| async move {
+    let projection = Projection::open(&database).await;
+    projection
+        .apply(projection.changed(ACTIVE, vec![TEACHER]))
+        .await
+        .unwrap();
+    assert!(projection.context().await.unwrap().is_active());
+    projection
+        .apply(projection.changed(UNKNOWN, vec![TEACHER]))
+        .await
+        .unwrap();
+    assert_eq!(projection.context().await, None);
+    let (conn, org) = (projection.db.conn(), projection.org);
+    assert_eq!(
+        projection
+            .roster
+            .state(conn, org, projection.member)
+            .await
+            .unwrap(),
+        None
+    );
+    let all = projection.roster.all_members(conn, org).await.unwrap();
+    assert!(all.is_empty(), "{all:?}");
+});
+
+on_both!(
+    assignment_of_an_unknown_kind_grants_nothing,
+    |database| async move {
+        let projection = Projection::open(&database).await;
+        let unit = projection.unit;
+        projection
+            .apply(projection.changed(ACTIVE, vec![TEACHER]))
+            .await
+            .unwrap();
+        let class_teacher = members::AssignmentKind::ClassTeacher as i32;
+        for (kind, teaches) in [(UNKNOWN, false), (class_teacher, true), (UNKNOWN, false)] {
+            let made = Member::AssignmentMade(projection.assigned(kind));
+            projection.apply(made).await.unwrap();
+            let context = projection.context().await.unwrap();
+            assert_eq!(context.teaches_in(unit), teaches, "{kind}");
+            assert_eq!(context.is_class_teacher_of(unit), teaches, "{kind}");
+            let (conn, org) = (projection.db.conn(), projection.org);
+            let members = projection.roster.members_of_unit(conn, org, unit).await.unwrap();
+            assert_eq!(members.contains(&projection.member), teaches, "{kind}");
+        }
+    }
+);
+
+on_both!(
+    assignment_with_an_invalid_expire_time_is_rejected,
+    |database| async move {
+        let projection = Projection::open(&database).await;
+        let mut made = projection.assigned(members::AssignmentKind::ClassTeacher as i32);
+        made.expire_time = Some(prost_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        });
+        let refused = projection.apply(Member::AssignmentMade(made)).await;
+        assert!(matches!(refused, Err(HandleError::Failed(_))), "{refused:?}");
+    }
+);
+
+on_both!(
+    unit_of_an_unknown_kind_counts_as_archived,
+    |database| async move {
+        let projection = Projection::open(&database).await;
+        assert!(
+            !projection
+                .unit_of_kind(orgs::UnitKind::Class as i32)
+                .await
+                .archived
+        );
+        let unit = projection.unit_of_kind(UNKNOWN).await;
+        assert_eq!(unit.kind, orgs::UnitKind::Unspecified);
+        assert!(unit.archived);
+        let (conn, org) = (projection.db.conn(), projection.org);
+        let units = projection.roster.units(conn, org).await.unwrap();
+        assert_eq!(units, [unit]);
+    }
+);

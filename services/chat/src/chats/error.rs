@@ -1,0 +1,42 @@
+//! The refusals of chats and their participants.
+use parta_ids::{ChatId, MemberId};
+use parta_proto::parta::chat::v1::ErrorReason;
+use parta_status::{RpcError, not_found};
+
+use super::MAX_PARTICIPANTS;
+use crate::error::Error;
+
+impl Error {
+    /// The organization has no such member.
+    pub(in crate::chats) fn unknown_member(member: MemberId) -> Self {
+        not_found("member", member).into()
+    }
+
+    /// The participants of the chat are not chosen by staff.
+    pub(in crate::chats) fn participants_fixed(chat: ChatId) -> Self {
+        let why =
+            "The participants of this chat follow the roster. Create a chat to choose participants yourself.";
+        RpcError::new(ErrorReason::ParticipantsFixed, why)
+            .precondition("CHAT", chat, "not a custom chat")
+            .meta("chat_id", chat)
+            .into()
+    }
+
+    /// The caller may not talk with the member, or the member may not share a chat with the other
+    /// participants.
+    pub(in crate::chats) fn not_reachable(member: MemberId) -> Self {
+        let why = "You may not add this member to the chat. Choose another member.";
+        RpcError::new(ErrorReason::MemberNotReachable, why)
+            .meta("member_id", member)
+            .into()
+    }
+
+    /// The chat would exceed the maximum number of participants.
+    pub(in crate::chats) fn too_many_participants() -> Self {
+        let why = "The chat would have too many participants. Remove some of them first.";
+        RpcError::new(ErrorReason::TooManyParticipants, why)
+            .precondition("CHAT", "participants", "above the limit")
+            .meta("limit", MAX_PARTICIPANTS)
+            .into()
+    }
+}

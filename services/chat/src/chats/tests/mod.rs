@@ -1,0 +1,2 @@
+mod edge;
+mod participants;

@@ -1,0 +1,18 @@
+//! The refusals of live streams.
+use std::time::Duration;
+
+use parta_proto::parta::chat::v1::ErrorReason;
+use parta_status::RpcError;
+
+use crate::error::Error;
+
+impl Error {
+    /// The queue of a live stream was full.
+    pub(in crate::live) fn slow_reader() -> Self {
+        let why =
+            "The stream was read too slowly. Subscribe again with the cursors of the last entries read.";
+        RpcError::new(ErrorReason::SlowReader, why)
+            .retry_after(Duration::from_millis(500))
+            .into()
+    }
+}

@@ -1,0 +1,33 @@
+//! The refusals of messages.
+use parta_ids::{ChatId, Uuid};
+use parta_proto::parta::{chat::v1::ErrorReason, status::v1::ErrorReason as Common};
+use parta_status::{RpcError, permission_denied};
+
+use crate::error::Error;
+
+impl Error {
+    /// The chat is read-only.
+    pub(in crate::messages) fn archived(chat: ChatId) -> Self {
+        let why = "This chat is read-only because its class or group was archived. Write in another chat.";
+        RpcError::new(ErrorReason::ChatArchived, why)
+            .precondition("CHAT", chat, "archived")
+            .meta("chat_id", chat)
+            .into()
+    }
+
+    /// The sender may only read.
+    pub(in crate::messages) fn may_not_post() -> Self {
+        permission_denied("You can only read this chat. Ask the administration if you need to write in it.")
+            .into()
+    }
+
+    /// The sender used the `request_id` for another message.
+    pub(in crate::messages) fn request_id_reused(id: Uuid) -> Self {
+        let why =
+            "The request_id was used for another message in this chat. Send the message with a new one.";
+        RpcError::new(Common::RequestIdReused, why)
+            .field("request_id", "used for another message")
+            .meta("request_id", id)
+            .into()
+    }
+}

@@ -1,0 +1,3 @@
+mod races;
+mod rpcs;
+mod verdicts;
