@@ -59,7 +59,7 @@ use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, DeliveryKind};
+pub use config::{BodyFormat, Config, DeliveryKind, SmsMethod};
 pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
 
@@ -119,7 +119,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let config: Config = context.config()?;
     if config.delivery == DeliveryKind::Outbox && !context.loopback_only {
         anyhow::bail!(
-            "the development outbox is for a loopback address only: set membership.delivery to smtp"
+            "the development outbox is for a loopback address only: set membership.delivery to sms_gateway or smtp"
         );
     }
     anyhow::ensure!(
@@ -188,20 +188,20 @@ impl Ports {
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),
             issuer: self.issuer.clone(),
-            delivery: self.config.delivery,
+            channels: self.config.channels(),
             progress: self.progress.clone(),
         }
     }
 
-    /// Runs the durable jobs: roster imports, and e-mails if codes are sent by SMTP.
+    /// Runs the durable jobs: roster imports, and one-time codes if they are sent.
     pub fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
-        if self.config.delivery != DeliveryKind::Smtp {
+        let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
             return Ok(runner);
-        }
-        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
-        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
+        };
+        let codes = sign_in::SendCode::new(self.db.clone(), sender);
+        Ok(runner.handle(delivery::SEND_JOB, Arc::new(codes)))
     }
 
     /// The servers of the service's API.

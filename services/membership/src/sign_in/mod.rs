@@ -6,7 +6,9 @@
 
 mod model;
 mod operations;
+mod send;
 mod storage;
 
 pub(crate) use operations::{RequestCode, VerifyCode};
+pub(crate) use send::SendCode;
 pub(crate) use storage::{find_proved, use_proved};

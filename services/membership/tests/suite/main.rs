@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod admission;
+mod codes;
 mod edge;
 mod guardianships;
 mod members;
