@@ -15,6 +15,7 @@ use parta_runtime::{Running, Sources};
 use parta_testkit::Link;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::{Client, Postgres, Process, process::REFUSALS};
 use processes::{PARTA, Processes};
@@ -87,6 +88,7 @@ impl Suite {
             .map(|service| (service.name.to_owned(), address.clone()));
         let addresses = addresses.collect();
         Self::over(
+            &ClientBuilder::new(Env::system()),
             path.join("keys"),
             addresses,
             Inner::Together(Box::new(running), folder),
@@ -106,6 +108,28 @@ impl Suite {
         postgres: bool,
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::process_at(program, words, postgres, settings, None).await
+    }
+
+    /// [`Suite::process_with`] on all addresses of the machine and with TLS. The settings name a certificate
+    /// for `localhost`, and clients trust this authority only, given as PEM.
+    pub async fn process_over_tls(
+        program: &str,
+        words: &[&str],
+        postgres: bool,
+        settings: &[(&str, &str)],
+        authority: &str,
+    ) -> Self {
+        Self::process_at(program, words, postgres, settings, Some(authority)).await
+    }
+
+    async fn process_at(
+        program: &str,
+        words: &[&str],
+        postgres: bool,
+        settings: &[(&str, &str)],
+        authority: Option<&str>,
+    ) -> Self {
         let mut processes = Self::processes(program);
         processes.composed = words.iter().map(|word| (*word).to_owned()).collect();
         for (key, value) in settings {
@@ -117,14 +141,24 @@ impl Suite {
                 processes.set(&format!("{}.database_url", service.section()), &url);
             }
         }
-        let listen = format!("{}:{}", Ipv4Addr::LOCALHOST, free_ports(1)[0]);
-        processes.set("server.listen", &listen);
+        let (port, mut builder) = (free_ports(1)[0], ClientBuilder::new(Env::system()));
+        let (ip, url) = match authority {
+            Some(pem) => {
+                let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+                builder = builder.tls(tls);
+                (Ipv4Addr::UNSPECIFIED, format!("https://localhost:{port}"))
+            }
+            None => (
+                Ipv4Addr::LOCALHOST,
+                format!("http://{}:{port}", Ipv4Addr::LOCALHOST),
+            ),
+        };
+        processes.set("server.listen", &format!("{ip}:{port}"));
         processes.serve(PARTA).serving().await;
-        let address =
-            |service: &parta_runtime::Service| (service.name.to_owned(), format!("http://{listen}"));
+        let address = |service: &parta_runtime::Service| (service.name.to_owned(), url.clone());
         let addresses = parta::SERVICES.iter().map(address).collect();
         let keys = processes._folder.path().join("keys");
-        Self::over(keys, addresses, Inner::Processes(processes))
+        Self::over(&builder, keys, addresses, Inner::Processes(processes))
     }
 
     /// Starts five processes, each with its own PostgreSQL database, connected by NATS. `program` is
@@ -189,7 +223,8 @@ impl Suite {
         for process in processes.running.values_mut() {
             process.serving().await;
         }
-        Self::over(keys, addresses, Inner::Processes(processes))
+        let builder = ClientBuilder::new(Env::system());
+        Self::over(&builder, keys, addresses, Inner::Processes(processes))
     }
 
     fn processes(program: &str) -> Processes {
@@ -233,8 +268,13 @@ impl Suite {
         }
     }
 
-    fn over(keys: PathBuf, addresses: BTreeMap<String, String>, inner: Inner) -> Self {
-        let client = Client::new(channels(&ClientBuilder::new(Env::system()), &addresses));
+    fn over(
+        builder: &ClientBuilder,
+        keys: PathBuf,
+        addresses: BTreeMap<String, String>,
+        inner: Inner,
+    ) -> Self {
+        let client = Client::new(channels(builder, &addresses));
         let key = std::fs::read_to_string(keys.join("operator.key")).expect("the operator's key");
         Self {
             operator: client.with(key.trim()),
@@ -262,6 +302,14 @@ impl Suite {
             Some(Inner::Processes(processes)) => {
                 processes._databases.iter().map(|d| d.url().to_owned()).collect()
             }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the log of all processes so far.
+    pub async fn log(&self) -> Vec<Value> {
+        match self.inner.lock().await.as_ref() {
+            Some(Inner::Processes(processes)) => processes.running.values().flat_map(Process::log).collect(),
             _ => Vec::new(),
         }
     }

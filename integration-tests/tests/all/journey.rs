@@ -4,8 +4,8 @@ use parta_integration_tests::{Suite, on_both_topologies};
 
 fn endpoints(suite: &Suite) -> Endpoints {
     Endpoints {
-        all: String::new(),
         own: suite.addresses().clone(),
+        ..Endpoints::default()
     }
 }
 

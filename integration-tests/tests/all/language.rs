@@ -14,6 +14,7 @@ const SCOPES: &[&str] = &[
     "docs/adr",
     "docs/glossary.md",
     "docs/logging.md",
+    "docs/operations",
     "docs/performance.md",
     "docs/reasons-without-a-test.md",
     "docs/requirements.md",

@@ -5,6 +5,7 @@ mod architecture;
 mod command_line;
 mod consistency;
 mod edge;
+mod founding;
 mod journey;
 mod language;
 mod malformed;

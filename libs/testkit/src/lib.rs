@@ -1,6 +1,7 @@
 //! Tools that tests share: a database for each test, on both kinds of database; a clock that stands still;
 //! the log of the test, in which an unlisted WARN or ERROR is a failure; the refusals by servers, which the
-//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its name.
+//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its name;
+//! a gateway of an SMS provider, and certificates for it.
 //!
 //! A test on PostgreSQL fails where no server is given; it never skips. `cargo xtask test` gives one.
 
@@ -10,17 +11,21 @@
     reason = "this crate runs in tests only, which may fail loudly"
 )]
 
+mod certificates;
 mod database;
 pub mod dynamic;
 mod env;
 mod link;
 mod logs;
 mod refusals;
+mod sms_gateway;
 
+pub use certificates::{Authority, ServerCertificate};
 pub use database::{TestDatabase, databases};
 pub use env::{Time, env};
 pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
+pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";

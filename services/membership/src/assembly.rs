@@ -31,7 +31,7 @@ use crate::{
     admission::Admission,
     appointments::Appointments,
     assignments::Assignments,
-    config::{Config, DeliveryKind},
+    config::Config,
     context::Context,
     delivery::{self, Operator},
     enrollments::Enrollments,
@@ -41,6 +41,7 @@ use crate::{
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
     sessions::Authentication,
+    sign_in,
 };
 
 /// The consumer of org-registry. The service itself writes the other half of the projection.
@@ -92,20 +93,20 @@ impl Ports {
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),
             issuer: self.issuer.clone(),
-            delivery: self.config.delivery,
+            channels: self.config.channels(),
             progress: self.progress.clone(),
         }
     }
 
-    /// Runs the durable jobs: roster imports, and e-mails if codes are sent by SMTP.
+    /// Runs the durable jobs: roster imports, and one-time codes if they are sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
-        if self.config.delivery != DeliveryKind::Smtp {
+        let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
             return Ok(runner);
-        }
-        let mailer = delivery::Mailer::new(&self.config, self.secrets.clone())?;
-        Ok(runner.handle(delivery::MAIL_JOB, Arc::new(mailer)))
+        };
+        let codes = sign_in::SendCode::new(self.db.clone(), sender);
+        Ok(runner.handle(delivery::SEND_JOB, Arc::new(codes)))
     }
 
     /// The task that runs the durable jobs. A runner is built here too, so that a wrong configuration fails

@@ -1,7 +1,11 @@
 //! Configuration of the service.
+use std::path::PathBuf;
+
 use parta_runtime::ServiceConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
+
+use crate::delivery::{self, Channels};
 
 /// The delivery of one-time codes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -12,29 +16,120 @@ pub(crate) enum DeliveryKind {
     Outbox,
     /// Sends codes by e-mail. Phone numbers are refused.
     Smtp,
+    /// Sends codes to phones through the HTTP gateway of an SMS provider, and by e-mail if `smtp_url` is set.
+    SmsGateway,
+}
+
+/// The method of the request to the SMS gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum SmsMethod {
+    /// Everything is in the URL.
+    Get,
+    /// With a body.
+    #[default]
+    Post,
+}
+
+/// The format of the body of the request to the SMS gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BodyFormat {
+    /// `application/x-www-form-urlencoded`.
+    #[default]
+    Form,
+    /// `application/json`.
+    Json,
 }
 
 /// Section `[membership]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// How codes are delivered.
     pub(crate) delivery: DeliveryKind,
     /// `smtps://user:password@host` of the mail server; required by `smtp`.
     pub(crate) smtp_url: Option<SecretString>,
-    /// The sender of the e-mail; required by `smtp`.
+    /// The sender of the e-mail; required with `smtp_url`.
     pub(crate) mail_from: String,
+    /// The URL of the gateway, with placeholders; required by `sms_gateway`.
+    pub(crate) sms_url: Option<String>,
+    /// The method of the request.
+    pub(crate) sms_method: SmsMethod,
+    /// Headers as `Name: value`, with placeholders.
+    pub(crate) sms_headers: Vec<String>,
+    /// The body of the request, with placeholders.
+    pub(crate) sms_body: String,
+    /// The format of the body.
+    pub(crate) sms_body_format: BodyFormat,
+    /// The value of the placeholder `{secret}`.
+    pub(crate) sms_secret: Option<SecretString>,
+    /// The file with the value of the placeholder `{secret}`.
+    pub(crate) sms_secret_file: Option<PathBuf>,
+    /// PEM file of certificate authorities to trust beside the bundled ones and those of the system.
+    pub(crate) sms_ca_file: Option<PathBuf>,
+    /// The time limit of one request.
+    pub(crate) sms_timeout_seconds: u64,
+    /// JSON pointers to the result in the response.
+    pub(crate) sms_result_fields: Vec<String>,
+    /// Results that mean that the message was taken.
+    pub(crate) sms_accepted_results: Vec<String>,
+    /// Results after which the message is sent again.
+    pub(crate) sms_temporary_results: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            delivery: DeliveryKind::default(),
+            smtp_url: None,
+            mail_from: String::new(),
+            sms_url: None,
+            sms_method: SmsMethod::default(),
+            sms_headers: Vec::new(),
+            sms_body: String::new(),
+            sms_body_format: BodyFormat::default(),
+            sms_secret: None,
+            sms_secret_file: None,
+            sms_ca_file: None,
+            sms_timeout_seconds: 10,
+            sms_result_fields: Vec::new(),
+            sms_accepted_results: Vec::new(),
+            sms_temporary_results: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The channels by which codes are delivered.
+    pub(crate) fn channels(&self) -> Channels {
+        Channels {
+            outbox: self.delivery == DeliveryKind::Outbox,
+            sms: self.delivery == DeliveryKind::SmsGateway,
+            mail: match self.delivery {
+                DeliveryKind::Outbox => false,
+                DeliveryKind::Smtp => true,
+                DeliveryKind::SmsGateway => self.smtp_url.is_some(),
+            },
+        }
+    }
 }
 
 impl ServiceConfig for Config {
     fn validate(&self, problems: &mut Vec<String>) {
-        if self.delivery == DeliveryKind::Smtp {
-            if self.smtp_url.is_none() {
-                problems.push("smtp_url is required when delivery is smtp".to_owned());
-            }
-            if self.mail_from.parse::<lettre::message::Mailbox>().is_err() {
-                problems.push("mail_from must be a mail address when delivery is smtp".to_owned());
-            }
+        if self.delivery == DeliveryKind::Smtp && self.smtp_url.is_none() {
+            problems.push("smtp_url is required when delivery is smtp".to_owned());
+        }
+        if self.channels().mail && self.mail_from.parse::<lettre::message::Mailbox>().is_err() {
+            problems.push("mail_from must be a mail address when codes are sent by e-mail".to_owned());
+        }
+        if !self.channels().sms {
+            return;
+        }
+        if self.sms_url.is_none() {
+            problems.push("sms_url is required when delivery is sms_gateway".to_owned());
+        } else {
+            problems.extend(delivery::gateway_problems(self));
         }
     }
 }

@@ -10,7 +10,7 @@ use parta_status::{RpcError, not_found};
 use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
-use crate::{config::DeliveryKind, error::Error};
+use crate::{delivery::Channels, error::Error};
 
 /// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Secrets,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
-    pub(crate) delivery: DeliveryKind,
+    pub(crate) channels: Channels,
     /// Incremented when an import of any organization may have progressed.
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }

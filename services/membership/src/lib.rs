@@ -78,7 +78,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let config: Config = context.config()?;
     if config.delivery == DeliveryKind::Outbox && !context.loopback_only {
         anyhow::bail!(
-            "the development outbox is for a loopback address only: set membership.delivery to smtp"
+            "the development outbox is for a loopback address only: set membership.delivery to sms_gateway or smtp"
         );
     }
     anyhow::ensure!(

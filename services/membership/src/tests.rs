@@ -1,6 +1,7 @@
 //! Tests across features, and the environment of the tests of all features: the gRPC API with the production
 //! middleware, on each database.
 
+mod codes;
 mod edge;
 mod permissions;
 pub(crate) mod test_env;

@@ -1,7 +1,7 @@
 //! A client of a running suite: one credential, one address for all services or one for each.
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -33,7 +33,11 @@ use parta_proto::parta::{
         organization_service_client::OrganizationServiceClient, unit_service_client::UnitServiceClient,
     },
 };
-use tonic::{Status, body::Body};
+use tonic::{
+    Status,
+    body::Body,
+    transport::{Certificate, ClientTlsConfig},
+};
 
 use crate::output;
 
@@ -47,12 +51,15 @@ const SILENT_RETRIES: Duration = Duration::from_secs(3);
 const AT_LEAST: &str = "parta-at-least";
 
 /// The addresses of the services.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Endpoints {
     /// `http://host:port` or `https://host:port` of every service without its own address.
     pub all: String,
     /// Addresses by service, for a suite in several processes: `chat` to `http://chat:7714`.
     pub own: BTreeMap<String, String>,
+    /// PEM file of the authority that issued the certificates of `https` addresses; without it, the system
+    /// roots are used.
+    pub authority: Option<PathBuf>,
 }
 
 impl Endpoints {
@@ -86,9 +93,14 @@ impl Session {
             notice_after: SILENT_RETRIES,
             notice: Arc::new(output::waiting),
         };
-        let builder = ClientBuilder::new(Env::system())
+        let mut builder = ClientBuilder::new(Env::system())
             .timeout(TIMEOUT)
             .patience(patience);
+        if let Some(file) = &endpoints.authority {
+            let authority = std::fs::read(file)
+                .with_context(|| format!("cannot read the certificate authority {}", file.display()))?;
+            builder = builder.tls(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)));
+        }
         let channel = |service: &parta_runtime::Service| {
             let address = endpoints.of(service.name);
             let channel = builder.channel(service.name, Target::Uri(address.to_owned()));

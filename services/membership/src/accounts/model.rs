@@ -26,6 +26,15 @@ impl Address {
             Self::Email(address) => address.as_str(),
         }
     }
+
+    /// Reads the text of [`Self::text`]; `None` if it is neither a phone number nor an e-mail address.
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
+        if is_phone(text) {
+            text.parse().map(Self::Phone).ok()
+        } else {
+            text.parse().map(Self::Email).ok()
+        }
+    }
 }
 
 /// Whether a stored address is a phone number.

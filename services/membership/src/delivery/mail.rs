@@ -1,32 +1,22 @@
-//! The job that sends a code by e-mail.
-use async_trait::async_trait;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor, message::Mailbox};
-use parta_access::Secrets;
+//! Sends a code by e-mail.
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor, message::Mailbox,
+    transport::smtp::Error as SmtpError,
+};
 use parta_contacts::EmailAddress;
-use parta_ids::FlowId;
-use parta_storage::jobs::{Job, JobError, JobHandler};
 use secrecy::ExposeSecret as _;
 
-use super::{model::text, secret};
+use super::failure::Failure;
 use crate::config::Config;
 
-/// Kind of the durable job that sends a code by mail.
-pub(crate) const MAIL_JOB: &str = "membership.mail_code";
-
-/// The payload of the job: the flow and the address, never the code.
-pub(super) fn payload(flow: FlowId, address: &EmailAddress) -> Vec<u8> {
-    format!("{flow} {address}").into_bytes()
-}
-
-/// Sends codes by e-mail.
-pub(crate) struct Mailer {
+/// Sends e-mails.
+pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
-    secrets: Secrets,
 }
 
 impl Mailer {
-    pub(crate) fn new(config: &Config, secrets: Secrets) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
         let url = config
             .smtp_url
             .as_ref()
@@ -35,35 +25,46 @@ impl Mailer {
         Ok(Self {
             transport,
             from: config.mail_from.parse()?,
-            secrets,
         })
     }
-}
 
-#[async_trait]
-impl JobHandler for Mailer {
-    async fn run(&self, job: &Job) -> Result<(), JobError> {
-        let fatal = |why: &str| JobError::Fatal(why.to_owned());
-        let payload = std::str::from_utf8(&job.payload).map_err(|_| fatal("the payload is not text"))?;
-        let (flow, address) = payload
-            .split_once(' ')
-            .ok_or_else(|| fatal("the payload is incomplete"))?;
-        let flow: FlowId = flow
-            .parse()
-            .map_err(|_| fatal("the payload does not name a flow"))?;
+    /// Sends one message.
+    pub(super) async fn send(&self, address: &EmailAddress, text: String) -> Result<(), Failure> {
+        let invalid = |_| Failure::Permanent("message_invalid".to_owned());
         let to = address
+            .as_str()
             .parse()
-            .map_err(|_| fatal("the payload does not name an address"))?;
+            .map_err(|_| Failure::Permanent("address_invalid".to_owned()))?;
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject("Код для входа")
-            .body(text(&secret::code(&self.secrets, flow)))
-            .map_err(|error| JobError::Fatal(error.to_string()))?;
+            .body(text)
+            .map_err(invalid)?;
         self.transport
             .send(message)
             .await
-            .map_err(|error| JobError::Retry(error.to_string()))?;
+            .map_err(|error| failure(&error))?;
         Ok(())
     }
+}
+
+/// Names a failure. The text of the error could contain the address.
+fn failure(error: &SmtpError) -> Failure {
+    if let Some(status) = error.status() {
+        let code = format!("smtp_{status}");
+        return if error.is_permanent() {
+            Failure::Permanent(code)
+        } else {
+            Failure::Temporary(code)
+        };
+    }
+    let code = if error.is_timeout() {
+        "timeout"
+    } else if error.is_tls() {
+        "tls"
+    } else {
+        "unreachable"
+    };
+    Failure::Temporary(code.to_owned())
 }

@@ -1,18 +1,24 @@
 //! Delivery: how one-time codes reach people (R19).
 //!
-//! Owns the table `outbox_message`, the development outbox that stands in for sending, and the job that
-//! sends a code by e-mail. Invariants: a code is owed in the transaction that made its flow; no code is
-//! stored, not even as a hash, except in the text of the outbox, which exists on loopback addresses only.
+//! Owns the table `outbox_message`, the development outbox that stands in for sending, and the clients of the
+//! SMS gateway and of the mail server. Invariants: a code is owed in the transaction that made its flow; no
+//! code is stored, not even as a hash, except in the text of the outbox, which exists on loopback addresses
+//! only; no job, log line or failure holds an address, a text or a code.
 
 mod error;
+mod failure;
 mod grpc;
 mod mail;
 mod model;
 mod operations;
 mod secret;
+mod sender;
+mod sms;
 mod storage;
 
 pub(crate) use grpc::Operator;
-pub(crate) use mail::{MAIL_JOB, Mailer};
-pub(crate) use operations::owe;
+pub(crate) use model::Channels;
+pub(crate) use operations::{SEND_JOB, flow_of, owe};
 pub(crate) use secret::is_code;
+pub(crate) use sender::Sender;
+pub(crate) use sms::problems as gateway_problems;

@@ -5,33 +5,42 @@ use parta_status::invalid;
 use parta_storage::{Tx, jobs};
 
 use super::{
-    mail::{self, MAIL_JOB},
     model::{OutboxMessage, text},
     secret, storage,
 };
-use crate::{accounts::Address, config::DeliveryKind, context::Context, error::Error};
+use crate::{accounts::Address, context::Context, error::Error};
 
-/// Owes the code of a flow to its address, in the transaction that made the flow.
+/// The kind of the durable job that sends the code of a flow.
+pub(crate) const SEND_JOB: &str = "membership.send_code";
+
+/// Owes the code of a flow to its address, in the transaction that made the flow. The job names the flow
+/// only: the flow has the address, and the code is derived.
 pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Address) -> Result<(), Error> {
-    match context.delivery {
-        DeliveryKind::Outbox => {
-            let message = OutboxMessage {
-                id: tx.env().ids.uuid(),
-                recipient: address.text().to_owned(),
-                text: text(&secret::code(&context.secrets, flow)),
-                create_time: tx.now(),
-            };
-            storage::insert(tx, &message).await?;
-        }
-        DeliveryKind::Smtp => {
-            let Address::Email(address) = address else {
-                return Err(invalid("phone", "this installation sends codes by e-mail only").into());
-            };
-            let payload = mail::payload(flow, address);
-            jobs::enqueue(tx, MAIL_JOB, None, payload, flow.uuid()).await?;
-        }
+    if context.channels.outbox {
+        let message = OutboxMessage {
+            id: tx.env().ids.uuid(),
+            recipient: address.text().to_owned(),
+            text: text(&secret::code(&context.secrets, flow)),
+            create_time: tx.now(),
+        };
+        return Ok(storage::insert(tx, &message).await?);
     }
-    Ok(())
+    match address {
+        Address::Phone(_) if !context.channels.sms => {
+            return Err(invalid("phone", "this installation sends codes by e-mail only").into());
+        }
+        Address::Email(_) if !context.channels.mail => {
+            return Err(invalid("email", "this installation sends codes by SMS only").into());
+        }
+        _ => {}
+    }
+    let payload = flow.to_string().into_bytes();
+    Ok(jobs::enqueue(tx, SEND_JOB, None, payload, flow.uuid()).await?)
+}
+
+/// Returns the flow that the payload of a job names.
+pub(crate) fn flow_of(payload: &[u8]) -> Option<FlowId> {
+    std::str::from_utf8(payload).ok()?.parse().ok()
 }
 
 /// Lists the messages of the development outbox, latest first.
@@ -53,7 +62,7 @@ impl Query for ListOutboxMessages {
         tx: &Tx,
         caller: &Caller,
     ) -> Result<Read<Page<OutboxMessage>>, Error> {
-        if context.delivery != DeliveryKind::Outbox {
+        if !context.channels.outbox {
             return Err(Error::outbox_absent());
         }
         let after = self.page.after(tx, caller)?;

@@ -7,10 +7,12 @@
 mod error;
 mod model;
 mod operations;
+mod send;
 mod storage;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use operations::{RequestCode, VerifyCode};
+pub(crate) use send::SendCode;
 pub(crate) use storage::{find_proved, use_proved};

@@ -118,6 +118,18 @@ async fn address_of(conn: &impl ConnectionTrait, id: FlowId) -> Result<Option<St
     Ok(row.map(|row| row.address))
 }
 
+/// The address of a flow whose code was not verified yet, and when the code expires.
+pub(super) async fn find_unverified(
+    conn: &impl ConnectionTrait,
+    id: FlowId,
+) -> Result<Option<(String, DateTime<Utc>)>, StorageError> {
+    let row = flow::Entity::find_by_id(id.uuid())
+        .filter(flow::Column::VerifyTime.is_null())
+        .one(conn)
+        .await?;
+    Ok(row.map(|row| (row.address, row.expire_time)))
+}
+
 /// Uses up one attempt of a flow and returns its address; `None` if the flow is unknown, has expired, has
 /// started a session or has no attempts left.
 pub(super) async fn take_attempt(

@@ -1,5 +1,5 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
@@ -32,7 +32,8 @@ use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;
 use parta_storage::Db;
 use parta_testkit::{TestDatabase, Time};
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ConnectionTrait as _, Statement};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations::migrations};
@@ -72,9 +73,14 @@ macro_rules! clients {
 
 impl TestEnv {
     pub(crate) async fn open(database: TestDatabase) -> Self {
+        Self::open_with(database, Config::default()).await
+    }
+
+    /// [`TestEnv::open`] with a configuration.
+    pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open(&database, "membership", migrations()).await;
         let ports = Ports {
-            config: Config::default(),
+            config,
             db: test_env.db.clone(),
             organizations: ServiceEnv::freshness("org-registry"),
             secrets: test_env.secrets.clone(),
@@ -421,6 +427,40 @@ impl TestEnv {
             }
         };
         self.db.write(change).await.unwrap();
+    }
+
+    /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
+    pub(crate) async fn run_jobs(&self) {
+        let runner = self.ports.job_runner().unwrap();
+        let done = CancellationToken::new();
+        let idle = async {
+            let sql = "SELECT COUNT(*) AS n FROM job WHERE due_time <= $1 OR lease IS NOT NULL";
+            loop {
+                let values = [self.env.now().into()];
+                let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
+                let row = self.db.conn().query_one_raw(statement).await.unwrap().unwrap();
+                if row.try_get::<i64>("", "n").unwrap() == 0 {
+                    break done.cancel();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::join!(runner.run(done.clone()), idle);
+    }
+
+    /// The jobs that wait: the texts of their payloads and why the latest attempt failed.
+    pub(crate) async fn jobs(&self) -> Vec<(String, Option<String>)> {
+        let sql = "SELECT payload, failure FROM job ORDER BY create_time";
+        let statement = Statement::from_string(self.db.backend(), sql);
+        let rows = self.db.conn().query_all_raw(statement).await.unwrap();
+        let job = |row: sea_orm::QueryResult| {
+            let payload: Vec<u8> = row.try_get("", "payload").unwrap();
+            (
+                String::from_utf8(payload).unwrap(),
+                row.try_get("", "failure").unwrap(),
+            )
+        };
+        rows.into_iter().map(job).collect()
     }
 
     pub(crate) fn minute(&self) {

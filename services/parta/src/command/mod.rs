@@ -29,6 +29,9 @@ pub struct Common {
     /// Address of one service of a suite in several processes: `--service chat=http://127.0.0.1:7714`.
     #[arg(long = "service", global = true, value_name = "NAME=URL", value_parser = own_address)]
     pub services: Vec<(String, String)>,
+    /// PEM file of the certificate authority of `https` addresses; the system's authorities if not given.
+    #[arg(long, global = true, env = "PARTA_TLS_AUTHORITY_FILE")]
+    pub tls_authority_file: Option<PathBuf>,
     /// File with the operator's key.
     #[arg(
         long,
@@ -57,6 +60,7 @@ impl Common {
         Endpoints {
             all: self.server.clone(),
             own: self.services.iter().cloned().collect::<BTreeMap<_, _>>(),
+            authority: self.tls_authority_file.clone(),
         }
     }
 

@@ -1,0 +1,262 @@
+//! A gateway of an SMS provider. It answers as SMS.RU does: a result of the request, and one of each number.
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use serde_json::json;
+use tokio::{
+    io::{
+        AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use crate::ServerCertificate;
+
+/// A request that the gateway received.
+#[derive(Debug, Clone)]
+pub struct SmsRequest {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The path with the query.
+    pub target: String,
+    /// The headers with names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl SmsRequest {
+    /// Returns the value of a header; its name is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the decoded value of a field of the query or of a form.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        let pairs = query.split('&').chain(self.body.split('&'));
+        let mut values = pairs.filter_map(|pair| pair.split_once('='));
+        values
+            .find(|(own, _)| *own == name)
+            .map(|(_, value)| decoded(value))
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut out) = (text.bytes(), Vec::new());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let hex: Vec<u8> = bytes.by_ref().take(2).collect();
+                let hex = std::str::from_utf8(&hex).expect("two digits");
+                u8::from_str_radix(hex, 16).expect("two digits")
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).expect("UTF-8")
+}
+
+/// How the gateway reacts to one request.
+#[derive(Debug, Clone)]
+pub enum SmsReply {
+    /// Takes the message.
+    Accept,
+    /// Answers 200 with this code for the number.
+    Number(u16),
+    /// Answers 200 with this code for the request.
+    Request(u16),
+    /// Answers with this status and a page.
+    Status(u16),
+    /// Reads the request and never answers.
+    Hang,
+    /// Reads the request and closes the connection.
+    Close,
+}
+
+/// A running gateway, which stops when it is dropped.
+pub struct SmsGateway {
+    address: SocketAddr,
+    scheme: &'static str,
+    state: Arc<State>,
+    _guard: DropGuard,
+}
+
+struct State {
+    requests: watch::Sender<Vec<SmsRequest>>,
+    replies: Mutex<VecDeque<SmsReply>>,
+    cancel: CancellationToken,
+}
+
+impl SmsGateway {
+    /// Starts a gateway without TLS.
+    pub async fn start() -> Self {
+        Self::serve(None).await
+    }
+
+    /// Starts a gateway that presents this certificate.
+    pub async fn start_tls(server: &ServerCertificate) -> Self {
+        let certificate =
+            CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a certificate with its key");
+        Self::serve(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn serve(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let cancel = CancellationToken::new();
+        let state = Arc::new(State {
+            requests: watch::Sender::default(),
+            replies: Mutex::default(),
+            cancel: cancel.clone(),
+        });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (tracker, shared) = (TaskTracker::new(), state.clone());
+        let connections = tracker.clone();
+        tracker.spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    () = shared.cancel.cancelled() => return,
+                    accepted = listener.accept() => accepted,
+                };
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(stream, tls.clone(), shared.clone()));
+                }
+            }
+        });
+        Self {
+            address,
+            scheme,
+            state,
+            _guard: cancel.drop_guard(),
+        }
+    }
+
+    /// Returns the URL of a path, by the name `localhost`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}://localhost:{}{path}", self.scheme, self.address.port())
+    }
+
+    /// Plans the reactions to the next requests. Without a plan, messages are taken.
+    pub fn plan(&self, replies: impl IntoIterator<Item = SmsReply>) {
+        let mut planned = self.state.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        planned.extend(replies);
+    }
+
+    /// Returns the requests so far.
+    pub fn requests(&self) -> Vec<SmsRequest> {
+        self.state.requests.borrow().clone()
+    }
+
+    /// Waits for this number of requests since the start, and returns all.
+    pub async fn received(&self, count: usize) -> Vec<SmsRequest> {
+        let mut requests = self.state.requests.subscribe();
+        let enough = requests.wait_for(|requests| requests.len() >= count).await;
+        enough.expect("the gateway runs").clone()
+    }
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let cancel = state.cancel.clone();
+    let answer = async {
+        match tls {
+            None => exchange(stream, &state).await,
+            Some(tls) => exchange(tls.accept(stream).await?, &state).await,
+        }
+    };
+    // A client that leaves, or does not trust the certificate, is a case of the tests.
+    tokio::select! {
+        _ = answer => {}
+        () = cancel.cancelled() => {}
+    }
+}
+
+/// Reads one request, answers it and closes the connection.
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let request = read(&mut stream).await?;
+    let to = request.field("to").unwrap_or_default();
+    let reply = state
+        .replies
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .pop_front()
+        .unwrap_or(SmsReply::Accept);
+    state.requests.send_modify(|requests| requests.push(request));
+    let of_number = |code: u16| {
+        let status = if code == 100 { "OK" } else { "ERROR" };
+        let sms = json!({to.as_str(): {"status": status, "status_code": code}});
+        (
+            200,
+            json!({"status": "OK", "status_code": 100, "sms": sms}).to_string(),
+        )
+    };
+    let (status, body) = match reply {
+        SmsReply::Accept => of_number(100),
+        SmsReply::Number(code) => of_number(code),
+        SmsReply::Request(code) => (200, json!({"status": "ERROR", "status_code": code}).to_string()),
+        SmsReply::Status(status) => (status, "<html></html>".to_owned()),
+        SmsReply::Hang => std::future::pending().await,
+        SmsReply::Close => return Ok(()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<SmsRequest> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        lines.push(line.to_owned());
+    }
+    let first = lines.first().cloned().unwrap_or_default();
+    let mut words = first.split(' ').map(str::to_owned);
+    let headers = lines.iter().skip(1).filter_map(|line| line.split_once(':'));
+    let mut request = SmsRequest {
+        method: words.next().unwrap_or_default(),
+        target: words.next().unwrap_or_default(),
+        headers: headers
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect(),
+        body: String::new(),
+    };
+    let length = request
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await?;
+    request.body = String::from_utf8(body).expect("UTF-8");
+    Ok(request)
+}

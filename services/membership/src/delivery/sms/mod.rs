@@ -1,0 +1,9 @@
+//! Sends a code by SMS through the HTTP gateway of a provider: a request from a template, and the mapping of
+//! the provider's answers (docs/adr/0012).
+
+mod answer;
+mod gateway;
+mod template;
+
+pub(super) use gateway::Gateway;
+pub(crate) use gateway::problems;

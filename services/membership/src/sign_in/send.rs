@@ -1,0 +1,39 @@
+//! The job that sends the code of a flow.
+use async_trait::async_trait;
+use parta_storage::{
+    Db,
+    jobs::{Job, JobError, JobHandler},
+};
+
+use super::storage;
+use crate::{accounts::Address, delivery};
+
+/// Sends codes. A flow that was proved or deleted meanwhile needs none.
+pub(crate) struct SendCode {
+    db: Db,
+    sender: delivery::Sender,
+}
+
+impl SendCode {
+    pub(crate) fn new(db: Db, sender: delivery::Sender) -> Self {
+        Self { db, sender }
+    }
+}
+
+#[async_trait]
+impl JobHandler for SendCode {
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        let fatal = |why: &str| JobError::Fatal(why.to_owned());
+        let flow =
+            delivery::flow_of(&job.payload).ok_or_else(|| fatal("the payload does not name a flow"))?;
+        let Some((address, expire_time)) = storage::find_unverified(self.db.conn(), flow).await? else {
+            return Ok(());
+        };
+        let address = Address::from_stored(&address).ok_or_else(|| fatal("the flow has no valid address"))?;
+        if expire_time <= self.db.env().now() {
+            self.sender.expired(job, &address);
+            return Ok(());
+        }
+        self.sender.send(job, flow, &address).await
+    }
+}
