@@ -7,13 +7,13 @@
 )]
 #![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
 
+mod baselines;
 mod cases;
+mod competitors;
 mod delivery;
 mod flame;
-mod limits;
 mod load;
 mod measure;
-mod peers;
 mod report;
 mod start;
 mod test_env;
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     entries: i64,
     /// Servers of others to measure beside it, where PostgreSQL is used.
     #[arg(long, value_enum, value_delimiter = ',')]
-    peers: Vec<peers::Peer>,
+    peers: Vec<competitors::Peer>,
     /// Folder of docs/performance.md, whose table and chart are written anew.
     #[arg(long)]
     write: Option<PathBuf>,
@@ -71,7 +71,7 @@ impl Options {
     }
 
     /// The peers to be measured. Their archives lie in PostgreSQL: beside SQLite they would say nothing.
-    pub(crate) fn peers(&self) -> &[peers::Peer] {
+    pub(crate) fn peers(&self) -> &[competitors::Peer] {
         match self.db {
             Some(Database::Sqlite) => &[],
             _ => &self.peers,
@@ -84,13 +84,13 @@ fn main() -> ExitCode {
     match words.get(1).and_then(|word| word.to_str()) {
         Some("bare") => {
             words.remove(1);
-            return parta_runtime::run_service_with(limits::BARE, words);
+            return parta_runtime::run_service_with(baselines::BARE, words);
         }
         Some("start") => {
             words.remove(1);
             return parta_runtime::run(start::run(words));
         }
-        Some("echo") => return parta_runtime::run(limits::echo()),
+        Some("echo") => return parta_runtime::run(baselines::echo()),
         Some("shared") => return parta_runtime::run(delivery::shared()),
         Some("sockets") => return parta_runtime::run(async { delivery::sockets() }),
         _ => {}
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    peers::installed(&options.peers)?;
+    competitors::installed(&options.peers)?;
     let (mut results, mut failed) = (Vec::new(), Vec::new());
     for (case, database) in cases::chosen(&options.cases, options.db)? {
         println!("bench: {} ...", case.name);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     Database, Options,
     cases::Case,
+    competitors::Peer,
     measure::{Bound, Goal, Measured, median},
-    peers::Peer,
 };
 
 /// One case, summed up.

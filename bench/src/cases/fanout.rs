@@ -9,11 +9,11 @@ use tokio::{sync::Mutex, task::JoinSet};
 use super::live::{credentials, open_all};
 use crate::{
     Options,
+    baselines::EchoProcess,
+    competitors,
     delivery::Socket,
-    limits::EchoProcess,
     load::{Reader, Sender, TEXT, channels, connect},
     measure::{Measured, Numbers, Side, alternate, cpu},
-    peers,
     test_env::TestEnv,
 };
 
@@ -209,7 +209,7 @@ async fn plain(limit: &EchoProcess, sockets: usize) -> anyhow::Result<Audience<S
 pub(super) async fn fanout(options: Options) -> anyhow::Result<Measured> {
     const STREAMS: usize = 1_000;
     // First, because some take minutes to let a thousand in, and streams of ours end with their tokens.
-    let others = peers::fanout(&options, STREAMS).await?;
+    let others = competitors::fanout(&options, STREAMS).await?;
     // With the usual heartbeat ten thousand streams look into the database so often that this would be what
     // is measured.
     let crowd = School::open(&options, 100, &[("chat.heartbeat_seconds", "60")]).await?;

@@ -6,10 +6,9 @@ use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection
 use tokio::sync::Mutex;
 
 use crate::{
-    Options,
+    Options, competitors,
     load::{Sender, Work, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
-    peers,
     test_env::{TestEnv, chat_uuid},
 };
 
@@ -39,7 +38,7 @@ impl Work for Reading {
 
 pub(super) async fn newest(options: Options) -> anyhow::Result<Measured> {
     let longest = usize::try_from(options.entries.min(PEERS_MOST))?;
-    let others = peers::history(&options, longest).await?;
+    let others = competitors::history(&options, longest).await?;
     let test_env = TestEnv::open(&options, &[]).await?;
     let people = test_env.pupils(16).await?;
     let mut chats = Vec::new();

@@ -9,10 +9,10 @@ use tonic::transport::Channel;
 
 use crate::{
     Database, Options,
-    limits::EchoProcess,
+    baselines::EchoProcess,
+    competitors,
     load::{Credential, Reader, Sender, TEXT, channels, connect},
     measure::{Machine, Measured, Numbers, Side, alternate, cpu},
-    peers,
     test_env::{TestEnv, postmaster},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
         Side::new("echo_own", || hold_echo((5_000, 5_000))),
         Side::new("echo_shared", || hold_echo((10_000, 100))),
     ];
-    sides.extend(peers::idle(options, 5_000));
+    sides.extend(competitors::idle(options, 5_000));
     let mut machine = Machine::default();
     if options.db == Some(Database::Postgres) {
         // The suites come and go with their sides; the server that all of them use stays.
@@ -108,7 +108,7 @@ pub(super) async fn open(options: Options) -> anyhow::Result<Measured> {
         let cpu_us = (cpu(&world_ref.server) - before).as_secs_f64() * 1e6 / 1e3;
         Ok(Numbers::from([("seconds", seconds), ("cpu_us", cpu_us)]))
     })];
-    sides.extend(peers::open(&options, STREAMS).await?);
+    sides.extend(competitors::open(&options, STREAMS).await?);
     let folder = tempfile::tempdir()?;
     let measured = alternate(&options, folder.path(), &test_env.machine, &mut sides).await?;
     drop(sides);

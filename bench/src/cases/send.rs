@@ -9,10 +9,10 @@ use tokio::{sync::Mutex, task::JoinSet};
 use super::paced::{self, Peak};
 use crate::{
     Options,
-    limits::{BareProcess, EchoProcess, pgbench, sqlite_rows},
+    baselines::{BareProcess, EchoProcess, pgbench, sqlite_rows},
+    competitors,
     load::{Credential, Load, Reader, Sender, Work, channels, closed_loop, connect, send_for},
     measure::{Measured, Numbers, Side, alternate, cpu},
-    peers,
     test_env::TestEnv,
 };
 
@@ -52,7 +52,7 @@ async fn elsewhere(address: &str, like: &Credential, count: usize) -> anyhow::Re
 
 pub(super) async fn one(options: Options) -> anyhow::Result<Measured> {
     // Before the people of ours have their tokens, which last ten minutes.
-    let others = peers::send(&options, 1).await?;
+    let others = competitors::send(&options, 1).await?;
     let test_env = TestEnv::open(&options, &[]).await?;
     let people = test_env.pupils(1).await?;
     let url = test_env.chat_database.clone().context("PostgreSQL")?;
@@ -81,7 +81,7 @@ async fn finish(options: &Options, test_env: &TestEnv, sides: &mut [Side<'_>]) -
 }
 
 pub(super) async fn many(options: Options) -> anyhow::Result<Measured> {
-    let others = peers::send(&options, 64).await?;
+    let others = competitors::send(&options, 64).await?;
     let test_env = TestEnv::open(&options, &[]).await?;
     let people = test_env.pupils(64).await?;
     let url = test_env.chat_database.clone().context("PostgreSQL")?;
@@ -202,7 +202,7 @@ pub(super) async fn room(options: Options) -> anyhow::Result<Measured> {
         }),
         Side::new("own", sending(&own, test_env.server.clone(), &options, true)),
     ];
-    sides.extend(peers::room(&options, 16).await?);
+    sides.extend(competitors::room(&options, 16).await?);
     let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
     test_env.close().await;
@@ -249,7 +249,7 @@ pub(super) async fn refused(options: Options) -> anyhow::Result<Measured> {
         }),
         Side::new("echo", sending(&echoed, vec![echo.id()], &options, false)),
     ];
-    sides.extend(peers::refused(&options, 16).await?);
+    sides.extend(competitors::refused(&options, 16).await?);
     let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
     test_env.close().await;
@@ -332,7 +332,7 @@ pub(super) async fn invite(options: Options) -> anyhow::Result<Measured> {
             sending(&senders, test_env.server.clone(), &options, true),
         ),
     ];
-    sides.extend(peers::invite(&options, JOINS).await?);
+    sides.extend(competitors::invite(&options, JOINS).await?);
     let measured = finish(&options, &test_env, &mut sides).await?;
     drop(sides);
     test_env.close().await;

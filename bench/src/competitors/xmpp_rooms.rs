@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{
     server::Server,
-    sides::{Talker, members, speaking_xmpp},
     xmpp::{self, Member, person},
+    xmpp_variants::{Talker, members, speaking_xmpp},
 };
 use crate::{
     Options,

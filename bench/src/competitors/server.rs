@@ -202,7 +202,10 @@ async fn ejabberd(folder: &Path, blanks: &Blanks<'_>, database: &TestDatabase) -
     );
     execute(database, &accounts).await?;
     let config = folder.join("ejabberd.yml");
-    std::fs::write(&config, blanks.fill(include_str!("../../peers/ejabberd.yml")))?;
+    std::fs::write(
+        &config,
+        blanks.fill(include_str!("../../competitors/ejabberd.yml")),
+    )?;
     let mut command = unprivileged("erl", folder)?;
     // Started like its own script does, but without a name: a node without one needs no port mapper.
     command
@@ -218,7 +221,10 @@ async fn ejabberd(folder: &Path, blanks: &Blanks<'_>, database: &TestDatabase) -
 
 fn prosody(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
     let config = folder.join("prosody.cfg.lua");
-    std::fs::write(&config, blanks.fill(include_str!("../../peers/prosody.cfg.lua")))?;
+    std::fs::write(
+        &config,
+        blanks.fill(include_str!("../../competitors/prosody.cfg.lua")),
+    )?;
     let mut command = unprivileged("prosody", folder)?;
     command.args(["-F", "--config"]).arg(config);
     Ok(command.spawn()?)
@@ -226,8 +232,11 @@ fn prosody(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
 
 fn synapse(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
     let config = folder.join("synapse.yaml");
-    std::fs::write(&config, blanks.fill(include_str!("../../peers/synapse.yaml")))?;
-    let log = include_str!("../../peers/synapse-log.yaml");
+    std::fs::write(
+        &config,
+        blanks.fill(include_str!("../../competitors/synapse.yaml")),
+    )?;
+    let log = include_str!("../../competitors/synapse-log.yaml");
     std::fs::write(folder.join("synapse-log.yaml"), log)?;
     let with = |words: &[&str]| {
         let mut command = unprivileged(SYNAPSE, folder)?;
@@ -358,9 +367,9 @@ mod tests {
         let words = ["HOST", "PORT", "USER", "PASSWORD", "DATABASE", "LISTEN", "FOLDER"];
         let blanks = Blanks(words.map(|word| (word, "1")).to_vec());
         for template in [
-            include_str!("../../peers/ejabberd.yml"),
-            include_str!("../../peers/prosody.cfg.lua"),
-            include_str!("../../peers/synapse.yaml"),
+            include_str!("../../competitors/ejabberd.yml"),
+            include_str!("../../competitors/prosody.cfg.lua"),
+            include_str!("../../competitors/synapse.yaml"),
         ] {
             let filled = blanks.fill(template).replace("between @", "");
             assert!(!filled.contains('@'), "{filled}");

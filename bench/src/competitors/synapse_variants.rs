@@ -8,8 +8,8 @@ use super::{
     Peer,
     matrix::Client,
     server::Server,
-    sides::{kept, measured},
     xmpp::person,
+    xmpp_variants::{kept, measured},
 };
 use crate::{
     Options,

@@ -1,13 +1,13 @@
 //! Comparable servers of others, started by the bench and measured as further sides of the same rounds.
 mod matrix;
-mod rooms;
 mod server;
-mod sides;
-mod synapse;
+mod synapse_variants;
 mod xmpp;
+mod xmpp_rooms;
+mod xmpp_variants;
 
-pub(crate) use rooms::{fanout, open};
-pub(crate) use sides::{history, idle, refused, room};
+pub(crate) use xmpp_rooms::{fanout, open};
+pub(crate) use xmpp_variants::{history, idle, refused, room};
 
 use crate::{Options, measure::Side};
 
@@ -52,14 +52,14 @@ pub(crate) fn installed(peers: &[Peer]) -> anyhow::Result<()> {
 
 /// `count` senders, each in a room of their own.
 pub(crate) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = sides::send(options, count).await?;
-    sides.extend(synapse::send(options, count).await?);
+    let mut sides = xmpp_variants::send(options, count).await?;
+    sides.extend(synapse_variants::send(options, count).await?);
     Ok(sides)
 }
 
 /// Newcomers are made members by an invitation, enter, and write.
 pub(crate) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = sides::invite(options, newcomers).await?;
-    sides.extend(synapse::invite(options, newcomers).await?);
+    let mut sides = xmpp_variants::invite(options, newcomers).await?;
+    sides.extend(synapse_variants::invite(options, newcomers).await?);
     Ok(sides)
 }
