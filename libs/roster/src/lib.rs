@@ -2,8 +2,9 @@
 //! org-registry and membership in the database of the service, and the [`MemberContext`] on which its
 //! policies base decisions.
 //!
-//! Invariants: the projection advances in the transaction of the consumer's cursor; queries are refused while
-//! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one.
+//! Invariants: the projection and the cursor of its consumer change in one transaction; queries are refused
+//! while the projection is stale or the organization is quarantined; a projection that was rebuilt from a
+//! snapshot equals one that followed the feed.
 
 mod change;
 mod entities;

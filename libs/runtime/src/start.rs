@@ -228,7 +228,7 @@ pub(crate) async fn connect(
     if let Some(connections) = chosen.max_connections {
         config.max_connections = connections;
     }
-    // The suite shares one secret, so that each service can decode the consistency tokens of the others.
+    // The services share one secret, so that each service can decode the consistency tokens of the others.
     Ok(Db::connect(&config, service.name, keys.suite_secrets(), env.clone()).await?)
 }
 
