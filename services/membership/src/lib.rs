@@ -127,7 +127,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         "membership has no key that signs tokens"
     );
     let source = FeedClient::<OrgRegistryFeed, _>::new(context.clients.watch("org-registry")?);
-    let handler = Organizations::new(Arc::new(roster_import::ClassesMade));
+    let handler = Organizations::new(Arc::new(roster_import::ClassCreatedObserver));
     let consumer = Consumer::new(NAMES.organizations, context.db.clone(), source, handler);
     let ports = Ports {
         config,
