@@ -7,7 +7,7 @@ use parta_storage::StorageError;
 
 use crate::recurrence::NotPlannable;
 
-/// Why the service refuses.
+/// The reasons for which the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The unit is archived, or calls of this kind are not held in units of its kind.
@@ -37,24 +37,24 @@ pub(crate) enum Error {
     /// There is no such call in the organization.
     #[error("no call {0}")]
     Unknown(CallId),
-    /// No occurrence of the call starts then.
-    #[error("no occurrence of {0} starts then")]
+    /// The call has no occurrence at this start time.
+    #[error("no occurrence of {0} starts at this time")]
     UnknownOccurrence(CallId),
-    /// A refusal of a library, with a reason of its own.
+    /// A refusal by a library, which has its own reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-fn unmet(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
+fn precondition_failed(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
     RpcError::new(reason, why).precondition(kind, "call", why)
 }
 
 impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
-            Error::UnitNotSuitable(unit) => unmet(
+            Error::UnitNotSuitable(unit) => precondition_failed(
                 ErrorReason::UnitNotSuitable,
                 "UNIT",
                 "Calls of this kind cannot be held in this unit. Choose another unit.",
@@ -62,22 +62,25 @@ impl From<Error> for RpcError {
             .meta("unit_id", unit),
             Error::ParticipantNotConcerned(member) => {
                 let why = "A participant does not belong to the audience. Remove the participant.";
-                unmet(ErrorReason::ParticipantNotConcerned, "PARTICIPANT", why).meta("member_id", member)
+                precondition_failed(ErrorReason::ParticipantNotConcerned, "PARTICIPANT", why)
+                    .meta("member_id", member)
             }
-            Error::RecurrenceNotPlannable(_) => unmet(
+            Error::RecurrenceNotPlannable(_) => precondition_failed(
                 ErrorReason::RecurrenceNotPlannable,
                 "RECURRENCE",
                 "A series must have 1 to 400 occurrences within two years.",
             ),
-            Error::CallCanceled => unmet(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
-            Error::OccurrenceCanceled => unmet(
+            Error::CallCanceled => {
+                precondition_failed(ErrorReason::CallCancelled, "STATE", "The call was cancelled.")
+            }
+            Error::OccurrenceCanceled => precondition_failed(
                 ErrorReason::OccurrenceCancelled,
                 "STATE",
                 "This occurrence of the call was cancelled.",
             ),
             Error::OutsideJoinWindow { open, close } => {
                 let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-                unmet(
+                precondition_failed(
                     ErrorReason::OutsideJoinWindow,
                     "TIME",
                     "The room is not open now.",
@@ -85,7 +88,9 @@ impl From<Error> for RpcError {
                 .meta("open_time", text(open))
                 .meta("close_time", text(close))
             }
-            Error::NotOnline => unmet(ErrorReason::NotOnline, "FORMAT", "The call is held in person."),
+            Error::NotOnline => {
+                precondition_failed(ErrorReason::NotOnline, "FORMAT", "The call is held in person.")
+            }
             Error::Unknown(id) => not_found("call", id),
             Error::UnknownOccurrence(id) => not_found("occurrence", id),
             Error::Refused(refusal) => refusal,
