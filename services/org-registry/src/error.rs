@@ -6,13 +6,13 @@ use parta_storage::StorageError;
 
 use crate::applications::ApplicationState;
 
-/// Why the service refuses.
+/// The reasons for which the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// An application of this organization is pending or was approved.
     #[error("the organization has an application")]
     Duplicate,
-    /// The application was decided before.
+    /// The application was already decided.
     #[error("the application is {0:?}")]
     Decided(ApplicationState),
     /// Another unit has the label.
@@ -23,7 +23,7 @@ pub(crate) enum Error {
     /// The staff room cannot be renamed or archived.
     #[error("the staff room cannot be changed")]
     StaffRoomFixed,
-    /// Such an organization has no units of this kind.
+    /// Organizations of this kind have no units of the requested kind.
     #[error("the organization has no units of this kind")]
     KindNotOffered,
     #[error("no application {0}")]
@@ -33,7 +33,7 @@ pub(crate) enum Error {
     /// The unit does not exist, or the caller may not see it.
     #[error("no unit {0}")]
     UnknownUnit(UnitId),
-    /// A refusal of a library, with a reason of its own.
+    /// A refusal by a library, which has its own reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The org-registry service by itself.
+//! The org-registry service as a process of its own.
 fn main() -> std::process::ExitCode {
     parta_runtime::run_service(parta_org_registry::SERVICE)
 }
