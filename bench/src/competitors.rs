@@ -1,4 +1,4 @@
-//! Comparable servers of others, started by the bench and measured as further sides of the same rounds.
+//! Other chat servers, which the bench starts and measures as variants of the same rounds.
 mod matrix;
 mod server;
 mod synapse_variants;
@@ -9,23 +9,23 @@ mod xmpp_variants;
 pub(crate) use xmpp_rooms::{fanout, open};
 pub(crate) use xmpp_variants::{history, idle, refused, room};
 
-use crate::{Options, measure::Side};
+use crate::{Options, measure::Variant};
 
-/// A server of others that the suite is compared with.
+/// A chat server that Parta is compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(crate) enum Peer {
+pub(crate) enum Competitor {
     /// Group chat over XMPP, in Erlang.
     Ejabberd,
     /// Group chat over XMPP, in Lua.
     Prosody,
-    /// Rooms of Matrix, in Python; measured where people write and are invited.
+    /// Rooms of Matrix, in Python. Only the cases that send messages or invite members are measured.
     Synapse,
 }
 
-const ALL: [Peer; 3] = [Peer::Ejabberd, Peer::Prosody, Peer::Synapse];
+const ALL: [Competitor; 3] = [Competitor::Ejabberd, Competitor::Prosody, Competitor::Synapse];
 
-impl Peer {
-    /// Its name, which is also that of its side.
+impl Competitor {
+    /// Returns the name of the server, which is also the name of its variant.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ejabberd => "ejabberd",
@@ -34,32 +34,34 @@ impl Peer {
         }
     }
 
-    /// Whether its group chat is XMPP's.
-    fn speaks_xmpp(self) -> bool {
+    /// Whether the server uses XMPP.
+    fn uses_xmpp(self) -> bool {
         self != Self::Synapse
     }
 
-    /// Whose side that is; none for our own and for the limits.
-    pub(crate) fn of_side(side: &str) -> Option<Self> {
-        ALL.into_iter().find(|peer| peer.name() == side)
+    /// Returns the competitor of a variant; `None` for Parta and the baselines.
+    pub(crate) fn for_variant(variant: &str) -> Option<Self> {
+        ALL.into_iter().find(|competitor| competitor.name() == variant)
     }
 }
 
-/// Fails, and says what to install, where one of them is missing.
-pub(crate) fn installed(peers: &[Peer]) -> anyhow::Result<()> {
-    peers.iter().try_for_each(|peer| server::installed(*peer))
+/// Fails with the packages to install if one of the competitors is not installed.
+pub(crate) fn check_installed(competitors: &[Competitor]) -> anyhow::Result<()> {
+    competitors
+        .iter()
+        .try_for_each(|competitor| server::check_installed(*competitor))
 }
 
-/// `count` senders, each in a room of their own.
-pub(crate) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = xmpp_variants::send(options, count).await?;
-    sides.extend(synapse_variants::send(options, count).await?);
-    Ok(sides)
+/// Returns the variants with `count` senders, each in a room of its own.
+pub(crate) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = xmpp_variants::send(options, count).await?;
+    variants.extend(synapse_variants::send(options, count).await?);
+    Ok(variants)
 }
 
-/// Newcomers are made members by an invitation, enter, and write.
-pub(crate) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = xmpp_variants::invite(options, newcomers).await?;
-    sides.extend(synapse_variants::invite(options, newcomers).await?);
-    Ok(sides)
+/// Returns the variants in which new members are invited, enter a room and send a message.
+pub(crate) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = xmpp_variants::invite(options, newcomers).await?;
+    variants.extend(synapse_variants::invite(options, newcomers).await?);
+    Ok(variants)
 }

@@ -1,5 +1,4 @@
-//! A peer's server: installed by its package, started for a case with a database and a folder of its own,
-//! ended with it.
+//! Server processes of the competitors. Each case starts a new one with a database and a folder of its own.
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -13,24 +12,25 @@ use parta_testkit::TestDatabase;
 use sea_orm::ConnectionTrait as _;
 
 use super::{
-    Peer,
+    Competitor,
     matrix::Client,
-    xmpp::{self, Member, PASSWORD, PEOPLE},
+    xmpp::{self, ACCOUNTS, Member, PASSWORD},
 };
 
-/// Where Debian's packages keep the tables of ejabberd's databases, and Erlang's libraries.
+/// The SQL schema of ejabberd and the libraries of Erlang, as installed by Debian.
 const EJABBERD_TABLES: &str = "/usr/share/ejabberd/sql/pg.sql";
 const ERLANG_LIBRARIES: &str = "/usr/lib/erlang/lib";
-/// The program of Synapse in its virtual environment, which has to be in the path and readable to `nobody`.
+/// The program of Synapse in its virtual environment, whose `bin` must be in the path and readable by
+/// `nobody`.
 const SYNAPSE: &str = "synapse_homeserver";
-/// A start that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A start that takes longer counts as failed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running peer.
+/// A running server of a competitor. It is killed when this value is dropped.
 pub(super) struct Server {
-    pub(super) peer: Peer,
+    pub(super) competitor: Competitor,
     pub(super) address: SocketAddr,
-    /// The processes that work for it: its own, and PostgreSQL.
+    /// The ids of the server processes: its own and PostgreSQL.
     pub(super) processes: Vec<u32>,
     child: Child,
     pub(super) database: TestDatabase,
@@ -39,96 +39,95 @@ pub(super) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has nothing to lose; one that has ended already cannot be killed.
+        // Errors are ignored: the process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The words between @ in a peer's configuration.
-struct Blanks<'a>(Vec<(&'static str, &'a str)>);
+/// Values for the `@NAME@` placeholders in a competitor's configuration.
+struct Placeholders<'a>(Vec<(&'static str, &'a str)>);
 
-impl Blanks<'_> {
+impl Placeholders<'_> {
     fn fill(&self, template: &str) -> String {
-        let fill = |text: String, (word, value): &(&str, &str)| text.replace(&format!("@{word}@"), value);
+        let fill = |text: String, (name, value): &(&str, &str)| text.replace(&format!("@{name}@"), value);
         self.0.iter().fold(template.to_owned(), fill)
     }
 }
 
 impl Server {
-    /// Starts it with accounts for everybody and waits until it serves.
-    pub(super) async fn start(peer: Peer) -> anyhow::Result<Self> {
+    /// Starts the server, creates all accounts and waits until it accepts connections.
+    pub(super) async fn start(competitor: Competitor) -> anyhow::Result<Self> {
         let database = TestDatabase::postgres().await;
-        let place = Place::of(database.url())?;
-        let folder = tempfile::Builder::new().prefix("parta-peer-").tempdir()?;
+        let address = DatabaseAddress::of(database.url())?;
+        let folder = tempfile::Builder::new().prefix("parta-competitor-").tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let port = free_port()?;
         let (listen, path) = (port.to_string(), folder.path().display().to_string());
-        let blanks = Blanks(vec![
-            ("HOST", &place.host),
-            ("PORT", &place.port),
-            ("USER", &place.user),
-            ("PASSWORD", &place.password),
-            ("DATABASE", &place.database),
+        let placeholders = Placeholders(vec![
+            ("HOST", &address.host),
+            ("PORT", &address.port),
+            ("USER", &address.user),
+            ("PASSWORD", &address.password),
+            ("DATABASE", &address.database),
             ("LISTEN", &listen),
             ("FOLDER", &path),
         ]);
-        let child = match peer {
-            Peer::Ejabberd => ejabberd(folder.path(), &blanks, &database).await?,
-            Peer::Prosody => prosody(folder.path(), &blanks)?,
-            Peer::Synapse => synapse(folder.path(), &blanks)?,
+        let child = match competitor {
+            Competitor::Ejabberd => ejabberd(folder.path(), &placeholders, &database).await?,
+            Competitor::Prosody => prosody(folder.path(), &placeholders)?,
+            Competitor::Synapse => synapse(folder.path(), &placeholders)?,
         };
         let mut server = Self {
-            peer,
+            competitor,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             processes: vec![child.id(), crate::test_env::postmaster(database.url()).await?],
             child,
             database,
             folder,
         };
-        server.serving().await?;
-        if peer == Peer::Prosody {
-            // It makes its tables when it first needs them.
-            ensure!(Member::enter(server.address, "nobody").await.is_err());
+        server.wait_until_ready().await?;
+        if competitor == Competitor::Prosody {
+            // Prosody creates its tables when they are first used.
+            ensure!(Member::sign_in(server.address, "nobody").await.is_err());
             server
                 .execute(&format!(
                     "INSERT INTO prosody (host, \"user\", store, key, type, value)
                      SELECT 'localhost', 'u' || n, 'accounts', 'password', 'string', '{PASSWORD}'
-                     FROM generate_series(0, {PEOPLE}) n"
+                     FROM generate_series(0, {ACCOUNTS}) n"
                 ))
                 .await?;
         }
         Ok(server)
     }
 
-    /// Its address answers; asked again and again, because a peer does not say when it serves.
-    async fn serving(&mut self) -> anyhow::Result<()> {
+    /// Polls the address until the server accepts connections.
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let mut again = tokio::time::interval(Duration::from_millis(50));
+        let mut interval = tokio::time::interval(Duration::from_millis(50));
         loop {
-            again.tick().await;
-            let answer = async {
-                if self.peer.speaks_xmpp() {
+            interval.tick().await;
+            let connected = async {
+                if self.competitor.uses_xmpp() {
                     xmpp::connect(self.address).await.map(drop)
                 } else {
                     Client::connect(self.address).await.map(drop)
                 }
             };
-            let Err(error) = tokio::time::timeout(PATIENCE, answer).await? else {
+            let Err(error) = tokio::time::timeout(START_TIMEOUT, connected).await? else {
                 return Ok(());
             };
             if let Some(status) = self.child.try_wait()? {
                 bail!(
-                    "{} ended while it started: {status}\n{}",
-                    self.peer.name(),
+                    "{} ended during its start: {status}\n{}",
+                    self.competitor.name(),
                     self.log()
                 );
             }
-            let patient = begin.elapsed() < PATIENCE;
             ensure!(
-                patient,
-                "{} does not serve: {error:#}\n{}",
-                self.peer.name(),
+                begin.elapsed() < START_TIMEOUT,
+                "{} does not accept connections: {error:#}\n{}",
+                self.competitor.name(),
                 self.log()
             );
         }
@@ -138,40 +137,42 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("out.log")).unwrap_or_default()
     }
 
-    /// Runs SQL in its database.
+    /// Executes SQL in the database of the server.
     pub(super) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         execute(&self.database, sql).await
     }
 
-    /// How many messages its archive has.
-    pub(super) async fn archived(&self) -> anyhow::Result<usize> {
-        let table = match self.peer {
-            Peer::Ejabberd => "archive",
-            Peer::Prosody => "prosodyarchive",
-            Peer::Synapse => "events WHERE type = 'm.room.message'",
+    /// Returns the number of messages in the archive.
+    pub(super) async fn archived_messages(&self) -> anyhow::Result<usize> {
+        let table = match self.competitor {
+            Competitor::Ejabberd => "archive",
+            Competitor::Prosody => "prosodyarchive",
+            Competitor::Synapse => "events WHERE type = 'm.room.message'",
         };
         let count = format!("SELECT count(*)::text FROM {table}");
-        Ok(crate::test_env::ask(self.database.url(), &count).await?.parse()?)
+        Ok(crate::test_env::query_text(self.database.url(), &count)
+            .await?
+            .parse()?)
     }
 
-    /// Writes so many messages into a room's archive by SQL, each like the one that is there.
-    pub(super) async fn fill(&self, room: &str, messages: usize) -> anyhow::Result<()> {
+    /// Inserts copies of the first message of a room into the archive.
+    pub(super) async fn insert_messages(&self, room: &str, messages: usize) -> anyhow::Result<()> {
         let rows = format!("generate_series(1, {messages}) n");
-        let sql = match self.peer {
-            // Its ids are microseconds since 1970, and rooms are searched by them.
-            Peer::Ejabberd => format!(
+        let sql = match self.competitor {
+            // The ids of ejabberd are microseconds since 1970, and the archive of a room is sorted by them.
+            Competitor::Ejabberd => format!(
                 "INSERT INTO archive (username, timestamp, peer, bare_peer, xml, txt, kind, nick)
                  SELECT a.username, a.timestamp - 1000000 * n::bigint, a.peer, a.bare_peer, a.xml, a.txt, a.kind, a.nick
                  FROM (SELECT * FROM archive WHERE username = '{room}' LIMIT 1) a, {rows};
                  VACUUM ANALYZE archive"
             ),
-            Peer::Prosody => format!(
+            Competitor::Prosody => format!(
                 "INSERT INTO prosodyarchive (host, \"user\", store, key, \"when\", \"with\", type, value)
                  SELECT a.host, a.\"user\", a.store, gen_random_uuid()::text, a.\"when\" - n, a.\"with\", a.type, a.value
                  FROM (SELECT * FROM prosodyarchive WHERE \"user\" || '@' || host = '{room}' LIMIT 1) a, {rows};
                  VACUUM ANALYZE prosodyarchive"
             ),
-            Peer::Synapse => bail!("what Synapse keeps of an event is more than a row"),
+            Competitor::Synapse => bail!("an event of Synapse is more than one row"),
         };
         for statement in sql.split(';') {
             self.execute(statement).await?;
@@ -180,11 +181,11 @@ impl Server {
     }
 }
 
-/// A port that nobody listens on, and that no client is given while the peer makes up its mind to listen
-/// there.
+/// Returns a free port outside the range that the system assigns to clients, so that it stays free until the
+/// server listens on it.
 fn free_port() -> anyhow::Result<u16> {
     let free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (15_222..16_000).find(free).context("a free port")
+    (15_222..16_000).find(free).context("no free port")
 }
 
 async fn execute(database: &TestDatabase, sql: &str) -> anyhow::Result<()> {
@@ -195,21 +196,25 @@ async fn execute(database: &TestDatabase, sql: &str) -> anyhow::Result<()> {
     Ok(db.close().await?)
 }
 
-async fn ejabberd(folder: &Path, blanks: &Blanks<'_>, database: &TestDatabase) -> anyhow::Result<Child> {
+async fn ejabberd(
+    folder: &Path,
+    placeholders: &Placeholders<'_>,
+    database: &TestDatabase,
+) -> anyhow::Result<Child> {
     execute(database, &std::fs::read_to_string(EJABBERD_TABLES)?).await?;
     let accounts = format!(
-        "INSERT INTO users (username, password) SELECT 'u' || n, '{PASSWORD}' FROM generate_series(0, {PEOPLE}) n"
+        "INSERT INTO users (username, password) SELECT 'u' || n, '{PASSWORD}' FROM generate_series(0, {ACCOUNTS}) n"
     );
     execute(database, &accounts).await?;
     let config = folder.join("ejabberd.yml");
     std::fs::write(
         &config,
-        blanks.fill(include_str!("../../competitors/ejabberd.yml")),
+        placeholders.fill(include_str!("../../competitors/ejabberd.yml")),
     )?;
     let mut command = unprivileged("erl", folder)?;
-    // Started like its own script does, but without a name: a node without one needs no port mapper.
+    // These are the arguments of ejabberd's own script without a node name, which would need a port mapper.
     command
-        .env("ERL_LIBS", libraries())
+        .env("ERL_LIBS", library_folder())
         .env("ERL_CRASH_DUMP_SECONDS", "0")
         .env("EJABBERD_CONFIG_PATH", config)
         .env("EJABBERD_LOG_PATH", folder.join("data/ejabberd.log"))
@@ -219,46 +224,50 @@ async fn ejabberd(folder: &Path, blanks: &Blanks<'_>, database: &TestDatabase) -
     Ok(command.spawn()?)
 }
 
-fn prosody(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
+fn prosody(folder: &Path, placeholders: &Placeholders<'_>) -> anyhow::Result<Child> {
     let config = folder.join("prosody.cfg.lua");
     std::fs::write(
         &config,
-        blanks.fill(include_str!("../../competitors/prosody.cfg.lua")),
+        placeholders.fill(include_str!("../../competitors/prosody.cfg.lua")),
     )?;
     let mut command = unprivileged("prosody", folder)?;
     command.args(["-F", "--config"]).arg(config);
     Ok(command.spawn()?)
 }
 
-fn synapse(folder: &Path, blanks: &Blanks<'_>) -> anyhow::Result<Child> {
+fn synapse(folder: &Path, placeholders: &Placeholders<'_>) -> anyhow::Result<Child> {
     let config = folder.join("synapse.yaml");
     std::fs::write(
         &config,
-        blanks.fill(include_str!("../../competitors/synapse.yaml")),
+        placeholders.fill(include_str!("../../competitors/synapse.yaml")),
     )?;
     let log = include_str!("../../competitors/synapse-log.yaml");
     std::fs::write(folder.join("synapse-log.yaml"), log)?;
-    let with = |words: &[&str]| {
+    let command_with = |arguments: &[&str]| {
         let mut command = unprivileged(SYNAPSE, folder)?;
-        command.arg("-c").arg(&config).args(words);
+        command.arg("-c").arg(&config).args(arguments);
         anyhow::Ok(command)
     };
-    // The key that it signs its events with is its own affair, but it makes none by itself.
-    let made = with(&["--generate-keys"])?.status()?;
+    // Synapse needs a signing key and does not create one when it starts.
+    let generated = command_with(&["--generate-keys"])?.status()?;
     let log = std::fs::read_to_string(folder.join("out.log")).unwrap_or_default();
-    ensure!(made.success(), "synapse made no keys: {made}\n{log}");
-    Ok(with(&[])?.spawn()?)
+    ensure!(generated.success(), "synapse created no keys: {generated}\n{log}");
+    Ok(command_with(&[])?.spawn()?)
 }
 
-/// A program that ends with this process, however that ends, and that root runs as `nobody`; `data` in the
-/// folder is its own.
+/// Returns a command that is killed when this process ends, and that runs as `nobody` if this process is
+/// root. It owns the folder `data` in `folder`.
 fn unprivileged(program: &str, folder: &Path) -> anyhow::Result<Command> {
     let data = folder.join("data");
     std::fs::create_dir_all(&data)?;
     let mut command = Command::new("setpriv");
     if std::fs::metadata("/proc/self")?.uid() == 0 {
         let status = Command::new("chown").arg("nobody").arg(&data).status()?;
-        ensure!(status.success(), "{} cannot be given away", data.display());
+        ensure!(
+            status.success(),
+            "the owner of {} cannot be changed",
+            data.display()
+        );
         command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
     }
     let log = std::fs::File::create(folder.join("out.log"))?;
@@ -274,8 +283,8 @@ fn unprivileged(program: &str, folder: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The address of a database, as a peer's configuration names it.
-struct Place {
+/// The parts of a database URL, for the configuration of a competitor.
+struct DatabaseAddress {
     host: String,
     port: String,
     user: String,
@@ -283,13 +292,13 @@ struct Place {
     database: String,
 }
 
-impl Place {
+impl DatabaseAddress {
     fn of(url: &str) -> anyhow::Result<Self> {
         let parts = || {
             let (_, rest) = url.split_once("://")?;
             let (rest, _) = rest.split_once('?').unwrap_or((rest, ""));
-            let (who, rest) = rest.rsplit_once('@')?;
-            let (user, password) = who.split_once(':').unwrap_or((who, ""));
+            let (login, rest) = rest.rsplit_once('@')?;
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
             let (server, database) = rest.split_once('/')?;
             let (host, port) = server.rsplit_once(':').unwrap_or((server, "5432"));
             let [host, port, user, password, database] =
@@ -302,47 +311,47 @@ impl Place {
                 database,
             })
         };
-        parts().with_context(|| format!("no place of a database: {url}"))
+        parts().with_context(|| format!("not the URL of a PostgreSQL database: {url}"))
     }
 }
 
-/// Fails, and says what to install, where a peer is missing.
-pub(super) fn installed(peer: Peer) -> anyhow::Result<()> {
+/// Fails with the packages to install if a competitor is not installed.
+pub(super) fn check_installed(competitor: Competitor) -> anyhow::Result<()> {
     let in_path = |program: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     };
-    let (there, packages) = match peer {
-        Peer::Ejabberd => (
-            in_path("erl") && Path::new(EJABBERD_TABLES).is_file() && driver_of_erlang(),
-            "of Debian ejabberd and erlang-p1-pgsql",
+    let (is_installed, packages) = match competitor {
+        Competitor::Ejabberd => (
+            in_path("erl") && Path::new(EJABBERD_TABLES).is_file() && has_erlang_driver(),
+            "ejabberd and erlang-p1-pgsql from Debian",
         ),
-        Peer::Prosody => (
-            in_path("prosody") && libraries().join("lua/5.4/dbd/postgresql.so").is_file(),
-            "of Debian prosody and lua-dbi-postgresql",
+        Competitor::Prosody => (
+            in_path("prosody") && library_folder().join("lua/5.4/dbd/postgresql.so").is_file(),
+            "prosody and lua-dbi-postgresql from Debian",
         ),
-        Peer::Synapse => (in_path(SYNAPSE), "of PyPI matrix-synapse and psycopg2-binary"),
+        Competitor::Synapse => (in_path(SYNAPSE), "matrix-synapse and psycopg2-binary from PyPI"),
     };
     ensure!(
-        there,
-        "{} is not installed: install the packages {packages}",
-        peer.name()
+        is_installed,
+        "{} is not installed: install {packages}",
+        competitor.name()
     );
     Ok(())
 }
 
-/// Where Debian keeps libraries of this kind of machine, ejabberd's programs among them.
-fn libraries() -> PathBuf {
+/// Returns Debian's folder of libraries for this architecture, which also contains the programs of ejabberd.
+fn library_folder() -> PathBuf {
     PathBuf::from(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH))
 }
 
-/// Whether Erlang has a driver of PostgreSQL.
-fn driver_of_erlang() -> bool {
-    let libraries = std::fs::read_dir(ERLANG_LIBRARIES)
+/// Whether Erlang has a PostgreSQL driver.
+fn has_erlang_driver() -> bool {
+    let library_folder = std::fs::read_dir(ERLANG_LIBRARIES)
         .into_iter()
         .flatten()
         .flatten();
-    let mut names = libraries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names = library_folder.filter_map(|entry| entry.file_name().into_string().ok());
     names.any(|name| name.starts_with("p1_pgsql"))
 }
 
@@ -351,27 +360,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_is_found_by_its_url() {
-        let place = Place::of("postgres://postgres:a:b@127.0.0.1:5433/test_1?x=y").unwrap();
-        assert_eq!((place.host.as_str(), place.port.as_str()), ("127.0.0.1", "5433"));
+    fn database_url_is_split_into_its_parts() {
+        let address = DatabaseAddress::of("postgres://postgres:a:b@127.0.0.1:5433/test_1?x=y").unwrap();
         assert_eq!(
-            (place.user.as_str(), place.password.as_str()),
+            (address.host.as_str(), address.port.as_str()),
+            ("127.0.0.1", "5433")
+        );
+        assert_eq!(
+            (address.user.as_str(), address.password.as_str()),
             ("postgres", "a:b")
         );
-        assert_eq!(place.database, "test_1");
-        assert!(Place::of("sqlite://here.db").is_err());
+        assert_eq!(address.database, "test_1");
+        assert!(DatabaseAddress::of("sqlite://here.db").is_err());
     }
 
     #[test]
-    fn a_configuration_has_no_blank_left() {
-        let words = ["HOST", "PORT", "USER", "PASSWORD", "DATABASE", "LISTEN", "FOLDER"];
-        let blanks = Blanks(words.map(|word| (word, "1")).to_vec());
+    fn configurations_have_only_known_placeholders() {
+        let names = ["HOST", "PORT", "USER", "PASSWORD", "DATABASE", "LISTEN", "FOLDER"];
+        let placeholders = Placeholders(names.map(|name| (name, "1")).to_vec());
         for template in [
             include_str!("../../competitors/ejabberd.yml"),
             include_str!("../../competitors/prosody.cfg.lua"),
             include_str!("../../competitors/synapse.yaml"),
         ] {
-            let filled = blanks.fill(template).replace("between @", "");
+            let filled = placeholders.fill(template).replace("@NAME@", "");
             assert!(!filled.contains('@'), "{filled}");
         }
     }

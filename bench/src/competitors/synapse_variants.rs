@@ -1,101 +1,105 @@
-//! The sides of Synapse: writing, and being invited.
+//! The variants of Synapse: sending messages and inviting members.
 use std::{rc::Rc, time::Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use tokio::sync::Mutex;
 
 use super::{
-    Peer,
+    Competitor,
     matrix::Client,
     server::Server,
-    xmpp::person,
-    xmpp_variants::{kept, measured},
+    xmpp::account_name,
+    xmpp_variants::{check_archived, measure},
 };
 use crate::{
     Options,
     load::{Load, TEXT, Work},
-    measure::{Side, cpu},
+    measure::{Variant, cpu},
 };
 
-/// People with new accounts.
+/// Creates clients with new accounts.
 async fn clients(server: &Server, people: std::ops::Range<usize>) -> anyhow::Result<Vec<Client>> {
-    let coming = people.map(|n| async move { Client::register(server.address, &person(n)).await });
-    stream::iter(coming).buffered(4).try_collect().await
+    let new_members = people.map(|n| async move { Client::register(server.address, &account_name(n)).await });
+    stream::iter(new_members).buffered(4).try_collect().await
 }
 
-/// Somebody who writes in a room of their own.
-struct Talker {
+/// A client that sends messages to a room of its own.
+struct RoomSender {
     client: Client,
     room: String,
 }
 
-impl Work for Talker {
-    async fn once(&mut self) -> anyhow::Result<()> {
-        self.client.say(&self.room, TEXT).await
+impl Work for RoomSender {
+    async fn run_once(&mut self) -> anyhow::Result<()> {
+        self.client.send_message(&self.room, TEXT).await
     }
 }
 
-/// `count` senders, each in a room of their own.
-pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Option<Side<'a>>> {
-    if !options.peers().contains(&Peer::Synapse) {
+/// Returns the variant with `count` senders, each in a room of its own.
+pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Option<Variant<'a>>> {
+    if !options.competitors().contains(&Competitor::Synapse) {
         return Ok(None);
     }
-    let server = Server::start(Peer::Synapse).await?;
-    let mut talkers = Vec::new();
+    let server = Server::start(Competitor::Synapse).await?;
+    let mut senders = Vec::new();
     for mut client in clients(&server, 0..count).await? {
-        let room = client.make().await?;
-        talkers.push(Talker { client, room });
+        let room = client.create_room().await?;
+        senders.push(RoomSender { client, room });
     }
-    let shared = Rc::new((server, Mutex::new(talkers), options.clone()));
-    Ok(Some(Side::new(Peer::Synapse.name(), move || {
+    let shared = Rc::new((server, Mutex::new(senders), options.clone()));
+    Ok(Some(Variant::new(Competitor::Synapse.name(), move || {
         let shared = shared.clone();
         async move {
-            let (server, talkers, options) = &*shared;
-            let before = server.archived().await?;
-            let (load, spent) = measured(server, &mut *talkers.lock().await, options).await?;
-            kept(server, before, load.times.len()).await?;
-            Ok(load.numbers(spent))
+            let (server, senders, options) = &*shared;
+            let before = server.archived_messages().await?;
+            let (load, cpu_time) = measure(server, &mut *senders.lock().await, options).await?;
+            check_archived(server, before, load.times.len()).await?;
+            Ok(load.numbers(cpu_time))
         }
     })))
 }
 
-/// Newcomers are invited, join, and write: in a room for each of a few owners, all at once.
-pub(super) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Option<Side<'a>>> {
+/// Returns the variant in which new members are invited, enter and send a message, in 16 rooms at once.
+pub(super) async fn invite<'a>(options: &Options, count: usize) -> anyhow::Result<Option<Variant<'a>>> {
     const OWNERS: usize = 16;
-    if !options.peers().contains(&Peer::Synapse) {
+    if !options.competitors().contains(&Competitor::Synapse) {
         return Ok(None);
     }
-    let server = Server::start(Peer::Synapse).await?;
+    let server = Server::start(Competitor::Synapse).await?;
     let owners = clients(&server, 0..OWNERS).await?;
-    let coming = clients(&server, OWNERS..OWNERS + newcomers).await?;
-    let shared = Rc::new((server, Mutex::new((owners, coming))));
-    Ok(Some(Side::new(Peer::Synapse.name(), move || {
+    let new_members = clients(&server, OWNERS..OWNERS + count).await?;
+    let shared = Rc::new((server, Mutex::new((owners, new_members))));
+    Ok(Some(Variant::new(Competitor::Synapse.name(), move || {
         let shared = shared.clone();
         async move {
             let (server, people) = &*shared;
-            let (owners, coming) = &mut *people.lock().await;
-            let rooms = try_join_all(owners.iter_mut().map(Client::make)).await?;
-            let each = coming.len() / OWNERS;
+            let (owners, new_members) = &mut *people.lock().await;
+            let rooms = try_join_all(owners.iter_mut().map(Client::create_room)).await?;
+            let group_size = new_members.len() / OWNERS;
             let before = cpu(&server.processes);
             let begin = Instant::now();
-            let groups = owners.iter_mut().zip(coming.chunks_mut(each)).zip(&rooms);
-            let times = try_join_all(groups.map(|((owner, group), room)| let_in(owner, group, room))).await?;
+            let groups = owners
+                .iter_mut()
+                .zip(new_members.chunks_mut(group_size))
+                .zip(&rooms);
+            let times =
+                try_join_all(groups.map(|((owner, group), room)| invite_members(owner, group, room))).await?;
             let seconds = begin.elapsed().as_secs_f64();
-            let spent = cpu(&server.processes) - before;
+            let cpu_time = cpu(&server.processes) - before;
             let mut times = times.concat();
             times.sort_unstable();
-            Ok(Load { seconds, times }.numbers(spent))
+            Ok(Load { seconds, times }.numbers(cpu_time))
         }
     })))
 }
 
-async fn let_in(owner: &mut Client, group: &mut [Client], room: &str) -> anyhow::Result<Vec<u32>> {
+async fn invite_members(owner: &mut Client, group: &mut [Client], room: &str) -> anyhow::Result<Vec<u32>> {
     let mut times = Vec::new();
-    for newcomer in group {
+    for member in group {
         let start = Instant::now();
-        owner.invite(room, newcomer).await?;
-        newcomer.join(room).await?;
-        newcomer.say(room, "Всем привет").await?;
+        owner.invite(room, member).await?;
+        member.join(room).await?;
+        member.send_message(room, "Всем привет").await?;
         times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     Ok(times)

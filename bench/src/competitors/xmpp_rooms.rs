@@ -1,4 +1,4 @@
-//! A thousand in one room: how long until all are in, and what a message to them costs.
+//! Variants with one large room: the time until all members have entered, and the fan-out of messages.
 use std::{
     rc::Rc,
     sync::Arc,
@@ -14,117 +14,121 @@ use tokio::{
 
 use super::{
     server::Server,
-    xmpp::{self, Member, person},
-    xmpp_variants::{Talker, members, speaking_xmpp},
+    xmpp::{self, Member, account_name},
+    xmpp_variants::{RoomSender, members, xmpp_competitors},
 };
 use crate::{
     Options,
-    cases::fanout::{Audience, Hear, Tell},
+    cases::fanout::{FanoutGroup, Publish, Receive},
     load::Work as _,
-    measure::{Numbers, Side, cpu},
+    measure::{Numbers, Variant, cpu},
 };
 
-/// Lets everybody into a room, 64 at a time; returns how long that took. Those who are in go on reading the
-/// presences of the others.
-async fn enter(coming: Vec<Member>, room: &str) -> anyhow::Result<(Vec<Member>, Duration)> {
-    let count = coming.len();
+/// Lets all members enter a room, at most 64 at the same time, and returns how long that took. Members who
+/// have entered keep reading the presences of the others.
+async fn enter_all(members: Vec<Member>, room: &str) -> anyhow::Result<(Vec<Member>, Duration)> {
+    let count = members.len();
     let begin = Instant::now();
-    let (doors, (tell, mut told)) = (Arc::new(Semaphore::new(64)), mpsc::channel(count.max(1)));
-    let (all_in, all) = watch::channel(false);
+    let (permits, (notify, mut entered)) = (Arc::new(Semaphore::new(64)), mpsc::channel(count.max(1)));
+    let (all_entered, wait_for_all) = watch::channel(false);
     let mut entering = JoinSet::new();
-    for mut member in coming {
-        let (doors, tell, mut all, room) = (doors.clone(), tell.clone(), all.clone(), room.to_owned());
+    for mut member in members {
+        let (permits, notify) = (permits.clone(), notify.clone());
+        let (mut wait_for_all, room) = (wait_for_all.clone(), room.to_owned());
         entering.spawn(async move {
-            let door = doors.acquire().await?;
+            let permit = permits.acquire().await?;
             member.join(&room).await?;
-            drop(door);
-            tell.send(()).await?;
-            drop(tell);
+            drop(permit);
+            notify.send(()).await?;
+            drop(notify);
             tokio::select! {
-                ended = member.listen() => ended?,
-                changed = all.wait_for(|all| *all) => drop(changed?),
+                ended = member.read_to_end() => ended?,
+                changed = wait_for_all.wait_for(|all_entered| *all_entered) => drop(changed?),
             }
             anyhow::Ok(member)
         });
     }
-    drop(tell);
-    let mut inside = 0;
-    while told.recv().await.is_some() {
-        inside += 1;
+    drop(notify);
+    let mut entered_count = 0;
+    while entered.recv().await.is_some() {
+        entered_count += 1;
     }
-    let taken = begin.elapsed();
-    all_in.send_replace(true);
+    let elapsed = begin.elapsed();
+    all_entered.send_replace(true);
     let mut members = Vec::with_capacity(count);
     while let Some(member) = entering.join_next().await {
         members.push(member??);
     }
-    ensure!(inside == count, "{inside} of {count} are in");
-    Ok((members, taken))
+    ensure!(
+        entered_count == count,
+        "{entered_count} of {count} members have entered"
+    );
+    Ok((members, elapsed))
 }
 
-impl Tell for Talker {
-    async fn tell(&mut self) -> anyhow::Result<()> {
-        self.once().await
+impl Publish for RoomSender {
+    async fn publish(&mut self) -> anyhow::Result<()> {
+        self.run_once().await
     }
 }
 
-impl Hear for Member {
-    async fn hear(&mut self) -> anyhow::Result<()> {
-        Self::hear(self).await
+impl Receive for Member {
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        self.receive_message().await
     }
 }
 
-/// One sender and so many listeners in one room.
-pub(crate) async fn fanout<'a>(options: &Options, listeners: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
-        let room = xmpp::room("school");
-        let mut member = Member::enter(server.address, &person(listeners)).await?;
-        member.make(&room, false).await?;
-        let (inside, _) = enter(members(&server, 0..listeners).await?, &room).await?;
+/// Returns the variants with one sender and `receivers` in one room.
+pub(crate) async fn fanout<'a>(options: &Options, receivers: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
+        let room = xmpp::room_address("school");
+        let mut member = Member::sign_in(server.address, &account_name(receivers)).await?;
+        member.create_room(&room, false).await?;
+        let (entered, _) = enter_all(members(&server, 0..receivers).await?, &room).await?;
         let processes = server.processes.clone();
-        let audience = Audience::new(Talker { member, room }, inside, processes);
-        let shared = Rc::new((server, audience));
-        sides.push(Side::new(peer.name(), move || {
+        let fanout_group = FanoutGroup::new(RoomSender { member, room }, entered, processes);
+        let shared = Rc::new((server, fanout_group));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
-            async move { shared.1.spread().await }
+            async move { shared.1.measure_fanout().await }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-/// `count` members enter a room, another one in each round.
-pub(crate) async fn open<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
-        let owner = Member::enter(server.address, &person(count)).await?;
-        let people = members(&server, 0..count).await?;
-        let shared = Rc::new((server, Mutex::new((owner, people, 0))));
-        sides.push(Side::new(peer.name(), move || {
+/// Returns the variants in which `count` members enter a room, a new room in each round.
+pub(crate) async fn open<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
+        let owner = Member::sign_in(server.address, &account_name(count)).await?;
+        let members = members(&server, 0..count).await?;
+        let shared = Rc::new((server, Mutex::new((owner, members, 0))));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
-                let (server, people) = &*shared;
-                let (owner, people, round) = &mut *people.lock().await;
+                let (server, members) = &*shared;
+                let (owner, members, round) = &mut *members.lock().await;
                 *round += 1;
-                let room = xmpp::room(&format!("school{round}"));
-                owner.make(&room, false).await?;
+                let room = xmpp::room_address(&format!("school{round}"));
+                owner.create_room(&room, false).await?;
                 owner.leave(&room).await?;
                 let before = cpu(&server.processes);
-                let (inside, taken) = enter(std::mem::take(people), &room).await?;
-                let spent = cpu(&server.processes) - before;
-                *people = inside;
+                let (entered, elapsed) = enter_all(std::mem::take(members), &room).await?;
+                let cpu_time = cpu(&server.processes) - before;
+                *members = entered;
                 owner.destroy(&room).await?;
-                try_join_all(people.iter_mut().map(Member::put_out)).await?;
+                try_join_all(members.iter_mut().map(Member::wait_until_destroyed)).await?;
                 #[expect(clippy::cast_precision_loss, reason = "a thousand")]
-                let each = spent.as_secs_f64() * 1e6 / people.len() as f64;
+                let cpu_us = cpu_time.as_secs_f64() * 1e6 / members.len() as f64;
                 Ok(Numbers::from([
-                    ("seconds", taken.as_secs_f64()),
-                    ("cpu_us", each),
+                    ("seconds", elapsed.as_secs_f64()),
+                    ("cpu_us", cpu_us),
                 ]))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }

@@ -1,4 +1,4 @@
-//! The sides of the peers: what the suite's side of a case does, as far as group chat over XMPP has it.
+//! The variants of the XMPP servers: the workloads of the cases, as far as XMPP group chat supports them.
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -13,254 +13,267 @@ use tokio::{
 };
 
 use super::{
-    Peer,
+    Competitor,
     server::Server,
-    xmpp::{self, Member, person},
+    xmpp::{self, Member, account_name},
 };
 use crate::{
     Options,
     load::{Load, TEXT, Work, closed_loop},
-    measure::{Numbers, Side, cpu},
+    measure::{Numbers, Variant, cpu},
 };
 
-/// Those asked for whose group chat is XMPP's.
-pub(super) fn speaking_xmpp(options: &Options) -> impl Iterator<Item = Peer> {
-    options.peers().iter().copied().filter(|peer| peer.speaks_xmpp())
+/// Returns the selected competitors that use XMPP.
+pub(super) fn xmpp_competitors(options: &Options) -> impl Iterator<Item = Competitor> {
+    options
+        .competitors()
+        .iter()
+        .copied()
+        .filter(|competitor| competitor.uses_xmpp())
 }
 
-/// Signs people in, a few at a time.
+/// Signs the accounts in, at most 16 at the same time.
 pub(super) async fn members(server: &Server, people: std::ops::Range<usize>) -> anyhow::Result<Vec<Member>> {
-    let entering = people.map(|n| async move { Member::enter(server.address, &person(n)).await });
-    stream::iter(entering).buffered(16).try_collect().await
+    let signing_in = people.map(|n| async move { Member::sign_in(server.address, &account_name(n)).await });
+    stream::iter(signing_in).buffered(16).try_collect().await
 }
 
-/// A member and the room that they write in.
-pub(super) struct Talker {
+/// A member that sends messages to a room.
+pub(super) struct RoomSender {
     pub(super) member: Member,
     pub(super) room: String,
 }
 
-impl Work for Talker {
-    async fn once(&mut self) -> anyhow::Result<()> {
-        self.member.say(&self.room, TEXT).await
+impl Work for RoomSender {
+    async fn run_once(&mut self) -> anyhow::Result<()> {
+        self.member.send_message(&self.room, TEXT).await
     }
 }
 
-/// A closed loop on a peer, with the processor time that it took.
-pub(super) async fn measured<W: Work>(
+/// Runs a closed loop and returns its result and the processor time of the server.
+pub(super) async fn measure<W: Work>(
     server: &Server,
     workers: &mut Vec<W>,
     options: &Options,
 ) -> anyhow::Result<(Load, Duration)> {
     let before = cpu(&server.processes);
-    let load = closed_loop(workers, options.span()).await?;
+    let load = closed_loop(workers, options.duration()).await?;
     Ok((load, cpu(&server.processes) - before))
 }
 
-/// `count` senders, each in a room of their own.
-pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
-        let mut talkers = Vec::new();
+/// Returns the variants with `count` senders, each in a room of its own.
+pub(super) async fn send<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
+        let mut senders = Vec::new();
         for (n, mut member) in members(&server, 0..count).await?.into_iter().enumerate() {
-            let room = xmpp::room(&format!("own{n}"));
-            member.make(&room, false).await?;
-            talkers.push(Talker { member, room });
+            let room = xmpp::room_address(&format!("own{n}"));
+            member.create_room(&room, false).await?;
+            senders.push(RoomSender { member, room });
         }
-        let shared = Rc::new((server, Mutex::new(talkers), options.clone()));
-        sides.push(Side::new(peer.name(), move || {
+        let shared = Rc::new((server, Mutex::new(senders), options.clone()));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
-                let (server, talkers, options) = &*shared;
-                let before = server.archived().await?;
-                let (load, spent) = measured(server, &mut *talkers.lock().await, options).await?;
-                kept(server, before, load.times.len()).await?;
-                Ok(load.numbers(spent))
+                let (server, senders, options) = &*shared;
+                let before = server.archived_messages().await?;
+                let (load, cpu_time) = measure(server, &mut *senders.lock().await, options).await?;
+                check_archived(server, before, load.times.len()).await?;
+                Ok(load.numbers(cpu_time))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-/// Fails unless every answered message is in the archive.
-pub(super) async fn kept(server: &Server, before: usize, answered: usize) -> anyhow::Result<()> {
-    let archived = server.archived().await? - before;
+/// Fails if an acknowledged message is not in the archive.
+pub(super) async fn check_archived(
+    server: &Server,
+    before: usize,
+    acknowledged: usize,
+) -> anyhow::Result<()> {
+    let archived_messages = server.archived_messages().await? - before;
     ensure!(
-        archived == answered,
-        "{} answered {answered} messages and archived {archived}",
-        server.peer.name()
+        archived_messages == acknowledged,
+        "{} acknowledged {acknowledged} messages and archived {archived_messages}",
+        server.competitor.name()
     );
     Ok(())
 }
 
-/// `count` senders who are in one room and receive each other's messages; ends when each has received all
-/// of them.
-pub(crate) async fn room<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
-        let room = xmpp::room("together");
-        let mut talkers = Vec::new();
+/// Returns the variants with `count` senders in one room. A round ends when each has received all messages.
+pub(crate) async fn room<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
+        let room = xmpp::room_address("together");
+        let mut senders = Vec::new();
         for (n, mut member) in members(&server, 0..count).await?.into_iter().enumerate() {
             if n == 0 {
-                member.make(&room, false).await?;
+                member.create_room(&room, false).await?;
             } else {
                 member.join(&room).await?;
             }
             let room = room.clone();
-            talkers.push(Talker { member, room });
+            senders.push(RoomSender { member, room });
         }
-        let shared = Rc::new((server, Mutex::new(talkers), options.clone()));
-        sides.push(Side::new(peer.name(), move || {
+        let shared = Rc::new((server, Mutex::new(senders), options.clone()));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
-                let (server, talkers, options) = &*shared;
-                let archived = server.archived().await?;
+                let (server, senders, options) = &*shared;
+                let archived_messages = server.archived_messages().await?;
                 let before = cpu(&server.processes);
-                let load = together(&mut *talkers.lock().await, options).await?;
-                let spent = cpu(&server.processes) - before;
-                kept(server, archived, load.times.len()).await?;
-                Ok(load.numbers(spent))
+                let load = send_and_receive(&mut *senders.lock().await, options).await?;
+                let cpu_time = cpu(&server.processes) - before;
+                check_archived(server, archived_messages, load.times.len()).await?;
+                Ok(load.numbers(cpu_time))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-async fn together(talkers: &mut Vec<Talker>, options: &Options) -> anyhow::Result<Load> {
+async fn send_and_receive(senders: &mut Vec<RoomSender>, options: &Options) -> anyhow::Result<Load> {
     let begin = Instant::now();
-    let end = begin + options.span();
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let (all_said, all) = watch::channel(None::<usize>);
+    let end = begin + options.duration();
+    let (report_sent, mut sent_counts) = mpsc::unbounded_channel();
+    let (total_sender, total_receiver) = watch::channel(None::<usize>);
     let mut running = JoinSet::new();
-    for mut talker in talkers.drain(..) {
-        let (tell, mut all) = (tell.clone(), all.clone());
+    for mut sender in senders.drain(..) {
+        let (report_sent, mut total_receiver) = (report_sent.clone(), total_receiver.clone());
         running.spawn(async move {
-            let from = talker.member.heard;
+            let received_before = sender.member.received_messages;
             let mut times = Vec::new();
             while Instant::now() < end {
                 let start = Instant::now();
-                talker.once().await?;
+                sender.run_once().await?;
                 times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
             }
-            tell.send(times.len())?;
-            drop(tell);
+            report_sent.send(times.len())?;
+            drop(report_sent);
             loop {
-                let (heard, all_said) = (talker.member.heard - from, *all.borrow_and_update());
-                if let Some(said) = all_said.filter(|said| heard >= *said) {
-                    ensure!(heard == said, "{heard} of {said} messages were heard");
-                    return anyhow::Ok((talker, times));
+                let received = sender.member.received_messages - received_before;
+                let total = *total_receiver.borrow_and_update();
+                if let Some(total) = total.filter(|total| received >= *total) {
+                    ensure!(received == total, "received {received} of {total} messages");
+                    return anyhow::Ok((sender, times));
                 }
                 tokio::select! {
-                    heard = talker.member.hear() => heard?,
-                    changed = all.changed() => changed?,
+                    message = sender.member.receive_message() => message?,
+                    changed = total_receiver.changed() => changed?,
                 }
             }
         });
     }
-    drop(tell);
-    let mut said = 0;
-    while let Some(count) = told.recv().await {
-        said += count;
+    drop(report_sent);
+    let mut total = 0;
+    while let Some(count) = sent_counts.recv().await {
+        total += count;
     }
-    all_said.send_replace(Some(said));
+    total_sender.send_replace(Some(total));
     let mut times = Vec::new();
-    while let Some(done) = running.join_next().await {
-        let (talker, mine) = done??;
-        talkers.push(talker);
-        times.extend(mine);
+    while let Some(joined) = running.join_next().await {
+        let (sender, sender_times) = joined??;
+        senders.push(sender);
+        times.extend(sender_times);
     }
     let seconds = begin.elapsed().as_secs_f64();
     times.sort_unstable();
     Ok(Load { seconds, times })
 }
 
-/// Somebody who writes into a room of others.
-struct Outsider(Talker);
+/// A sender that is not a member of the room.
+struct Outsider(RoomSender);
 
 impl Work for Outsider {
-    async fn once(&mut self) -> anyhow::Result<()> {
-        self.0.member.be_refused(&self.0.room, "впустите").await
+    async fn run_once(&mut self) -> anyhow::Result<()> {
+        self.0
+            .member
+            .expect_refusal(&self.0.room, "Можно мне в беседу?")
+            .await
     }
 }
 
-/// `count` outsiders who write into a room for members.
-pub(crate) async fn refused<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
+/// Returns the variants in which `count` outsiders send messages to a members-only room.
+pub(crate) async fn refused<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
         let mut members = members(&server, 0..count + 1).await?;
-        let mut owner = members.pop().context("an owner")?;
-        let room = xmpp::room("closed");
-        owner.make(&room, true).await?;
-        let outside = |member| {
+        let mut owner = members.pop().context("no owner")?;
+        let room = xmpp::room_address("closed");
+        owner.create_room(&room, true).await?;
+        let outsider = |member| {
             let room = room.clone();
-            Outsider(Talker { member, room })
+            Outsider(RoomSender { member, room })
         };
-        let outsiders: Vec<_> = members.into_iter().map(outside).collect();
+        let outsiders: Vec<_> = members.into_iter().map(outsider).collect();
         let shared = Rc::new((server, owner, Mutex::new(outsiders), options.clone()));
-        sides.push(Side::new(peer.name(), move || {
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
                 let (server, _, outsiders, options) = &*shared;
-                let (load, spent) = measured(server, &mut *outsiders.lock().await, options).await?;
-                Ok(load.numbers(spent))
+                let (load, cpu_time) = measure(server, &mut *outsiders.lock().await, options).await?;
+                Ok(load.numbers(cpu_time))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-/// Somebody who opens a room's newest page again and again.
-struct Reading(Talker);
+/// Repeatedly reads the newest page of a room.
+struct PageReader(RoomSender);
 
-impl Work for Reading {
-    async fn once(&mut self) -> anyhow::Result<()> {
+impl Work for PageReader {
+    async fn run_once(&mut self) -> anyhow::Result<()> {
         const PAGE: usize = 50;
-        let found = self.0.member.newest(&self.0.room, PAGE).await?;
-        ensure!(found == PAGE, "a page of {found}");
+        let page_length = self.0.member.newest_page(&self.0.room, PAGE).await?;
+        ensure!(page_length == PAGE, "a page of {page_length} messages");
         Ok(())
     }
 }
 
-/// The newest page of an archive of so many messages.
-pub(crate) async fn history<'a>(options: &Options, messages: usize) -> anyhow::Result<Vec<Side<'a>>> {
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
-        let mut member = Member::enter(server.address, &person(0)).await?;
-        let room = xmpp::room("long");
-        member.make(&room, false).await?;
-        member.say(&room, TEXT).await?;
-        server.fill(&room, messages - 1).await?;
-        let readings = vec![Reading(Talker { member, room })];
-        let shared = Rc::new((server, Mutex::new(readings), options.clone()));
-        sides.push(Side::new(peer.name(), move || {
+/// Returns the variants that read the newest page of an archive with this number of messages.
+pub(crate) async fn history<'a>(options: &Options, messages: usize) -> anyhow::Result<Vec<Variant<'a>>> {
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
+        let mut member = Member::sign_in(server.address, &account_name(0)).await?;
+        let room = xmpp::room_address("long");
+        member.create_room(&room, false).await?;
+        member.send_message(&room, TEXT).await?;
+        server.insert_messages(&room, messages - 1).await?;
+        let page_readers = vec![PageReader(RoomSender { member, room })];
+        let shared = Rc::new((server, Mutex::new(page_readers), options.clone()));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
-                let (server, readings, options) = &*shared;
-                let (load, spent) = measured(server, &mut *readings.lock().await, options).await?;
-                Ok(load.numbers(spent))
+                let (server, page_readers, options) = &*shared;
+                let (load, cpu_time) = measure(server, &mut *page_readers.lock().await, options).await?;
+                Ok(load.numbers(cpu_time))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-/// The memory that a fresh peer uses for connections of people who are available, in no room, beyond that
-/// for none.
-pub(crate) fn idle<'a>(options: &Options, connections: usize) -> Vec<Side<'a>> {
-    let side = |peer: Peer| Side::new(peer.name(), move || hold(peer, connections));
-    speaking_xmpp(options).map(side).collect()
+/// Returns the variants that measure how much the memory of a new server grows when `connections` accounts
+/// sign in. They enter no room.
+pub(crate) fn idle<'a>(options: &Options, connections: usize) -> Vec<Variant<'a>> {
+    let variant = |competitor: Competitor| {
+        Variant::new(competitor.name(), move || measure_memory(competitor, connections))
+    };
+    xmpp_competitors(options).map(variant).collect()
 }
 
-async fn hold(peer: Peer, connections: usize) -> anyhow::Result<Numbers> {
-    let server = Server::start(peer).await?;
-    let process = *server.processes.first().context("a process")?;
+async fn measure_memory(competitor: Competitor, connections: usize) -> anyhow::Result<Numbers> {
+    let server = Server::start(competitor).await?;
+    let process = *server.processes.first().context("no process")?;
     let before = resident_kib(process);
     let members = members(&server, 0..connections).await?;
-    let after = resting_kib(process).await;
+    let after = memory_at_rest_kib(process).await;
     drop(members);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let connections = connections as f64;
@@ -270,9 +283,9 @@ async fn hold(peer: Peer, connections: usize) -> anyhow::Result<Numbers> {
     ]))
 }
 
-/// A process's memory when it has shrunk no more for three seconds, or after thirty: garbage is collected
-/// when it likes to.
-async fn resting_kib(process: u32) -> f64 {
+/// Returns the memory of a process when it has not decreased for three seconds, at most after 30 seconds. The
+/// delay lets the garbage collector run.
+async fn memory_at_rest_kib(process: u32) -> f64 {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let (mut least, mut since) = (f64::INFINITY, 0);
     for _ in 0..30 {
@@ -288,61 +301,63 @@ async fn resting_kib(process: u32) -> f64 {
     least
 }
 
-/// Newcomers are made members by an invitation, enter, and write: in a room for each of a few owners, all
-/// at once.
-pub(super) async fn invite<'a>(options: &Options, newcomers: usize) -> anyhow::Result<Vec<Side<'a>>> {
+/// Returns the variants in which new members are invited, enter and send a message, in 16 rooms at once.
+pub(super) async fn invite<'a>(options: &Options, count: usize) -> anyhow::Result<Vec<Variant<'a>>> {
     const OWNERS: usize = 16;
-    let mut sides = Vec::new();
-    for peer in speaking_xmpp(options) {
-        let server = Server::start(peer).await?;
+    let mut variants = Vec::new();
+    for competitor in xmpp_competitors(options) {
+        let server = Server::start(competitor).await?;
         let owners = members(&server, 0..OWNERS).await?;
-        let coming = members(&server, OWNERS..OWNERS + newcomers).await?;
-        let shared = Rc::new((server, Mutex::new((owners, coming, 0))));
-        sides.push(Side::new(peer.name(), move || {
+        let new_members = members(&server, OWNERS..OWNERS + count).await?;
+        let shared = Rc::new((server, Mutex::new((owners, new_members, 0))));
+        variants.push(Variant::new(competitor.name(), move || {
             let shared = shared.clone();
             async move {
                 let (server, people) = &*shared;
-                let (owners, coming, round) = &mut *people.lock().await;
+                let (owners, new_members, round) = &mut *people.lock().await;
                 *round += 1;
                 let rooms: Vec<_> = (0..OWNERS)
-                    .map(|n| xmpp::room(&format!("class{round}x{n}")))
+                    .map(|n| xmpp::room_address(&format!("class{round}x{n}")))
                     .collect();
-                let making = owners
+                let creating_rooms = owners
                     .iter_mut()
                     .zip(&rooms)
-                    .map(|(owner, room)| owner.make(room, true));
-                try_join_all(making).await?;
-                let each = coming.len() / OWNERS;
+                    .map(|(owner, room)| owner.create_room(room, true));
+                try_join_all(creating_rooms).await?;
+                let group_size = new_members.len() / OWNERS;
                 let before = cpu(&server.processes);
                 let begin = Instant::now();
-                let groups = owners.iter_mut().zip(coming.chunks_mut(each)).zip(&rooms);
-                let joining = groups.map(|((owner, group), room)| let_in(owner, group, room));
+                let groups = owners
+                    .iter_mut()
+                    .zip(new_members.chunks_mut(group_size))
+                    .zip(&rooms);
+                let joining = groups.map(|((owner, group), room)| invite_members(owner, group, room));
                 let times = try_join_all(joining).await?;
                 let seconds = begin.elapsed().as_secs_f64();
-                let spent = cpu(&server.processes) - before;
+                let cpu_time = cpu(&server.processes) - before;
                 let mut times = times.concat();
                 times.sort_unstable();
-                let leaving = owners
+                let destroying_rooms = owners
                     .iter_mut()
                     .zip(&rooms)
                     .map(|(owner, room)| owner.destroy(room));
-                try_join_all(leaving).await?;
-                try_join_all(coming.iter_mut().map(Member::put_out)).await?;
-                Ok(Load { seconds, times }.numbers(spent))
+                try_join_all(destroying_rooms).await?;
+                try_join_all(new_members.iter_mut().map(Member::wait_until_destroyed)).await?;
+                Ok(Load { seconds, times }.numbers(cpu_time))
             }
         }));
     }
-    Ok(sides)
+    Ok(variants)
 }
 
-async fn let_in(owner: &mut Member, group: &mut [Member], room: &str) -> anyhow::Result<Vec<u32>> {
+async fn invite_members(owner: &mut Member, group: &mut [Member], room: &str) -> anyhow::Result<Vec<u32>> {
     let mut times = Vec::new();
-    for newcomer in group {
+    for member in group {
         let start = Instant::now();
-        owner.invite(room, newcomer.name()).await?;
-        newcomer.invited().await?;
-        newcomer.join(room).await?;
-        newcomer.say(room, "Всем привет").await?;
+        owner.invite(room, member.name()).await?;
+        member.wait_for_invitation().await?;
+        member.join(room).await?;
+        member.send_message(room, "Всем привет").await?;
         times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     Ok(times)
