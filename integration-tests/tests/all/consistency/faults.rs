@@ -1,5 +1,5 @@
 //! The faults. Each happens after a planned number of responses, so that a slow machine has the same plan.
-use parta_integration_tests::{Chance, Postgres, Replicated, Suite};
+use parta_integration_tests::{Postgres, Replicated, SeededRng, Suite};
 use parta_testkit::Link;
 
 use crate::consistency::{Size, round::Progress, stats::Stats};
@@ -55,7 +55,7 @@ impl<'a> Faults<'a> {
     /// Plans the steps, each with the number of responses after which it happens. Faults of one kind do not
     /// overlap, so only one replica is down at a time. Faults of different kinds can overlap.
     fn plan(&self, seed: u64, size: &Size) -> Vec<(usize, Step)> {
-        let mut seeded_rng = Chance::of_actor(seed, "faults", 0);
+        let mut seeded_rng = SeededRng::for_actor(seed, "faults", 0);
         let messages = size.total_messages();
         let mut steps = Vec::new();
         for n in 0..size.faults.kills {
@@ -116,7 +116,7 @@ impl<'a> Faults<'a> {
 
 /// Returns the begin and the end of the n-th of `count` faults of one kind, in numbers of responses. The last
 /// quarter has no faults: after a fault every stream reads the database, which would hide lost entries.
-fn fault_interval(seeded_rng: &mut Chance, messages: usize, n: usize, count: usize) -> (usize, usize) {
+fn fault_interval(seeded_rng: &mut SeededRng, messages: usize, n: usize, count: usize) -> (usize, usize) {
     let section = messages * 3 / 4 / count;
     let begin = n * section + section / 10 + seeded_rng.below(section / 3);
     (begin, begin + section / 10 + seeded_rng.below(section / 3))

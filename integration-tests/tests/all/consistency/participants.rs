@@ -1,7 +1,7 @@
 //! Changes of participants: by calls in custom chats, and by transfers between classes in derived chats.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parta_integration_tests::{Chance, Client};
+use parta_integration_tests::{Client, SeededRng};
 use parta_testkit::dynamic;
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ async fn call_until_definite(
     client: &Client,
     rpc: &str,
     mut body: Value,
-    seeded_rng: &mut Chance,
+    seeded_rng: &mut SeededRng,
 ) {
     let method = dynamic::method(rpc);
     body["request_id"] = json!(seeded_rng.uuid());
@@ -77,7 +77,7 @@ pub(crate) async fn change_custom_chat(round: Arc<Round>, chat: usize) -> Partic
     let mut present: BTreeMap<usize, bool> = chat_plan.movable.iter().map(|index| (*index, true)).collect();
     let mut changes = ParticipantChanges::new();
     while round.progress().wait_random_part(&mut seeded_rng, 60).await {
-        let is_present = present[seeded_rng.of(&chat_plan.movable)];
+        let is_present = present[seeded_rng.choose(&chat_plan.movable)];
         let mut changed: Vec<usize> = chat_plan
             .movable
             .iter()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parta_integration_tests::{Chance, Client};
+use parta_integration_tests::{Client, SeededRng};
 use parta_proto::parta::chat::v1::{
     self as pb, entry::Content, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
@@ -35,7 +35,7 @@ struct Reader {
     round: Arc<Round>,
     client: Client,
     member: String,
-    seeded_rng: Chance,
+    seeded_rng: SeededRng,
     cursors: BTreeMap<String, i64>,
     received: BTreeMap<usize, ReceivedEntries>,
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parta_integration_tests::Chance;
+use parta_integration_tests::SeededRng;
 use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
@@ -69,7 +69,7 @@ impl Progress {
 
     /// Waits for a random part of the round, at most 1/`part` of it. Returns whether the round continues
     /// after it.
-    pub(crate) async fn wait_random_part(&self, seeded_rng: &mut Chance, part: usize) -> bool {
+    pub(crate) async fn wait_random_part(&self, seeded_rng: &mut SeededRng, part: usize) -> bool {
         let count = *self.completed.borrow() + 1 + seeded_rng.below((self.total / part).max(1));
         self.wait_until(count.min(self.total)).await;
         count < self.total
@@ -99,13 +99,13 @@ impl Round {
         }
     }
 
-    pub(crate) fn seeded_rng(&self, kind: &str, number: usize) -> Chance {
-        Chance::of_actor(self.seed, kind, number)
+    pub(crate) fn seeded_rng(&self, kind: &str, number: usize) -> SeededRng {
+        SeededRng::for_actor(self.seed, kind, number)
     }
 
     /// Returns one of the replicas.
-    pub(crate) fn replica(&self, seeded_rng: &mut Chance) -> &'static str {
-        seeded_rng.of::<&'static str>(&self.replicas)
+    pub(crate) fn replica(&self, seeded_rng: &mut SeededRng) -> &'static str {
+        seeded_rng.choose::<&'static str>(&self.replicas)
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -2,7 +2,7 @@
 //! replicas, until the outcome is definite.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parta_integration_tests::{Chance, Client};
+use parta_integration_tests::{Client, SeededRng};
 use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use parta_status::RpcError;
 use tonic::{Code, Status};
@@ -64,14 +64,14 @@ pub(crate) fn classify<T>(outcome: Result<T, Status>) -> AttemptResult<T> {
 }
 
 /// Waits for a short random time before a retry. The tests do not depend on its length.
-pub(crate) async fn pause(seeded_rng: &mut Chance) {
+pub(crate) async fn pause(seeded_rng: &mut SeededRng) {
     tokio::time::sleep(Duration::from_millis(5 + seeded_rng.below(40) as u64)).await;
 }
 
 struct Writer {
     round: Arc<Round>,
     client: Client,
-    seeded_rng: Chance,
+    seeded_rng: SeededRng,
 }
 
 struct Message {
@@ -96,7 +96,7 @@ pub(crate) async fn send_messages(round: Arc<Round>, number: usize) -> Vec<SentM
     let mut messages = Vec::new();
     for n in 0..round.size.messages {
         let message = Message {
-            chat: *writer.seeded_rng.of(&chats),
+            chat: *writer.seeded_rng.choose(&chats),
             request_id: writer.seeded_rng.uuid(),
             text: format!("{}/{number}/{n}", round.name),
         };
