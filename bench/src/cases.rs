@@ -1,4 +1,4 @@
-//! The cases that the bench measures, and the goal of each.
+//! The benchmark cases and their goals.
 pub(crate) mod fanout;
 mod history;
 mod live;
@@ -13,45 +13,45 @@ use crate::{
     measure::{Bound::*, Goal, Measured},
 };
 
-/// One workload with its sides.
+/// A workload and its variants.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Whether it says something on SQLite, and on PostgreSQL.
-    databases: (bool, bool),
+    /// The databases that the case is measured on.
+    databases: &'static [Database],
     pub(crate) goals: &'static [Goal],
     pub(crate) run: fn(Options) -> LocalBoxFuture<'static, anyhow::Result<Measured>>,
 }
 
 macro_rules! case {
-    ($name:literal, $databases:expr, $run:path, [$(($text:literal, $ours:expr, $against:expr, $bound:expr)),* $(,)?]) => {
+    ($name:literal, $databases:expr, $run:path, [$(($text:literal, $measured:expr, $baseline:expr, $bound:expr)),* $(,)?]) => {
         Case {
             name: $name,
             databases: $databases,
-            goals: &[$(Goal { text: $text, ours: $ours, against: $against, bound: $bound }),*],
+            goals: &[$(Goal { text: $text, measured: $measured, baseline: $baseline, bound: $bound }),*],
             run: |options| Box::pin($run(options)),
         }
     };
 }
 
-const POSTGRES: (bool, bool) = (false, true);
-const SQLITE: (bool, bool) = (true, false);
-const BOTH: (bool, bool) = (true, true);
+const POSTGRES: &[Database] = &[Database::Postgres];
+const SQLITE: &[Database] = &[Database::Sqlite];
+const BOTH: &[Database] = &[Database::Postgres, Database::Sqlite];
 
 const CASES: &[Case] = &[
     case!(
         "send1",
         POSTGRES,
-        send::one,
+        send::one_sender,
         [
             (
-                "one sender: rate against pgbench with one client",
-                ("ours", "rate"),
+                "one sender: rate relative to pgbench with one client",
+                ("parta", "rate"),
                 Some(("pgbench", "rate")),
                 AtLeast(0.6)
             ),
             (
-                "one sender: rate against ejabberd",
-                ("ours", "rate"),
+                "one sender: rate relative to ejabberd",
+                ("parta", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(1.5)
             ),
@@ -60,34 +60,34 @@ const CASES: &[Case] = &[
     case!(
         "send64",
         POSTGRES,
-        send::many,
+        send::many_senders,
         [
             (
-                "256 senders: rate against the same RPC without its database",
-                ("ours256", "rate"),
+                "256 senders: rate relative to the same RPC without a database",
+                ("parta256", "rate"),
                 Some(("bare256", "rate")),
                 AtLeast(0.5)
             ),
             (
-                "64 senders: rate against one row a transaction by pgbench",
-                ("ours64", "rate"),
+                "64 senders: rate relative to pgbench with one row per transaction",
+                ("parta64", "rate"),
                 Some(("pgbench64", "rate")),
                 AtLeast(1.0)
             ),
             (
-                "64 senders: rate against ejabberd",
-                ("ours64", "rate"),
+                "64 senders: rate relative to ejabberd",
+                ("parta64", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(5.0)
             ),
             (
-                "64 senders: rate against Synapse",
-                ("ours64", "rate"),
+                "64 senders: rate relative to Synapse",
+                ("parta64", "rate"),
                 Some(("synapse", "rate")),
                 AtLeast(300.0)
             ),
             (
-                "64 senders at half of our peak: p99 against ejabberd's p50",
+                "64 senders at half of Parta's peak rate: p99 relative to ejabberd's p50",
                 ("half", "p99_ms"),
                 Some(("ejabberd", "p50_ms")),
                 AtMost(1.0)
@@ -100,13 +100,13 @@ const CASES: &[Case] = &[
         send::room,
         [
             (
-                "16 senders and 16 readers in one chat: rate against 64 senders in own chats",
+                "16 senders and 16 readers in one chat: rate relative to 64 senders in chats of their own",
                 ("room", "rate"),
                 Some(("own", "rate")),
                 AtLeast(0.4)
             ),
             (
-                "16 senders and 16 readers in one chat: rate against ejabberd",
+                "16 senders and 16 readers in one chat: rate relative to ejabberd",
                 ("room", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(8.0)
@@ -119,14 +119,14 @@ const CASES: &[Case] = &[
         send::refused,
         [
             (
-                "16 outsiders: rate against an echo",
-                ("ours", "rate"),
+                "16 outsiders: rate relative to an echo server",
+                ("parta", "rate"),
                 Some(("echo", "rate")),
                 AtLeast(0.8)
             ),
             (
-                "16 outsiders: rate against ejabberd",
-                ("ours", "rate"),
+                "16 outsiders: rate relative to ejabberd",
+                ("parta", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(1.5)
             ),
@@ -138,14 +138,14 @@ const CASES: &[Case] = &[
         send::embedded,
         [
             (
-                "64 senders: rate against 64 raw rows a transaction",
-                ("ours", "rate"),
+                "64 senders: rate relative to raw SQLite with 64 rows per transaction",
+                ("parta", "rate"),
                 Some(("raw", "rate")),
                 AtLeast(0.5)
             ),
             (
-                "64 senders: rate against one transaction a message",
-                ("ours", "rate"),
+                "64 senders: rate relative to one transaction per message",
+                ("parta", "rate"),
                 Some(("naive", "rate")),
                 AtLeast(7.0)
             ),
@@ -157,20 +157,20 @@ const CASES: &[Case] = &[
         send::invite,
         [
             (
-                "joins to the first message in the derived chat, a second",
-                ("ours", "rate"),
+                "joins per second, each up to the first message in the class chat",
+                ("parta", "rate"),
                 None,
                 AtLeast(100.0)
             ),
             (
-                "joins to the first message in the derived chat: rate against ejabberd",
-                ("ours", "rate"),
+                "joins up to the first message in the class chat: rate relative to ejabberd",
+                ("parta", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(3.0)
             ),
             (
-                "joins to the first message in the derived chat: rate against Synapse",
-                ("ours", "rate"),
+                "joins up to the first message in the class chat: rate relative to Synapse",
+                ("parta", "rate"),
                 Some(("synapse", "rate")),
                 AtLeast(200.0)
             ),
@@ -182,38 +182,38 @@ const CASES: &[Case] = &[
         fanout::fanout,
         [
             (
-                "1,000 streams: CPU of the server per delivery, microseconds, against an echo's",
-                ("ours", "cpu_us"),
+                "1,000 streams: CPU of the server per delivery relative to an echo server",
+                ("parta", "cpu_us"),
                 Some(("echo", "cpu_us")),
                 AtMost(1.2)
             ),
             (
                 "1,000 streams: CPU of the server per delivery, microseconds",
-                ("ours", "cpu_us"),
+                ("parta", "cpu_us"),
                 None,
                 AtMost(7.0)
             ),
             (
-                "1,000 streams: last member, against an echo's",
-                ("ours", "last_ms"),
+                "1,000 streams: time to the last member relative to an echo server",
+                ("parta", "last_ms"),
                 Some(("echo", "last_ms")),
                 AtMost(1.2)
             ),
             (
-                "1,000 streams: CPU of the server per delivery, against ejabberd's",
-                ("ours", "cpu_us"),
+                "1,000 streams: CPU of the server per delivery relative to ejabberd",
+                ("parta", "cpu_us"),
                 Some(("ejabberd", "cpu_us")),
                 AtMost(0.25)
             ),
             (
-                "1,000 streams: last member, against ejabberd's",
-                ("ours", "last_ms"),
+                "1,000 streams: time to the last member relative to ejabberd",
+                ("parta", "last_ms"),
                 Some(("ejabberd", "last_ms")),
                 AtMost(0.333)
             ),
             (
-                "1,000 streams: deliveries a second, against ejabberd's",
-                ("ours", "rate"),
+                "1,000 streams: deliveries per second relative to ejabberd",
+                ("parta", "rate"),
                 Some(("ejabberd", "rate")),
                 AtLeast(3.0)
             ),
@@ -225,19 +225,19 @@ const CASES: &[Case] = &[
         live::idle,
         [
             (
-                "5,000 idle streams, a connection each: KiB a stream",
+                "5,000 idle streams, one per connection: KiB per stream",
                 ("own", "kib"),
                 None,
                 AtMost(20.0)
             ),
             (
-                "10,000 idle streams, 100 a connection: KiB a stream",
+                "10,000 idle streams, 100 per connection: KiB per stream",
                 ("shared", "kib"),
                 None,
                 AtMost(5.0)
             ),
             (
-                "5,000 idle streams, a connection each: memory against ejabberd's",
+                "5,000 idle streams, one per connection: memory relative to ejabberd",
                 ("own", "kib"),
                 Some(("ejabberd", "kib")),
                 AtMost(0.5)
@@ -250,19 +250,19 @@ const CASES: &[Case] = &[
         history::newest,
         [
             (
-                "newest 50 of a long chat: p50 against that of a chat with 1,000",
+                "newest 50 entries of a long chat: p50 relative to a chat of 1,000",
                 ("long", "p50_ms"),
                 Some(("short", "p50_ms")),
                 AtMost(1.2)
             ),
             (
-                "50 in the middle of a long chat: p50 against that of a chat with 1,000",
+                "50 entries in the middle of a long chat: p50 relative to a chat of 1,000",
                 ("middle", "p50_ms"),
                 Some(("short", "p50_ms")),
                 AtMost(1.2)
             ),
             (
-                "newest 50 of a long chat: p50 against ejabberd's, whose archive has 1,000,000 at most",
+                "newest 50 entries of a long chat: p50 relative to ejabberd with at most 1,000,000 messages",
                 ("long", "p50_ms"),
                 Some(("ejabberd", "p50_ms")),
                 AtMost(0.01)
@@ -275,14 +275,14 @@ const CASES: &[Case] = &[
         live::open,
         [
             (
-                "1,000 members open the channel: seconds",
-                ("ours", "seconds"),
+                "1,000 members open a live stream: seconds",
+                ("parta", "seconds"),
                 None,
                 AtMost(0.36)
             ),
             (
-                "1,000 members open the channel: time against ejabberd's",
-                ("ours", "seconds"),
+                "1,000 members open a live stream: time relative to ejabberd",
+                ("parta", "seconds"),
                 Some(("ejabberd", "seconds")),
                 AtMost(0.01)
             ),
@@ -293,38 +293,36 @@ const CASES: &[Case] = &[
         BOTH,
         live::storm,
         [(
-            "5,000 subscribers come back while messages flow: seconds until all caught up",
-            ("ours", "seconds"),
+            "5,000 subscribers reconnect while messages arrive: seconds until all have caught up",
+            ("parta", "seconds"),
             None,
             AtMost(5.0)
         ),]
     ),
 ];
 
-/// The cases asked for, in their own order, on the database asked for or on each that they say something of.
-pub(crate) fn chosen(
+/// Returns the named cases in the order of `CASES`, each with `database` or with every database that it
+/// supports.
+pub(crate) fn select(
     names: &[String],
     database: Option<Database>,
 ) -> anyhow::Result<Vec<(&'static Case, Database)>> {
     for name in names {
-        let known = name == "all" || CASES.iter().any(|case| case.name == name);
+        let is_known = name == "all" || CASES.iter().any(|case| case.name == name);
         let list: Vec<_> = CASES.iter().map(|case| case.name).collect();
-        ensure!(known, "no case {name}; there are all, start, {}", list.join(", "));
+        ensure!(
+            is_known,
+            "unknown case {name}; use all, start, {}",
+            list.join(", ")
+        );
     }
-    let asked = |case: &&Case| names.iter().any(|name| name == "all" || name == case.name);
-    let chosen: Vec<_> = CASES
+    let is_named = |case: &&Case| names.iter().any(|name| name == "all" || name == case.name);
+    let selected: Vec<_> = CASES
         .iter()
-        .filter(asked)
-        .flat_map(|case| {
-            let on = [
-                (case.databases.1, Database::Postgres),
-                (case.databases.0, Database::Sqlite),
-            ];
-            let on = on.into_iter().filter(|(fits, _)| *fits).map(|(_, on)| on);
-            on.map(move |on| (case, on))
-        })
-        .filter(|(_, on)| database.is_none_or(|asked| asked == *on))
+        .filter(is_named)
+        .flat_map(|case| case.databases.iter().map(move |supported| (case, *supported)))
+        .filter(|(_, supported)| database.is_none_or(|requested| requested == *supported))
         .collect();
-    ensure!(!chosen.is_empty(), "nothing of that on this database");
-    Ok(chosen)
+    ensure!(!selected.is_empty(), "these cases do not support this database");
+    Ok(selected)
 }

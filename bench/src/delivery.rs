@@ -1,4 +1,4 @@
-//! The limits of a delivery: the same bytes written to plain sockets, and passed to streams of tonic.
+//! Baselines of delivery: the same bytes written to plain sockets, or sent to tonic streams.
 use std::{
     convert::Infallible,
     io::{Read as _, Write as _},
@@ -32,35 +32,35 @@ use tonic::{
 };
 use tonic_prost::ProstDecoder;
 
-use crate::cases::fanout::{Hear, Tell};
+use crate::cases::fanout::{Publish, Receive};
 
-/// About as many bytes as an entry takes in the transport.
-const FRAME: usize = 350;
-/// The kinds of connections, as clients announce them.
-const LISTENER: u8 = b'l';
+/// Approximate size of an encoded entry, in bytes.
+const FRAME_BYTES: usize = 350;
+/// The first byte that a client sends: the kind of its connection.
+const RECEIVER: u8 = b'l';
 const SENDER: u8 = b's';
 
-/// The main of the process that writes what its sender sends to all plain sockets, one after the other.
-#[expect(clippy::print_stdout, reason = "tells whoever started it where it listens")]
+/// Runs the process that writes each frame of its sender to all receiving sockets, one after the other.
+#[expect(clippy::print_stdout, reason = "prints the address for the parent process")]
 pub(crate) fn sockets() -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?);
-    let mut listeners = Vec::new();
+    let mut receivers = Vec::new();
     for socket in listener.incoming() {
         let mut socket = socket?;
         socket.set_nodelay(true)?;
         let mut kind = [0];
         socket.read_exact(&mut kind)?;
-        if kind == [LISTENER] {
+        if kind == [RECEIVER] {
             socket.write_all(&kind)?;
-            listeners.push(socket);
+            receivers.push(socket);
             continue;
         }
-        let mut frame = [0; FRAME];
-        // Its sender hangs up when it has nothing more to say.
+        let mut frame = [0; FRAME_BYTES];
+        // Ends when the sender closes its connection.
         while socket.read_exact(&mut frame).is_ok() {
-            for listener in &mut listeners {
-                listener.write_all(&frame)?;
+            for receiver in &mut receivers {
+                receiver.write_all(&frame)?;
             }
             socket.write_all(&kind)?;
         }
@@ -68,13 +68,13 @@ pub(crate) fn sockets() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One end of a plain socket of that process.
+/// A client connection to that process.
 pub(crate) struct Socket(TcpStream);
 
 impl Socket {
-    pub(crate) async fn listener(address: &str) -> anyhow::Result<Self> {
-        let mut socket = Self::open(address, LISTENER).await?;
-        // Notified that somebody listens.
+    pub(crate) async fn receiver(address: &str) -> anyhow::Result<Self> {
+        let mut socket = Self::open(address, RECEIVER).await?;
+        // The process confirms that the receiver is registered.
         socket.0.read_u8().await?;
         Ok(socket)
     }
@@ -84,7 +84,7 @@ impl Socket {
     }
 
     async fn open(address: &str, kind: u8) -> anyhow::Result<Self> {
-        let address = address.strip_prefix("http://").context("an address")?;
+        let address = address.strip_prefix("http://").context("no address")?;
         let mut socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         socket.write_u8(kind).await?;
@@ -92,40 +92,40 @@ impl Socket {
     }
 }
 
-impl Tell for Socket {
-    async fn tell(&mut self) -> anyhow::Result<()> {
-        self.0.write_all(&[7; FRAME]).await?;
+impl Publish for Socket {
+    async fn publish(&mut self) -> anyhow::Result<()> {
+        self.0.write_all(&[7; FRAME_BYTES]).await?;
         self.0.read_u8().await?;
         Ok(())
     }
 }
 
-impl Hear for Socket {
-    async fn hear(&mut self) -> anyhow::Result<()> {
-        self.0.read_exact(&mut [0; FRAME]).await?;
+impl Receive for Socket {
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        self.0.read_exact(&mut [0; FRAME_BYTES]).await?;
         Ok(())
     }
 }
 
-/// Encodes an entry once and hands the bytes to every open stream.
+/// A server that encodes an entry once and sends the same bytes to every open stream.
 #[derive(Clone)]
-struct Shared(broadcast::Sender<Bytes>);
+struct SharedBytes(broadcast::Sender<Bytes>);
 
-/// Responses that are encoded already.
-type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+/// A stream of encoded responses.
+type EncodedResponses = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
-fn encoded(item: Item) -> Bytes {
+fn encode(item: Item) -> Bytes {
     pb::SubscribeChatsResponse { item: Some(item) }
         .encode_to_vec()
         .into()
 }
 
-/// The main of the process that shares bytes among streams.
-#[expect(clippy::print_stdout, reason = "tells whoever started it where it listens")]
+/// Runs the process that sends the same bytes to all streams.
+#[expect(clippy::print_stdout, reason = "prints the address for the parent process")]
 pub(crate) async fn shared() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     println!("{}", listener.local_addr()?);
-    let shared = Shared(broadcast::channel(4096).0);
+    let shared = SharedBytes(broadcast::channel(4096).0);
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         .add_service(MessageServiceServer::new(shared.clone()))
@@ -136,7 +136,7 @@ pub(crate) async fn shared() -> anyhow::Result<()> {
 }
 
 #[tonic::async_trait]
-impl MessageService for Shared {
+impl MessageService for SharedBytes {
     async fn send_message(
         &self,
         request: Request<pb::SendMessageRequest>,
@@ -153,8 +153,8 @@ impl MessageService for Shared {
             content: Some(content),
             ..pb::Entry::default()
         });
-        // Nobody listens before the first stream is open.
-        _ = self.0.send(encoded(entry));
+        // Sending fails if no stream is open.
+        _ = self.0.send(encode(entry));
         Ok(Response::new(pb::SendMessageResponse::default()))
     }
 
@@ -162,22 +162,22 @@ impl MessageService for Shared {
         &self,
         _: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        Err(not_found("page", "none here").into())
+        Err(not_found("page", "not implemented by this baseline").into())
     }
 
     async fn mark_read(
         &self,
         _: Request<pb::MarkReadRequest>,
     ) -> Result<Response<pb::MarkReadResponse>, Status> {
-        Err(not_found("chat", "none here").into())
+        Err(not_found("chat", "not implemented by this baseline").into())
     }
 }
 
-impl NamedService for Shared {
+impl NamedService for SharedBytes {
     const NAME: &'static str = "parta.chat.v1.LiveService";
 }
 
-impl Service<http::Request<Body>> for Shared {
+impl Service<http::Request<Body>> for SharedBytes {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -186,31 +186,31 @@ impl Service<http::Request<Body>> for Shared {
         Poll::Ready(Ok(()))
     }
 
-    /// Its service has one method.
+    /// `LiveService` has only one method.
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let shared = self.clone();
-        Box::pin(async move { Ok(Grpc::new(AsItIs).server_streaming(shared, request).await) })
+        Box::pin(async move { Ok(Grpc::new(RawBytesCodec).server_streaming(shared, request).await) })
     }
 }
 
-impl ServerStreamingService<pb::SubscribeChatsRequest> for Shared {
+impl ServerStreamingService<pb::SubscribeChatsRequest> for SharedBytes {
     type Response = Bytes;
-    type ResponseStream = Encoded;
-    type Future = BoxFuture<'static, Result<Response<Encoded>, Status>>;
+    type ResponseStream = EncodedResponses;
+    type Future = BoxFuture<'static, Result<Response<EncodedResponses>, Status>>;
 
     fn call(&mut self, _: Request<pb::SubscribeChatsRequest>) -> Self::Future {
-        let started = encoded(Item::Started(pb::SubscriptionStarted::default()));
+        let started = encode(Item::Started(pb::SubscriptionStarted::default()));
         let entries = BroadcastStream::new(self.0.subscribe())
             .map(|entry| entry.map_err(|lag| RpcError::internal(lag).into()));
-        let all: Encoded = Box::pin(stream::once(async { Ok(started) }).chain(entries));
-        Box::pin(async { Ok(Response::new(all)) })
+        let responses: EncodedResponses = Box::pin(stream::once(async { Ok(started) }).chain(entries));
+        Box::pin(async { Ok(Response::new(responses)) })
     }
 }
 
-/// Reads requests as prost does, and writes responses as they are.
-struct AsItIs;
+/// Decodes requests with prost and sends encoded responses unchanged.
+struct RawBytesCodec;
 
-impl Codec for AsItIs {
+impl Codec for RawBytesCodec {
     type Encode = Bytes;
     type Decode = pb::SubscribeChatsRequest;
     type Encoder = Self;
@@ -225,7 +225,7 @@ impl Codec for AsItIs {
     }
 }
 
-impl Encoder for AsItIs {
+impl Encoder for RawBytesCodec {
     type Item = Bytes;
     type Error = Status;
 

@@ -1,8 +1,7 @@
-//! Where the processor time of a side goes, as a flame graph.
+//! Flame graphs of the processor time of a variant.
 //!
-//! The kernel's sampler is asked by its own tool: `perf` has to be installed, and may want root. Stacks are
-//! unwound by the tables that every build carries, so that any binary of the suite can be looked at, also
-//! an older one.
+//! Needs `perf`, which may require root. Stacks are unwound with the DWARF tables that every build contains,
+//! so that the release binary and earlier builds can be profiled too.
 use std::{
     fs::File,
     io::{BufReader, BufWriter},
@@ -16,28 +15,34 @@ use inferno::{
     flamegraph,
 };
 
-/// Samples a second and processor: not a divisor of what happens by the clock.
-const RATE: &str = "997";
-/// So much of a stack is kept of each sample, in bytes.
-const STACK: &str = "dwarf,16384";
-/// Frames with a smaller share of the samples, in percent of the width, are left out: a graph is read by
-/// people.
-const LEAST: f64 = 0.4;
+/// Samples per second and processor. A prime number, so that samples do not coincide with periodic timers.
+const SAMPLES_PER_SECOND: &str = "997";
+/// Unwinding method of `perf`, and the number of bytes of the stack that it copies for each sample.
+const CALL_GRAPH: &str = "dwarf,16384";
+/// Frames narrower than this percentage of the graph are omitted to keep it readable.
+const MIN_WIDTH_PERCENT: f64 = 0.4;
 
-/// Processes that are being sampled.
+/// A running recording of `perf`.
 pub(crate) struct Recording {
     perf: Child,
     samples: tempfile::TempDir,
 }
 
 impl Recording {
-    /// Samples these processes with all their threads from now on.
+    /// Starts to sample all threads of these processes.
     pub(crate) fn start(processes: &[u32]) -> anyhow::Result<Self> {
         let samples = tempfile::tempdir()?;
         let ids: Vec<_> = processes.iter().map(u32::to_string).collect();
         let perf = Command::new("perf")
-            .args(["record", "--quiet", "--event", "cpu-clock", "--freq", RATE])
-            .args(["--call-graph", STACK, "--pid", &ids.join(","), "--output"])
+            .args([
+                "record",
+                "--quiet",
+                "--event",
+                "cpu-clock",
+                "--freq",
+                SAMPLES_PER_SECOND,
+            ])
+            .args(["--call-graph", CALL_GRAPH, "--pid", &ids.join(","), "--output"])
             .arg(samples.path().join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -47,12 +52,12 @@ impl Recording {
         Ok(Self { perf, samples })
     }
 
-    /// Ends the sampling and draws what was found.
-    pub(crate) fn draw(mut self, title: &str, into: &Path) -> anyhow::Result<()> {
+    /// Stops the recording and writes the flame graph.
+    pub(crate) fn draw(mut self, title: &str, target: &Path) -> anyhow::Result<()> {
         let interrupted = Command::new("kill")
             .args(["-INT", &self.perf.id().to_string()])
             .status()?;
-        ensure!(interrupted.success(), "perf had ended before the side did");
+        ensure!(interrupted.success(), "perf ended before the variant");
         self.perf.wait()?;
         let mut script = Command::new("perf")
             .args([
@@ -66,35 +71,35 @@ impl Recording {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let told = BufReader::new(script.stdout.take().context("piped")?);
+        let output = BufReader::new(script.stdout.take().context("no pipe")?);
         let mut folded = Vec::new();
-        perf::Folder::default().collapse(told, &mut folded)?;
-        ensure!(script.wait()?.success(), "perf cannot read its own samples");
+        perf::Folder::default().collapse(output, &mut folded)?;
+        ensure!(script.wait()?.success(), "perf cannot read its samples");
         let folded = String::from_utf8(folded)?;
         ensure!(
             !folded.is_empty(),
-            "nothing was sampled: `perf record` may not do so here"
+            "perf recorded no samples; check that this user may run `perf record`"
         );
         let lines: Vec<String> = folded.lines().map(without_runtime).collect();
         let mut options = flamegraph::Options::default();
         options.title = title.to_owned();
-        options.min_width = LEAST;
+        options.min_width = MIN_WIDTH_PERCENT;
         options.deterministic = true;
-        let drawn = BufWriter::new(File::create(into).with_context(|| into.display().to_string())?);
-        flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), drawn)?;
-        println!("bench: {}", into.display());
+        let writer = BufWriter::new(File::create(target).with_context(|| target.display().to_string())?);
+        flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)?;
+        println!("bench: {}", target.display());
         Ok(())
     }
 }
 
-/// Where the graph of a side belongs.
-pub(crate) fn path(folder: &Path, case: &str, side: &str) -> PathBuf {
-    folder.join(format!("{case}-{side}.svg"))
+/// Returns the path of a variant's flame graph.
+pub(crate) fn path(folder: &Path, case: &str, variant: &str) -> PathBuf {
+    folder.join(format!("{case}-{variant}.svg"))
 }
 
-/// A folded stack without the frames that stand below every task of the runtime and say nothing.
+/// Removes from a folded stack the frames that the runtime adds below every task.
 fn without_runtime(line: &str) -> String {
-    const DULL: &[&str] = &[
+    const RUNTIME_FRAMES: &[&str] = &[
         "std::sys::backtrace",
         "std::panicking",
         "core::ops::function",
@@ -102,11 +107,11 @@ fn without_runtime(line: &str) -> String {
         "clone3",
     ];
     let (stack, count) = line.rsplit_once(' ').unwrap_or((line, "0"));
-    let kept: Vec<_> = stack
+    let frames: Vec<_> = stack
         .split(';')
-        .filter(|frame| !DULL.iter().any(|dull| frame.contains(dull)))
+        .filter(|frame| !RUNTIME_FRAMES.iter().any(|runtime| frame.contains(runtime)))
         .collect();
-    format!("{} {count}", kept.join(";"))
+    format!("{} {count}", frames.join(";"))
 }
 
 #[cfg(test)]
@@ -114,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_that_tell_nothing_are_left_out() {
+    fn runtime_frames_are_removed() {
         let line = "parta;clone3;start_thread;std::panicking::catch_unwind;parta_chat::writer;[libc.so] 12";
         assert_eq!(without_runtime(line), "parta;parta_chat::writer;[libc.so] 12");
     }

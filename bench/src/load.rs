@@ -1,5 +1,4 @@
-//! The load: closed loops of typed clients over channels of their own, nothing but tonic between them and
-//! the socket.
+//! Load generators: typed clients in closed loops over plain tonic channels.
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -17,27 +16,27 @@ use tonic::{Request, Streaming, metadata::MetadataValue, transport::Channel};
 
 use crate::measure::{Numbers, quantile};
 
-/// A person's text, 200 bytes.
+/// The text of a message, 200 bytes.
 pub(crate) const TEXT: &str = "Завтра на первом уроке контрольная по алгебре, принесите тетради и чертёжные инструменты; начало в девять......";
 
 /// Opens a connection.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a load client carries none of the suite's layers"
+    reason = "a load client uses none of Parta's client layers"
 )]
 pub(crate) async fn connect(address: &str) -> anyhow::Result<Channel> {
     let endpoint = tonic::transport::Endpoint::from_shared(address.to_owned())?;
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 
-/// Opens `count` connections, 512 at a time: a listener as tokio makes it for the limits has space for
-/// 1,024 that were not accepted yet.
+/// Opens `count` connections, at most 512 at the same time: the listeners of the baselines have a backlog of
+/// 1,024 connections.
 pub(crate) async fn channels(address: &str, count: usize) -> anyhow::Result<Vec<Channel>> {
     let opening = (0..count).map(|_| connect(address));
     stream::iter(opening).buffered(512).try_collect().await
 }
 
-/// With what somebody calls.
+/// The organization and the token that a client calls with.
 #[derive(Clone)]
 pub(crate) struct Credential {
     org_id: String,
@@ -61,7 +60,7 @@ impl Credential {
     }
 }
 
-/// Somebody who writes in one chat, one message after the other.
+/// A client that sends messages to one chat, one after the other.
 #[derive(Clone)]
 pub(crate) struct Sender {
     api: MessageServiceClient<Channel>,
@@ -69,7 +68,8 @@ pub(crate) struct Sender {
     chat_id: String,
     ids: Arc<dyn IdSource>,
     last: Option<(String, i64)>,
-    places: Vec<i64>,
+    /// Sequence numbers of the messages sent in the last [`Load`].
+    sent: Vec<i64>,
 }
 
 impl Sender {
@@ -80,7 +80,7 @@ impl Sender {
             chat_id: chat_id.to_owned(),
             ids: Env::system().ids,
             last: None,
-            places: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Sender {
         })
     }
 
-    /// Sends one message; its place.
+    /// Sends one message and returns its sequence number.
     pub(crate) async fn send(&mut self, text: &str) -> Result<i64, tonic::Status> {
         let request_id = self.ids.uuid().to_string();
         let request = self.message(request_id.clone(), text);
@@ -102,7 +102,7 @@ impl Sender {
         Ok(seq)
     }
 
-    /// A page of the chat: the newest first, or what follows a place.
+    /// Reads a page of the chat: the newest entries, or the entries after a sequence number.
     pub(crate) async fn page(
         &mut self,
         page_size: i32,
@@ -118,26 +118,29 @@ impl Sender {
         Ok(self.api.list_entries(request).await?.into_inner().entries)
     }
 
-    /// Says the last message again: it has to stay where it is.
-    async fn repeat(&mut self) -> anyhow::Result<()> {
+    /// Repeats the last request and checks that it returns the same sequence number.
+    async fn repeat_last(&mut self) -> anyhow::Result<()> {
         if let Some((request_id, seq)) = self.last.clone() {
             let request = self.message(request_id, TEXT);
             let again = self.api.send_message(request).await?.into_inner().seq;
-            ensure!(again == seq, "a repeated message moved from {seq} to {again}");
+            ensure!(
+                again == seq,
+                "a repeated request returned {again} instead of {seq}"
+            );
         }
         Ok(())
     }
 
-    /// The places of the messages of the last [`Load`].
-    pub(crate) fn places(&self) -> &[i64] {
-        &self.places
+    /// Sequence numbers of the messages sent in the last [`Load`].
+    pub(crate) fn sent(&self) -> &[i64] {
+        &self.sent
     }
 }
 
 /// The result of a closed loop.
 pub(crate) struct Load {
     pub(crate) seconds: f64,
-    /// Of each operation, in microseconds, ascending.
+    /// Latency of each operation, in microseconds, ascending.
     pub(crate) times: Vec<u32>,
 }
 
@@ -154,90 +157,94 @@ impl Load {
     }
 }
 
-/// The act that one worker repeats.
+/// The operation that a worker repeats.
 pub(crate) trait Work: Send + 'static {
-    fn once(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn run_once(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 impl Work for Sender {
-    async fn once(&mut self) -> anyhow::Result<()> {
+    async fn run_once(&mut self) -> anyhow::Result<()> {
         let seq = self.send(TEXT).await?;
-        self.places.push(seq);
+        self.sent.push(seq);
         Ok(())
     }
 }
 
-/// Every worker does its work for so long, one after the other without a pause.
-pub(crate) async fn closed_loop<W: Work>(workers: &mut Vec<W>, span: Duration) -> anyhow::Result<Load> {
+/// Runs all workers concurrently for `duration`. Each starts its next operation when the previous one ends.
+pub(crate) async fn closed_loop<W: Work>(workers: &mut Vec<W>, duration: Duration) -> anyhow::Result<Load> {
     let begin = Instant::now();
-    let end = begin + span;
+    let end = begin + duration;
     let mut running = JoinSet::new();
     for (n, mut worker) in workers.drain(..).enumerate() {
         running.spawn(async move {
             let mut times = Vec::with_capacity(1 << 14);
             while Instant::now() < end {
                 let start = Instant::now();
-                worker.once().await?;
+                worker.run_once().await?;
                 times.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
             }
             anyhow::Ok((n, worker, times))
         });
     }
-    let mut back = Vec::new();
+    let mut finished = Vec::new();
     let mut times = Vec::new();
     while let Some(done) = running.join_next().await {
-        let (n, worker, mine) = done??;
-        back.push((n, worker));
-        times.extend(mine);
+        let (n, worker, worker_times) = done??;
+        finished.push((n, worker));
+        times.extend(worker_times);
     }
     let seconds = begin.elapsed().as_secs_f64();
-    back.sort_by_key(|(n, _)| *n);
-    workers.extend(back.into_iter().map(|(_, worker)| worker));
+    finished.sort_by_key(|(n, _)| *n);
+    workers.extend(finished.into_iter().map(|(_, worker)| worker));
     times.sort_unstable();
     Ok(Load { seconds, times })
 }
 
-/// Lets everybody write for so long and checks the answers: gapless in each chat, nothing twice,
-/// repetitions in place. `own_chats`: nobody else writes in the chat of a sender.
+/// Sends for `duration` and checks the responses: the sequence numbers of a chat have no gap and no
+/// duplicate, and repeated requests return the same number. `own_chats`: each sender has a chat of its own.
 pub(crate) async fn send_for(
     senders: &mut Vec<Sender>,
-    span: Duration,
+    duration: Duration,
     own_chats: bool,
 ) -> anyhow::Result<Load> {
     for sender in senders.iter_mut() {
-        sender.places.clear();
+        sender.sent.clear();
     }
-    let load = closed_loop(senders, span).await?;
+    let load = closed_loop(senders, duration).await?;
     if own_chats {
         for sender in senders.iter() {
-            gapless(sender.places.clone())?;
+            check_gapless(sender.sent.clone())?;
         }
     } else {
-        gapless(senders.iter().flat_map(|s| s.places.iter().copied()).collect())?;
+        check_gapless(senders.iter().flat_map(|s| s.sent.iter().copied()).collect())?;
     }
     for sender in senders.iter_mut() {
-        sender.repeat().await?;
+        sender.repeat_last().await?;
     }
     Ok(load)
 }
 
-/// Places without a gap and without a repeat.
-pub(crate) fn gapless(mut places: Vec<i64>) -> anyhow::Result<()> {
-    places.sort_unstable();
-    let broken = places.windows(2).find(|w| w[0] + 1 != w[1]);
-    ensure!(broken.is_none(), "places are not gapless: {broken:?}");
+/// Fails if sequence numbers have a gap or a duplicate.
+pub(crate) fn check_gapless(mut seqs: Vec<i64>) -> anyhow::Result<()> {
+    seqs.sort_unstable();
+    let broken = seqs.windows(2).find(|w| w[0] + 1 != w[1]);
+    ensure!(
+        broken.is_none(),
+        "sequence numbers with a gap or a duplicate: {broken:?}"
+    );
     Ok(())
 }
 
 /// A live stream.
 pub(crate) struct Reader {
     stream: Streaming<pb::SubscribeChatsResponse>,
-    /// Where each chat stood at the beginning.
+    /// The last sequence number of each chat when the stream was opened.
     pub(crate) cursors: Vec<pb::ChatCursor>,
 }
 
 impl Reader {
-    /// Opens a stream from these places on, or from the heads; it is open once the suite said so.
+    /// Opens a stream after these cursors, or after the newest entries without cursors, and waits until the
+    /// server confirms it.
     pub(crate) async fn open(
         channel: Channel,
         credential: &Credential,
@@ -251,7 +258,7 @@ impl Reader {
         let mut stream = api.subscribe_chats(request).await?.into_inner();
         let first = stream.message().await?.context("an empty stream")?;
         let Some(Item::Started(started)) = first.item else {
-            anyhow::bail!("a stream that does not say where it begins");
+            anyhow::bail!("the first item of the stream is not `started`");
         };
         Ok(Self {
             stream,
@@ -259,7 +266,7 @@ impl Reader {
         })
     }
 
-    /// The next entry.
+    /// Waits for the next entry.
     pub(crate) async fn next(&mut self) -> anyhow::Result<pb::Entry> {
         loop {
             let response = self.stream.message().await?.context("the stream ended")?;
@@ -269,7 +276,7 @@ impl Reader {
         }
     }
 
-    /// Reads entries of a chat, which have to follow each other, up to a place.
+    /// Reads the entries of a chat up to the sequence number `to` and checks that they have no gap.
     pub(crate) async fn read_to(&mut self, chat_id: &str, from: i64, to: i64) -> anyhow::Result<()> {
         let mut seq = from;
         while seq < to {
@@ -288,14 +295,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_and_repeats_are_noticed() {
-        assert!(gapless(vec![4, 3, 5]).is_ok());
-        assert!(gapless(vec![3, 5]).is_err());
-        assert!(gapless(vec![3, 3, 4]).is_err());
+    fn gaps_and_duplicates_are_rejected() {
+        assert!(check_gapless(vec![4, 3, 5]).is_ok());
+        assert!(check_gapless(vec![3, 5]).is_err());
+        assert!(check_gapless(vec![3, 3, 4]).is_err());
     }
 
     #[test]
-    fn the_text_is_two_hundred_bytes() {
+    fn text_has_two_hundred_bytes() {
         assert_eq!(TEXT.len(), 200);
     }
 }

@@ -1,19 +1,23 @@
-//! Measures the suite beside its physical limits, both in one run, and says where it stands to its goals.
+//! Measures Parta together with its baselines in the same run, and compares the results with the goals.
 //!
-//! Run by `cargo xtask bench CASE|all`, which builds the suite, provides PostgreSQL and hands both over.
+//! Run by `cargo xtask bench CASE|all`, which builds Parta, starts PostgreSQL and passes the path of the
+//! program and the URL of PostgreSQL.
 #![expect(
     clippy::disallowed_types,
     reason = "the tasks of a measurement end with the JoinSet that owns them"
 )]
-#![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line tool prints to standard output"
+)]
 
+mod baselines;
 mod cases;
+mod competitors;
 mod delivery;
 mod flame;
-mod limits;
 mod load;
 mod measure;
-mod peers;
 mod report;
 mod start;
 mod test_env;
@@ -25,36 +29,36 @@ use futures::FutureExt as _;
 
 /// The options of a run.
 #[derive(Parser, Clone)]
-#[command(name = "cargo xtask bench", about = "Measures the suite beside its limits")]
+#[command(name = "cargo xtask bench", about = "Measures Parta against its baselines")]
 pub(crate) struct Options {
     /// Names of cases, or `all`.
     #[arg(required = true)]
     cases: Vec<String>,
-    /// The suite's program.
+    /// Path of the `parta` program.
     #[arg(long)]
     program: PathBuf,
-    /// On which database; both without it.
+    /// Database to measure on. Default: each database that a case supports.
     #[arg(long, value_enum)]
     db: Option<Database>,
-    /// Rounds that have to count.
+    /// Number of valid rounds per case.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of a side in a round.
+    /// Seconds that each variant runs in a round.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Entries of the longest chat of `history`.
+    /// Number of entries in the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: i64,
-    /// Servers of others to measure beside it, where PostgreSQL is used.
+    /// Other chat servers to measure in the same rounds, on PostgreSQL only.
     #[arg(long, value_enum, value_delimiter = ',')]
-    peers: Vec<peers::Peer>,
-    /// Folder of docs/performance.md, whose table and chart are written anew.
+    competitors: Vec<competitors::Competitor>,
+    /// Folder of docs/performance.md, whose tables and chart are replaced.
     #[arg(long)]
     write: Option<PathBuf>,
-    /// Folder for a flame graph of each side's servers, taken in one more round that counts for nothing else.
+    /// Folder for a flame graph of each variant's servers, recorded in one extra round.
     #[arg(long)]
     flame: Option<PathBuf>,
-    /// The case that runs.
+    /// Name of the running case.
     #[arg(skip)]
     case: &'static str,
 }
@@ -66,31 +70,32 @@ pub(crate) enum Database {
 }
 
 impl Options {
-    pub(crate) fn span(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 
-    /// The peers to be measured. Their archives lie in PostgreSQL: beside SQLite they would say nothing.
-    pub(crate) fn peers(&self) -> &[peers::Peer] {
+    /// The competitors to measure. Their archives are in PostgreSQL, so they are not compared with SQLite.
+    pub(crate) fn competitors(&self) -> &[competitors::Competitor] {
         match self.db {
             Some(Database::Sqlite) => &[],
-            _ => &self.peers,
+            _ => &self.competitors,
         }
     }
 }
 
 fn main() -> ExitCode {
-    let mut words: Vec<_> = std::env::args_os().collect();
-    match words.get(1).and_then(|word| word.to_str()) {
+    // The first argument may be one of the subcommands with which the bench starts processes of its own.
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some("bare") => {
-            words.remove(1);
-            return limits::bare(words);
+            arguments.remove(1);
+            return baselines::bare(arguments);
         }
         Some("start") => {
-            words.remove(1);
-            return parta_runtime::run(start::run(words));
+            arguments.remove(1);
+            return parta_runtime::run(start::run(arguments));
         }
-        Some("echo") => return parta_runtime::run(limits::echo()),
+        Some("echo") => return parta_runtime::run(baselines::echo()),
         Some("shared") => return parta_runtime::run(delivery::shared()),
         Some("sockets") => return parta_runtime::run(async { delivery::sockets() }),
         _ => {}
@@ -100,24 +105,24 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    peers::installed(&options.peers)?;
+    competitors::check_installed(&options.competitors)?;
     let (mut results, mut failed) = (Vec::new(), Vec::new());
-    for (case, database) in cases::chosen(&options.cases, options.db)? {
+    for (case, database) in cases::select(&options.cases, options.db)? {
         println!("bench: {} ...", case.name);
         let options = Options {
             db: Some(database),
             case: case.name,
             ..options.clone()
         };
-        // The people of the harness panic where the suite refuses what it must not.
+        // The clients of the test harness panic if a call is rejected unexpectedly.
         let run = AssertUnwindSafe((case.run)(options.clone())).catch_unwind().await;
-        match run.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
+        match run.unwrap_or_else(|_| Err(anyhow::anyhow!("the case panicked"))) {
             Ok(measured) => {
-                let result = report::Result::of(case, database, options.peers(), &measured);
+                let result = report::Result::new(case, database, options.competitors(), &measured);
                 println!("{}", result.json());
                 results.push(result);
             }
-            // The others are measured all the same; the run as a whole fails.
+            // The remaining cases still run, but the command exits with an error.
             Err(error) => {
                 println!("bench: {} failed: {error:#}", case.name);
                 failed.push(case.name);

@@ -1,5 +1,4 @@
-//! The case `start`: how long until the server serves, how much memory it uses at rest, how large the
-//! program is.
+//! The case `start`: time until the server is SERVING, memory at rest, size of the program.
 
 use std::{
     ffi::OsString,
@@ -14,7 +13,7 @@ use anyhow::{Context as _, bail};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use clap::Parser;
 
-/// The program that is started, and how often.
+/// The options of the case.
 #[derive(Parser)]
 #[command(name = "parta-bench start")]
 struct Options {
@@ -26,20 +25,20 @@ struct Options {
     rounds: usize,
 }
 
-/// A start that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Memory is read when it has not changed for this long.
-const REST: Duration = Duration::from_secs(2);
+/// A start that takes longer counts as failed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The server is at rest when its memory has not changed for this long.
+const AT_REST_AFTER: Duration = Duration::from_secs(2);
 
 struct Start {
     cold: Duration,
     warm: Duration,
-    resting_kib: u64,
+    memory_at_rest_kib: u64,
 }
 
-/// Measures and prints one line of JSON and a table.
-pub(crate) async fn run(words: Vec<OsString>) -> anyhow::Result<()> {
-    let Options { program, rounds } = Options::parse_from(words);
+/// Measures the starts and prints the medians as one line of JSON and as a table.
+pub(crate) async fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    let Options { program, rounds } = Options::parse_from(arguments);
     let size = fs::metadata(&program)
         .with_context(|| program.display().to_string())?
         .len();
@@ -50,19 +49,19 @@ pub(crate) async fn run(words: Vec<OsString>) -> anyhow::Result<()> {
     let cold = median(starts.iter().map(|s| s.cold.as_secs_f64() * 1e3));
     let warm = median(starts.iter().map(|s| s.warm.as_secs_f64() * 1e3));
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
-    let (resting, size) = (
-        median(starts.iter().map(|s| s.resting_kib as f64 / 1024.0)),
+    let (memory_at_rest, size) = (
+        median(starts.iter().map(|s| s.memory_at_rest_kib as f64 / 1024.0)),
         size as f64 / 1_048_576.0,
     );
     let line = serde_json::json!({
         "bench": "start", "runs": starts.len(), "cold_start_ms": round(cold), "warm_start_ms": round(warm),
-        "resting_rss_mib": round(resting), "binary_mib": round(size),
+        "resting_rss_mib": round(memory_at_rest), "binary_mib": round(size),
     });
     println!("{line}");
     println!("| median of {} | value |\n|---|---|", starts.len());
     println!("| start on an empty data folder, until SERVING | {cold:.0} ms |");
     println!("| start on that folder again, until SERVING | {warm:.0} ms |");
-    println!("| resident memory at rest | {resting:.1} MiB |");
+    println!("| resident memory at rest | {memory_at_rest:.1} MiB |");
     println!("| size of the binary | {size:.1} MiB |");
     Ok(())
 }
@@ -76,7 +75,7 @@ async fn measure(program: &Path) -> anyhow::Result<Start> {
     Ok(Start {
         cold,
         warm,
-        resting_kib: server.resting().await?,
+        memory_at_rest_kib: server.memory_at_rest().await?,
     })
 }
 
@@ -90,7 +89,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts it and waits until its health says SERVING.
+    /// Starts the server and waits until its health is SERVING.
     async fn start(program: &Path, data: &Path) -> anyhow::Result<(Self, Duration)> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let begin = Instant::now();
@@ -107,31 +106,31 @@ impl Server {
         command.stdout(Stdio::null());
         let mut server = Self(command.spawn().context("parta cannot be started")?);
         loop {
-            if serving(port).await {
+            if is_serving(port).await {
                 return Ok((server, begin.elapsed()));
             }
             if let Some(status) = server.0.try_wait()? {
-                bail!("parta ended while it started: {status}");
+                bail!("parta ended during its start: {status}");
             }
-            if begin.elapsed() > PATIENCE {
-                bail!("parta does not serve after {} s", PATIENCE.as_secs());
+            if begin.elapsed() > START_TIMEOUT {
+                bail!("parta is not SERVING after {} s", START_TIMEOUT.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Resident memory once it has come to rest, in KiB.
-    async fn resting(&self) -> anyhow::Result<u64> {
+    /// Waits until the memory is stable and returns the resident memory in KiB.
+    async fn memory_at_rest(&self) -> anyhow::Result<u64> {
         let begin = Instant::now();
-        let (mut last, mut since) = (self.resident()?, Instant::now());
-        while since.elapsed() < REST && begin.elapsed() < PATIENCE {
+        let (mut previous, mut since) = (self.resident()?, Instant::now());
+        while since.elapsed() < AT_REST_AFTER && begin.elapsed() < START_TIMEOUT {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let now = self.resident()?;
-            if now != last {
-                (last, since) = (now, Instant::now());
+            if now != previous {
+                (previous, since) = (now, Instant::now());
             }
         }
-        Ok(last)
+        Ok(previous)
     }
 
     fn resident(&self) -> anyhow::Result<u64> {
@@ -144,36 +143,36 @@ impl Server {
     }
 }
 
-async fn serving(port: u16) -> bool {
+async fn is_serving(port: u16) -> bool {
     tokio::time::timeout(Duration::from_secs(2), health(port))
         .await
-        .is_ok_and(|answer| answer.unwrap_or(false))
+        .is_ok_and(|response| response.unwrap_or(false))
 }
 
-/// `grpc.health.v1.Health/Check` of the whole server, by h2 alone: a client with retries and connection
-/// pools would be part of what is measured. Both messages are small enough to be written by hand.
+/// Calls `grpc.health.v1.Health/Check` for the whole server with h2 only, because the retries and connection
+/// pools of a client would affect the measurement. Both messages are encoded by hand.
 async fn health(port: u16) -> anyhow::Result<bool> {
     let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
     let (client, connection) = h2::client::handshake(socket).await?;
-    let ask = async {
+    let check = async {
         let mut client = client.ready().await?;
         let request = http::Request::post(format!("http://127.0.0.1:{port}/grpc.health.v1.Health/Check"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())?;
         let (response, mut body) = client.send_request(request, false)?;
-        // One uncompressed message of no bytes: the request for the server as a whole.
+        // One uncompressed message of zero bytes: the request for the whole server.
         body.send_data(Bytes::from_static(&[0; 5]), true)?;
         let mut chunks = response.await?.into_body();
-        let mut answer = BytesMut::new();
+        let mut response = BytesMut::new();
         while let Some(chunk) = chunks.data().await {
-            answer.put(chunk?);
+            response.put(chunk?);
         }
         // Field 1, `status`, is 1: SERVING.
-        Ok(answer.get(5..) == Some(&[0x08, 0x01]))
+        Ok(response.get(5..) == Some(&[0x08, 0x01]))
     };
     tokio::select! {
-        answer = ask => answer,
+        response = check => response,
         ended = connection => match ended {
             Ok(()) => bail!("the connection ended"),
             Err(error) => Err(error.into()),

@@ -22,7 +22,7 @@ pub use client::{Client, Refused, reason};
 pub use postgres::Postgres;
 pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};
-pub use seeded_rng::{Chance, SEED, number};
+pub use seeded_rng::{SEED, SeededRng, number};
 pub use suite::{REPLICAS, Replicated, Suite, eventually};
 pub use two_schools::{Place, TwoSchools};
 

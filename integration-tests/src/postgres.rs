@@ -115,7 +115,7 @@ impl Postgres {
                 *server = Some(serve(bin, &folder.path().join("data"), *port).await);
             }
             Kind::Shared { database, link } => {
-                link.cut().await;
+                link.disconnect().await;
                 let ended = async {
                     let connection = connect(database.url()).await?;
                     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -123,7 +123,7 @@ impl Postgres {
                     connection.execute_unprepared(sql).await
                 };
                 ended.await.expect("its backends can be ended");
-                link.mend();
+                link.reconnect();
             }
         }
     }

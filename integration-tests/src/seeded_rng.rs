@@ -10,9 +10,9 @@ pub fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 /// SplitMix64. The same seed produces the same choices.
-pub struct Chance(u64);
+pub struct SeededRng(u64);
 
-impl Chance {
+impl SeededRng {
     /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -20,7 +20,7 @@ impl Chance {
 
     /// Creates the generator of one of several concurrent actors. Its choices do not depend on the speed of
     /// the others.
-    pub fn of_actor(seed: u64, kind: &str, number: usize) -> Self {
+    pub fn for_actor(seed: u64, kind: &str, number: usize) -> Self {
         let mut own = Self(seed);
         for part in kind.bytes().map(u64::from).chain([number as u64]) {
             own.0 ^= part;
@@ -29,7 +29,7 @@ impl Chance {
         own
     }
 
-    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    #[expect(clippy::should_implement_trait, reason = "the generator never ends")]
     /// Returns the next 64 bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -50,11 +50,11 @@ impl Chance {
     }
 
     /// Returns one of the items.
-    pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub fn choose<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 
-    /// Returns a UUID that the same seed repeats. Used for the ids of planned acts.
+    /// Returns a UUID that the same seed repeats. Used for the ids of planned requests.
     pub fn uuid(&mut self) -> String {
         let (high, low) = (self.next(), self.next());
         uuid::Builder::from_random_bytes((u128::from(high) << 64 | u128::from(low)).to_be_bytes())

@@ -8,36 +8,36 @@ use crate::{cargo, execute, root, servers::Servers, target};
 /// The cases to measure.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Cases by name, `start` or `all`.
+    /// Names of cases, or `all`.
     #[arg(required = true)]
     cases: Vec<String>,
-    /// On which database; both without it.
+    /// Database to measure on. Default: each database that a case supports.
     #[arg(long, value_parser = ["postgres", "sqlite"])]
     db: Option<String>,
-    /// Rounds that have to count, or starts to take the median of.
+    /// Number of valid rounds per case, or number of starts.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of a side in a round.
+    /// Seconds that each variant runs in a round.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Entries of the longest chat of `history`.
+    /// Number of entries in the longest chat of `history`.
     #[arg(long, default_value_t = 1_000_000)]
     entries: u64,
-    /// Servers of others to measure beside it, by name and comma: ejabberd, prosody, synapse.
+    /// Other chat servers to measure, separated by commas: ejabberd, prosody, synapse.
     #[arg(long)]
-    peers: Option<String>,
-    /// Writes the table and the chart of docs/performance.md.
+    competitors: Option<String>,
+    /// Writes the tables and the chart of docs/performance.md.
     #[arg(long)]
     write: bool,
-    /// Folder for a flame graph of each side's servers, taken in one more round that counts for nothing else.
+    /// Folder for a flame graph of each variant's servers, recorded in one extra round.
     #[arg(long)]
     flame: Option<PathBuf>,
-    /// Another build of the suite to measure than that of this tree.
+    /// Path of another `parta` program to measure. Default: the build of this tree.
     #[arg(long)]
     program: Option<PathBuf>,
 }
 
-/// Measures what is asked for.
+/// Builds the programs and runs the selected cases.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     execute(cargo().args(["build", "--release", "-p", "parta", "-p", "parta-bench"]))?;
     let program = options.program.clone().unwrap_or_else(|| release("parta"));
@@ -63,8 +63,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(database) = &options.db {
         bench.args(["--db", database]);
     }
-    if let Some(peers) = &options.peers {
-        bench.args(["--peers", peers]);
+    if let Some(competitors) = &options.competitors {
+        bench.args(["--competitors", competitors]);
     }
     if options.write {
         bench.arg("--write").arg(root().join("docs"));

@@ -1,5 +1,5 @@
-//! One build of the workspace. Every check runs the programs of this build: a build of one package selects
-//! other features and compiles tokio, sqlx and sea-orm again.
+//! The build of the workspace. Every check runs the programs of this build, because a build of one package
+//! selects other features and compiles tokio, sqlx and sea-orm again.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,22 +43,23 @@ impl Build {
         Ok(Self(programs(&String::from_utf8_lossy(&output.stdout))))
     }
 
-    /// The program of a binary target.
+    /// Returns the program of a binary target.
     pub(crate) fn binary(&self, target: &str) -> anyhow::Result<&Path> {
         self.find(target, false)
     }
 
-    /// The program that runs the tests of a target. Cargo writes the names of libraries with underscores.
+    /// Returns the program that runs the tests of a target. Cargo writes the names of libraries with
+    /// underscores.
     pub(crate) fn tests(&self, target: &str) -> anyhow::Result<&Path> {
         self.find(target, true)
     }
 
     fn find(&self, target: &str, test: bool) -> anyhow::Result<&Path> {
         let program = self.0.iter().find(|p| p.target == target && p.test == test);
-        let what = if test { "tests of" } else { "binary" };
+        let kind = if test { "tests of" } else { "binary" };
         program
             .map(|program| program.path.as_path())
-            .with_context(|| format!("the build has no {what} {target}"))
+            .with_context(|| format!("the build has no {kind} {target}"))
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
     );
 
     #[test]
-    fn programs_are_found_by_target_and_by_whether_they_are_tests() -> anyhow::Result<()> {
+    fn programs_are_found_by_target_and_kind() -> anyhow::Result<()> {
         let build = Build(programs(MESSAGES));
         assert_eq!(build.binary("parta")?, Path::new("/t/parta"));
         assert_eq!(build.tests("parta")?, Path::new("/t/parta-2"));
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_an_error() {
+    fn missing_program_is_an_error() {
         let build = Build(programs(MESSAGES));
         let error = build.binary("parta_chat").map(Path::to_path_buf).unwrap_err();
         assert_eq!(error.to_string(), "the build has no binary parta_chat");

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what a change must pass.
+//! `cargo xtask ci`: the checks that a change must pass.
 
 use std::process::Command;
 
@@ -15,33 +15,32 @@ pub(crate) fn run(allow_missing_tools: bool) -> anyhow::Result<()> {
         allow_missing_tools,
         lines: Vec::new(),
     };
-    let outcome = parts(&mut elapsed, &mut notes).and_then(|()| elapsed.within_limit());
+    let outcome = run_checks(&mut elapsed, &mut notes).and_then(|()| elapsed.within_limit());
     println!("{elapsed}");
     for line in &notes.lines {
         println!("xtask: {line}");
     }
     if outcome.is_ok() {
         println!(
-            "xtask: all green{}",
+            "xtask: all checks passed{}",
             if notes.lines.is_empty() {
                 ""
             } else {
-                ", except for the lines above"
+                ", except for the notes above"
             }
         );
     }
     outcome
 }
 
-/// The last lines of a run: what did not run, and what only advises.
+/// The last lines of a run: skipped checks and advisory results.
 struct Notes {
     allow_missing_tools: bool,
     lines: Vec<String>,
 }
 
 impl Notes {
-    /// Returns the tool of a check. A missing one is an error, or a line at the end if missing tools are
-    /// allowed.
+    /// Returns the tool of a check. A missing tool is an error, or a note if missing tools are allowed.
     fn tool<T>(&mut self, check: &str, tool: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         match tool {
             Ok(tool) => Ok(Some(tool)),
@@ -56,7 +55,7 @@ impl Notes {
     }
 }
 
-fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
+fn run_checks(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     elapsed.part("format", || execute(cargo().args(["fmt", "--all", "--check"])))?;
     elapsed.part("spelling", || {
         match notes.tool("spelling", tools::wheel("typos"))? {
@@ -102,7 +101,7 @@ fn parts(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     let build = elapsed.part("build", Build::workspace)?;
     elapsed.part("documents", || {
         docs::generate(&build, true)?;
-        docs::truth(&build)?;
+        docs::check_references(&build)?;
         requirements::run()
     })?;
     elapsed.part("instructions", || {
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_tool_fails_unless_it_is_allowed() -> anyhow::Result<()> {
+    fn missing_tool_fails_unless_it_is_allowed() -> anyhow::Result<()> {
         let mut notes = Notes {
             allow_missing_tools: false,
             lines: Vec::new(),

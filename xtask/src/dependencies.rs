@@ -1,4 +1,4 @@
-//! Checks of the dependencies by `cargo-shear` and `cargo-deny`.
+//! Checks the dependencies with `cargo-shear` and `cargo-deny`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,14 +11,15 @@ pub(crate) fn unused(shear: &Path) -> anyhow::Result<()> {
     execute(Command::new(shear).arg("shear").current_dir(root()))
 }
 
-/// Duplicates, licenses and sources by deny.toml. Works without network once the crates are downloaded.
+/// Checks duplicates, licenses and sources against deny.toml. Needs no network once the crates are
+/// downloaded.
 pub(crate) fn allowed(deny: &Path) -> anyhow::Result<()> {
     let mut check = program(deny);
     execute(check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
 }
 
-/// Security advisories and yanked versions. Where the advisory database cannot be fetched, yanked versions
-/// are checked without it, and the returned line says so.
+/// Checks security advisories and yanked versions. If the advisory database cannot be fetched, only yanked
+/// versions are checked, and the returned line says so.
 pub(crate) fn advisories(deny: &Path) -> anyhow::Result<Option<String>> {
     let fetched = program(deny)
         .args(["--log-level", "off", "fetch", "db"])
@@ -28,7 +29,7 @@ pub(crate) fn advisories(deny: &Path) -> anyhow::Result<Option<String>> {
         execute(
             check
                 .args(["--log-level", "error", "check"])
-                .args(DENIED)
+                .args(DENY_INDEX_FAILURES)
                 .arg("advisories"),
         )?;
         return Ok(None);
@@ -40,16 +41,16 @@ pub(crate) fn advisories(deny: &Path) -> anyhow::Result<Option<String>> {
     ))
 }
 
-/// A registry index that cannot be read must not look like an index without yanked versions.
-const DENIED: [&str; 4] = ["-D", "index-failure", "-D", "index-cache-load-failure"];
+/// Makes `cargo-deny` fail if a registry index cannot be read, because it would find no yanked versions then.
+const DENY_INDEX_FAILURES: [&str; 4] = ["-D", "index-failure", "-D", "index-cache-load-failure"];
 
-/// An advisory for a crate that does not exist: `cargo-deny` refuses an empty database.
+/// An advisory for a crate that does not exist, because `cargo-deny` rejects an empty database.
 const PLACEHOLDER: &str = "```toml\n[advisory]\nid = \"RUSTSEC-2000-0001\"\npackage = \"placeholder\"\n\
     date = \"2000-01-01\"\n\n[versions]\npatched = []\n```\n\n# Placeholder\n\nNothing.\n";
 const PLACEHOLDER_URL: &str = "https://advisories.invalid/placeholder";
 
-/// `cargo-deny` checks yanked versions only together with an advisory database, so it gets one that says
-/// nothing: a local repository, which git uses instead of the address that the configuration names.
+/// Checks yanked versions only. `cargo-deny` needs an advisory database for this, so it gets a local
+/// repository with one placeholder, which git uses instead of the URL in the configuration.
 fn yanked(deny: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let database = folder.path().join("database");
@@ -89,7 +90,7 @@ fn yanked(deny: &Path) -> anyhow::Result<()> {
         .args(["--log-level", "error", "--config"])
         .arg(&file)
         .arg("check");
-    execute(check.args(DENIED).arg("advisories"))
+    execute(check.args(DENY_INDEX_FAILURES).arg("advisories"))
 }
 
 fn program(deny: &Path) -> Command {

@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: what is generated, and whether what is written is true.
+//! `cargo xtask docs`: generates documents and checks the links, commands and RPCs in all documents.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, process::Command};
 
@@ -17,14 +17,14 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let build = Build::workspace()?;
     generate(&build, check)?;
     if check {
-        truth(&build)?;
+        check_references(&build)?;
     }
     Ok(())
 }
 
-/// Writes the generated documents; with `check` compares them instead.
+/// Writes the generated documents, or compares them if `check` is set.
 pub(crate) fn generate(build: &Build, check: bool) -> anyhow::Result<()> {
-    keep("errors.md", &errors(&pool()?)?, check)?;
+    write_or_compare("errors.md", &errors(&pool()?)?, check)?;
     let output = Command::new(build.binary(PERMISSIONS)?).output()?;
     if !output.status.success() {
         bail!(
@@ -32,21 +32,21 @@ pub(crate) fn generate(build: &Build, check: bool) -> anyhow::Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    keep("permissions.md", &String::from_utf8(output.stdout)?, check)
+    write_or_compare("permissions.md", &String::from_utf8(output.stdout)?, check)
 }
 
-fn keep(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
+fn write_or_compare(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
     let path = root().join("docs").join(name);
     if !check {
         fs::write(&path, text)?;
         println!("xtask: docs/{name} written");
     } else if fs::read_to_string(&path).unwrap_or_default() != text {
-        bail!("docs/{name} is not what is generated: run `cargo xtask docs` and commit it");
+        bail!("docs/{name} is not up to date: run `cargo xtask docs` and commit the result");
     }
     Ok(())
 }
 
-/// The protos with comments and options.
+/// Returns the protos with comments and options.
 pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
     let folder = root().join("proto");
     let files: BTreeSet<_> = walk("proto")
@@ -63,11 +63,11 @@ pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
     )?)
 }
 
-/// Every reason of every package: its code, its metadata, what happened and what to do.
+/// Returns errors.md: the code, the metadata and the description of every reason.
 fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
     let mut text = "# Errors\n\n\
         Generated from the protos by `cargo xtask docs`.\n\n\
-        Every refusal carries one `google.rpc.ErrorInfo` whose `domain` and `reason` stand below. Its `metadata` always has\n\
+        Every refusal carries one `google.rpc.ErrorInfo` whose `domain` and `reason` are listed below. Its `metadata` always has\n\
         the keys of the third column. UNAVAILABLE, and RESOURCE_EXHAUSTED with `RetryInfo`, may be retried as they are, with\n\
         the same `request_id`; ABORTED asks to repeat the whole operation; of the others the last column says what to do.\n"
         .to_owned();
@@ -103,7 +103,7 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
                 .context("no reason option")?;
             let options = value.options();
             let rule = options.get_extension(&extension);
-            let rule = rule.as_message().context("a reason without its rule")?;
+            let rule = rule.as_message().context("a reason has no rule")?;
             let code = rule.get_field_by_name("code").context("no code")?;
             let metadata = rule.get_field_by_name("metadata").context("no metadata")?;
             let keys: Vec<String> = metadata
@@ -124,22 +124,22 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
 fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let info = file.file_descriptor_proto().source_code_info.as_ref();
     let location = info.and_then(|info| info.location.iter().find(|location| location.path == path));
-    let said = location.map_or("", |location| location.leading_comments());
-    said.split_whitespace().collect::<Vec<_>>().join(" ")
+    let comments = location.map_or("", |location| location.leading_comments());
+    comments.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Links of documents lead somewhere, the commands that they name exist, and so do the RPCs.
-pub(crate) fn truth(build: &Build) -> anyhow::Result<()> {
+/// Checks that the links, commands and RPCs in all documents exist.
+pub(crate) fn check_references(build: &Build) -> anyhow::Result<()> {
     let pool = pool()?;
     let mut wrong = Vec::new();
     for path in walk("md") {
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let shown = path.strip_prefix(root()).unwrap_or(&path).display();
         let folder = path.parent().unwrap_or(Path::new("."));
-        let dead = targets(&text).filter(|target| !folder.join(target).exists());
-        wrong.extend(dead.map(|target| format!("{shown}: the link {target} leads nowhere")));
-        for words in after(&text, "cargo xtask ") {
-            if !subcommand(&words) {
+        let broken = targets(&text).filter(|target| !folder.join(target).exists());
+        wrong.extend(broken.map(|target| format!("{shown}: the link {target} is broken")));
+        for words in subcommands_after(&text, "cargo xtask ") {
+            if !is_known_command(&words) {
                 wrong.push(format!("{shown}: there is no `cargo xtask {}`", words.join(" ")));
             }
         }
@@ -147,7 +147,9 @@ pub(crate) fn truth(build: &Build) -> anyhow::Result<()> {
         wrong.extend(unknown.map(|rpc| format!("{shown}: there is no RPC {rpc}")));
     }
     let readme = fs::read_to_string(root().join("README.md"))?;
-    let commands: BTreeSet<_> = after(&readme, "cargo run --release -- ").into_iter().collect();
+    let commands: BTreeSet<_> = subcommands_after(&readme, "cargo run --release -- ")
+        .into_iter()
+        .collect();
     for words in commands {
         let output = Command::new(build.binary("parta")?)
             .args(&words)
@@ -158,22 +160,22 @@ pub(crate) fn truth(build: &Build) -> anyhow::Result<()> {
         }
     }
     if !wrong.is_empty() {
-        bail!("the documents do not tell the truth:\n{}", wrong.join("\n"));
+        bail!("documents have broken references:\n{}", wrong.join("\n"));
     }
     Ok(())
 }
 
-/// Targets of Markdown links that are paths.
+/// Returns the targets of Markdown links that are paths.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| {
         let target = rest.split(')').next()?.split('#').next()?;
-        let elsewhere = target.contains("://") || target.starts_with("mailto:") || target.contains(' ');
-        (!target.is_empty() && !elsewhere).then_some(target)
+        let is_external = target.contains("://") || target.starts_with("mailto:") || target.contains(' ');
+        (!target.is_empty() && !is_external).then_some(target)
     })
 }
 
-/// The words that follow each mention of a command, up to the first that is an option or an argument.
-fn after(text: &str, command: &str) -> Vec<Vec<String>> {
+/// Returns the subcommands after each mention of a command, without options and arguments.
+fn subcommands_after(text: &str, command: &str) -> Vec<Vec<String>> {
     let mentions = text.split(command).skip(1).map(|rest| {
         let line = rest
             .split(['\n', '`', '#', '&', '|', ';', ',', ')'])
@@ -189,8 +191,8 @@ fn after(text: &str, command: &str) -> Vec<Vec<String>> {
     mentions.filter(|words: &Vec<String>| !words.is_empty()).collect()
 }
 
-/// Whether xtask knows the first words; what follows a command without subcommands is prose or an argument.
-fn subcommand(words: &[String]) -> bool {
+/// Whether xtask has these subcommands. Words after a command without subcommands are ignored.
+fn is_known_command(words: &[String]) -> bool {
     let mut command = Cli::command();
     for word in words {
         if !command.has_subcommands() {
@@ -204,7 +206,7 @@ fn subcommand(words: &[String]) -> bool {
     true
 }
 
-/// Full names of RPCs in a text: `parta.chat.v1.MessageService/SendMessage`.
+/// Returns the full names of RPCs in a text, for example `parta.chat.v1.MessageService/SendMessage`.
 fn rpcs(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/')));
     let names = words.filter_map(|word| word.rfind("parta.").map(|at| word[at..].trim_end_matches('.')));
@@ -225,25 +227,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_to_files_are_found_and_others_left_alone() {
+    fn only_links_to_files_are_found() {
         let text = "[a](docs/a.md#part) [b](https://example.org/x) [c](#here) [d](mailto:a@b) ![e](e.png)";
         assert_eq!(targets(text).collect::<Vec<_>>(), ["docs/a.md", "e.png"]);
     }
 
     #[test]
-    fn commands_are_found_with_their_words() {
+    fn commands_are_found_with_their_subcommands() {
         let text =
             "Run `cargo xtask test`, or:\n\n    cargo xtask bench start --rounds 3\n\n`cargo xtask ci`.";
         assert_eq!(
-            after(text, "cargo xtask "),
+            subcommands_after(text, "cargo xtask "),
             [vec!["test"], vec!["bench", "start"], vec!["ci"]]
         );
-        assert!(subcommand(&["bench".to_owned(), "start".to_owned()]));
-        assert!(!subcommand(&["dance".to_owned()]));
+        assert!(is_known_command(&["bench".to_owned(), "start".to_owned()]));
+        assert!(!is_known_command(&["unknown".to_owned()]));
     }
 
     #[test]
-    fn rpcs_are_found_and_looked_up() -> anyhow::Result<()> {
+    fn rpcs_are_found_and_checked() -> anyhow::Result<()> {
         let text = "http://127.0.0.1:7710/parta.chat.v1.MessageService/SendMessage and parta.chat.v1.A/B.";
         let pool = pool()?;
         let found: Vec<_> = rpcs(text)
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_tell_code_metadata_and_what_to_do() -> anyhow::Result<()> {
+    fn errors_have_code_metadata_and_description() -> anyhow::Result<()> {
         let errors = errors(&pool()?)?;
         let row = "| `OVERLOADED` | UNAVAILABLE |  | The server has more to do than it takes on. Retry after `RetryInfo`. |";
         assert!(errors.contains(row), "{errors}");

@@ -1,4 +1,4 @@
-//! How long each part of `cargo xtask ci` takes.
+//! The time that each part of `cargo xtask ci` takes.
 
 use std::{
     fmt,
@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::ensure;
 
-/// A run that takes longer fails: a check that people wait an hour for is a check that people avoid.
+/// A run that takes longer fails, so that the checks stay fast enough to be used.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// The parts that have ended, in their order.
+/// The finished parts with their durations, in order.
 #[derive(Default)]
 pub(crate) struct Elapsed(Vec<(&'static str, Duration)>);
 
 impl Elapsed {
-    /// Runs a part. Its time counts whether it succeeds or fails.
+    /// Runs a part and records its duration, also if it fails.
     pub(crate) fn part<T>(
         &mut self,
         name: &'static str,
@@ -41,14 +41,14 @@ impl Elapsed {
     }
 
     fn total(&self) -> Duration {
-        self.0.iter().map(|(_, span)| *span).sum()
+        self.0.iter().map(|(_, duration)| *duration).sum()
     }
 }
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, span) in &self.0 {
-            writeln!(f, "xtask: {:>7.1} {name}", span.as_secs_f64())?;
+        for (name, duration) in &self.0 {
+            writeln!(f, "xtask: {:>7.1} {name}", duration.as_secs_f64())?;
         }
         write!(f, "xtask: {:>7.1} total, in seconds", self.total().as_secs_f64())
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_part_is_in_the_table() {
+    fn failed_part_is_in_the_table() {
         let mut elapsed = Elapsed::default();
         let failed = elapsed.part("tests", || -> anyhow::Result<()> { bail!("red") });
         assert!(failed.is_err());
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_45_minutes_fail() {
+    fn run_fails_after_more_than_45_minutes() {
         let minutes = |minutes: u64| {
             Elapsed(vec![
                 ("a", Duration::from_secs(60)),

@@ -1,6 +1,9 @@
 //! The project's own commands: `cargo xtask test | soak | ci | requirements | reasons | docs | bench |
 //! instructions | k8s`.
-#![expect(clippy::print_stdout, reason = "a command line speaks on standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line tool prints to standard output"
+)]
 
 mod bench;
 mod build;
@@ -37,7 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Gets what the tests need (PostgreSQL, NATS) and runs all of them.
+    /// Provides the servers that the tests need (PostgreSQL, NATS) and runs all tests.
     Test(test::Options),
     /// Runs the consistency test for a long time and watches memory and descriptors of the processes.
     Soak(soak::Options),
@@ -47,27 +50,29 @@ enum Task {
         #[arg(long)]
         allow_missing_tools: bool,
     },
-    /// Prints which tests cover which requirement, and fails where one that is called done is not covered.
+    /// Prints the tests that cover each requirement, and fails if a requirement marked as done is not
+    /// covered.
     Requirements,
     /// Compares the reasons that the comments of RPCs list with the refusals that the last run of all tests
     /// recorded.
     Reasons,
     /// Writes the generated documents.
     Docs {
-        /// Fails where they differ, and where links, commands or RPCs of documents lead nowhere; writes
-        /// nothing.
+        /// Writes nothing. Fails if the generated documents differ, or if a document has a broken link or
+        /// names an unknown command or RPC.
         #[arg(long)]
         check: bool,
     },
-    /// Measures cases beside their limits, on the release profile: `all`, `start`, or cases of the bench by
+    /// Measures cases together with their baselines, in the release profile: `all`, `start`, or cases by
     /// name.
     Bench(bench::Options),
-    /// Counts the instructions of one send and one delivery, and fails where they have grown.
+    /// Counts the instructions of one send and one delivery, and fails if there are more than in the
+    /// baseline.
     Instructions {
-        /// Keeps what was counted in bench/instructions.toml.
+        /// Stores the numbers in bench/instructions.toml.
         #[arg(long)]
         write: bool,
-        /// Counts the optimized build instead, and compares with nothing.
+        /// Counts the optimized build instead, without a comparison.
         #[arg(long, conflicts_with = "write")]
         release: bool,
     },
@@ -100,15 +105,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace in which this was called. Not of that in which it was built: where clones share
-/// a target folder, one would test the other.
+/// Returns the root of the workspace in which the command was called. The root at build time may be another
+/// clone that shares the target folder.
 fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
     let manifest = manifest.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     manifest.parent().map(PathBuf::from).unwrap_or(manifest)
 }
 
-/// Runs a command to its end; fails where it does.
+/// Runs a command and waits for it. Fails if the command fails.
 fn execute(command: &mut Command) -> anyhow::Result<()> {
     println!("xtask: {}", describe(command));
     let status = command
@@ -121,8 +126,11 @@ fn execute(command: &mut Command) -> anyhow::Result<()> {
 }
 
 fn describe(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let arguments = std::iter::once(command.get_program()).chain(command.get_args());
+    arguments
+        .map(|w| w.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn cargo() -> Command {
@@ -131,20 +139,20 @@ fn cargo() -> Command {
     command
 }
 
-/// The target directory.
+/// Returns the target directory of cargo.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Whether a program answers when it is asked for its version.
-fn answers(program: &str, argument: &str) -> bool {
+/// Whether a program can be run with this argument, for example `--version`.
+fn is_available(program: &str, argument: &str) -> bool {
     Command::new(program)
         .arg(argument)
         .output()
         .is_ok_and(|output| output.status.success())
 }
 
-/// Files of the project with this extension.
+/// Returns the files of the project with this extension.
 fn walk(extension: &str) -> Vec<PathBuf> {
     let skip = |entry: &walkdir::DirEntry| {
         matches!(
@@ -162,7 +170,7 @@ fn walk(extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A port that nobody listens on.
+/// Returns a free port.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,16 +1,16 @@
-//! Checks of the protos by `buf`.
+//! Checks the protos with `buf`.
 
 use std::{path::Path, process::Command};
 
 use crate::{describe, execute, root};
 
-/// The rules STANDARD and COMMENTS of proto/buf.yaml.
+/// Checks the rules STANDARD and COMMENTS of proto/buf.yaml.
 pub(crate) fn lint(buf: &Path) -> anyhow::Result<()> {
     execute(Command::new(buf).arg("lint").current_dir(root().join("proto")))
 }
 
-/// Compares the protos with those of the parent commit. Advisory until the first release: the differences
-/// are printed, and the returned line says that there are some, or that there was nothing to compare with.
+/// Compares the protos with the parent commit. Advisory until the first release: differences are printed, and
+/// the returned line says that there are some, or that the comparison was not possible.
 pub(crate) fn breaking(buf: &Path) -> anyhow::Result<Option<String>> {
     let mut parent = Command::new("git");
     parent.args(["rev-parse", "--verify", "--quiet", "HEAD~1"]);
@@ -31,13 +31,13 @@ pub(crate) fn breaking(buf: &Path) -> anyhow::Result<Option<String>> {
     if output.status.success() {
         return Ok(None);
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    let differences = String::from_utf8_lossy(&output.stdout);
+    print!("{differences}{}", String::from_utf8_lossy(&output.stderr));
     // `buf` exits with 100 if it has compared and found differences.
     Ok(Some(if output.status.code() == Some(100) {
         format!(
             "buf breaking found {} incompatible changes since the parent commit (advisory until the first release)",
-            said.lines().count()
+            differences.lines().count()
         )
     } else {
         format!("buf breaking did NOT run: {}", output.status)

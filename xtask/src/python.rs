@@ -8,14 +8,14 @@ use std::{
 
 use crate::{execute, root, servers, target};
 
-/// Environment variable with an interpreter that has what `requirements.txt` names.
+/// Environment variable with the path of an interpreter that has the packages of `requirements.txt`.
 pub(crate) const PYTHON: &str = "PARTA_TEST_PYTHON";
 const REQUIREMENTS: &str = "integration-tests/python/requirements.txt";
 
 /// Returns the given interpreter, or one in a virtual environment that is created once.
 pub(crate) fn provide() -> anyhow::Result<(&'static str, String)> {
     if let Ok(python) = std::env::var(PYTHON) {
-        println!("xtask: Python: the given one ({PYTHON})");
+        println!("xtask: Python: {python}, from {PYTHON}");
         return Ok((PYTHON, python));
     }
     let python = environment("python", REQUIREMENTS, "grpc_tools")?.join("python");
@@ -24,13 +24,13 @@ pub(crate) fn provide() -> anyhow::Result<(&'static str, String)> {
 }
 
 /// Returns the `bin` directory of a virtual environment below the target directory. The environment is
-/// created anew when the requirements file has changed, or when its interpreter cannot import `module`.
+/// created again when the requirements file has changed, or when its interpreter cannot import `module`.
 pub(crate) fn environment(name: &str, requirements: &str, module: &str) -> anyhow::Result<PathBuf> {
     let folder = target().join(name);
-    let (bin, made_for) = (folder.join("bin"), folder.join("requirements.txt"));
+    let (bin, installed_for) = (folder.join("bin"), folder.join("requirements.txt"));
     let python = bin.join("python");
-    let wanted = fs::read(root().join(requirements))?;
-    if fs::read(&made_for).ok().as_ref() != Some(&wanted) || !works(&python, module) {
+    let required = fs::read(root().join(requirements))?;
+    if fs::read(&installed_for).ok().as_ref() != Some(&required) || !works(&python, module) {
         let base = servers::local("python3 with venv", "python3-venv", || {
             let python = PathBuf::from("python3");
             works(&python, "venv, ensurepip").then_some(python)
@@ -46,7 +46,7 @@ pub(crate) fn environment(name: &str, requirements: &str, module: &str) -> anyho
             "-r",
         ]);
         execute(install.arg(root().join(requirements)))?;
-        fs::write(made_for, wanted)?;
+        fs::write(installed_for, required)?;
     }
     Ok(bin)
 }

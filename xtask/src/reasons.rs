@@ -1,8 +1,7 @@
-//! `cargo xtask reasons`: whether each reason that the comment of an RPC lists was the reason of a refusal in
-//! the tests.
+//! `cargo xtask reasons`: checks that every reason listed in the comment of an RPC was returned in the tests.
 //!
-//! The processes of the tests record what the servers refuse, and fail for a reason that is not listed. A
-//! listed reason that no test provokes stands in docs/reasons-without-a-test.md, each with why.
+//! The test processes record the refusals of the servers, and fail for a reason that is not listed. Listed
+//! reasons that no test provokes are exceptions in docs/reasons-without-a-test.md, each with an explanation.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -11,7 +10,7 @@ use parta_reasons::DocumentedReasons;
 
 use crate::{docs, root, target};
 
-/// Environment variable that names the folder of the records to the tests.
+/// Environment variable with the folder into which the tests write their records.
 pub(crate) const RECORDS: &str = "PARTA_TEST_REFUSALS";
 /// The list of reasons that no test provokes.
 const UNTESTED: &str = "docs/reasons-without-a-test.md";
@@ -23,8 +22,8 @@ fn folder() -> PathBuf {
     target().join("refusals")
 }
 
-/// Returns the folder of the records, emptied for a new run of the tests.
-pub(crate) fn emptied() -> anyhow::Result<PathBuf> {
+/// Empties the folder of the records for a new run of the tests and returns it.
+pub(crate) fn empty_folder() -> anyhow::Result<PathBuf> {
     let folder = folder();
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -35,7 +34,7 @@ pub(crate) fn emptied() -> anyhow::Result<PathBuf> {
         .with_context(|| folder.display().to_string())
 }
 
-/// Fails for listed reasons that never came, and for exceptions that are not needed.
+/// Fails for listed reasons that were not recorded, and for exceptions that are not needed.
 pub(crate) fn run() -> anyhow::Result<()> {
     let documented = DocumentedReasons::read(&docs::pool()?)?;
     let listed: BTreeSet<Pair> = documented
@@ -44,32 +43,36 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .collect();
     let mut recorded = BTreeSet::new();
     for entry in fs::read_dir(folder()).context("no records: run `cargo xtask test` first")? {
-        recorded.extend(fs::read_to_string(entry?.path())?.lines().filter_map(pair));
+        recorded.extend(
+            fs::read_to_string(entry?.path())?
+                .lines()
+                .filter_map(parse_record),
+        );
     }
     ensure!(!recorded.is_empty(), "no records: run `cargo xtask test` first");
     let table = fs::read_to_string(root().join(UNTESTED))?;
-    let wrong = disagreements(&listed, &recorded, &table);
-    if !wrong.is_empty() {
+    let errors = disagreements(&listed, &recorded, &table);
+    if !errors.is_empty() {
         bail!(
-            "the reasons that the protos list and the refusals of the last `cargo xtask test` disagree; a run of only some \
-             tests proves nothing:\n{}",
-            wrong.join("\n")
+            "the reasons that the protos list and the refusals of the last `cargo xtask test` disagree (run all tests \
+             first):\n{}",
+            errors.join("\n")
         );
     }
     println!(
-        "xtask: {} reasons of RPCs, each came or has an entry in {UNTESTED}",
+        "xtask: {} reasons of RPCs: each was recorded or is an exception in {UNTESTED}",
         listed.len()
     );
     Ok(())
 }
 
 /// Reads `parta.chat.v1.ChatService/GetChat NOT_FOUND`.
-fn pair(line: &str) -> Option<Pair> {
+fn parse_record(line: &str) -> Option<Pair> {
     let (rpc, reason) = line.split_once(' ')?;
     Some((rpc.to_owned(), reason.to_owned()))
 }
 
-/// Rows of the table of exceptions: `| RPC | reason | why |`.
+/// Returns the rows of the table of exceptions: `| RPC | reason | why |`.
 fn exceptions(table: &str) -> Vec<(Pair, &str)> {
     table.lines().filter_map(exception).collect()
 }
@@ -77,40 +80,40 @@ fn exceptions(table: &str) -> Vec<(Pair, &str)> {
 fn exception(row: &str) -> Option<(Pair, &str)> {
     let mut cells = row.split('|').skip(1).map(str::trim);
     let mut name = || Some(cells.next()?.strip_prefix('`')?.strip_suffix('`')?.to_owned());
-    let pair = (name()?, name()?);
-    Some((pair, cells.next()?))
+    let parse_record = (name()?, name()?);
+    Some((parse_record, cells.next()?))
 }
 
 fn disagreements(listed: &BTreeSet<Pair>, recorded: &BTreeSet<Pair>, table: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut excepted = BTreeSet::new();
-    for (pair, why) in exceptions(table) {
-        let (rpc, reason) = &pair;
+    let mut errors = Vec::new();
+    let mut rows = BTreeSet::new();
+    for (parse_record, why) in exceptions(table) {
+        let (rpc, reason) = &parse_record;
         if why.is_empty() {
-            wrong.push(format!("{UNTESTED}: {rpc} {reason} has no reason"));
+            errors.push(format!("{UNTESTED}: {rpc} {reason} has no explanation"));
         }
-        if !listed.contains(&pair) {
-            wrong.push(format!(
+        if !listed.contains(&parse_record) {
+            errors.push(format!(
                 "{UNTESTED}: the comment of {rpc} does not list {reason}; remove the row"
             ));
-        } else if recorded.contains(&pair) {
-            wrong.push(format!(
+        } else if recorded.contains(&parse_record) {
+            errors.push(format!(
                 "{UNTESTED}: a test provokes {reason} of {rpc}; remove the row"
             ));
         }
-        if !excepted.insert(pair.clone()) {
-            wrong.push(format!("{UNTESTED}: {rpc} {reason} has two rows"));
+        if !rows.insert(parse_record.clone()) {
+            errors.push(format!("{UNTESTED}: {rpc} {reason} has two rows"));
         }
     }
     let missing = listed
         .iter()
-        .filter(|pair| !recorded.contains(*pair) && !excepted.contains(*pair));
-    wrong.extend(missing.map(|(rpc, reason)| {
+        .filter(|parse_record| !recorded.contains(*parse_record) && !rows.contains(*parse_record));
+    errors.extend(missing.map(|(rpc, reason)| {
         format!(
             "no test provokes {reason} of {rpc}: write one, remove the reason, or add a row to {UNTESTED}"
         )
     }));
-    wrong
+    errors
 }
 
 #[cfg(test)]
@@ -128,21 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_reason_that_never_came_fails() {
-        let wrong = disagreements(
+    fn listed_reason_without_a_record_fails() {
+        let errors = disagreements(
             &pairs(&["NOT_FOUND", "CHAT_ARCHIVED"]),
             &pairs(&["CHAT_ARCHIVED"]),
             "",
         );
-        assert_eq!(wrong.len(), 1);
+        assert_eq!(errors.len(), 1);
         assert!(
-            wrong[0].starts_with(&format!("no test provokes NOT_FOUND of {RPC}")),
-            "{wrong:?}"
+            errors[0].starts_with(&format!("no test provokes NOT_FOUND of {RPC}")),
+            "{errors:?}"
         );
     }
 
     #[test]
-    fn a_row_with_its_reason_excepts_a_reason() {
+    fn row_with_an_explanation_is_an_exception() {
         let listed = pairs(&["NOT_FOUND"]);
         assert_eq!(
             disagreements(&listed, &BTreeSet::new(), ROW),
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_not_needed_fails() {
+    fn row_that_is_not_needed_fails() {
         let none = BTreeSet::new();
         for (listed, recorded, table) in [
             (pairs(&["NOT_FOUND"]), pairs(&["NOT_FOUND"]), ROW.to_owned()),
@@ -165,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn records_are_read() {
+    fn record_line_is_parsed() {
         assert_eq!(
-            pair(&format!("{RPC} NOT_FOUND")),
+            parse_record(&format!("{RPC} NOT_FOUND")),
             pairs(&["NOT_FOUND"]).pop_first()
         );
     }

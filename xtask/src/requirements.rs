@@ -1,7 +1,7 @@
-//! `cargo xtask requirements`: which tests cover which requirement (R) and which sentence of reach (F).
+//! `cargo xtask requirements`: lists the tests that cover each requirement (R) and each rule of reach (F).
 //!
-//! A test names what it covers in a comment above it: `/// Covers: R16 allowed, F3 refused`. A bare `//
-//! R16` above a test is shown as naming the row, and covers nothing.
+//! A comment above a test names the rows that it covers: `/// Covers: R16 allowed, F3 refused`. A comment
+//! `// R16` above a test is listed too, but covers nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use crate::{root, walk};
 
 /// The number of rows of each series. docs/requirements.md has one row for each.
 const SERIES: [(Series, u32); 2] = [(Series::Requirement, 84), (Series::Reach, 25)];
-/// Rows that are proven by a check that they name instead of a pair of tests.
+/// Rows that are checked by other means, which the table names, instead of a pair of tests.
 const BY_OTHER_CHECK: [Row; 3] = [
     Row(Series::Requirement, 58),
     Row(Series::Requirement, 62),
@@ -29,7 +29,7 @@ const STATES: [&str; 3] = ["done", "begun", "not begun"];
 enum Series {
     /// `R`: a requirement.
     Requirement,
-    /// `F`: a sentence of reach, who may reach whom.
+    /// `F`: a rule of docs/requirements.md about who may reach whom.
     Reach,
 }
 
@@ -90,11 +90,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for (row, state) in listed(&table) {
         print(row, state, covered.get(&row).unwrap_or(&none));
     }
-    let wrong = disagreements(&table, &covered);
-    if !wrong.is_empty() {
+    let errors = disagreements(&table, &covered);
+    if !errors.is_empty() {
         bail!(
             "docs/requirements.md and the tests disagree:\n{}",
-            wrong.join("\n")
+            errors.join("\n")
         );
     }
     Ok(())
@@ -103,35 +103,35 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// Returns the errors of the table, given the tests.
 fn disagreements(table: &str, covered: &Covered) -> Vec<String> {
     let mut rows = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     for (row, state) in listed(table) {
         if rows.insert(row, state).is_some() {
-            wrong.push(format!("{row} has more than one row"));
+            errors.push(format!("{row} has more than one row"));
         }
         if !row.exists() {
-            wrong.push(format!("{row} has a row, but does not exist"));
+            errors.push(format!("{row} has a row, but does not exist"));
         }
     }
     for row in Row::all() {
         let Some(state) = rows.get(&row) else {
-            wrong.push(format!("{row} has no row"));
+            errors.push(format!("{row} has no row"));
             continue;
         };
         if !STATES.contains(state) {
-            wrong.push(format!("{row} is {state:?}, which is none of {STATES:?}"));
+            errors.push(format!("{row} is {state:?}, expected one of {STATES:?}"));
         }
-        let half = covered
+        let is_incomplete = covered
             .get(&row)
             .is_none_or(|coverage| coverage.allowed.is_empty() || coverage.refused.is_empty());
-        if *state == "done" && half && !BY_OTHER_CHECK.contains(&row) {
-            wrong.push(format!(
-                "{row} is called done without a test of both the allowed and the refused case"
+        if *state == "done" && is_incomplete && !BY_OTHER_CHECK.contains(&row) {
+            errors.push(format!(
+                "{row} is marked as done but has no tests of both the allowed and the refused case"
             ));
         }
     }
     let unknown = covered.keys().filter(|row| !row.exists());
-    wrong.extend(unknown.map(|row| format!("a test names {row}, which does not exist")));
-    wrong
+    errors.extend(unknown.map(|row| format!("a test names {row}, which does not exist")));
+    errors
 }
 
 fn print(row: Row, state: &str, coverage: &Coverage) {
@@ -146,14 +146,14 @@ fn print(row: Row, state: &str, coverage: &Coverage) {
         refused.len(),
         named.len()
     );
-    for (what, tests) in [("allowed", allowed), ("refused", refused), ("names it", named)] {
+    for (case, tests) in [("allowed", allowed), ("refused", refused), ("names it", named)] {
         for test in tests {
-            println!("    {what}: {test}");
+            println!("    {case}: {test}");
         }
     }
 }
 
-/// Rows of the table: `| R16 | done | ... |`.
+/// Returns the rows of the table: `| R16 | done | ... |`.
 fn listed(table: &str) -> impl Iterator<Item = (Row, &str)> {
     table.lines().filter_map(|line| {
         let mut cells = line.split('|').skip(1).map(str::trim);
@@ -167,7 +167,7 @@ enum Case {
     Named,
 }
 
-/// Reads what a comment says about rows.
+/// Returns the rows that a comment names.
 fn markers(comment: &str) -> Vec<(Row, Case)> {
     if let Some(list) = comment.strip_prefix("Covers:") {
         let items = list.split(',').filter_map(|item| {
@@ -215,8 +215,8 @@ fn scan(file: &Path, source: &str, covered: &mut Covered) {
     }
 }
 
-/// The name of the test that a line begins: a function, a module of one test's variants, or the first word
-/// of the macro.
+/// Returns the name of the test that begins in this line: a function, a module with the variants of one test,
+/// or the first argument of a macro.
 fn name(line: &str, in_macro: bool) -> Option<&str> {
     let of_macro = MACROS
         .iter()
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_belongs_to_the_test_below_it() {
+    fn marker_belongs_to_the_test_below_it() {
         for source in [
             "/// Covers: R16 allowed, R17 refused\n#[tokio::test]\nasync fn a_test() {}\nfn other() {}",
             "// Covers: R16 allowed, R17 refused.\non_both!(a_test, |database| async move {",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_is_not_covering() {
+    fn named_row_is_not_covered() {
         let covered = covered("// R16, R17: what it is\n#[test]\nfn a_test() {}\n");
         assert_eq!(names(&covered[&r(16)].named), ["a_test"]);
         assert_eq!(names(&covered[&r(17)].named), ["a_test"]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_of_reach_are_rows_of_their_own() {
+    fn reach_rules_are_separate_rows() {
         let covered = covered("/// Covers: F3 allowed, F3 refused, R3 allowed\n#[test]\nfn a_test() {}");
         let sentence = Row(Series::Reach, 3);
         assert_eq!(names(&covered[&sentence].allowed), ["a_test"]);
@@ -288,7 +288,7 @@ mod tests {
         assert!(covered[&r(3)].refused.is_empty());
     }
 
-    /// A table with all rows, of which those named have another state.
+    /// Returns a table with all rows, in which `different` rows have another state.
     fn table(different: &[(&str, &str)]) -> String {
         let state = |row: &str| {
             different
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn rows_from_r1_to_r84_and_f1_to_f25_are_required() {
         assert!(disagreements(&table(&[]), &Covered::new()).is_empty());
-        let wrong = disagreements(
+        let errors = disagreements(
             "| R1 | done | |\n| F26 | begun | |\n| R85 | begun | |",
             &Covered::new(),
         );
@@ -314,13 +314,13 @@ mod tests {
             "F1 has no row",
             "F25 has no row",
         ] {
-            assert!(wrong.iter().any(|w| w == line), "{line}: {wrong:?}");
+            assert!(errors.iter().any(|w| w == line), "{line}: {errors:?}");
         }
         for line in [
             "F26 has a row, but does not exist",
             "R85 has a row, but does not exist",
         ] {
-            assert!(wrong.iter().any(|w| w == line), "{line}: {wrong:?}");
+            assert!(errors.iter().any(|w| w == line), "{line}: {errors:?}");
         }
     }
 
@@ -329,12 +329,12 @@ mod tests {
         let table = table(&[("F3", "done"), ("R58", "done"), ("R1", "perhaps")]);
         let both = "/// Covers: F3 allowed, F3 refused, F99 allowed\n#[test]\nfn a_test() {}";
         let one = "/// Covers: F3 allowed\n#[test]\nfn a_test() {}";
-        let state = "R1 is \"perhaps\", which is none of [\"done\", \"begun\", \"not begun\"]";
+        let state = "R1 is \"perhaps\", expected one of [\"done\", \"begun\", \"not begun\"]";
         assert_eq!(
             disagreements(&table, &covered(one)),
             [
                 state,
-                "F3 is called done without a test of both the allowed and the refused case"
+                "F3 is marked as done but has no tests of both the allowed and the refused case"
             ]
         );
         assert_eq!(

@@ -1,5 +1,5 @@
-//! PostgreSQL and NATS for the tests: those given, or containers where a Docker engine answers, or local
-//! binaries on private ports in a temporary folder.
+//! Provides PostgreSQL and NATS for the tests: from environment variables, or as Docker containers if Docker
+//! is available, or as local binaries on private ports with a temporary folder.
 
 use std::{
     fs,
@@ -17,13 +17,13 @@ use crate::free_port;
 
 const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
 const NATS_URL: &str = "PARTA_TEST_NATS_URL";
-/// With local binaries: their folder, for tests that crash a server of their own.
+/// The folder of local binaries, if they are used, for tests that start and crash a PostgreSQL of their own.
 const POSTGRES_BIN: &str = "PARTA_TEST_POSTGRES_BIN";
 const POSTGRES_IMAGE: &str = "postgres:15";
 const NATS_IMAGE: &str = "nats:2";
 const MAX_CONNECTIONS: &str = "max_connections=500";
 
-/// The servers that the tests use; those that were started here end with it.
+/// The servers that the tests use. Servers that were started here are stopped when this value is dropped.
 pub(crate) struct Servers {
     pub(crate) environment: Vec<(&'static str, String)>,
     running: Vec<Running>,
@@ -41,7 +41,7 @@ impl Drop for Servers {
         for server in &mut self.running {
             match server {
                 Running::Process(child) => {
-                    // SIGINT is PostgreSQL's fast shutdown, and a stop to NATS.
+                    // SIGINT is a fast shutdown of PostgreSQL and stops NATS.
                     let _ = Command::new("kill")
                         .args(["-INT", &child.id().to_string()])
                         .status();
@@ -59,7 +59,7 @@ impl Drop for Servers {
 }
 
 impl Servers {
-    /// Provides both, and says which it chose.
+    /// Provides both servers and prints which ones are used.
     pub(crate) fn provide() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("parta-test-").tempdir()?;
         // The unprivileged user that the servers run as must reach its folders inside.
@@ -76,14 +76,14 @@ impl Servers {
 
     fn postgres(&mut self) -> anyhow::Result<()> {
         if let Ok(url) = std::env::var(POSTGRES_URL) {
-            println!("xtask: PostgreSQL: the given one ({POSTGRES_URL})");
+            println!("xtask: PostgreSQL: from {POSTGRES_URL}");
             self.environment.push((POSTGRES_URL, url));
             return Ok(());
         }
         let port = free_port()?;
         let trust = ["-e", "POSTGRES_HOST_AUTH_METHOD=trust"];
-        let in_container = container(port, 5432, &trust, POSTGRES_IMAGE, &["-c", MAX_CONNECTIONS])?;
-        if let Some(container) = in_container {
+        let started = container(port, 5432, &trust, POSTGRES_IMAGE, &["-c", MAX_CONNECTIONS])?;
+        if let Some(container) = started {
             println!("xtask: PostgreSQL: a container of {POSTGRES_IMAGE} on port {port}");
             self.running.push(container);
         } else {
@@ -111,7 +111,7 @@ impl Servers {
                 .arg("-D")
                 .arg(&data)
                 .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-            // Commits are flushed as they are in production: durability is what some tests are about.
+            // Commits are flushed to disk as in production, because some tests check durability.
             server.args([
                 "-c",
                 MAX_CONNECTIONS,
@@ -126,14 +126,14 @@ impl Servers {
             ));
         }
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-        wait_for(port, "PostgreSQL", &self.log_file("postgres"), postgres_answers)?;
+        wait_for(port, "PostgreSQL", &self.log_file("postgres"), is_postgres_ready)?;
         self.environment.push((POSTGRES_URL, url));
         Ok(())
     }
 
     fn nats(&mut self) -> anyhow::Result<()> {
         if let Ok(url) = std::env::var(NATS_URL) {
-            println!("xtask: NATS: the given one ({NATS_URL})");
+            println!("xtask: NATS: from {NATS_URL}");
             self.environment.push((NATS_URL, url));
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl Servers {
                 server.spawn().context("NATS cannot be started")?,
             ));
         }
-        wait_for(port, "NATS", &self.log_file("nats"), nats_answers)?;
+        wait_for(port, "NATS", &self.log_file("nats"), is_nats_ready)?;
         self.environment
             .push((NATS_URL, format!("nats://127.0.0.1:{port}")));
         Ok(())
@@ -165,7 +165,7 @@ impl Servers {
         fs::File::create(self.log_file(name))
     }
 
-    /// A folder that the unprivileged user owns.
+    /// Creates a folder that the unprivileged user owns.
     fn data_folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join(name);
         fs::create_dir(&path)?;
@@ -184,10 +184,10 @@ fn is_root() -> bool {
         .is_ok_and(|o| o.stdout.starts_with(b"0\n"))
 }
 
-/// A command that ends with this process, however that ends, and that root runs as `nobody`: PostgreSQL
-/// refuses to run as root, and nothing here needs it.
+/// Returns a command that is stopped when this process ends, and that runs as `nobody` if this process is
+/// root, because PostgreSQL refuses to run as root.
 fn unprivileged(program: &Path) -> Command {
-    if !crate::answers("setpriv", "--version") {
+    if !crate::is_available("setpriv", "--version") {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
@@ -210,7 +210,8 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Debian keeps PostgreSQL's server programs out of the path, a folder for each version.
+/// Finds a server program of PostgreSQL. Debian installs them outside of the path, in a folder for each
+/// version.
 fn postgres_bin(program: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> = versions
@@ -221,7 +222,7 @@ fn postgres_bin(program: &str) -> Option<PathBuf> {
     found.pop().or_else(|| in_path(program))
 }
 
-/// A local binary; on Debian, as root, its package is installed where it is missing.
+/// Returns a local binary. If it is missing, its package is installed (as root on Debian only).
 pub(crate) fn local(
     program: &str,
     package: &str,
@@ -230,7 +231,7 @@ pub(crate) fn local(
     if let Some(path) = find() {
         return Ok(path);
     }
-    if !is_root() || !crate::answers("apt-get", "--version") {
+    if !is_root() || !crate::is_available("apt-get", "--version") {
         bail!(
             "{program} is missing: install Debian's package {package} (servers and Python can also be given by \
              {POSTGRES_URL}, {NATS_URL} and {})",
@@ -245,10 +246,11 @@ pub(crate) fn local(
     let installed = crate::execute(install.env("DEBIAN_FRONTEND", "noninteractive"));
     drop(policy);
     installed?;
-    find().with_context(|| format!("{program} is missing though {package} was installed"))
+    find().with_context(|| format!("{program} is missing although {package} was installed"))
 }
 
-/// While it lives, Debian's packages start no services: theirs would listen on the standard ports.
+/// Prevents that Debian starts the services of packages, which would listen on the standard ports, until
+/// dropped.
 struct Policy(Option<&'static Path>);
 
 impl Policy {
@@ -271,10 +273,10 @@ impl Drop for Policy {
     }
 }
 
-/// A container of the image; none where no Docker engine answers, or it cannot get the image.
+/// Starts a container. Returns `None` if Docker is not available or cannot get the image.
 fn container(
     port: u16,
-    inner: u16,
+    container_port: u16,
     options: &[&str],
     image: &str,
     arguments: &[&str],
@@ -293,12 +295,12 @@ fn container(
         "--detach",
         "--rm",
         "--publish",
-        &format!("127.0.0.1:{port}:{inner}"),
+        &format!("127.0.0.1:{port}:{container_port}"),
     ]);
     let output = command.args(options).arg(image).args(arguments).output()?;
     if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        println!("xtask: Docker cannot run {image}: {}", why.trim());
+        let error = String::from_utf8_lossy(&output.stderr);
+        println!("xtask: Docker cannot run {image}: {}", error.trim());
         return Ok(None);
     }
     Ok(Some(Running::Container(
@@ -306,32 +308,33 @@ fn container(
     )))
 }
 
-/// Waits until the server at the port answers as it does when it serves; shows its log where it does not.
+/// Waits until the server at the port is ready. Fails with its log after 60 seconds.
 fn wait_for(
     port: u16,
     name: &str,
     log: &Path,
-    answers: fn(&mut TcpStream) -> io::Result<bool>,
+    is_ready: fn(&mut TcpStream) -> io::Result<bool>,
 ) -> anyhow::Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
-        let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        let ready = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            answers(&mut stream)
+            is_ready(&mut stream)
         });
-        if asked.unwrap_or(false) {
+        if ready.unwrap_or(false) {
             return Ok(());
         }
         if Instant::now() > end {
             let log = fs::read_to_string(log).unwrap_or_default();
-            bail!("{name} does not serve on port {port} after 60 s\n{log}");
+            bail!("{name} is not ready on port {port} after 60 s\n{log}");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// PostgreSQL lets `postgres` in: while it starts it takes connections, and refuses them.
-fn postgres_answers(stream: &mut TcpStream) -> io::Result<bool> {
+/// Whether PostgreSQL accepts a login of `postgres`. During its start it accepts connections but refuses
+/// logins.
+fn is_postgres_ready(stream: &mut TcpStream) -> io::Result<bool> {
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(8 + parameters.len()).unwrap_or_default();
     // Protocol 3.0, the startup message.
@@ -341,8 +344,8 @@ fn postgres_answers(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(kind == *b"R")
 }
 
-/// NATS greets each client that connects.
-fn nats_answers(stream: &mut TcpStream) -> io::Result<bool> {
+/// Whether NATS sends its greeting to a new client.
+fn is_nats_ready(stream: &mut TcpStream) -> io::Result<bool> {
     let mut greeting = [0; 4];
     stream.read_exact(&mut greeting)?;
     Ok(greeting == *b"INFO")

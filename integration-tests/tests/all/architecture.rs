@@ -1,6 +1,6 @@
-//! Dependency rules of the source tree. The rules are tables. The paths that sources name are read with syn,
-//! without tests.
-#![expect(clippy::expect_used, reason = "a test may fail loudly")]
+//! Checks the dependency rules of the source tree. The rules are tables. The paths that sources name are read
+//! with syn. Test code is ignored.
+#![expect(clippy::expect_used, reason = "a test may panic")]
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,10 @@ use syn::visit::{self, Visit};
 
 mod rules;
 
-use rules::{ASSEMBLY, BELOW_GRPC, EXCEPTIONS, FEATURES, FREE, IMPURE, PURE, RULES, WIRE};
+use rules::{
+    ALWAYS_ALLOWED, ASSEMBLY_FILES, EXCEPTIONS, FEATURES, FORBIDDEN_IN_PURE_LAYERS, LAYERS_BELOW_GRPC,
+    PROTOCOL_CRATES, PURE_LAYERS, RULES,
+};
 
 const SERVICES: [&str; 5] = [
     "org-registry",
@@ -22,13 +25,13 @@ const SERVICES: [&str; 5] = [
     "call-scheduling",
 ];
 /// Maximum number of lines of a file. Longer files become folders.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// The paths that a source names outside itself, for example `tonic::Status` and `sea_orm::ConnectionTrait`.
 #[derive(Default)]
-struct Named(BTreeSet<String>);
+struct NamedPaths(BTreeSet<String>);
 
-impl Named {
+impl NamedPaths {
     fn of(source: &str) -> Self {
         let file = syn::parse_file(source).expect("a Rust source");
         let mut named = Self::default();
@@ -36,35 +39,38 @@ impl Named {
         named
     }
 
-    /// Returns the first path that equals `what` or lies within it.
-    fn within(&self, what: &str) -> Option<&String> {
-        let inner = format!("{what}::");
+    /// Returns the first path that equals `prefix` or lies within it.
+    fn within(&self, prefix: &str) -> Option<&String> {
+        let inner = format!("{prefix}::");
         self.0
             .iter()
-            .filter(|path| !FREE.contains(&path.as_str()))
-            .find(|path| *path == what || path.starts_with(&inner))
+            .filter(|path| !ALWAYS_ALLOWED.contains(&path.as_str()))
+            .find(|path| *path == prefix || path.starts_with(&inner))
     }
 
-    fn tree(&mut self, before: &str, tree: &syn::UseTree) {
+    fn add_use_tree(&mut self, prefix: &str, tree: &syn::UseTree) {
         let join = |name: &syn::Ident| {
-            if before.is_empty() {
+            if prefix.is_empty() {
                 name.to_string()
             } else {
-                format!("{before}::{name}")
+                format!("{prefix}::{name}")
             }
         };
         match tree {
-            syn::UseTree::Path(path) => self.tree(&join(&path.ident), &path.tree),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(before, item)),
-            syn::UseTree::Name(name) if name.ident == "self" => drop(self.0.insert(before.to_owned())),
+            syn::UseTree::Path(path) => self.add_use_tree(&join(&path.ident), &path.tree),
+            syn::UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|item| self.add_use_tree(prefix, item)),
+            syn::UseTree::Name(name) if name.ident == "self" => drop(self.0.insert(prefix.to_owned())),
             syn::UseTree::Name(name) => drop(self.0.insert(join(&name.ident))),
             syn::UseTree::Rename(rename) => drop(self.0.insert(join(&rename.ident))),
-            syn::UseTree::Glob(_) => drop(self.0.insert(format!("{before}::*"))),
+            syn::UseTree::Glob(_) => drop(self.0.insert(format!("{prefix}::*"))),
         }
     }
 
-    /// Macros are not parsed. Words with `::` in their text count as paths.
-    fn text(&mut self, tokens: &str) {
+    /// Adds every word with `::` in the text of a macro, because macros are not parsed.
+    fn add_macro_text(&mut self, tokens: &str) {
         let joined = tokens.replace(" :: ", "::");
         let words = joined.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
         self.0
@@ -72,7 +78,7 @@ impl Named {
     }
 }
 
-impl<'ast> Visit<'ast> for Named {
+impl<'ast> Visit<'ast> for NamedPaths {
     fn visit_item(&mut self, item: &'ast syn::Item) {
         if !is_test(item) {
             visit::visit_item(self, item);
@@ -80,7 +86,7 @@ impl<'ast> Visit<'ast> for Named {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.tree("", &item.tree);
+        self.add_use_tree("", &item.tree);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -90,7 +96,7 @@ impl<'ast> Visit<'ast> for Named {
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        self.text(&call.tokens.to_string());
+        self.add_macro_text(&call.tokens.to_string());
         visit::visit_macro(self, call);
     }
 }
@@ -118,15 +124,15 @@ fn crate_name(service: &str) -> String {
 
 /// Returns the violations of one file, given by its path from the root.
 fn violations(path: &str, source: &str) -> Vec<String> {
-    let named = Named::of(source);
-    let mut found = Vec::new();
-    let mut blame = |what: &str, why: &str| {
-        if let Some(name) = named.within(what)
+    let named = NamedPaths::of(source);
+    let mut violations = Vec::new();
+    let mut forbid = |prefix: &str, reason: &str| {
+        if let Some(name) = named.within(prefix)
             && !EXCEPTIONS
                 .iter()
-                .any(|(file, of, _)| *file == path && *of == what)
+                .any(|(file, excepted, _)| *file == path && *excepted == prefix)
         {
-            found.push(format!("{path} names {name}: {why}"));
+            violations.push(format!("{path} names {name}: {reason}"));
         }
     };
     let mut parts = path.splitn(4, '/');
@@ -138,25 +144,28 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     );
     for service in SERVICES {
         match area {
-            "libs" | "proto" => blame(&crate_name(service), "what services share knows no service"),
+            "libs" | "proto" => forbid(
+                &crate_name(service),
+                "code that services share must not depend on a service",
+            ),
             "services" if owner != service && owner != "parta" => {
-                blame(
+                forbid(
                     &crate_name(service),
-                    "services speak by RPC and by feed, never by linking",
+                    "services communicate by RPC and feed and must not link each other",
                 );
             }
             _ => {}
         }
     }
     if !["testkit", "service-testkit"].contains(&owner) {
-        let why = "tests' tools stay in tests";
-        blame("parta_service_testkit", why);
+        let reason = "only tests may use the testkits";
+        forbid("parta_service_testkit", reason);
         if area == "libs" {
-            blame("parta_testkit", why);
+            forbid("parta_testkit", reason);
         }
     }
     if area != "services" || owner == "parta" {
-        return found;
+        return violations;
     }
     // A layer is a file or folder of the service, or of one of its features.
     let features = FEATURES.iter().find(|(service, _)| *service == owner);
@@ -166,35 +175,37 @@ fn violations(path: &str, source: &str) -> Vec<String> {
         .filter(|(folder, _)| features.contains(folder));
     // `live` of chat is a layer too, because it encodes each entry once for all subscribers.
     let file = feature.map_or(file, |(name, layer)| if name == "live" { file } else { layer });
-    let room = |rooms: &[&str]| {
-        rooms.iter().any(|room| {
-            file.strip_prefix(room)
+    let is_in = |layers: &[&str]| {
+        layers.iter().any(|layer| {
+            file.strip_prefix(layer)
                 .is_some_and(|rest| rest.is_empty() || rest == ".rs" || rest.starts_with('/'))
         })
     };
     if let Some((own, _)) = feature {
-        if room(BELOW_GRPC) {
-            let why = "protobuf stops at grpc.rs and events.rs of a feature; ids are typed";
-            WIRE.iter().for_each(|what| blame(what, why));
+        if is_in(LAYERS_BELOW_GRPC) {
+            let reason = "only grpc.rs and events.rs of a feature may use protobuf; ids are typed";
+            PROTOCOL_CRATES.iter().for_each(|prefix| forbid(prefix, reason));
         }
         let later = features.iter().skip_while(|name| **name != own).skip(1);
-        for later in later.filter(|_| !room(&["grpc"])) {
-            blame(
+        for later in later.filter(|_| !is_in(&["grpc"])) {
+            forbid(
                 &format!("crate::{later}"),
-                "a feature names only features before it",
+                "a feature may use only features that are listed before it",
             );
         }
     }
     for rule in RULES {
-        if !room(rule.rooms) && !room(&ASSEMBLY) {
-            rule.what.iter().for_each(|what| blame(what, rule.why));
+        if !is_in(rule.layers) && !is_in(&ASSEMBLY_FILES) {
+            rule.paths.iter().for_each(|prefix| forbid(prefix, rule.reason));
         }
     }
-    if room(PURE) {
-        let why = "the model and the policy are true on paper: no I/O, no wire";
-        IMPURE.iter().for_each(|what| blame(what, why));
+    if is_in(PURE_LAYERS) {
+        let reason = "the model and the policy are pure functions: no I/O, no protobuf, no database";
+        FORBIDDEN_IN_PURE_LAYERS
+            .iter()
+            .for_each(|prefix| forbid(prefix, reason));
     }
-    found
+    violations
 }
 
 fn root() -> PathBuf {
@@ -205,14 +216,14 @@ fn root() -> PathBuf {
 /// Returns the Rust sources by their path from the root, with or without tests.
 fn sources(with_tests: bool) -> Vec<(String, String)> {
     let root = root();
-    let mut found = Vec::new();
+    let mut sources = Vec::new();
     for area in ["libs", "services", "proto", "xtask", "integration-tests", "bench"] {
         let entries = walkdir::WalkDir::new(root.join(area))
             .into_iter()
             .filter_entry(|entry| {
                 let name = entry.file_name().to_string_lossy();
-                let tests = name == "tests" || name == "tests.rs" || name == "benches";
-                name != "target" && (with_tests || !tests)
+                let is_test_code = name == "tests" || name == "tests.rs" || name == "benches";
+                name != "target" && (with_tests || !is_test_code)
             });
         for entry in entries {
             let entry = entry.expect("a readable tree");
@@ -224,15 +235,15 @@ fn sources(with_tests: bool) -> Vec<(String, String)> {
                 let path = entry
                     .path()
                     .strip_prefix(&root)
-                    .expect("it lies below")
+                    .expect("the path is below the root")
                     .to_string_lossy()
                     .into_owned();
-                found.push((path, fs::read_to_string(entry.path()).expect("a readable file")));
+                sources.push((path, fs::read_to_string(entry.path()).expect("a readable file")));
             }
         }
     }
-    assert!(found.len() > 100, "the sources were not found");
-    found
+    assert!(sources.len() > 100, "too few sources were found");
+    sources
 }
 
 #[test]
@@ -249,9 +260,9 @@ fn dependency_exceptions_are_all_needed() {
     let sources = sources(false);
     let stale: Vec<_> = EXCEPTIONS
         .iter()
-        .filter(|(file, what, _)| {
+        .filter(|(file, prefix, _)| {
             let source = sources.iter().find(|(path, _)| path == file);
-            source.is_none_or(|(_, source)| Named::of(source).within(what).is_none())
+            source.is_none_or(|(_, source)| NamedPaths::of(source).within(prefix).is_none())
         })
         .collect();
     assert!(stale.is_empty(), "exceptions are no longer needed: {stale:?}");
@@ -286,14 +297,14 @@ fn source_files_are_at_most_500_lines_long() {
     let long: Vec<String> = sources(true)
         .iter()
         .map(|(path, source)| (path, source.lines().count()))
-        .filter(|(_, lines)| *lines > MOST_LINES)
-        .map(|(path, lines)| format!("{path}: {lines} lines, more than {MOST_LINES}"))
+        .filter(|(_, lines)| *lines > MAX_LINES)
+        .map(|(path, lines)| format!("{path}: {lines} lines, more than {MAX_LINES}"))
         .collect();
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
 #[test]
-fn violations_are_found_in_every_form_of_path() {
+fn violations_are_found_in_all_kinds_of_paths() {
     for (path, source, name) in [
         ("libs/feed/src/a.rs", "use parta_chat::model;", "parta_chat"),
         (

@@ -1,25 +1,26 @@
 //! Consistency of chat under failures. Every acknowledged message is stored once, `seq` has no gap, and every
-//! subscriber receives each entry of the own participation once and in order, and none after the entry of
+//! subscriber receives each entry of its own participations once and in order, and none after the entry of
 //! leaving.
 //!
-//! Many actors write, join, leave and read concurrently, by plans from a seed. Meanwhile processes are
-//! killed, PostgreSQL crashes and NATS is disconnected, at counts of responses and not at times. Afterwards a
-//! permanent participant of each chat lists its log, and [`verdict`] compares the logs with the responses of
-//! all actors. `PARTA_TEST_SEED` repeats the plans of a run, but not their timing.
+//! Many actors write, join, leave and read concurrently, by plans that are generated from a seed. Meanwhile
+//! processes are killed, PostgreSQL crashes and NATS is disconnected, each after a planned number of
+//! responses, so that a slow machine has the same plan. Afterwards a permanent participant of each chat lists
+//! its log, and [`checker`] compares the logs with the responses of all actors. `PARTA_TEST_SEED` repeats the
+//! plans of a run, but not their timing.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test may fail loudly and says its seed"
+    reason = "a test may panic and prints its seed"
 )]
+mod checker;
 mod faults;
-mod moves;
+mod participants;
 mod reader;
 mod round;
 mod soak;
 mod stats;
-mod verdict;
 mod workload;
 mod writer;
 
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use parta_integration_tests::{REPLICAS, SEED, Suite, number};
 
-use faults::{Faults, Steps};
+use faults::{FaultCounts, Faults};
 use round::Round;
 use stats::Stats;
 use workload::Workload;
@@ -50,42 +51,42 @@ const COMPLAINTS: [&str; 7] = [
     "time to acquire exceeded slow threshold",
 ];
 
-/// The size of a round.
+/// The size of a round. A round is one execution of all plans.
 #[derive(Clone, Copy)]
 struct Size {
     /// Number of concurrent writers, and of messages per writer.
     writers: usize,
-    acts: usize,
+    messages: usize,
     /// Number of pupils of the two classes.
     pupils: usize,
     /// Number of custom chats with changing participants, besides the two derived chats of the classes.
-    rooms: usize,
+    changing_chats: usize,
     /// Number of live streams per person.
     streams: usize,
     /// Number of faults of each kind.
-    faults: Steps,
+    faults: FaultCounts,
 }
 
 impl Size {
     const SMALL: Self = Self {
         writers: 12,
-        acts: 90,
+        messages: 90,
         pupils: 4,
-        rooms: 2,
+        changing_chats: 2,
         streams: 2,
-        faults: Steps {
+        faults: FaultCounts {
             kills: 3,
-            crashes: 2,
-            cuts: 3,
+            database_crashes: 2,
+            disconnects: 3,
         },
     };
 
-    fn all_acts(&self) -> usize {
-        self.writers * self.acts
+    fn total_messages(&self) -> usize {
+        self.writers * self.messages
     }
 }
 
-async fn holds(suite: &Suite, replicas: &[&'static str], size: Size, faults: Faults<'_>) {
+async fn check_consistency(suite: &Suite, replicas: &[&'static str], size: Size, faults: Faults<'_>) {
     // The default seed is fixed, so that a failure can be repeated.
     let seed = number(SEED, 1);
     println!("{SEED}={seed}");
@@ -93,13 +94,13 @@ async fn holds(suite: &Suite, replicas: &[&'static str], size: Size, faults: Fau
     let stats = Arc::new(Stats::default());
     let workload = Workload::new(suite, &size).await;
     let round = Round::new(workload, replicas, size, seed, stats.clone());
-    let (_, found) = round.play(faults).await;
+    let (_, violations) = round.run(faults).await;
     println!("{stats}");
     assert!(
-        found.is_empty(),
-        "{} faults, {SEED}={seed}:\n{}",
-        found.len(),
-        found[..found.len().min(20)].join("\n")
+        violations.is_empty(),
+        "{} violations, {SEED}={seed}:\n{}",
+        violations.len(),
+        violations[..violations.len().min(20)].join("\n")
     );
 }
 
@@ -111,8 +112,8 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
     fn one_process() {
         parta_testkit::run(async {
             let suite = Suite::process(PROGRAM).await;
-            let faults = Faults::of_one_process(&suite);
-            holds(&suite, &REPLICAS[..1], Size::SMALL, faults).await;
+            let faults = Faults::for_one_process(&suite);
+            check_consistency(&suite, &REPLICAS[..1], Size::SMALL, faults).await;
             suite.stop().await;
         });
     }
@@ -122,8 +123,8 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
         parta_testkit::run(async {
             let cluster = Suite::replicated(PROGRAM).await;
             println!("{}", cluster.database.way_to_crash());
-            let faults = Faults::of_a_cluster(&cluster, &REPLICAS);
-            holds(&cluster.suite, &REPLICAS, Size::SMALL, faults).await;
+            let faults = Faults::for_cluster(&cluster, &REPLICAS);
+            check_consistency(&cluster.suite, &REPLICAS, Size::SMALL, faults).await;
             cluster.suite.stop().await;
             cluster.database.stop().await;
         });

@@ -74,6 +74,12 @@ const WORDS: &[&str] = &[
     "sweeps",
     "handed",
     "whoever",
+    "anew",
+    "hear",
+    "hears",
+    "heard",
+    "mortal",
+    "somebody",
 ];
 /// The widest comment, in characters, with its indentation.
 const WIDTH_MAX: usize = 110;

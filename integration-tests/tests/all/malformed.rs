@@ -6,7 +6,7 @@
 )]
 use bytes::{Buf as _, BufMut as _, Bytes};
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Chance, Client, SEED, Suite, TwoSchools, number};
+use parta_integration_tests::{Client, SEED, SeededRng, Suite, TwoSchools, number};
 use parta_status::RpcError;
 use parta_testkit::dynamic;
 use prost::Message as _;
@@ -75,7 +75,7 @@ fn texts(two_schools: &TwoSchools) -> Vec<String> {
 }
 
 struct Maker<'a> {
-    seeded_rng: Chance,
+    seeded_rng: SeededRng,
     texts: &'a [String],
     own: &'a str,
 }
@@ -88,7 +88,7 @@ impl Maker<'_> {
                 continue;
             }
             if field.is_list() {
-                let count = *self.seeded_rng.of(&[0, 1, 2, 3, 300]);
+                let count = *self.seeded_rng.choose(&[0, 1, 2, 3, 300]);
                 // Many large texts would exhaust the memory of the test, not of the service.
                 let list = (0..count).map(|_| self.value(&field, depth, count > 3)).collect();
                 message.set_field(&field, Value::List(list));
@@ -101,7 +101,7 @@ impl Maker<'_> {
     }
 
     fn value(&mut self, field: &FieldDescriptor, depth: u32, small: bool) -> Value {
-        let whole = *self.seeded_rng.of(&[
+        let whole = *self.seeded_rng.choose(&[
             0,
             1,
             -1,
@@ -128,7 +128,7 @@ impl Maker<'_> {
                 Value::EnumNumber(
                     *self
                         .seeded_rng
-                        .of(&[0, 1, 2, 3, 4, 5, 6, 99, -1, i32::MAX, i32::MIN]),
+                        .choose(&[0, 1, 2, 3, 4, 5, 6, 99, -1, i32::MAX, i32::MIN]),
                 )
             }
             Type::Int64 | Type::Sint64 | Type::Sfixed64 => Value::I64(whole),
@@ -155,7 +155,7 @@ impl Maker<'_> {
         } else {
             self.texts.len()
         };
-        self.seeded_rng.of(&self.texts[..known]).clone()
+        self.seeded_rng.choose(&self.texts[..known]).clone()
     }
 }
 
@@ -244,7 +244,7 @@ fn malformed_messages_do_not_stop_a_service() {
         println!("{SEED}={seed}");
         let texts = texts(&two_schools);
         let mut maker = Maker {
-            seeded_rng: Chance::new(seed),
+            seeded_rng: SeededRng::new(seed),
             texts: &texts,
             own: &two_schools.own.school.org_id,
         };

@@ -44,7 +44,7 @@ pub enum Principal {
         /// The permissions of the service account.
         permissions: BTreeSet<String>,
     },
-    /// Another service of the suite.
+    /// Another service of Parta.
     Service {
         /// The kebab-case name of the service.
         name: String,

@@ -117,7 +117,7 @@ impl Secrets {
         key
     }
 
-    /// Derives the master secret of one part of the suite.
+    /// Derives the master secret of one part of Parta, for example of a service.
     pub fn child(&self, label: &str) -> Self {
         Self::new(self.derive(label))
     }

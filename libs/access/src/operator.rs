@@ -6,8 +6,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::KeyError;
 
-/// The operator key as stored by a server: its digest. A key of 256 random bits needs no slow hash (ASVS
-/// 6.5.2).
+/// The operator key as stored by a server: its digest. A key of 256 random bits needs no slow password hash
+/// (ASVS 6.5.2).
 ///
 /// The text form is `opk_<id>_<43 characters>_<checksum>`. The checksum lets a secret scanner recognize a
 /// leaked key.
@@ -34,11 +34,11 @@ impl OperatorCredential {
         let id: String = id.iter().map(|b| format!("{b:02x}")).collect();
         let body = format!("opk_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
         let text = format!("{body}_{}", checksum(&body));
-        let kept = Self {
+        let credential = Self {
             id,
             digest: Sha256::digest(text.as_bytes()).into(),
         };
-        (SecretString::from(text), kept)
+        (SecretString::from(text), credential)
     }
 
     /// Returns whether the text has the form of an operator key.
@@ -49,15 +49,15 @@ impl OperatorCredential {
     /// Parses the text of a key, for a server that reads it from a file.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
-        let (body, sum) = text.rsplit_once('_').ok_or(KeyError::Secret)?;
+        let (body, checksum_text) = text.rsplit_once('_').ok_or(KeyError::Secret)?;
         let (id, secret) = body
             .strip_prefix("opk_")
             .and_then(|rest| rest.split_once('_'))
             .ok_or(KeyError::Secret)?;
-        let whole = URL_SAFE_NO_PAD
+        let is_complete = URL_SAFE_NO_PAD
             .decode(secret)
             .is_ok_and(|bytes| bytes.len() == 32);
-        if id.is_empty() || !whole || checksum(body) != sum {
+        if id.is_empty() || !is_complete || checksum(body) != checksum_text {
             return Err(KeyError::Secret);
         }
         Ok(Self {

@@ -25,7 +25,7 @@ pub enum PrincipalKind {
     Operator,
     /// A service account with every permission.
     ServiceAccount,
-    /// A service of the suite that the rule names.
+    /// A service of Parta that the rule names.
     Service,
 }
 

@@ -10,17 +10,17 @@ pub enum Decision {
     Allow,
     /// The caller belongs to the organization and is refused for this reason.
     Deny(RpcError),
-    /// The caller does not belong to the organization and learns nothing, not even that an object exists.
+    /// The caller does not belong to the organization and must not learn that an object exists.
     Outside,
 }
 
 impl Decision {
-    /// Allows if `holds`; otherwise denies with the message `why`.
-    pub fn allow_if(holds: bool, why: &str) -> Self {
-        if holds {
+    /// Allows if `condition` is true; otherwise denies with `message`.
+    pub fn allow_if(condition: bool, message: &str) -> Self {
+        if condition {
             Self::Allow
         } else {
-            Self::Deny(permission_denied(why))
+            Self::Deny(permission_denied(message))
         }
     }
 

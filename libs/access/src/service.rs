@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{KeyError, KeyPair, tokens::LEEWAY, verifier::validation};
 
 const TYP: &str = "parta-service+jwt";
-const LIFE: TimeDelta = TimeDelta::seconds(60);
+const TOKEN_LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
@@ -31,7 +31,7 @@ pub struct ServiceIdentity {
     key: EncodingKey,
     public: String,
     env: Env,
-    minted: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
+    cached_tokens: Mutex<HashMap<String, (String, DateTime<Utc>)>>,
 }
 
 impl ServiceIdentity {
@@ -42,7 +42,7 @@ impl ServiceIdentity {
             key: pair.encoding_key()?,
             public: pair.public().to_owned(),
             env,
-            minted: Mutex::new(HashMap::new()),
+            cached_tokens: Mutex::new(HashMap::new()),
         })
     }
 
@@ -59,8 +59,8 @@ impl ServiceIdentity {
     /// Returns a token for the callee with this kebab-case name. A token is reused for half of its lifetime.
     pub fn mint(&self, audience: &str) -> Result<String, RpcError> {
         let now = self.env.now();
-        let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((text, renew)) = minted.get(audience)
+        let mut cached_tokens = self.cached_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((text, renew)) = cached_tokens.get(audience)
             && now < *renew
         {
             return Ok(text.clone());
@@ -69,13 +69,13 @@ impl ServiceIdentity {
             iss: self.name.clone(),
             aud: audience.to_owned(),
             nbf: now.timestamp(),
-            exp: (now + LIFE).timestamp(),
+            exp: (now + TOKEN_LIFETIME).timestamp(),
             jti: self.env.ids.uuid(),
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
         let text = jsonwebtoken::encode(&header, &claims, &self.key).map_err(RpcError::internal)?;
-        minted.insert(audience.to_owned(), (text.clone(), now + LIFE / 2));
+        cached_tokens.insert(audience.to_owned(), (text.clone(), now + TOKEN_LIFETIME / 2));
         Ok(text)
     }
 }
@@ -111,30 +111,30 @@ impl ServiceKeys {
     /// Verifies the token and returns the service that it identifies. The token must be issued for
     /// `audience`.
     pub fn verify(&self, token: &str, audience: &str) -> Result<String, RpcError> {
-        let bad = || {
+        let invalid = || {
             RpcError::new(
                 ErrorReason::CredentialInvalid,
                 "The service token is not valid for this service.",
             )
         };
-        let header = jsonwebtoken::decode_header(token).map_err(|_| bad())?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
-            return Err(bad());
+            return Err(invalid());
         }
         // The issuer is needed to select the key. Nothing else is trusted before the signature is verified.
-        let claimed = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
-            .map_err(|_| bad())?
+        let issuer = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
+            .map_err(|_| invalid())?
             .claims
             .iss;
-        let key = self.keys.get(&claimed).ok_or_else(bad)?;
+        let key = self.keys.get(&issuer).ok_or_else(invalid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &validation())
-            .map_err(|_| bad())?
+            .map_err(|_| invalid())?
             .claims;
         let now = self.env.now();
-        let time = |seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(bad);
+        let time = |seconds| DateTime::from_timestamp(seconds, 0).ok_or_else(invalid);
         let (start, end) = (time(claims.nbf)?, time(claims.exp)?);
-        if claims.aud != audience || start > now + LEEWAY || end - start > LIFE + LEEWAY {
-            return Err(bad());
+        if claims.aud != audience || start > now + LEEWAY || end - start > TOKEN_LIFETIME + LEEWAY {
+            return Err(invalid());
         }
         if now >= end + LEEWAY {
             return Err(RpcError::new(

@@ -17,7 +17,7 @@ pub enum AccessError {
     Rule {
         /// The full name of the RPC.
         rpc: String,
-        /// The fault of the rule.
+        /// The error in the rule.
         why: &'static str,
     },
 }
@@ -27,7 +27,7 @@ pub enum AccessError {
 pub struct Rule {
     /// The accepted kinds of caller.
     pub callers: Vec<CallerKind>,
-    /// The services that may call; `*` means any service of the suite.
+    /// The services that may call; `*` means any service of Parta.
     pub services: Vec<String>,
     /// The permission that a service account needs.
     pub permission: String,

@@ -60,14 +60,14 @@ fn test_env() -> TestEnv {
 #[test]
 fn token_identifies_its_member_until_it_expires() {
     parta_testkit::run(async {
-        let w = test_env();
+        let test = test_env();
         let (org, member, session) = (
-            w.env.id::<OrgId>(),
-            w.env.id::<MemberId>(),
-            w.env.id::<SessionId>(),
+            test.env.id::<OrgId>(),
+            test.env.id::<MemberId>(),
+            test.env.id::<SessionId>(),
         );
-        let token = w.issuer.person(org, member, session).unwrap();
-        let caller = w.verifier.caller(&token.text, "rpc".into()).await.unwrap();
+        let token = test.issuer.person(org, member, session).unwrap();
+        let caller = test.verifier.caller(&token.text, "rpc".into()).await.unwrap();
         let (principal, end) = (caller.principal, caller.expire_time.unwrap());
         assert_eq!(
             principal,
@@ -78,9 +78,9 @@ fn token_identifies_its_member_until_it_expires() {
             }
         );
         assert!(end <= token.expire_time);
-        w.clock.advance(TimeDelta::minutes(10));
+        test.clock.advance(TimeDelta::minutes(10));
         assert!(
-            w.verifier
+            test.verifier
                 .caller(&token.text, "rpc".into())
                 .await
                 .unwrap_err()
@@ -92,13 +92,13 @@ fn token_identifies_its_member_until_it_expires() {
 #[test]
 fn revoked_session_is_refused_when_its_token_is_cached() {
     parta_testkit::run(async {
-        let w = test_env();
-        let session = w.env.id::<SessionId>();
-        let token = w.issuer.person(w.env.id(), w.env.id(), session).unwrap();
-        assert!(w.verifier.caller(&token.text, "rpc".into()).await.is_ok());
-        w.verifier.revoke_session(session);
+        let test = test_env();
+        let session = test.env.id::<SessionId>();
+        let token = test.issuer.person(test.env.id(), test.env.id(), session).unwrap();
+        assert!(test.verifier.caller(&token.text, "rpc".into()).await.is_ok());
+        test.verifier.revoke_session(session);
         assert!(
-            w.verifier
+            test.verifier
                 .caller(&token.text, "rpc".into())
                 .await
                 .unwrap_err()
@@ -110,45 +110,45 @@ fn revoked_session_is_refused_when_its_token_is_cached() {
 #[test]
 fn invalid_tokens_are_refused() {
     parta_testkit::run(async {
-        let w = test_env();
-        let token = w.issuer.joiner(w.env.id()).unwrap().text;
+        let test = test_env();
+        let token = test.issuer.joiner(test.env.id()).unwrap().text;
         assert!(matches!(
-            w.verifier
+            test.verifier
                 .caller(&token, "rpc".into())
                 .await
                 .map(|caller| caller.principal),
             Ok(Principal::Joiner { .. })
         ));
-        let stranger = TokenIssuer::new(
-            vec![key(&w.env, "a", w.env.now())],
+        let other_issuer = TokenIssuer::new(
+            vec![key(&test.env, "a", test.env.now())],
             "parta",
             TimeDelta::minutes(10),
-            w.env.clone(),
+            test.env.clone(),
         );
-        let elsewhere = TokenIssuer::new(
-            vec![key(&w.env, "zz", w.env.now())],
+        let unknown_key_issuer = TokenIssuer::new(
+            vec![key(&test.env, "zz", test.env.now())],
             "parta",
             TimeDelta::minutes(10),
-            w.env.clone(),
+            test.env.clone(),
         );
         let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
         parts[1] = parts[1].replace('e', "f");
-        for bad in [
+        for invalid in [
             String::new(),
             "x".repeat(9_000),
             token[..token.len() - 3].to_owned(),
             parts.join("."),
             "eyJhbGciOiJub25lIn0.e30.".to_owned(),
-            stranger.joiner(w.env.id()).unwrap().text,
-            elsewhere.joiner(w.env.id()).unwrap().text,
+            other_issuer.joiner(test.env.id()).unwrap().text,
+            unknown_key_issuer.joiner(test.env.id()).unwrap().text,
         ] {
             assert!(
-                w.verifier
-                    .caller(&bad, "rpc".into())
+                test.verifier
+                    .caller(&invalid, "rpc".into())
                     .await
                     .unwrap_err()
                     .is(ErrorReason::CredentialInvalid),
-                "{bad}"
+                "{invalid}"
             );
         }
     });
@@ -178,40 +178,46 @@ fn key_is_published_before_it_signs() {
 fn unknown_keys_do_not_overload_membership() {
     parta_testkit::run(async {
         use std::sync::atomic::{AtomicUsize, Ordering};
-        let w = test_env();
+        let test = test_env();
         let fetches = Arc::new(AtomicUsize::new(0));
-        let (count, jwks) = (fetches.clone(), w.issuer.jwks());
+        let (count, jwks) = (fetches.clone(), test.issuer.jwks());
         let fetch: Fetch = Arc::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
             let jwks = jwks.clone();
             Box::pin(async move { Ok(jwks) })
         });
-        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
         assert!(
             verifier
-                .caller(&w.issuer.joiner(w.env.id()).unwrap().text, "rpc".into())
+                .caller(&test.issuer.joiner(test.env.id()).unwrap().text, "rpc".into())
                 .await
                 .is_ok()
         );
-        let elsewhere = TokenIssuer::new(
-            vec![key(&w.env, "zz", w.env.now())],
+        let unknown_key_issuer = TokenIssuer::new(
+            vec![key(&test.env, "zz", test.env.now())],
             "parta",
             TimeDelta::minutes(10),
-            w.env.clone(),
+            test.env.clone(),
         );
         for _ in 0..50 {
             assert!(
                 verifier
-                    .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
+                    .caller(
+                        &unknown_key_issuer.joiner(test.env.id()).unwrap().text,
+                        "rpc".into()
+                    )
                     .await
                     .is_err()
             );
         }
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
-        w.clock.advance(TimeDelta::seconds(11));
+        test.clock.advance(TimeDelta::seconds(11));
         assert!(
             verifier
-                .caller(&elsewhere.joiner(w.env.id()).unwrap().text, "rpc".into())
+                .caller(
+                    &unknown_key_issuer.joiner(test.env.id()).unwrap().text,
+                    "rpc".into()
+                )
                 .await
                 .is_err()
         );
@@ -228,10 +234,10 @@ fn service_token_is_valid_for_one_callee_and_one_minute() {
     let token = identity.mint("membership").unwrap();
     assert_eq!(keys.verify(&token, "membership").unwrap(), "invitation");
     assert!(keys.verify(&token, "chat").is_err());
-    let stranger =
+    let other_issuer =
         ServiceIdentity::new("invitation", &KeyPair::generate(&env).unwrap(), env.clone()).unwrap();
     assert!(
-        keys.verify(&stranger.mint("membership").unwrap(), "membership")
+        keys.verify(&other_issuer.mint("membership").unwrap(), "membership")
             .is_err()
     );
     clock.advance(TimeDelta::seconds(70));
@@ -243,11 +249,14 @@ fn service_token_is_valid_for_one_callee_and_one_minute() {
 fn operator_key_is_recognized_by_its_digest() {
     use secrecy::ExposeSecret as _;
     let (_, env) = env();
-    let (text, kept) = OperatorCredential::generate(&env);
-    let read = OperatorCredential::from_digest(&kept.to_digest()).unwrap();
+    let (text, credential) = OperatorCredential::generate(&env);
+    let read = OperatorCredential::from_digest(&credential.to_digest()).unwrap();
     assert!(read.matches(text.expose_secret()));
     assert!(!read.matches(&text.expose_secret().replace("opk_", "opk-")));
-    assert_eq!(OperatorCredential::from_text(text.expose_secret()).unwrap(), kept);
+    assert_eq!(
+        OperatorCredential::from_text(text.expose_secret()).unwrap(),
+        credential
+    );
     assert!(OperatorCredential::from_text("opk_00000000_x_000000").is_err());
     let short = "opk_00000000_c2hvcnQ";
     let sum: String = {
@@ -262,7 +271,7 @@ fn operator_key_is_recognized_by_its_digest() {
     assert!(OperatorCredential::from_digest("ab:cd").is_err());
 }
 
-/// R59: no caller gets access to another organization, whatever the policy decided.
+/// R59: no caller gets access to another organization, regardless of the decision of the policy.
 #[test]
 fn member_of_another_organization_gets_not_found() {
     let (_, env) = env();

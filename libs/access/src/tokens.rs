@@ -10,18 +10,19 @@ use crate::{KeyError, KeyPair, Principal};
 /// The `typ` of every token of people and service accounts (RFC 9068).
 pub(crate) const TYP: &str = "at+jwt";
 /// The longest lifetime of a token.
-pub(crate) const MAX_LIFE: TimeDelta = TimeDelta::minutes(10);
+pub(crate) const MAX_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// The permitted clock skew.
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 /// How long a verifier may use a key set without fetching it again.
-pub(crate) const JWKS_LIFE: TimeDelta = TimeDelta::minutes(5);
+pub(crate) const JWKS_MAX_AGE: TimeDelta = TimeDelta::minutes(5);
 /// How long a key is published before it signs: twice the time for which a verifier may use a set without it.
 const PUBLISH_LEAD: TimeDelta = TimeDelta::minutes(10);
 /// How long a key stays published after it last signed.
-const KEEP: TimeDelta = TimeDelta::minutes(11);
+const PUBLISH_AFTER_LAST_USE: TimeDelta = TimeDelta::minutes(11);
 
-pub(crate) const AUD_SUITE: &str = "parta";
+/// The audience of tokens that all services accept.
+pub(crate) const AUD_PARTA: &str = "parta";
 pub(crate) const AUD_MEMBERSHIP: &str = "parta.membership";
 pub(crate) const AUD_INVITATION: &str = "parta.invitation";
 
@@ -55,7 +56,7 @@ impl Claims {
             AUD_INVITATION => Some(Principal::Joiner {
                 flow_id: self.sub.parse().ok()?,
             }),
-            AUD_SUITE => {
+            AUD_PARTA => {
                 let org_id = self.org.as_deref()?.parse().ok()?;
                 match &self.sid {
                     Some(sid) => Some(Principal::Person {
@@ -138,7 +139,7 @@ impl SigningKey {
     /// have it. This key retires when the last token that it may have signed has expired.
     pub fn successor(&mut self, pair: KeyPair, now: DateTime<Utc>) -> Self {
         let sign_from = now + PUBLISH_LEAD;
-        self.retire_time = Some(sign_from + KEEP);
+        self.retire_time = Some(sign_from + PUBLISH_AFTER_LAST_USE);
         Self {
             kid: pair.public().to_owned(),
             pair,
@@ -149,7 +150,7 @@ impl SigningKey {
     }
 
     /// Returns whether every verifier must have the key by now.
-    fn is_known(&self, now: DateTime<Utc>) -> bool {
+    fn is_known_to_all_verifiers(&self, now: DateTime<Utc>) -> bool {
         self.publish_time + PUBLISH_LEAD <= now
     }
 }
@@ -168,19 +169,19 @@ pub struct SignedToken {
 pub struct TokenIssuer {
     keys: Arc<Vec<SigningKey>>,
     issuer: String,
-    life: TimeDelta,
+    lifetime: TimeDelta,
     env: Env,
 }
 
 impl TokenIssuer {
-    /// Returns an issuer with these keys. The youngest key signs that has reached its time and was published
-    /// for long enough; if there is none, as at the first start, the oldest key signs. `issuer` is `iss`.
-    /// Tokens live for `life`, at most 10 minutes.
-    pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, life: TimeDelta, env: Env) -> Self {
+    /// Returns an issuer with these keys. It signs with the newest key that has reached its time and was
+    /// published for long enough. If there is none, as at the first start, it signs with the oldest key.
+    /// `issuer` is `iss`. Tokens live for `lifetime`, at most 10 minutes.
+    pub fn new(keys: Vec<SigningKey>, issuer: impl Into<String>, lifetime: TimeDelta, env: Env) -> Self {
         Self {
             keys: Arc::new(keys),
             issuer: issuer.into(),
-            life: life.min(MAX_LIFE),
+            lifetime: lifetime.min(MAX_TOKEN_LIFETIME),
             env,
         }
     }
@@ -200,7 +201,7 @@ impl TokenIssuer {
     /// that organization.
     pub fn person(&self, org: OrgId, member: MemberId, session: SessionId) -> Result<SignedToken, KeyError> {
         self.sign(
-            AUD_SUITE,
+            AUD_PARTA,
             member.to_string(),
             Some(org.to_string()),
             Some(session.to_string()),
@@ -221,7 +222,7 @@ impl TokenIssuer {
         permissions: Vec<String>,
     ) -> Result<SignedToken, KeyError> {
         self.sign(
-            AUD_SUITE,
+            AUD_PARTA,
             id.to_string(),
             Some(org.to_string()),
             None,
@@ -235,14 +236,16 @@ impl TokenIssuer {
         // The signing key and the key that it replaced stay published, even if their retire time is too
         // early.
         let current = self.signing(now).map(|key| key.kid.as_str());
-        let former = self.signing(now - KEEP).map(|key| key.kid.as_str());
+        let former = self
+            .signing(now - PUBLISH_AFTER_LAST_USE)
+            .map(|key| key.kid.as_str());
         Jwks {
             keys: self
                 .keys
                 .iter()
                 .filter(|k| {
-                    let kept = Some(k.kid.as_str()) == current || Some(k.kid.as_str()) == former;
-                    k.publish_time <= now && (kept || k.retire_time.is_none_or(|t| now < t))
+                    let is_in_use = Some(k.kid.as_str()) == current || Some(k.kid.as_str()) == former;
+                    k.publish_time <= now && (is_in_use || k.retire_time.is_none_or(|t| now < t))
                 })
                 .map(|key| Jwk {
                     kty: "OKP".to_owned(),
@@ -257,15 +260,15 @@ impl TokenIssuer {
     }
 
     fn signing(&self, now: DateTime<Utc>) -> Option<&SigningKey> {
-        let due = || {
+        let usable = || {
             self.keys
                 .iter()
                 .filter(|k| k.sign_from <= now && k.retire_time.is_none_or(|t| now < t))
         };
-        due()
-            .filter(|k| k.is_known(now))
+        usable()
+            .filter(|k| k.is_known_to_all_verifiers(now))
             .max_by_key(|k| k.sign_from)
-            .or_else(|| due().min_by_key(|k| k.publish_time))
+            .or_else(|| usable().min_by_key(|k| k.publish_time))
     }
 
     fn sign(
@@ -279,7 +282,7 @@ impl TokenIssuer {
         let now = self.env.now();
         let key = self.signing(now).ok_or(KeyError::Sign)?;
         // The claim has whole seconds, and the response must equal the claim.
-        let expire_time = (now + self.life).trunc_subsecs(0);
+        let expire_time = (now + self.lifetime).trunc_subsecs(0);
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: aud.to_owned(),

@@ -14,16 +14,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Caller, Jwks, Principal,
-    tokens::{Claims, JWKS_LIFE, LEEWAY, MAX_LIFE, TYP},
+    tokens::{Claims, JWKS_MAX_AGE, LEEWAY, MAX_TOKEN_LIFETIME, TYP},
 };
 
 /// Fetches the key set from membership, for a standalone service.
 pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Jwks, RpcError>> + Send + Sync>;
 
 /// The minimum interval between fetches of the key set, regardless of how many unknown keys tokens name.
-const FETCH_FLOOR: TimeDelta = TimeDelta::seconds(10);
+const MIN_FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(10);
 /// How long the last key set is used while membership is unavailable.
-const STALE_LIMIT: TimeDelta = TimeDelta::hours(24);
+const MAX_STALE_AGE: TimeDelta = TimeDelta::hours(24);
 
 struct Keys {
     by_kid: HashMap<String, DecodingKey>,
@@ -37,7 +37,7 @@ struct Keys {
 pub struct JwkSource {
     keys: Arc<RwLock<Keys>>,
     fetch: Option<Fetch>,
-    flight: Arc<tokio::sync::Mutex<()>>,
+    fetch_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl JwkSource {
@@ -62,7 +62,7 @@ impl JwkSource {
         Self {
             keys: Arc::new(RwLock::new(keys)),
             fetch,
-            flight: Arc::new(tokio::sync::Mutex::new(())),
+            fetch_lock: Arc::new(tokio::sync::Mutex::new(())),
         }
     }
 
@@ -79,7 +79,7 @@ impl JwkSource {
         keys.fetch_time = Some(now);
     }
 
-    fn known(&self, kid: &str, now: DateTime<Utc>, limit: TimeDelta) -> Option<DecodingKey> {
+    fn cached_key(&self, kid: &str, now: DateTime<Utc>, limit: TimeDelta) -> Option<DecodingKey> {
         let keys = self.read();
         if self.fetch.is_some() && keys.fetch_time.is_none_or(|t| now - t > limit) {
             return None;
@@ -88,24 +88,25 @@ impl JwkSource {
     }
 
     async fn key(&self, kid: &str, now: DateTime<Utc>) -> Result<Option<DecodingKey>, RpcError> {
-        if let Some(key) = self.known(kid, now, JWKS_LIFE) {
+        if let Some(key) = self.cached_key(kid, now, JWKS_MAX_AGE) {
             return Ok(Some(key));
         }
         let Some(fetch) = &self.fetch else { return Ok(None) };
         let failures = self.read().failures;
-        // Single flight: a caller that waited here uses the result of the first fetch or shares its failure.
-        let _flight = self.flight.lock().await;
-        if let Some(key) = self.known(kid, now, JWKS_LIFE) {
+        // Only one fetch runs at a time. A caller that waited here uses the result or the failure of that
+        // fetch.
+        let _fetch_guard = self.fetch_lock.lock().await;
+        if let Some(key) = self.cached_key(kid, now, JWKS_MAX_AGE) {
             return Ok(Some(key));
         }
-        let (due, failed) = {
+        let (is_due, has_failed) = {
             let keys = self.read();
             (
-                keys.try_time.is_none_or(|t| now - t >= FETCH_FLOOR),
+                keys.try_time.is_none_or(|t| now - t >= MIN_FETCH_INTERVAL),
                 keys.failures != failures,
             )
         };
-        if due && !failed {
+        if is_due && !has_failed {
             match fetch().await {
                 Ok(jwks) => {
                     self.set(&jwks, now);
@@ -121,11 +122,11 @@ impl JwkSource {
                 }
             }
         }
-        if let Some(key) = self.known(kid, now, STALE_LIMIT) {
+        if let Some(key) = self.cached_key(kid, now, MAX_STALE_AGE) {
             return Ok(Some(key));
         }
         // Only a fresh key set proves that a key does not exist.
-        if self.read().fetch_time.is_some_and(|t| now - t <= JWKS_LIFE) {
+        if self.read().fetch_time.is_some_and(|t| now - t <= JWKS_MAX_AGE) {
             return Ok(None);
         }
         Err(unavailable("membership"))
@@ -235,40 +236,41 @@ impl Verifier {
         // No token outlives its revocation entry: it was issued at most one leeway after now, and is valid
         // for one lifetime and one leeway.
         revoked.retain(|_, until| *until > now);
-        revoked.insert(id, now + MAX_LIFE + LEEWAY * 2);
+        revoked.insert(id, now + MAX_TOKEN_LIFETIME + LEEWAY * 2);
     }
 
     async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, RpcError> {
-        let bad = |why: &str| RpcError::new(ErrorReason::CredentialInvalid, why);
+        let invalid = |why: &str| RpcError::new(ErrorReason::CredentialInvalid, why);
         if token.len() > 8_192 {
-            return Err(bad("The token is too long."));
+            return Err(invalid("The token is too long."));
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| bad("The credential is not a token."))?;
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|_| invalid("The credential is not a token."))?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TYP) {
-            return Err(bad("The token has another type."));
+            return Err(invalid("The token has another type."));
         }
-        let kid = header.kid.ok_or_else(|| bad("The token names no key."))?;
+        let kid = header.kid.ok_or_else(|| invalid("The token names no key."))?;
         let key = self
             .source
             .key(&kid, now)
             .await?
-            .ok_or_else(|| bad("The token names an unknown key."))?;
+            .ok_or_else(|| invalid("The token names an unknown key."))?;
         let claims: Claims = jsonwebtoken::decode(token, &key, &validation())
-            .map_err(|_| bad("The signature of the token is wrong, or claims are missing."))?
+            .map_err(|_| invalid("The signature of the token is wrong, or claims are missing."))?
             .claims;
         if claims.iss != self.issuer {
-            return Err(bad("The token has another issuer."));
+            return Err(invalid("The token has another issuer."));
         }
         let time = |seconds| {
-            DateTime::from_timestamp(seconds, 0).ok_or_else(|| bad("The token has an invalid time."))
+            DateTime::from_timestamp(seconds, 0).ok_or_else(|| invalid("The token has an invalid time."))
         };
         let (start, expire_time) = (time(claims.nbf)?, time(claims.exp)?);
-        if start > now + LEEWAY || expire_time - start > MAX_LIFE + LEEWAY {
-            return Err(bad("The token is not valid yet, or is valid for too long."));
+        if start > now + LEEWAY || expire_time - start > MAX_TOKEN_LIFETIME + LEEWAY {
+            return Err(invalid("The token is not valid yet, or is valid for too long."));
         }
         let principal = claims
             .principal()
-            .ok_or_else(|| bad("The token is for another audience."))?;
+            .ok_or_else(|| invalid("The token is for another audience."))?;
         Ok(Verified {
             token: token.into(),
             principal,

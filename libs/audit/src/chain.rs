@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::record::chain_key;
 
+/// Rows per transaction or query.
 const BATCH: usize = 500;
-const EVERY: Duration = Duration::from_secs(5);
+const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 const COLUMNS: &str =
     "entry_id, occur_time, rpc, actor, on_behalf_of, object, request_id, seq, prev_hash, hash";
 
@@ -27,7 +28,7 @@ pub enum AuditError {
     Broken {
         /// The sequence number in the chain.
         seq: i64,
-        /// The fault at this sequence number.
+        /// The kind of the change.
         why: &'static str,
     },
     /// The database failed.
@@ -169,16 +170,16 @@ async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
 /// Seals every few seconds until cancelled, and once more at the end.
 pub async fn sealing_task(db: Db, cancel: CancellationToken) {
     loop {
-        let stopping = cancel.is_cancelled();
+        let is_stopping = cancel.is_cancelled();
         if let Err(error) = seal(&db).await {
             tracing::warn!(%error, "audit log sealing failed");
         }
-        if stopping {
+        if is_stopping {
             return;
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(SEAL_INTERVAL) => {}
         }
     }
 }
@@ -198,7 +199,7 @@ async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
         );
         let statement = Statement::from_sql_and_values(backend, sql, [chain.into(), seq.into()]);
         let rows = tx.query_all_raw(statement).await.map_err(StorageError::from)?;
-        let last = rows.len() < BATCH;
+        let is_last_batch = rows.len() < BATCH;
         for row in rows {
             let entry = Entry::try_from(row)?;
             let broken = |why| AuditError::Broken { seq: seq + 1, why };
@@ -206,19 +207,19 @@ async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
                 return Err(broken("a row is missing"));
             }
             if entry.prev_hash.as_deref() != Some(hash.as_slice()) {
-                return Err(broken("the row does not follow the one before"));
+                return Err(broken("the row does not follow the previous one"));
             }
             let next = entry.hash(tx.db(), chain, seq + 1, &hash)?;
             if !entry
                 .hash
                 .as_ref()
-                .is_some_and(|kept| bool::from(kept.as_slice().ct_eq(&next)))
+                .is_some_and(|stored| bool::from(stored.as_slice().ct_eq(&next)))
             {
                 return Err(broken("the row was edited"));
             }
             (seq, hash) = (seq + 1, next);
         }
-        if last {
+        if is_last_batch {
             break;
         }
     }

@@ -1,10 +1,10 @@
 //! The audit log of a service (R60): tamper-evident records of who did what to which object.
 //!
 //! The library owns the tables `audit_entry` and `audit_head`. A row is written in the transaction of the
-//! act. A sealing task chains the rows afterwards, so that acts do not wait for each other. Invariants: an
-//! act without its row is not committed; [`verify`] detects a sealed row that was edited, removed or
-//! inserted. Actors are pseudonymous ids whose mapping is stored elsewhere, so its erasure leaves the chain
-//! intact.
+//! audited change. A sealing task adds the rows to a hash chain afterwards, so that changes do not wait for
+//! each other. Invariants: a change is not committed without its row; [`verify`] detects a sealed row that
+//! was edited, removed or inserted. The rows contain only pseudonymous ids. When the personal data of a
+//! member is erased, which is stored elsewhere, the chain does not change.
 
 mod chain;
 mod migrations;

@@ -1,8 +1,7 @@
 //! Phone numbers and e-mail addresses in the normalized form that every service stores and compares.
 //!
-//! An application names the phone of the future administrator, and the same person later signs in with it.
-//! Therefore both services parse contacts with these types, and what one of them accepts, the other accepts
-//! too.
+//! An application names the phone of the future administrator, who later signs in with it. Therefore both
+//! services parse contacts with these types, so that they accept the same contacts.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +15,7 @@ const MAX_EMAIL: usize = 254;
 /// The longest local part (before the `@`), in bytes (RFC 5321, 4.5.3.1.1).
 const MAX_LOCAL_PART: usize = 64;
 
-/// The text is not a phone number.
+/// Error: the text is not a phone number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a valid phone number, with \"+\" and the country code or in Russian national form; digits, spaces, hyphens \
@@ -24,7 +23,7 @@ const MAX_LOCAL_PART: usize = 64;
 )]
 pub struct InvalidPhoneNumber;
 
-/// The text is not an e-mail address.
+/// Error: the text is not an e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address of the form name@domain, at most 254 bytes long")]
 pub struct InvalidEmailAddress;
@@ -49,10 +48,10 @@ impl FromStr for PhoneNumber {
         let text = text.trim();
         let digits = text.strip_prefix('+').unwrap_or(text);
         // The library would also accept vanity letters, extensions and digits of other scripts.
-        let plain = digits
+        let has_only_phone_characters = digits
             .chars()
             .all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '(' | ')'));
-        if text.len() > MAX_PHONE || !plain {
+        if text.len() > MAX_PHONE || !has_only_phone_characters {
             return Err(InvalidPhoneNumber);
         }
         let number = phonenumber::parse(Some(country::Id::RU), text).map_err(|_| InvalidPhoneNumber)?;
@@ -92,14 +91,14 @@ impl FromStr for EmailAddress {
         let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmailAddress)?;
         // Quoted local parts would allow several spellings of one mailbox. No top-level domain ends with a
         // digit, but IPv4 addresses do.
-        let readable = local.len() <= MAX_LOCAL_PART
+        let is_valid = local.len() <= MAX_LOCAL_PART
             && !local.contains('"')
             && Syntax::is_valid_local_part(&local)
             && domain.contains('.')
             && !domain.ends_with(|c: char| c.is_ascii_digit())
             && Syntax::is_valid_domain(&domain);
         let text = format!("{local}@{domain}");
-        if !readable || text.len() > MAX_EMAIL {
+        if !is_valid || text.len() > MAX_EMAIL {
             return Err(InvalidEmailAddress);
         }
         Ok(Self(text))
@@ -196,7 +195,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn reading_never_panics_and_is_stable(text in ".*") {
+        fn parsing_never_panics_and_is_idempotent(text in ".*") {
             if let Some(number) = phone(&text) {
                 proptest::prop_assert_eq!(phone(&number), Some(number.clone()));
             }
@@ -214,7 +213,7 @@ mod tests {
         }
 
         #[test]
-        fn normalized_address_is_stable(text in "[a-zA-Z.+]{1,70}@[a-zа-я-]{1,40}\\.(рф|example)") {
+        fn normalizing_an_address_is_idempotent(text in "[a-zA-Z.+]{1,70}@[a-zа-я-]{1,40}\\.(рф|example)") {
             if let Some(address) = email(&text) {
                 proptest::prop_assert!(address.len() <= MAX_EMAIL);
                 proptest::prop_assert_eq!(email(&address), Some(address.clone()));

@@ -38,8 +38,9 @@ struct Outbox {
     position: AtomicI64,
 }
 
+/// Columns of the table `event`.
 const COLUMNS: usize = 6;
-const ROWS: usize = 500;
+const ROWS_PER_INSERT: usize = 500;
 
 #[async_trait]
 impl CommitStep for Outbox {
@@ -65,8 +66,8 @@ impl CommitStep for Outbox {
                 ]
             });
         let rows: Vec<[Value; COLUMNS]> = rows.collect();
-        for chunk in rows.chunks(ROWS) {
-            let marks: Vec<String> = (0..chunk.len())
+        for chunk in rows.chunks(ROWS_PER_INSERT) {
+            let placeholders: Vec<String> = (0..chunk.len())
                 .map(|row| {
                     let n = row * COLUMNS;
                     format!(
@@ -82,7 +83,7 @@ impl CommitStep for Outbox {
                 .collect();
             let sql = format!(
                 "INSERT INTO event (position, event_id, org_id, occur_time, trace_parent, payload) VALUES {}",
-                marks.join(", ")
+                placeholders.join(", ")
             );
             let values = chunk.iter().flatten().cloned();
             tx.execute_raw(Statement::from_sql_and_values(

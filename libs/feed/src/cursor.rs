@@ -5,11 +5,11 @@ use parta_storage::LogHead;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-const MAC: usize = 8;
+const MAC_BYTES: usize = 8;
 const LABEL: &str = "parta.feed-cursor";
 
 /// The position at which a reader of a feed resumes. Its text form is opaque to clients and authenticated for
-/// the server; a consumer of the suite may decode it.
+/// the server; a consumer of Parta may decode it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The incarnation of the database of the producer.
@@ -30,7 +30,7 @@ impl Cursor {
     pub fn encode(self, secrets: &Secrets) -> String {
         let body = self.body();
         let mut bytes = body.to_vec();
-        bytes.extend_from_slice(&secrets.hmac(LABEL, &body)[..MAC]);
+        bytes.extend_from_slice(&secrets.hmac(LABEL, &body)[..MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -38,8 +38,8 @@ impl Cursor {
     pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
         let refused = || status::invalid("cursor", "is not one that this feed answered");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let (body, given) = bytes.split_last_chunk::<MAC>().ok_or_else(refused)?;
-        if !bool::from(secrets.hmac(LABEL, body)[..MAC].ct_eq(given)) {
+        let (body, mac) = bytes.split_last_chunk::<MAC_BYTES>().ok_or_else(refused)?;
+        if !bool::from(secrets.hmac(LABEL, body)[..MAC_BYTES].ct_eq(mac)) {
             return Err(refused());
         }
         Self::peek(text).ok_or_else(refused)
@@ -48,7 +48,7 @@ impl Cursor {
     /// Decodes a cursor without the key of the producer and does not verify it.
     pub fn peek(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let body: &[u8; 24 + MAC] = bytes.as_slice().try_into().ok()?;
+        let body: &[u8; 24 + MAC_BYTES] = bytes.as_slice().try_into().ok()?;
         let incarnation = Uuid::from_slice(&body[..16]).ok()?;
         let position = i64::from_be_bytes(body[16..24].try_into().ok()?);
         (position >= 0).then_some(Self {

@@ -12,7 +12,7 @@ pub const AT_LEAST: &str = "parta-at-least";
 /// The age of the last checkpoint after which a projection is stale and no decision uses it.
 pub const MAX_AGE: Duration = Duration::from_secs(30);
 /// The longest wait of a call until a projection catches up.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The progress of a consumer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +54,8 @@ impl Freshness {
         *self.progress.borrow()
     }
 
-    /// Refuses if the last checkpoint is older than 30 s, because a decision could be based on outdated data.
+    /// Returns an error if the last checkpoint is older than 30 s, because decisions could be based on old
+    /// data.
     pub fn require(&self) -> Result<(), RpcError> {
         match self.progress().checkpoint {
             Some(at) if at.elapsed() <= MAX_AGE => Ok(()),
@@ -68,16 +69,16 @@ impl Freshness {
     }
 
     /// Waits until the projection has reached the position.
-    pub async fn reach(&self, mark: &ServicePosition) -> Result<(), RpcError> {
+    pub async fn reach(&self, position: &ServicePosition) -> Result<(), RpcError> {
         let mut progress = self.progress.clone();
         let reached = progress.wait_for(|progress| {
             progress.cursor.is_some_and(|cursor| {
                 // Incarnations are ordered by time. Positions of an earlier incarnation were lost with it, so
                 // waiting for them is useless.
-                (cursor.incarnation, cursor.position) >= (mark.incarnation, mark.position)
+                (cursor.incarnation, cursor.position) >= (position.incarnation, position.position)
             })
         });
-        match tokio::time::timeout(PATIENCE, reached).await {
+        match tokio::time::timeout(MAX_WAIT, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(RpcError::new(
                 ErrorReason::BehindConsistencyToken,
@@ -113,16 +114,16 @@ impl AtLeast {
     /// consume.
     pub async fn wait(&self, token: &str) -> Result<(), RpcError> {
         let token = ConsistencyToken::decode(token, self.db.secrets())?;
-        let waits = token.marks().iter().flat_map(|mark| {
+        let waits = token.marks().iter().flat_map(|position| {
             self.consumed
                 .iter()
-                .filter(|f| f.service == mark.service)
-                .map(move |f| f.reach(mark))
+                .filter(|f| f.service == position.service)
+                .map(move |f| f.reach(position))
         });
         futures::future::try_join_all(waits).await.map(|_| ())
     }
 
-    /// Does the same for the metadata of a call, which may carry no token, one, or one per called service.
+    /// Waits for all tokens in the metadata of a call: none, one, or one per called service.
     pub async fn wait_for(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), RpcError> {
         let waits = metadata.get_all(AT_LEAST).into_iter().map(|value| async move {
             let text = value

@@ -61,7 +61,7 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// Reads a feed with its generated client over any tonic service, for example the channel to another service
-/// of the suite.
+/// of Parta.
 pub struct FeedClient<K, T> {
     channel: T,
     kind: PhantomData<fn() -> K>,

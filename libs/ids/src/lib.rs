@@ -1,7 +1,7 @@
 //! Typed, prefixed, time-ordered ids, and the only sources of time and randomness.
 //!
-//! No other code of the suite asks the machine for the time or for random bytes: both are parameters, so that
-//! tests can control them.
+//! Only this crate reads the clock and the random source of the machine. All other code receives both as
+//! parameters, so that tests can control them.
 
 mod env;
 mod typeid;
@@ -91,7 +91,7 @@ typed_ids! {
     UnitId = "unt";
     /// A person in one organization.
     MemberId = "mbr";
-    /// A person; never leaves membership (R28).
+    /// A person. This id is never sent outside membership (R28).
     AccountId = "acc";
     /// A sign-in, or its pairwise form towards one organization.
     SessionId = "ses";

@@ -5,9 +5,9 @@ use unicode_normalization::UnicodeNormalization as _;
 /// similar Cyrillic ones, so that "5A" and "5 а" are one class.
 pub fn label_key(label: &str) -> String {
     // Without the spaces, adjacent characters may compose. Repeated until nothing changes.
-    let mut key = folded(label);
+    let mut key = normalize(label);
     for _ in 0..4 {
-        let next = folded(&key);
+        let next = normalize(&key);
         if next == key {
             break;
         }
@@ -16,7 +16,7 @@ pub fn label_key(label: &str) -> String {
     key
 }
 
-fn folded(label: &str) -> String {
+fn normalize(label: &str) -> String {
     label
         .nfkc()
         .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '«' | '»' | '"'))

@@ -2,9 +2,10 @@
 //! org-registry and membership in the database of the service, and the [`MemberContext`] on which its
 //! policies base decisions.
 //!
-//! Invariants: the projection advances in the transaction of the consumer's cursor; queries are refused while
-//! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one; a
-//! role, state or kind of an event that this build does not know is read the stricter way.
+//! Invariants: the projection and the cursor of its consumer change in one transaction; queries are refused
+//! while the projection is stale or the organization is quarantined; a projection that was rebuilt from a
+//! snapshot equals one that followed the feed; a role, state or kind of an event that this build does not know
+//! is read the stricter way.
 
 mod change;
 mod entities;

@@ -148,9 +148,9 @@ impl Default for Policies {
 
 impl From<&org_registry::Policies> for Policies {
     fn from(policies: &org_registry::Policies) -> Self {
-        let span = policies
+        let duration = policies
             .unused_after
-            .and_then(|span| Duration::try_from(span).ok());
+            .and_then(|duration| Duration::try_from(duration).ok());
         Self {
             // Values of a later release are read as the stricter policy.
             verification_required: policies.teacher_verification()
@@ -158,7 +158,7 @@ impl From<&org_registry::Policies> for Policies {
             parent_inviters_class_staff: policies.parent_inviters()
                 == org_registry::ParentInviters::ClassStaff,
             school_channel_open_to_families: policies.school_channel_open_to_families,
-            unused_after: span.unwrap_or(Self::default().unused_after),
+            unused_after: duration.unwrap_or(Self::default().unused_after),
         }
     }
 }
@@ -274,12 +274,12 @@ impl MemberContext {
     }
     /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled.
     pub fn units(&self) -> BTreeSet<UnitId> {
-        let of_children = self.children.iter().flat_map(|child| &child.units);
+        let children_units = self.children.iter().flat_map(|child| &child.units);
         self.teaches
             .iter()
             .chain(&self.class_teacher_of)
             .chain(&self.enrolled_in)
-            .chain(of_children)
+            .chain(children_units)
             .copied()
             .collect()
     }

@@ -56,7 +56,7 @@ pub struct Roster {
     members: Option<Freshness>,
 }
 
-fn fault(error: sea_orm::DbErr) -> RpcError {
+fn map_db_error(error: sea_orm::DbErr) -> RpcError {
     StorageError::from(error).into()
 }
 
@@ -98,7 +98,7 @@ impl Roster {
         self.organizations.iter().chain(&self.members).cloned().collect()
     }
 
-    /// Refuses if the projection is stale or the organization is quarantined.
+    /// Returns an error if the projection is stale or the organization is quarantined.
     pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         if let Some(organizations) = &self.organizations {
             organizations.require()?;
@@ -147,7 +147,7 @@ impl Roster {
             .into_tuple()
             .one(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         Ok(state.and_then(state_of))
     }
 
@@ -157,7 +157,7 @@ impl Roster {
     }
 
     /// Loads the member context of the calling person. A caller who is not an active member of the
-    /// organization is outside it and gets NOT_FOUND (organization), whatever the caller asked for (R26).
+    /// organization gets NOT_FOUND (organization), regardless of the request (R26).
     pub async fn caller_context(
         &self,
         conn: &impl ConnectionTrait,
@@ -171,8 +171,7 @@ impl Roster {
             .ok_or_else(|| not_found("organization", org))
     }
 
-    /// The member in whose name a call is made. NOT_FOUND (organization) if the caller belongs to another
-    /// organization.
+    /// Returns the calling member. NOT_FOUND (organization) if the caller belongs to another organization.
     pub fn caller_member(caller: &Caller, org: OrgId) -> Result<MemberId, RpcError> {
         match caller.person() {
             Some((own, member)) if own == org => Ok(member),
@@ -231,11 +230,11 @@ impl Roster {
             .column(assignment::Column::MemberId)
             .filter(assignment::Column::OrgId.eq(org.uuid()))
             .filter(assignment::Column::UnitId.eq(unit.uuid()))
-            .filter(self.living())
+            .filter(self.is_current())
             .into_tuple()
             .all(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         let pupils: Vec<Uuid> = enrollment::Entity::find()
             .select_only()
             .column(enrollment::Column::MemberId)
@@ -244,7 +243,7 @@ impl Roster {
             .into_tuple()
             .all(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         let mut guardians: Vec<Uuid> = Vec::new();
         for chunk in pupils.chunks(5_000) {
             let found: Vec<Uuid> = guardianship::Entity::find()
@@ -256,7 +255,7 @@ impl Roster {
                 .into_tuple()
                 .all(conn)
                 .await
-                .map_err(fault)?;
+                .map_err(map_db_error)?;
             guardians.extend(found);
         }
         let all: BTreeSet<Uuid> = teachers.into_iter().chain(pupils).chain(guardians).collect();
@@ -272,7 +271,7 @@ impl Roster {
         let row = organization::Entity::find_by_id(org.uuid())
             .one(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         Ok(row.map(|row| Organization {
             org_id: org,
             display_name: row.display_name.clone(),
@@ -291,7 +290,7 @@ impl Roster {
         let row = unit::Entity::find_by_id((org.uuid(), unit_id.uuid()))
             .one(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         Ok(row.map(unit_of))
     }
 
@@ -301,7 +300,7 @@ impl Roster {
             .filter(unit::Column::OrgId.eq(org.uuid()))
             .all(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         Ok(rows.into_iter().map(unit_of).collect())
     }
 
@@ -313,11 +312,12 @@ impl Roster {
             .into_tuple()
             .all(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         Ok(rows.into_iter().map(OrgId::from_uuid).collect())
     }
 
-    fn living(&self) -> Condition {
+    /// Matches assignments that have not expired.
+    fn is_current(&self) -> Condition {
         let now: DateTime<Utc> = self.env.now();
         Condition::any()
             .add(assignment::Column::ExpireTime.is_null())
@@ -331,17 +331,17 @@ impl Roster {
         org: OrgId,
         query: Select<member::Entity>,
     ) -> Result<Vec<MemberContext>, RpcError> {
-        let rows = query.all(conn).await.map_err(fault)?;
+        let rows = query.all(conn).await.map_err(map_db_error)?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let known = organization::Entity::find_by_id(org.uuid())
+        let stored = organization::Entity::find_by_id(org.uuid())
             .one(conn)
             .await
-            .map_err(fault)?;
+            .map_err(map_db_error)?;
         // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
         // defaults apply.
-        let policies = known.as_ref().map(policies).unwrap_or_default();
+        let policies = stored.as_ref().map(policies).unwrap_or_default();
         let mut facts: BTreeMap<Uuid, MemberContext> = rows
             .into_iter()
             .filter_map(|row| {
@@ -358,10 +358,10 @@ impl Roster {
             let assignments = assignment::Entity::find()
                 .filter(assignment::Column::OrgId.eq(org.uuid()))
                 .filter(assignment::Column::MemberId.is_in(chunk.iter().copied()))
-                .filter(self.living())
+                .filter(self.is_current())
                 .all(conn)
                 .await
-                .map_err(fault)?;
+                .map_err(map_db_error)?;
             for row in assignments {
                 let Some(facts) = facts.get_mut(&row.member_id) else {
                     continue;
@@ -378,7 +378,7 @@ impl Roster {
                 .filter(guardianship::Column::Confirmed.eq(true))
                 .all(conn)
                 .await
-                .map_err(fault)?;
+                .map_err(map_db_error)?;
             let pupils: BTreeSet<Uuid> = chunk
                 .iter()
                 .copied()
@@ -389,7 +389,7 @@ impl Roster {
                 .filter(enrollment::Column::MemberId.is_in(pupils))
                 .all(conn)
                 .await
-                .map_err(fault)?;
+                .map_err(map_db_error)?;
             let mut classes: BTreeMap<Uuid, BTreeSet<UnitId>> = BTreeMap::new();
             for row in enrollments {
                 classes

@@ -61,7 +61,7 @@ pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow:
     Ok(())
 }
 
-/// Creates the missing keys of a suite in a folder, for standalone services, which find them mounted.
+/// Creates the missing keys of all services in a folder, for standalone services, which find them mounted.
 /// Existing keys are not changed.
 pub fn make_keys(services: &[Service], folder: &Path, env: &Env) -> anyhow::Result<()> {
     Keys::open_or_make(folder, services, env).map(drop)

@@ -12,17 +12,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::config::{Section, ServiceConfig};
 
-/// The definition of a service of the suite. A service crate exports one value of it:
+/// The definition of a service of Parta. A service crate exports one value of it:
 ///
 /// ```ignore
-/// pub const SERVICE: Service = Service {
-///     name: "org-registry",
-///     grpc_services: &["parta.org_registry.v1.OrganizationService", "parta.org_registry.v1.OrgRegistryFeedService"],
-///     config: parta_runtime::config::check::<Config>,
-///     build: |context| Box::pin(build(context)),
-///     migrations,
-/// };
-/// async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?; ... }
+/// pub const SERVICE: Service = Service { name: "org-registry", grpc_services:
+/// &["parta.org_registry.v1.OrganizationService", "parta.org_registry.v1.OrgRegistryFeedService"], config:
+/// parta_runtime::config::check::<Config>, build: |context| Box::pin(build(context)), migrations, }; async fn
+/// build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?;
+/// ... }
 /// ```
 #[derive(Clone, Copy)]
 pub struct Service {
@@ -181,7 +178,7 @@ pub struct ServiceContext {
     pub signing_keys: Vec<SigningKey>,
     /// Whether this process is reachable from this machine only. A development outbox requires it.
     pub loopback_only: bool,
-    /// The `iss` claim of the tokens of the suite.
+    /// The `iss` claim of the tokens of Parta.
     pub issuer: String,
     pub(crate) section: Section,
 }

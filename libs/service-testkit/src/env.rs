@@ -46,11 +46,11 @@ const ISSUER: &str = "test";
 /// The name of the operator whose credential the server accepts.
 pub const OPERATOR: &str = "operator";
 
-/// One service's database and everything that calls to it and from it need.
+/// The database of one service, and everything that is needed to call the service and to let it call others.
 pub struct ServiceEnv {
     /// The clock and the id source of the service.
     pub env: Env,
-    /// Moves the clock of [`ServiceEnv::env`]; has no effect on an env of the system.
+    /// Sets the clock of [`ServiceEnv::env`]. Has no effect after [`ServiceEnv::open_in_real_time`].
     pub time: Time,
     /// The database, migrated.
     pub db: Db,
@@ -73,8 +73,8 @@ pub struct ServiceEnv {
 }
 
 impl ServiceEnv {
-    /// Connects and migrates the database. The clock stands at 2026-09-01 08:00 UTC, a Tuesday, until the
-    /// test moves it.
+    /// Connects to the database and migrates it. The clock is set to Tuesday, 2026-09-01, 08:00 UTC, until
+    /// the test changes it.
     pub async fn open(
         database: &TestDatabase,
         service: &'static str,
@@ -84,7 +84,7 @@ impl ServiceEnv {
         Self::open_with(database, service, migrations, env, time).await
     }
 
-    /// [`ServiceEnv::open`] on the clock of the machine, for tests beside real I/O.
+    /// Like [`ServiceEnv::open`], but with the system clock, for tests with real I/O.
     pub async fn open_in_real_time(
         database: &TestDatabase,
         service: &'static str,
@@ -209,7 +209,7 @@ impl ServiceEnv {
         self.serve_behind(self.layers(grpc_services, Limits::default()), routes)
     }
 
-    /// [`ServiceEnv::serve`] with layers of the test's choice.
+    /// Like [`ServiceEnv::serve`], with other layers.
     pub fn serve_behind(&self, layers: ServerLayers, routes: Routes) -> InMemoryTransport {
         let (transport, incoming) = InMemoryTransport::pair();
         let ended = self.stop.clone().cancelled_owned();
@@ -230,54 +230,54 @@ impl ServiceEnv {
         builder.identity(Arc::new(identity))
     }
 
-    /// A channel of a caller outside the system.
+    /// Returns a channel of a client.
     pub fn channel(&self, service: &str, transport: &InMemoryTransport) -> ServiceChannel {
         self.client(None)
             .channel(service, Target::Memory(transport.clone()))
             .expect("a channel")
     }
 
-    /// A channel on which `caller`, the name of a service, presents its identity.
+    /// Returns a channel that authenticates as the service with the name `caller`.
     pub fn channel_of(&self, caller: &str, service: &str, transport: &InMemoryTransport) -> ServiceChannel {
         self.client(Some(caller))
             .channel(service, Target::Memory(transport.clone()))
             .expect("a channel")
     }
 
-    /// The channels by which the service under test calls its peers.
+    /// Returns the channels with which the service under test calls other services.
     pub fn clients<'a>(
         &self,
-        peers: impl IntoIterator<Item = (&'a str, InMemoryTransport)>,
+        services: impl IntoIterator<Item = (&'a str, InMemoryTransport)>,
     ) -> ServiceClients {
-        let targets = peers
+        let targets = services
             .into_iter()
             .map(|(name, transport)| (name.to_owned(), Target::Memory(transport)));
         ServiceClients::connect(&self.client(Some(self.service)), targets).expect("clients")
     }
 
-    /// A new `request_id`.
+    /// Returns a new `request_id`.
     pub fn request_id(&self) -> String {
         self.env.ids.uuid().to_string()
     }
 
-    /// The token of a member, of a new session.
+    /// Returns a token of a member with a new session.
     pub fn member_token(&self, org: OrgId, member: MemberId) -> String {
         let session = self.env.id::<SessionId>();
         let token = self.issuer.person(org, member, session).expect("a token");
         token.text
     }
 
-    /// A request of a member.
+    /// Returns a request of a member.
     pub fn member_request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
         with_credential(message, &self.member_token(org, member))
     }
 
-    /// A request of a person who joins by an invitation.
+    /// Returns a request of a person who accepts an invitation.
     pub fn joiner_request<T>(&self, flow: FlowId, message: T) -> Request<T> {
         with_credential(message, &self.issuer.joiner(flow).expect("a token").text)
     }
 
-    /// A request of a service account with these permissions.
+    /// Returns a request of a service account with these permissions.
     pub fn account_request<T>(&self, org: OrgId, permissions: &[&str], message: T) -> Request<T> {
         let id = self.env.id::<ServiceAccountId>();
         let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
@@ -285,7 +285,7 @@ impl ServiceEnv {
         with_credential(message, &token.expect("a token").text)
     }
 
-    /// A request of the operator.
+    /// Returns a request of the operator.
     pub fn operator_request<T>(&self, message: T) -> Request<T> {
         with_credential(message, &self.operator)
     }
@@ -337,7 +337,7 @@ fn with_credential<T>(message: T, credential: &str) -> Request<T> {
     request
 }
 
-/// The documented reason of a refusal; `OK` if there was none.
+/// Returns the documented reason of a refusal, or `OK`.
 pub fn reason<T>(outcome: &Result<T, Status>) -> String {
     match outcome {
         Ok(_) => "OK".to_owned(),
@@ -347,7 +347,7 @@ pub fn reason<T>(outcome: &Result<T, Status>) -> String {
     }
 }
 
-/// The wrong fields that a refusal names, sorted and without duplicates.
+/// Returns the invalid fields of a refusal, sorted and without duplicates.
 pub fn fields(status: &Status) -> Vec<String> {
     let refusal = RpcError::from_status(status).expect("google.rpc details");
     let mut fields: Vec<_> = refusal.fields().iter().map(|(path, _)| path.clone()).collect();

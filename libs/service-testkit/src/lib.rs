@@ -1,12 +1,11 @@
-//! The fixture of a service under test: its database, a manual clock, the real layers of the server over
-//! in-memory transports, callers of every kind, and a roster that the test writes.
+//! The fixture of a service under test: its database, a manual clock, the real server layers over in-memory
+//! transports, callers of every kind, and a roster that the test changes.
 //!
-//! A service adds its own part: the `Ports` or `Wiring` from which it is built, its fake peers and its
-//! requests.
+//! The tests of a service add its `Ports` or `Wiring`, fakes of the other services, and requests.
 
 #![expect(
     clippy::expect_used,
-    reason = "this crate runs in tests only, which may fail loudly"
+    reason = "this crate runs in tests only, which may panic"
 )]
 
 mod env;

@@ -136,7 +136,7 @@ impl School {
         school
     }
 
-    /// Adds a member, or replaces what the roster knows of one.
+    /// Adds a member to the roster, or replaces the state of an existing member.
     pub async fn admit(
         &self,
         env: &ServiceEnv,

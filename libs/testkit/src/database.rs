@@ -5,37 +5,37 @@ use uuid::Uuid;
 
 use crate::POSTGRES_URL;
 
-/// An empty database that goes with its last clone.
+/// An empty database. It is deleted when its last clone is dropped.
 #[derive(Clone)]
 pub struct TestDatabase(Arc<Inner>);
 
 struct Inner {
     url: String,
-    kind: Kind,
+    backend: Backend,
 }
 
-enum Kind {
+enum Backend {
     Sqlite { folder: tempfile::TempDir },
     Postgres { server: String, name: String },
 }
 
 impl TestDatabase {
-    /// A SQLite file in a temporary folder.
+    /// Creates a SQLite file in a temporary folder.
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
         Self(Arc::new(Inner {
             url,
-            kind: Kind::Sqlite { folder },
+            backend: Backend::Sqlite { folder },
         }))
     }
 
-    /// A new database on the PostgreSQL server of the environment.
+    /// Creates a database on the PostgreSQL server of `PARTA_TEST_POSTGRES_URL`.
     pub async fn postgres() -> Self {
         let server = crate::given(POSTGRES_URL, "PostgreSQL");
         #[expect(
             clippy::disallowed_methods,
-            reason = "a name for a test's database decides nothing"
+            reason = "the name of a test database only has to be unique"
         )]
         let name = format!("test_{}", Uuid::new_v4().simple());
         execute(&server, &format!("CREATE DATABASE {name}"))
@@ -50,11 +50,11 @@ impl TestDatabase {
         let url = parameters.map_or_else(|| format!("{base}/{name}"), |p| format!("{base}/{name}?{p}"));
         Self(Arc::new(Inner {
             url,
-            kind: Kind::Postgres { server, name },
+            backend: Backend::Postgres { server, name },
         }))
     }
 
-    /// Another empty database of the same kind, for a test that needs a new one for each case.
+    /// Creates another empty database of the same kind, for a test that needs one per case.
     pub async fn another(&self) -> Self {
         if self.is_postgres() {
             Self::postgres().await
@@ -63,26 +63,26 @@ impl TestDatabase {
         }
     }
 
-    /// Where it is.
+    /// Returns the URL.
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
     /// Whether it is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
-        matches!(self.0.kind, Kind::Postgres { .. })
+        matches!(self.0.backend, Backend::Postgres { .. })
     }
 
-    /// The folder of a SQLite database, in which other files of the test may lie.
+    /// Returns the folder of a SQLite database. A test may store other files in it.
     pub fn folder(&self) -> Option<&std::path::Path> {
-        match &self.0.kind {
-            Kind::Sqlite { folder } => Some(folder.path()),
-            Kind::Postgres { .. } => None,
+        match &self.0.backend {
+            Backend::Sqlite { folder } => Some(folder.path()),
+            Backend::Postgres { .. } => None,
         }
     }
 }
 
-/// An empty database of each kind, for a test that compares them.
+/// Creates an empty database of each kind, for a test that compares them.
 pub async fn databases() -> [TestDatabase; 2] {
     [TestDatabase::sqlite(), TestDatabase::postgres().await]
 }
@@ -97,15 +97,15 @@ async fn execute(server: &str, sql: &str) -> Result<(), DbErr> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Kind::Postgres { server, name } = &self.kind else {
+        let Backend::Postgres { server, name } = &self.backend else {
             return;
         };
         let (server, sql) = (
             server.clone(),
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
         );
-        // A test's runtime is on its way out when the database is dropped; the statement needs one of its
-        // own.
+        // The runtime of the test is shutting down when the database is dropped, so the statement needs a
+        // runtime of its own.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -121,25 +121,20 @@ impl Drop for Inner {
 mod tests {
     use super::*;
 
-    crate::on_both!(
-        a_test_has_an_empty_database_of_its_own,
-        |first: TestDatabase| async move {
-            let second = first.another().await;
-            for database in [&first, &second] {
-                let db = Database::connect(database.url())
-                    .await
-                    .expect("it takes connections");
-                db.execute_unprepared("CREATE TABLE pupil (id INTEGER PRIMARY KEY)")
-                    .await
-                    .expect("it was empty");
-                db.close().await.expect("it closes");
-            }
+    crate::on_both!(each_test_database_is_empty, |first: TestDatabase| async move {
+        let second = first.another().await;
+        for database in [&first, &second] {
+            let db = Database::connect(database.url()).await.expect("a connection");
+            db.execute_unprepared("CREATE TABLE pupil (id INTEGER PRIMARY KEY)")
+                .await
+                .expect("an empty database");
+            db.close().await.expect("the connection closes");
         }
-    );
+    });
 
     #[test]
     fn test_fails_and_names_the_command_when_postgresql_is_missing() {
-        let test = "database::tests::a_test_has_an_empty_database_of_its_own::postgres";
+        let test = "database::tests::each_test_database_is_empty::postgres";
         let output = std::process::Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", test, "--nocapture"])
             .env_remove(POSTGRES_URL)
@@ -152,19 +147,22 @@ mod tests {
     }
 
     #[test]
-    fn a_database_goes_with_its_last_clone() {
+    fn database_is_deleted_with_its_last_clone() {
         let (url, folder) = crate::run(async {
             let [sqlite, postgres] = databases().await;
             let folder = sqlite.folder().expect("SQLite has a folder").to_owned();
             let clone = postgres.clone();
             drop(postgres);
-            execute(clone.url(), "SELECT 1").await.expect("a clone keeps it");
+            execute(clone.url(), "SELECT 1")
+                .await
+                .expect("the database exists while a clone exists");
             (clone.url().to_owned(), folder)
         });
         assert!(!folder.exists());
-        let gone = crate::run(async { execute(&url, "SELECT 1").await });
+        let deleted = crate::run(async { execute(&url, "SELECT 1").await });
         assert!(
-            gone.expect_err("it is gone")
+            deleted
+                .expect_err("the database was deleted")
                 .to_string()
                 .contains("does not exist")
         );

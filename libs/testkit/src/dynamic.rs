@@ -1,5 +1,4 @@
-//! Calls any RPC of the suite by its name, with JSON in and JSON out: for tests over the whole descriptor
-//! set.
+//! Calls any RPC by its name with JSON messages, for tests over the whole descriptor set.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message as _;
@@ -12,37 +11,37 @@ use tonic::{
     codegen::{Body, StdError},
 };
 
-/// An RPC of the descriptor set by its full name `parta.x.v1.Service/Method`.
+/// Returns an RPC of the descriptor set by its full name `parta.x.v1.Service/Method`.
 pub fn method(rpc: &str) -> MethodDescriptor {
     let pool = parta_proto::descriptor_pool().expect("the descriptor set");
     let (service, method) = rpc.split_once('/').expect("Service/Method");
-    let service = pool.get_service_by_name(service).expect("a service of the suite");
+    let service = pool.get_service_by_name(service).expect("a service of Parta");
     service
         .methods()
         .find(|m| m.name() == method)
         .expect("a method of the service")
 }
 
-/// Every RPC of the suite, public and internal.
+/// Returns every RPC, public and internal.
 pub fn all_methods() -> Vec<MethodDescriptor> {
     let pool = parta_proto::descriptor_pool().expect("the descriptor set");
-    let ours = pool.services().filter(|s| s.full_name().starts_with("parta."));
-    ours.flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
+    let services = pool.services().filter(|s| s.full_name().starts_with("parta."));
+    services.flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
 }
 
-/// The full name of an RPC, as [`method`] takes it.
+/// Returns the full name of an RPC, as [`method`] expects it.
 pub fn name(method: &MethodDescriptor) -> String {
     format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
-/// A message from its JSON form.
+/// Decodes a message from JSON.
 pub fn message(descriptor: MessageDescriptor, json: &Value) -> DynamicMessage {
     let text = json.to_string();
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     DynamicMessage::deserialize(descriptor, &mut deserializer).expect("JSON that fits the message")
 }
 
-/// The JSON form of a message, with the proto's own field names.
+/// Encodes a message as JSON with the field names of the proto.
 pub fn json(message: &DynamicMessage) -> Value {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut bytes);
@@ -55,7 +54,7 @@ pub fn json(message: &DynamicMessage) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// Calls RPCs by name over any channel: the network, or a pipe inside the process.
+/// Calls RPCs by name over any channel: the network, or an in-memory transport.
 #[derive(Clone)]
 pub struct DynamicClient<T>(Grpc<T>);
 
@@ -66,18 +65,18 @@ where
     T::ResponseBody: Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as Body>::Error: Into<StdError> + Send,
 {
-    /// A client of everything behind the channel.
+    /// Returns a client that uses this channel.
     pub fn new(channel: T) -> Self {
         Self(Grpc::new(channel))
     }
 
-    /// Calls an RPC that gives one answer. The request's metadata and extensions travel along; where the
-    /// RPC takes a stream, it gets the one message.
+    /// Calls an RPC that returns one response. The metadata and extensions of the request are sent too. If
+    /// the RPC expects a stream, it receives this one message.
     pub async fn call(&mut self, rpc: &str, request: Request<Value>) -> Result<Value, Status> {
         let method = method(rpc);
         assert!(
             !method.is_server_streaming(),
-            "{rpc} answers a stream: use `open`"
+            "{rpc} returns a stream: use `open`"
         );
         let (path, codec, request) = self.prepare(&method, request).await?;
         let response = if method.is_client_streaming() {
@@ -89,14 +88,17 @@ where
         Ok(json(response.get_ref()))
     }
 
-    /// Opens an RPC that answers a stream.
+    /// Calls an RPC that returns a stream.
     pub async fn open(
         &mut self,
         rpc: &str,
         request: Request<Value>,
     ) -> Result<Streaming<DynamicMessage>, Status> {
         let method = method(rpc);
-        assert!(method.is_server_streaming(), "{rpc} gives one answer: use `call`");
+        assert!(
+            method.is_server_streaming(),
+            "{rpc} returns one response: use `call`"
+        );
         let (path, codec, request) = self.prepare(&method, request).await?;
         let response = if method.is_client_streaming() {
             let request = request.map(tokio_stream::once);
@@ -121,12 +123,12 @@ where
     }
 }
 
-/// Encodes and decodes messages that are known by their descriptor alone.
+/// Encodes and decodes messages by their descriptors.
 #[derive(Clone)]
 pub struct DynamicCodec(MessageDescriptor);
 
 impl DynamicCodec {
-    /// A codec whose answers are of this message.
+    /// Returns a codec that decodes responses as this message.
     pub fn new(output: MessageDescriptor) -> Self {
         Self(output)
     }

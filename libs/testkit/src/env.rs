@@ -3,12 +3,12 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{Env, ManualClock, SystemIds};
 
-/// The hand on the clock of [`env()`].
+/// Controls the clock of [`env()`].
 #[derive(Clone)]
 pub struct Time(Arc<ManualClock>);
 
 impl Time {
-    /// Moves the clock on by `span`.
+    /// Advances the clock by `span`.
     pub fn advance(&self, span: TimeDelta) {
         self.0.advance(span);
     }
@@ -19,8 +19,8 @@ impl Time {
     }
 }
 
-/// A clock that stands still at a school morning until the test moves it, and real chance: ids of tests
-/// that share a server must differ.
+/// Returns a manual clock, set to 2026-09-01 08:00 UTC, and the system's id source. The ids are random,
+/// because tests share servers.
 pub fn env() -> (Env, Time) {
     let morning = DateTime::from_timestamp(1_788_249_600, 0).expect("2026-09-01T08:00:00Z");
     let clock = Arc::new(ManualClock::new(morning));
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_stands_until_it_is_moved() {
+    fn clock_changes_only_when_it_is_set() {
         let (env, time) = env();
         assert_eq!(env.now().to_rfc3339(), "2026-09-01T08:00:00+00:00");
         time.advance(TimeDelta::minutes(5));

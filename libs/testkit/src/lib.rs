@@ -1,14 +1,14 @@
-//! Tools that tests share: a database for each test, on both kinds of database; a clock that stands still;
-//! the log of the test, in which an unlisted WARN or ERROR is a failure; the refusals by servers, which the
-//! comments of the RPCs have to list; a connection to a server that can be cut; calls of any RPC by its name;
+//! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check that
+//! the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of refusals;
+//! a network connection that a test can interrupt; calls of any RPC by its name;
 //! a gateway of an SMS provider, and certificates for it.
 //!
-//! A test on PostgreSQL fails where no server is given; it never skips. `cargo xtask test` gives one.
+//! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "this crate runs in tests only, which may fail loudly"
+    reason = "this crate runs in tests only, which may panic"
 )]
 
 mod certificates;
@@ -27,12 +27,12 @@ pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
 
-/// Environment variable with the URL of a PostgreSQL server on which databases may be made and dropped.
+/// Environment variable with the URL of a PostgreSQL server on which databases may be created and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";
 /// Environment variable with the URL of a NATS server.
 pub const NATS_URL: &str = "PARTA_TEST_NATS_URL";
 
-/// The URL of the NATS server that tests use. Fails the test where none is given.
+/// Returns the URL of the NATS server for tests. Fails the test if the environment variable is not set.
 pub fn nats_url() -> String {
     given(NATS_URL, "NATS")
 }
@@ -44,12 +44,12 @@ fn given(variable: &str, server: &str) -> String {
     })
 }
 
-/// Makes two tests of one body: `name::sqlite` and `name::postgres`, each with an empty database of its own,
-/// both under [`run`]: a WARN or ERROR that the body does not [`Logs::allow`] fails them. Without a
-/// PostgreSQL server the second fails.
+/// Defines two tests with one body: `name::sqlite` and `name::postgres`, each with an empty database. Both
+/// use [`run`]: they fail if a WARN or ERROR is logged that the body does not [`Logs::allow`]. The second
+/// test fails without a PostgreSQL server.
 ///
 /// ```ignore
-/// parta_testkit::on_both!(a_label_is_unique, |database| async move { ... });
+/// parta_testkit::on_both!(label_is_unique, |database| async move { ... });
 /// ```
 #[macro_export]
 macro_rules! on_both {
@@ -71,10 +71,11 @@ macro_rules! on_both {
     };
 }
 
-/// [`on_both!`] for what SQLite alone does; the reason says why PostgreSQL has nothing to prove.
+/// Like [`on_both!`], but only on SQLite. The reason says why the test does not run on PostgreSQL.
 ///
 /// ```ignore
-/// parta_testkit::on_sqlite!(file_is_locked, "PostgreSQL has no file of ours", |database| async move { ... });
+/// parta_testkit::on_sqlite!(file_is_locked, "PostgreSQL has no database file", |database| async move { ...
+/// });
 /// ```
 #[macro_export]
 macro_rules! on_sqlite {
@@ -94,7 +95,7 @@ macro_rules! on_sqlite {
     };
 }
 
-/// [`on_both!`] for what PostgreSQL alone does; the reason says why SQLite has nothing to prove. Without a
+/// Like [`on_both!`], but only on PostgreSQL. The reason says why the test does not run on SQLite. Without a
 /// server the test fails.
 #[macro_export]
 macro_rules! on_postgres {
@@ -114,8 +115,8 @@ macro_rules! on_postgres {
     };
 }
 
-/// [`on_both!`] for a property: the body runs on an empty database with each input that the strategy
-/// generates, and an input that fails is shrunk. The crate of the test depends on proptest.
+/// Like [`on_both!`], but for a property test: the body runs on an empty database for each input that the
+/// strategy generates, and a failing input is shrunk. The crate of the test must depend on proptest.
 #[macro_export]
 macro_rules! property_on_both {
     ($name:ident, $config:expr, $strategy:expr, $body:expr $(,)?) => {

@@ -10,7 +10,8 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-/// A way to a server that a test can cut: while it is, connections break and new ones are closed at once.
+/// A TCP proxy to a server. While it is disconnected, open connections are broken and new ones are closed at
+/// once.
 pub struct Link {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -19,24 +20,24 @@ pub struct Link {
 
 #[derive(Default)]
 struct State {
-    cut: bool,
+    disconnected: bool,
     connections: usize,
 }
 
 /// `host:port` of a URL.
-fn authority(url: &str) -> String {
+fn host_and_port(url: &str) -> String {
     let uri: http::Uri = url.parse().expect("the URL of a server");
     let port = uri.port_u16().expect("a port");
     format!("{}:{port}", uri.host().expect("a host"))
 }
 
 impl Link {
-    /// A way to the server of a URL.
+    /// Starts a proxy to the server of a URL.
     pub async fn to(url: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let (state, target, cancel) = (
             watch::Sender::<State>::default(),
-            authority(url),
+            host_and_port(url),
             CancellationToken::new(),
         );
         let link = Self {
@@ -53,49 +54,51 @@ impl Link {
                     accepted = listener.accept() => accepted,
                 };
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(carry(stream, target.clone(), state.clone(), cancel.clone()));
+                    connections.spawn(forward(stream, target.clone(), state.clone(), cancel.clone()));
                 }
             }
         });
         link
     }
 
-    /// The same URL by this way.
+    /// Returns the URL with the address of the proxy instead of that of the server.
     pub fn through(&self, url: &str) -> String {
-        url.replacen(&authority(url), &self.address.to_string(), 1)
+        url.replacen(&host_and_port(url), &self.address.to_string(), 1)
     }
 
-    /// Cuts it, and returns when no connection is left. Fails where there was none: then it is not the way
-    /// that is taken.
-    pub async fn cut(&self) {
-        assert!(
-            self.state.borrow().connections > 0,
-            "nothing goes by the way that is cut"
-        );
-        self.state.send_modify(|state| state.cut = true);
+    /// Breaks all connections and waits until they are closed. Fails if there is none, because the proxy is
+    /// then not in use.
+    pub async fn disconnect(&self) {
+        assert!(self.state.borrow().connections > 0, "the proxy has no connection");
+        self.state.send_modify(|state| state.disconnected = true);
         let mut watched = self.state.subscribe();
         _ = watched.wait_for(|state| state.connections == 0).await;
     }
 
-    /// Lets connections pass again.
-    pub fn mend(&self) {
-        self.state.send_modify(|state| state.cut = false);
+    /// Accepts connections again.
+    pub fn reconnect(&self) {
+        self.state.send_modify(|state| state.disconnected = false);
     }
 }
 
-async fn carry(mut near: TcpStream, target: String, state: watch::Sender<State>, cancel: CancellationToken) {
+async fn forward(
+    mut client: TcpStream,
+    target: String,
+    state: watch::Sender<State>,
+    cancel: CancellationToken,
+) {
     let mut watched = state.subscribe();
-    if watched.borrow_and_update().cut {
+    if watched.borrow_and_update().disconnected {
         return;
     }
-    let Ok(mut far) = TcpStream::connect(target).await else {
+    let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
     state.send_modify(|state| state.connections += 1);
     tokio::select! {
-        // An error is an end like any other: both sides see their connection closed.
-        _ = copy_bidirectional(&mut near, &mut far) => {}
-        _ = watched.wait_for(|state| state.cut) => {}
+        // An error also ends the connection on both sides.
+        _ = copy_bidirectional(&mut client, &mut server) => {}
+        _ = watched.wait_for(|state| state.disconnected) => {}
         () = cancel.cancelled() => {}
     }
     state.send_modify(|state| state.connections -= 1);

@@ -1,4 +1,4 @@
-//! The log of one test: what was logged at WARN or above while it ran, on whichever of its threads.
+//! Captures the WARN and ERROR events of one test, on all of its threads.
 
 use std::{
     cell::RefCell,
@@ -25,7 +25,7 @@ use crate::{
     refusals::{self, Refusal},
 };
 
-/// Lines that a loaded machine provokes in any test: the beginning of the target and a part of the text.
+/// Lines that any test may log on a loaded machine: the beginning of the target and a part of the text.
 const ALWAYS_ALLOWED: &[(&str, &str)] = &[
     ("sqlx::query", "slow statement"),
     (
@@ -43,7 +43,7 @@ thread_local! {
 pub struct Line {
     /// WARN or ERROR.
     pub level: Level,
-    /// The module that said it.
+    /// The module that logged the event.
     pub target: String,
     /// The message, then the fields.
     pub text: String,
@@ -71,8 +71,7 @@ struct State {
 }
 
 impl Logs {
-    /// Lists what this test provokes: lines that contain `text` do not fail it, whether they were logged
-    /// already or not.
+    /// Allows lines that contain `text`, including lines that were already logged.
     pub fn allow(&self, text: &str) {
         self.state(|state| state.allowed.push(text.to_owned()));
     }
@@ -95,20 +94,26 @@ impl Logs {
         }
     }
 
-    /// Returns the lines that the test did not list.
-    pub fn unlisted(&self) -> Vec<Line> {
+    /// Returns the lines that the test did not allow.
+    pub fn unexpected(&self) -> Vec<Line> {
         self.state(|state| {
-            let listed = |line: &&Line| {
-                let always = |(target, text): &(&str, &str)| {
+            let is_allowed = |line: &&Line| {
+                let is_always_allowed = |(target, text): &(&str, &str)| {
                     line.target.starts_with(target) && line.text.contains(text)
                 };
-                state.allowed.iter().any(|text| line.text.contains(text)) || ALWAYS_ALLOWED.iter().any(always)
+                state.allowed.iter().any(|text| line.text.contains(text))
+                    || ALWAYS_ALLOWED.iter().any(is_always_allowed)
             };
-            state.lines.iter().filter(|line| !listed(line)).cloned().collect()
+            state
+                .lines
+                .iter()
+                .filter(|line| !is_allowed(line))
+                .cloned()
+                .collect()
         })
     }
 
-    /// Neither checks nor records the refusals of this test: its servers imitate RPCs of the suite.
+    /// Neither checks nor records the refusals of this test, because its servers are fakes.
     pub fn ignore_refusals(&self) {
         self.state(|state| state.ignores_refusals = true);
     }
@@ -128,16 +133,16 @@ impl Logs {
     }
 }
 
-/// The log of the running test. Only on threads of [`run`].
+/// Returns the log of the running test. Panics on threads that do not belong to [`run`].
 pub fn logs() -> Logs {
     CURRENT
         .with_borrow(Clone::clone)
-        .expect("this is not a test of `run` or `on_both!`")
+        .expect("this thread does not belong to a test of `run` or `on_both!`")
 }
 
 /// Records a refusal by a server in another process, and fails the running test if the comment of the RPC
-/// does not list the reason. Servers in the process of the test report theirs themselves. Does nothing
-/// outside a test.
+/// does not list the reason. Refusals by servers in the process of the test are captured automatically. Does
+/// nothing outside a test.
 pub fn refused(rpc: &str, domain: &str, reason: &str) {
     if let Some(logs) = CURRENT.with_borrow(Clone::clone) {
         logs.refused(Refusal {
@@ -148,65 +153,64 @@ pub fn refused(rpc: &str, domain: &str, reason: &str) {
     }
 }
 
-/// How long a test may take: a future that nothing wakes fails its test here, whichever program runs the
-/// tests.
+/// Time limit of a test, so that a future that is never woken fails its test with any test runner.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// Runs the body of a test on a runtime of its own with two threads, and fails it where a WARN or ERROR was
-/// logged that it did not [`Logs::allow`], or after five minutes. Threads of the runtime belong to the test,
-/// so that tests of one process do not hear each other.
+/// Runs the body of a test on a runtime of its own with two threads. Fails if a WARN or ERROR was logged that
+/// the body did not [`Logs::allow`], or after five minutes. The threads belong to the test, so that tests of
+/// one process do not capture the events of each other.
 pub fn run<T>(body: impl Future<Output = T>) -> T {
     run_for(DEADLINE, body)
 }
 
-/// [`run`] with a deadline of the test's own.
+/// Like [`run`], with another time limit.
 pub fn run_for<T>(deadline: Duration, body: impl Future<Output = T>) -> T {
     let mut runtime = Builder::new_multi_thread();
     runtime.worker_threads(2);
-    heard(runtime, async {
+    run_captured(runtime, async {
         let result = tokio::time::timeout(deadline, body).await;
         result.unwrap_or_else(|_| panic!("the test did not end within {deadline:?}"))
     })
 }
 
-/// [`run`] on one thread, on which timers fire at once when nothing else is left to do. Only for a body
-/// without input and output: a timeout would fire while an answer is on its way. It has no deadline: that
-/// would be a timer that fires.
+/// Like [`run`], but on one thread with a paused clock: timers fire at once when all tasks are idle. Only for
+/// a body without I/O, because a timeout would fire while the body waits for a response. There is no time
+/// limit, because its timer would fire too.
 pub fn run_paused<T>(body: impl Future<Output = T>) -> T {
     let mut runtime = Builder::new_current_thread();
     runtime.start_paused(true);
-    heard(runtime, body)
+    run_captured(runtime, body)
 }
 
-fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
+fn run_captured<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
     let logs = Logs::default();
     let dispatch = Dispatch::new(Registry::default().with(Capture(logs.clone())));
-    let enter = {
+    let enter_thread = {
         let (logs, dispatch) = (logs.clone(), dispatch.clone());
         move || {
             CURRENT.set(Some(logs.clone()));
-            // The thread ends with the runtime; there is no former subscriber to go back to.
+            // The thread ends with the runtime, so the previous subscriber need not be restored.
             std::mem::forget(tracing::dispatcher::set_default(&dispatch));
         }
     };
     let runtime = runtime
         .enable_all()
-        .on_thread_start(enter)
+        .on_thread_start(enter_thread)
         .build()
         .expect("a runtime");
     CURRENT.set(Some(logs.clone()));
     let result = tracing::dispatcher::with_default(&dispatch, || {
         let result = runtime.block_on(body);
-        // Tasks that the body left behind end here: what they log belongs to the test as well.
+        // The remaining tasks of the body end here. Their events belong to the test too.
         drop(runtime);
         result
     });
     CURRENT.set(None);
-    let unlisted: Vec<String> = logs.unlisted().iter().map(ToString::to_string).collect();
+    let unexpected: Vec<String> = logs.unexpected().iter().map(ToString::to_string).collect();
     assert!(
-        unlisted.is_empty(),
-        "the log has lines that the test did not list:\n{}",
-        unlisted.join("\n")
+        unexpected.is_empty(),
+        "the test logged unexpected lines:\n{}",
+        unexpected.join("\n")
     );
     if let Some(failure) = logs.state(|state| refusals::failure(&state.undocumented)) {
         panic!("{failure}");
@@ -214,8 +218,8 @@ fn heard<T>(mut runtime: Builder, body: impl Future<Output = T>) -> T {
     result
 }
 
-/// Runs the body of a test on an empty SQLite database, which outlives everything that the body started.
-/// Tests call it by [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
+/// Runs the body of a test on an empty SQLite database, which is deleted after all tasks of the body have
+/// ended. Tests call it by [`on_both!`](crate::on_both) or [`on_sqlite!`](crate::on_sqlite).
 pub fn run_on_sqlite<F: Future<Output = ()>>(body: impl FnOnce(TestDatabase) -> F) {
     run_on(async { TestDatabase::sqlite() }, body);
 }
@@ -239,7 +243,7 @@ fn run_on<F: Future<Output = ()>>(
 
 struct Capture(Logs);
 
-/// Whether an event is kept: all at WARN or above, and the refusals by servers.
+/// Whether an event is captured: all events at WARN or above, and the refusals by servers.
 fn is_captured(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN || metadata.target() == refusals::TARGET
 }
@@ -292,7 +296,7 @@ impl Visit for Text {
             "message" => write!(self.0, "{space}{value:?}"),
             name => write!(self.0, "{space}{name}={value:?}"),
         };
-        written.expect("a String takes any text");
+        written.expect("writing to a String does not fail");
     }
 }
 
@@ -303,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unlisted_warning_fails_the_test_wherever_it_was_logged() {
+    fn unexpected_warning_on_any_thread_fails_the_test() {
         let spawned = || {
             run(async {
                 let task = async { tracing::warn!(lag = 3, "the disk is slow") };
@@ -314,7 +318,7 @@ mod tests {
         let blocking = || {
             run(async {
                 let task = tokio::task::spawn_blocking(|| tracing::error!("the disk is gone"));
-                task.await.expect("it ends");
+                task.await.expect("the task ends");
             });
         };
         for (test, line) in [
@@ -334,17 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_or_below_a_warning_passes() {
+    fn allowed_warnings_and_infos_pass() {
         run(async {
             logs().allow("the disk is slow");
             tracing::warn!("the disk is slow");
-            tracing::info!("the disk is there");
+            tracing::info!("the disk is mounted");
             assert_eq!(logs().lines().len(), 1);
         });
     }
 
     #[test]
-    fn a_test_that_does_not_end_fails() {
+    fn test_without_an_end_fails() {
         let hanging = || run_for(Duration::from_millis(20), std::future::pending::<()>());
         let panic = catch_unwind(hanging).expect_err("the test must fail");
         let message = panic.downcast_ref::<String>().expect("a message");
@@ -352,15 +356,15 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_one_process_do_not_hear_each_other() {
+    fn tests_of_one_process_have_separate_logs() {
         run(async {
             let other = std::thread::spawn(|| {
                 run(async {
-                    logs().allow("next door");
-                    tracing::warn!("next door");
+                    logs().allow("another test");
+                    tracing::warn!("another test");
                 });
             });
-            other.join().expect("it passes");
+            other.join().expect("the other test passes");
             assert!(logs().lines().is_empty());
         });
     }

@@ -1,5 +1,5 @@
-//! Refusals by servers, compared with the lists in the comments of the RPCs and recorded for `cargo xtask
-//! reasons`.
+//! Checks the refusals by servers against the lists in the comments of the RPCs, and records them for
+//! `cargo xtask reasons`.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use tracing::field::{Field, Visit};
 
 /// Environment variable with the folder of the records. Without it nothing is recorded.
 const RECORDS: &str = "PARTA_TEST_REFUSALS";
-/// The target of the events by which the layers of servers report refusals.
+/// The target of the events with which servers report refusals.
 pub(crate) const TARGET: &str = "parta_grpc::refusal";
 
 static DOCUMENTED: LazyLock<DocumentedReasons> = LazyLock::new(|| {
@@ -42,19 +42,19 @@ impl Refusal {
 
 impl Visit for Refusal {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let own = match field.name() {
+        let target = match field.name() {
             "rpc" => &mut self.rpc,
             "domain" => &mut self.domain,
             "reason" => &mut self.reason,
             _ => return,
         };
-        value.clone_into(own);
+        value.clone_into(target);
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// Appends a refusal to the file of this process, once.
+/// Appends a refusal to the file of this process if it is new.
 pub(crate) fn record(refusal: &Refusal) {
     static RECORDED: Mutex<BTreeSet<Refusal>> = Mutex::new(BTreeSet::new());
     let Some(folder) = std::env::var_os(RECORDS) else {
@@ -70,7 +70,7 @@ pub(crate) fn record(refusal: &Refusal) {
     }
 }
 
-/// Why a test fails that saw these undocumented refusals; `None` if there are none.
+/// Returns the error message for these undocumented refusals; `None` if there are none.
 pub(crate) fn failure(undocumented: &BTreeSet<Refusal>) -> Option<String> {
     if undocumented.is_empty() {
         return None;
@@ -79,7 +79,7 @@ pub(crate) fn failure(undocumented: &BTreeSet<Refusal>) -> Option<String> {
     let lines: Vec<String> = undocumented.iter().map(line).collect();
     Some(format!(
         "RPCs were refused with reasons that their comments do not list:\n{}\nAdd the reason to `Reasons:` in the \
-         comment of the RPC and say there when it happens. If any RPC may answer it, set `common` where the reason is \
+         comment of the RPC and say there when it happens. If any RPC may return it, set `common` where the reason is \
          declared. If the test has a fake server, call `parta_testkit::logs().ignore_refusals()`.",
         lines.join("\n")
     ))
@@ -94,7 +94,7 @@ mod tests {
     const SEND: &str = "parta.chat.v1.MessageService/SendMessage";
 
     #[test]
-    fn an_unlisted_reason_fails_the_test_that_saw_it() {
+    fn undocumented_reason_fails_the_test() {
         let test = || {
             run(async {
                 tracing::debug!(
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unlisted_reason_of_another_process_fails_the_test_too() {
+    fn undocumented_reason_of_another_process_fails_the_test() {
         let test = || run(async { refused(SEND, "parta", "ETAG_MISMATCH") });
         assert!(catch_unwind(test).is_err());
     }
 
     #[test]
-    fn listed_and_common_reasons_pass() {
+    fn documented_and_common_reasons_pass() {
         run(async {
             logs().ignore_refusals();
             refused(SEND, "parta", "ETAG_MISMATCH");

@@ -1,4 +1,4 @@
-//! Puts the parts of the service together.
+//! Assembles the service from its features.
 use std::sync::Arc;
 
 use parta_access::Secrets;
@@ -37,7 +37,7 @@ pub struct Ports {
     pub peers: ServiceClients,
     /// Canceled when streams must end.
     pub draining: CancellationToken,
-    /// Whether only this machine reaches the process; then a media server of development is enough.
+    /// Whether only this machine can reach the process, so that a development media server is sufficient.
     pub loopback_only: bool,
 }
 
@@ -60,7 +60,7 @@ impl Ports {
         }
     }
 
-    /// The servers of the service's API.
+    /// Returns the gRPC servers of the service.
     pub fn routes(&self) -> Routes {
         let context = self.context();
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
@@ -72,7 +72,7 @@ impl Ports {
     }
 }
 
-/// The roster, and the tasks that keep it up to date.
+/// Returns the roster, and the tasks that keep it up to date.
 pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
     let projection = Projection::from_channels(
         CONSUMERS,

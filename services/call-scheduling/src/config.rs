@@ -3,17 +3,17 @@ use parta_runtime::ServiceConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-/// Section `[call_scheduling]`. All three keys are set, or none. Without them, a process that only this
-/// machine reaches signs with a generated key for a development media server, and any other process has no
+/// Section `[call_scheduling]`. Either all three keys are set or none. Without them, a process that only this
+/// machine can reach signs with a generated key for a development media server, and any other process has no
 /// media server.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The address of LiveKit for people's devices, for example `wss://media.school.example`.
+    /// The address of LiveKit for clients, for example `wss://media.school.example`.
     pub livekit_url: String,
     /// LiveKit's API key: the issuer of tokens.
     pub livekit_api_key: String,
-    /// LiveKit's API secret, at least 32 bytes; from the environment, never from a file.
+    /// LiveKit's API secret, at least 32 bytes; set by an environment variable and never in a file.
     pub livekit_api_secret: Option<SecretString>,
 }
 

@@ -14,6 +14,6 @@ pub(crate) struct Context {
     pub(crate) secrets: Secrets,
     pub(crate) clients: ServiceClients,
     pub(crate) config: Config,
-    /// Whether only this machine reaches the process; then a media server of development is enough.
+    /// Whether only this machine can reach the process, so that a development media server is sufficient.
     pub(crate) loopback_only: bool,
 }

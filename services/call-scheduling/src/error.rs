@@ -6,7 +6,7 @@ use parta_storage::StorageError;
 
 use crate::recurrence::NotPlannable;
 
-/// Why the service refuses.
+/// The reasons for which the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The recurrence has no occurrence or too many.
@@ -18,10 +18,10 @@ pub(crate) enum Error {
     /// There is no such call in the organization.
     #[error("no call {0}")]
     Unknown(CallId),
-    /// No occurrence of the call starts then.
-    #[error("no occurrence of {0} starts then")]
+    /// The call has no occurrence at this start time.
+    #[error("no occurrence of {0} starts at this time")]
     UnknownOccurrence(CallId),
-    /// A refusal with a reason of its own.
+    /// A refusal by a library, which has its own reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     #[error(transparent)]
@@ -29,19 +29,19 @@ pub(crate) enum Error {
 }
 
 /// A refusal because of the state of a call.
-pub(crate) fn unmet(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
+pub(crate) fn precondition_failed(reason: ErrorReason, kind: &str, why: &str) -> RpcError {
     RpcError::new(reason, why).precondition(kind, "call", why)
 }
 
 impl From<Error> for RpcError {
     fn from(error: Error) -> Self {
         match error {
-            Error::RecurrenceNotPlannable(_) => unmet(
+            Error::RecurrenceNotPlannable(_) => precondition_failed(
                 ErrorReason::RecurrenceNotPlannable,
                 "RECURRENCE",
                 "A series must have 1 to 400 occurrences within two years.",
             ),
-            Error::CallCanceled => unmet(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
+            Error::CallCanceled => precondition_failed(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
             Error::Unknown(id) => not_found("call", id),
             Error::UnknownOccurrence(id) => not_found("occurrence", id),
             Error::Refused(refusal) => refusal,

@@ -7,7 +7,7 @@ use parta_storage::Tx;
 
 use crate::calls;
 
-/// Events that build the present state from nothing.
+/// Returns the events that build the current state from an empty one.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     Ok(calls::snapshot(&tx, org).await?)
 }

@@ -1,4 +1,4 @@
-//! `parta.call_scheduling.v1.CallService`: each RPC belongs to the part of one feature.
+//! `parta.call_scheduling.v1.CallService`: routes each RPC to its feature.
 use std::sync::Arc;
 
 use parta_edge::Edge;

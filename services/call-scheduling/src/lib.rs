@@ -30,7 +30,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.call_scheduling.v1.CallSchedulingFeedService",
 ];
 
-/// The service as the runtime sees it.
+/// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,

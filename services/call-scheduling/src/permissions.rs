@@ -13,7 +13,7 @@ fn rules() -> impl Iterator<Item = PermissionRule> {
     features.into_iter().flatten()
 }
 
-/// One row for each RPC and kind of principal.
+/// Returns one row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
     permission_rows(rules())
 }

@@ -1,4 +1,4 @@
-//! Puts the parts of the service together.
+//! Assembles the service from its features.
 use std::sync::Arc;
 
 use parta_edge::Edge;
@@ -22,7 +22,7 @@ use crate::{
     units::{ImportObserver, Units},
 };
 
-/// Names of the consumers of the roster. The service writes the half of organizations itself.
+/// Names of the consumers of the roster. The service maintains the half of organizations itself.
 pub const NAMES: ConsumerNames = ConsumerNames {
     organizations: "org-registry.own",
     members: "org-registry.roster_members",
@@ -49,7 +49,7 @@ impl Ports {
         })
     }
 
-    /// The servers of the service's API.
+    /// Returns the gRPC servers of the service.
     pub fn routes(&self) -> Routes {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, self.context());
@@ -60,19 +60,19 @@ impl Ports {
             .add_service(OrgRegistryFeedServiceServer::new(feed))
     }
 
-    /// Runs the jobs that appoint founding administrators.
+    /// Returns the runner of the jobs that appoint founding administrators.
     pub fn job_runner(&self) -> JobRunner {
         let handler = AppointAdministrator(self.context());
         JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Arc::new(handler))
     }
 }
 
-/// Creates the classes of staged roster imports.
+/// Returns the observer that creates the classes of staged roster imports.
 pub fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver)
 }
 
-/// The roster, and the task that keeps the half of members up to date.
+/// Returns the roster, and the task that keeps its half of members up to date.
 pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
     let source = FeedClient::<MembershipFeed, _>::new(context.clients.watch("membership")?);
     let members = Consumer::new(
@@ -86,7 +86,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
     Ok((roster, tasks))
 }
 
-/// Background tasks of the service.
+/// Returns the background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
     tasks.push(Task::over(

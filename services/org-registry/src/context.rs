@@ -1,4 +1,4 @@
-//! The dependencies of the features, and the callers as policies see them.
+//! The dependencies of the features, and the kinds of callers that policies distinguish.
 use parta_access::{Caller, Principal, PrincipalKind};
 use parta_grpc::ServiceClients;
 use parta_ids::OrgId;
@@ -25,7 +25,7 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    /// The reader that stands for a kind of principal in the permission matrix.
+    /// Returns a sample reader for a kind of principal in the permission matrix.
     pub(crate) fn sample(kind: PrincipalKind) -> Option<Self> {
         match kind {
             PrincipalKind::ServiceAccount => Some(Self::ServiceAccount),
@@ -36,8 +36,7 @@ impl Reader {
 }
 
 impl Context {
-    /// Identifies a caller who reads an organization. Nobody else than members, service accounts and the
-    /// operator does.
+    /// Identifies a caller who reads an organization: a member, a service account or the operator.
     pub(crate) async fn reader(
         &self,
         conn: &impl ConnectionTrait,
@@ -55,7 +54,7 @@ impl Context {
     }
 }
 
-/// The proof that the operator of the platform calls.
+/// Proof that the caller is the operator of the platform.
 #[derive(Debug)]
 pub(crate) struct Operator {
     /// The name in the audit log and in the history of applications.
@@ -63,7 +62,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Refuses every other caller.
+    /// Returns an error for every other caller.
     pub(crate) fn of(caller: &Caller) -> Result<Self, RpcError> {
         match &caller.principal {
             Principal::Operator { name } => Ok(Self { name: name.clone() }),

@@ -3,12 +3,12 @@ use parta_ids::OrgId;
 use parta_status::{RpcError, not_found};
 use parta_storage::StorageError;
 
-/// Why the service refuses.
+/// The reasons for which the service refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("no organization {0}")]
     UnknownOrganization(OrgId),
-    /// A refusal with a reason of its own.
+    /// A refusal by a library, which has its own reason.
     #[error(transparent)]
     Refused(#[from] RpcError),
     #[error(transparent)]

@@ -11,14 +11,14 @@ use parta_storage::Tx;
 use crate::error::Error;
 
 /// Appends an event to the feed and applies it to this service's own half of the roster projection, both in
-/// the transaction of the change. Policies of this service therefore never wait for its own feed.
+/// the transaction of the change. Therefore, the policies of this service never wait for its own feed.
 pub(crate) async fn publish(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
     let mut event = payload.clone().into_event();
     event.org_id = org.to_string();
     let projection = Organizations::new(Arc::new(NoObserver));
     projection.apply(tx, &event).await.map_err(|error| match error {
         HandleError::Storage(error) => Error::Storage(error),
-        HandleError::Failed(why) => Error::Refused(RpcError::internal(why)),
+        HandleError::Failed(reason) => Error::Refused(RpcError::internal(reason)),
     })?;
     parta_feed::append_event(tx, org, payload);
     Ok(())

@@ -7,7 +7,7 @@ use parta_storage::Tx;
 
 use crate::{organizations, units};
 
-/// Events that build the present state from nothing: organizations first, then their units.
+/// Returns the events that build the current state from an empty one: organizations first, then their units.
 pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
     let mut events = organizations::snapshot(&tx, org).await?;
     events.extend(units::snapshot(&tx, org).await?);

@@ -32,7 +32,7 @@ pub const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.OrgRegistryFeedService",
 ];
 
-/// The service as the runtime sees it.
+/// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
     grpc_services: GRPC_SERVICES,

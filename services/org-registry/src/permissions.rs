@@ -3,7 +3,7 @@ use parta_access::{Permission, permission_rows};
 
 use crate::{applications, feed, organizations, units};
 
-/// One row for each RPC and kind of principal.
+/// Returns one row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
     let rules = [
         organizations::rules(),

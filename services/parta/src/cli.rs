@@ -13,7 +13,7 @@ use crate::{
 #[command(
     name = "parta",
     about = "The communication backbone that a school runs itself",
-    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the suite cannot be reached, 4 the roster files were refused.",
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached, 4 the roster files were refused.",
     version
 )]
 struct Cli {

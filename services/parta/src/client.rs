@@ -55,7 +55,7 @@ const AT_LEAST: &str = "parta-at-least";
 pub struct Endpoints {
     /// `http://host:port` or `https://host:port` of every service without its own address.
     pub all: String,
-    /// Addresses by service, for a suite in several processes: `chat` to `http://chat:7714`.
+    /// Addresses by service, for services in several processes: `chat` to `http://chat:7714`.
     pub own: BTreeMap<String, String>,
     /// PEM file of the authority that issued the certificates of `https` addresses; without it, the system
     /// roots are used.
@@ -68,8 +68,8 @@ impl Endpoints {
     }
 }
 
-/// Calls a suite as one principal. Cheap to clone. Clones share their consistency tokens, so that a read sees
-/// the earlier changes of every clone.
+/// Calls a server as one principal. Cheap to clone. Clones share their consistency tokens, so that a read
+/// sees the earlier changes of every clone.
 #[derive(Clone)]
 pub struct Session {
     channels: Arc<BTreeMap<&'static str, ServiceChannel>>,

@@ -42,7 +42,7 @@ pub fn run(command: Command, common: &Common) -> ExitCode {
     }
 }
 
-/// Prints the address of the started suite and first commands to try. Prints nothing if the log is JSON.
+/// Prints the address of the started server and first commands to try. Prints nothing if the log is JSON.
 pub fn greet(running: &Running, settings: &Settings) {
     if settings.log.format == LogFormat::Json {
         return;

@@ -24,16 +24,16 @@ pub enum Format {
 /// The reason why a command failed. Each kind has its own exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The suite refused the call. Exit code 1.
+    /// The server refused the call. Exit code 1.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
     /// The command failed locally. Exit code 1.
     #[error("{0:#}")]
     Local(anyhow::Error),
-    /// The suite could not be reached. Exit code 3.
-    #[error("The suite cannot be reached. Check --server and --service: {}", .0.message())]
+    /// The server could not be reached. Exit code 3.
+    #[error("The server cannot be reached. Check --server and --service: {}", .0.message())]
     Unreachable(Box<Status>),
-    /// The suite refused the files of a roster import. Exit code 4.
+    /// The server refused the files of a roster import. Exit code 4.
     #[error(
         "The roster files were refused. Nothing was changed. Correct the listed problems and import again."
     )]

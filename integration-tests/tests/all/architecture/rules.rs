@@ -1,30 +1,31 @@
 //! The rules of the architecture, as tables.
 
-/// Only files of services whose path begins with one of `rooms` may name `what`.
+/// A technology and the layers that may use it. Other files of a service must not name any of the `paths`.
 pub(super) struct Rule {
-    pub(super) what: &'static [&'static str],
-    pub(super) rooms: &'static [&'static str],
-    pub(super) why: &'static str,
+    pub(super) paths: &'static [&'static str],
+    pub(super) layers: &'static [&'static str],
+    pub(super) reason: &'static str,
 }
 
-pub(super) const ASSEMBLY: [&str; 2] = ["lib.rs", "assembly.rs"];
+/// The files that assemble a service. They may use all technologies.
+pub(super) const ASSEMBLY_FILES: [&str; 2] = ["lib.rs", "assembly.rs"];
 
-/// The layers of a service that may use a technology. `lib.rs` assembles the service, so it may use all.
+/// The layers that may use each technology.
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        what: &["tonic", "tonic_types", "prost"],
-        rooms: &["grpc", "events", "live", "error.rs"],
-        why: "protobuf stops at grpc/: decode there and decide on our own types; error.rs maps errors to a status",
+        paths: &["tonic", "tonic_types", "prost"],
+        layers: &["grpc", "events", "live", "error.rs"],
+        reason: "protobuf stops at grpc/: decode there and decide on our own types; error.rs maps errors to a status",
     },
     Rule {
-        what: &["sea_orm", "sea_orm_migration"],
-        rooms: &["storage", "writer", "migrations", "error.rs"],
-        why: "the database stops at storage/: other layers pass a connection on and name only its trait",
+        paths: &["sea_orm", "sea_orm_migration"],
+        layers: &["storage", "writer", "migrations", "error.rs"],
+        reason: "the database stops at storage/: other layers only pass a connection and name only its trait",
     },
     Rule {
-        what: &["parta_runtime"],
-        rooms: &["config.rs", "main.rs"],
-        why: "features do not depend on how their process runs",
+        paths: &["parta_runtime"],
+        layers: &["config.rs", "main.rs"],
+        reason: "features do not depend on how their process runs",
     },
 ];
 
@@ -72,12 +73,12 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
 ];
 
 /// The layers of a feature below its `grpc.rs` use typed ids and no protobuf.
-pub(super) const BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
-pub(super) const WIRE: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
+pub(super) const LAYERS_BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
+pub(super) const PROTOCOL_CRATES: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
 
 /// The pure layers may not use these, even if another rule allows it.
-pub(super) const PURE: &[&str] = &["model", "policy"];
-pub(super) const IMPURE: &[&str] = &[
+pub(super) const PURE_LAYERS: &[&str] = &["model", "policy"];
+pub(super) const FORBIDDEN_IN_PURE_LAYERS: &[&str] = &[
     "tonic",
     "tonic_types",
     "prost",
@@ -93,8 +94,8 @@ pub(super) const IMPURE: &[&str] = &[
     "std::net",
 ];
 
-/// Paths that are allowed everywhere: the handle that is passed on, not the technology behind it.
-pub(super) const FREE: &[&str] = &["sea_orm::ConnectionTrait"];
+/// Paths that every layer may name: a connection that is only passed to storage.
+pub(super) const ALWAYS_ALLOWED: &[&str] = &["sea_orm::ConnectionTrait"];
 
 /// Files that may break a rule, with a reason. The test fails if an exception is no longer needed.
 pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[

@@ -1,80 +1,80 @@
-//! The faults and their times, in counts of responses, so that a slow machine has the same plan.
-use parta_integration_tests::{Chance, Postgres, Replicated, Suite};
+//! The faults. Each happens after a planned number of responses, so that a slow machine has the same plan.
+use parta_integration_tests::{Postgres, Replicated, SeededRng, Suite};
 use parta_testkit::Link;
 
-use crate::consistency::{Size, round::Course, stats::Stats};
+use crate::consistency::{Size, round::Progress, stats::Stats};
 
 /// Number of faults of each kind.
 #[derive(Clone, Copy)]
-pub(crate) struct Steps {
+pub(crate) struct FaultCounts {
     pub(crate) kills: usize,
-    pub(crate) crashes: usize,
-    pub(crate) cuts: usize,
+    pub(crate) database_crashes: usize,
+    pub(crate) disconnects: usize,
 }
 
 #[derive(Clone, Copy)]
 enum Step {
     Kill(&'static str),
     Start(&'static str),
-    Crash,
-    Cut,
-    Mend,
+    CrashDatabase,
+    DisconnectBus,
+    ReconnectBus,
 }
 
-/// The parts of the suite that can fail.
+/// The processes and connections that can fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Faults<'a> {
     suite: &'a Suite,
-    mortal: &'a [&'static str],
+    killable_replicas: &'a [&'static str],
     bus: Option<&'a Link>,
     database: Option<&'a Postgres>,
 }
 
 impl<'a> Faults<'a> {
-    /// Faults of a suite in one process: the process is killed.
-    pub(crate) fn of_one_process(suite: &'a Suite) -> Self {
+    /// Faults of all services in one process: the process is killed.
+    pub(crate) fn for_one_process(suite: &'a Suite) -> Self {
         Self {
             suite,
-            mortal: &["chat"],
+            killable_replicas: &["chat"],
             bus: None,
             database: None,
         }
     }
 
-    /// Faults of a replicated suite: some replicas are killed, the database crashes and the bus is
+    /// Faults of replicated services: some replicas are killed, the database crashes and the bus is
     /// disconnected.
-    pub(crate) fn of_a_cluster(cluster: &'a Replicated, mortal: &'a [&'static str]) -> Self {
+    pub(crate) fn for_cluster(cluster: &'a Replicated, killable_replicas: &'a [&'static str]) -> Self {
         Self {
             suite: &cluster.suite,
-            mortal,
+            killable_replicas,
             bus: Some(&cluster.bus),
             database: Some(&cluster.database),
         }
     }
 
-    /// Plans the steps. Each kind of fault has its own sections: only one replica is down at a time, but
-    /// different kinds of fault overlap.
+    /// Plans the steps, each with the number of responses after which it happens. Faults of one kind do not
+    /// overlap, so only one replica is down at a time. Faults of different kinds can overlap.
     fn plan(&self, seed: u64, size: &Size) -> Vec<(usize, Step)> {
-        let mut seeded_rng = Chance::of_actor(seed, "faults", 0);
-        let acts = size.all_acts();
+        let mut seeded_rng = SeededRng::for_actor(seed, "faults", 0);
+        let messages = size.total_messages();
         let mut steps = Vec::new();
         for n in 0..size.faults.kills {
-            let (begin, end) = span(&mut seeded_rng, acts, n, size.faults.kills);
-            let replica = self.mortal[n % self.mortal.len()];
+            let (begin, end) = fault_interval(&mut seeded_rng, messages, n, size.faults.kills);
+            let replica = self.killable_replicas[n % self.killable_replicas.len()];
             // No call succeeds while the only process is down, so it starts at the same count.
             let end = if self.bus.is_some() { end } else { begin };
             steps.extend([(begin, Step::Kill(replica)), (end, Step::Start(replica))]);
         }
         if self.bus.is_some() {
-            for n in 0..size.faults.cuts {
-                let (begin, end) = span(&mut seeded_rng, acts, n, size.faults.cuts);
-                steps.extend([(begin, Step::Cut), (end, Step::Mend)]);
+            for n in 0..size.faults.disconnects {
+                let (begin, end) = fault_interval(&mut seeded_rng, messages, n, size.faults.disconnects);
+                steps.extend([(begin, Step::DisconnectBus), (end, Step::ReconnectBus)]);
             }
         }
         if self.database.is_some() {
-            for n in 0..size.faults.crashes {
-                let (at, _) = span(&mut seeded_rng, acts, n, size.faults.crashes);
-                steps.push((at, Step::Crash));
+            for n in 0..size.faults.database_crashes {
+                let (at, _) = fault_interval(&mut seeded_rng, messages, n, size.faults.database_crashes);
+                steps.push((at, Step::CrashDatabase));
             }
         }
         // The sort is stable: at the same count, a kill stays before its start.
@@ -82,31 +82,31 @@ impl<'a> Faults<'a> {
         steps
     }
 
-    /// Executes the steps at their times.
-    pub(crate) async fn happen(self, seed: u64, size: Size, course: Course, stats: &Stats) {
+    /// Executes the planned steps.
+    pub(crate) async fn run(self, seed: u64, size: Size, progress: Progress, stats: &Stats) {
         for (at, step) in self.plan(seed, &size) {
-            course.reaches(at).await;
+            progress.wait_until(at).await;
             match step {
                 Step::Kill(replica) => {
                     self.suite.kill(replica).await;
                     stats.kills.add();
                 }
                 Step::Start(replica) => self.suite.restart(replica).await,
-                Step::Crash => {
+                Step::CrashDatabase => {
                     if let Some(database) = self.database {
                         database.crash().await;
                     }
-                    stats.crashes.add();
+                    stats.database_crashes.add();
                 }
-                Step::Cut => {
+                Step::DisconnectBus => {
                     if let Some(bus) = self.bus {
-                        bus.cut().await;
+                        bus.disconnect().await;
                     }
-                    stats.cuts.add();
+                    stats.disconnects.add();
                 }
-                Step::Mend => {
+                Step::ReconnectBus => {
                     if let Some(bus) = self.bus {
-                        bus.mend();
+                        bus.reconnect();
                     }
                 }
             }
@@ -114,11 +114,10 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// Returns the begin and the end of the n-th of `of` faults of one kind, in counts of responses. The last
-/// quarter has no faults, because every stream reads the database after a fault and would recover entries
-/// that it had lost.
-fn span(seeded_rng: &mut Chance, acts: usize, n: usize, of: usize) -> (usize, usize) {
-    let section = acts * 3 / 4 / of;
+/// Returns the begin and the end of the n-th of `count` faults of one kind, in numbers of responses. The last
+/// quarter has no faults: after a fault every stream reads the database, which would hide lost entries.
+fn fault_interval(seeded_rng: &mut SeededRng, messages: usize, n: usize, count: usize) -> (usize, usize) {
+    let section = messages * 3 / 4 / count;
     let begin = n * section + section / 10 + seeded_rng.below(section / 3);
     (begin, begin + section / 10 + seeded_rng.below(section / 3))
 }

@@ -1,12 +1,12 @@
-//! Readers: each follows a live stream, closes it at some count of entries, and resumes at any replica from
-//! its cursors.
+//! Readers: each reads a live stream, closes it after a random number of entries, and reconnects to a random
+//! replica with its cursors.
 use std::{
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use parta_integration_tests::{Chance, Client};
+use parta_integration_tests::{Client, SeededRng};
 use parta_proto::parta::chat::v1::{
     self as pb, entry::Content, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
@@ -14,79 +14,84 @@ use tokio::sync::watch;
 use tonic::Streaming;
 
 use crate::consistency::{
-    round::{Goals, Round},
-    verdict::Track,
+    checker::ReceivedEntries,
+    round::{ExpectedEnds, Round},
     writer::pause,
 };
 
-/// Time limit for reading the rest, once everything is written and no faults remain.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Time limit for reading the remaining entries after the last message and the last fault.
+const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// The entries that a reader received.
-pub(crate) struct Read {
+pub(crate) struct ReaderResult {
     /// Name of the stream, for messages.
     pub(crate) name: String,
     pub(crate) member: String,
     /// Received entries by chat.
-    pub(crate) tracks: BTreeMap<usize, Track>,
+    pub(crate) received: BTreeMap<usize, ReceivedEntries>,
 }
 
 struct Reader {
     round: Arc<Round>,
     client: Client,
     member: String,
-    seeded_rng: Chance,
+    seeded_rng: SeededRng,
     cursors: BTreeMap<String, i64>,
-    tracks: BTreeMap<usize, Track>,
+    received: BTreeMap<usize, ReceivedEntries>,
 }
 
-/// The reason for the end of a stream.
-enum End {
-    Again,
-    All,
+/// The state of a reader at the end of a stream.
+enum StreamEnd {
+    /// Entries are missing, so the reader reconnects.
+    Reconnect,
+    /// The reader received all expected entries.
+    Finished,
 }
 
 /// Reads until all expected entries were received.
 pub(crate) async fn read(
     round: Arc<Round>,
     (person, stream): (usize, usize),
-    goals: watch::Receiver<Option<Arc<Goals>>>,
-) -> Read {
-    let who = &round.workload.people[person];
+    expected_ends: watch::Receiver<Option<Arc<ExpectedEnds>>>,
+) -> ReaderResult {
+    let owner = &round.workload.people[person];
     let mut reader = Reader {
-        client: who.client.on_its_own(),
-        member: who.member_id.clone(),
+        client: owner.client.on_its_own(),
+        member: owner.member_id.clone(),
         seeded_rng: round.seeded_rng("reader", person * round.size.streams + stream),
         cursors: BTreeMap::new(),
-        tracks: BTreeMap::new(),
+        received: BTreeMap::new(),
         round: round.clone(),
     };
-    let mut known = goals.clone();
-    let rest = async {
-        _ = known.wait_for(Option::is_some).await;
-        tokio::time::sleep(PATIENCE).await;
+    let mut ends_are_known = expected_ends.clone();
+    let time_limit = async {
+        _ = ends_are_known.wait_for(Option::is_some).await;
+        tokio::time::sleep(TIMEOUT).await;
     };
     tokio::select! {
-        () = reader.all(goals) => {}
+        () = reader.read_all(expected_ends) => {}
         // The comparison with the log reports missing entries.
-        () = rest => {}
+        () = time_limit => {}
     }
-    Read {
+    ReaderResult {
         name: format!("stream {stream} of person {person}"),
         member: reader.member,
-        tracks: reader.tracks,
+        received: reader.received,
     }
 }
 
 impl Reader {
-    async fn all(&mut self, mut goals: watch::Receiver<Option<Arc<Goals>>>) {
+    async fn read_all(&mut self, mut expected_ends: watch::Receiver<Option<Arc<ExpectedEnds>>>) {
         let mut first = true;
         loop {
             if let Some(stream) = self.open().await {
                 if !first {
                     self.round.stats.reconnects.add();
                 }
-                if matches!(self.follow(stream, &mut goals, first).await, End::All) {
+                if matches!(
+                    self.read_stream(stream, &mut expected_ends, first).await,
+                    StreamEnd::Finished
+                ) {
                     return;
                 }
                 first = false;
@@ -94,7 +99,10 @@ impl Reader {
             pause(&mut self.seeded_rng).await;
             if self.seeded_rng.one_in(3) {
                 // Stay disconnected for a while.
-                self.round.course().goes_on(&mut self.seeded_rng, 12).await;
+                self.round
+                    .progress()
+                    .wait_random_part(&mut self.seeded_rng, 12)
+                    .await;
             }
         }
     }
@@ -110,26 +118,26 @@ impl Reader {
         });
         let channel = self.client.channel(self.round.replica(&mut self.seeded_rng));
         let mut api = LiveServiceClient::new(channel);
-        let opened = api.subscribe_chats(request);
+        let opening = api.subscribe_chats(request);
         // A replica that is about to be killed may accept the call and not respond.
-        let opened = tokio::time::timeout(PATIENCE, opened).await.ok()?;
+        let opened = tokio::time::timeout(TIMEOUT, opening).await.ok()?;
         opened.ok().map(tonic::Response::into_inner)
     }
 
-    async fn follow(
+    async fn read_stream(
         &mut self,
         mut stream: Streaming<pb::SubscribeChatsResponse>,
-        goals: &mut watch::Receiver<Option<Arc<Goals>>>,
+        expected_ends: &mut watch::Receiver<Option<Arc<ExpectedEnds>>>,
         first: bool,
-    ) -> End {
+    ) -> StreamEnd {
         let opened = Instant::now();
-        let mut left = 5 + self.seeded_rng.below(120);
-        while left > 0 {
+        let mut remaining = 5 + self.seeded_rng.below(120);
+        while remaining > 0 {
             let item = tokio::select! {
                 item = stream.message() => item,
-                _ = goals.changed() => {
-                    if self.has_all(goals) {
-                        return End::All;
+                _ = expected_ends.changed() => {
+                    if self.has_all(expected_ends) {
+                        return StreamEnd::Finished;
                     }
                     continue;
                 }
@@ -137,81 +145,81 @@ impl Reader {
             match item {
                 Ok(Some(response)) => match response.item {
                     Some(Item::Started(started)) => {
-                        self.start(started);
+                        self.record_start(started);
                         if first {
-                            self.round.listens();
+                            self.round.record_stream_start();
                         }
                     }
                     Some(Item::Entry(entry)) => {
-                        self.take(entry, opened);
-                        left -= 1;
+                        self.record_entry(entry, opened);
+                        remaining -= 1;
                     }
                     _ => continue,
                 },
-                Ok(None) | Err(_) => return End::Again,
+                Ok(None) | Err(_) => return StreamEnd::Reconnect,
             }
-            if self.has_all(goals) {
-                return End::All;
+            if self.has_all(expected_ends) {
+                return StreamEnd::Finished;
             }
         }
-        End::Again
+        StreamEnd::Reconnect
     }
 
     /// Records where the stream begins: after the cursor, or at the first entry of a chat that is new to the
     /// reader.
-    fn start(&mut self, started: pb::SubscriptionStarted) {
+    fn record_start(&mut self, started: pb::SubscriptionStarted) {
         for pb::ChatCursor { chat_id, seq } in started.cursors {
-            let Some(chat) = self.round.workload.number_of(&chat_id) else {
+            let Some(chat) = self.round.workload.index_of(&chat_id) else {
                 self.cursors.entry(chat_id).or_insert(seq);
                 continue;
             };
             match self.cursors.get(&chat_id) {
                 Some(last) if *last != seq => {
                     let (member, last) = (&self.member, *last);
-                    self.round.found(format!(
-                        "{member}, who read chat {chat} up to {last}, goes on after {seq}"
+                    self.round.report(format!(
+                        "{member} had read chat {chat} up to {last}, but the new stream begins after {seq}"
                     ));
                 }
                 Some(_) => {}
                 None => {
                     self.cursors.insert(chat_id, seq);
-                    self.tracks.entry(chat).or_default().start = Some(seq);
+                    self.received.entry(chat).or_default().start = Some(seq);
                 }
             }
         }
     }
 
-    fn take(&mut self, entry: pb::Entry, opened: Instant) {
+    fn record_entry(&mut self, entry: pb::Entry, opened: Instant) {
         self.round.stats.delivered.add();
         self.cursors.insert(entry.chat_id.clone(), entry.seq);
-        let Some(chat) = self.round.workload.number_of(&entry.chat_id) else {
+        let Some(chat) = self.round.workload.index_of(&entry.chat_id) else {
             return;
         };
         if matches!(entry.content, Some(Content::Message(_))) {
-            self.round.arrived(chat, entry.seq, opened);
+            self.round.record_arrival(chat, entry.seq, opened);
         }
-        self.tracks
+        self.received
             .entry(chat)
             .or_default()
-            .seen
+            .entries
             .push((entry.seq, entry.id));
     }
 
-    fn has_all(&self, goals: &watch::Receiver<Option<Arc<Goals>>>) -> bool {
-        let Some(goals) = goals.borrow().clone() else {
+    fn has_all(&self, expected_ends: &watch::Receiver<Option<Arc<ExpectedEnds>>>) -> bool {
+        let Some(expected_ends) = expected_ends.borrow().clone() else {
             return false;
         };
         self.round
             .workload
             .chats
             .iter()
-            .zip(goals.iter())
-            .all(
-                |(chat, goals)| match (self.cursors.get(&chat.id), goals.get(&self.member)) {
+            .zip(expected_ends.iter())
+            .all(|(chat, expected_ends)| {
+                match (self.cursors.get(&chat.id), expected_ends.get(&self.member)) {
                     (_, None) => true,
                     (Some(read), Some((end, _))) => read >= end,
                     (None, Some((_, present))) => !present,
-                },
-            )
+                }
+            })
     }
 }

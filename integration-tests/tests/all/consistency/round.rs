@@ -1,4 +1,5 @@
-//! One round: all actors write, move and read while faults happen. Then the results are compared.
+//! One round: writers send, participants change and readers receive while faults happen. Then the results are
+//! checked.
 #![expect(
     clippy::disallowed_types,
     reason = "the tasks of a round end with the JoinSet that owns them"
@@ -9,27 +10,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parta_integration_tests::Chance;
+use parta_integration_tests::SeededRng;
 use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::consistency::{
     Size,
+    checker::{self, Log, LogEntry},
     faults::Faults,
-    moves::{self, Moves},
-    reader::{self, Read},
+    participants::{self, ParticipantChanges},
+    reader::{self, ReaderResult},
     stats::Stats,
-    verdict::{self, Line, Log},
     workload::Workload,
-    writer::{self, Act, Answer, answer, pause},
+    writer::{self, AttemptResult, SentMessage, classify, pause},
 };
 
 /// Time limit without progress.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// By chat and member: the last expected sequence number, and whether the member is still in the chat.
-pub(crate) type Goals = Vec<BTreeMap<String, (i64, bool)>>;
+pub(crate) type ExpectedEnds = Vec<BTreeMap<String, (i64, bool)>>;
 
 /// The shared state of all actors.
 pub(crate) struct Round {
@@ -40,33 +41,38 @@ pub(crate) struct Round {
     pub(crate) size: Size,
     pub(crate) stats: Arc<Stats>,
     seed: u64,
-    /// Number of requests with a definite outcome.
-    settled: watch::Sender<usize>,
+    /// Number of messages with a definite outcome.
+    completed: watch::Sender<usize>,
     /// Number of streams that have begun.
-    listening: watch::Sender<usize>,
+    started_streams: watch::Sender<usize>,
+    /// Time of the acknowledgement of each message, by chat and sequence number.
     acknowledged: Mutex<HashMap<(usize, i64), Instant>>,
-    found: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
 }
 
-/// The progress of writing.
-pub(crate) struct Course {
-    settled: watch::Receiver<usize>,
-    all: usize,
+/// The progress of a round, as the number of messages with a definite outcome.
+pub(crate) struct Progress {
+    completed: watch::Receiver<usize>,
+    total: usize,
 }
 
-impl Course {
-    /// Waits until `count` requests have an outcome.
-    pub(crate) async fn reaches(&self, count: usize) {
-        let mut settled = self.settled.clone();
-        let reached = tokio::time::timeout(PATIENCE, settled.wait_for(|n| *n >= count)).await;
-        assert!(reached.is_ok(), "no request has an outcome within the time limit");
+impl Progress {
+    /// Waits until `count` messages have an outcome.
+    pub(crate) async fn wait_until(&self, count: usize) {
+        let mut completed = self.completed.clone();
+        let reached = tokio::time::timeout(TIMEOUT, completed.wait_for(|n| *n >= count)).await;
+        assert!(
+            reached.is_ok(),
+            "fewer than {count} messages have an outcome within the time limit"
+        );
     }
 
-    /// Waits for a random part of the round, at most 1/`part`. Returns whether writing continues after it.
-    pub(crate) async fn goes_on(&self, seeded_rng: &mut Chance, part: usize) -> bool {
-        let count = *self.settled.borrow() + 1 + seeded_rng.below((self.all / part).max(1));
-        self.reaches(count.min(self.all)).await;
-        count < self.all
+    /// Waits for a random part of the round, at most 1/`part` of it. Returns whether the round continues
+    /// after it.
+    pub(crate) async fn wait_random_part(&self, seeded_rng: &mut SeededRng, part: usize) -> bool {
+        let count = *self.completed.borrow() + 1 + seeded_rng.below((self.total / part).max(1));
+        self.wait_until(count.min(self.total)).await;
+        count < self.total
     }
 }
 
@@ -86,56 +92,60 @@ impl Round {
             size,
             stats,
             seed,
-            settled: watch::Sender::new(0),
-            listening: watch::Sender::new(0),
+            completed: watch::Sender::new(0),
+            started_streams: watch::Sender::new(0),
             acknowledged: Mutex::default(),
-            found: Mutex::default(),
+            violations: Mutex::default(),
         }
     }
 
-    pub(crate) fn seeded_rng(&self, kind: &str, number: usize) -> Chance {
-        Chance::of_actor(self.seed, kind, number)
+    pub(crate) fn seeded_rng(&self, kind: &str, number: usize) -> SeededRng {
+        SeededRng::for_actor(self.seed, kind, number)
     }
 
     /// Returns one of the replicas.
-    pub(crate) fn replica(&self, seeded_rng: &mut Chance) -> &'static str {
-        seeded_rng.of::<&'static str>(&self.replicas)
+    pub(crate) fn replica(&self, seeded_rng: &mut SeededRng) -> &'static str {
+        seeded_rng.choose::<&'static str>(&self.replicas)
     }
 
-    pub(crate) fn course(&self) -> Course {
-        Course {
-            settled: self.settled.subscribe(),
-            all: self.size.all_acts(),
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            completed: self.completed.subscribe(),
+            total: self.size.total_messages(),
         }
     }
 
-    /// Counts a request with a definite outcome.
-    pub(crate) fn settled(&self) {
-        self.settled.send_modify(|n| *n += 1);
+    /// Counts a message with a definite outcome.
+    pub(crate) fn record_completion(&self) {
+        self.completed.send_modify(|n| *n += 1);
     }
 
     /// Counts a stream that has begun.
-    pub(crate) fn listens(&self) {
-        self.listening.send_modify(|n| *n += 1);
+    pub(crate) fn record_stream_start(&self) {
+        self.started_streams.send_modify(|n| *n += 1);
     }
 
-    /// Records a fault.
-    pub(crate) fn found(&self, what: String) {
-        self.found
+    /// Records a violation of consistency.
+    pub(crate) fn report(&self, violation: String) {
+        self.violations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(what);
+            .push(violation);
+    }
+
+    fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut *self.violations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Records the time of an acknowledgement.
-    pub(crate) fn acknowledged(&self, chat: usize, seq: i64) {
+    pub(crate) fn record_acknowledgement(&self, chat: usize, seq: i64) {
         let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         acknowledged.insert((chat, seq), Instant::now());
     }
 
     /// Records the arrival of a message at a stream. Messages that were acknowledged before the stream was
     /// opened do not count as live delivery. Messages that arrive before their acknowledgement have no lag.
-    pub(crate) fn arrived(&self, chat: usize, seq: i64, opened: Instant) {
+    pub(crate) fn record_arrival(&self, chat: usize, seq: i64, opened: Instant) {
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let at = acknowledged.get(&(chat, seq)).copied();
         drop(acknowledged);
@@ -146,92 +156,111 @@ impl Round {
         }
     }
 
-    /// Runs the round. Returns the faults, and the workload with its new state.
-    pub(crate) async fn play(self, faults: Faults<'_>) -> (Workload, Vec<String>) {
+    /// Runs the round. Returns the workload with its new state, and the violations.
+    pub(crate) async fn run(self, faults: Faults<'_>) -> (Workload, Vec<String>) {
         let round = Arc::new(self);
-        let (goals, wanted) = watch::channel(None);
+        let (expected_ends, expected_ends_receiver) = watch::channel(None);
         let mut readers = JoinSet::new();
         for person in 0..round.workload.people.len() {
             for stream in 0..round.size.streams {
-                readers.spawn(reader::read(round.clone(), (person, stream), wanted.clone()));
+                readers.spawn(reader::read(
+                    round.clone(),
+                    (person, stream),
+                    expected_ends_receiver.clone(),
+                ));
             }
         }
         // All streams must begin before the first message, so that participants receive every entry.
-        let (all, mut listening) = (readers.len(), round.listening.subscribe());
-        let begun = tokio::time::timeout(PATIENCE, listening.wait_for(|n| *n == all)).await;
-        assert!(begun.is_ok(), "a stream has not begun within the time limit");
+        let (all, mut started_streams) = (readers.len(), round.started_streams.subscribe());
+        let started = tokio::time::timeout(TIMEOUT, started_streams.wait_for(|n| *n == all)).await;
+        assert!(started.is_ok(), "a stream has not begun within the time limit");
 
-        let writers = JoinSet::from_iter((0..round.size.writers).map(|n| writer::write(round.clone(), n)));
-        let moved = (0..round.workload.chats.len()).filter(|n| !round.workload.chats[*n].movable.is_empty());
-        let movers = JoinSet::from_iter(moved.map(|chat| {
+        let writers =
+            JoinSet::from_iter((0..round.size.writers).map(|n| writer::send_messages(round.clone(), n)));
+        let changing =
+            (0..round.workload.chats.len()).filter(|n| !round.workload.chats[*n].movable.is_empty());
+        let changers = JoinSet::from_iter(changing.map(|chat| {
             let round = round.clone();
-            async move { (chat, moves::by_hand(round, chat).await) }
+            async move { (chat, participants::change_custom_chat(round, chat).await) }
         }));
-        let (acts, moves, class_of, ()) = tokio::join!(
+        let (messages, changes, class_of, ()) = tokio::join!(
             writers.join_all(),
-            movers.join_all(),
-            moves::between_classes(round.clone()),
-            faults.happen(round.seed, round.size, round.course(), &round.stats)
+            changers.join_all(),
+            participants::transfer_pupils(round.clone()),
+            faults.run(round.seed, round.size, round.progress(), &round.stats)
         );
-        let mut acts: Vec<Act> = acts.into_iter().flatten().collect();
+        let mut messages: Vec<SentMessage> = messages.into_iter().flatten().collect();
         // This call waits until chat has applied every transfer.
-        let teacher = &round.workload.people[round.workload.chats.last().expect("a chat").witness];
+        let teacher = &round.workload.people[round.workload.chats.last().expect("no chat").permanent_member];
         teacher.client.must("ChatService/ListChats", json!({})).await;
-        acts.extend(writer::last_words(&round).await);
-        let mut found = std::mem::take(&mut *round.found.lock().unwrap_or_else(PoisonError::into_inner));
-        let logs = round.logs(&mut found).await;
+        messages.extend(writer::final_messages(&round).await);
+        let mut violations = round.take_violations();
+        let logs = round.logs(&mut violations).await;
         let ends = |log: &Log| {
-            let end =
-                |p: &parta_integration_tests::Person| Some((p.member_id.clone(), log.end_of(&p.member_id)?));
+            let end = |p: &parta_integration_tests::Person| {
+                Some((p.member_id.clone(), log.last_readable(&p.member_id)?))
+            };
             round.workload.people.iter().filter_map(end).collect()
         };
-        goals.send_replace(Some(Arc::new(logs.iter().map(ends).collect())));
-        let reads = readers.join_all().await;
-        round.judge(&logs, &acts, &moves.into_iter().collect(), &reads, &mut found);
-        found.append(&mut round.found.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut workload = Arc::into_inner(round).expect("everybody is done").workload;
+        expected_ends.send_replace(Some(Arc::new(logs.iter().map(ends).collect())));
+        let results = readers.join_all().await;
+        round.check(
+            &logs,
+            &messages,
+            &changes.into_iter().collect(),
+            &results,
+            &mut violations,
+        );
+        violations.append(&mut round.take_violations());
+        let mut workload = Arc::into_inner(round)
+            .expect("an actor still uses the round")
+            .workload;
         workload.class_of = class_of;
-        (workload, found)
+        (workload, violations)
     }
 
-    fn judge(
+    fn check(
         &self,
         logs: &[Log],
-        acts: &[Act],
-        moves: &BTreeMap<usize, Moves>,
-        reads: &[Read],
-        found: &mut Vec<String>,
+        messages: &[SentMessage],
+        changes: &BTreeMap<usize, ParticipantChanges>,
+        results: &[ReaderResult],
+        violations: &mut Vec<String>,
     ) {
-        assert!(verdict::unique(acts), "two acts with one text");
+        assert!(
+            checker::all_texts_unique(messages),
+            "two messages have the same text"
+        );
         for (chat, log) in logs.iter().enumerate() {
-            let mut wrong = Vec::new();
-            let of_chat: Vec<_> = acts.iter().filter(|act| act.chat == chat).collect();
-            log.judge_acts(&self.name, &of_chat, &mut wrong);
-            if let Some(moves) = moves.get(&chat) {
-                log.judge_moves(moves, &mut wrong);
+            let mut of_chat = Vec::new();
+            let sent: Vec<_> = messages.iter().filter(|message| message.chat == chat).collect();
+            log.check_messages(&self.name, &sent, &mut of_chat);
+            if let Some(changes) = changes.get(&chat) {
+                log.check_participants(changes, &mut of_chat);
             }
-            for read in reads {
-                log.judge_track(&read.name, &read.member, read.tracks.get(&chat), &mut wrong);
+            for result in results {
+                let received = result.received.get(&chat);
+                log.check_stream(&result.name, &result.member, received, &mut of_chat);
             }
-            found.extend(wrong.into_iter().map(|what| format!("chat {chat}: {what}")));
+            violations.extend(of_chat.into_iter().map(|text| format!("chat {chat}: {text}")));
         }
     }
 
-    /// Returns the logs of all chats, listed by their witnesses.
-    async fn logs(&self, found: &mut Vec<String>) -> Vec<Log> {
+    /// Returns the logs of all chats, listed by their permanent members.
+    async fn logs(&self, violations: &mut Vec<String>) -> Vec<Log> {
         let mut logs = Vec::new();
         for (n, chat) in self.workload.chats.iter().enumerate() {
-            let mut wrong = Vec::new();
-            let lines = self.list(n).await;
-            logs.push(Log::new(lines, chat.derived, &mut wrong));
-            found.extend(wrong.into_iter().map(|what| format!("chat {n}: {what}")));
+            let mut of_chat = Vec::new();
+            let entries = self.list(n).await;
+            logs.push(Log::new(entries, chat.derived, &mut of_chat));
+            violations.extend(of_chat.into_iter().map(|text| format!("chat {n}: {text}")));
         }
         logs
     }
 
-    async fn list(&self, chat: usize) -> Vec<Line> {
+    async fn list(&self, chat: usize) -> Vec<LogEntry> {
         let chat = &self.workload.chats[chat];
-        let client = self.workload.people[chat.witness].client.on_its_own();
+        let client = self.workload.people[chat.permanent_member].client.on_its_own();
         let mut seeded_rng = self.seeded_rng("list", 0);
         let mut api = MessageServiceClient::new(client.channel("chat"));
         let mut page = pb::ListEntriesRequest {
@@ -241,19 +270,19 @@ impl Round {
             page_size: 200,
             page_token: String::new(),
         };
-        let mut lines = Vec::new();
+        let mut entries = Vec::new();
         loop {
-            match answer(api.list_entries(client.request(page.clone())).await) {
-                Answer::Done(answered) => {
-                    let answered = answered.into_inner();
-                    lines.extend(answered.entries.into_iter().map(Line::from));
-                    page.page_token = answered.next_page_token;
+            match classify(api.list_entries(client.request(page.clone())).await) {
+                AttemptResult::Done(response) => {
+                    let response = response.into_inner();
+                    entries.extend(response.entries.into_iter().map(LogEntry::from));
+                    page.page_token = response.next_page_token;
                     if page.page_token.is_empty() {
-                        return lines;
+                        return entries;
                     }
                 }
-                Answer::Refused(why) => panic!("the witness may not read: {why}"),
-                Answer::Lost => pause(&mut seeded_rng).await,
+                AttemptResult::Refused(reason) => panic!("the permanent member may not read: {reason}"),
+                AttemptResult::NoResponse => pause(&mut seeded_rng).await,
             }
         }
     }

@@ -17,102 +17,113 @@ const MINUTES: &str = "PARTA_SOAK_MINUTES";
 /// The rounds are larger than those of the test.
 const SIZE: Size = Size {
     writers: 16,
-    acts: 250,
+    messages: 250,
     ..Size::SMALL
 };
-/// The replica that is killed. The other replicas keep running and are measured.
-const MORTAL: &str = REPLICAS[2];
-/// Minimum number of rounds: one to warm up, the others to compare.
-const ROUNDS: usize = 3;
-/// Growth of memory that is accepted after the warm-up, in KiB. Allocators keep freed memory, and connection
+/// The replica that is killed. The other replicas are never killed, and their growth is checked.
+const KILLED_REPLICA: &str = REPLICAS[2];
+/// Minimum number of rounds: one for the warm-up, the others to compare.
+const MIN_ROUNDS: usize = 3;
+/// Accepted growth of memory after the warm-up, in KiB. Allocators keep freed memory, and connection
 /// pools fill under load. A leak of streams or entries exceeds this value within minutes.
 const MEMORY_SLACK_KIB: f64 = 24.0 * 1024.0;
-/// Growth of idle descriptors that is accepted. A database pool may hold another connection or two, and a
-/// client may reconnect before its former connection is closed.
+/// Accepted growth of the number of descriptors without open streams. A database pool may hold another
+/// connection or two, and a client may reconnect before its former connection is closed.
 const DESCRIPTOR_SLACK: usize = 8;
 
 /// Measurements of one process.
 #[derive(Default)]
-struct Seen {
+struct ProcessStats {
     /// Seconds since the begin, and memory in KiB. One sample per second.
     memory: Vec<(f64, f64)>,
-    /// Number of descriptors without open streams, at the begin and after each round.
-    at_rest: Vec<usize>,
-    most_descriptors: usize,
+    /// Number of descriptors while no stream is open, at the begin and after each round.
+    without_streams: Vec<usize>,
+    max_descriptors: usize,
 }
 
 #[derive(Default)]
-struct Samples(Mutex<BTreeMap<&'static str, Seen>>);
+struct Samples(Mutex<BTreeMap<&'static str, ProcessStats>>);
 
 impl Samples {
-    async fn take(&self, suite: &Suite, begun: Instant, at_rest: bool) {
+    async fn take(&self, suite: &Suite, begin: Instant, without_streams: bool) {
         let processes = suite.process_ids().await;
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, id) in processes.into_iter().filter(|(name, _)| REPLICAS.contains(name)) {
-            let seen = samples.entry(name).or_default();
+            let process_stats = samples.entry(name).or_default();
             let open = open_descriptors(id);
-            seen.memory
-                .push((begun.elapsed().as_secs_f64(), resident_kib(id)));
-            seen.most_descriptors = seen.most_descriptors.max(open);
-            if at_rest {
-                seen.at_rest.push(open);
+            process_stats
+                .memory
+                .push((begin.elapsed().as_secs_f64(), resident_kib(id)));
+            process_stats.max_descriptors = process_stats.max_descriptors.max(open);
+            if without_streams {
+                process_stats.without_streams.push(open);
             }
         }
     }
 }
 
-impl Seen {
+impl ProcessStats {
     /// Fits a line to the memory since `from` and returns its first and last value, in KiB.
     fn trend(&self, from: f64) -> (f64, f64) {
         let points: Vec<_> = self.memory.iter().filter(|(at, _)| *at >= from).collect();
         let count = points.len().max(1) as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(|p| of(p)).sum::<f64>() / count;
         let (time, memory) = (mean(|p| p.0), mean(|p| p.1));
-        let spread: f64 = points.iter().map(|(at, _)| (at - time).powi(2)).sum();
-        let together: f64 = points.iter().map(|(at, kib)| (at - time) * (kib - memory)).sum();
-        let slope = if spread > 0.0 { together / spread } else { 0.0 };
+        let variance: f64 = points.iter().map(|(at, _)| (at - time).powi(2)).sum();
+        let covariance: f64 = points.iter().map(|(at, kib)| (at - time) * (kib - memory)).sum();
+        let slope = if variance > 0.0 {
+            covariance / variance
+        } else {
+            0.0
+        };
         let at = |point: Option<&&(f64, f64)>| memory + slope * (point.map_or(time, |p| p.0) - time);
         (at(points.first()), at(points.last()))
     }
 
     /// Prints the measurements and returns the violated limits.
-    fn report(&self, name: &str, warm: f64) -> Vec<String> {
-        let (first, last) = self.trend(warm);
-        let minutes = (self.memory.last().map_or(warm, |p| p.0) - warm) / 60.0;
+    fn report(&self, name: &str, warm_up_end: f64) -> Vec<String> {
+        let (first, last) = self.trend(warm_up_end);
+        let minutes = (self.memory.last().map_or(warm_up_end, |p| p.0) - warm_up_end) / 60.0;
         let mib = |kib: f64| kib / 1024.0;
         println!(
-            "{name}: MiB {:.1} at first, {:.1} warm, {:.1} at the end, {:+.2} a minute; \
-             descriptors at rest {:?}, at most {}",
+            "{name}: memory {:.1} MiB at the start, {:.1} after the warm_up_end-up, {:.1} at the end, {:+.2} per minute; \
+             {:?} descriptors without streams, at most {} in total",
             mib(self.memory.first().map_or(0.0, |p| p.1)),
             mib(first),
             mib(last),
             mib(last - first) / minutes.max(1.0 / 60.0),
-            self.at_rest,
-            self.most_descriptors
+            self.without_streams,
+            self.max_descriptors
         );
-        let mut wrong = Vec::new();
+        let mut violations = Vec::new();
         // The limit is a tenth of the memory, and at least the slack.
         if last - first > (first / 10.0).max(MEMORY_SLACK_KIB) {
-            wrong.push(format!("the memory of {name} grows"));
+            violations.push(format!("the memory of {name} grows"));
         }
-        let warm_ones = self.at_rest.get(1).copied().unwrap_or_default();
+        let after_warm_up = self.without_streams.get(1).copied().unwrap_or_default();
         // Compare the minimum of the second half, because a leak remains after every round and a short peak
         // does not.
-        let half = (self.at_rest.len() / 2).max(2);
-        let later = self.at_rest.iter().skip(half).copied().min().unwrap_or_default();
-        if later > warm_ones + DESCRIPTOR_SLACK {
-            wrong.push(format!("the descriptors of {name} grow"));
+        let half = (self.without_streams.len() / 2).max(2);
+        let later = self
+            .without_streams
+            .iter()
+            .skip(half)
+            .copied()
+            .min()
+            .unwrap_or_default();
+        if later > after_warm_up + DESCRIPTOR_SLACK {
+            violations.push(format!("the descriptors of {name} grow"));
         }
-        wrong
+        violations
     }
 }
 
 #[test]
-#[ignore = "lasts as long as PARTA_SOAK_MINUTES says: `cargo xtask soak` runs it"]
+#[ignore = "runs for PARTA_SOAK_MINUTES minutes: use `cargo xtask soak`"]
 fn soak() {
-    let lasts = Duration::from_secs(60 * number(MINUTES, 1));
+    let duration = Duration::from_secs(60 * number(MINUTES, 1));
     // The number of rounds has a minimum, and the last round always runs to its end.
-    parta_testkit::run_for(2 * lasts + Duration::from_mins(30), async {
+    parta_testkit::run_for(2 * duration + Duration::from_mins(30), async {
         let seed = number(SEED, 1);
         println!("{SEED}={seed}");
         let cluster = Suite::replicated(PROGRAM).await;
@@ -120,49 +131,56 @@ fn soak() {
         cluster.suite.expect_complaints(&COMPLAINTS).await;
         let (stats, samples) = (Arc::new(Stats::default()), Samples::default());
         let mut workload = Workload::new(&cluster.suite, &SIZE).await;
-        let begun = Instant::now();
-        samples.take(&cluster.suite, begun, true).await;
+        let begin = Instant::now();
+        samples.take(&cluster.suite, begin, true).await;
         let done = CancellationToken::new();
-        let watch = async {
+        let sample = async {
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             while done.run_until_cancelled(tick.tick()).await.is_some() {
-                samples.take(&cluster.suite, begun, false).await;
+                samples.take(&cluster.suite, begin, false).await;
             }
         };
-        let play = async {
-            let mut warm = None;
+        let run_rounds = async {
+            let mut warm_up_end = None;
             for n in 0.. {
-                if n >= ROUNDS && begun.elapsed() > lasts {
+                if n >= MIN_ROUNDS && begin.elapsed() > duration {
                     break;
                 }
-                let of_round = seed.wrapping_add(n as u64);
-                let round = Round::new(workload, &REPLICAS, SIZE, of_round, stats.clone());
-                let faults = Faults::of_a_cluster(&cluster, &[MORTAL]);
-                let (after, found) = round.play(faults).await;
-                assert!(found.is_empty(), "{SEED}={of_round}:\n{}", found.join("\n"));
-                samples.take(&cluster.suite, begun, true).await;
-                warm = warm.or(Some(begun.elapsed()));
-                println!("round {n} after {:.0} s", begun.elapsed().as_secs_f64());
-                workload = after;
-                workload.prolong().await;
-                workload.name_people(&SIZE).await;
+                let round_seed = seed.wrapping_add(n as u64);
+                let round = Round::new(workload, &REPLICAS, SIZE, round_seed, stats.clone());
+                let faults = Faults::for_cluster(&cluster, &[KILLED_REPLICA]);
+                let (workload_after, violations) = round.run(faults).await;
+                assert!(
+                    violations.is_empty(),
+                    "{SEED}={round_seed}:\n{}",
+                    violations.join("\n")
+                );
+                samples.take(&cluster.suite, begin, true).await;
+                warm_up_end = warm_up_end.or(Some(begin.elapsed()));
+                println!("round {n} after {:.0} s", begin.elapsed().as_secs_f64());
+                workload = workload_after;
+                workload.renew_tokens().await;
+                workload.replace_custom_chats(&SIZE).await;
             }
             done.cancel();
-            // A process is warm after its first whole round and after a third of the duration.
-            warm.unwrap_or_default().max(begun.elapsed() / 3).as_secs_f64()
+            // The warm-up ends after the first round and after a third of the duration.
+            warm_up_end
+                .unwrap_or_default()
+                .max(begin.elapsed() / 3)
+                .as_secs_f64()
         };
-        let ((), warm) = tokio::join!(watch, play);
+        let ((), warm_up_end) = tokio::join!(sample, run_rounds);
         println!("{stats}");
-        let mut wrong = Vec::new();
-        for (name, seen) in &*samples.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            let grows = seen.report(name, warm);
-            if *name != MORTAL {
-                wrong.extend(grows);
+        let mut violations = Vec::new();
+        for (name, process_stats) in &*samples.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let growth = process_stats.report(name, warm_up_end);
+            if *name != KILLED_REPLICA {
+                violations.extend(growth);
             }
         }
         cluster.suite.stop().await;
         cluster.database.stop().await;
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(violations.is_empty(), "{}", violations.join("\n"));
     });
 }
 
@@ -171,32 +189,32 @@ mod tests {
     use super::*;
 
     /// Ten minutes of samples, of which the first is ignored.
-    fn wrong(kib_a_minute: f64, at_rest: &[usize]) -> Vec<String> {
+    fn violations(kib_a_minute: f64, without_streams: &[usize]) -> Vec<String> {
         let noise = |at: u32| f64::from(at % 7) * 512.0;
         let memory = (0..600).map(|at| {
-            let warmth = if at < 60 {
+            let missing_kib = if at < 60 {
                 60_000.0 * f64::from(60 - at) / 60.0
             } else {
                 0.0
             };
-            let kib = 60_000.0 - warmth + noise(at) + kib_a_minute * f64::from(at) / 60.0;
+            let kib = 60_000.0 - missing_kib + noise(at) + kib_a_minute * f64::from(at) / 60.0;
             (f64::from(at), kib)
         });
-        let seen = Seen {
+        let process_stats = ProcessStats {
             memory: memory.collect(),
-            at_rest: at_rest.to_vec(),
-            most_descriptors: 90,
+            without_streams: without_streams.to_vec(),
+            max_descriptors: 90,
         };
-        seen.report("chat", 60.0)
+        process_stats.report("chat", 60.0)
     }
 
     #[test]
     fn growth_is_reported_and_warm_up_and_noise_are_ignored() {
-        assert_eq!(wrong(0.0, &[10, 20, 28, 19, 31]), [""; 0]);
-        assert_eq!(wrong(2_000.0, &[10, 20]), [""; 0]);
-        assert_eq!(wrong(4_000.0, &[10, 20]).len(), 1);
-        assert_eq!(wrong(0.0, &[10, 20, 30, 40, 50]).len(), 1);
-        let one_a_round: Vec<usize> = (10..40).collect();
-        assert_eq!(wrong(0.0, &one_a_round).len(), 1);
+        assert_eq!(violations(0.0, &[10, 20, 28, 19, 31]), [""; 0]);
+        assert_eq!(violations(2_000.0, &[10, 20]), [""; 0]);
+        assert_eq!(violations(4_000.0, &[10, 20]).len(), 1);
+        assert_eq!(violations(0.0, &[10, 20, 30, 40, 50]).len(), 1);
+        let one_more_per_round: Vec<usize> = (10..40).collect();
+        assert_eq!(violations(0.0, &one_more_per_round).len(), 1);
     }
 }

@@ -32,12 +32,12 @@ pub(crate) struct Stats {
     pub(crate) retries: Counter,
     /// Requests that were repeated after a response, or sent twice concurrently.
     pub(crate) repetitions: Counter,
-    pub(crate) moves: Counter,
+    pub(crate) participant_changes: Counter,
     pub(crate) delivered: Counter,
     pub(crate) reconnects: Counter,
     pub(crate) kills: Counter,
-    pub(crate) crashes: Counter,
-    pub(crate) cuts: Counter,
+    pub(crate) database_crashes: Counter,
+    pub(crate) disconnects: Counter,
     pub(crate) lag: Lags,
 }
 
@@ -63,8 +63,8 @@ impl Lags {
         let lags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let rank = (lags.values().sum::<usize>() * per_mille).div_ceil(1_000);
         let mut count = 0;
-        let mut within = lags.iter().filter(|(_, many)| {
-            count += **many;
+        let mut within = lags.iter().filter(|(_, messages)| {
+            count += **messages;
             count >= rank
         });
         within.next().map_or(0.0, |(micros, _)| *micros as f64 / 1_000.0)
@@ -75,16 +75,17 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "acts: {} acknowledged, {} refused, {} attempts without an answer, {} repeated on purpose; {} moves",
+            "messages: {} acknowledged, {} refused, {} attempts without a response, {} repeated on purpose; \
+             {} changes of participants",
             self.acknowledged.get(),
             self.refused.get(),
             self.retries.get(),
             self.repetitions.get(),
-            self.moves.get()
+            self.participant_changes.get()
         )?;
         writeln!(
             f,
-            "streams: {} entries, {} reconnects; lag of delivery ms: p50 {:.1}, p99 {:.1}, max {:.1}",
+            "streams: {} entries, {} reconnects; delivery lag in ms: p50 {:.1}, p99 {:.1}, max {:.1}",
             self.delivered.get(),
             self.reconnects.get(),
             self.lag.quantile(500),
@@ -93,10 +94,10 @@ impl fmt::Display for Stats {
         )?;
         write!(
             f,
-            "faults: {} kills, {} crashes of the database, {} losses of the bus",
+            "faults: {} kills, {} crashes of the database, {} disconnections of the bus",
             self.kills.get(),
-            self.crashes.get(),
-            self.cuts.get()
+            self.database_crashes.get(),
+            self.disconnects.get()
         )
     }
 }

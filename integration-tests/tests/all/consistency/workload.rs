@@ -11,11 +11,11 @@ pub(crate) struct Chat {
     pub(crate) id: String,
     /// Whether the participants come from the roster.
     pub(crate) derived: bool,
-    /// The index of the member who is in the chat all the time.
-    pub(crate) witness: usize,
+    /// The index of the member who never leaves the chat.
+    pub(crate) permanent_member: usize,
     /// The indexes of the members who may be in the chat at some time.
     pub(crate) people: Vec<usize>,
-    /// The indexes of the members whom the movers add and remove.
+    /// The indexes of the members who are added and removed during a round.
     pub(crate) movable: Vec<usize>,
 }
 
@@ -24,8 +24,8 @@ pub(crate) struct Chat {
 pub(crate) struct Workload {
     pub(crate) school: School,
     pub(crate) people: Vec<Person>,
-    /// First the chat that nobody leaves, then the chats with changing participants, then the chats of the
-    /// classes.
+    /// First a chat with permanent participants, then the chats with changing participants, then the chats of
+    /// the classes.
     pub(crate) chats: Vec<Chat>,
     pub(crate) classes: [String; 2],
     /// Index of the class of each pupil.
@@ -38,7 +38,7 @@ const COLLEAGUE: usize = 2;
 pub(crate) const FIRST_PUPIL: usize = 3;
 
 fn text(value: &Value) -> String {
-    value.as_str().expect("a text").to_owned()
+    value.as_str().expect("the value is not a string").to_owned()
 }
 
 /// Returns the pupils' chat of a class, as listed by its teacher.
@@ -78,7 +78,7 @@ impl Workload {
             chats.push(Chat {
                 id,
                 derived: true,
-                witness: TEACHER,
+                permanent_member: TEACHER,
                 people: (FIRST_PUPIL..people.len()).chain([TEACHER]).collect(),
                 movable: Vec::new(),
             });
@@ -90,38 +90,38 @@ impl Workload {
             classes,
             class_of,
         };
-        workload.name_people(size).await;
+        workload.replace_custom_chats(size).await;
         workload
     }
 
     /// Replaces the custom chats by new ones.
-    pub(crate) async fn name_people(&mut self, size: &Size) {
+    pub(crate) async fn replace_custom_chats(&mut self, size: &Size) {
         let ids: Vec<_> = self.people[1..].iter().map(|p| &p.member_id).collect();
         let mut chats = Vec::new();
-        for n in 0..=size.rooms {
-            let made = json!({"title": format!("Беседа {n}"), "member_ids": ids});
+        for n in 0..=size.changing_chats {
+            let created = json!({"title": format!("Беседа {n}"), "member_ids": ids});
             let administrator = &self.people[ADMINISTRATOR].client;
-            let made = administrator.must("ChatService/CreateChat", made).await;
+            let created = administrator.must("ChatService/CreateChat", created).await;
             let movable = if n == 0 {
                 0..0
             } else {
                 COLLEAGUE..self.people.len()
             };
             chats.push(Chat {
-                id: text(&made["chat"]["id"]),
+                id: text(&created["chat"]["id"]),
                 derived: false,
-                witness: ADMINISTRATOR,
+                permanent_member: ADMINISTRATOR,
                 people: (0..self.people.len()).collect(),
                 movable: movable.collect(),
             });
         }
-        let of_classes = self.chats.iter().filter(|chat| chat.derived).cloned();
-        chats.extend(of_classes);
+        let class_chats = self.chats.iter().filter(|chat| chat.derived).cloned();
+        chats.extend(class_chats);
         self.chats = chats;
     }
 
     /// Gives all members new tokens.
-    pub(crate) async fn prolong(&mut self) {
+    pub(crate) async fn renew_tokens(&mut self) {
         for person in &mut self.people {
             *person = person.account.prolonged().await.enter(&self.school.org_id).await;
         }
@@ -129,7 +129,7 @@ impl Workload {
     }
 
     /// Returns the index of a chat.
-    pub(crate) fn number_of(&self, chat: &str) -> Option<usize> {
+    pub(crate) fn index_of(&self, chat: &str) -> Option<usize> {
         self.chats.iter().position(|c| c.id == chat)
     }
 }

@@ -1,8 +1,8 @@
-//! Writers: each sends one message after the other and retries it with the same `request_id`, at any replica,
-//! until the outcome is definite.
+//! Writers: each sends one message after the other and retries it with the same `request_id`, at random
+//! replicas, until the outcome is definite.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parta_integration_tests::{Chance, Client};
+use parta_integration_tests::{Client, SeededRng};
 use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use parta_status::RpcError;
 use tonic::{Code, Status};
@@ -10,66 +10,68 @@ use tonic::{Code, Status};
 use crate::consistency::round::Round;
 
 /// Time limit for a definite outcome of a message.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// The message is in the log.
+pub(crate) enum Outcome {
+    /// The message was stored in the log.
     Stored { seq: i64, entry_id: String },
-    /// The message is not in the log.
+    /// The message was refused and not stored.
     Refused,
     /// The last attempt was refused, but an earlier attempt had no response. It may have been stored after
     /// the refusal, if the sender joined again. The log has the message at most once.
     Unknown,
 }
 
-/// A message of one writer.
+/// A message of one writer, with its outcome.
 #[derive(Debug, Clone)]
-pub(crate) struct Act {
+pub(crate) struct SentMessage {
     pub(crate) chat: usize,
     pub(crate) sender: String,
     pub(crate) text: String,
-    pub(crate) fate: Fate,
+    pub(crate) outcome: Outcome,
 }
 
-/// The outcome of one attempt.
-pub(crate) enum Answer<T> {
+/// The result of one attempt.
+pub(crate) enum AttemptResult<T> {
     Done(T),
     /// Refused with a documented reason that a retry does not change.
     Refused(String),
-    /// The outcome is unknown.
-    Lost,
+    /// There was no response, so the outcome is unknown.
+    NoResponse,
 }
 
 /// Classifies the outcome of a call. Panics at an unexpected code.
-pub(crate) fn answer<T>(outcome: Result<T, Status>) -> Answer<T> {
+pub(crate) fn classify<T>(outcome: Result<T, Status>) -> AttemptResult<T> {
     let status = match outcome {
-        Ok(done) => return Answer::Done(done),
+        Ok(done) => return AttemptResult::Done(done),
         Err(status) => status,
     };
     let Some(refusal) = RpcError::from_status(&status) else {
         // The connection failed during the call.
-        return Answer::Lost;
+        return AttemptResult::NoResponse;
     };
     match refusal.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => Answer::Lost,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
+            AttemptResult::NoResponse
+        }
         Code::NotFound | Code::PermissionDenied | Code::FailedPrecondition => {
-            Answer::Refused(refusal.reason().to_owned())
+            AttemptResult::Refused(refusal.reason().to_owned())
         }
         code => panic!("{code:?} {}: {}", refusal.reason(), status.message()),
     }
 }
 
 /// Waits for a short random time before a retry. The tests do not depend on its length.
-pub(crate) async fn pause(seeded_rng: &mut Chance) {
+pub(crate) async fn pause(seeded_rng: &mut SeededRng) {
     tokio::time::sleep(Duration::from_millis(5 + seeded_rng.below(40) as u64)).await;
 }
 
 struct Writer {
     round: Arc<Round>,
     client: Client,
-    seeded_rng: Chance,
+    seeded_rng: SeededRng,
 }
 
 struct Message {
@@ -79,78 +81,80 @@ struct Message {
 }
 
 /// Sends the messages of one writer.
-pub(crate) async fn write(round: Arc<Round>, number: usize) -> Vec<Act> {
+pub(crate) async fn send_messages(round: Arc<Round>, number: usize) -> Vec<SentMessage> {
     let person = &round.workload.people[number % round.workload.people.len()];
     let mut writer = Writer {
         client: person.client.on_its_own(),
         seeded_rng: round.seeded_rng("writer", number),
         round: round.clone(),
     };
-    let here = |chat: &usize| {
-        let who = number % round.workload.people.len();
-        round.workload.chats[*chat].people.contains(&who)
+    let may_participate = |chat: &usize| {
+        let index = number % round.workload.people.len();
+        round.workload.chats[*chat].people.contains(&index)
     };
-    let chats: Vec<usize> = (0..round.workload.chats.len()).filter(here).collect();
-    let mut acts = Vec::new();
-    for n in 0..round.size.acts {
+    let chats: Vec<usize> = (0..round.workload.chats.len()).filter(may_participate).collect();
+    let mut messages = Vec::new();
+    for n in 0..round.size.messages {
         let message = Message {
-            chat: *writer.seeded_rng.of(&chats),
+            chat: *writer.seeded_rng.choose(&chats),
             request_id: writer.seeded_rng.uuid(),
             text: format!("{}/{number}/{n}", round.name),
         };
-        let settled = tokio::time::timeout(PATIENCE, writer.act(&message)).await;
-        let fate = settled.unwrap_or_else(|_| panic!("{} has no definite answer", message.text));
-        acts.push(Act {
+        let completed = tokio::time::timeout(TIMEOUT, writer.send(&message)).await;
+        let outcome =
+            completed.unwrap_or_else(|_| panic!("{} has no outcome within the time limit", message.text));
+        messages.push(SentMessage {
             chat: message.chat,
             sender: person.member_id.clone(),
             text: message.text,
-            fate,
+            outcome,
         });
-        round.settled();
+        round.record_completion();
     }
-    acts
+    messages
 }
 
 impl Writer {
-    async fn act(&mut self, message: &Message) -> Fate {
+    /// Sends a message until its outcome is definite. Some messages are sent twice, at once or afterwards.
+    async fn send(&mut self, message: &Message) -> Outcome {
         let stats = self.round.stats.clone();
-        let fate = if self.seeded_rng.one_in(8) {
+        let outcome = if self.seeded_rng.one_in(8) {
             stats.repetitions.add();
-            self.twice_at_once(message).await
+            self.send_concurrently(message).await
         } else {
-            self.until_definite(message).await
+            self.retry_until_definite(message).await
         };
-        match &fate {
-            Fate::Stored { seq, .. } => {
-                self.round.acknowledged(message.chat, *seq);
+        match &outcome {
+            Outcome::Stored { seq, .. } => {
+                self.round.record_acknowledgement(message.chat, *seq);
                 stats.acknowledged.add();
             }
-            Fate::Refused | Fate::Unknown => stats.refused.add(),
+            Outcome::Refused | Outcome::Unknown => stats.refused.add(),
         }
-        if matches!(fate, Fate::Stored { .. }) && self.seeded_rng.one_in(6) {
+        if matches!(outcome, Outcome::Stored { .. }) && self.seeded_rng.one_in(6) {
             stats.repetitions.add();
             // The outcome must not change, even if the sender has left or joined since.
-            let again = self.until_definite(message).await;
-            if again != fate {
+            let repeated = self.retry_until_definite(message).await;
+            if repeated != outcome {
                 let text = &message.text;
-                self.round.found(format!(
-                    "the outcome of {text} was {fate:?}, and of its repetition {again:?}"
+                self.round.report(format!(
+                    "the outcome of {text} was {outcome:?}, but that of its repetition is {repeated:?}"
                 ));
             }
         }
-        fate
+        outcome
     }
 
-    async fn until_definite(&mut self, message: &Message) -> Fate {
-        let mut lost = false;
+    async fn retry_until_definite(&mut self, message: &Message) -> Outcome {
+        let mut has_unknown_attempt = false;
         loop {
             let replica = self.replica();
             match self.attempt(message, replica).await {
-                Answer::Done(stored) => return stored,
-                Answer::Refused(_) if lost => return Fate::Unknown,
-                Answer::Refused(_) => return Fate::Refused,
-                Answer::Lost => {
-                    lost = true;
+                AttemptResult::Done(stored) => return stored,
+                AttemptResult::Refused(_) if has_unknown_attempt => return Outcome::Unknown,
+                AttemptResult::Refused(_) => return Outcome::Refused,
+                AttemptResult::NoResponse => {
+                    has_unknown_attempt = true;
                     self.round.stats.retries.add();
                     pause(&mut self.seeded_rng).await;
                 }
@@ -158,24 +162,25 @@ impl Writer {
         }
     }
 
-    /// Sends the same message to two replicas concurrently, like a client that did not wait for a timeout.
-    async fn twice_at_once(&mut self, message: &Message) -> Fate {
+    /// Sends the same message to two replicas at the same time, like a client that retries too early.
+    async fn send_concurrently(&mut self, message: &Message) -> Outcome {
         let (one, other) = (self.replica(), self.replica());
         let both = tokio::join!(self.attempt(message, one), self.attempt(message, other));
         match both {
-            (Answer::Done(one), Answer::Done(other)) => {
+            (AttemptResult::Done(one), AttemptResult::Done(other)) => {
                 if one != other {
                     let text = &message.text;
-                    self.round
-                        .found(format!("{text}, sent twice at once, is {one:?} and {other:?}"));
+                    self.round.report(format!(
+                        "{text} was sent twice at the same time: {one:?} and {other:?}"
+                    ));
                 }
                 one
             }
             // The sender joined between the two attempts.
-            (Answer::Done(stored), _) | (_, Answer::Done(stored)) => stored,
-            (Answer::Refused(_), Answer::Refused(_)) => Fate::Refused,
-            _ => match self.until_definite(message).await {
-                Fate::Refused => Fate::Unknown,
+            (AttemptResult::Done(stored), _) | (_, AttemptResult::Done(stored)) => stored,
+            (AttemptResult::Refused(_), AttemptResult::Refused(_)) => Outcome::Refused,
+            _ => match self.retry_until_definite(message).await {
+                Outcome::Refused => Outcome::Unknown,
                 other => other,
             },
         }
@@ -185,7 +190,7 @@ impl Writer {
         self.round.replica(&mut self.seeded_rng)
     }
 
-    async fn attempt(&self, message: &Message, replica: &str) -> Answer<Fate> {
+    async fn attempt(&self, message: &Message, replica: &str) -> AttemptResult<Outcome> {
         let request = self.client.request(pb::SendMessageRequest {
             request_id: message.request_id.clone(),
             org_id: self.client.org_id().unwrap().to_owned(),
@@ -194,9 +199,9 @@ impl Writer {
         });
         let mut api = MessageServiceClient::new(self.client.channel(replica));
         let stored = api.send_message(request).await;
-        answer(stored.map(|stored| {
+        classify(stored.map(|stored| {
             let stored = stored.into_inner();
-            Fate::Stored {
+            Outcome::Stored {
                 seq: stored.seq,
                 entry_id: stored.entry_id,
             }
@@ -204,16 +209,16 @@ impl Writer {
     }
 }
 
-/// Sends a last message of the witness in every chat, one after the other and by one replica. The chat of all
-/// members is last: a reader who received that message would also have received the earlier ones, permitted
-/// or not.
-pub(crate) async fn last_words(round: &Arc<Round>) -> Vec<Act> {
-    let mut acts = BTreeMap::new();
-    for (chat, of) in round.workload.chats.iter().enumerate().rev() {
-        let person = &round.workload.people[of.witness];
+/// Sends a final message of the permanent member in every chat, one after the other through one replica. The
+/// chat of all members comes last: a reader that has received its final message has also received every
+/// earlier entry that the server sent, even entries that it must not send.
+pub(crate) async fn final_messages(round: &Arc<Round>) -> Vec<SentMessage> {
+    let mut messages = BTreeMap::new();
+    for (chat, plan) in round.workload.chats.iter().enumerate().rev() {
+        let person = &round.workload.people[plan.permanent_member];
         let mut writer = Writer {
             client: person.client.on_its_own(),
-            seeded_rng: round.seeded_rng("witness", chat),
+            seeded_rng: round.seeded_rng("final messages", chat),
             round: round.clone(),
         };
         let message = Message {
@@ -221,18 +226,18 @@ pub(crate) async fn last_words(round: &Arc<Round>) -> Vec<Act> {
             request_id: writer.seeded_rng.uuid(),
             text: format!("{}/конец/{chat}", round.name),
         };
-        let fate = match writer.attempt(&message, round.replicas[0]).await {
-            Answer::Done(stored) => stored,
-            Answer::Refused(why) => panic!("the witness may not write: {why}"),
-            Answer::Lost => writer.until_definite(&message).await,
+        let outcome = match writer.attempt(&message, round.replicas[0]).await {
+            AttemptResult::Done(stored) => stored,
+            AttemptResult::Refused(reason) => panic!("the permanent member may not write: {reason}"),
+            AttemptResult::NoResponse => writer.retry_until_definite(&message).await,
         };
-        let act = Act {
+        let sent = SentMessage {
             chat,
             sender: person.member_id.clone(),
             text: message.text,
-            fate,
+            outcome,
         };
-        acts.insert(chat, act);
+        messages.insert(chat, sent);
     }
-    acts.into_values().collect()
+    messages.into_values().collect()
 }

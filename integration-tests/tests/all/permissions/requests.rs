@@ -44,7 +44,7 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
     body
 }
 
-/// Removes the values that are signed anew for each response, because they are not stored.
+/// Removes the values that are signed again for each response, because they are not stored.
 fn lasting(answer: &Value) -> Value {
     let mut answer = answer.clone();
     for signed in ["access_token", "ticket", "expire_time"] {

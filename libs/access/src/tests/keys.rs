@@ -43,18 +43,18 @@ fn key_announced_late_does_not_sign_early() {
     parta_testkit::run(async {
         let (clock, env) = env();
         let old = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now() - TimeDelta::days(1));
-        let mut rash = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now());
-        rash.kid = "rash".to_owned();
-        let issuer = TokenIssuer::new(vec![old, rash], "parta", TimeDelta::minutes(10), env.clone());
+        let mut early_key = SigningKey::first(KeyPair::generate(&env).unwrap(), env.now());
+        early_key.kid = "early".to_owned();
+        let issuer = TokenIssuer::new(vec![old, early_key], "parta", TimeDelta::minutes(10), env.clone());
         let kid = || {
             jsonwebtoken::decode_header(issuer.joiner(env.id()).unwrap().text)
                 .unwrap()
                 .kid
                 .unwrap()
         };
-        assert_ne!(kid(), "rash");
+        assert_ne!(kid(), "early");
         clock.advance(TimeDelta::minutes(10));
-        assert_eq!(kid(), "rash");
+        assert_eq!(kid(), "early");
     });
 }
 
@@ -65,49 +65,49 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("keys could not be fetched");
         use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-        let w = test_env();
-        let (up, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (gate, count, jwks) = (up.clone(), fetches.clone(), w.issuer.jwks());
+        let test = test_env();
+        let (available, fetches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (is_available, count, jwks) = (available.clone(), fetches.clone(), test.issuer.jwks());
         let fetch: Fetch = Arc::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
-            let answer = if gate.load(Ordering::SeqCst) {
+            let result = if is_available.load(Ordering::SeqCst) {
                 Ok(jwks.clone())
             } else {
                 Err(parta_status::unavailable("membership"))
             };
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                answer
+                result
             })
         });
-        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
-        let token = |w: &TestEnv| w.issuer.joiner(w.env.id()).unwrap().text;
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
+        let token = |test: &TestEnv| test.issuer.joiner(test.env.id()).unwrap().text;
 
         // Without keys, eight concurrent calls share one failure, and none is refused for an invalid token.
-        let texts: Vec<_> = (0..8).map(|_| token(&w)).collect();
-        for answer in
+        let texts: Vec<_> = (0..8).map(|_| token(&test)).collect();
+        for result in
             futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
         {
-            assert!(answer.unwrap_err().is(ErrorReason::DependencyUnavailable));
+            assert!(result.unwrap_err().is(ErrorReason::DependencyUnavailable));
         }
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
 
         // The next call fetches from membership without waiting for the minimum interval.
-        up.store(true, Ordering::SeqCst);
+        available.store(true, Ordering::SeqCst);
         assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
 
         // Unavailable again: the old keys are used for a day, and tokens with an unknown key cannot be
         // verified.
-        up.store(false, Ordering::SeqCst);
-        w.clock.advance(TimeDelta::hours(23));
-        assert!(verifier.caller(&token(&w), "rpc".into()).await.is_ok());
-        let stranger = TokenIssuer::new(
-            vec![key(&w.env, "zz", w.env.now())],
+        available.store(false, Ordering::SeqCst);
+        test.clock.advance(TimeDelta::hours(23));
+        assert!(verifier.caller(&token(&test), "rpc".into()).await.is_ok());
+        let other_issuer = TokenIssuer::new(
+            vec![key(&test.env, "zz", test.env.now())],
             "parta",
             TimeDelta::minutes(10),
-            w.env.clone(),
+            test.env.clone(),
         );
-        let unknown = stranger.joiner(w.env.id()).unwrap().text;
+        let unknown = other_issuer.joiner(test.env.id()).unwrap().text;
         assert!(
             verifier
                 .caller(&unknown, "rpc".into())
@@ -115,10 +115,10 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
                 .unwrap_err()
                 .is(ErrorReason::DependencyUnavailable)
         );
-        w.clock.advance(TimeDelta::hours(2));
+        test.clock.advance(TimeDelta::hours(2));
         assert!(
             verifier
-                .caller(&token(&w), "rpc".into())
+                .caller(&token(&test), "rpc".into())
                 .await
                 .unwrap_err()
                 .is(ErrorReason::DependencyUnavailable)
@@ -131,11 +131,11 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
 fn cancelled_fetch_does_not_invalidate_tokens() {
     parta_testkit::run(async {
         use std::sync::atomic::{AtomicBool, Ordering};
-        let w = test_env();
-        let hang = Arc::new(AtomicBool::new(true));
-        let (gate, jwks) = (hang.clone(), w.issuer.jwks());
+        let test = test_env();
+        let must_hang = Arc::new(AtomicBool::new(true));
+        let (hang_flag, jwks) = (must_hang.clone(), test.issuer.jwks());
         let fetch: Fetch = Arc::new(move || {
-            let (hangs, jwks) = (gate.load(Ordering::SeqCst), jwks.clone());
+            let (hangs, jwks) = (hang_flag.load(Ordering::SeqCst), jwks.clone());
             Box::pin(async move {
                 if hangs {
                     std::future::pending::<()>().await;
@@ -143,10 +143,10 @@ fn cancelled_fetch_does_not_invalidate_tokens() {
                 Ok(jwks)
             })
         });
-        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", w.env.clone());
-        let token = w.issuer.joiner(w.env.id()).unwrap().text;
+        let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
+        let token = test.issuer.joiner(test.env.id()).unwrap().text;
         assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
-        hang.store(false, Ordering::SeqCst);
+        must_hang.store(false, Ordering::SeqCst);
         assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
     });
 }
@@ -154,20 +154,20 @@ fn cancelled_fetch_does_not_invalidate_tokens() {
 #[test]
 fn revocation_covers_all_tokens_of_its_session_only() {
     parta_testkit::run(async {
-        let w = test_env();
-        let (account, org) = (w.env.id(), w.env.id());
-        let (session, other) = (w.env.id::<SessionId>(), w.env.id::<SessionId>());
-        let id = w.env.id::<parta_ids::ServiceAccountId>();
-        w.verifier.revoke_session(session);
-        w.verifier.revoke_service_account(id);
+        let test = test_env();
+        let (account, org) = (test.env.id(), test.env.id());
+        let (session, other) = (test.env.id::<SessionId>(), test.env.id::<SessionId>());
+        let id = test.env.id::<parta_ids::ServiceAccountId>();
+        test.verifier.revoke_session(session);
+        test.verifier.revoke_service_account(id);
         let permissions = vec!["roster.read".to_owned()];
         for token in [
-            w.issuer.account(account, session).unwrap(),
-            w.issuer.person(org, w.env.id(), session).unwrap(),
-            w.issuer.service_account(org, id, permissions.clone()).unwrap(),
+            test.issuer.account(account, session).unwrap(),
+            test.issuer.person(org, test.env.id(), session).unwrap(),
+            test.issuer.service_account(org, id, permissions.clone()).unwrap(),
         ] {
             assert!(
-                w.verifier
+                test.verifier
                     .caller(&token.text, "rpc".into())
                     .await
                     .unwrap_err()
@@ -175,14 +175,14 @@ fn revocation_covers_all_tokens_of_its_session_only() {
             );
         }
         assert!(
-            w.verifier
-                .caller(&w.issuer.account(account, other).unwrap().text, "rpc".into())
+            test.verifier
+                .caller(&test.issuer.account(account, other).unwrap().text, "rpc".into())
                 .await
                 .is_ok()
         );
-        w.clock.advance(TimeDelta::minutes(11));
-        let again = w.issuer.service_account(org, id, permissions).unwrap();
-        let caller = w.verifier.caller(&again.text, "rpc".into()).await.unwrap();
+        test.clock.advance(TimeDelta::minutes(11));
+        let again = test.issuer.service_account(org, id, permissions).unwrap();
+        let caller = test.verifier.caller(&again.text, "rpc".into()).await.unwrap();
         let (principal, end) = (caller.principal, caller.expire_time.unwrap());
         assert_eq!(end, again.expire_time);
         assert_eq!(
@@ -221,12 +221,12 @@ proptest::proptest! {
 
     #[test]
     fn altered_tokens_are_refused(position in 0usize..1_000, with in "[A-Za-z0-9_.=-]") {
-        let w = test_env();
-        let session = w.env.id::<SessionId>();
-        let good = w.issuer.person(w.env.id(), w.env.id(), session).unwrap().text;
+        let test = test_env();
+        let session = test.env.id::<SessionId>();
+        let good = test.issuer.person(test.env.id(), test.env.id(), session).unwrap().text;
         let at = position % good.len();
-        let bad = format!("{}{with}{}", &good[..at], &good[at + 1..]);
-        let answer = futures::executor::block_on(w.verifier.caller(&bad, "rpc".into()));
-        proptest::prop_assert!(bad == good || answer.is_err());
+        let invalid = format!("{}{with}{}", &good[..at], &good[at + 1..]);
+        let result = futures::executor::block_on(test.verifier.caller(&invalid, "rpc".into()));
+        proptest::prop_assert!(invalid == good || result.is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! R60: every act is recorded in its transaction, and the log reveals changes.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "../../../storage/tests/suite/support.rs"]

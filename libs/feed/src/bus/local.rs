@@ -11,13 +11,14 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::{Bus, BusError};
 
-const WAITING: usize = 1024;
+/// Number of messages that a subscriber may lag behind.
+const CAPACITY: usize = 1024;
 
 /// The in-process bus. A subscriber that lags behind loses the oldest messages.
 #[derive(Clone, Default)]
 pub struct LocalBus {
     subjects: Arc<Mutex<HashMap<String, broadcast::Sender<Bytes>>>>,
-    alone: bool,
+    is_single_replica: bool,
 }
 
 impl LocalBus {
@@ -29,7 +30,7 @@ impl LocalBus {
     /// Returns a bus for a process that has at most one replica of each service.
     pub fn alone() -> Self {
         Self {
-            alone: true,
+            is_single_replica: true,
             ..Self::default()
         }
     }
@@ -50,14 +51,14 @@ impl Bus for LocalBus {
     }
 
     fn reaches_replicas(&self) -> bool {
-        !self.alone
+        !self.is_single_replica
     }
 
     async fn subscribe(&self, subject: &str) -> Result<BoxStream<'static, Bytes>, BusError> {
         let mut subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = subjects
             .entry(subject.to_owned())
-            .or_insert_with(|| broadcast::Sender::new(WAITING));
+            .or_insert_with(|| broadcast::Sender::new(CAPACITY));
         let stream = BroadcastStream::new(sender.subscribe());
         Ok(stream.filter_map(|item| std::future::ready(item.ok())).boxed())
     }

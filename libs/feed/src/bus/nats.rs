@@ -25,7 +25,8 @@ pub struct NatsConfig {
     pub ca_file: Option<PathBuf>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit of publishing and subscribing.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The bus of a cluster, over NATS core publish and subscribe. It reconnects indefinitely; messages published
 /// while it is disconnected are lost.
@@ -41,13 +42,13 @@ impl NatsBus {
                 ConnectOptions::with_user_and_password(user.clone(), password.expose_secret().to_owned())
             }
             (None, None, None) => ConnectOptions::new(),
-            _ => return Err(BusError("user and password come together".into())),
+            _ => return Err(BusError("user and password must be set together".into())),
         };
         options = options
             .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)
-            .ping_interval(PATIENCE * 10);
+            .ping_interval(TIMEOUT * 10);
         if let Some(file) = &config.ca_file {
             options = options.add_root_certificates(file.clone()).require_tls(true);
         }
@@ -72,16 +73,16 @@ impl Bus for NatsBus {
         if !self.is_connected() {
             return Err(BusError("not connected".into()));
         }
-        match tokio::time::timeout(PATIENCE, self.0.publish(subject.to_owned(), payload)).await {
+        match tokio::time::timeout(TIMEOUT, self.0.publish(subject.to_owned(), payload)).await {
             Ok(sent) => sent.map_err(|e| BusError(e.to_string())),
-            Err(_) => Err(BusError("too slow".into())),
+            Err(_) => Err(BusError("timed out".into())),
         }
     }
 
     async fn subscribe(&self, subject: &str) -> Result<BoxStream<'static, Bytes>, BusError> {
-        let subscribed = tokio::time::timeout(PATIENCE, self.0.subscribe(subject.to_owned())).await;
+        let subscribed = tokio::time::timeout(TIMEOUT, self.0.subscribe(subject.to_owned())).await;
         let subscriber = subscribed
-            .map_err(|_| BusError("too slow".into()))?
+            .map_err(|_| BusError("timed out".into()))?
             .map_err(|e| BusError(e.to_string()))?;
         Ok(subscriber.map(|message| message.payload).boxed())
     }

@@ -1,4 +1,4 @@
-//! The work inside the transaction of the consumer.
+//! Applies batches and snapshots inside the transaction of the consumer.
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
@@ -32,12 +32,16 @@ impl From<StorageError> for Failure {
     }
 }
 
-pub(super) struct Place {
-    pub(super) cursor: String,
-    pub(super) at: Option<Cursor>,
+/// The stored progress of a consumer.
+pub(super) struct StoredCursor {
+    /// The cursor as text; empty before the first batch.
+    pub(super) text: String,
+    /// The decoded cursor; `None` before the first batch.
+    pub(super) cursor: Option<Cursor>,
 }
 
-pub(super) async fn lock(tx: &Tx, consumer: &str) -> Result<Place, StorageError> {
+/// Loads the row of the cursor and locks it until the transaction ends.
+pub(super) async fn lock(tx: &Tx, consumer: &str) -> Result<StoredCursor, StorageError> {
     let backend = tx.get_database_backend();
     let sql = "INSERT INTO feed_cursor (consumer, cursor, position, update_time) VALUES ($1, '', 0, $2) \
                ON CONFLICT DO NOTHING";
@@ -52,25 +56,25 @@ pub(super) async fn lock(tx: &Tx, consumer: &str) -> Result<Place, StorageError>
     let row = tx
         .query_one_raw(Statement::from_sql_and_values(backend, sql, [consumer.into()]))
         .await?;
-    place(row)
+    decode(row)
 }
 
-pub(super) fn place(row: Option<sea_orm::QueryResult>) -> Result<Place, StorageError> {
+pub(super) fn decode(row: Option<sea_orm::QueryResult>) -> Result<StoredCursor, StorageError> {
     let Some(row) = row else {
-        return Ok(Place {
-            cursor: String::new(),
-            at: None,
+        return Ok(StoredCursor {
+            text: String::new(),
+            cursor: None,
         });
     };
     let incarnation: Option<Uuid> = row.try_get("", "incarnation")?;
     let position = row.try_get("", "position")?;
-    let at = incarnation.map(|incarnation| Cursor {
+    let cursor = incarnation.map(|incarnation| Cursor {
         incarnation,
         position,
     });
-    Ok(Place {
-        cursor: row.try_get("", "cursor")?,
-        at,
+    Ok(StoredCursor {
+        text: row.try_get("", "cursor")?,
+        cursor,
     })
 }
 
@@ -105,18 +109,18 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         end: Cursor,
         quarantine: &BTreeMap<usize, String>,
     ) -> Result<Cursor, Failure> {
-        let place = lock(tx, self.name).await?;
-        let done = match place.at {
-            Some(at) if at.incarnation != end.incarnation => return Err(Failure::Superseded),
-            Some(at) if at.position >= end.position => return Ok(at),
-            Some(at) => at.position,
+        let stored = lock(tx, self.name).await?;
+        let applied = match stored.cursor {
+            Some(cursor) if cursor.incarnation != end.incarnation => return Err(Failure::Superseded),
+            Some(cursor) if cursor.position >= end.position => return Ok(cursor),
+            Some(cursor) => cursor.position,
             None => 0,
         };
-        let fresh = events
+        let new_events = events
             .iter()
             .enumerate()
-            .filter(|(_, event)| event.position() > done);
-        self.apply_all(tx, fresh, quarantine).await?;
+            .filter(|(_, event)| event.position() > applied);
+        self.apply_all(tx, new_events, quarantine).await?;
         advance(tx, self.name, text, end).await?;
         Ok(end)
     }
@@ -130,22 +134,22 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         end: Cursor,
         quarantine: &BTreeMap<usize, String>,
     ) -> Result<Cursor, Failure> {
-        let place = lock(tx, self.name).await?;
-        if let Some(at) = place
-            .at
-            .filter(|at| at.incarnation == end.incarnation && at.position >= end.position)
+        let stored = lock(tx, self.name).await?;
+        if let Some(cursor) = stored
+            .cursor
+            .filter(|cursor| cursor.incarnation == end.incarnation && cursor.position >= end.position)
         {
             // Another replica has already advanced the cursor.
-            return Ok(at);
+            return Ok(cursor);
         }
         quarantined::clear(tx, self.name).await?;
-        let whole = |e: HandleError| match e {
+        let snapshot_failure = |e: HandleError| match e {
             HandleError::Storage(error) => Failure::Storage(error),
             HandleError::Failed(reason) => Failure::Storage(StorageError::Fault(reason)),
         };
-        self.handler.begin_snapshot(tx).await.map_err(whole)?;
+        self.handler.begin_snapshot(tx).await.map_err(snapshot_failure)?;
         self.apply_all(tx, events.iter().enumerate(), quarantine).await?;
-        self.handler.end_snapshot(tx).await.map_err(whole)?;
+        self.handler.end_snapshot(tx).await.map_err(snapshot_failure)?;
         advance(tx, self.name, text, end).await?;
         Ok(end)
     }
@@ -156,22 +160,23 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         events: impl Iterator<Item = (usize, &'a S::Event)> + Send,
         quarantine: &BTreeMap<usize, String>,
     ) -> Result<(), Failure> {
-        let mut stopped: BTreeSet<OrgId> = quarantined::organizations(tx, self.name).await?;
+        let mut quarantined_organizations: BTreeSet<OrgId> =
+            quarantined::organizations(tx, self.name).await?;
         for (index, event) in events {
             let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
-                // Without a valid organization, nothing can be quarantined, so the fault of the producer
-                // stops the whole feed.
+                // Without a valid organization, nothing can be quarantined, so the invalid event stops the
+                // whole feed.
                 Failure::Storage(StorageError::Fault(format!(
                     "event {}: org_id: {error}",
                     event.event_id()
                 )))
             })?;
             if let Some(reason) = quarantine.get(&index)
-                && stopped.insert(org_id)
+                && quarantined_organizations.insert(org_id)
             {
                 quarantined::quarantine(tx, self.name, org_id, event.position(), reason).await?;
             }
-            if stopped.contains(&org_id) {
+            if quarantined_organizations.contains(&org_id) {
                 quarantined::queue(tx, self.name, org_id, event).await?;
                 continue;
             }

@@ -127,7 +127,7 @@ pub(super) async fn queue(
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Applies the waiting events of a quarantined organization and ends its quarantine. If an event fails
-    /// again, nothing changes. For the operator, after the cause was removed.
+    /// again, nothing changes. The operator calls this after the cause was fixed.
     pub async fn release(&self, org_id: OrgId) -> Result<(), StorageError> {
         let result = self
             .db

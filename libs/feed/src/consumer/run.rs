@@ -1,4 +1,4 @@
-//! The loop around the transactions: connect, follow, retry.
+//! The loop of a consumer: connects, applies batches, and retries.
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
@@ -10,35 +10,37 @@ use tonic::{Code, Status};
 
 use super::{
     Consumer, Handler,
-    apply::{self, Failure, Place},
+    apply::{self, Failure, StoredCursor},
 };
 use crate::{Cursor, Delivery, FeedEvent, FeedItem, SnapshotItem, Source};
 
+/// Largest number of events per transaction.
 const BATCH: usize = 256;
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// A producer sends a checkpoint every second. A stream that is silent for this long is considered dead.
-const SILENCE: Duration = Duration::from_secs(15);
+const MAX_SILENCE: Duration = Duration::from_secs(15);
 /// The number of consecutive failures that are logged at DEBUG only, because services start and stop.
 const QUIET_FAILURES: u32 = 5;
-/// The number of streams after which a gap in the positions is considered permanent.
-const HOLES: u32 = 3;
+/// The number of consecutive streams with a gap in the positions after which the projection is rebuilt.
+const MAX_GAPS: u32 = 3;
 
-enum End {
+/// The reason why a stream ended.
+enum StreamEnd {
     Expired,
-    Hole { after: i64, found: i64 },
+    Gap { after: i64, received: i64 },
     Status(Status),
     Storage(StorageError),
     Silent,
     Closed,
 }
 
-impl From<StorageError> for End {
+impl From<StorageError> for StreamEnd {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
     }
 }
 
-impl From<Status> for End {
+impl From<Status> for StreamEnd {
     fn from(status: Status) -> Self {
         if status.code() == Code::OutOfRange {
             Self::Expired
@@ -48,11 +50,13 @@ impl From<Status> for End {
     }
 }
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for StreamEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Expired => f.write_str("the cursor has expired"),
-            Self::Hole { after, found } => write!(f, "position {found} follows {after}: events are missing"),
+            Self::Gap { after, received } => {
+                write!(f, "position {received} follows {after}: events are missing")
+            }
             Self::Status(status) => write!(f, "{:?}: {}", status.code(), status.message()),
             Self::Storage(error) => error.fmt(f),
             Self::Silent => f.write_str("the stream is silent"),
@@ -64,14 +68,14 @@ impl std::fmt::Display for End {
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Follows the feed until cancelled. A batch in progress is committed or rolled back.
     pub async fn run(&self, cancel: CancellationToken) {
-        let (mut failures, mut holes, mut rebuild) = (0_u32, 0_u32, false);
+        let (mut failures, mut gaps, mut rebuild) = (0_u32, 0_u32, false);
         while !cancel.is_cancelled() {
             let before = self.progress.borrow().cursor;
             let session = async {
                 if rebuild {
                     self.rebuild().await?;
                 }
-                Err::<(), End>(self.follow().await)
+                Err::<(), StreamEnd>(self.follow().await)
             };
             let end = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -80,12 +84,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             if self.progress.borrow().cursor != before {
                 failures = 0;
             }
-            holes = if matches!(end, End::Hole { .. }) {
-                holes + 1
+            gaps = if matches!(end, StreamEnd::Gap { .. }) {
+                gaps + 1
             } else {
                 0
             };
-            rebuild = matches!(end, End::Expired) || holes >= HOLES;
+            rebuild = matches!(end, StreamEnd::Expired) || gaps >= MAX_GAPS;
             if rebuild {
                 tracing::warn!(consumer = self.name, cause = %end, "rebuilding the projection from a snapshot");
             } else if failures >= QUIET_FAILURES {
@@ -107,19 +111,19 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     fn backoff(&self, failures: u32) -> Duration {
-        let mut chance = [0; 2];
-        self.db.env().ids.fill(&mut chance);
-        let most = Duration::from_millis(50 << failures.min(10)).min(LONGEST_WAIT);
-        most / 2 + most.mul_f64(f64::from(u16::from_be_bytes(chance)) / 131_072.0)
+        let mut random = [0; 2];
+        self.db.env().ids.fill(&mut random);
+        let max = Duration::from_millis(50 << failures.min(10)).min(MAX_BACKOFF);
+        max / 2 + max.mul_f64(f64::from(u16::from_be_bytes(random)) / 131_072.0)
     }
 
-    async fn place(&self) -> Result<Place, StorageError> {
+    async fn load_cursor(&self) -> Result<StoredCursor, StorageError> {
         let sql = "SELECT cursor, incarnation, position FROM feed_cursor WHERE consumer = $1";
         let statement = Statement::from_sql_and_values(self.db.backend(), sql, [self.name.into()]);
-        apply::place(self.db.conn().query_one_raw(statement).await?)
+        apply::decode(self.db.conn().query_one_raw(statement).await?)
     }
 
-    fn reached(&self, cursor: Option<Cursor>, checkpoint: bool) {
+    fn record_progress(&self, cursor: Option<Cursor>, checkpoint: bool) {
         self.progress.send_modify(|progress| {
             progress.cursor = cursor.or(progress.cursor);
             if checkpoint {
@@ -129,24 +133,24 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     }
 
     /// Follows the feed from the stored cursor until the stream ends.
-    async fn follow(&self) -> End {
+    async fn follow(&self) -> StreamEnd {
         match self.try_follow().await {
-            Ok(()) => End::Closed,
+            Ok(()) => StreamEnd::Closed,
             Err(end) => end,
         }
     }
 
-    async fn try_follow(&self) -> Result<(), End> {
-        let place = self.place().await?;
-        self.reached(place.at, false);
-        let stream = tokio::time::timeout(SILENCE, self.source.watch(&place.cursor, self.org_id)).await;
-        let stream = stream.map_err(|_| End::Silent)??;
+    async fn try_follow(&self) -> Result<(), StreamEnd> {
+        let stored = self.load_cursor().await?;
+        self.record_progress(stored.cursor, false);
+        let stream = tokio::time::timeout(MAX_SILENCE, self.source.watch(&stored.text, self.org_id)).await;
+        let stream = stream.map_err(|_| StreamEnd::Silent)??;
         let mut batches = stream.ready_chunks(BATCH);
-        let mut last = place.at.map_or(0, |at| at.position);
+        let mut last = stored.cursor.map_or(0, |cursor| cursor.position);
         loop {
-            let batch = tokio::time::timeout(SILENCE, batches.next())
+            let batch = tokio::time::timeout(MAX_SILENCE, batches.next())
                 .await
-                .map_err(|_| End::Silent)?;
+                .map_err(|_| StreamEnd::Silent)?;
             let Some(batch) = batch else { return Ok(()) };
             // Events received before the stream failed are applied first.
             let mut failed = None;
@@ -155,19 +159,23 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 match delivery {
                     Ok(delivery) => deliveries.push(delivery),
                     Err(status) => {
-                        failed = Some(End::from(status));
+                        failed = Some(StreamEnd::from(status));
                         break;
                     }
                 }
             }
-            self.take(deliveries, &mut last).await?;
+            self.apply_deliveries(deliveries, &mut last).await?;
             if let Some(end) = failed {
                 return Err(end);
             }
         }
     }
 
-    async fn take(&self, deliveries: Vec<Delivery<S::Event>>, last: &mut i64) -> Result<(), End> {
+    async fn apply_deliveries(
+        &self,
+        deliveries: Vec<Delivery<S::Event>>,
+        last: &mut i64,
+    ) -> Result<(), StreamEnd> {
         let Some(text) = deliveries.last().map(|delivery| delivery.cursor.clone()) else {
             return Ok(());
         };
@@ -183,37 +191,40 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         let mut events = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             if let FeedItem::Event(event) = delivery.item {
-                let found = event.position();
+                let received = event.position();
                 // A filtered feed has gaps by design.
-                if self.org_id.is_none() && found != *last + 1 {
-                    return Err(End::Hole { after: *last, found });
+                if self.org_id.is_none() && received != *last + 1 {
+                    return Err(StreamEnd::Gap {
+                        after: *last,
+                        received,
+                    });
                 }
-                *last = found;
+                *last = received;
                 events.push(event);
             }
         }
         *last = (*last).max(end.position);
-        let known = self.progress.borrow().cursor;
+        let current = self.progress.borrow().cursor;
         if events.is_empty()
-            && known.is_some_and(|k| k.incarnation == end.incarnation && k.position >= end.position)
+            && current.is_some_and(|k| k.incarnation == end.incarnation && k.position >= end.position)
         {
-            self.reached(None, checkpoint);
+            self.record_progress(None, checkpoint);
             return Ok(());
         }
         let at = self.commit(&events, &text, end, false).await?;
-        self.reached(Some(at), checkpoint);
+        self.record_progress(Some(at), checkpoint);
         Ok(())
     }
 
-    async fn rebuild(&self) -> Result<(), End> {
-        let stream = tokio::time::timeout(SILENCE, self.source.snapshot(self.org_id)).await;
-        let mut stream = stream.map_err(|_| End::Silent)??;
+    async fn rebuild(&self) -> Result<(), StreamEnd> {
+        let stream = tokio::time::timeout(MAX_SILENCE, self.source.snapshot(self.org_id)).await;
+        let mut stream = stream.map_err(|_| StreamEnd::Silent)??;
         let mut events = Vec::new();
         let text = loop {
-            let item = tokio::time::timeout(SILENCE, stream.next())
+            let item = tokio::time::timeout(MAX_SILENCE, stream.next())
                 .await
-                .map_err(|_| End::Silent)?;
-            match item.ok_or(End::Closed)?? {
+                .map_err(|_| StreamEnd::Silent)?;
+            match item.ok_or(StreamEnd::Closed)?? {
                 SnapshotItem::Event(event) => events.push(event),
                 SnapshotItem::End { cursor } => break cursor,
             }
@@ -231,7 +242,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             position = at.position,
             "projection rebuilt"
         );
-        self.reached(Some(at), false);
+        self.record_progress(Some(at), false);
         Ok(())
     }
 
@@ -243,7 +254,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         text: &str,
         end: Cursor,
         snapshot: bool,
-    ) -> Result<Cursor, End> {
+    ) -> Result<Cursor, StreamEnd> {
         let mut quarantine = BTreeMap::new();
         loop {
             let quarantined = &quarantine;
@@ -260,8 +271,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             match result {
                 Ok(at) => return Ok(at),
                 Err(Failure::Event { index, reason }) => quarantine.insert(index, reason),
-                Err(Failure::Storage(error)) => return Err(End::Storage(error)),
-                Err(Failure::Superseded) => return Err(End::Closed),
+                Err(Failure::Storage(error)) => return Err(StreamEnd::Storage(error)),
+                Err(Failure::Superseded) => return Err(StreamEnd::Closed),
             };
         }
     }

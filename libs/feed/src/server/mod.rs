@@ -39,7 +39,7 @@ impl<K: FeedKind> Clone for FeedServer<K> {
 }
 
 /// One message of a `Watch` stream: the cursor to resume from, and the content.
-pub(crate) enum Watched<E> {
+pub(crate) enum WatchItem<E> {
     Event(E),
     Checkpoint(prost_types::Timestamp),
 }
@@ -66,7 +66,7 @@ impl<K: FeedKind> FeedServer<K> {
         cursor: &str,
         org_id: &str,
     ) -> Result<
-        impl Stream<Item = Result<(String, Watched<K::Event>), RpcError>> + Send + 'static + use<K>,
+        impl Stream<Item = Result<(String, WatchItem<K::Event>), RpcError>> + Send + 'static + use<K>,
         RpcError,
     > {
         let org_id = scope(caller, org_id)?;
@@ -136,7 +136,7 @@ impl<K: FeedKind> FeedServer<K> {
 
 /// Returns the permitted scope. Services may read all organizations, a service account only its own.
 fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
-    let asked = if org_id.is_empty() {
+    let requested = if org_id.is_empty() {
         None
     } else {
         Some(
@@ -146,22 +146,23 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
         )
     };
     match &caller.principal {
-        Principal::Service { .. } => Ok(asked),
+        Principal::Service { .. } => Ok(requested),
         Principal::ServiceAccount {
             org_id: own,
             permissions,
             ..
         } => {
-            let asked = asked.ok_or_else(|| status::invalid("org_id", "is required of a service account"))?;
-            if asked != *own {
-                return Err(status::not_found("organization", asked));
+            let requested =
+                requested.ok_or_else(|| status::invalid("org_id", "is required of a service account"))?;
+            if requested != *own {
+                return Err(status::not_found("organization", requested));
             }
             if !permissions.contains("feed.watch") {
                 return Err(status::permission_denied(
                     "The service account lacks the permission feed.watch.",
                 ));
             }
-            Ok(Some(asked))
+            Ok(Some(requested))
         }
         _ => Err(RpcError::new(
             ErrorReason::CallerNotAccepted,

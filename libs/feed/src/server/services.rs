@@ -3,7 +3,7 @@ use parta_access::Caller;
 use parta_proto::parta::{call_scheduling, chat, feed::v1::Checkpoint, invitation, membership, org_registry};
 use tonic::{Request, Response, Status};
 
-use super::{FeedServer, Watched};
+use super::{FeedServer, WatchItem};
 use crate::{CallSchedulingFeed, ChatFeed, InvitationFeed, MembershipFeed, OrgRegistryFeed};
 
 /// Implements a generated feed service with the generic server.
@@ -27,8 +27,8 @@ macro_rules! feed_service {
                     let stream = stream.map(|item| {
                         let (cursor, item) = item?;
                         let item = match item {
-                            Watched::Event(event) => pb::watch_response::Item::Event(event),
-                            Watched::Checkpoint(time) => pb::watch_response::Item::Checkpoint(Checkpoint {
+                            WatchItem::Event(event) => pb::watch_response::Item::Event(event),
+                            WatchItem::Checkpoint(time) => pb::watch_response::Item::Checkpoint(Checkpoint {
                                 observe_time: Some(time),
                             }),
                         };

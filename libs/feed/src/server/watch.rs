@@ -8,7 +8,7 @@ use parta_storage::{Db, LogHead};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Watched, expired};
+use super::{WatchItem, expired};
 use crate::{Cursor, FeedEvent, kind::timestamp, log};
 
 const BATCH: u64 = 256;
@@ -55,7 +55,7 @@ impl<E: FeedEvent> Watch<E> {
         .encode(self.db.secrets())
     }
 
-    pub(super) async fn next(&mut self) -> Result<(String, Watched<E>), RpcError> {
+    pub(super) async fn next(&mut self) -> Result<(String, WatchItem<E>), RpcError> {
         loop {
             if self.expire_time.is_some_and(|end| end <= self.db.env().now()) {
                 return Err(RpcError::new(
@@ -64,7 +64,7 @@ impl<E: FeedEvent> Watch<E> {
                 ));
             }
             if let Some(event) = self.buffer.pop_front() {
-                return Ok((self.cursor(event.position()), Watched::Event(event)));
+                return Ok((self.cursor(event.position()), WatchItem::Event(event)));
             }
             if self.cancel.is_cancelled() {
                 return Err(RpcError::new(
@@ -86,7 +86,7 @@ impl<E: FeedEvent> Watch<E> {
                 self.checkpoint = Some(Instant::now());
                 return Ok((
                     self.cursor(self.at.position),
-                    Watched::Checkpoint(timestamp(observe_time)),
+                    WatchItem::Checkpoint(timestamp(observe_time)),
                 ));
             }
             tokio::select! {

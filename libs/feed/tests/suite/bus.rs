@@ -1,8 +1,8 @@
-//! The bus wakes readers and may fail.
+//! Tests of the bus: delivery, lag, hints and reconnecting.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test may fail loudly and spawn freely"
+    reason = "a test may panic and may spawn tasks"
 )]
 
 use std::{sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ fn local_bus_reaches_current_subscribers_only() {
         );
         assert_eq!(other.next().await.unwrap(), "2");
         drop((one, two));
-        bus.publish("a", Bytes::from_static(b"nobody")).await.unwrap();
+        bus.publish("a", Bytes::from_static(b"unreceived")).await.unwrap();
     });
 }
 
@@ -60,7 +60,7 @@ fn lagging_subscriber_loses_the_oldest_messages() {
 on_both!(commit_sends_a_hint_to_other_replicas, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let (bus, cancel) = (Arc::new(LocalBus::new()), CancellationToken::new());
-    let mut wire = bus.subscribe("parta.hint.test").await.unwrap();
+    let mut other_replica = bus.subscribe("parta.hint.test").await.unwrap();
     let task = tokio::spawn(hint_task(store.db.clone(), bus.clone(), cancel.clone()));
     let mut hints = store.db.event_hints();
     // The relay has subscribed as soon as a published message returns as a hint.
@@ -74,7 +74,7 @@ on_both!(commit_sends_a_hint_to_other_replicas, |database| async move {
     add(&store.db, org(1), "a", "x").await;
     add(&store.db, org(1), "b", "x").await;
     let two = loop {
-        let hint = i64::from_be_bytes(wire.next().await.unwrap().as_ref().try_into().unwrap());
+        let hint = i64::from_be_bytes(other_replica.next().await.unwrap().as_ref().try_into().unwrap());
         if hint != 1 {
             break hint;
         }
@@ -85,22 +85,22 @@ on_both!(commit_sends_a_hint_to_other_replicas, |database| async move {
 });
 
 /// Publishes until a message arrives, because messages published while disconnected are lost by design.
-async fn arrives(
+async fn publish_until_received(
     bus: &NatsBus,
     stream: &mut (impl futures::Stream<Item = Bytes> + Unpin),
-    word: &'static str,
+    message: &'static str,
 ) {
-    let arrived = async {
+    let received = async {
         loop {
-            let _ = bus.publish("a", Bytes::from_static(word.as_bytes())).await;
-            if let Ok(Some(got)) = tokio::time::timeout(Duration::from_millis(50), stream.next()).await
-                && got == word
+            let _ = bus.publish("a", Bytes::from_static(message.as_bytes())).await;
+            if let Ok(Some(payload)) = tokio::time::timeout(Duration::from_millis(50), stream.next()).await
+                && payload == message
             {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), arrived)
+    tokio::time::timeout(Duration::from_secs(30), received)
         .await
         .unwrap();
 }
@@ -117,15 +117,15 @@ fn nats_bus_reconnects() {
         };
         let bus = NatsBus::connect(&config, "test").await.unwrap();
         let mut stream = bus.subscribe("a").await.unwrap();
-        arrives(&bus, &mut stream, "one").await;
+        publish_until_received(&bus, &mut stream, "one").await;
         logs().allow("NATS");
-        link.cut().await;
+        link.disconnect().await;
         while bus.is_connected() {
             tokio::task::yield_now().await;
         }
         let lost = tokio::time::timeout(Duration::from_secs(5), bus.publish("a", Bytes::new())).await;
         assert!(lost.unwrap().is_err());
-        link.mend();
-        arrives(&bus, &mut stream, "two").await;
+        link.reconnect();
+        publish_until_received(&bus, &mut stream, "two").await;
     });
 }

@@ -1,5 +1,5 @@
 //! The consumer applies events exactly once and in order.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -190,7 +190,7 @@ on_both!(unavailable_projection_is_stale, |database| async move {
 
 #[test]
 fn projection_is_stale_after_thirty_seconds() {
-    let heard = |ago| {
+    let require_after = |ago| {
         let checkpoint = tokio::time::Instant::now().checked_sub(Duration::from_secs(ago));
         Freshness::fixed(
             "membership",
@@ -201,18 +201,18 @@ fn projection_is_stale_after_thirty_seconds() {
         )
         .require()
     };
-    heard(25).unwrap();
-    assert_eq!(heard(31).unwrap_err().code(), tonic::Code::Unavailable);
+    require_after(25).unwrap();
+    assert_eq!(require_after(31).unwrap_err().code(), tonic::Code::Unavailable);
 }
 
 async fn token(db: &Db) -> String {
     let head = db.head().await.unwrap();
-    let mark = parta_storage::ServicePosition {
+    let position = parta_storage::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,
     };
-    parta_storage::ConsistencyToken::new([mark]).encode(&support::secrets())
+    parta_storage::ConsistencyToken::new([position]).encode(&support::secrets())
 }
 
 // Invariant 5: a caller that presents the token of a change never reads an earlier state.

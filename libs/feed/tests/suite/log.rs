@@ -1,5 +1,5 @@
-//! The event log: why positions come from a head row.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+//! Tests of the event log: positions come from a head row and are dense.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use chrono::TimeDelta;
 use futures::{StreamExt, future::join_all};
@@ -64,24 +64,24 @@ on_postgres!(
         assert_eq!(
             (seen, later),
             (vec![2], vec![]),
-            "position 1 is lost to whoever resumes after 2"
+            "a reader that resumes after position 2 loses position 1"
         );
 
         // The same two transactions with `append_event`: the slow one appends its event before the quick one
         // begins.
-        let (staged, quick_may) = tokio::sync::oneshot::channel::<()>();
-        let (quick_done, slow_may) = tokio::sync::oneshot::channel::<()>();
-        let once = std::sync::Mutex::new(Some((staged, slow_may)));
+        let (staged, quick_may_begin) = tokio::sync::oneshot::channel::<()>();
+        let (quick_done, slow_may_commit) = tokio::sync::oneshot::channel::<()>();
+        let once = std::sync::Mutex::new(Some((staged, slow_may_commit)));
         let (db, once) = (&store.db, &once);
         let slow = db.write(|tx| async move {
             create(&tx, org(1), "slow", "slow").await?;
-            let (staged, slow_may) = once.lock().unwrap().take().unwrap();
+            let (staged, slow_may_commit) = once.lock().unwrap().take().unwrap();
             drop(staged);
-            let _ = slow_may.await;
+            let _ = slow_may_commit.await;
             Ok::<_, StorageError>(())
         });
         let quick = async {
-            let _ = quick_may.await;
+            let _ = quick_may_begin.await;
             add(db, org(1), "quick", "quick").await;
             let (seen, cursor) = watch(db, "", 1).await;
             drop(quick_done);
@@ -93,7 +93,7 @@ on_postgres!(
         assert_eq!(
             watch(db, &cursor, 1).await.0,
             [2],
-            "the slow one comes after what was read"
+            "the event of the slow transaction has a later position"
         );
     }
 );
@@ -169,9 +169,9 @@ on_both!(
         let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         add(db, org(1), "a", "x").await;
-        let (_, early) = watch(db, "", 1).await;
+        let (_, first_cursor) = watch(db, "", 1).await;
         add(db, org(1), "b", "x").await;
-        let (_, late) = watch(db, &early, 1).await;
+        let (_, second_cursor) = watch(db, &first_cursor, 1).await;
         store
             .clock
             .advance(TimeDelta::days(parta_feed::RETENTION_DAYS) + TimeDelta::seconds(1));
@@ -180,15 +180,15 @@ on_both!(
         cancel.cancel();
         parta_feed::purge_task(db.clone(), cancel).await;
 
-        assert_eq!(watch(db, &late, 1).await.0, [3]);
+        assert_eq!(watch(db, &second_cursor, 1).await.0, [3]);
         let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));
-        for gone in ["", early.as_str()] {
-            let refused = source.watch(gone, None).await.err().unwrap();
+        for expired in ["", first_cursor.as_str()] {
+            let refused = source.watch(expired, None).await.err().unwrap();
             assert_eq!(refused.code(), tonic::Code::OutOfRange);
         }
 
         db.renew_incarnation().await.unwrap();
-        let refused = source.watch(&late, None).await.err().unwrap();
+        let refused = source.watch(&second_cursor, None).await.err().unwrap();
         assert_eq!(refused.code(), tonic::Code::OutOfRange);
     }
 );

@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test may fail loudly and spawn freely"
+    reason = "a test may panic and may spawn tasks"
 )]
 
 use std::{
@@ -189,12 +189,12 @@ pub fn server(db: &Db, cancel: CancellationToken) -> FeedServer<OrgRegistryFeed>
 
 /// The part of the server stack that a test needs: it sets the caller.
 #[derive(Clone)]
-pub struct Calling {
+pub struct WithCaller {
     inner: OrgRegistryFeedServiceServer<FeedServer<OrgRegistryFeed>>,
     pub caller: Caller,
 }
 
-impl tower::Service<http::Request<Body>> for Calling {
+impl tower::Service<http::Request<Body>> for WithCaller {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = tonic::codegen::BoxFuture<Self::Response, Infallible>;
@@ -207,16 +207,16 @@ impl tower::Service<http::Request<Body>> for Calling {
     }
 }
 
-pub fn calling(db: &Db, principal: Principal) -> Calling {
+pub fn with_caller(db: &Db, principal: Principal) -> WithCaller {
     let inner = OrgRegistryFeedServiceServer::new(server(db, CancellationToken::new()));
-    Calling {
+    WithCaller {
         inner,
         caller: Caller::new(principal, "parta.org_registry.v1.OrgRegistryFeedService/Watch"),
     }
 }
 
-pub fn service(db: &Db) -> Calling {
-    calling(db, Principal::Service { name: "chat".into() })
+pub fn service(db: &Db) -> WithCaller {
+    with_caller(db, Principal::Service { name: "chat".into() })
 }
 
 /// Keeps `roster` as a copy of `unit`, and fails on the configured labels.
@@ -271,7 +271,7 @@ impl Handler for Roster {
     }
 }
 
-pub type RosterConsumer = Consumer<FeedClient<OrgRegistryFeed, Calling>, Roster>;
+pub type RosterConsumer = Consumer<FeedClient<OrgRegistryFeed, WithCaller>, Roster>;
 
 pub fn consumer(producer: &Db, db: &Db, roster: &Roster) -> RosterConsumer {
     Consumer::new(
@@ -307,15 +307,15 @@ impl Running {
 /// Waits until the consumer has applied all committed events.
 pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
     let head = producer.head().await.unwrap();
-    let mark = parta_storage::ServicePosition {
+    let position = parta_storage::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,
     };
     for _ in 0..10 {
-        if consumer.freshness().reach(&mark).await.is_ok() {
+        if consumer.freshness().reach(&position).await.is_ok() {
             return;
         }
     }
-    consumer.freshness().reach(&mark).await.unwrap();
+    consumer.freshness().reach(&position).await.unwrap();
 }

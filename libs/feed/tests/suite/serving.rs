@@ -12,7 +12,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    school::{Calling, add, calling, migrations, org, server},
+    school::{WithCaller, add, migrations, org, server, with_caller},
     support::Store,
 };
 
@@ -25,7 +25,7 @@ fn account(org_id: OrgId, permission: &str) -> Principal {
 }
 
 async fn refused(
-    feed: &FeedClient<OrgRegistryFeed, Calling>,
+    feed: &FeedClient<OrgRegistryFeed, WithCaller>,
     org_id: Option<OrgId>,
 ) -> Option<(Code, String)> {
     let reason = |status: tonic::Status| {
@@ -51,7 +51,7 @@ on_both!(
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
             add(&store.db, org(n), unit, unit).await;
         }
-        let feed = FeedClient::new(calling(&store.db, account(org(1), "feed.watch")));
+        let feed = FeedClient::new(with_caller(&store.db, account(org(1), "feed.watch")));
         assert_eq!(
             refused(&feed, Some(org(2))).await,
             Some((Code::NotFound, "NOT_FOUND".into()))
@@ -91,15 +91,15 @@ on_both!(
         assert_eq!(events.collect::<Vec<_>>(), vec![(org(1).to_string(), 4); 3]);
         assert!(matches!(snapshot.last(), Some(Ok(SnapshotItem::End { cursor })) if !cursor.is_empty()));
 
-        let lacking = FeedClient::new(calling(&store.db, account(org(1), "roster.read")));
+        let without_permission = FeedClient::new(with_caller(&store.db, account(org(1), "roster.read")));
         assert_eq!(
-            refused(&lacking, Some(org(1))).await,
+            refused(&without_permission, Some(org(1))).await,
             Some((Code::PermissionDenied, "PERMISSION_DENIED".into()))
         );
     }
 );
 
-// Members cannot read feeds, whatever the access rules say.
+// Members cannot read feeds, even if the access rules allowed it.
 // Covers: R63 refused
 on_both!(members_cannot_read_feeds, |database| async move {
     let store = Store::open(&database, migrations()).await;
@@ -109,7 +109,7 @@ on_both!(members_cannot_read_feeds, |database| async move {
         session_id: SessionId::from_uuid(Uuid::from_u128(1)),
     };
     for principal in [person, Principal::Anonymous] {
-        let feed = FeedClient::new(calling(&store.db, principal));
+        let feed = FeedClient::new(with_caller(&store.db, principal));
         assert_eq!(
             refused(&feed, Some(org(1))).await,
             Some((Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into()))
@@ -117,7 +117,7 @@ on_both!(members_cannot_read_feeds, |database| async move {
     }
 });
 
-// A stream reports that the server stops, so that its reader resumes elsewhere.
+// A stream reports that the server stops, so that its reader reconnects to another replica.
 on_both!(stopping_server_ends_its_streams, |database| async move {
     let store = Store::open(&database, migrations()).await;
     use parta_proto::parta::org_registry::v1::{
@@ -141,9 +141,9 @@ on_both!(stopping_server_ends_its_streams, |database| async move {
 // A stream of a service account ends when the credential that opened it expires.
 on_both!(stream_ends_with_its_credential, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    let mut calling = calling(&store.db, account(org(1), "feed.watch"));
-    calling.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
-    let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(calling);
+    let mut service = with_caller(&store.db, account(org(1), "feed.watch"));
+    service.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
+    let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service);
     let mut stream = feed.watch("", Some(org(1))).await.unwrap();
     stream.next().await.unwrap().unwrap();
     store.clock.advance(TimeDelta::minutes(10));

@@ -13,7 +13,7 @@ use crate::Service;
 
 const DEFAULT: &str = include_str!("../../../../config/default.toml");
 const KUBERNETES: &str = include_str!("../../../../config/kubernetes.toml");
-/// Sections of the services of the suite. Another process may run them, so every process reads their
+/// Sections of the services of Parta. Another process may run them, so every process reads their
 /// addresses.
 const SUITE: [&str; 5] = [
     "org_registry",

@@ -11,7 +11,7 @@ use tonic::{Code, IntoRequest as _, Status};
 use crate::{calls::Call, context::Context};
 
 /// Posts the announcement of a call with the rights of the caller. Returns the refusal if chat did not post
-/// it. Chat posts it once, however often this is called.
+/// it. Repeated calls post it only once.
 pub(super) async fn post(
     context: &Context,
     caller: &Caller,

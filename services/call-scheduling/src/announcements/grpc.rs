@@ -1,4 +1,5 @@
-//! Announcements in `parta.call_scheduling.v1.CallService`: decodes, calls the edge, encodes.
+//! Announcements in `parta.call_scheduling.v1.CallService`: decodes requests, calls the edge, and encodes
+//! responses.
 use std::sync::Arc;
 
 use parta_edge::Edge;
@@ -9,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::operations::{self, AnnounceCall};
 use crate::{calls::grpc::call_to_proto, context::Context};
 
-/// The part of the server that announces calls.
+/// Implements the RPC that announces calls.
 #[derive(Clone)]
 pub(crate) struct Announcements {
     edge: Edge<Context>,
@@ -40,7 +41,7 @@ impl Announcements {
             return Err(refusal.into());
         }
         Ok(Response::new(pb::AnnounceCallResponse {
-            call: Some(call_to_proto(&result.shown)),
+            call: Some(call_to_proto(&result.view)),
             consistency_token: result.consistency_token.unwrap_or(done.consistency_token),
         }))
     }

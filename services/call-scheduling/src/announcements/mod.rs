@@ -1,9 +1,10 @@
 //! Announcements: messages about calls in the chat of their unit (R57).
 //!
-//! Owns no table; it marks the call as announced. An announcement is a saga: a mutation authorizes and is
+//! Owns no table; it marks the call as announced. An announcement is a saga: a mutation authorizes it and is
 //! committed, chat posts the message outside any transaction with the rights of the calling person, and a
 //! second transaction marks the call. Invariants: chat posts a call once, because the `request_id` of the
-//! message is the id of the call; a call that chat refused stays planned, and every repetition tries again.
+//! message is the id of the call; if chat refuses the message, the call stays planned and every repetition
+//! tries again.
 
 mod chat;
 pub(crate) mod grpc;

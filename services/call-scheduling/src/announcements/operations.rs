@@ -1,7 +1,7 @@
 //! Announcing calls in the chat of their unit.
 //!
-//! No transaction is open while chat is called. Each run of AnnounceCall, a repetition included, calls chat
-//! unless the call is marked as announced.
+//! No transaction is open while chat is called. Every AnnounceCall, including repetitions, calls chat unless
+//! the call is marked as announced.
 use parta_access::{Caller, Decision, authorize};
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
@@ -9,12 +9,12 @@ use parta_storage::Tx;
 
 use super::chat;
 use crate::{
-    calls::{self, Granted, ShownCall},
+    calls::{self, CallGrant, CallView},
     context::Context,
     error::Error,
 };
 
-/// Records that a call is to be announced; [`announce`] posts it. Announcing an announced call changes
+/// Authorizes and audits an announcement; [`announce`] posts it. Announcing an announced call changes
 /// nothing.
 #[derive(Debug)]
 pub(crate) struct AnnounceCall {
@@ -24,16 +24,16 @@ pub(crate) struct AnnounceCall {
 
 impl Mutation for AnnounceCall {
     type Context = Context;
-    type Grant = Granted;
+    type Grant = CallGrant;
     type Outcome = ();
-    type View = ShownCall;
+    type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
-        calls::managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
+        calls::load_managed(context, tx, caller, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
         let call = &grant.call;
         if call.cancel_time.is_some() {
             return Err(Error::CallCanceled);
@@ -42,18 +42,18 @@ impl Mutation for AnnounceCall {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, _: &Tx, grant: &Granted, (): &()) -> Result<ShownCall, Error> {
-        Ok(ShownCall::of(grant.call.clone())?)
+    async fn view(&self, _: &Context, _: &Tx, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
+        Ok(CallView::of(grant.call.clone())?)
     }
 }
 
-/// The end of an announcement.
+/// The result of an announcement.
 pub(crate) struct Announcement {
     /// The call after the announcement.
-    pub(crate) shown: ShownCall,
-    /// Names the state after the call was marked; `None` if nothing changed.
+    pub(crate) view: CallView,
+    /// The consistency token after the call was marked; `None` if nothing changed.
     pub(crate) consistency_token: Option<String>,
-    /// Why the call is not announced.
+    /// The reason why the call was not announced.
     pub(crate) refusal: Option<Error>,
 }
 
@@ -61,22 +61,22 @@ pub(crate) struct Announcement {
 pub(crate) async fn announce(
     context: &Context,
     caller: &Caller,
-    shown: ShownCall,
+    view: CallView,
 ) -> Result<Announcement, Error> {
-    let unchanged = |shown, refusal| Announcement {
-        shown,
+    let unchanged = |view, refusal| Announcement {
+        view,
         consistency_token: None,
         refusal,
     };
-    let call = &shown.call;
+    let call = &view.call;
     if call.announced {
-        return Ok(unchanged(shown, None));
+        return Ok(unchanged(view, None));
     }
     if call.cancel_time.is_some() {
-        return Ok(unchanged(shown, Some(Error::CallCanceled)));
+        return Ok(unchanged(view, Some(Error::CallCanceled)));
     }
     if let Some(refusal) = chat::post(context, caller, call).await? {
-        return Ok(unchanged(shown, Some(refusal.into())));
+        return Ok(unchanged(view, Some(refusal.into())));
     }
     let scope = &authorize(caller, call.draft.org_id, Decision::Allow)?;
     let id = call.id;
@@ -89,7 +89,7 @@ pub(crate) async fn announce(
         })
         .await?;
     Ok(Announcement {
-        shown: ShownCall::of(call)?,
+        view: CallView::of(call)?,
         consistency_token: Some(consistency_token),
         refusal: None,
     })

@@ -2,13 +2,13 @@
 use parta_ids::{MemberId, UnitId};
 use parta_proto::parta::call_scheduling::v1::ErrorReason;
 
-use crate::error::{Error, unmet};
+use crate::error::{Error, precondition_failed};
 
 impl Error {
     /// The unit is archived, or calls of this kind are not held in units of its kind.
     pub(in crate::calls) fn unit_not_suitable(unit: UnitId) -> Self {
         let why = "Calls of this kind cannot be held in this unit. Choose another unit.";
-        unmet(ErrorReason::UnitNotSuitable, "UNIT", why)
+        precondition_failed(ErrorReason::UnitNotSuitable, "UNIT", why)
             .meta("unit_id", unit)
             .into()
     }
@@ -16,7 +16,7 @@ impl Error {
     /// The named participant does not belong to the audience.
     pub(in crate::calls) fn participant_not_concerned(member: MemberId) -> Self {
         let why = "A participant does not belong to the audience. Remove the participant.";
-        unmet(ErrorReason::ParticipantNotConcerned, "PARTICIPANT", why)
+        precondition_failed(ErrorReason::ParticipantNotConcerned, "PARTICIPANT", why)
             .meta("member_id", member)
             .into()
     }

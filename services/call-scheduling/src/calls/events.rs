@@ -9,7 +9,7 @@ use parta_storage::{StorageError, Tx};
 use prost_types::Timestamp;
 
 use super::{
-    model::ShownCall,
+    model::CallView,
     storage::{calls, occurrences},
 };
 
@@ -41,7 +41,7 @@ fn occurrence_cancellation(id: CallId, start: DateTime<Utc>) -> Payload {
     })
 }
 
-pub(super) fn planned(tx: &Tx, shown: &ShownCall) {
+pub(super) fn planned(tx: &Tx, shown: &CallView) {
     let draft = &shown.call.draft;
     append_event(
         tx,
@@ -58,7 +58,7 @@ pub(super) fn occurrence_canceled(tx: &Tx, org: OrgId, id: CallId, start: DateTi
     append_event(tx, org, occurrence_cancellation(id, start));
 }
 
-/// Events that build the present calls from nothing.
+/// Returns the events that build the current calls from an empty state.
 pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
     let mut events = Vec::new();
     for (org, id, unit, start, canceled) in calls::list_for_snapshot(tx, org).await? {

@@ -15,8 +15,8 @@ mod policy;
 mod storage;
 
 pub(crate) use events::snapshot;
-pub(crate) use model::{Call, Format, ShownCall};
-pub(crate) use operations::{Granted, managed, seen};
+pub(crate) use model::{Call, CallView, Format};
+pub(crate) use operations::{CallGrant, load_managed, load_visible};
 pub(crate) use policy::{manages_own_sample, manages_sample, may_join, rules, sample_call};
 pub(crate) use storage::{
     calls::{find, update_announced},

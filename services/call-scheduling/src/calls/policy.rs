@@ -17,8 +17,8 @@ pub(crate) fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decis
 }
 
 fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
-    // Organizers of calls for families must be allowed to meet minors; an unverified teacher meets
-    // colleagues only.
+    // Organizers of calls for families must be allowed to meet minors. An unverified teacher may organize
+    // calls for staff only.
     if !facts.is_active() || !facts.is_staff() || (kind.is_for_families() && !facts.may_meet_minors()) {
         return false;
     }
@@ -37,17 +37,17 @@ fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
 /// Whether a member belongs to the audience of such a call in that unit, before named participants are
 /// considered.
 ///
-/// An administration that may meet minors may visit calls for families.
+/// Members of the administration who may meet minors belong to the audience of calls for families.
 pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, of_class: bool) -> bool {
     if !facts.is_active() {
         return false;
     }
     let audience = kind.rule().audience;
-    let family = of_class
+    let is_in_family = of_class
         && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
-    let near = !of_class || facts.teaches_in(unit) || facts.is_administration();
-    let staff = facts.is_staff() && near && (!kind.is_for_families() || facts.may_meet_minors());
-    family || staff
+    let is_near_unit = !of_class || facts.teaches_in(unit) || facts.is_administration();
+    let staff = facts.is_staff() && is_near_unit && (!kind.is_for_families() || facts.may_meet_minors());
+    is_in_family || staff
 }
 
 /// Whether the caller may join the call.
@@ -60,14 +60,15 @@ pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
     named && is_in_audience(facts, kind, unit, call.of_class)
 }
 
-/// Whether the call concerns the caller: those who may join, the organizer, the administration, parents of
-/// its pupils.
+/// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents
+/// of its pupils.
 pub(crate) fn may_see(facts: &MemberContext, call: &Call) -> bool {
     if !facts.is_active() {
         return false;
     }
-    let organizes = facts.is_staff() && (call.organizer_id == facts.member_id || facts.is_administration());
-    organizes || may_join(facts, call) || concerns_child(facts, call)
+    let is_organizer =
+        facts.is_staff() && (call.organizer_id == facts.member_id || facts.is_administration());
+    is_organizer || may_join(facts, call) || concerns_child(facts, call)
 }
 
 fn concerns_child(facts: &MemberContext, call: &Call) -> bool {
@@ -83,7 +84,7 @@ pub(crate) fn see(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_see(facts, call), "The call does not concern you.")
 }
 
-/// Whether the caller may list the calls that concern the caller.
+/// Whether the caller may list calls. [`may_see`] decides about each call.
 pub(crate) fn list(facts: &MemberContext) -> Decision {
     Decision::allow_if(facts.is_active(), "Only active members have calls.")
 }
@@ -91,10 +92,10 @@ pub(crate) fn list(facts: &MemberContext) -> Decision {
 /// Whether the caller may cancel and announce the call: the administration, and the organizer while the
 /// organizer may organize such a call.
 pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
-    let organizes =
+    let is_organizer =
         call.organizer_id == facts.member_id && may_organize(facts, call.draft.kind, call.draft.unit_id);
     Decision::allow_if(
-        facts.is_active() && (organizes || facts.is_administration()),
+        facts.is_active() && (is_organizer || facts.is_administration()),
         "Only the organizer and the administration can manage the call.",
     )
 }

@@ -2,19 +2,19 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use parta_proto::parta::call_scheduling::v1::ErrorReason;
 
-use crate::error::{Error, unmet};
+use crate::error::{Error, precondition_failed};
 
 impl Error {
     /// The occurrence was canceled.
     pub(in crate::join) fn occurrence_canceled() -> Self {
         let why = "This occurrence of the call was cancelled.";
-        unmet(ErrorReason::OccurrenceCancelled, "STATE", why).into()
+        precondition_failed(ErrorReason::OccurrenceCancelled, "STATE", why).into()
     }
 
     /// The room is not open.
     pub(in crate::join) fn outside_join_window(open: DateTime<Utc>, close: DateTime<Utc>) -> Self {
         let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        unmet(
+        precondition_failed(
             ErrorReason::OutsideJoinWindow,
             "TIME",
             "The room is not open now.",
@@ -26,6 +26,6 @@ impl Error {
 
     /// The call is held in person, so there is no room of the media server.
     pub(in crate::join) fn not_online() -> Self {
-        unmet(ErrorReason::NotOnline, "FORMAT", "The call is held in person.").into()
+        precondition_failed(ErrorReason::NotOnline, "FORMAT", "The call is held in person.").into()
     }
 }

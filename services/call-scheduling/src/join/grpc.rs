@@ -1,4 +1,5 @@
-//! Join in `parta.call_scheduling.v1.CallService`: decodes, calls the edge, encodes.
+//! Joining calls in `parta.call_scheduling.v1.CallService`: decodes requests, calls the edge, and encodes
+//! responses.
 use parta_edge::Edge;
 use parta_proto::parta::call_scheduling::v1 as pb;
 use parta_status::field;
@@ -10,7 +11,7 @@ use crate::{
     context::Context,
 };
 
-/// The part of the server that issues tokens of the media server.
+/// Implements the RPC that issues tokens of the media server.
 #[derive(Clone)]
 pub(crate) struct Join {
     edge: Edge<Context>,

@@ -8,25 +8,25 @@ use serde::Serialize;
 
 use crate::config::Config;
 
-/// The rights of a person in the room.
+/// The rights of a person in the room of the media server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entrance {
-    /// The organizer: speaks, and may mute and remove others.
+pub(crate) enum RoomAccess {
+    /// The organizer: may publish and receive media, and may mute and remove others.
     Host,
-    /// Speaks, sees and hears.
+    /// May publish and receive media.
     Participant,
-    /// In the room without seeing, hearing or speaking, until staff has arrived.
+    /// In the room without the right to publish or receive media, until staff has arrived.
     Lobby,
 }
 
 /// The content of a token.
 #[derive(Debug, Clone)]
-pub(crate) struct Ticket {
+pub(crate) struct TokenClaims {
     pub(crate) room: String,
     pub(crate) identity: String,
-    /// Visible to the programs of the others: "teacher", "pupil", ...
+    /// Visible to the clients of the other participants: "teacher", "pupil", ...
     pub(crate) role: &'static str,
-    pub(crate) entrance: Entrance,
+    pub(crate) access: RoomAccess,
     pub(crate) not_before: DateTime<Utc>,
     pub(crate) expire_time: DateTime<Utc>,
 }
@@ -88,25 +88,25 @@ impl LiveKit {
         })
     }
 
-    /// Signs a ticket.
-    pub(crate) fn sign(&self, ticket: &Ticket) -> Result<String, RpcError> {
-        let inside = ticket.entrance != Entrance::Lobby;
-        let claims = Claims {
+    /// Signs the claims of a token.
+    pub(crate) fn sign(&self, claims: &TokenClaims) -> Result<String, RpcError> {
+        let may_use_media = claims.access != RoomAccess::Lobby;
+        let jwt = Claims {
             iss: &self.api_key,
-            sub: &ticket.identity,
-            nbf: ticket.not_before.timestamp(),
-            exp: ticket.expire_time.timestamp(),
-            metadata: serde_json::json!({ "role": ticket.role }).to_string(),
+            sub: &claims.identity,
+            nbf: claims.not_before.timestamp(),
+            exp: claims.expire_time.timestamp(),
+            metadata: serde_json::json!({ "role": claims.role }).to_string(),
             video: VideoGrant {
-                room: &ticket.room,
+                room: &claims.room,
                 room_join: true,
-                room_admin: ticket.entrance == Entrance::Host,
-                can_publish: inside,
-                can_subscribe: inside,
-                can_publish_data: inside,
+                room_admin: claims.access == RoomAccess::Host,
+                can_publish: may_use_media,
+                can_subscribe: may_use_media,
+                can_publish_data: may_use_media,
             },
         };
         let key = EncodingKey::from_secret(self.api_secret.expose_secret().as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(RpcError::internal)
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &jwt, &key).map_err(RpcError::internal)
     }
 }

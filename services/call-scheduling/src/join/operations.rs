@@ -9,7 +9,7 @@ use parta_status::unavailable;
 use parta_storage::Tx;
 
 use super::{
-    media::{Entrance, LiveKit, Ticket},
+    media::{LiveKit, RoomAccess, TokenClaims},
     policy,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The room opens this long before the start and closes this long after the end.
-const MARGIN: TimeDelta = TimeDelta::minutes(15);
+const ROOM_MARGIN: TimeDelta = TimeDelta::minutes(15);
 /// The longest validity of a token.
 const TOKEN_TTL: TimeDelta = TimeDelta::minutes(10);
 
@@ -37,7 +37,7 @@ pub(crate) struct JoinToken {
     pub(crate) token: String,
     pub(crate) room: String,
     pub(crate) expire_time: DateTime<Utc>,
-    /// Whether the token opens the lobby only.
+    /// Whether the token admits to the lobby only.
     pub(crate) lobby: bool,
 }
 
@@ -47,9 +47,9 @@ impl UnclaimedMutation for IssueJoinToken {
     type Error = Error;
 
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Act<JoinToken>, Error> {
-        let seen = calls::seen(context, tx, caller, self.org_id, self.call_id).await?;
-        let scope = &authorize(caller, self.org_id, policy::join(&seen.facts, &seen.call))?;
-        let (facts, call) = (&seen.facts, &seen.call);
+        let visible = calls::load_visible(context, tx, caller, self.org_id, self.call_id).await?;
+        let scope = &authorize(caller, self.org_id, policy::join(&visible.facts, &visible.call))?;
+        let (facts, call) = (&visible.facts, &visible.call);
         let (start, now) = (self.start_time, tx.now());
         let media = LiveKit::of(&context.config, &context.secrets, context.loopback_only)
             .ok_or_else(|| unavailable("the media server"))?;
@@ -64,7 +64,7 @@ impl UnclaimedMutation for IssueJoinToken {
         if state.canceled {
             return Err(Error::occurrence_canceled());
         }
-        let (open, close) = (slot.start - MARGIN, slot.end + MARGIN);
+        let (open, close) = (slot.start - ROOM_MARGIN, slot.end + ROOM_MARGIN);
         if now < open || now >= close {
             return Err(Error::outside_join_window(open, close));
         }
@@ -72,28 +72,28 @@ impl UnclaimedMutation for IssueJoinToken {
         if staff && !state.staff_arrived {
             calls::update_staff_arrived(tx, scope, call.id, start, now).await?;
         }
-        let entrance = match staff {
-            true if call.organizer_id == facts.member_id => Entrance::Host,
-            true => Entrance::Participant,
-            false if state.staff_arrived => Entrance::Participant,
-            false => Entrance::Lobby,
+        let access = match staff {
+            true if call.organizer_id == facts.member_id => RoomAccess::Host,
+            true => RoomAccess::Participant,
+            false if state.staff_arrived => RoomAccess::Participant,
+            false => RoomAccess::Lobby,
         };
-        let ticket = Ticket {
+        let claims = TokenClaims {
             room: format!("{}-{}", call.id, slot.start.timestamp()),
             identity: media_identity(&context.secrets, self.org_id, facts.member_id),
             role: role_name(facts),
-            entrance,
+            access,
             not_before: now,
             expire_time: close.min(now + TOKEN_TTL),
         };
         let object = format!("{}/token", call.occurrence_name(start));
         parta_audit::record(tx, caller, Some(self.org_id), object).await?;
         Ok(Act::Done(JoinToken {
-            token: media.sign(&ticket)?,
+            token: media.sign(&claims)?,
             server_url: media.url,
-            room: ticket.room,
-            expire_time: ticket.expire_time,
-            lobby: entrance == Entrance::Lobby,
+            room: claims.room,
+            expire_time: claims.expire_time,
+            lobby: access == RoomAccess::Lobby,
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! The permission to join a call (R55): for its audience and its organizer at the moment of the request.
+//! The permission to join a call (R55): its audience and its organizer at the time of the request.
 use parta_access::{Decision, PermissionRule};
 use parta_roster::MemberContext;
 

@@ -1,8 +1,9 @@
 //! The times of a call, in wall-clock time of the organization (R51).
 //!
-//! The rule is expanded over civil times, which have no zone; each civil time is then converted by the
-//! zone. A civil time that the zone skips is held later by the length of the gap, by the offset before the
-//! gap (RFC 5545). A civil time that occurs twice is held the first time.
+//! A civil time is a date and a time of day without a time zone. The recurrence rule is expanded to civil
+//! times, and each of them is converted with the time zone. If the zone skips a civil time, the occurrence
+//! starts later by the length of the gap, as RFC 5545 requires. If a civil time occurs twice, the occurrence
+//! starts at the first one.
 use chrono::{
     DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone as _, Utc,
 };
@@ -17,13 +18,13 @@ const MAX_DAYS: i64 = 732;
 /// The end of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The last civil date on which it may start.
+    /// The last date on which an occurrence may start.
     Until(NaiveDate),
     /// The number of occurrences.
     Count(u32),
 }
 
-/// A repetition on the weekday of the start.
+/// A weekly repetition on the weekday of the first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Weekly {
     /// The number of weeks from one occurrence to the next, 1 to 8.
@@ -36,13 +37,13 @@ impl Weekly {
         let rule = RRule::new(Frequency::Weekly).interval(self.interval);
         match self.end {
             End::Count(count) => rule.count(count),
-            End::Until(date) => rule.until(floating(
-                date.and_time(NaiveTime::MIN) + TimeDelta::seconds(86_399),
-            )),
+            End::Until(date) => {
+                rule.until(as_utc(date.and_time(NaiveTime::MIN) + TimeDelta::seconds(86_399)))
+            }
         }
     }
 
-    /// The RFC 5545 rule, with UNTIL as a civil date.
+    /// Returns the rule in the format of RFC 5545, with UNTIL as a date.
     pub(crate) fn text(self) -> String {
         match self.end {
             End::Count(count) => format!("FREQ=WEEKLY;INTERVAL={};COUNT={count}", self.interval),
@@ -76,7 +77,7 @@ pub(crate) struct Schedule {
 pub(crate) struct Slot {
     pub(crate) start: DateTime<Utc>,
     pub(crate) end: DateTime<Utc>,
-    /// The start as the rule has it, also where the zone skips that civil time.
+    /// The start according to the rule, even if the time zone skips this civil time.
     pub(crate) civil: NaiveDateTime,
 }
 
@@ -86,7 +87,7 @@ pub(crate) struct Slot {
 pub(crate) struct NotPlannable;
 
 impl Schedule {
-    /// All occurrences, by start.
+    /// Returns all occurrences, ordered by start.
     pub(crate) fn slots(&self) -> Result<Vec<Slot>, NotPlannable> {
         let slot = |civil: NaiveDateTime| {
             let start = to_utc(civil, self.zone);
@@ -113,14 +114,14 @@ impl Schedule {
     }
 }
 
-fn floating(civil: NaiveDateTime) -> DateTime<rrule::Tz> {
+fn as_utc(civil: NaiveDateTime) -> DateTime<rrule::Tz> {
     // Civil times are passed to the library as UTC, a zone without changes, in which its arithmetic is exact.
     rrule::Tz::UTC.from_utc_datetime(&civil)
 }
 
 /// Expands a rule over civil times.
 fn expand(start: NaiveDateTime, rule: RRule<Unvalidated>) -> Result<Vec<NaiveDateTime>, NotPlannable> {
-    let set: RRuleSet = rule.build(floating(start)).map_err(|_| NotPlannable)?;
+    let set: RRuleSet = rule.build(as_utc(start)).map_err(|_| NotPlannable)?;
     let found = set.all(MAX_OCCURRENCES + 1);
     if found.dates.is_empty() || found.dates.len() > usize::from(MAX_OCCURRENCES) {
         return Err(NotPlannable);
@@ -128,7 +129,7 @@ fn expand(start: NaiveDateTime, rule: RRule<Unvalidated>) -> Result<Vec<NaiveDat
     Ok(found.dates.into_iter().map(|d| d.naive_utc()).collect())
 }
 
-/// Converts a civil time of a zone.
+/// Converts a civil time of a time zone to UTC.
 fn to_utc(civil: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     if let Some(found) = zone.from_local_datetime(&civil).earliest() {
         return found.with_timezone(&Utc);

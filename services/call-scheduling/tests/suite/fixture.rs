@@ -23,12 +23,12 @@ pub struct Fixture {
     pub test_env: Arc<ServiceEnv>,
     pub school: School,
     pub chat: Chat,
-    pub pipe: InMemoryTransport,
+    pub transport: InMemoryTransport,
     pub client: CallServiceClient<ServiceChannel>,
 }
 
 /// Converts an RFC 3339 time to its message.
-pub fn at(text: &str) -> Option<Timestamp> {
+pub fn timestamp(text: &str) -> Option<Timestamp> {
     let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
     Some(Timestamp {
         seconds: time.timestamp(),
@@ -50,7 +50,7 @@ impl Fixture {
         let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
         let school = School::create(&test_env).await;
         let chat = Chat::default();
-        let pipe = test_env.serve(&[chat::NAME], chat.routes());
+        let transport = test_env.serve(&[chat::NAME], chat.routes());
         let ports = Ports {
             config: Config {
                 livekit_url: "wss://media.school.example".to_owned(),
@@ -60,23 +60,23 @@ impl Fixture {
             db: test_env.db.clone(),
             roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
-            peers: test_env.clients(vec![("chat", pipe)]),
+            peers: test_env.clients(vec![("chat", transport)]),
             draining: test_env.stop.clone(),
             loopback_only: true,
         };
-        let pipe = test_env.serve(SERVICES, ports.routes());
-        let client = CallServiceClient::new(test_env.channel("call-scheduling", &pipe));
+        let transport = test_env.serve(SERVICES, ports.routes());
+        let client = CallServiceClient::new(test_env.channel("call-scheduling", &transport));
         Self {
             test_env,
             school,
             chat,
-            pipe,
+            transport,
             client,
         }
     }
 
     /// A valid request for a call of the class today at noon, which a test can change.
-    pub fn wanted(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
+    pub fn plan_request(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
         pb::PlanCallRequest {
             request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
@@ -93,8 +93,8 @@ impl Fixture {
         }
     }
 
-    pub async fn plan(&self, member: MemberId, wanted: pb::PlanCallRequest) -> Result<pb::Call, Status> {
-        let request = self.test_env.member_request(self.school.org, member, wanted);
+    pub async fn plan(&self, member: MemberId, request: pb::PlanCallRequest) -> Result<pb::Call, Status> {
+        let request = self.test_env.member_request(self.school.org, member, request);
         Ok(self
             .client
             .clone()
@@ -107,16 +107,16 @@ impl Fixture {
 
     /// Plans a lesson by the subject teacher of the class.
     pub async fn lesson(&self, change: impl FnOnce(&mut pb::PlanCallRequest)) -> pb::Call {
-        let mut wanted = self.wanted(pb::CallKind::Lesson);
-        change(&mut wanted);
-        self.plan(self.school.teacher, wanted).await.unwrap()
+        let mut plan_request = self.plan_request(pb::CallKind::Lesson);
+        change(&mut plan_request);
+        self.plan(self.school.teacher, plan_request).await.unwrap()
     }
 
     pub async fn list(&self, member: MemberId) -> Vec<pb::Occurrence> {
         let request = pb::ListOccurrencesRequest {
             org_id: self.school.org.to_string(),
-            window_start_time: at("2026-09-01T00:00:00Z"),
-            window_end_time: at("2026-10-01T00:00:00Z"),
+            window_start_time: timestamp("2026-09-01T00:00:00Z"),
+            window_end_time: timestamp("2026-10-01T00:00:00Z"),
             ..Default::default()
         };
         let request = self.test_env.member_request(self.school.org, member, request);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fixture::{API_KEY, API_SECRET, Fixture};
 
-fn set(fixture: &Fixture, time: &str) {
+fn set_time(fixture: &Fixture, time: &str) {
     fixture.test_env.time.set(time.parse().unwrap());
 }
 
@@ -31,36 +31,36 @@ on_both!(token_has_the_claims_of_the_media_server, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|_| ()).await;
-    set(&fixture, "2026-09-01T09:00:00Z");
+    set_time(&fixture, "2026-09-01T09:00:00Z");
     let host = fixture.join(s.teacher, &call).await.unwrap();
     assert_eq!(host.server_url, "wss://media.school.example");
-    let told = claims(&host.token);
+    let token_claims = claims(&host.token);
     let now = 1_788_253_200;
     assert_eq!(
-        (told["nbf"].as_i64(), told["exp"].as_i64()),
+        (token_claims["nbf"].as_i64(), token_claims["exp"].as_i64()),
         (Some(now), Some(now + 600))
     );
     assert_eq!(host.expire_time.unwrap().seconds, now + 600);
-    assert_eq!(told["metadata"], r#"{"role":"teacher"}"#);
+    assert_eq!(token_claims["metadata"], r#"{"role":"teacher"}"#);
     let grant = serde_json::json!({
         "room": host.room, "roomJoin": true, "roomAdmin": true,
         "canPublish": true, "canSubscribe": true, "canPublishData": true,
     });
-    assert_eq!(told["video"], grant);
+    assert_eq!(token_claims["video"], grant);
     let pupil = fixture.join(s.pupil, &call).await.unwrap();
-    let told = claims(&pupil.token);
-    assert_eq!(told["video"]["roomAdmin"], false);
+    let token_claims = claims(&pupil.token);
+    assert_eq!(token_claims["video"]["roomAdmin"], false);
     assert_eq!(
-        (&told["video"]["canPublish"], &told["metadata"]),
+        (&token_claims["video"]["canPublish"], &token_claims["metadata"]),
         (&Value::Bool(true), &Value::from(r#"{"role":"pupil"}"#))
     );
     assert_eq!(pupil.room, host.room);
     // R28: the media server does not receive member ids, and each person has one identity.
-    let identity = told["sub"].as_str().unwrap();
+    let identity = token_claims["sub"].as_str().unwrap();
     assert!(!identity.contains(&s.pupil.to_string()) && identity.len() == 22);
     assert_eq!(
         claims(&fixture.join(s.pupil, &call).await.unwrap().token)["sub"],
-        told["sub"]
+        token_claims["sub"]
     );
 });
 
@@ -75,11 +75,11 @@ on_both!(room_is_open_only_around_the_call, |database| async move {
         ("2026-09-01T09:59:59Z", "OK"),
         ("2026-09-01T10:00:00Z", "OUTSIDE_JOIN_WINDOW"),
     ] {
-        set(&fixture, time);
+        set_time(&fixture, time);
         assert_eq!(reason(&fixture.join(s.teacher, &call).await), expected, "{time}");
     }
     // A token expires no later than the room closes.
-    set(&fixture, "2026-09-01T09:58:00Z");
+    set_time(&fixture, "2026-09-01T09:58:00Z");
     let token = fixture.join(s.teacher, &call).await.unwrap();
     let close: chrono::DateTime<chrono::Utc> = "2026-09-01T10:00:00Z".parse().unwrap();
     assert_eq!(token.expire_time.unwrap().seconds, close.timestamp());
@@ -91,7 +91,7 @@ on_both!(pupils_wait_in_the_lobby_until_staff_join, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|_| ()).await;
-    set(&fixture, "2026-09-01T08:50:00Z");
+    set_time(&fixture, "2026-09-01T08:50:00Z");
     let early = fixture.join(s.pupil, &call).await.unwrap();
     let grants = &claims(&early.token)["video"];
     assert!(early.lobby);
@@ -112,10 +112,10 @@ on_both!(joining_is_limited_to_the_audience, |database| async move {
     let s = fixture.school;
     let lesson = fixture.lesson(|_| ()).await;
     let parents = fixture
-        .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
+        .plan(s.class_teacher, fixture.plan_request(CallKind::ParentMeeting))
         .await
         .unwrap();
-    set(&fixture, "2026-09-01T09:00:00Z");
+    set_time(&fixture, "2026-09-01T09:00:00Z");
     let denied = "PERMISSION_DENIED";
     for (member, to_lesson, to_parents) in [
         (s.teacher, "OK", "OK"),
@@ -155,7 +155,7 @@ on_both!(
             .cancel_occurrence(s.teacher, &online, online.start_time)
             .await
             .unwrap();
-        set(&fixture, "2026-09-01T09:00:00Z");
+        set_time(&fixture, "2026-09-01T09:00:00Z");
         assert_eq!(reason(&fixture.join(s.pupil, &in_person).await), "NOT_ONLINE");
         assert_eq!(reason(&fixture.join(s.pupil, &hybrid).await), "OK");
         assert_eq!(

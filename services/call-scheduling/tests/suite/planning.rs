@@ -6,12 +6,12 @@ use parta_proto::parta::call_scheduling::v1::{
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::fixture::{Fixture, at, count};
+use crate::fixture::{Fixture, count, timestamp};
 
-async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
+async fn may_plan(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
     let wanted = pb::PlanCallRequest {
         unit_id: unit.to_string(),
-        ..fixture.wanted(kind)
+        ..fixture.plan_request(kind)
     };
     let outcome = fixture.plan(member, wanted).await;
     let reason = reason(&outcome);
@@ -27,7 +27,7 @@ async fn may(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_id
 on_both!(call_kinds_are_limited_to_their_roles, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
-    let who = [
+    let organizers = [
         s.administrator,
         s.class_teacher,
         s.teacher,
@@ -68,8 +68,8 @@ on_both!(call_kinds_are_limited_to_their_roles, |database| async move {
         ),
     ];
     for (kind, unit, expected) in table {
-        for (member, expected) in who.into_iter().zip(expected) {
-            assert_eq!(may(&fixture, member, kind, unit).await, expected, "{kind:?}");
+        for (member, expected) in organizers.into_iter().zip(expected) {
+            assert_eq!(may_plan(&fixture, member, kind, unit).await, expected, "{kind:?}");
         }
     }
 });
@@ -81,7 +81,7 @@ on_both!(call_must_fit_its_unit_and_audience, |database| async move {
     let s = fixture.school;
     let wanted = pb::PlanCallRequest {
         unit_id: s.staff_room.to_string(),
-        ..fixture.wanted(CallKind::ParentMeeting)
+        ..fixture.plan_request(CallKind::ParentMeeting)
     };
     assert_eq!(
         reason(&fixture.plan(s.administrator, wanted).await),
@@ -89,7 +89,7 @@ on_both!(call_must_fit_its_unit_and_audience, |database| async move {
     );
     let named = |member: MemberId| pb::PlanCallRequest {
         participant_ids: vec![member.to_string()],
-        ..fixture.wanted(CallKind::Lesson)
+        ..fixture.plan_request(CallKind::Lesson)
     };
     assert_eq!(reason(&fixture.plan(s.teacher, named(s.pupil)).await), "OK");
     for stranger in [s.other_pupil, s.parent, s.expected, fixture.test_env.env.id()] {
@@ -100,7 +100,11 @@ on_both!(call_must_fit_its_unit_and_audience, |database| async move {
     }
     s.archive(&fixture.test_env, s.class).await;
     assert_eq!(
-        reason(&fixture.plan(s.teacher, fixture.wanted(CallKind::Lesson)).await),
+        reason(
+            &fixture
+                .plan(s.teacher, fixture.plan_request(CallKind::Lesson))
+                .await
+        ),
         "UNIT_NOT_SUITABLE"
     );
 });
@@ -112,7 +116,7 @@ on_both!(
         let fixture = Fixture::open(&database).await;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;
         assert_eq!(call.time_zone, "Europe/Moscow");
-        assert_eq!(call.start_time, at("2026-09-01T09:00:00Z"));
+        assert_eq!(call.start_time, timestamp("2026-09-01T09:00:00Z"));
         assert_eq!(call.recurrence_rule, "FREQ=WEEKLY;INTERVAL=1;COUNT=3");
         let starts: Vec<_> = fixture
             .list(fixture.school.pupil)
@@ -130,7 +134,7 @@ on_both!(
         );
         // Without a start time, the call starts at the current minute.
         let now = fixture.lesson(|w| w.start_civil_time.clear()).await;
-        assert_eq!(now.start_time, at("2026-09-01T08:00:00Z"));
+        assert_eq!(now.start_time, timestamp("2026-09-01T08:00:00Z"));
         assert_eq!(now.start_civil_time, "2026-09-01T11:00:00");
     }
 );
@@ -153,7 +157,7 @@ on_both!(
                 end: None,
             }),
             format: pb::CallFormat::Hybrid.into(),
-            ..fixture.wanted(CallKind::Unspecified)
+            ..fixture.plan_request(CallKind::Unspecified)
         };
         let status = fixture.plan(fixture.school.teacher, wanted).await.unwrap_err();
         let refusal = parta_status::RpcError::from_status(&status).unwrap();
@@ -171,7 +175,7 @@ on_both!(
         assert_eq!(fields, wanted);
         let late = pb::PlanCallRequest {
             start_civil_time: "2026-08-30T12:00:00".to_owned(),
-            ..fixture.wanted(CallKind::Lesson)
+            ..fixture.plan_request(CallKind::Lesson)
         };
         assert_eq!(
             reason(&fixture.plan(fixture.school.teacher, late).await),
@@ -182,7 +186,7 @@ on_both!(
                 interval: 1,
                 end: Some(pb::weekly_recurrence::End::UntilDate("2026-08-31".to_owned())),
             }),
-            ..fixture.wanted(CallKind::Lesson)
+            ..fixture.plan_request(CallKind::Lesson)
         };
         assert_eq!(
             reason(&fixture.plan(fixture.school.teacher, empty).await),
@@ -199,7 +203,7 @@ on_both!(call_is_announced_once, |database| async move {
     let s = fixture.school;
     let wanted = pb::PlanCallRequest {
         announce: true,
-        ..fixture.wanted(CallKind::Lesson)
+        ..fixture.plan_request(CallKind::Lesson)
     };
     fixture.chat.set_down(true);
     let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
@@ -254,7 +258,7 @@ on_both!(
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;
         let call = fixture.lesson(|w| w.weekly = count(3)).await;
-        let second = at("2026-09-08T09:00:00Z");
+        let second = timestamp("2026-09-08T09:00:00Z");
         assert_eq!(
             reason(&fixture.cancel_occurrence(s.class_teacher, &call, second).await),
             "PERMISSION_DENIED"
@@ -263,7 +267,7 @@ on_both!(
             reason(&fixture.cancel_occurrence(s.pupil, &call, second).await),
             "PERMISSION_DENIED"
         );
-        let between = at("2026-09-08T10:00:00Z");
+        let between = timestamp("2026-09-08T10:00:00Z");
         assert_eq!(
             reason(&fixture.cancel_occurrence(s.teacher, &call, between).await),
             "NOT_FOUND"
@@ -283,7 +287,13 @@ on_both!(
             .into_iter()
             .map(|o| o.start_time)
             .collect();
-        assert_eq!(starts, [at("2026-09-01T09:00:00Z"), at("2026-09-15T09:00:00Z")]);
+        assert_eq!(
+            starts,
+            [
+                timestamp("2026-09-01T09:00:00Z"),
+                timestamp("2026-09-15T09:00:00Z")
+            ]
+        );
         assert_eq!(
             fixture.cancel(s.administrator, &call).await.unwrap().state(),
             pb::CallState::Cancelled
@@ -305,7 +315,7 @@ on_both!(
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;
         let call = fixture.lesson(|w| w.weekly = count(2)).await;
-        let second = at("2026-09-08T09:00:00Z");
+        let second = timestamp("2026-09-08T09:00:00Z");
         for _ in 0..2 {
             fixture.cancel_occurrence(s.teacher, &call, second).await.unwrap();
         }
@@ -318,16 +328,16 @@ on_both!(
             unit_id: s.class.to_string(),
             start_time: call.start_time,
         });
-        let one = Payload::OccurrenceCancelled(pb::OccurrenceCancelled {
+        let occurrence_canceled = Payload::OccurrenceCancelled(pb::OccurrenceCancelled {
             call_id: call.id.clone(),
             start_time: second,
         });
-        let all = Payload::CallCancelled(pb::CallCancelled {
+        let call_canceled = Payload::CallCancelled(pb::CallCancelled {
             call_id: call.id.clone(),
         });
         let channel = fixture
             .test_env
-            .channel_of("chat", "call-scheduling", &fixture.pipe);
+            .channel_of("chat", "call-scheduling", &fixture.transport);
         let mut feed = CallSchedulingFeedServiceClient::new(channel);
         let mut watched = Vec::new();
         let mut stream = feed
@@ -342,7 +352,14 @@ on_both!(
             };
             watched.extend(event.payload);
         }
-        assert_eq!(watched, [planned.clone(), one.clone(), all.clone()]);
+        assert_eq!(
+            watched,
+            [
+                planned.clone(),
+                occurrence_canceled.clone(),
+                call_canceled.clone()
+            ]
+        );
         let mut events = Vec::new();
         let mut stream = feed
             .snapshot(pb::SnapshotRequest::default())
@@ -352,7 +369,7 @@ on_both!(
         while let Some(next) = stream.message().await.unwrap() {
             events.extend(next.event.and_then(|e| e.payload));
         }
-        assert_eq!(events, [planned, all, one]);
+        assert_eq!(events, [planned, call_canceled, occurrence_canceled]);
     }
 );
 
@@ -360,7 +377,7 @@ on_both!(
 // Covers: R49 allowed, R49 refused
 on_both!(repeated_planning_creates_one_call, |database| async move {
     let fixture = Fixture::open(&database).await;
-    let wanted = fixture.wanted(CallKind::Lesson);
+    let wanted = fixture.plan_request(CallKind::Lesson);
     let first = fixture
         .plan(fixture.school.teacher, wanted.clone())
         .await

@@ -3,16 +3,16 @@
 use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
 use parta_proto::parta::{
     call_scheduling::v1::{self as pb, CallKind},
-    membership::v1::{MemberChanged, MemberState, membership_event::Payload as Said},
+    membership::v1::{MemberChanged, MemberState, membership_event::Payload},
 };
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Code;
 
-use crate::fixture::{Fixture, at, count};
+use crate::fixture::{Fixture, count, timestamp};
 
-async fn leave(fixture: &Fixture, member: MemberId) {
+async fn remove_member(fixture: &Fixture, member: MemberId) {
     let changed = MemberChanged {
         member_id: member.to_string(),
         state: MemberState::Left.into(),
@@ -21,7 +21,7 @@ async fn leave(fixture: &Fixture, member: MemberId) {
     let org = fixture.school.org;
     fixture
         .test_env
-        .apply_membership(org, Said::MemberChanged(changed))
+        .apply_membership(org, Payload::MemberChanged(changed))
         .await;
 }
 
@@ -48,7 +48,7 @@ on_both!(member_who_left_gets_not_found_everywhere, |database| async move {
     let fixture = Fixture::open(&database).await;
     let s = fixture.school;
     let call = fixture.lesson(|w| w.weekly = count(2)).await;
-    leave(&fixture, s.teacher).await;
+    remove_member(&fixture, s.teacher).await;
     let by_teacher = |request| fixture.test_env.member_request(s.org, s.teacher, request);
     let get = pb::GetCallRequest {
         org_id: s.org.to_string(),
@@ -56,8 +56,8 @@ on_both!(member_who_left_gets_not_found_everywhere, |database| async move {
     };
     let list = pb::ListOccurrencesRequest {
         org_id: s.org.to_string(),
-        window_start_time: at("2026-09-01T00:00:00Z"),
-        window_end_time: at("2026-09-02T00:00:00Z"),
+        window_start_time: timestamp("2026-09-01T00:00:00Z"),
+        window_end_time: timestamp("2026-09-02T00:00:00Z"),
         ..Default::default()
     };
     let announce = pb::AnnounceCallRequest {
@@ -71,7 +71,7 @@ on_both!(member_who_left_gets_not_found_everywhere, |database| async move {
         (
             "PlanCall",
             fixture
-                .plan(s.teacher, fixture.wanted(CallKind::Lesson))
+                .plan(s.teacher, fixture.plan_request(CallKind::Lesson))
                 .await
                 .err(),
         ),
@@ -101,11 +101,11 @@ on_both!(member_who_left_gets_not_found_everywhere, |database| async move {
         .iter()
         .map(|(rpc, status)| (*rpc, status.as_ref().map(tonic::Status::code)))
         .collect();
-    let wanted: Vec<_> = refusals
+    let expected: Vec<_> = refusals
         .iter()
         .map(|(rpc, _)| (*rpc, Some(Code::NotFound)))
         .collect();
-    assert_eq!(codes, wanted);
+    assert_eq!(codes, expected);
 });
 
 // Covers: R51 allowed, R51 refused
@@ -114,7 +114,7 @@ on_both!(repeated_cancellation_is_authorized_again, |database| async move {
     let call = fixture.lesson(|_| ()).await;
     let request = cancellation(&fixture, &call, &call.etag);
     let first = cancel(&fixture, &request).await.unwrap();
-    // The etag names the state before the act. A repetition succeeds nevertheless.
+    // The etag is that of the state before the first call. The repetition succeeds nevertheless.
     let again = cancel(&fixture, &request).await.unwrap();
     assert_eq!(again, first);
     let other = pb::CancelCallRequest {
@@ -122,7 +122,7 @@ on_both!(repeated_cancellation_is_authorized_again, |database| async move {
         ..request.clone()
     };
     assert_eq!(reason(&cancel(&fixture, &other).await), "REQUEST_ID_REUSED");
-    leave(&fixture, fixture.school.teacher).await;
+    remove_member(&fixture, fixture.school.teacher).await;
     assert_eq!(reason(&cancel(&fixture, &request).await), "NOT_FOUND");
     assert_eq!(reason(&cancel(&fixture, &other).await), "NOT_FOUND");
 });
@@ -154,21 +154,21 @@ on_both!(repeated_announcement_is_authorized_again, |database| async move {
     fixture.cancel(s.administrator, &call).await.unwrap();
     let shown = announce().await.unwrap().into_inner().call.unwrap();
     assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Cancelled));
-    leave(&fixture, s.teacher).await;
+    remove_member(&fixture, s.teacher).await;
     assert_eq!(reason(&announce().await), "NOT_FOUND");
 });
 
 // Covers: R49 refused
 on_both!(
-    repeated_planning_shows_the_call_as_it_is_now,
+    repeated_planning_returns_the_current_call,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let s = fixture.school;
-        let wanted = fixture.wanted(CallKind::Lesson);
-        let call = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
-        // The golden form of the outcome, which builds of the next 30 days must read.
+        let request = fixture.plan_request(CallKind::Lesson);
+        let call = fixture.plan(s.teacher, request.clone()).await.unwrap();
+        // The golden form of the outcome, which releases of the next 30 days must be able to decode.
         let sql = "SELECT response FROM idempotency_record WHERE request_id = $1";
-        let id: Uuid = wanted.request_id.parse().unwrap();
+        let id: Uuid = request.request_id.parse().unwrap();
         let db = &fixture.test_env.db;
         let statement = Statement::from_sql_and_values(db.backend(), sql, [id.into()]);
         let row = db.conn().query_one_raw(statement).await.unwrap().unwrap();
@@ -176,10 +176,10 @@ on_both!(
         let golden = format!("\u{1}{{\"call_id\":\"{}\"}}", call.id);
         assert_eq!(String::from_utf8(stored).unwrap(), golden);
         fixture.cancel(s.administrator, &call).await.unwrap();
-        let again = fixture.plan(s.teacher, wanted.clone()).await.unwrap();
+        let again = fixture.plan(s.teacher, request.clone()).await.unwrap();
         assert_eq!((&again.id, again.state()), (&call.id, pb::CallState::Cancelled));
-        leave(&fixture, s.teacher).await;
-        assert_eq!(reason(&fixture.plan(s.teacher, wanted).await), "NOT_FOUND");
+        remove_member(&fixture, s.teacher).await;
+        assert_eq!(reason(&fixture.plan(s.teacher, request).await), "NOT_FOUND");
     }
 );
 
@@ -203,7 +203,7 @@ on_both!(repeated_occurrence_cancellation_succeeds, |database| async move {
     fixture.cancel(s.administrator, &call).await.unwrap();
     let again = cancel().await.unwrap().into_inner();
     assert_eq!(again.occurrence, first.occurrence);
-    leave(&fixture, s.teacher).await;
+    remove_member(&fixture, s.teacher).await;
     assert_eq!(reason(&cancel().await), "NOT_FOUND");
 });
 

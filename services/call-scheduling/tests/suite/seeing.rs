@@ -4,10 +4,10 @@ use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::{School, reason};
 use parta_testkit::on_both;
 
-use crate::fixture::{Fixture, at, count};
+use crate::fixture::{Fixture, count, timestamp};
 
 /// Counts the occurrences that a member sees, and those of them that the member may join.
-async fn seen(fixture: &Fixture, member: MemberId) -> (usize, usize) {
+async fn visible_and_joinable(fixture: &Fixture, member: MemberId) -> (usize, usize) {
     let all = fixture.list(member).await;
     (all.len(), all.iter().filter(|o| o.may_join).count())
 }
@@ -19,23 +19,23 @@ on_both!(calls_are_visible_to_their_audience, |database| async move {
     let s = fixture.school;
     fixture.lesson(|_| ()).await;
     fixture
-        .plan(s.class_teacher, fixture.wanted(CallKind::ParentMeeting))
+        .plan(s.class_teacher, fixture.plan_request(CallKind::ParentMeeting))
         .await
         .unwrap();
     let meeting = pb::PlanCallRequest {
         unit_id: s.staff_room.to_string(),
-        ..fixture.wanted(CallKind::WorkingMeeting)
+        ..fixture.plan_request(CallKind::WorkingMeeting)
     };
     fixture.plan(s.unverified, meeting).await.unwrap();
-    assert_eq!(seen(&fixture, s.pupil).await, (1, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.pupil).await, (1, 1));
     // A parent sees the lesson of the child and cannot join it.
-    assert_eq!(seen(&fixture, s.parent).await, (2, 1));
-    assert_eq!(seen(&fixture, s.class_teacher).await, (3, 3));
-    assert_eq!(seen(&fixture, s.teacher).await, (3, 3));
-    assert_eq!(seen(&fixture, s.unverified).await, (1, 1));
-    assert_eq!(seen(&fixture, s.stranger).await, (1, 1));
-    assert_eq!(seen(&fixture, s.other_pupil).await, (0, 0));
-    assert_eq!(seen(&fixture, s.administrator).await, (3, 3));
+    assert_eq!(visible_and_joinable(&fixture, s.parent).await, (2, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.class_teacher).await, (3, 3));
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (3, 3));
+    assert_eq!(visible_and_joinable(&fixture, s.unverified).await, (1, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.stranger).await, (1, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.other_pupil).await, (0, 0));
+    assert_eq!(visible_and_joinable(&fixture, s.administrator).await, (3, 3));
 });
 
 // An individual consultation is visible to the named members and to the parents of a named pupil.
@@ -50,13 +50,13 @@ on_both!(consultation_is_visible_to_named_people, |database| async move {
     s.enroll(&fixture.test_env, classmate, s.class).await;
     let wanted = pb::PlanCallRequest {
         participant_ids: vec![classmate.to_string()],
-        ..fixture.wanted(CallKind::Consultation)
+        ..fixture.plan_request(CallKind::Consultation)
     };
     let call = fixture.plan(s.teacher, wanted).await.unwrap();
-    assert_eq!(seen(&fixture, classmate).await, (1, 1));
-    assert_eq!(seen(&fixture, s.teacher).await, (1, 1));
-    assert_eq!(seen(&fixture, s.pupil).await, (0, 0));
-    assert_eq!(seen(&fixture, s.parent).await, (0, 0));
+    assert_eq!(visible_and_joinable(&fixture, classmate).await, (1, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (1, 1));
+    assert_eq!(visible_and_joinable(&fixture, s.pupil).await, (0, 0));
+    assert_eq!(visible_and_joinable(&fixture, s.parent).await, (0, 0));
     assert_eq!(reason(&fixture.join(s.pupil, &call).await), "PERMISSION_DENIED");
 });
 
@@ -78,14 +78,14 @@ on_both!(transfer_changes_future_calls_at_once, |database| async move {
     let call = fixture.lesson(|w| w.weekly = count(4)).await;
     fixture.test_env.time.set("2026-09-01T09:00:00Z".parse().unwrap());
     assert_eq!(reason(&fixture.join(pupil, &call).await), "OK");
-    assert_eq!(seen(&fixture, pupil).await.0, 4);
+    assert_eq!(visible_and_joinable(&fixture, pupil).await.0, 4);
     s.end_enrollment(&fixture.test_env, enrollment).await;
     s.enroll(&fixture.test_env, pupil, s.other_class).await;
     assert_eq!(reason(&fixture.join(pupil, &call).await), "PERMISSION_DENIED");
-    assert_eq!(seen(&fixture, pupil).await.0, 0);
+    assert_eq!(visible_and_joinable(&fixture, pupil).await.0, 0);
     let other = pb::PlanCallRequest {
         unit_id: s.other_class.to_string(),
-        ..fixture.wanted(CallKind::Lesson)
+        ..fixture.plan_request(CallKind::Lesson)
     };
     let other = fixture.plan(s.stranger, other).await.unwrap();
     assert_eq!(reason(&fixture.join(pupil, &other).await), "OK");
@@ -121,7 +121,7 @@ on_both!(other_organization_cannot_see_calls, |database| async move {
     }
     let foreign = pb::PlanCallRequest {
         unit_id: other.staff_room.to_string(),
-        ..fixture.wanted(CallKind::Seminar)
+        ..fixture.plan_request(CallKind::Seminar)
     };
     assert_eq!(reason(&fixture.plan(s.administrator, foreign).await), "NOT_FOUND");
     let get = pb::GetCallRequest {
@@ -142,11 +142,11 @@ on_both!(occurrences_are_paged, |database| async move {
     let s = fixture.school;
     fixture.lesson(|w| w.weekly = count(5)).await;
     fixture.lesson(|w| w.weekly = count(5)).await;
-    let ask = |end: &str, page_token: &str| {
+    let list = |end: &str, page_token: &str| {
         let request = pb::ListOccurrencesRequest {
             org_id: s.org.to_string(),
-            window_start_time: at("2026-09-01T00:00:00Z"),
-            window_end_time: at(end),
+            window_start_time: timestamp("2026-09-01T00:00:00Z"),
+            window_end_time: timestamp(end),
             page_size: 4,
             page_token: page_token.to_owned(),
             ..Default::default()
@@ -159,7 +159,7 @@ on_both!(occurrences_are_paged, |database| async move {
     };
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
-        let page = ask("2026-12-01T00:00:00Z", &token).await.unwrap().into_inner();
+        let page = list("2026-12-01T00:00:00Z", &token).await.unwrap().into_inner();
         assert!(page.occurrences.len() <= 4);
         found.extend(
             page.occurrences
@@ -173,15 +173,15 @@ on_both!(occurrences_are_paged, |database| async move {
     }
     assert_eq!(found.len(), 10);
     assert!(found.is_sorted() && found.windows(2).all(|w| w[0] != w[1]));
-    let first = ask("2026-12-01T00:00:00Z", "")
+    let first = list("2026-12-01T00:00:00Z", "")
         .await
         .unwrap()
         .into_inner()
         .next_page_token;
     assert_eq!(
-        reason(&ask("2026-11-01T00:00:00Z", &first).await),
+        reason(&list("2026-11-01T00:00:00Z", &first).await),
         "FIELD_INVALID"
     );
-    assert_eq!(reason(&ask("2027-09-03T00:00:00Z", "").await), "FIELD_INVALID");
-    assert_eq!(reason(&ask("2026-09-01T00:00:00Z", "").await), "FIELD_INVALID");
+    assert_eq!(reason(&list("2027-09-03T00:00:00Z", "").await), "FIELD_INVALID");
+    assert_eq!(reason(&list("2026-09-01T00:00:00Z", "").await), "FIELD_INVALID");
 });

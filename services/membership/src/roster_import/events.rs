@@ -7,28 +7,28 @@ use parta_proto::parta::membership::v1::{
 use parta_roster::Role;
 use parta_storage::Tx;
 
-/// The classes and the links that other services make for a batch.
+/// The event by which one batch requests classes and invitations from other services.
 #[derive(Default)]
 pub(super) struct Staged(RosterImportStaged);
 
 impl Staged {
-    /// A class that org-registry makes.
-    pub(super) fn unit(&mut self, source_key: &str, label: &str) {
+    /// Requests a class from org-registry.
+    pub(super) fn add_unit(&mut self, source_key: &str, label: &str) {
         self.0.units.push(StagedUnit {
             source_key: source_key.to_owned(),
             label: label.to_owned(),
         });
     }
 
-    /// A link that invitation makes for an expected member.
-    pub(super) fn invitation(&mut self, member: MemberId, role: Role) {
+    /// Requests an invitation for an expected member.
+    pub(super) fn add_invitation(&mut self, member: MemberId, role: Role) {
         self.0.invitations.push(StagedInvitation {
             member_id: member.to_string(),
             role: PbRole::from(role).into(),
         });
     }
 
-    /// Appends the event, if there is something to make.
+    /// Appends the event if it requests anything.
     pub(super) fn publish(mut self, tx: &Tx, org: OrgId, id: RosterImportId) {
         if !self.0.units.is_empty() || !self.0.invitations.is_empty() {
             self.0.roster_import_id = id.to_string();

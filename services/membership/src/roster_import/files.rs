@@ -1,10 +1,10 @@
-//! CSV files as rows with their lines.
+//! Reads CSV files as rows with line numbers.
 use std::collections::BTreeMap;
 
 use super::Problems;
 
-/// Files that are read, and files of OneRoster and its relatives that are accepted and not read.
-const KNOWN: [&str; 22] = [
+/// The accepted files of OneRoster and School Data Sync. Some of them are not read.
+const FILE_NAMES: [&str; 22] = [
     "manifest.csv",
     "orgs.csv",
     "academicsessions.csv",
@@ -29,13 +29,13 @@ const KNOWN: [&str; 22] = [
     "scorescales.csv",
 ];
 
-/// The name under which a file is known, or `None`.
-pub(crate) fn known(name: &str) -> Option<&'static str> {
+/// Returns the name of an accepted file in lower case, or `None`.
+pub(crate) fn accepted_name(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
-    KNOWN.into_iter().find(|known| *known == name)
+    FILE_NAMES.into_iter().find(|accepted| *accepted == name)
 }
 
-/// A file with its header.
+/// The rows of a file, with the columns of its header.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) file: &'static str,
@@ -46,7 +46,7 @@ pub(crate) struct Table {
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Counted from 1, with the header.
+    /// The line number, counted from 1. The header is line 1.
     pub(crate) line: u32,
     cells: csv::StringRecord,
 }
@@ -56,13 +56,16 @@ impl Table {
         self.columns.contains_key(column)
     }
 
-    /// A cell without blanks around it; empty where the file has no such column. Column names in lower case.
+    /// Returns a trimmed cell, or an empty text if the file has no such column. `column` is in lower case.
     pub(crate) fn cell<'a>(&self, row: &'a Row, column: &str) -> &'a str {
-        let at = self.columns.get(column);
-        at.and_then(|at| row.cells.get(*at)).unwrap_or_default().trim()
+        let index = self.columns.get(column);
+        index
+            .and_then(|index| row.cells.get(*index))
+            .unwrap_or_default()
+            .trim()
     }
 
-    /// Refuses the set if one of these columns is missing.
+    /// Adds a fatal problem for each of these columns that is missing.
     pub(crate) fn require(&self, columns: &[&str], problems: &mut Problems) {
         for column in columns.iter().filter(|column| !self.has(column)) {
             problems.fatal(self.file, 1, column, "the column is missing");
@@ -79,31 +82,37 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// The most rows of one file.
-const MOST_ROWS: usize = 500_000;
+/// Largest number of rows in a file.
+const MAX_ROWS: usize = 500_000;
 
-/// Counts lines by byte offsets that grow. The lines that the reader counts are wrong where lines end in CR
-/// and LF.
-struct Lines<'a> {
+/// Computes line numbers from increasing byte offsets, because the line numbers of the `csv` crate are wrong
+/// if lines end with CRLF.
+struct LineCounter<'a> {
     text: &'a [u8],
-    at: usize,
+    /// The offset up to which lines were counted.
+    offset: usize,
+    /// The number of the line at `offset`.
     line: u32,
 }
 
-impl Lines<'_> {
-    /// The line on which a record at this offset begins. The offset may point at the end of the line before.
-    fn of(&mut self, position: Option<&csv::Position>) -> u32 {
+impl LineCounter<'_> {
+    /// Returns the line on which a record at this offset begins. The offset may be the end of the previous
+    /// line.
+    fn line_at(&mut self, position: Option<&csv::Position>) -> u32 {
         let Some(byte) = position.and_then(|p| usize::try_from(p.byte()).ok()) else {
             return 0;
         };
         let rest = self.text.get(byte..).unwrap_or_default();
-        let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let start = (byte + blank).min(self.text.len()).max(self.at);
-        let passed = self.text[self.at..start].iter().filter(|b| **b == b'\n').count();
+        let line_breaks = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let start = (byte + line_breaks).min(self.text.len()).max(self.offset);
+        let passed = self.text[self.offset..start]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
         self.line = self
             .line
             .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
-        self.at = start;
+        self.offset = start;
         self.line
     }
 }
@@ -114,9 +123,9 @@ pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) ->
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .from_reader(text.as_bytes());
-    let mut lines = Lines {
+    let mut lines = LineCounter {
         text: text.as_bytes(),
-        at: 0,
+        offset: 0,
         line: 1,
     };
     let mut table = Table {
@@ -131,20 +140,25 @@ pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) ->
             return table;
         }
     };
-    for (at, name) in header.iter().enumerate() {
-        table.columns.entry(name.trim().to_lowercase()).or_insert(at);
+    for (index, name) in header.iter().enumerate() {
+        table.columns.entry(name.trim().to_lowercase()).or_insert(index);
     }
     for record in reader.records() {
         let cells = match record {
             Ok(cells) => cells,
             Err(error) => {
-                problems.fatal(file, lines.of(error.position()), "", "the row cannot be read");
+                problems.fatal(
+                    file,
+                    lines.line_at(error.position()),
+                    "",
+                    "the row cannot be read",
+                );
                 continue;
             }
         };
-        let line = lines.of(cells.position());
-        if table.rows.len() == MOST_ROWS {
-            problems.fatal(file, line, "", format!("a file has at most {MOST_ROWS} rows"));
+        let line = lines.line_at(cells.position());
+        if table.rows.len() == MAX_ROWS {
+            problems.fatal(file, line, "", format!("a file has at most {MAX_ROWS} rows"));
             break;
         }
         if cells.iter().all(|cell| cell.trim().is_empty()) {
@@ -153,12 +167,12 @@ pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) ->
         if cells.len() == header.len() {
             table.rows.push(Row { line, cells });
         } else {
-            let (is, want) = (cells.len(), header.len());
+            let (found, expected) = (cells.len(), header.len());
             problems.fatal(
                 file,
                 line,
                 "",
-                format!("the row has {is} fields, the header {want}"),
+                format!("the row has {found} fields, the header {expected}"),
             );
         }
     }

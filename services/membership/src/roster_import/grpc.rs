@@ -1,4 +1,4 @@
-//! `parta.membership.v1.RosterImportService`: decodes, calls the edge, encodes.
+//! `parta.membership.v1.RosterImportService`: decodes requests, calls the edge, and encodes responses.
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -14,17 +14,18 @@ use super::{
     Problem,
     model::{ChangeKind, Counts, Import},
     operations::{
-        self, CheckRosterImport, GetRosterImport, ListChanges, ListProblems, ListRosterImports, ReadEarlier,
-        StartRosterImport,
+        self, CheckRosterImport, GetRosterImport, ListChanges, ListProblems, ListRosterImports,
+        LoadEarlierImports, StartRosterImport,
     },
     plan::Change,
     upload::Upload,
 };
 use crate::{context::Context, error::Error, feed::timestamp};
 
-/// How often a watcher reads what another replica has done. Work of this process wakes it at once.
+/// Interval at which a watcher reads the progress of other replicas. Progress in this process wakes it at
+/// once.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// The most rows of a page of changes or problems.
+/// Largest page of changes or problems.
 const ROWS_MAX: i32 = 1_000;
 
 /// The server of the service.
@@ -91,7 +92,7 @@ fn problem(problem: Problem) -> pb::RosterImportProblem {
     }
 }
 
-fn named(v: &mut FieldViolations, org_id: &str, roster_import_id: &str) -> Option<GetRosterImport> {
+fn decode_import(v: &mut FieldViolations, org_id: &str, roster_import_id: &str) -> Option<GetRosterImport> {
     let org_id = field::id(v, "org_id", org_id);
     let roster_import_id = field::id(v, "roster_import_id", roster_import_id);
     Some(GetRosterImport {
@@ -100,12 +101,12 @@ fn named(v: &mut FieldViolations, org_id: &str, roster_import_id: &str) -> Optio
     })
 }
 
-/// The messages after the header.
+/// Receives the messages after the header.
 async fn receive(stream: &mut Streaming<pb::CheckRosterImportRequest>) -> Result<Upload, Status> {
     let mut upload = Upload::default();
     while let Some(message) = stream.message().await? {
         match message.part {
-            Some(Part::Chunk(chunk)) => upload.take(&chunk.file_name, &chunk.data)?,
+            Some(Part::Chunk(chunk)) => upload.append(&chunk.file_name, &chunk.data)?,
             Some(Part::Header(_)) => return Err(invalid("header", "must come once, first").into()),
             None => return Err(invalid("chunk", "is missing in a message").into()),
         }
@@ -115,7 +116,7 @@ async fn receive(stream: &mut Streaming<pb::CheckRosterImportRequest>) -> Result
 
 #[tonic::async_trait]
 impl RosterImportService for RosterImports {
-    /// Asks whether the caller may import before the first byte is kept.
+    /// Authorizes the caller before the first chunk is received.
     async fn check_roster_import(
         &self,
         request: Request<Streaming<pb::CheckRosterImportRequest>>,
@@ -130,12 +131,12 @@ impl RosterImportService for RosterImports {
                 return None;
             };
             let org_id = field::id(v, "header.org_id", &header.org_id)?;
-            Some(ReadEarlier { org_id })
+            Some(LoadEarlierImports { org_id })
         })?;
         let earlier = self.edge.query(&call, &query).await?;
         let upload = receive(&mut stream).await?;
         let call = call.with_content(&upload.hash());
-        let (set, problems) = operations::understand(upload.into_files(), earlier).await?;
+        let (set, problems) = operations::parse_files(upload.into_files(), earlier).await?;
         let command = CheckRosterImport {
             org_id: query.org_id,
             set,
@@ -154,7 +155,7 @@ impl RosterImportService for RosterImports {
     ) -> Result<Response<pb::StartRosterImportResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
-            let import = named(v, &r.org_id, &r.roster_import_id)?;
+            let import = decode_import(v, &r.org_id, &r.roster_import_id)?;
             Some(StartRosterImport {
                 org_id: import.org_id,
                 roster_import_id: import.roster_import_id,
@@ -174,7 +175,7 @@ impl RosterImportService for RosterImports {
         request: Request<pb::GetRosterImportRequest>,
     ) -> Result<Response<pb::GetRosterImportResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let query = call.query(|v, r| named(v, &r.org_id, &r.roster_import_id))?;
+        let query = call.query(|v, r| decode_import(v, &r.org_id, &r.roster_import_id))?;
         let import = self.edge.query(&call, &query).await?;
         Ok(Response::new(pb::GetRosterImportResponse {
             roster_import: Some(to_proto(import)),
@@ -208,7 +209,7 @@ impl RosterImportService for RosterImports {
     ) -> Result<Response<pb::ListRosterImportChangesResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let query = call.query(|v, r| {
-            let import = named(v, &r.org_id, &r.roster_import_id);
+            let import = decode_import(v, &r.org_id, &r.roster_import_id);
             let kind = (r.kind != 0).then(|| ChangeKind::from_number(r.kind));
             v.check(kind != Some(None), "kind", "is no kind of change");
             let filter = format!("changes {} {} {}", r.org_id, r.roster_import_id, r.kind);
@@ -233,7 +234,7 @@ impl RosterImportService for RosterImports {
     ) -> Result<Response<pb::ListRosterImportProblemsResponse>, Status> {
         let call = self.edge.enter(request).await?;
         let query = call.query(|v, r| {
-            let import = named(v, &r.org_id, &r.roster_import_id);
+            let import = decode_import(v, &r.org_id, &r.roster_import_id);
             let filter = format!("problems {} {}", r.org_id, r.roster_import_id);
             let page = PageRequest::decode_up_to(ROWS_MAX, v, r.page_size, &r.page_token, filter);
             Some(ListProblems {
@@ -251,13 +252,13 @@ impl RosterImportService for RosterImports {
 
     type WatchRosterImportStream = BoxStream<'static, Result<pb::WatchRosterImportResponse, Status>>;
 
-    /// Reads the import again, and authorizes again, after each progress and every few seconds.
+    /// Authorizes the caller and reads the import after each progress and every few seconds.
     async fn watch_roster_import(
         &self,
         request: Request<pb::WatchRosterImportRequest>,
     ) -> Result<Response<Self::WatchRosterImportStream>, Status> {
         let call = self.edge.enter(request).await?;
-        let query = call.query(|v, r| named(v, &r.org_id, &r.roster_import_id))?;
+        let query = call.query(|v, r| decode_import(v, &r.org_id, &r.roster_import_id))?;
         // Subscribed before the first read, so that no progress in between is missed.
         let mut progress = self.context.progress.subscribe();
         progress.mark_unchanged();
@@ -277,13 +278,13 @@ impl RosterImportService for RosterImports {
             watch.last = next.as_ref().ok().cloned();
             Some((next, (None, watch)))
         });
-        let answers = states.map(|state| {
+        let responses = states.map(|state| {
             let import = state.map_err(Status::from)?;
             Ok(pb::WatchRosterImportResponse {
                 roster_import: Some(to_proto(import)),
             })
         });
-        Ok(Response::new(answers.boxed()))
+        Ok(Response::new(responses.boxed()))
     }
 }
 
@@ -293,18 +294,18 @@ struct Watch {
     call: Call<pb::WatchRosterImportRequest>,
     query: GetRosterImport,
     progress: tokio::sync::watch::Receiver<u64>,
-    /// The import as it was sent last; `None` after an error.
+    /// The last import that was sent; `None` after an error.
     last: Option<Import>,
 }
 
 impl Watch {
-    /// Waits until the import differs from the last one. Ends after a final state and after an error.
+    /// Waits until the import has changed. Returns `None` after a final state or an error.
     async fn next(&mut self) -> Option<Result<Import, Error>> {
         let last = self.last.take().filter(|last| !last.state.is_final())?;
         loop {
             let _woken = tokio::time::timeout(POLL_INTERVAL, self.progress.changed()).await;
             match self.edge.query(&self.call, &self.query).await {
-                Ok(now) if now == last => {}
+                Ok(import) if import == last => {}
                 other => return Some(other),
             }
         }

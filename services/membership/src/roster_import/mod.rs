@@ -1,10 +1,10 @@
-//! Roster imports: taking over a roster from OneRoster CSV files (R31).
+//! Roster imports: import a roster from OneRoster CSV files (R31).
 //!
 //! Owns the tables `roster_import`, `roster_import_change`, `roster_import_problem`, `roster_person` and
-//! `roster_class`. [`files`] and [`set`] know the format and [`plan`] the difference; neither touches the
-//! database. [`run`] carries a plan out, one batch of its rows per transaction, so that a crash at any point
-//! resumes where it stopped. Invariants: a set that is refused changes nothing; an import that was started is
-//! carried out once; imports of one organization run one after the other.
+//! `roster_class`. [`files`] and [`set`] read the format, and [`plan`] computes the changes; neither uses the
+//! database. [`run`] applies the changes in batches, one transaction each, so that an import resumes after a
+//! crash. Invariants: a refused set of files changes nothing; a started import is applied once; imports of
+//! one organization run one after the other.
 
 mod error;
 mod events;
@@ -23,11 +23,11 @@ mod tests;
 mod upload;
 
 pub(crate) use grpc::RosterImports;
-pub(crate) use observe::ClassesMade;
+pub(crate) use observe::ClassCreatedObserver;
 pub(crate) use policy::import;
 pub(crate) use run::{JOB, Runner};
 
-/// A row or a file that does not follow the specification. Never quotes the text of a cell.
+/// A violation of the specification in a file or row. The description never quotes the text of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     pub(crate) file: String,
@@ -37,15 +37,15 @@ pub(crate) struct Problem {
     pub(crate) fatal: bool,
 }
 
-/// Collects at most [`MOST_PROBLEMS`] problems.
+/// Collects at most [`MAX_PROBLEMS`] problems.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
-const MOST_PROBLEMS: usize = 5_000;
+const MAX_PROBLEMS: usize = 5_000;
 
 impl Problems {
     fn add(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>, fatal: bool) {
-        if self.0.len() < MOST_PROBLEMS || fatal && !self.refused() {
+        if self.0.len() < MAX_PROBLEMS || fatal && !self.refused() {
             self.0.push(Problem {
                 file: file.to_owned(),
                 line,
@@ -56,13 +56,13 @@ impl Problems {
         }
     }
 
-    /// Notes a problem for which the set is refused.
+    /// Adds a problem for which the whole set is refused.
     fn fatal(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>) {
         self.add(file, line, column, description, true);
     }
 
-    /// Notes a problem for which the row is skipped.
-    fn passed(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>) {
+    /// Adds a problem for which only the row is skipped.
+    fn skipped(&mut self, file: &str, line: u32, column: &str, description: impl Into<String>) {
         self.add(file, line, column, description, false);
     }
 

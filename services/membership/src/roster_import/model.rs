@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// The state of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImportState {
-    /// The files were checked; nothing was changed.
+    /// The files were checked; nothing was changed yet.
     Checked,
-    /// The files were refused; nothing was changed and nothing will be.
+    /// The files were refused. The import can never be started.
     Refused,
-    /// It was started and is being carried out.
+    /// The import was started and its changes are being applied.
     Running,
-    /// All changes are made.
+    /// All changes are applied.
     Done,
 }
 
 impl ImportState {
-    /// The number in the database, which is that of the API.
+    /// Returns the number in the database and in the API.
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::Checked => 1,
@@ -28,20 +28,20 @@ impl ImportState {
         }
     }
 
-    /// Reads a number of the database; `None` for one that this build does not know.
+    /// Decodes a number of the database; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         [Self::Checked, Self::Refused, Self::Running, Self::Done]
             .into_iter()
             .find(|state| state.number() == number)
     }
 
-    /// Whether the import stays as it is.
+    /// Whether the state can no longer change.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Refused | Self::Done)
     }
 }
 
-/// The kind of a row of the difference.
+/// The kind of a planned change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChangeKind {
     CreateUnit,
@@ -66,7 +66,7 @@ impl ChangeKind {
         Self::RemoveMember,
     ];
 
-    /// The number in the database, which is that of the API.
+    /// Returns the number in the database and in the API.
     pub(crate) fn number(self) -> i16 {
         match self {
             Self::CreateUnit => 1,
@@ -80,14 +80,14 @@ impl ChangeKind {
         }
     }
 
-    /// Reads a number of the database or of the API; `None` for one that this build does not know.
+    /// Decodes a number of the database or of the API; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| i32::from(kind.number()) == number)
     }
 
-    /// Whether it needs the class that it names.
+    /// Whether the change can be applied only after its class was created.
     pub(crate) fn needs_unit(self) -> bool {
         matches!(
             self,
@@ -96,7 +96,7 @@ impl ChangeKind {
     }
 }
 
-/// Numbers of changes by their kind. Stored as JSON.
+/// Numbers of changes by kind. Stored as JSON.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) units: i32,
@@ -107,7 +107,7 @@ pub(crate) struct Counts {
     pub(crate) assignments_begun: i32,
     pub(crate) guardianships: i32,
     pub(crate) removals: i32,
-    /// Single-use links for new members.
+    /// Single-use invitations for new members.
     pub(crate) invitations: i32,
 }
 
@@ -141,14 +141,14 @@ pub(crate) struct Import {
     pub(crate) change_count: i64,
     pub(crate) problem_count: i32,
     pub(crate) mass_removal: bool,
-    /// Labels by the source's class ids.
+    /// Labels of the classes, by their ids in the source.
     pub(crate) classes: BTreeMap<String, String>,
-    /// The number of rows of the difference that are carried out.
+    /// The number of planned changes that are applied.
     pub(crate) position: i64,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) start_time: Option<DateTime<Utc>>,
     pub(crate) finish_time: Option<DateTime<Utc>>,
-    /// Raised by each change but that of `done`; the etag of the API.
+    /// Increased by every change except that of `done` and `position`. The etag of the API.
     pub(crate) revision: i64,
 }
 
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stored_counts_have_their_golden_form() {
+    fn stored_counts_match_the_golden_form() {
         let counts = Counts {
             units: 1,
             invitations: 9,
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_they_are_written() {
+    fn stored_numbers_survive_decoding() {
         for kind in ChangeKind::ALL {
             assert_eq!(ChangeKind::from_number(kind.number().into()), Some(kind));
         }

@@ -1,4 +1,4 @@
-//! Resumes an import when a class that it waits for was made.
+//! Resumes an import when a class that it waits for was created.
 use async_trait::async_trait;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, TypedId as _};
@@ -7,18 +7,18 @@ use parta_storage::{Tx, jobs};
 
 use super::run::JOB;
 
-/// Enqueues the job of an import in the transaction in which one of its classes becomes known here.
-pub(crate) struct ClassesMade;
+/// Enqueues the job of an import in the transaction that adds one of its classes to the projection.
+pub(crate) struct ClassCreatedObserver;
 
 #[async_trait]
-impl RosterObserver for ClassesMade {
+impl RosterObserver for ClassCreatedObserver {
     async fn changed(&self, tx: &Tx, org: OrgId, change: &Change) -> Result<(), HandleError> {
         if let Change::UnitCreated {
             unit_id,
             source: Some((import, _)),
         } = change
         {
-            // A snapshot may repeat the event; the job then finds nothing to do.
+            // A snapshot may repeat the event. Then the job finds nothing to do.
             jobs::enqueue(tx, JOB, Some(org), import.clone().into_bytes(), unit_id.uuid()).await?;
         }
         Ok(())

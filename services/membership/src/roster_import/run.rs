@@ -1,4 +1,4 @@
-//! The job that carries an import out.
+//! The durable job that applies the planned changes of an import.
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,36 +29,37 @@ use crate::{
 
 /// Kind of the durable job.
 pub(crate) const JOB: &str = "membership.roster_import";
-/// Rows of the difference that one transaction carries out, so that other writers wait only briefly.
+/// Changes per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
-/// More rows than any import has.
-const ALL: u64 = 10_000_000;
+/// A limit that no import reaches.
+const NO_LIMIT: u64 = 10_000_000;
 
-/// How a batch ended.
+/// The result of a batch.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// There may be more to do.
-    More,
-    /// The next row needs a class that org-registry has not made yet. The event of the class resumes the job.
-    Waits,
-    /// Nothing is left.
-    Ended,
+enum BatchOutcome {
+    /// Run the next batch.
+    Continue,
+    /// The next change needs a class that org-registry has not created yet. The event of the class resumes
+    /// the job.
+    WaitForClass,
+    /// No change is left.
+    Finished,
 }
 
-/// Carries imports out, by the job.
+/// Runs the durable job.
 pub(crate) struct Runner(pub(crate) Arc<Context>);
 
 impl Runner {
-    async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Outcome, Error> {
+    async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<BatchOutcome, Error> {
         let Some(mut import) = imports::lock(tx, scope, id).await? else {
-            return Ok(Outcome::Ended);
+            return Ok(BatchOutcome::Finished);
         };
         if import.state != ImportState::Running {
-            return Ok(Outcome::Ended);
+            return Ok(BatchOutcome::Finished);
         }
         let rows = imports::list_changes(tx, scope, id, None, import.position, BATCH).await?;
         let classes = operations::classes(&self.0, tx, scope.org_id()).await?;
-        let wanted = imports::list_changes(tx, scope, id, Some(Kind::CreateUnit), 0, ALL).await?;
+        let class_changes = imports::list_changes(tx, scope, id, Some(Kind::CreateUnit), 0, NO_LIMIT).await?;
         let keys = rows
             .iter()
             .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
@@ -68,38 +69,43 @@ impl Runner {
         let present = members::present(tx, scope, people.values().copied()).await?;
         people.retain(|_, id| present.contains(id));
         let (planned, mut done) = (import.planned, import.done);
-        // A class that was made counts once, whatever people do with it later.
-        let made = wanted.iter().filter(|(seq, row)| {
-            *seq <= import.position && classes.ever.contains(&label_key(&row.details.unit_label))
+        // A created class is counted even if it was archived or renamed later.
+        let created = class_changes.iter().filter(|(seq, row)| {
+            *seq <= import.position && classes.all.contains(&label_key(&row.details.unit_label))
         });
-        done.units = done.units.max(i32::try_from(made.count()).unwrap_or(i32::MAX));
-        let (mut staged, mut waits) = (Staged::default(), false);
+        done.units = done.units.max(i32::try_from(created.count()).unwrap_or(i32::MAX));
+        let (mut staged, mut waits_for_class) = (Staged::default(), false);
         for (seq, change) in &rows {
             let (kind, details) = (change.kind, &change.details);
-            let unit = classes.living.get(&label_key(&details.unit_label)).copied();
-            // When all classes are made, one that is absent was archived or renamed: its rows are skipped.
+            let unit = classes.active.get(&label_key(&details.unit_label)).copied();
+            // If all classes were created, a missing one was archived or renamed, and its changes are
+            // skipped.
             if kind.needs_unit() && unit.is_none() && done.units < planned.units {
-                waits = true;
+                waits_for_class = true;
                 break;
             }
-            let who = people.get(&change.source_key).copied();
-            match (kind, who, unit) {
-                // Counted when it is there.
-                (Kind::CreateUnit, ..) => staged.unit(&change.source_key, &details.unit_label),
+            let member_id = people.get(&change.source_key).copied();
+            match (kind, member_id, unit) {
+                // Counted above, when org-registry has created the class.
+                (Kind::CreateUnit, ..) => staged.add_unit(&change.source_key, &details.unit_label),
                 (Kind::CreateMember, ..) => {
-                    let made = self.expect(tx, scope, change, &mut staged).await?;
-                    people.insert(change.source_key.clone(), made);
+                    let created = self
+                        .create_expected_member(tx, scope, change, &mut staged)
+                        .await?;
+                    people.insert(change.source_key.clone(), created);
                 }
-                (Kind::RenameMember, Some(who), _) => rename(tx, scope, who, &details.after).await?,
-                (Kind::BeginEnrollment, Some(who), Some(unit)) => {
-                    enrollments::begin(tx, scope, who, unit).await?;
+                (Kind::RenameMember, Some(member_id), _) => {
+                    rename(tx, scope, member_id, &details.after).await?;
                 }
-                (Kind::EndEnrollment, Some(who), Some(unit)) => {
-                    enrollments::end(tx, scope, who, unit).await?;
+                (Kind::BeginEnrollment, Some(member_id), Some(unit)) => {
+                    enrollments::begin(tx, scope, member_id, unit).await?;
                 }
-                (Kind::BeginAssignment, Some(who), Some(unit)) => {
-                    let kind = plan::task(details.value)?;
-                    assignments::begin(tx, scope, who, unit, kind, None).await?;
+                (Kind::EndEnrollment, Some(member_id), Some(unit)) => {
+                    enrollments::end(tx, scope, member_id, unit).await?;
+                }
+                (Kind::BeginAssignment, Some(member_id), Some(unit)) => {
+                    let kind = plan::assignment_kind(details.value)?;
+                    assignments::begin(tx, scope, member_id, unit, kind, None).await?;
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&details.other_key).copied() {
@@ -112,8 +118,8 @@ impl Runner {
                     }
                 }
                 (Kind::RemoveMember, ..) => {
-                    if let Some(who) = who {
-                        self.leave(tx, scope, who).await?;
+                    if let Some(member_id) = member_id {
+                        self.remove_member(tx, scope, member_id).await?;
                     }
                     imports::delete_person(tx, scope, &change.source_key).await?;
                 }
@@ -125,7 +131,7 @@ impl Runner {
             import.position = *seq;
         }
         staged.publish(tx, scope.org_id(), id);
-        let full = rows.len() as u64 == BATCH;
+        let is_full_batch = rows.len() as u64 == BATCH;
         import.done = done;
         if import.position >= import.change_count && done.units >= planned.units {
             import.state = ImportState::Done;
@@ -141,15 +147,15 @@ impl Runner {
         );
         let object = format!("organizations/{}/rosterImports/{id}", scope.org_id());
         parta_audit::record(tx, &caller, Some(scope.org_id()), object).await?;
-        Ok(match (waits, full) {
-            (true, _) => Outcome::Waits,
-            (false, true) => Outcome::More,
-            (false, false) => Outcome::Ended,
+        Ok(match (waits_for_class, is_full_batch) {
+            (true, _) => BatchOutcome::WaitForClass,
+            (false, true) => BatchOutcome::Continue,
+            (false, false) => BatchOutcome::Finished,
         })
     }
 
-    /// Makes the record of an expected member, for whom invitation makes a link.
-    async fn expect(
+    /// Creates an expected member and requests an invitation.
+    async fn create_expected_member(
         &self,
         tx: &Tx,
         scope: &OrgScope,
@@ -170,13 +176,13 @@ impl Runner {
         members::insert(tx, scope, &row).await?;
         events::admitted(tx, &row).await?;
         imports::put_person(tx, scope, &change.source_key, id).await?;
-        staged.invitation(id, role);
+        staged.add_invitation(id, role);
         Ok(id)
     }
 
     /// Removes a member who is no longer in the source. Administrators stay.
-    async fn leave(&self, tx: &Tx, scope: &OrgScope, who: MemberId) -> Result<(), Error> {
-        let Some(mut row) = members::lock(tx, scope, who).await? else {
+    async fn remove_member(&self, tx: &Tx, scope: &OrgScope, member_id: MemberId) -> Result<(), Error> {
+        let Some(mut row) = members::lock(tx, scope, member_id).await? else {
             return Ok(());
         };
         if row.state == State::Left || row.has(Role::Administrator) {
@@ -186,15 +192,16 @@ impl Runner {
     }
 }
 
-async fn rename(tx: &Tx, scope: &OrgScope, who: MemberId, full_name: &str) -> Result<(), Error> {
-    if let Some(mut row) = members::lock(tx, scope, who).await? {
+async fn rename(tx: &Tx, scope: &OrgScope, member_id: MemberId, full_name: &str) -> Result<(), Error> {
+    if let Some(mut row) = members::lock(tx, scope, member_id).await? {
         full_name.clone_into(&mut row.full_name);
         members::update(tx, scope, &mut row).await?;
     }
     Ok(())
 }
 
-/// Resumes an import: at its start, after a crash, and when a class that it waits for was made.
+/// Runs or resumes an import: when it is started, after a crash, and when a class that it waits for was
+/// created.
 #[async_trait]
 impl JobHandler for Runner {
     async fn run(&self, job: &Job) -> Result<(), JobError> {
@@ -202,7 +209,9 @@ impl JobHandler for Runner {
             .ok()
             .and_then(|text| text.parse::<RosterImportId>().ok());
         let (Some(id), Some(org)) = (id, job.org_id) else {
-            return Err(JobError::Fatal("the payload is not a roster import".to_owned()));
+            return Err(JobError::Fatal(
+                "the payload is not the id of a roster import".to_owned(),
+            ));
         };
         let scope = &OrgScope::for_consumer(JOB, org);
         loop {
@@ -213,7 +222,7 @@ impl JobHandler for Runner {
                 .await;
             let outcome = batch.map_err(|error| JobError::Retry(RpcError::from(error).to_string()))?;
             self.0.progress.send_modify(|n| *n += 1);
-            if outcome != Outcome::More {
+            if outcome != BatchOutcome::Continue {
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Reads a set of OneRoster files as the roster that it describes.
+//! Parses a set of OneRoster files.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -11,87 +11,89 @@ use super::{
     files::{self, Row, Table},
 };
 
-/// The files of a set by the names of [`files::known`].
+/// The files of a set, by the names of [`files::accepted_name`].
 pub(crate) type Files = BTreeMap<&'static str, Bytes>;
 
-/// The people and classes of earlier imports of the organization, to which a delta set may refer.
+/// The people and classes of earlier imports of the organization. A delta set may refer to them.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Earlier {
+pub(crate) struct EarlierImports {
     pub(crate) people: BTreeSet<String>,
-    /// Labels by the source's class ids.
+    /// Labels of the classes, by their ids in the source.
     pub(crate) classes: BTreeMap<String, String>,
 }
 
-/// A person of the set.
+/// A person in the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// «Фамилия Имя Отчество», as class registers have it.
+pub(crate) struct SourcePerson {
+    /// Family name, given name and patronymic, in the order of Russian class registers.
     pub(crate) full_name: String,
-    /// `None` for somebody of an earlier import of whose role the set says nothing: they stay what they are.
+    /// `None` if the set gives no role to a person of an earlier import, whose role then does not change.
     pub(crate) role: Option<Role>,
 }
 
-/// The roster that the set describes. Keys are the source's ids.
+/// The roster that the set describes. Keys are ids in the source.
 #[derive(Debug, Default)]
-pub(crate) struct Set {
+pub(crate) struct SourceRoster {
     pub(crate) version: String,
     pub(crate) classes: BTreeMap<String, String>,
-    pub(crate) people: BTreeMap<String, Wanted>,
-    /// Pupil and class.
-    pub(crate) places: BTreeSet<(String, String)>,
-    /// Pupil and class, of rows that say that it is over.
-    pub(crate) places_over: BTreeSet<(String, String)>,
-    /// Teacher, class, task.
-    pub(crate) tasks: BTreeSet<(String, String, i32)>,
-    /// Guardian and child.
-    pub(crate) families: BTreeSet<(String, String)>,
-    /// People whose rows say that they leave.
+    pub(crate) people: BTreeMap<String, SourcePerson>,
+    /// Enrollments: pupil and class.
+    pub(crate) enrollments: BTreeSet<(String, String)>,
+    /// Enrollments that the set marks as ended: pupil and class.
+    pub(crate) ended_enrollments: BTreeSet<(String, String)>,
+    /// Assignments: teacher, class and kind.
+    pub(crate) assignments: BTreeSet<(String, String, i32)>,
+    /// Guardianships: guardian and child.
+    pub(crate) guardianships: BTreeSet<(String, String)>,
+    /// People whom the set marks as deleted.
     pub(crate) leaving: BTreeSet<String>,
-    /// Whether people who are not in `people` are removed.
-    pub(crate) all_people: bool,
-    /// Whether enrollments that are not in `places` end.
-    pub(crate) all_places: bool,
+    /// Whether the set lists all people, so that members who are not in `people` are removed.
+    pub(crate) people_are_complete: bool,
+    /// Whether the set lists all enrollments, so that other enrollments end.
+    pub(crate) enrollments_are_complete: bool,
 }
 
-/// Longest label of a class and full name.
-const LABEL: usize = 50;
-const NAME: usize = 200;
+/// Longest label of a class, in characters.
+const MAX_LABEL: usize = 50;
+/// Longest full name, in characters.
+const MAX_NAME: usize = 200;
 
-struct Reading<'a> {
+struct Parser<'a> {
     files: &'a Files,
-    earlier: &'a Earlier,
+    earlier: &'a EarlierImports,
     problems: Problems,
-    set: Set,
-    /// Ids of users.csv, whether they are imported or passed over.
-    listed: BTreeSet<String>,
-    /// Ids of classes.csv that are no classes of a school.
-    others: BTreeSet<String>,
+    set: SourceRoster,
+    /// All ids of users.csv, including people who are not imported.
+    user_ids: BTreeSet<String>,
+    /// Ids of classes.csv that are courses and not classes of a school.
+    course_ids: BTreeSet<String>,
 }
 
-/// Reads a set.
-pub(crate) fn understand(files: &Files, earlier: &Earlier) -> (Set, Problems) {
-    let mut reading = Reading {
+/// Parses a set of files. The problems are sorted by file and line.
+pub(crate) fn parse(files: &Files, earlier: &EarlierImports) -> (SourceRoster, Problems) {
+    let mut parser = Parser {
         files,
         earlier,
         problems: Problems::default(),
-        set: Set::default(),
-        listed: BTreeSet::new(),
-        others: BTreeSet::new(),
+        set: SourceRoster::default(),
+        user_ids: BTreeSet::new(),
+        course_ids: BTreeSet::new(),
     };
-    reading.whole();
-    let Reading {
+    parser.parse_all();
+    let Parser {
         mut problems, set, ..
-    } = reading;
+    } = parser;
     problems.0.sort();
     (set, problems)
 }
 
-fn clean(text: &str, most: usize) -> bool {
-    !text.is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
+/// Whether a text is not empty, has at most `max` characters and no control characters.
+fn is_valid_text(text: &str, max: usize) -> bool {
+    !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
 }
 
-/// The role here of a role of the source: `None` if it is unknown, `Some(None)` if it is not imported.
-fn role(name: &str) -> Option<Option<Role>> {
+/// Maps a role of OneRoster: `None` if it is unknown, `Some(None)` if it is not imported.
+fn map_role(name: &str) -> Option<Option<Role>> {
     let name = name.to_lowercase();
     Some(match name.as_str() {
         "student" => Some(Role::Pupil),
@@ -115,20 +117,20 @@ fn role(name: &str) -> Option<Option<Role>> {
     })
 }
 
-/// Of several roles of a person the one by which the person comes in.
-fn first(a: Role, b: Role) -> Role {
+/// Returns the role with which a person of two roles is imported.
+fn primary_role(a: Role, b: Role) -> Role {
     let order = [Role::Staff, Role::Teacher, Role::Pupil, Role::Parent];
-    let place = |role| order.iter().position(|r| *r == role).unwrap_or(order.len());
-    if place(b) < place(a) { b } else { a }
+    let rank = |role| order.iter().position(|r| *r == role).unwrap_or(order.len());
+    if rank(b) < rank(a) { b } else { a }
 }
 
 enum Status {
     Active,
-    Over,
+    Ended,
 }
 
-impl Reading<'_> {
-    fn whole(&mut self) {
+impl Parser<'_> {
+    fn parse_all(&mut self) {
         let manifest = self.manifest();
         let mode = |file: &str| manifest.get(&format!("file.{file}")).map(String::as_str);
         let version = manifest.get("oneroster.version").cloned();
@@ -144,12 +146,12 @@ impl Reading<'_> {
             None if has_roles => "1.2".to_owned(),
             None => "1.1".to_owned(),
         };
-        // Only a file that is there and whole says who is not in it.
-        let whole = |file: &str, name: &str| {
+        // Only a complete file shows who is missing from it.
+        let is_complete = |file: &str, name: &str| {
             self.files.contains_key(name) && !matches!(mode(file), Some("delta" | "absent"))
         };
-        self.set.all_people = whole("users", "users.csv");
-        self.set.all_places = whole("enrollments", "enrollments.csv");
+        self.set.people_are_complete = is_complete("users", "users.csv");
+        self.set.enrollments_are_complete = is_complete("enrollments", "enrollments.csv");
         let mut required = vec!["orgs", "users", "classes", "enrollments"];
         if self.set.version == "1.2" {
             required.push("roles");
@@ -166,7 +168,7 @@ impl Reading<'_> {
         self.enrollments();
     }
 
-    /// Reads a file that is there, and refuses ids that come twice.
+    /// Reads a file if it exists. Missing and duplicate ids are fatal problems.
     fn table(&mut self, file: &'static str, columns: &[&str]) -> Option<Table> {
         let bytes = self.files.get(file)?;
         let table = files::read(file, bytes, &mut self.problems);
@@ -174,7 +176,7 @@ impl Reading<'_> {
         let mut seen = BTreeSet::new();
         for row in &table.rows {
             let id = table.cell(row, "sourcedid");
-            if columns.contains(&"sourcedid") && !clean(id, 255) {
+            if columns.contains(&"sourcedid") && !is_valid_text(id, 255) {
                 self.problems
                     .fatal(file, row.line, "sourcedId", "is missing or malformed");
             } else if !id.is_empty() && !seen.insert(id) {
@@ -188,11 +190,11 @@ impl Reading<'_> {
     fn status(&mut self, table: &Table, row: &Row) -> Status {
         match table.cell(row, "status").to_lowercase().as_str() {
             "" | "active" => Status::Active,
-            "tobedeleted" | "inactive" => Status::Over,
+            "tobedeleted" | "inactive" => Status::Ended,
             _ => {
                 self.problems
                     .fatal(table.file, row.line, "status", "must be active or tobedeleted");
-                Status::Over
+                Status::Ended
             }
         }
     }
@@ -209,14 +211,14 @@ impl Reading<'_> {
     }
 
     fn role_of(&mut self, table: &Table, row: &Row) -> Option<Role> {
-        let Some(known) = role(table.cell(row, "role")) else {
+        let Some(known) = map_role(table.cell(row, "role")) else {
             self.problems
                 .fatal(table.file, row.line, "role", "is no role of OneRoster");
             return None;
         };
         if known.is_none() {
             self.problems
-                .passed(table.file, row.line, "role", "a role that has no place here");
+                .skipped(table.file, row.line, "role", "a role that has no place here");
         }
         known
     }
@@ -228,13 +230,13 @@ impl Reading<'_> {
         let mut roles = BTreeMap::<String, Role>::new();
         let mut add = |key: &str, role: Role| {
             let known = roles.entry(key.to_owned()).or_insert(role);
-            *known = first(*known, role);
+            *known = primary_role(*known, role);
         };
         let ids = users
             .rows
             .iter()
             .map(|row| users.cell(row, "sourcedid").to_owned());
-        self.listed = ids.collect();
+        self.user_ids = ids.collect();
         if self.set.version == "1.1" {
             users.require(&["role"], &mut self.problems);
             for row in &users.rows {
@@ -245,7 +247,7 @@ impl Reading<'_> {
         } else if let Some(table) = self.table("roles.csv", &["usersourcedid", "role"]) {
             for row in &table.rows {
                 let user = table.cell(row, "usersourcedid");
-                if !self.listed.contains(user) && !self.earlier.people.contains(user) {
+                if !self.user_ids.contains(user) && !self.earlier.people.contains(user) {
                     self.problems
                         .fatal(table.file, row.line, "userSourcedId", "nobody has this id");
                     continue;
@@ -255,24 +257,24 @@ impl Reading<'_> {
                 }
             }
         }
-        let related = self.relationships();
-        for (_, _, guardian) in &related {
-            if self.listed.contains(guardian) {
-                // Sources that keep relations in a file of their own give their parents no role besides.
+        let relationships = self.relationships();
+        for (_, _, guardian) in &relationships {
+            if self.user_ids.contains(guardian) {
+                // Sources with a file of relationships give no roles to parents.
                 roles.entry(guardian.clone()).or_insert(Role::Parent);
             }
         }
         let mut agents = Vec::new();
         for row in &users.rows {
             let key = users.cell(row, "sourcedid");
-            if let Status::Over = self.status(&users, row) {
+            if let Status::Ended = self.status(&users, row) {
                 self.set.leaving.insert(key.to_owned());
                 continue;
             }
             let role = roles.get(key).copied();
             if role.is_none() && !self.earlier.people.contains(key) {
                 self.problems
-                    .passed(users.file, row.line, "role", "the person has no role here");
+                    .skipped(users.file, row.line, "role", "the person has no role here");
                 continue;
             }
             let parts = ["familyname", "givenname", "middlename"].map(|column| users.cell(row, column));
@@ -281,21 +283,23 @@ impl Reading<'_> {
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()
                 .join(" ");
-            if !clean(&full_name, NAME) {
+            if !is_valid_text(&full_name, MAX_NAME) {
                 let why = "the name is missing, longer than 200 characters, or has control characters";
                 self.problems.fatal(users.file, row.line, "familyName", why);
                 continue;
             }
-            for agent in list(users.cell(row, "agentsourcedids")) {
+            for agent in split_ids(users.cell(row, "agentsourcedids")) {
                 agents.push((row.line, key.to_owned(), agent.to_owned()));
             }
-            self.set.people.insert(key.to_owned(), Wanted { full_name, role });
+            self.set
+                .people
+                .insert(key.to_owned(), SourcePerson { full_name, role });
         }
         for (line, person, agent) in agents {
-            self.family(users.file, line, "agentSourcedIds", &person, &agent);
+            self.add_guardianship(users.file, line, "agentSourcedIds", &person, &agent);
         }
-        for (line, person, guardian) in related {
-            self.family(
+        for (line, person, guardian) in relationships {
+            self.add_guardianship(
                 "relationships.csv",
                 line,
                 "relationshipUserSourcedId",
@@ -305,57 +309,63 @@ impl Reading<'_> {
         }
     }
 
-    /// Two people of whom one is the child.
-    fn family(&mut self, file: &str, line: u32, column: &str, one: &str, other: &str) {
+    /// Adds a guardianship between two people. Their roles show which one is the child.
+    fn add_guardianship(&mut self, file: &str, line: u32, column: &str, one: &str, other: &str) {
         let role = |key: &str| self.set.people.get(key).and_then(|person| person.role);
         let pair = match (role(one), role(other)) {
             (Some(Role::Pupil), Some(Role::Parent)) => (other, one),
             (Some(Role::Parent), Some(Role::Pupil)) => (one, other),
             (Some(_), Some(_)) => {
                 self.problems
-                    .passed(file, line, column, "does not relate a parent to a pupil");
+                    .skipped(file, line, column, "does not relate a parent to a pupil");
                 return;
             }
             _ => {
                 self.problems
-                    .passed(file, line, column, "names somebody who is not in the set");
+                    .skipped(file, line, column, "names somebody who is not in the set");
                 return;
             }
         };
-        self.set.families.insert((pair.0.to_owned(), pair.1.to_owned()));
+        self.set
+            .guardianships
+            .insert((pair.0.to_owned(), pair.1.to_owned()));
     }
 
-    /// Line, person and guardian of each living row of relationships.csv.
+    /// Returns line, person and guardian of each active row of relationships.csv.
     fn relationships(&mut self) -> Vec<(u32, String, String)> {
         let columns = ["usersourcedid", "relationshipusersourcedid"];
         let Some(table) = self.table("relationships.csv", &columns) else {
             return Vec::new();
         };
-        let mut related = Vec::new();
+        let mut relationships = Vec::new();
         for row in &table.rows {
             if let Status::Active = self.status(&table, row) {
                 let [person, guardian] = columns.map(|column| table.cell(row, column).to_owned());
-                related.push((row.line, person, guardian));
+                relationships.push((row.line, person, guardian));
             }
         }
-        related
+        relationships
     }
 
     fn classes(&mut self) {
         let Some(table) = self.table("classes.csv", &["sourcedid", "title"]) else {
             return;
         };
-        let homeroom = |row: &&Row| table.cell(row, "classtype").eq_ignore_ascii_case("homeroom");
-        // If the source marks homerooms, only those are classes here, and the others are courses.
-        let told = table.rows.iter().any(|row| homeroom(&row));
-        let rows: Vec<_> = table.rows.iter().filter(|row| !told || homeroom(row)).collect();
+        let is_homeroom = |row: &&Row| table.cell(row, "classtype").eq_ignore_ascii_case("homeroom");
+        // If the source marks homerooms, only they are imported as classes. The others are courses.
+        let has_homerooms = table.rows.iter().any(|row| is_homeroom(&row));
+        let rows: Vec<_> = table
+            .rows
+            .iter()
+            .filter(|row| !has_homerooms || is_homeroom(row))
+            .collect();
         let mut labels = BTreeSet::new();
         for row in rows {
-            if let Status::Over = self.status(&table, row) {
+            if let Status::Ended = self.status(&table, row) {
                 continue;
             }
             let label = table.cell(row, "title");
-            if !clean(label, LABEL) {
+            if !is_valid_text(label, MAX_LABEL) {
                 let why = "the title is missing, longer than 50 characters, or has control characters";
                 self.problems.fatal(table.file, row.line, "title", why);
             } else if !labels.insert(label_key(label)) {
@@ -366,15 +376,15 @@ impl Reading<'_> {
                 self.set.classes.insert(key, label.to_owned());
             }
         }
-        // Ids of courses are known too, so that enrollments in them are not unknown.
+        // The ids of courses are remembered, so that enrollments in courses are no problems.
         let ids = table
             .rows
             .iter()
             .map(|row| table.cell(row, "sourcedid").to_owned());
-        self.others = ids.filter(|id| !self.set.classes.contains_key(id)).collect();
+        self.course_ids = ids.filter(|id| !self.set.classes.contains_key(id)).collect();
     }
 
-    /// Whether it is a class of the set, or of an earlier one.
+    /// Whether this is the id of a class of the set or of an earlier import.
     fn is_class(&self, key: &str) -> bool {
         self.set.classes.contains_key(key) || self.earlier.classes.contains_key(key)
     }
@@ -387,7 +397,7 @@ impl Reading<'_> {
             let [class, user] =
                 ["classsourcedid", "usersourcedid"].map(|column| table.cell(row, column).to_owned());
             let status = self.status(&table, row);
-            if self.others.contains(&class) {
+            if self.course_ids.contains(&class) {
                 continue;
             }
             if !self.is_class(&class) {
@@ -395,26 +405,26 @@ impl Reading<'_> {
                     .fatal(table.file, row.line, "classSourcedId", "no class has this id");
                 continue;
             }
-            if !self.listed.contains(&user) && !self.earlier.people.contains(&user) {
+            if !self.user_ids.contains(&user) && !self.earlier.people.contains(&user) {
                 self.problems
                     .fatal(table.file, row.line, "userSourcedId", "nobody has this id");
                 continue;
             }
             match (self.role_of(&table, row), status) {
                 (Some(Role::Pupil), Status::Active) => {
-                    self.set.places.insert((user, class));
+                    self.set.enrollments.insert((user, class));
                 }
-                (Some(Role::Pupil), Status::Over) => {
-                    self.set.places_over.insert((user, class));
+                (Some(Role::Pupil), Status::Ended) => {
+                    self.set.ended_enrollments.insert((user, class));
                 }
                 (Some(Role::Teacher), Status::Active) => {
-                    let leads = table.cell(row, "primary").eq_ignore_ascii_case("true");
-                    let kind = if leads {
+                    let is_class_teacher = table.cell(row, "primary").eq_ignore_ascii_case("true");
+                    let kind = if is_class_teacher {
                         AssignmentKind::ClassTeacher
                     } else {
                         AssignmentKind::SubjectTeacher
                     };
-                    self.set.tasks.insert((user, class, kind.number()));
+                    self.set.assignments.insert((user, class, kind.number()));
                 }
                 _ => {}
             }
@@ -422,6 +432,7 @@ impl Reading<'_> {
     }
 }
 
-fn list(cell: &str) -> impl Iterator<Item = &str> {
+/// Splits a cell into ids.
+fn split_ids(cell: &str) -> impl Iterator<Item = &str> {
     cell.split([',', ';']).map(str::trim).filter(|id| !id.is_empty())
 }

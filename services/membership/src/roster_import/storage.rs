@@ -30,9 +30,9 @@ table!(roster_import, "roster_import", {
     change_count: i64,
     problem_count: i32,
     mass_removal: bool,
-    /// Labels by the source's class ids, as JSON.
+    /// Labels of the classes by their ids in the source, as JSON.
     classes: String,
-    /// Rows of the difference that are carried out.
+    /// Number of planned changes that are applied.
     position: i64,
     create_time: DateTimeUtc,
     start_time: Option<DateTimeUtc>,
@@ -83,30 +83,30 @@ table!(roster_class, "roster_class", {
     label: String,
 });
 
-/// Rows of one statement. Its parameters stay below the limits of both databases.
-const ROWS: usize = 500;
+/// Rows of one INSERT. The number of parameters stays below the limits of both databases.
+const ROWS_PER_INSERT: usize = 500;
 
-/// Counts as they are stored.
-fn stored(counts: &Counts) -> Result<Vec<u8>, StorageError> {
-    let fault = |error| StorageError::Fault(format!("counts have no stored form: {error}"));
+/// Encodes counts as JSON.
+fn encode_counts(counts: &Counts) -> Result<Vec<u8>, StorageError> {
+    let fault = |error| StorageError::Fault(format!("counts cannot be encoded: {error}"));
     serde_json::to_vec(counts).map_err(fault)
 }
 
-/// Counts that were stored in `column`. Counts that cannot be read are not taken for zero.
-fn counts(column: &'static str, stored: &[u8]) -> Result<Counts, StorageError> {
+/// Decodes the counts of `column`. Fails if they cannot be decoded.
+fn decode_counts(column: &'static str, stored: &[u8]) -> Result<Counts, StorageError> {
     let length = i64::try_from(stored.len()).unwrap_or(i64::MAX);
     serde_json::from_slice(stored).map_err(|_| StorageError::unknown_value(column, length))
 }
 
 fn import(row: roster_import::Model) -> Result<Import, StorageError> {
     let state = ImportState::from_number(row.state);
-    let fault = |error| StorageError::Fault(format!("stored classes cannot be read: {error}"));
+    let fault = |error| StorageError::Fault(format!("stored classes cannot be decoded: {error}"));
     Ok(Import {
         id: RosterImportId::from_uuid(row.import_id),
         state: state.ok_or_else(|| StorageError::unknown_value("roster_import.state", row.state))?,
         one_roster_version: row.one_roster_version,
-        planned: counts("roster_import.planned", &row.planned)?,
-        done: counts("roster_import.done", &row.done)?,
+        planned: decode_counts("roster_import.planned", &row.planned)?,
+        done: decode_counts("roster_import.done", &row.done)?,
         change_count: row.change_count,
         problem_count: row.problem_count,
         mass_removal: row.mass_removal,
@@ -120,14 +120,14 @@ fn import(row: roster_import::Model) -> Result<Import, StorageError> {
 }
 
 fn model(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
-    let fault = |error| StorageError::Fault(format!("classes have no stored form: {error}"));
+    let fault = |error| StorageError::Fault(format!("classes cannot be encoded: {error}"));
     Ok(roster_import::Model {
         org_id: scope.org_id().uuid(),
         import_id: import.id.uuid(),
         state: import.state.number(),
         one_roster_version: import.one_roster_version.clone(),
-        planned: stored(&import.planned)?,
-        done: stored(&import.done)?,
+        planned: encode_counts(&import.planned)?,
+        done: encode_counts(&import.done)?,
         change_count: import.change_count,
         problem_count: import.problem_count,
         mass_removal: import.mass_removal,
@@ -169,7 +169,7 @@ fn problem(row: roster_import_problem::Model) -> (i64, Problem) {
     (row.seq, problem)
 }
 
-/// Inserts an import with its difference and its problems.
+/// Inserts an import with its planned changes and its problems.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -181,13 +181,13 @@ pub(super) async fn insert(
         .exec_without_returning(conn)
         .await?;
     let (org_id, import_id) = (scope.org_id().uuid(), import.id.uuid());
-    for (chunk, rows) in changes.chunks(ROWS).enumerate() {
-        let first = chunk * ROWS;
-        let rows = rows.iter().zip(first..).map(|(change, at)| {
+    for (chunk, rows) in changes.chunks(ROWS_PER_INSERT).enumerate() {
+        let first = chunk * ROWS_PER_INSERT;
+        let rows = rows.iter().zip(first..).map(|(change, index)| {
             roster_import_change::Model {
                 org_id,
                 import_id,
-                seq: i64::try_from(at + 1).unwrap_or(i64::MAX),
+                seq: i64::try_from(index + 1).unwrap_or(i64::MAX),
                 kind: change.kind.number(),
                 source_key: change.source_key.clone(),
                 other_key: change.details.other_key.clone(),
@@ -203,13 +203,13 @@ pub(super) async fn insert(
             .exec_without_returning(conn)
             .await?;
     }
-    for (chunk, rows) in problems.chunks(ROWS).enumerate() {
-        let first = chunk * ROWS;
-        let rows = rows.iter().zip(first..).map(|(problem, at)| {
+    for (chunk, rows) in problems.chunks(ROWS_PER_INSERT).enumerate() {
+        let first = chunk * ROWS_PER_INSERT;
+        let rows = rows.iter().zip(first..).map(|(problem, index)| {
             roster_import_problem::Model {
                 org_id,
                 import_id,
-                seq: i64::try_from(at + 1).unwrap_or(i64::MAX),
+                seq: i64::try_from(index + 1).unwrap_or(i64::MAX),
                 file: problem.file.clone(),
                 line: problem.line.into(),
                 column_name: problem.column.clone(),
@@ -250,8 +250,9 @@ pub(super) async fn lock(
     row.map(import).transpose()
 }
 
-/// Whether another import runs, or ended after `since`, so that the check may no longer hold.
-pub(super) async fn overtaken(
+/// Whether another import is running, or finished after `since`, so that the plan of this import may be
+/// outdated.
+pub(super) async fn is_superseded(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: RosterImportId,
@@ -301,7 +302,7 @@ pub(super) async fn list(
     rows.into_iter().map(import).collect()
 }
 
-/// Lists rows of the difference with their numbers, of one kind if named.
+/// Lists planned changes with their sequence numbers, only those of `kind` if it is given.
 pub(super) async fn list_changes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -323,7 +324,7 @@ pub(super) async fn list_changes(
     rows.into_iter().map(change).collect()
 }
 
-/// Lists problems with their numbers.
+/// Lists problems with their sequence numbers.
 pub(super) async fn list_problems(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -343,7 +344,7 @@ pub(super) async fn list_problems(
     Ok(rows.into_iter().map(problem).collect())
 }
 
-/// The members that imports made, by the source's id.
+/// Returns the members that imports created, by their ids in the source.
 pub(super) async fn people(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -356,7 +357,7 @@ pub(super) async fn people(
     Ok(rows.into_iter().map(pair).collect())
 }
 
-/// The members that imports made for these ids of the source.
+/// Returns the members that imports created for these ids in the source.
 pub(super) async fn people_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -371,7 +372,7 @@ pub(super) async fn people_of(
     Ok(rows.into_iter().map(pair).collect())
 }
 
-/// Notes which member a person of the source is.
+/// Stores the member of a person in the source.
 pub(super) async fn put_person(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -383,17 +384,17 @@ pub(super) async fn put_person(
         source_key: Set(key.to_owned()),
         member_id: Set(member.uuid()),
     };
-    let again = OnConflict::columns([roster_person::Column::OrgId, roster_person::Column::SourceKey])
+    let on_conflict = OnConflict::columns([roster_person::Column::OrgId, roster_person::Column::SourceKey])
         .update_column(roster_person::Column::MemberId)
         .to_owned();
     roster_person::Entity::insert(row)
-        .on_conflict(again)
+        .on_conflict(on_conflict)
         .exec_without_returning(conn)
         .await?;
     Ok(())
 }
 
-/// Forgets a person of the source.
+/// Deletes the link between a person in the source and a member.
 pub(super) async fn delete_person(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -405,7 +406,7 @@ pub(super) async fn delete_person(
     Ok(())
 }
 
-/// Labels by the source's class ids.
+/// Returns the labels of imported classes, by their ids in the source.
 pub(super) async fn classes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -417,7 +418,7 @@ pub(super) async fn classes(
     Ok(rows.into_iter().map(|row| (row.source_key, row.label)).collect())
 }
 
-/// Notes the classes of a set.
+/// Stores the classes of a set of files.
 pub(super) async fn put_classes(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -431,12 +432,12 @@ pub(super) async fn put_classes(
             label: Set(label.clone()),
         })
         .collect();
-    for some in rows.chunks(ROWS) {
-        let again = OnConflict::columns([roster_class::Column::OrgId, roster_class::Column::SourceKey])
+    for chunk in rows.chunks(ROWS_PER_INSERT) {
+        let on_conflict = OnConflict::columns([roster_class::Column::OrgId, roster_class::Column::SourceKey])
             .update_column(roster_class::Column::Label)
             .to_owned();
-        roster_class::Entity::insert_many(some.to_vec())
-            .on_conflict(again)
+        roster_class::Entity::insert_many(chunk.to_vec())
+            .on_conflict(on_conflict)
             .exec_without_returning(conn)
             .await?;
     }

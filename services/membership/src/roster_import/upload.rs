@@ -1,4 +1,4 @@
-//! A set of files while it is received.
+//! Receives a set of files in chunks.
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
@@ -14,16 +14,16 @@ const SET_MAX_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Upload {
     files: BTreeMap<&'static str, BytesMut>,
-    /// The file whose chunks are received now.
+    /// The file whose chunks are being received.
     open: Option<&'static str>,
     size: usize,
 }
 
 impl Upload {
-    /// Keeps the next bytes of a file. A chunk above the limit is refused before it is kept.
-    pub(super) fn take(&mut self, file_name: &str, data: &[u8]) -> Result<(), RpcError> {
-        let known = files::known(file_name);
-        let name = known.ok_or_else(|| invalid("chunk.file_name", "is no file of OneRoster"))?;
+    /// Appends a chunk to a file. Fails if the set would exceed the limit.
+    pub(super) fn append(&mut self, file_name: &str, data: &[u8]) -> Result<(), RpcError> {
+        let name = files::accepted_name(file_name);
+        let name = name.ok_or_else(|| invalid("chunk.file_name", "is no file of OneRoster"))?;
         if self.open != Some(name) && self.files.contains_key(name) {
             return Err(invalid("chunk.file_name", "the file came before"));
         }
@@ -36,7 +36,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The hash of the files by their names, however they were cut into chunks.
+    /// Returns a hash of the names and contents. It does not depend on the sizes of the chunks.
     pub(super) fn hash(&self) -> Vec<u8> {
         let mut all = Sha256::new();
         for (name, data) in &self.files {
@@ -46,7 +46,7 @@ impl Upload {
         all.finalize().to_vec()
     }
 
-    /// The files that were received.
+    /// Returns the received files.
     pub(super) fn into_files(self) -> Files {
         let frozen = self.files.into_iter().map(|(name, data)| (name, data.freeze()));
         frozen.collect()

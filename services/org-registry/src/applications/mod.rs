@@ -3,8 +3,8 @@
 //! Owns the tables `application`, `application_step` and `application_chunk`. Invariants: an organization has
 //! at most one application that is not refused; an application is decided once; an approval creates the
 //! organization, its staff room, their events and the job that appoints the administrator in one transaction;
-//! the order is kept byte for byte. An application belongs to no organization, so its queries take no scope;
-//! only the operator's calls reach them.
+//! the order is stored byte for byte. An application belongs to no organization, so its queries take no
+//! scope, and only calls of the operator use them.
 
 mod appoint;
 mod error;

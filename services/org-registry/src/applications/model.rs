@@ -20,7 +20,7 @@ pub(crate) enum ApplicationState {
 impl ApplicationState {
     const ALL: [Self; 3] = [Self::Submitted, Self::Approved, Self::Refused];
 
-    /// The number in the database, which is that of the API.
+    /// Returns the number in the database and in the API.
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::Submitted => 1,
@@ -29,7 +29,7 @@ impl ApplicationState {
         }
     }
 
-    /// Reads the number of the database or of the API; `None` for one that this build does not know.
+    /// Decodes a number of the database or of the API; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.number() == number)
     }
@@ -61,7 +61,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// The data with which the organization begins.
+    /// Returns the initial data of the organization.
     pub(super) fn registration(&self) -> Registration {
         Registration {
             display_name: self.organization_name.clone(),
@@ -95,12 +95,12 @@ impl ContentType {
         }
     }
 
-    /// Reads the MIME type of the database; `None` for one that this build does not know.
+    /// Decodes a MIME type of the database; `None` if this release does not know it.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.text() == text)
     }
 
-    /// Recognizes a document by its first bytes; `None` for a document that is no scan.
+    /// Recognizes the type of a document by its first bytes; `None` for other types.
     pub(crate) fn of(document: &[u8]) -> Option<Self> {
         if document.starts_with(b"%PDF-") {
             Some(Self::Pdf)
@@ -114,7 +114,7 @@ impl ContentType {
     }
 }
 
-/// The data about an order besides its bytes.
+/// The metadata of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) file_name: String,
@@ -200,12 +200,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_panics(text in ".*") {
+        fn checks_never_panic(text in ".*") {
             let _ = (is_ogrn(&text), is_kpp(&text), ContentType::of(text.as_bytes()));
         }
 
         #[test]
-        fn a_wrong_check_digit_is_found(body in 100_000_000_000u64..999_999_999_999, off in 1u64..10) {
+        fn wrong_check_digit_is_rejected(body in 100_000_000_000u64..999_999_999_999, off in 1u64..10) {
             let right = body % 11 % 10;
             let good = format!("{body}{right}");
             let bad = format!("{body}{}", (right + off) % 10);

@@ -1,10 +1,10 @@
-//! Rules for applications. An applicant has no organization yet; only the operator sees and decides
+//! Permissions for applications. An applicant has no organization yet. Only the operator can see and decide
 //! applications.
 use parta_access::{Decision, PermissionRule, PrincipalKind};
 
 use crate::context::Operator;
 
-/// Whether the operator may create the organization of an application: always, because the operator decides.
+/// Allows the operator to create the organization of every application.
 pub(super) fn approve(_: &Operator) -> Decision {
     Decision::Allow
 }

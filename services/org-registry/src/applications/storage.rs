@@ -93,7 +93,7 @@ fn state(column: &'static str, number: i32) -> Result<ApplicationState, StorageE
 }
 
 fn content_type(text: &str) -> Result<ContentType, StorageError> {
-    // The text itself is not logged: only its length stands for it.
+    // The error contains the length of the text and not the text itself, because it would be logged.
     let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
     ContentType::from_text(text)
         .ok_or_else(|| StorageError::unknown_value("application.order_content_type", length))
@@ -197,7 +197,7 @@ pub(super) async fn find_chunk(
 pub(super) async fn insert_step(
     conn: &impl ConnectionTrait,
     id: ApplicationId,
-    made: &Step,
+    new_step: &Step,
 ) -> Result<(), StorageError> {
     let count = step::Entity::find()
         .filter(step::Column::ApplicationId.eq(id.uuid()))
@@ -206,10 +206,10 @@ pub(super) async fn insert_step(
     let row = step::ActiveModel {
         application_id: Set(id.uuid()),
         number: Set(count.cast_signed()),
-        state: Set(made.state.number()),
-        actor: Set(made.actor.clone()),
-        reason: Set(made.reason.clone()),
-        change_time: Set(made.change_time),
+        state: Set(new_step.state.number()),
+        actor: Set(new_step.actor.clone()),
+        reason: Set(new_step.reason.clone()),
+        change_time: Set(new_step.change_time),
     };
     step::Entity::insert(row).exec_without_returning(conn).await?;
     Ok(())
@@ -279,11 +279,11 @@ pub(super) async fn list(
     after: Option<ApplicationId>,
     limit: u64,
 ) -> Result<Vec<Application>, StorageError> {
-    let wanted = Condition::all()
+    let filter = Condition::all()
         .add_option(state.map(|state| application::Column::State.eq(state.number())))
         .add_option(after.map(|id| application::Column::ApplicationId.gt(id.uuid())));
     let rows = application::Entity::find()
-        .filter(wanted)
+        .filter(filter)
         .order_by_asc(application::Column::ApplicationId)
         .limit(limit)
         .all(conn)

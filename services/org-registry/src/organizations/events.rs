@@ -59,7 +59,7 @@ pub(super) async fn policies_changed(tx: &Tx, organization: &Organization) -> Re
     publish(tx, organization.id, Payload::PoliciesChanged(changed)).await
 }
 
-/// Events that build the present organizations from nothing.
+/// Returns the events that build the current organizations from an empty state.
 pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
     let organizations = storage::list_for_snapshot(tx, org).await?;
     Ok(organizations.iter().map(|row| (row.id, creation(row))).collect())

@@ -1,7 +1,7 @@
 //! Organizations: their data and their policies (R4, R9).
 //!
-//! Owns the table `organization`. Invariants: an organization begins with the default policies; each change
-//! of the policies raises their version by one; each change and its event are committed together.
+//! Owns the table `organization`. Invariants: a new organization has the default policies; each change
+//! of the policies increases their version by one; each change and its event are committed together.
 
 mod events;
 mod grpc;

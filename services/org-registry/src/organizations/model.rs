@@ -23,7 +23,7 @@ impl OrganizationKind {
         Self::Partner,
     ];
 
-    /// The number in the database, which is that of the API.
+    /// Returns the number in the database and in the API.
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::General => 1,
@@ -33,13 +33,13 @@ impl OrganizationKind {
         }
     }
 
-    /// Reads the number of the database or of the API; `None` for one that this build does not know.
+    /// Decodes a number of the database or of the API; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }
 
-/// The data with which an organization begins.
+/// The initial data of an organization.
 #[derive(Debug, Clone)]
 pub(crate) struct Registration {
     pub(crate) display_name: String,
@@ -74,7 +74,7 @@ pub(crate) struct Organization {
     pub(crate) revision: i64,
 }
 
-/// The descriptive fields to change; `None` keeps the present value.
+/// The descriptive fields to change; `None` keeps the current value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
     pub(crate) display_name: Option<String>,

@@ -15,8 +15,8 @@ use crate::{
     error::Error,
 };
 
-/// The proof that the caller may change this organization, whose row is locked.
-pub(crate) struct MayAdminister {
+/// The grant to change this organization, whose row is locked.
+pub(crate) struct AdministrationGrant {
     scope: OrgScope,
     organization: Organization,
 }
@@ -26,11 +26,11 @@ async fn may_administer(
     tx: &Tx,
     caller: &Caller,
     org: OrgId,
-) -> Result<MayAdminister, Error> {
+) -> Result<AdministrationGrant, Error> {
     let facts = context.roster.caller_context(tx, caller, org).await?;
     let scope = authorize(caller, org, policy::administer(&facts))?;
     let organization = storage::lock(tx, &scope).await?;
-    Ok(MayAdminister {
+    Ok(AdministrationGrant {
         organization: organization.ok_or(Error::UnknownOrganization(org))?,
         scope,
     })
@@ -46,22 +46,33 @@ async fn load(tx: &Tx, scope: &OrgScope) -> Result<Organization, Error> {
 pub(crate) struct UpdateOrganization {
     pub(crate) org_id: OrgId,
     pub(crate) changes: Changes,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for UpdateOrganization {
     type Context = Context;
-    type Grant = MayAdminister;
+    type Grant = AdministrationGrant;
     type Outcome = ();
     type View = Organization;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAdminister, Error> {
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<AdministrationGrant, Error> {
         may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAdminister) -> Result<(), Error> {
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &AdministrationGrant,
+    ) -> Result<(), Error> {
         let org = self.org_id;
         let mut changed = grant.organization.clone();
         check_etag(&self.etag, changed.revision)?;
@@ -78,34 +89,45 @@ impl Mutation for UpdateOrganization {
         &self,
         _: &Context,
         tx: &Tx,
-        grant: &MayAdminister,
+        grant: &AdministrationGrant,
         (): &(),
     ) -> Result<Organization, Error> {
         load(tx, &grant.scope).await
     }
 }
 
-/// Replaces the policies as a whole.
+/// Replaces all policies.
 #[derive(Debug)]
 pub(crate) struct ChangePolicies {
     pub(crate) org_id: OrgId,
     pub(crate) policies: Policies,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for ChangePolicies {
     type Context = Context;
-    type Grant = MayAdminister;
+    type Grant = AdministrationGrant;
     type Outcome = ();
     type View = Organization;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAdminister, Error> {
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<AdministrationGrant, Error> {
         may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayAdminister) -> Result<(), Error> {
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &AdministrationGrant,
+    ) -> Result<(), Error> {
         let org = self.org_id;
         let mut changed = grant.organization.clone();
         check_etag(&self.etag, changed.revision)?;
@@ -123,7 +145,7 @@ impl Mutation for ChangePolicies {
         &self,
         _: &Context,
         tx: &Tx,
-        grant: &MayAdminister,
+        grant: &AdministrationGrant,
         (): &(),
     ) -> Result<Organization, Error> {
         load(tx, &grant.scope).await

@@ -1,4 +1,4 @@
-//! Rules for reading and changing an organization: pure functions over facts of the roster.
+//! Permissions to read and change an organization: pure functions over facts of the roster.
 use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_roster::MemberContext;
 

@@ -72,8 +72,8 @@ fn model(row: Model) -> Result<Organization, StorageError> {
     })
 }
 
-/// The row of an organization. Its id is the scope's.
-fn active(scope: &OrgScope, from: &Organization) -> Result<ActiveModel, StorageError> {
+/// Returns the row of an organization. Its id is that of the scope.
+fn to_row(scope: &OrgScope, from: &Organization) -> Result<ActiveModel, StorageError> {
     let unused_after = i64::try_from(from.policies.unused_after.as_secs())
         .map_err(|error| StorageError::Fault(format!("unused_after does not fit its column: {error}")))?;
     Ok(ActiveModel {
@@ -101,7 +101,7 @@ pub(super) async fn insert(
     scope: &OrgScope,
     organization: &Organization,
 ) -> Result<(), StorageError> {
-    Entity::insert(active(scope, organization)?)
+    Entity::insert(to_row(scope, organization)?)
         .exec_without_returning(conn)
         .await?;
     Ok(())
@@ -112,7 +112,7 @@ pub(super) async fn update(
     scope: &OrgScope,
     organization: &Organization,
 ) -> Result<(), StorageError> {
-    Entity::update(active(scope, organization)?).exec(conn).await?;
+    Entity::update(to_row(scope, organization)?).exec(conn).await?;
     Ok(())
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn archived(tx: &Tx, unit: &Unit) -> Result<(), Error> {
     publish(tx, unit.org_id, Payload::UnitArchived(archived)).await
 }
 
-/// Events that build the present units from nothing.
+/// Returns the events that build the current units from an empty state.
 pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
     let units = storage::list_for_snapshot(tx, org).await?;
     let events = units.iter();
@@ -69,25 +69,27 @@ impl RosterObserver for ImportObserver {
         let Change::RosterImportStaged(staged) = change else {
             return Ok(());
         };
-        stage(tx, org, staged).await.map_err(|error| match error {
-            Error::Storage(error) => error.into(),
-            other => RpcError::from(other).into(),
-        })
+        create_requested_units(tx, org, staged)
+            .await
+            .map_err(|error| match error {
+                Error::Storage(error) => error.into(),
+                other => RpcError::from(other).into(),
+            })
     }
 }
 
-async fn stage(tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
+async fn create_requested_units(tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
     let roster_import_id: RosterImportId = staged
         .roster_import_id
         .parse()
         .map_err(|error| RpcError::internal(format!("a staged import has no id: {error}")))?;
     let scope = &OrgScope::for_consumer(IMPORT, org);
-    for wanted in &staged.units {
+    for requested in &staged.units {
         let source = ImportSource {
             roster_import_id,
-            key: wanted.source_key.clone(),
+            key: requested.source_key.clone(),
         };
-        operations::create_imported(tx, scope, wanted.label.trim(), &source).await?;
+        operations::create_imported(tx, scope, requested.label.trim(), &source).await?;
     }
     Ok(())
 }

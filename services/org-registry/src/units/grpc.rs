@@ -1,4 +1,4 @@
-//! `parta.org_registry.v1.UnitService`: decodes, calls the edge, encodes.
+//! `parta.org_registry.v1.UnitService`: decodes requests, calls the edge, and encodes responses.
 use parta_edge::{Edge, PageRequest};
 use parta_proto::parta::org_registry::v1::{self as pb, unit_service_server::UnitService};
 use parta_status::{FieldViolations, field};

@@ -20,7 +20,7 @@ pub(crate) enum UnitKind {
 impl UnitKind {
     const ALL: [Self; 4] = [Self::StaffRoom, Self::Class, Self::Group, Self::Department];
 
-    /// The number in the database, which is that of the API.
+    /// Returns the number in the database and in the API.
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::StaffRoom => 1,
@@ -30,7 +30,7 @@ impl UnitKind {
         }
     }
 
-    /// Reads the number of the database or of the API; `None` for one that this build does not know.
+    /// Decodes a number of the database or of the API; `None` if this release does not know it.
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }

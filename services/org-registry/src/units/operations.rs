@@ -29,11 +29,11 @@ async fn load(tx: &Tx, scope: &OrgScope, id: UnitId) -> Result<Unit, Error> {
 
 /// The outcome of CreateUnit.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct CreatedId {
+pub(crate) struct CreateOutcome {
     unit_id: UnitId,
 }
 
-impl Stored for CreatedId {}
+impl Stored for CreateOutcome {}
 
 /// Creates a class, group or department.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct CreateUnit {
 impl Mutation for CreateUnit {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = CreatedId;
+    type Outcome = CreateOutcome;
     type View = Unit;
     type Error = Error;
 
@@ -54,7 +54,13 @@ impl Mutation for CreateUnit {
         may_change(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<CreatedId, Error> {
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<CreateOutcome, Error> {
         let organization = organizations::find(tx, scope).await?;
         let organization = organization.ok_or(Error::UnknownOrganization(self.org_id))?;
         if organization.kind == OrganizationKind::Partner && self.kind != UnitKind::Department {
@@ -63,21 +69,27 @@ impl Mutation for CreateUnit {
         check_label(tx, scope, self.kind, &self.label, None).await?;
         let unit = create(tx, scope, self.kind, &self.label, None).await?;
         audit(tx, caller, &unit).await?;
-        Ok(CreatedId { unit_id: unit.id })
+        Ok(CreateOutcome { unit_id: unit.id })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, scope: &OrgScope, outcome: &CreatedId) -> Result<Unit, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &CreateOutcome,
+    ) -> Result<Unit, Error> {
         load(tx, scope, outcome.unit_id).await
     }
 }
 
-/// The proof that the caller may change this unit, whose row is locked.
-pub(crate) struct MayChange {
+/// The grant to change this unit, whose row is locked.
+pub(crate) struct ChangeGrant {
     scope: OrgScope,
     unit: Unit,
 }
 
-impl MayChange {
+impl ChangeGrant {
     async fn of(context: &Context, tx: &Tx, caller: &Caller, org: OrgId, id: UnitId) -> Result<Self, Error> {
         let scope = may_change(context, tx, caller, org).await?;
         let unit = storage::lock(tx, &scope, id).await?;
@@ -87,8 +99,9 @@ impl MayChange {
         })
     }
 
-    /// Refuses the staff room, archived units, and a unit that changed since the caller read it.
-    fn changeable(&self, etag: &str) -> Result<Unit, Error> {
+    /// Returns the unit. Fails for the staff room, for an archived unit, and if the unit has changed since
+    /// the caller read it.
+    fn unit_to_change(&self, etag: &str) -> Result<Unit, Error> {
         let unit = &self.unit;
         if unit.kind == UnitKind::StaffRoom {
             return Err(Error::staff_room_fixed());
@@ -101,29 +114,29 @@ impl MayChange {
     }
 }
 
-/// Gives a unit another label.
+/// Changes the label of a unit.
 #[derive(Debug)]
 pub(crate) struct RenameUnit {
     pub(crate) org_id: OrgId,
     pub(crate) unit_id: UnitId,
     pub(crate) label: String,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for RenameUnit {
     type Context = Context;
-    type Grant = MayChange;
+    type Grant = ChangeGrant;
     type Outcome = ();
     type View = Unit;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayChange, Error> {
-        MayChange::of(context, tx, caller, self.org_id, self.unit_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<ChangeGrant, Error> {
+        ChangeGrant::of(context, tx, caller, self.org_id, self.unit_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayChange) -> Result<(), Error> {
-        let mut unit = grant.changeable(&self.etag)?;
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &ChangeGrant) -> Result<(), Error> {
+        let mut unit = grant.unit_to_change(&self.etag)?;
         check_label(tx, &grant.scope, unit.kind, &self.label, Some(unit.id)).await?;
         unit.label.clone_from(&self.label);
         unit.revision += 1;
@@ -132,33 +145,33 @@ impl Mutation for RenameUnit {
         audit(tx, caller, &unit).await
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &MayChange, (): &()) -> Result<Unit, Error> {
+    async fn view(&self, _: &Context, tx: &Tx, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
         load(tx, &grant.scope, self.unit_id).await
     }
 }
 
-/// Archives a unit. Its label becomes free.
+/// Archives a unit. Another unit may use its label afterwards.
 #[derive(Debug)]
 pub(crate) struct ArchiveUnit {
     pub(crate) org_id: OrgId,
     pub(crate) unit_id: UnitId,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for ArchiveUnit {
     type Context = Context;
-    type Grant = MayChange;
+    type Grant = ChangeGrant;
     type Outcome = ();
     type View = Unit;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayChange, Error> {
-        MayChange::of(context, tx, caller, self.org_id, self.unit_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<ChangeGrant, Error> {
+        ChangeGrant::of(context, tx, caller, self.org_id, self.unit_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayChange) -> Result<(), Error> {
-        let mut unit = grant.changeable(&self.etag)?;
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &ChangeGrant) -> Result<(), Error> {
+        let mut unit = grant.unit_to_change(&self.etag)?;
         unit.archive_time = Some(tx.now());
         unit.revision += 1;
         storage::update(tx, &grant.scope, &unit).await?;
@@ -166,7 +179,7 @@ impl Mutation for ArchiveUnit {
         audit(tx, caller, &unit).await
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &MayChange, (): &()) -> Result<Unit, Error> {
+    async fn view(&self, _: &Context, tx: &Tx, grant: &ChangeGrant, (): &()) -> Result<Unit, Error> {
         load(tx, &grant.scope, self.unit_id).await
     }
 }
@@ -186,7 +199,7 @@ impl Query for GetUnit {
     async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Unit>, Error> {
         let reader = context.reader(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&reader))?;
-        if !policy::sees(&reader, self.unit_id) {
+        if !policy::may_see(&reader, self.unit_id) {
             return Err(Error::unknown_unit(self.unit_id));
         }
         Ok(Read::plain(load(tx, &scope, self.unit_id).await?))
@@ -228,7 +241,7 @@ pub(crate) async fn create_staff_room(tx: &Tx, scope: &OrgScope) -> Result<(), E
 }
 
 /// Creates a class of a roster import. If a person created the class after the import was checked, the event
-/// names that one.
+/// names the existing class.
 pub(super) async fn create_imported(
     tx: &Tx,
     scope: &OrgScope,
@@ -265,7 +278,7 @@ async fn create(
     Ok(unit)
 }
 
-/// Refuses a label that another unit of the kind has.
+/// Fails if another unit of the kind has the label.
 async fn check_label(
     tx: &Tx,
     scope: &OrgScope,

@@ -1,4 +1,4 @@
-//! Rules for seeing and changing units: pure functions over facts of the roster.
+//! Permissions to see and change units: pure functions over facts of the roster.
 use parta_access::{Decision, PermissionRule};
 use parta_ids::UnitId;
 use parta_roster::MemberContext;
@@ -13,7 +13,8 @@ pub(super) fn change(facts: &MemberContext) -> Decision {
     )
 }
 
-/// Whether the caller may list units: active members and service accounts. [`sees`] decides about each unit.
+/// Whether the caller may list units: active members and service accounts. [`may_see`] decides about each
+/// unit.
 pub(super) fn list(reader: &Reader) -> Decision {
     match reader {
         Reader::Member(facts) => Decision::allow_if(facts.is_active(), "Only active members can see units."),
@@ -22,9 +23,9 @@ pub(super) fn list(reader: &Reader) -> Decision {
     }
 }
 
-/// Whether the caller may see a unit: staff and service accounts see all, pupils and parents their own
-/// classes. Other callers do not learn whether the unit exists.
-pub(super) fn sees(reader: &Reader, unit: UnitId) -> bool {
+/// Whether the caller may see a unit: staff and service accounts may see all units, pupils and parents only
+/// their own classes. Other callers must not learn whether the unit exists.
+pub(super) fn may_see(reader: &Reader, unit: UnitId) -> bool {
     match reader {
         Reader::Member(facts) => {
             facts.is_active() && (facts.is_staff() || facts.is_pupil_in(unit) || facts.is_parent_in(unit))
@@ -34,7 +35,7 @@ pub(super) fn sees(reader: &Reader, unit: UnitId) -> bool {
     }
 }
 
-/// The units that the caller may see; `None` for all.
+/// Returns the units that the caller may see; `None` for all units.
 pub(super) fn visible(reader: &Reader) -> Option<Vec<UnitId>> {
     let Reader::Member(facts) = reader else {
         return None;
@@ -43,7 +44,7 @@ pub(super) fn visible(reader: &Reader) -> Option<Vec<UnitId>> {
         return None;
     }
     let units = facts.units().into_iter();
-    Some(units.filter(|unit| sees(reader, *unit)).collect())
+    Some(units.filter(|unit| may_see(reader, *unit)).collect())
 }
 
 /// The feature's rows of the permission matrix.
@@ -52,7 +53,7 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
     vec![
         PermissionRule::own("parta.org_registry.v1.UnitService/CreateUnit", changes),
         PermissionRule::own("parta.org_registry.v1.UnitService/GetUnit", |kind| {
-            Reader::sample(kind).is_some_and(|reader| sees(&reader, MemberContext::sample_unit()))
+            Reader::sample(kind).is_some_and(|reader| may_see(&reader, MemberContext::sample_unit()))
         }),
         PermissionRule::own("parta.org_registry.v1.UnitService/ListUnits", |kind| {
             Reader::sample(kind).is_some_and(|reader| list(&reader).is_allowed())

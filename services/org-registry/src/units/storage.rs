@@ -137,8 +137,8 @@ pub(super) async fn update(
     map_unique_violation(updated.map(|_| ()))
 }
 
-/// Another transaction took the label between the check and the write. A retry of the call finds it and names
-/// its unit.
+/// Maps the error if another transaction used the label between the check and the write. A retry of the call
+/// finds that unit and reports it.
 fn map_unique_violation(result: Result<(), DbErr>) -> Result<(), StorageError> {
     match result.map_err(StorageError::from) {
         Err(StorageError::UniqueViolation { .. }) => Err(parta_status::conflict().into()),
@@ -180,14 +180,14 @@ pub(super) async fn list(
     limit: u64,
 ) -> Result<Vec<Unit>, StorageError> {
     let only = filter.only.as_ref();
-    let wanted = Condition::all()
+    let conditions = Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add_option(filter.kind.map(|kind| Column::Kind.eq(kind.number())))
         .add_option((!filter.include_archived).then(|| Column::ArchiveTime.is_null()))
         .add_option(only.map(|ids| Column::UnitId.is_in(ids.iter().map(|id| id.uuid()))))
         .add_option(after.map(|id| Column::UnitId.gt(id.uuid())));
     let rows = Entity::find()
-        .filter(wanted)
+        .filter(conditions)
         .order_by_asc(Column::UnitId)
         .limit(limit)
         .all(conn)

@@ -5,7 +5,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
-use crate::fixture::{Fixture, PDF, chunk, form, header, why};
+use crate::fixture::{Fixture, PDF, chunk, form, header, reason_and_fields};
 
 on_both!(
     /// Covers: R1 allowed
@@ -15,20 +15,20 @@ on_both!(
         // The order is larger than one stored row and than one message.
         let mut order = b"%PDF-1.7\n".to_vec();
         order.extend((0..700_000_u32).map(|n| (n % 251) as u8));
-        let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();
+        let created = fixture.submit(&fixture.request_id(), form(1), &order).await.unwrap();
         let sha256: String = Sha256::digest(&order).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(made.order_sha256, sha256);
-        let get = json!({"application_id": made.application_id});
-        let kept = fixture
-            .must(&fixture.operator, "ApplicationService/GetApplication", get.clone())
+        assert_eq!(created.order_sha256, sha256);
+        let get = json!({"application_id": created.application_id});
+        let stored = fixture
+            .expect_success(&fixture.operator, "ApplicationService/GetApplication", get.clone())
             .await["application"]
             .take();
-        assert_eq!(kept["order"]["sha256"], json!(sha256));
-        assert_eq!(kept["order"]["size_bytes"], json!(order.len().to_string()));
-        assert_eq!(kept["order"]["content_type"], json!("application/pdf"));
-        assert_eq!(kept["form"]["administrator_phone"], json!("+79160000001"));
-        assert_eq!(kept["state"], json!("APPLICATION_STATE_SUBMITTED"));
-        assert_eq!(fixture.download(&made.application_id).await, order);
+        assert_eq!(stored["order"]["sha256"], json!(sha256));
+        assert_eq!(stored["order"]["size_bytes"], json!(order.len().to_string()));
+        assert_eq!(stored["order"]["content_type"], json!("application/pdf"));
+        assert_eq!(stored["form"]["administrator_phone"], json!("+79160000001"));
+        assert_eq!(stored["state"], json!("APPLICATION_STATE_SUBMITTED"));
+        assert_eq!(fixture.download(&created.application_id).await, order);
         fixture.close().await;
     }
 );
@@ -51,8 +51,8 @@ on_both!(
             administrator_email: "nobody".to_owned(),
             administrator_phone: "12".to_owned(),
         };
-        let status = fixture.submit(&fixture.act(), bad, b"MZ").await.unwrap_err();
-        let (reason, fields) = why(&status);
+        let status = fixture.submit(&fixture.request_id(), bad, b"MZ").await.unwrap_err();
+        let (reason, fields) = reason_and_fields(&status);
         assert_eq!((status.code(), reason.as_str()), (Code::InvalidArgument, "FIELD_INVALID"));
         let expected = [
             "chunk",
@@ -90,21 +90,25 @@ on_both!(
             ("administrator_email", |f| &mut f.administrator_email),
             ("administrator_phone", |f| &mut f.administrator_phone),
         ];
-        for (name, spoil) in fields {
+        for (name, set_unknown_value) in fields {
             for dirt in ["\u{0}", "\u{1b}[2J", "\u{7f}"] {
                 let mut bad = form(1);
-                spoil(&mut bad).push_str(dirt);
-                spoil(&mut bad).push('1');
-                let status = fixture.submit(&fixture.act(), bad, PDF).await.unwrap_err();
+                set_unknown_value(&mut bad).push_str(dirt);
+                set_unknown_value(&mut bad).push('1');
+                let status = fixture.submit(&fixture.request_id(), bad, PDF).await.unwrap_err();
                 assert_eq!(
-                    why(&status),
+                    reason_and_fields(&status),
                     ("FIELD_INVALID".to_owned(), vec![format!("header.form.{name}")])
                 );
             }
             let mut bad = form(1);
-            spoil(&mut bad).clear();
-            let status = fixture.submit(&fixture.act(), bad, PDF).await.unwrap_err();
-            assert_eq!(why(&status).1, [format!("header.form.{name}")], "empty");
+            set_unknown_value(&mut bad).clear();
+            let status = fixture.submit(&fixture.request_id(), bad, PDF).await.unwrap_err();
+            assert_eq!(
+                reason_and_fields(&status).1,
+                [format!("header.form.{name}")],
+                "empty"
+            );
         }
         assert_eq!(fixture.rows().await, before);
         fixture.close().await;
@@ -116,7 +120,7 @@ on_both!(
     |database| async move {
         let fixture = Fixture::open(database).await;
         let before = fixture.rows().await;
-        let id = fixture.act();
+        let id = fixture.request_id();
         let nothing = SubmitApplicationRequest {
             request_id: id.clone(),
             part: None,
@@ -134,7 +138,7 @@ on_both!(
         ] {
             let status = fixture.send(&None, messages).await.unwrap_err();
             assert_eq!(
-                (status.code(), why(&status).1),
+                (status.code(), reason_and_fields(&status).1),
                 (Code::InvalidArgument, vec![field.to_owned()])
             );
         }
@@ -151,84 +155,93 @@ on_both!(order_is_limited_to_scans_of_20_mib, |database| async move {
         (2, "image/jpeg", b"\xFF\xD8\xFF\xE0"),
         (3, "image/png", b"\x89PNG\r\n\x1a\n"),
     ] {
-        let made = fixture.submit(&fixture.act(), form(number), start).await.unwrap();
-        let get = json!({"application_id": made.application_id});
-        let kept = fixture
-            .must(&fixture.operator, "ApplicationService/GetApplication", get)
+        let created = fixture
+            .submit(&fixture.request_id(), form(number), start)
+            .await
+            .unwrap();
+        let get = json!({"application_id": created.application_id});
+        let stored = fixture
+            .expect_success(&fixture.operator, "ApplicationService/GetApplication", get)
             .await;
-        assert_eq!(kept["application"]["order"]["content_type"], json!(kind));
+        assert_eq!(stored["application"]["order"]["content_type"], json!(kind));
     }
     let before = fixture.rows().await;
     for start in [&b"PK\x03\x04"[..], b"<svg/>", b" %PDF-1.7", b"%PDF", b"GIF89a"] {
-        let status = fixture.submit(&fixture.act(), form(4), start).await.unwrap_err();
+        let status = fixture
+            .submit(&fixture.request_id(), form(4), start)
+            .await
+            .unwrap_err();
         assert_eq!(
-            why(&status),
+            reason_and_fields(&status),
             ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
         );
     }
     let mut order = PDF.to_vec();
     order.resize(limit + 1, b' ');
-    let status = fixture.submit(&fixture.act(), form(4), &order).await.unwrap_err();
+    let status = fixture
+        .submit(&fixture.request_id(), form(4), &order)
+        .await
+        .unwrap_err();
     assert_eq!(
-        why(&status),
+        reason_and_fields(&status),
         ("FIELD_INVALID".to_owned(), vec!["chunk".to_owned()])
     );
     assert_eq!(fixture.rows().await, before);
     order.truncate(limit);
-    fixture.submit(&fixture.act(), form(4), &order).await.unwrap();
+    fixture
+        .submit(&fixture.request_id(), form(4), &order)
+        .await
+        .unwrap();
     fixture.close().await;
 });
 
-on_both!(
-    repeated_application_is_one_and_a_changed_one_is_refused,
-    |database| async move {
-        let fixture = Fixture::open(database).await;
-        let id = fixture.act();
-        let first = fixture.submit(&id, form(1), PDF).await.unwrap();
-        let rows = fixture.rows().await;
-        // A repetition may divide the document into different messages.
-        let cut = vec![header(&id, form(1)), chunk(&PDF[..7]), chunk(&PDF[7..])];
-        assert_eq!(fixture.send(&None, cut).await.unwrap(), first);
-        for (form, document) in [(form(2), PDF), (form(1), &b"%PDF-another"[..])] {
-            let status = fixture.submit(&id, form, document).await.unwrap_err();
-            assert_eq!(why(&status).0, "REQUEST_ID_REUSED");
-        }
-        assert_eq!(fixture.rows().await, rows);
-        fixture.close().await;
+on_both!(repeated_application_is_stored_once, |database| async move {
+    let fixture = Fixture::open(database).await;
+    let id = fixture.request_id();
+    let first = fixture.submit(&id, form(1), PDF).await.unwrap();
+    let rows = fixture.rows().await;
+    // A repetition may divide the document into different messages.
+    let cut = vec![header(&id, form(1)), chunk(&PDF[..7]), chunk(&PDF[7..])];
+    assert_eq!(fixture.send(&None, cut).await.unwrap(), first);
+    for (form, document) in [(form(2), PDF), (form(1), &b"%PDF-another"[..])] {
+        let status = fixture.submit(&id, form, document).await.unwrap_err();
+        assert_eq!(reason_and_fields(&status).0, "REQUEST_ID_REUSED");
     }
-);
+    assert_eq!(fixture.rows().await, rows);
+    fixture.close().await;
+});
 
 on_both!(
     /// Covers: R2 refused
     organization_applies_once_until_it_is_refused,
     |database| async move {
         let fixture = Fixture::open(database).await;
-        let first = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
+        let first = fixture.submit(&fixture.request_id(), form(1), PDF).await.unwrap();
         let rows = fixture.rows().await;
         let mut again = form(1);
         again.organization_name = "Другое имя".to_owned();
-        let status = fixture.submit(&fixture.act(), again.clone(), PDF).await.unwrap_err();
+        let status = fixture.submit(&fixture.request_id(), again.clone(), PDF).await.unwrap_err();
         assert_eq!(
-            (status.code(), why(&status).0.as_str()),
+            (status.code(), reason_and_fields(&status).0.as_str()),
             (Code::AlreadyExists, "APPLICATION_DUPLICATE")
         );
         assert_eq!(fixture.rows().await, rows);
         // Branches differ by their КПП.
         let mut branch = form(1);
         branch.kpp = "770102001".to_owned();
-        fixture.submit(&fixture.act(), branch, PDF).await.unwrap();
+        fixture.submit(&fixture.request_id(), branch, PDF).await.unwrap();
         let refuse = json!({"application_id": first.application_id, "reason": "Приказ без печати"});
         fixture
-            .must(&fixture.operator, "ApplicationService/RefuseApplication", refuse)
+            .expect_success(&fixture.operator, "ApplicationService/RefuseApplication", refuse)
             .await;
-        let second = fixture.submit(&fixture.act(), again, PDF).await.unwrap();
+        let second = fixture.submit(&fixture.request_id(), again, PDF).await.unwrap();
         assert_ne!(second.application_id, first.application_id);
         let approve = json!({"application_id": second.application_id});
         fixture
-            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve)
+            .expect_success(&fixture.operator, "ApplicationService/ApproveApplication", approve)
             .await;
-        let status = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap_err();
-        assert_eq!(why(&status).0, "APPLICATION_DUPLICATE");
+        let status = fixture.submit(&fixture.request_id(), form(1), PDF).await.unwrap_err();
+        assert_eq!(reason_and_fields(&status).0, "APPLICATION_DUPLICATE");
         fixture.close().await;
     }
 );

@@ -3,7 +3,7 @@ use chrono::TimeDelta;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, PDF, form};
+use crate::fixture::{Fixture, JOBS, PDF, form};
 
 fn ids(list: &Value) -> Vec<&str> {
     let all = list["applications"].as_array().unwrap();
@@ -15,34 +15,34 @@ on_both!(
     approval_creates_the_organization_and_its_staff_room,
     |database| async move {
         let fixture = Fixture::open(database).await;
-        let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
-        let get = json!({"application_id": made.application_id});
+        let created = fixture.submit(&fixture.request_id(), form(1), PDF).await.unwrap();
+        let get = json!({"application_id": created.application_id});
         let before = fixture
-            .must(&fixture.operator, "ApplicationService/GetApplication", get.clone())
+            .expect_success(&fixture.operator, "ApplicationService/GetApplication", get.clone())
             .await;
         fixture.time.advance(TimeDelta::hours(2));
         let approve = json!({
-            "request_id": fixture.act(),
-            "application_id": made.application_id,
+            "request_id": fixture.request_id(),
+            "application_id": created.application_id,
             "etag": before["application"]["etag"],
         });
-        let answer = fixture
-            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve.clone())
+        let response = fixture
+            .expect_success(&fixture.operator, "ApplicationService/ApproveApplication", approve.clone())
             .await;
-        let org = answer["organization"]["id"].as_str().unwrap();
+        let org = response["organization"]["id"].as_str().unwrap();
         let rows = fixture.rows().await;
         let again = fixture
-            .must(&fixture.operator, "ApplicationService/ApproveApplication", approve)
+            .expect_success(&fixture.operator, "ApplicationService/ApproveApplication", approve)
             .await;
-        assert_eq!(again, answer);
+        assert_eq!(again, response);
         assert_eq!(fixture.rows().await, rows);
 
-        let kept = fixture
-            .must(&fixture.operator, "ApplicationService/GetApplication", get)
+        let stored = fixture
+            .expect_success(&fixture.operator, "ApplicationService/GetApplication", get)
             .await["application"]
             .take();
-        assert_eq!(kept["org_id"], json!(org));
-        let steps: Vec<_> = kept["changes"].as_array().unwrap().iter().collect();
+        assert_eq!(stored["org_id"], json!(org));
+        let steps: Vec<_> = stored["changes"].as_array().unwrap().iter().collect();
         assert_eq!(steps.len(), 2);
         assert_eq!(steps[0]["state"], json!("APPLICATION_STATE_SUBMITTED"));
         assert_eq!(steps[1]["state"], json!("APPLICATION_STATE_APPROVED"));
@@ -66,8 +66,8 @@ on_both!(
         let fixture = Fixture::open(database).await;
         let (approve, refuse) = ("ApplicationService/ApproveApplication", "ApplicationService/RefuseApplication");
         for (number, first) in [(1, approve), (2, refuse)] {
-            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
-            let decide = json!({"application_id": made.application_id, "reason": "Приказ\nбез печати"});
+            let created = fixture.submit(&fixture.request_id(), form(number), PDF).await.unwrap();
+            let decide = json!({"application_id": created.application_id, "reason": "Приказ\nбез печати"});
             let of = |rpc: &str| {
                 let mut body = decide.clone();
                 if rpc == approve {
@@ -77,12 +77,12 @@ on_both!(
             };
             let mut stale = of(first);
             stale["etag"] = json!("W/\"99\"");
-            let outcome = fixture.refused(&fixture.operator, first, stale).await;
+            let outcome = fixture.expect_refusal(&fixture.operator, first, stale).await;
             assert_eq!(outcome.0, "ETAG_MISMATCH");
-            fixture.must(&fixture.operator, first, of(first)).await;
+            fixture.expect_success(&fixture.operator, first, of(first)).await;
             let rows = fixture.rows().await;
             for second in [approve, refuse] {
-                let outcome = fixture.refused(&fixture.operator, second, of(second)).await;
+                let outcome = fixture.expect_refusal(&fixture.operator, second, of(second)).await;
                 assert_eq!(outcome.0, "APPLICATION_DECIDED");
             }
             assert_eq!(fixture.rows().await, rows);
@@ -95,19 +95,19 @@ on_both!(
     refusal_requires_a_reason_and_an_application,
     |database| async move {
         let fixture = Fixture::open(database).await;
-        let made = fixture.submit(&fixture.act(), form(1), PDF).await.unwrap();
+        let created = fixture.submit(&fixture.request_id(), form(1), PDF).await.unwrap();
         let rows = fixture.rows().await;
         let rpc = "ApplicationService/RefuseApplication";
         for bad in ["", " ", "a\u{0}b", &"я".repeat(2_001)] {
-            let body = json!({"application_id": made.application_id, "reason": bad});
-            let (reason, fields) = fixture.refused(&fixture.operator, rpc, body).await;
+            let body = json!({"application_id": created.application_id, "reason": bad});
+            let (reason, fields) = fixture.expect_refusal(&fixture.operator, rpc, body).await;
             assert_eq!(
                 (reason.as_str(), fields),
                 ("FIELD_INVALID", vec!["reason".to_owned()])
             );
         }
         let (_, fields) = fixture
-            .refused(&fixture.operator, rpc, json!({"application_id": "app_1"}))
+            .expect_refusal(&fixture.operator, rpc, json!({"application_id": "app_1"}))
             .await;
         assert_eq!(fields, ["application_id", "reason"]);
         let unknown = fixture.env.id::<parta_ids::ApplicationId>().to_string();
@@ -120,7 +120,10 @@ on_both!(
             if rpc.ends_with("RefuseApplication") {
                 body["reason"] = json!("нет");
             }
-            assert_eq!(fixture.refused(&fixture.operator, rpc, body).await.0, "NOT_FOUND");
+            assert_eq!(
+                fixture.expect_refusal(&fixture.operator, rpc, body).await.0,
+                "NOT_FOUND"
+            );
         }
         assert_eq!(fixture.rows().await, rows);
         fixture.close().await;
@@ -135,25 +138,25 @@ on_both!(
         let administrator = fixture
             .member(org, parta_proto::parta::membership::v1::Role::Administrator, &[])
             .await;
-        let made = fixture.submit(&fixture.act(), form(2), PDF).await.unwrap();
+        let created = fixture.submit(&fixture.request_id(), form(2), PDF).await.unwrap();
         let rows = fixture.rows().await;
-        let system = fixture.system(org, "roster.read");
+        let service_account = fixture.service_account(org, "roster.read");
         let another_key = Some("Bearer opk_00000000_AAAA_000000".to_owned());
-        for (who, reason) in [
+        for (credential, reason) in [
             (&None, "CREDENTIAL_MISSING"),
             (&administrator, "CALLER_NOT_ACCEPTED"),
-            (&system, "CALLER_NOT_ACCEPTED"),
+            (&service_account, "CALLER_NOT_ACCEPTED"),
             (&another_key, "CREDENTIAL_INVALID"),
         ] {
             for rpc in ["GetApplication", "ApproveApplication", "RefuseApplication"] {
-                let body = json!({"application_id": made.application_id});
+                let body = json!({"application_id": created.application_id});
                 let outcome = fixture
-                    .refused(who, &format!("ApplicationService/{rpc}"), body)
+                    .expect_refusal(credential, &format!("ApplicationService/{rpc}"), body)
                     .await;
                 assert_eq!(outcome.0, reason, "{rpc}");
             }
             let outcome = fixture
-                .refused(who, "ApplicationService/ListApplications", json!({}))
+                .expect_refusal(credential, "ApplicationService/ListApplications", json!({}))
                 .await;
             assert_eq!(outcome.0, reason);
         }
@@ -169,13 +172,16 @@ on_both!(
         let rpc = "ApplicationService/ListApplications";
         let mut all = Vec::new();
         for number in 1..=5 {
-            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
-            all.push(made.application_id);
+            let created = fixture
+                .submit(&fixture.request_id(), form(number), PDF)
+                .await
+                .unwrap();
+            all.push(created.application_id);
         }
         let (mut token, mut seen) = (String::new(), Vec::new());
         for expected in [2, 2, 1] {
             let page = fixture
-                .must(
+                .expect_success(
                     &fixture.operator,
                     rpc,
                     json!({"page_size": 2, "page_token": token}),
@@ -188,7 +194,7 @@ on_both!(
         assert_eq!((seen, token.as_str()), (all, ""));
 
         let page = fixture
-            .must(&fixture.operator, rpc, json!({"page_size": 2}))
+            .expect_success(&fixture.operator, rpc, json!({"page_size": 2}))
             .await;
         let token = page["next_page_token"].as_str().unwrap();
         let submitted = json!({"state": "APPLICATION_STATE_SUBMITTED", "page_token": token});
@@ -201,14 +207,14 @@ on_both!(
             json!({"page_token": &token[..token.len() - 1]}),
             json!({"page_token": "\u{0}"}),
         ] {
-            let (reason, fields) = fixture.refused(&fixture.operator, rpc, body).await;
+            let (reason, fields) = fixture.expect_refusal(&fixture.operator, rpc, body).await;
             assert_eq!(
                 (reason.as_str(), fields),
                 ("FIELD_INVALID", vec!["page_token".to_owned()])
             );
         }
         let other = fixture
-            .refused(
+            .expect_refusal(
                 &fixture.operator,
                 "OrganizationService/ListOrganizations",
                 json!({"page_token": token}),
@@ -221,10 +227,13 @@ on_both!(
             ("state", json!({"state": 99})),
             ("state", json!({"state": -1})),
         ] {
-            assert_eq!(fixture.refused(&fixture.operator, rpc, body).await.1, [field]);
+            assert_eq!(
+                fixture.expect_refusal(&fixture.operator, rpc, body).await.1,
+                [field]
+            );
         }
         fixture
-            .must(&fixture.operator, rpc, json!({"page_size": i32::MAX}))
+            .expect_success(&fixture.operator, rpc, json!({"page_size": i32::MAX}))
             .await;
         fixture.close().await;
     }
@@ -236,7 +245,7 @@ on_both!(
     |database| async move {
         let fixture = Fixture::open(database).await;
         parta_testkit::logs().allow("job");
-        fixture.membership.away_for(3);
+        fixture.membership.fail_next(3);
         let org = fixture.school(1).await;
         for attempt in 1..=4 {
             // A runner polls when it starts and its clock does not move, so that each runner makes the one
@@ -252,7 +261,7 @@ on_both!(
             tokio::join!(runner, called);
             fixture.time.advance(TimeDelta::hours(1));
         }
-        assert_eq!(fixture.rows().await[6], 0, "no job is left");
+        assert_eq!(fixture.rows().await[JOBS], 0, "no job is left");
         let calls = fixture.membership.calls();
         assert_eq!(calls.len(), 4);
         assert!(calls.iter().all(|call| *call == calls[0]), "the same act each time");

@@ -6,13 +6,13 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, PDF, form};
+use crate::fixture::{AUDIT_ENTRIES, Fixture, PDF, form};
 
 const CREATE: &str = "UnitService/CreateUnit";
 
 fn new_class(fixture: &Fixture, org: OrgId, label: &str) -> Value {
     json!({
-        "request_id": fixture.act(),
+        "request_id": fixture.request_id(),
         "org_id": org.to_string(),
         "kind": "UNIT_KIND_CLASS",
         "label": label,
@@ -29,14 +29,14 @@ async fn record(fixture: &Fixture, request_id: &Value) -> String {
     String::from_utf8(stored).unwrap()
 }
 
-on_both!(member_who_left_finds_no_organization, |database| async move {
+on_both!(member_who_left_gets_not_found, |database| async move {
     let fixture = Fixture::open(database).await;
     let org = fixture.school(1).await;
     let (member, administrator) = fixture.admit(org, Role::Administrator, &[]).await;
-    let made = fixture
-        .must(&administrator, CREATE, new_class(&fixture, org, "5А"))
+    let created = fixture
+        .expect_success(&administrator, CREATE, new_class(&fixture, org, "5А"))
         .await;
-    let unit = &made["unit"]["id"];
+    let unit = &created["unit"]["id"];
     let organization = json!({"display_name": "Лицей"});
     let policies = json!({
         "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
@@ -82,23 +82,23 @@ on_both!(member_who_left_finds_no_organization, |database| async move {
 
 on_both!(
     /// Covers: R5 refused
-    repetition_is_refused_when_the_right_has_ended,
+    repetition_is_refused_without_the_permission,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
         let (member, head) = fixture.admit(org, Role::Head, &[]).await;
-        let wanted = new_class(&fixture, org, "5А");
-        fixture.must(&head, CREATE, wanted.clone()).await;
-        let mut other = wanted.clone();
+        let request = new_class(&fixture, org, "5А");
+        fixture.expect_success(&head, CREATE, request.clone()).await;
+        let mut other = request.clone();
         other["label"] = json!("5Б");
         for (state, reason) in [
             (MemberState::Active, "PERMISSION_DENIED"),
             (MemberState::Left, "NOT_FOUND"),
         ] {
             fixture.change(org, member, state, Role::Teacher).await;
-            assert_eq!(fixture.refused(&head, CREATE, wanted.clone()).await.0, reason);
+            assert_eq!(fixture.expect_refusal(&head, CREATE, request.clone()).await.0, reason);
             // The caller does not learn whether the request_id was used.
-            assert_eq!(fixture.refused(&head, CREATE, other.clone()).await.0, reason);
+            assert_eq!(fixture.expect_refusal(&head, CREATE, other.clone()).await.0, reason);
         }
         fixture.close().await;
     }
@@ -106,29 +106,29 @@ on_both!(
 
 on_both!(
     /// Covers: R5 allowed
-    repetition_shows_the_unit_as_it_is_now,
+    repetition_returns_the_current_unit,
     |database| async move {
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
         let head = fixture.member(org, Role::Head, &[]).await;
-        let wanted = new_class(&fixture, org, "5А");
-        let made = fixture.must(&head, CREATE, wanted.clone()).await;
-        let unit = json!({"org_id": org.to_string(), "unit_id": made["unit"]["id"]});
+        let request = new_class(&fixture, org, "5А");
+        let created = fixture.expect_success(&head, CREATE, request.clone()).await;
+        let unit = json!({"org_id": org.to_string(), "unit_id": created["unit"]["id"]});
         let mut rename = unit.clone();
-        rename["request_id"] = json!(fixture.act());
+        rename["request_id"] = json!(fixture.request_id());
         rename["label"] = json!("6А");
-        rename["etag"] = made["unit"]["etag"].clone();
-        fixture.must(&head, "UnitService/RenameUnit", rename.clone()).await;
+        rename["etag"] = created["unit"]["etag"].clone();
+        fixture.expect_success(&head, "UnitService/RenameUnit", rename.clone()).await;
         let mut archive = unit;
-        archive["request_id"] = json!(fixture.act());
-        let archived = fixture.must(&head, "UnitService/ArchiveUnit", archive.clone()).await;
+        archive["request_id"] = json!(fixture.request_id());
+        let archived = fixture.expect_success(&head, "UnitService/ArchiveUnit", archive.clone()).await;
         let rows = fixture.rows().await;
         for (rpc, body) in [
-            (CREATE, wanted),
+            (CREATE, request),
             ("UnitService/RenameUnit", rename),
             ("UnitService/ArchiveUnit", archive),
         ] {
-            let again = fixture.must(&head, rpc, body).await;
+            let again = fixture.expect_success(&head, rpc, body).await;
             assert_eq!(again["unit"], archived["unit"], "{rpc}");
         }
         assert_eq!(fixture.rows().await, rows);
@@ -138,27 +138,27 @@ on_both!(
 
 on_both!(idempotency_records_contain_no_names, |database| async move {
     let fixture = Fixture::open(database).await;
-    let submit = json!(fixture.act());
+    let submit = json!(fixture.request_id());
     let first = fixture
         .submit(submit.as_str().unwrap(), form(1), PDF)
         .await
         .unwrap();
-    let second = fixture.submit(&fixture.act(), form(2), PDF).await.unwrap();
-    let approve = json!({"request_id": fixture.act(), "application_id": first.application_id});
+    let second = fixture.submit(&fixture.request_id(), form(2), PDF).await.unwrap();
+    let approve = json!({"request_id": fixture.request_id(), "application_id": first.application_id});
     let approved = fixture
-        .must(
+        .expect_success(
             &fixture.operator,
             "ApplicationService/ApproveApplication",
             approve.clone(),
         )
         .await;
     let refuse = json!({
-        "request_id": fixture.act(),
+        "request_id": fixture.request_id(),
         "application_id": second.application_id,
         "reason": "Приказ без печати",
     });
     fixture
-        .must(
+        .expect_success(
             &fixture.operator,
             "ApplicationService/RefuseApplication",
             refuse.clone(),
@@ -167,21 +167,23 @@ on_both!(idempotency_records_contain_no_names, |database| async move {
     let org: OrgId = approved["organization"]["id"].as_str().unwrap().parse().unwrap();
     let administrator = fixture.member(org, Role::Administrator, &[]).await;
     let create = new_class(&fixture, org, "5А");
-    let made = fixture.must(&administrator, CREATE, create.clone()).await;
+    let created = fixture
+        .expect_success(&administrator, CREATE, create.clone())
+        .await;
     let update = json!({
-        "request_id": fixture.act(),
+        "request_id": fixture.request_id(),
         "org_id": org.to_string(),
         "organization": {"display_name": "Лицей"},
         "update_mask": "displayName",
     });
     fixture
-        .must(
+        .expect_success(
             &administrator,
             "OrganizationService/UpdateOrganization",
             update.clone(),
         )
         .await;
-    // The golden forms of the outcomes, which builds of the next 30 days must read.
+    // The golden forms of the outcomes, which releases of the next 30 days must be able to decode.
     for (request_id, golden) in [
         (
             &submit,
@@ -193,7 +195,7 @@ on_both!(idempotency_records_contain_no_names, |database| async move {
             &create["request_id"],
             format!(
                 "\u{1}{{\"unit_id\":\"{}\"}}",
-                made["unit"]["id"].as_str().unwrap()
+                created["unit"]["id"].as_str().unwrap()
             ),
         ),
         (&update["request_id"], "\u{1}null".to_owned()),
@@ -208,9 +210,12 @@ on_both!(reading_an_order_is_audited_once, |database| async move {
     // The order is stored in three rows.
     let mut order = PDF.to_vec();
     order.resize(600_000, b' ');
-    let made = fixture.submit(&fixture.act(), form(1), &order).await.unwrap();
+    let created = fixture
+        .submit(&fixture.request_id(), form(1), &order)
+        .await
+        .unwrap();
     let before = fixture.rows().await;
-    assert_eq!(fixture.download(&made.application_id).await, order);
+    assert_eq!(fixture.download(&created.application_id).await, order);
     let sql = "SELECT object FROM audit_entry WHERE rpc LIKE '%/DownloadApplicationOrder'";
     let statement = Statement::from_string(fixture.db.backend(), sql);
     let rows = fixture.db.conn().query_all_raw(statement).await.unwrap();
@@ -218,7 +223,10 @@ on_both!(reading_an_order_is_audited_once, |database| async move {
         .iter()
         .map(|row| row.try_get("", "object").unwrap())
         .collect();
-    assert_eq!(objects, [format!("applications/{}/order", made.application_id)]);
-    assert_eq!(fixture.rows().await[5], before[5] + 1);
+    assert_eq!(
+        objects,
+        [format!("applications/{}/order", created.application_id)]
+    );
+    assert_eq!(fixture.rows().await[AUDIT_ENTRIES], before[AUDIT_ENTRIES] + 1);
     fixture.close().await;
 });

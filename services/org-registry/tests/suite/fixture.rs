@@ -1,4 +1,5 @@
-//! The registry with the production middleware on its own database, a fake membership service, and callers.
+//! The service under test with the production middleware, its own database, a fake membership service, and
+//! callers.
 use std::time::Duration;
 
 use parta_grpc::{InMemoryTransport, ServiceChannel};
@@ -6,7 +7,7 @@ use parta_ids::{Env, MemberId, OrgId, UnitId};
 use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
 use parta_proto::parta::{
     membership::v1::{
-        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload as Said,
+        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload,
     },
     org_registry::v1::{
         self as pb, SubmitApplicationRequest, application_service_client::ApplicationServiceClient,
@@ -24,8 +25,12 @@ use tonic::{Request, Status};
 
 use crate::membership::{self, Membership};
 
-/// The `authorization` header of a caller; `None` for an anonymous one.
-pub type Who = Option<String>;
+/// Indexes of the tables `audit_entry` and `job` in [`Fixture::rows`].
+pub const AUDIT_ENTRIES: usize = 5;
+pub const JOBS: usize = 6;
+
+/// The `authorization` header of a caller; `None` for an anonymous caller.
+pub type Credential = Option<String>;
 
 pub struct Fixture {
     pub db: Db,
@@ -33,7 +38,7 @@ pub struct Fixture {
     pub time: Time,
     pub membership: Membership,
     pub ports: Ports,
-    pub operator: Who,
+    pub operator: Credential,
     test_env: ServiceEnv,
     transport: InMemoryTransport,
     _database: TestDatabase,
@@ -75,46 +80,51 @@ impl Fixture {
     }
 
     /// A new `request_id`.
-    pub fn act(&self) -> String {
+    pub fn request_id(&self) -> String {
         self.test_env.request_id()
     }
 
     /// Calls `Service/Method`. Adds a new `request_id` if the RPC has the field and the body does not.
-    pub async fn call(&self, who: &Who, rpc: &str, mut body: Value) -> Result<Value, Status> {
+    pub async fn call(&self, credential: &Credential, rpc: &str, mut body: Value) -> Result<Value, Status> {
         let rpc = format!("parta.org_registry.v1.{rpc}");
-        let takes = dynamic::method(&rpc)
+        let has_request_id = dynamic::method(&rpc)
             .input()
             .get_field_by_name("request_id")
             .is_some();
-        if takes && body.get("request_id").is_none() {
-            body["request_id"] = json!(self.act());
+        if has_request_id && body.get("request_id").is_none() {
+            body["request_id"] = json!(self.request_id());
         }
         DynamicClient::new(self.channel())
-            .call(&rpc, with(who, body))
+            .call(&rpc, with_credential(credential, body))
             .await
     }
 
-    pub async fn must(&self, who: &Who, rpc: &str, body: Value) -> Value {
-        let outcome = self.call(who, rpc, body).await;
+    pub async fn expect_success(&self, credential: &Credential, rpc: &str, body: Value) -> Value {
+        let outcome = self.call(credential, rpc, body).await;
         outcome.unwrap_or_else(|status| panic!("{rpc}: {status:?}"))
     }
 
     /// Calls an RPC that is refused and returns the reason with the fields that it names.
-    pub async fn refused(&self, who: &Who, rpc: &str, body: Value) -> (String, Vec<String>) {
-        match self.call(who, rpc, body).await {
-            Ok(answer) => panic!("{rpc} was not refused but answered {answer}"),
-            Err(status) => why(&status),
+    pub async fn expect_refusal(
+        &self,
+        credential: &Credential,
+        rpc: &str,
+        body: Value,
+    ) -> (String, Vec<String>) {
+        match self.call(credential, rpc, body).await {
+            Ok(response) => panic!("{rpc} was not refused but answered {response}"),
+            Err(status) => reason_and_fields(&status),
         }
     }
 
     /// Sends the messages of SubmitApplication unchanged.
     pub async fn send(
         &self,
-        who: &Who,
+        credential: &Credential,
         messages: Vec<SubmitApplicationRequest>,
     ) -> Result<pb::SubmitApplicationResponse, Status> {
         let mut client = ApplicationServiceClient::new(self.channel());
-        let request = with(who, tokio_stream::iter(messages));
+        let request = with_credential(credential, tokio_stream::iter(messages));
         Ok(client.submit_application(request).await?.into_inner())
     }
 
@@ -136,10 +146,10 @@ impl Fixture {
             application_id: application_id.to_owned(),
         };
         let mut client = ApplicationServiceClient::new(self.channel());
-        let answer = client
-            .download_application_order(with(&self.operator, request))
+        let response = client
+            .download_application_order(with_credential(&self.operator, request))
             .await;
-        let mut stream = answer.unwrap().into_inner();
+        let mut stream = response.unwrap().into_inner();
         let mut order = Vec::new();
         while let Some(part) = stream.next().await {
             order.extend_from_slice(&part.unwrap().chunk);
@@ -153,21 +163,21 @@ impl Fixture {
     }
 
     pub async fn organization(&self, form: pb::ApplicationForm) -> OrgId {
-        let made = self.submit(&self.act(), form, PDF).await.unwrap();
+        let made = self.submit(&self.request_id(), form, PDF).await.unwrap();
         let approve = json!({"application_id": made.application_id});
         let approved = self
-            .must(&self.operator, "ApplicationService/ApproveApplication", approve)
+            .expect_success(&self.operator, "ApplicationService/ApproveApplication", approve)
             .await;
         approved["organization"]["id"].as_str().unwrap().parse().unwrap()
     }
 
     /// Adds an active member to the roster and returns the caller.
-    pub async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Who {
+    pub async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Credential {
         self.admit(org, role, classes).await.1
     }
 
     /// Adds an active member to the roster and returns the id with the caller.
-    pub async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Who) {
+    pub async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Credential) {
         let member = self.env.id::<MemberId>();
         let admitted = MemberAdmitted {
             member_id: member.to_string(),
@@ -176,17 +186,17 @@ impl Fixture {
             teacher_verified: role == Role::Teacher,
             invitation_id: String::new(),
         };
-        self.hear(org, Said::MemberAdmitted(admitted)).await;
+        self.apply(org, Payload::MemberAdmitted(admitted)).await;
         for unit in classes {
             let begun = EnrollmentBegun {
                 enrollment_id: self.env.id::<parta_ids::EnrollmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
             };
-            self.hear(org, Said::EnrollmentBegun(begun)).await;
+            self.apply(org, Payload::EnrollmentBegun(begun)).await;
         }
-        let who = authorization(&self.test_env.member_request(org, member, ()));
-        (member, who)
+        let credential = authorization(&self.test_env.member_request(org, member, ()));
+        (member, credential)
     }
 
     /// Changes the state and the only role of a member in the roster.
@@ -197,16 +207,16 @@ impl Fixture {
             roles: vec![role.into()],
             teacher_verified: false,
         };
-        self.hear(org, Said::MemberChanged(changed)).await;
+        self.apply(org, Payload::MemberChanged(changed)).await;
     }
 
-    /// An external system of an organization.
-    pub fn system(&self, org: OrgId, permission: &str) -> Who {
+    /// Returns the credential of a service account of an organization.
+    pub fn service_account(&self, org: OrgId, permission: &str) -> Credential {
         authorization(&self.test_env.account_request(org, &[permission], ()))
     }
 
-    pub async fn hear(&self, org: OrgId, said: Said) {
-        self.test_env.apply_membership(org, said).await;
+    pub async fn apply(&self, org: OrgId, payload: Payload) {
+        self.test_env.apply_membership(org, payload).await;
     }
 
     /// Reads the first `count` events of the feed, with the names of their payloads.
@@ -230,7 +240,7 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
-    /// Counts the rows of each table that a change writes.
+    /// Returns the number of rows of each table that a change writes.
     pub async fn rows(&self) -> Vec<i64> {
         let mut counts = Vec::new();
         for table in [
@@ -252,14 +262,14 @@ impl Fixture {
 }
 
 /// The credential of a request.
-fn authorization<T>(request: &Request<T>) -> Who {
+fn authorization<T>(request: &Request<T>) -> Credential {
     let value = request.metadata().get("authorization")?;
     Some(value.to_str().unwrap().to_owned())
 }
 
-fn with<T>(who: &Who, body: T) -> Request<T> {
+fn with_credential<T>(credential: &Credential, body: T) -> Request<T> {
     let mut request = Request::new(body);
-    if let Some(credential) = who {
+    if let Some(credential) = credential {
         request
             .metadata_mut()
             .insert("authorization", credential.parse().unwrap());
@@ -267,11 +277,11 @@ fn with<T>(who: &Who, body: T) -> Request<T> {
     request
 }
 
-/// The reason of a refusal and the fields that it names, sorted.
-pub fn why(status: &Status) -> (String, Vec<String>) {
-    let refused: Result<(), _> = Err(status.clone());
+/// Returns the reason of a refusal and its invalid fields, sorted.
+pub fn reason_and_fields(status: &Status) -> (String, Vec<String>) {
+    let expect_refusal: Result<(), _> = Err(status.clone());
     (
-        parta_service_testkit::reason(&refused),
+        parta_service_testkit::reason(&expect_refusal),
         parta_service_testkit::fields(status),
     )
 }

@@ -1,5 +1,5 @@
 //! Tests of the requirements through the gRPC API with the production middleware, on each database.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod applications;
 mod decisions;

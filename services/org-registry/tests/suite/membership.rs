@@ -1,4 +1,4 @@
-//! A fake membership service. It appoints like the real one and is unavailable on request.
+//! A fake membership service. It records the appointments and can fail on request.
 use std::sync::{Arc, Mutex};
 
 use parta_grpc::Routes;
@@ -12,7 +12,7 @@ pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 
 #[derive(Default)]
 struct State {
-    away: u32,
+    failures_left: u32,
     calls: Vec<pb::AppointFoundingAdministratorRequest>,
 }
 
@@ -25,8 +25,8 @@ impl Membership {
     }
 
     /// Makes the next calls fail.
-    pub fn away_for(&self, calls: u32) {
-        self.0.lock().unwrap().away = calls;
+    pub fn fail_next(&self, calls: u32) {
+        self.0.lock().unwrap().failures_left = calls;
     }
 
     pub fn calls(&self) -> Vec<pb::AppointFoundingAdministratorRequest> {
@@ -40,7 +40,7 @@ impl AdmissionService for Membership {
         &self,
         _: Request<pb::AdmitMemberRequest>,
     ) -> Result<Response<pb::AdmitMemberResponse>, Status> {
-        panic!("the registry admits nobody");
+        panic!("org-registry does not call AdmitMember");
     }
 
     async fn appoint_founding_administrator(
@@ -49,8 +49,8 @@ impl AdmissionService for Membership {
     ) -> Result<Response<pb::AppointFoundingAdministratorResponse>, Status> {
         let mut state = self.0.lock().unwrap();
         state.calls.push(request.into_inner());
-        if state.away > 0 {
-            state.away -= 1;
+        if state.failures_left > 0 {
+            state.failures_left -= 1;
             // UNAVAILABLE would be retried by the client middleware.
             return Err(parta_status::conflict().into());
         }

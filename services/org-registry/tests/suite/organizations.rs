@@ -19,30 +19,30 @@ on_both!(
             "org_id": org.to_string(),
             "organization": {"display_name": "Лицей № 1", "region": "Тверь", "time_zone": "Asia/Omsk"},
             "update_mask": "displayName,timeZone",
-            "request_id": fixture.act(),
+            "request_id": fixture.request_id(),
         });
-        let made = fixture.must(&administrator, UPDATE, body.clone()).await;
-        assert_eq!(made["organization"]["display_name"], json!("Лицей № 1"));
-        assert_eq!(made["organization"]["time_zone"], json!("Asia/Omsk"));
-        assert_eq!(made["organization"]["region"], json!("Москва"), "the mask does not name it");
+        let created = fixture.expect_success(&administrator, UPDATE, body.clone()).await;
+        assert_eq!(created["organization"]["display_name"], json!("Лицей № 1"));
+        assert_eq!(created["organization"]["time_zone"], json!("Asia/Omsk"));
+        assert_eq!(created["organization"]["region"], json!("Москва"), "the mask does not name it");
         let rows = fixture.rows().await;
-        assert_eq!(fixture.must(&administrator, UPDATE, body.clone()).await, made);
+        assert_eq!(fixture.expect_success(&administrator, UPDATE, body.clone()).await, created);
         let mut reused = body.clone();
         reused["organization"]["display_name"] = json!("Лицей № 2");
-        assert_eq!(fixture.refused(&administrator, UPDATE, reused).await.0, "REQUEST_ID_REUSED");
+        assert_eq!(fixture.expect_refusal(&administrator, UPDATE, reused).await.0, "REQUEST_ID_REUSED");
 
         let mut fresh = body;
-        fresh["request_id"] = json!(fixture.act());
+        fresh["request_id"] = json!(fixture.request_id());
         for role in [Role::Pupil, Role::Parent, Role::Teacher, Role::Staff, Role::Head] {
-            let who = fixture.member(org, role, &[]).await;
-            assert_eq!(fixture.refused(&who, UPDATE, fresh.clone()).await.0, "PERMISSION_DENIED");
+            let credential = fixture.member(org, role, &[]).await;
+            assert_eq!(fixture.expect_refusal(&credential, UPDATE, fresh.clone()).await.0, "PERMISSION_DENIED");
         }
-        let neighbor = fixture.member(other, Role::Administrator, &[]).await;
-        assert_eq!(fixture.refused(&neighbor, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
-        assert_eq!(fixture.refused(&None, UPDATE, fresh.clone()).await.0, "CREDENTIAL_MISSING");
-        assert_eq!(fixture.refused(&fixture.operator, UPDATE, fresh.clone()).await.0, "CALLER_NOT_ACCEPTED");
+        let other_administrator = fixture.member(other, Role::Administrator, &[]).await;
+        assert_eq!(fixture.expect_refusal(&other_administrator, UPDATE, fresh.clone()).await.0, "NOT_FOUND");
+        assert_eq!(fixture.expect_refusal(&None, UPDATE, fresh.clone()).await.0, "CREDENTIAL_MISSING");
+        assert_eq!(fixture.expect_refusal(&fixture.operator, UPDATE, fresh.clone()).await.0, "CALLER_NOT_ACCEPTED");
         fresh["etag"] = json!("stale");
-        assert_eq!(fixture.refused(&administrator, UPDATE, fresh).await.0, "ETAG_MISMATCH");
+        assert_eq!(fixture.expect_refusal(&administrator, UPDATE, fresh).await.0, "ETAG_MISMATCH");
         assert_eq!(fixture.rows().await, rows);
         let events = fixture.events(5).await;
         assert_eq!(events[4].0, "organization_updated");
@@ -71,18 +71,18 @@ on_both!(invalid_updates_name_their_fields, |database| async move {
         ),
     ] {
         let body = json!({"org_id": org.to_string(), "organization": organization, "update_mask": mask});
-        let (reason, named) = fixture.refused(&administrator, UPDATE, body).await;
+        let (reason, named) = fixture.expect_refusal(&administrator, UPDATE, body).await;
         assert_eq!(
             (reason.as_str(), named),
             ("FIELD_INVALID", fields.into_iter().map(str::to_owned).collect())
         );
     }
     let (_, named) = fixture
-        .refused(&administrator, UPDATE, json!({"org_id": org.to_string()}))
+        .expect_refusal(&administrator, UPDATE, json!({"org_id": org.to_string()}))
         .await;
     assert_eq!(named, ["organization", "update_mask"]);
     let (_, named) = fixture
-        .refused(&administrator, UPDATE, json!({"org_id": "school"}))
+        .expect_refusal(&administrator, UPDATE, json!({"org_id": "school"}))
         .await;
     assert!(named.contains(&"org_id".to_owned()), "{named:?}");
     assert_eq!(fixture.rows().await, rows);
@@ -103,14 +103,14 @@ on_both!(
             "unused_after": "7200s",
         });
         let body = json!({"org_id": org.to_string(), "policies": policies});
-        let made = fixture.must(&administrator, POLICIES, body.clone()).await;
+        let created = fixture.expect_success(&administrator, POLICIES, body.clone()).await;
         let mut expected = policies.clone();
         expected["version"] = json!("2");
-        assert_eq!(made["organization"]["policies"], expected);
+        assert_eq!(created["organization"]["policies"], expected);
         let read = fixture
-            .must(&administrator, "OrganizationService/GetOrganization", json!({"org_id": org.to_string()}))
+            .expect_success(&administrator, "OrganizationService/GetOrganization", json!({"org_id": org.to_string()}))
             .await;
-        assert_eq!(read["organization"], made["organization"]);
+        assert_eq!(read["organization"], created["organization"]);
         let rows = fixture.rows().await;
         for (field, value) in [
             ("teacher_verification", json!(0)),
@@ -123,12 +123,12 @@ on_both!(
         ] {
             let mut bad = body.clone();
             bad["policies"][field] = value;
-            let (_, named) = fixture.refused(&administrator, POLICIES, bad).await;
+            let (_, named) = fixture.expect_refusal(&administrator, POLICIES, bad).await;
             assert_eq!(named, [format!("policies.{field}")]);
         }
         for role in [Role::Head, Role::Deputy, Role::Teacher, Role::Pupil, Role::Parent] {
-            let who = fixture.member(org, role, &[]).await;
-            assert_eq!(fixture.refused(&who, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
+            let credential = fixture.member(org, role, &[]).await;
+            assert_eq!(fixture.expect_refusal(&credential, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
         }
         assert_eq!(fixture.rows().await, rows);
         let events = fixture.events(3).await;
@@ -145,31 +145,37 @@ on_both!(
         let rpc = "OrganizationService/GetOrganization";
         let body = json!({"org_id": org.to_string()});
         let pupil = fixture.member(org, Role::Pupil, &[]).await;
-        let system = fixture.system(org, "roster.read");
-        for who in [&pupil, &system, &fixture.operator] {
-            fixture.must(who, rpc, body.clone()).await;
+        let service_account = fixture.service_account(org, "roster.read");
+        for credential in [&pupil, &service_account, &fixture.operator] {
+            fixture.expect_success(credential, rpc, body.clone()).await;
         }
-        let neighbor = fixture.member(other, Role::Head, &[]).await;
-        for (who, reason) in [
-            (&neighbor, "NOT_FOUND"),
-            (&fixture.system(other, "roster.read"), "NOT_FOUND"),
-            (&fixture.system(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
+        let other_administrator = fixture.member(other, Role::Head, &[]).await;
+        for (credential, reason) in [
+            (&other_administrator, "NOT_FOUND"),
+            (&fixture.service_account(other, "roster.read"), "NOT_FOUND"),
+            (&fixture.service_account(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
             (&None, "CREDENTIAL_MISSING"),
         ] {
-            assert_eq!(fixture.refused(who, rpc, body.clone()).await.0, reason);
+            assert_eq!(
+                fixture.expect_refusal(credential, rpc, body.clone()).await.0,
+                reason
+            );
         }
         // The caller does not learn whether an organization exists.
         let unknown = json!({"org_id": fixture.env.id::<parta_ids::OrgId>().to_string()});
         assert_eq!(
-            fixture.refused(&neighbor, rpc, unknown.clone()).await.0,
+            fixture
+                .expect_refusal(&other_administrator, rpc, unknown.clone())
+                .await
+                .0,
             "NOT_FOUND"
         );
         assert_eq!(
-            fixture.refused(&fixture.operator, rpc, unknown).await.0,
+            fixture.expect_refusal(&fixture.operator, rpc, unknown).await.0,
             "NOT_FOUND"
         );
         let list = fixture
-            .must(
+            .expect_success(
                 &fixture.operator,
                 "OrganizationService/ListOrganizations",
                 json!({"page_size": 1}),
@@ -179,7 +185,7 @@ on_both!(
         assert_ne!(list["next_page_token"], json!(""));
         let negative = json!({"page_size": -5});
         let (_, fields) = fixture
-            .refused(
+            .expect_refusal(
                 &fixture.operator,
                 "OrganizationService/ListOrganizations",
                 negative,

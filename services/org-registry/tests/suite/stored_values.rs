@@ -6,10 +6,10 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tonic::Code;
 
-use crate::fixture::{Fixture, PDF, Who, form, why};
+use crate::fixture::{Credential, Fixture, PDF, form, reason_and_fields};
 
 /// Sets a column of one row to a value that this build does not know.
-async fn spoil(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {
+async fn set_unknown_value(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {
     // SQLite stores ids as blobs.
     let id = if fixture.db.is_postgres() {
         format!("'{id}'")
@@ -18,18 +18,18 @@ async fn spoil(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uu
     };
     let table = key.trim_end_matches("_id").replace("org", "organization");
     let sql = &format!("UPDATE {table} SET {assignment} WHERE {key} = {id}");
-    let spoiled = fixture.db.write(|tx| async move {
+    let write = fixture.db.write(|tx| async move {
         let done = tx.execute_unprepared(sql).await?;
         assert_eq!(done.rows_affected(), 1, "{sql}");
         Ok::<_, parta_storage::StorageError>(())
     });
-    spoiled.await.unwrap();
+    write.await.unwrap();
 }
 
-async fn is_unavailable(fixture: &Fixture, who: &Who, rpc: &str, body: serde_json::Value) {
-    let status = fixture.call(who, rpc, body).await.unwrap_err();
+async fn is_unavailable(fixture: &Fixture, credential: &Credential, rpc: &str, body: serde_json::Value) {
+    let status = fixture.call(credential, rpc, body).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{rpc}");
-    assert_eq!(why(&status).0, "STORED_VALUE_UNKNOWN", "{rpc}");
+    assert_eq!(reason_and_fields(&status).0, "STORED_VALUE_UNKNOWN", "{rpc}");
 }
 
 on_both!(
@@ -38,7 +38,7 @@ on_both!(
         parta_testkit::logs().allow("a stored value is not known to this build");
         let fixture = Fixture::open(database).await;
         let get = "OrganizationService/GetOrganization";
-        let healthy = fixture.school(1).await;
+        let unaffected = fixture.school(1).await;
         for (number, assignment) in [
             (2, "kind = 77"),
             (3, "kind = 0"),
@@ -49,8 +49,8 @@ on_both!(
                 fixture.member(org, Role::Administrator, &[]).await,
                 json!({"org_id": org.to_string()}),
             );
-            fixture.must(&administrator, get, body.clone()).await;
-            spoil(&fixture, assignment, "org_id", org.uuid()).await;
+            fixture.expect_success(&administrator, get, body.clone()).await;
+            set_unknown_value(&fixture, assignment, "org_id", org.uuid()).await;
             is_unavailable(&fixture, &administrator, get, body.clone()).await;
             let mut update = body;
             update["organization"] = json!({"display_name": "Лицей"});
@@ -64,9 +64,9 @@ on_both!(
             .await;
         }
         // Another organization is not affected.
-        let pupil = fixture.member(healthy, Role::Pupil, &[]).await;
+        let pupil = fixture.member(unaffected, Role::Pupil, &[]).await;
         fixture
-            .must(&pupil, get, json!({"org_id": healthy.to_string()}))
+            .expect_success(&pupil, get, json!({"org_id": unaffected.to_string()}))
             .await;
         fixture.close().await;
     }
@@ -77,12 +77,12 @@ on_both!(unknown_kind_of_a_unit_is_unavailable, |database| async move {
     let fixture = Fixture::open(database).await;
     let org = fixture.school(1).await;
     let administrator = fixture.member(org, Role::Administrator, &[]).await;
-    let wanted = json!({"org_id": org.to_string(), "kind": "UNIT_KIND_CLASS", "label": "5А"});
-    let made = fixture
-        .must(&administrator, "UnitService/CreateUnit", wanted)
+    let request = json!({"org_id": org.to_string(), "kind": "UNIT_KIND_CLASS", "label": "5А"});
+    let created = fixture
+        .expect_success(&administrator, "UnitService/CreateUnit", request)
         .await;
-    let unit: parta_ids::UnitId = made["unit"]["id"].as_str().unwrap().parse().unwrap();
-    spoil(&fixture, "kind = 77", "unit_id", unit.uuid()).await;
+    let unit: parta_ids::UnitId = created["unit"]["id"].as_str().unwrap().parse().unwrap();
+    set_unknown_value(&fixture, "kind = 77", "unit_id", unit.uuid()).await;
     let body = json!({"org_id": org.to_string(), "unit_id": unit.to_string()});
     is_unavailable(&fixture, &administrator, "UnitService/GetUnit", body.clone()).await;
     is_unavailable(&fixture, &administrator, "UnitService/ArchiveUnit", body).await;
@@ -102,10 +102,13 @@ on_both!(
             (3, "kind = 77"),
             (4, "order_content_type = 'image/webp'"),
         ] {
-            let made = fixture.submit(&fixture.act(), form(number), PDF).await.unwrap();
-            let id: parta_ids::ApplicationId = made.application_id.parse().unwrap();
-            let body = json!({"application_id": made.application_id});
-            spoil(&fixture, assignment, "application_id", id.uuid()).await;
+            let created = fixture
+                .submit(&fixture.request_id(), form(number), PDF)
+                .await
+                .unwrap();
+            let id: parta_ids::ApplicationId = created.application_id.parse().unwrap();
+            let body = json!({"application_id": created.application_id});
+            set_unknown_value(&fixture, assignment, "application_id", id.uuid()).await;
             for rpc in [
                 "ApplicationService/GetApplication",
                 "ApplicationService/ApproveApplication",

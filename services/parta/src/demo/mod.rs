@@ -1,4 +1,4 @@
-//! Plays a school's first weeks through the public API of a running suite, step by step.
+//! Plays a school's first weeks through the public API of a running server, step by step.
 //!
 //! Every step asserts the result that it prints. Each run creates new people, so that the demo can run again
 //! on the same data.

@@ -126,7 +126,7 @@ async fn lesson<F: FnMut(&Step)>(
             ensure!(absent, said(status));
             narrator.step(
                 "R55",
-                "Joining returns DEPENDENCY_UNAVAILABLE because this suite has no LiveKit",
+                "Joining returns DEPENDENCY_UNAVAILABLE because this server has no LiveKit",
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The conversion of calls from and to messages.
+//! Converts calls from and to protobuf messages.
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1 as pb;
@@ -7,19 +7,19 @@ use prost_types::{Duration, Timestamp};
 
 use super::super::{
     events::timestamp,
-    model::{Draft, Format, Kind, ShownCall, ShownOccurrence},
+    model::{CallView, Draft, Format, Kind, OccurrenceView},
     operations::PlanCall,
 };
 use crate::recurrence::{End, MAX_OCCURRENCES, Weekly};
 
-/// The form of a civil time.
+/// The format of a civil time.
 const CIVIL: &str = "%Y-%m-%dT%H:%M:%S";
 /// The largest number of named participants.
 const MAX_PARTICIPANTS: usize = 50;
 /// The shortest and the longest occurrence, in seconds.
 const DURATION_SECONDS: std::ops::RangeInclusive<i64> = 300..=43_200;
 
-pub(crate) fn call(shown: &ShownCall) -> pb::Call {
+pub(crate) fn call(shown: &CallView) -> pb::Call {
     let (call, draft) = (&shown.call, &shown.call.draft);
     let weekly = call.schedule.weekly.map(|w| pb::WeeklyRecurrence {
         interval: w.interval.into(),
@@ -59,7 +59,7 @@ pub(crate) fn call(shown: &ShownCall) -> pb::Call {
     }
 }
 
-pub(super) fn occurrence(shown: &ShownOccurrence) -> pb::Occurrence {
+pub(super) fn occurrence(shown: &OccurrenceView) -> pb::Occurrence {
     let (call, draft, slot) = (&shown.call, &shown.call.draft, &shown.slot);
     pb::Occurrence {
         call_id: call.id.to_string(),
@@ -142,13 +142,14 @@ fn weekly(v: &mut FieldViolations, from: &pb::WeeklyRecurrence) -> Option<Weekly
 }
 
 fn duration(v: &mut FieldViolations, given: Option<&Duration>) -> Option<TimeDelta> {
-    let span = given.filter(|d| d.nanos == 0 && d.seconds % 60 == 0 && DURATION_SECONDS.contains(&d.seconds));
+    let length =
+        given.filter(|d| d.nanos == 0 && d.seconds % 60 == 0 && DURATION_SECONDS.contains(&d.seconds));
     v.check(
-        span.is_some(),
+        length.is_some(),
         "duration",
         "must be whole minutes, 5 minutes to 12 hours",
     );
-    span.map(|d| TimeDelta::seconds(d.seconds))
+    length.map(|d| TimeDelta::seconds(d.seconds))
 }
 
 /// Decodes an optional civil time; the outer `None` is a violation.
@@ -190,8 +191,8 @@ pub(super) fn plan(v: &mut FieldViolations, from: &pb::PlanCallRequest) -> Optio
     v.check(kind.is_some(), "kind", "is required and must be a known kind");
     let format = format_from_proto(from.format());
     v.check(format.is_some(), "format", "must be ONLINE, IN_PERSON or HYBRID");
-    let least = usize::from(format.is_some_and(|f| f != Format::Online));
-    let room = field::text(v, "room", &from.room, least..=100, false);
+    let min_length = usize::from(format.is_some_and(|f| f != Format::Online));
+    let room = field::text(v, "room", &from.room, min_length..=100, false);
     let start = civil(v, &from.start_civil_time);
     let duration = duration(v, from.duration.as_ref());
     let weekly = from.weekly.as_ref().map(|w| weekly(v, w));

@@ -1,4 +1,4 @@
-//! Calls in `parta.call_scheduling.v1.CallService`: decodes, calls the edge, encodes.
+//! Calls in `parta.call_scheduling.v1.CallService`: decodes requests, calls the edge, and encodes responses.
 mod convert;
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{announcements, context::Context};
 /// The longest window of a list.
 const WINDOW_MAX: TimeDelta = TimeDelta::days(366);
 
-/// The part of the server that plans, shows and cancels calls.
+/// Implements the RPCs that plan, return and cancel calls.
 #[derive(Clone)]
 pub(crate) struct Calls {
     edge: Edge<Context>,
@@ -39,9 +39,9 @@ impl Calls {
         let done = self.edge.mutate(&call, &command).await?;
         let (mut shown, mut consistency_token) = (done.view, done.consistency_token);
         if call.request().announce {
-            // A repetition does it too: the first run may have ended between the commit and the announcement.
+            // A repetition announces the call too, because the first run may have ended after the commit.
             let result = announcements::announce(&self.context, call.caller(), shown).await?;
-            shown = result.shown;
+            shown = result.view;
             consistency_token = result.consistency_token.unwrap_or(consistency_token);
         }
         Ok(Response::new(pb::PlanCallResponse {

@@ -1,7 +1,7 @@
 //! The kinds of calls: their organizers, their audience and their units (R50).
 use parta_roster::UnitKind;
 
-/// The kind of a call. The proto explains each.
+/// The kind of a call. The proto explains each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Lesson,
@@ -40,7 +40,7 @@ pub(crate) enum Organizers {
     Teachers,
 }
 
-/// The audience of a call beside the staff of its unit.
+/// The audience of a call in addition to the staff of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Audience {
     /// The pupils of the unit.
@@ -49,7 +49,7 @@ pub(crate) struct Audience {
     pub(crate) parents: bool,
 }
 
-/// The row of one kind.
+/// The rule of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) organizers: Organizers,
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_number_is_no_kind() {
+    fn unknown_number_is_rejected() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_number(i32::from(kind.number())), Some(kind));
         }

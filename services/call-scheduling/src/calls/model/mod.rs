@@ -13,7 +13,7 @@ use crate::recurrence::{NotPlannable, Schedule, Slot};
 pub(crate) enum Format {
     /// On the media server.
     Online,
-    /// In a room of the organization.
+    /// In a room in the building.
     InPerson,
     /// Both.
     Hybrid,
@@ -36,7 +36,7 @@ impl Format {
     }
 }
 
-/// A call to be planned. Its form was checked; whether it is allowed and possible was not.
+/// A call to be planned. The fields are valid; permissions and the roster were not checked yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) org_id: OrgId,
@@ -45,7 +45,7 @@ pub(crate) struct Draft {
     pub(crate) title: String,
     pub(crate) kind: Kind,
     pub(crate) format: Format,
-    /// The room of the organization; empty for most online calls.
+    /// The room in the building; empty for most online calls.
     pub(crate) room: String,
     /// Members of the audience that the call is for; empty if it is for all of them.
     pub(crate) participants: Vec<MemberId>,
@@ -56,51 +56,51 @@ pub(crate) struct Draft {
 pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) draft: Draft,
-    /// Whether the unit is a class or group; otherwise it is a unit of the staff.
+    /// Whether the unit is a class or group, and not a unit of the staff.
     pub(crate) of_class: bool,
     pub(crate) organizer_id: MemberId,
     pub(crate) schedule: Schedule,
     pub(crate) announced: bool,
     pub(crate) cancel_time: Option<DateTime<Utc>>,
     pub(crate) create_time: DateTime<Utc>,
-    /// Grows with each change.
+    /// Increases with each change.
     pub(crate) revision: i64,
 }
 
 impl Call {
-    /// The name in audit rows.
+    /// Returns the name of the call in the audit log.
     pub(crate) fn resource_name(&self) -> String {
         format!("organizations/{}/calls/{}", self.draft.org_id, self.id)
     }
 
-    /// The name of an occurrence in audit rows.
+    /// Returns the name of an occurrence in the audit log.
     pub(crate) fn occurrence_name(&self, start: DateTime<Utc>) -> String {
         format!("{}/occurrences/{}", self.resource_name(), start.timestamp())
     }
 
-    /// The occurrence that starts at this moment.
+    /// Returns the occurrence that starts at this time.
     pub(crate) fn slot_at(&self, start: DateTime<Utc>) -> Option<Slot> {
         self.schedule.slots().ok()?.into_iter().find(|s| s.start == start)
     }
 }
 
-/// The state of one occurrence beyond the rule.
+/// The stored state of one occurrence. Its times are computed from the rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct OccurrenceState {
     pub(crate) canceled: bool,
-    /// Whether a member of the staff has taken a token to join.
+    /// Whether a token to join was issued to a member of the staff.
     pub(crate) staff_arrived: bool,
 }
 
-/// A call as a response shows it.
+/// A call with the computed fields of a response.
 #[derive(Debug, Clone)]
-pub(crate) struct ShownCall {
+pub(crate) struct CallView {
     pub(crate) call: Call,
     /// The start of the first occurrence.
     pub(crate) start_time: DateTime<Utc>,
 }
 
-impl ShownCall {
+impl CallView {
     pub(crate) fn of(call: Call) -> Result<Self, NotPlannable> {
         let slots = call.schedule.slots()?;
         let start_time = slots.first().ok_or(NotPlannable)?.start;
@@ -108,13 +108,13 @@ impl ShownCall {
     }
 }
 
-/// An occurrence as a response shows it.
+/// An occurrence with the computed fields of a response.
 #[derive(Debug, Clone)]
-pub(crate) struct ShownOccurrence {
+pub(crate) struct OccurrenceView {
     pub(crate) call: Call,
     pub(crate) slot: Slot,
     /// Whether the occurrence or the whole call was canceled.
     pub(crate) canceled: bool,
-    /// Whether the caller belongs to those who may join.
+    /// Whether the caller may join.
     pub(crate) may_join: bool,
 }

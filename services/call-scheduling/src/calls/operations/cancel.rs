@@ -8,11 +8,11 @@ use parta_storage::{Tx, check_etag};
 use super::{
     super::{
         events,
-        model::{ShownCall, ShownOccurrence},
+        model::{CallView, OccurrenceView},
         policy,
         storage::{calls, occurrences},
     },
-    Granted, managed,
+    CallGrant, load_managed,
 };
 use crate::{context::Context, error::Error};
 
@@ -21,23 +21,23 @@ use crate::{context::Context, error::Error};
 pub(crate) struct CancelCall {
     pub(crate) org_id: OrgId,
     pub(crate) call_id: CallId,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for CancelCall {
     type Context = Context;
-    type Grant = Granted;
+    type Grant = CallGrant;
     type Outcome = ();
-    type View = ShownCall;
+    type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
-        managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
+        load_managed(context, tx, caller, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
-        let Granted { scope, call, .. } = grant;
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
+        let CallGrant { scope, call, .. } = grant;
         check_etag(&self.etag, call.revision)?;
         if calls::update_canceled(tx, scope, call.id, tx.now()).await? {
             parta_audit::record(tx, caller, Some(scope.org_id()), call.resource_name()).await?;
@@ -46,10 +46,10 @@ impl Mutation for CancelCall {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownCall, Error> {
+    async fn view(&self, _: &Context, tx: &Tx, grant: &CallGrant, (): &()) -> Result<CallView, Error> {
         let id = grant.call.id;
         let call = calls::find(tx, &grant.scope, id).await?;
-        Ok(ShownCall::of(call.ok_or(Error::Unknown(id))?)?)
+        Ok(CallView::of(call.ok_or(Error::Unknown(id))?)?)
     }
 }
 
@@ -63,17 +63,17 @@ pub(crate) struct CancelOccurrence {
 
 impl Mutation for CancelOccurrence {
     type Context = Context;
-    type Grant = Granted;
+    type Grant = CallGrant;
     type Outcome = ();
-    type View = ShownOccurrence;
+    type View = OccurrenceView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Granted, Error> {
-        managed(context, tx, caller, self.org_id, self.call_id).await
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<CallGrant, Error> {
+        load_managed(context, tx, caller, self.org_id, self.call_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &Granted) -> Result<(), Error> {
-        let Granted { scope, call, .. } = grant;
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &CallGrant) -> Result<(), Error> {
+        let CallGrant { scope, call, .. } = grant;
         let (org, start) = (scope.org_id(), self.start_time);
         if call.cancel_time.is_some() {
             return Err(Error::CallCanceled);
@@ -86,12 +86,12 @@ impl Mutation for CancelOccurrence {
         Ok(())
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, grant: &Granted, (): &()) -> Result<ShownOccurrence, Error> {
-        let Granted { scope, facts, call } = grant;
+    async fn view(&self, _: &Context, tx: &Tx, grant: &CallGrant, (): &()) -> Result<OccurrenceView, Error> {
+        let CallGrant { scope, facts, call } = grant;
         let start = self.start_time;
         let slot = call.slot_at(start).ok_or(Error::UnknownOccurrence(call.id))?;
         let state = occurrences::find_state(tx, scope, call.id, start).await?;
-        Ok(ShownOccurrence {
+        Ok(OccurrenceView {
             call: call.clone(),
             slot,
             canceled: call.cancel_time.is_some() || state.canceled,

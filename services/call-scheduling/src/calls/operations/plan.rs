@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     events,
-    model::{Call, Draft, ShownCall, is_class},
+    model::{Call, CallView, Draft, is_class},
     policy,
     storage::calls,
 };
@@ -21,7 +21,7 @@ use crate::{
     recurrence::{NotPlannable, Schedule, Weekly},
 };
 
-/// The largest age of a start: a call may be recorded after it was held.
+/// The largest age of a start. A call may be planned after it was held, so that it is recorded.
 const START_AGE_MAX: TimeDelta = TimeDelta::days(1);
 /// The largest time from now to the start.
 const START_AHEAD_MAX: TimeDelta = TimeDelta::days(732);
@@ -36,33 +36,33 @@ pub(crate) struct PlanCall {
     pub(crate) weekly: Option<Weekly>,
 }
 
-/// The proof that the caller may organize such a call.
-pub(crate) struct MayOrganize {
+/// The grant to organize this call.
+pub(crate) struct OrganizeGrant {
     scope: OrgScope,
     facts: MemberContext,
 }
 
-/// The planned call, kept for repetitions.
+/// The outcome of PlanCall.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Planned {
+pub(crate) struct PlanOutcome {
     call_id: CallId,
 }
 
-impl Stored for Planned {}
+impl Stored for PlanOutcome {}
 
 impl Mutation for PlanCall {
     type Context = Context;
-    type Grant = MayOrganize;
-    type Outcome = Planned;
-    type View = ShownCall;
+    type Grant = OrganizeGrant;
+    type Outcome = PlanOutcome;
+    type View = CallView;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayOrganize, Error> {
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrganizeGrant, Error> {
         let draft = &self.draft;
         let facts = context.roster.caller_context(tx, caller, draft.org_id).await?;
         let decision = policy::organize(&facts, draft.kind, draft.unit_id);
         let scope = authorize(caller, draft.org_id, decision)?;
-        Ok(MayOrganize { scope, facts })
+        Ok(OrganizeGrant { scope, facts })
     }
 
     async fn act(
@@ -70,9 +70,9 @@ impl Mutation for PlanCall {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-        grant: &MayOrganize,
-    ) -> Result<Planned, Error> {
-        let call = self.decide(context, tx, grant.facts.member_id).await?;
+        grant: &OrganizeGrant,
+    ) -> Result<PlanOutcome, Error> {
+        let call = self.build_call(context, tx, grant.facts.member_id).await?;
         let slots = call.schedule.slots()?;
         let start_time = slots.first().ok_or(NotPlannable)?.start;
         check_start(start_time, tx.now())?;
@@ -80,20 +80,20 @@ impl Mutation for PlanCall {
         let org = grant.scope.org_id();
         parta_audit::record(tx, caller, Some(org), call.resource_name()).await?;
         let call_id = call.id;
-        events::planned(tx, &ShownCall { call, start_time });
-        Ok(Planned { call_id })
+        events::planned(tx, &CallView { call, start_time });
+        Ok(PlanOutcome { call_id })
     }
 
     async fn view(
         &self,
         _: &Context,
         tx: &Tx,
-        grant: &MayOrganize,
-        outcome: &Planned,
-    ) -> Result<ShownCall, Error> {
+        grant: &OrganizeGrant,
+        outcome: &PlanOutcome,
+    ) -> Result<CallView, Error> {
         let id = outcome.call_id;
         let call = calls::find(tx, &grant.scope, id).await?;
-        Ok(ShownCall::of(call.ok_or(Error::Unknown(id))?)?)
+        Ok(CallView::of(call.ok_or(Error::Unknown(id))?)?)
     }
 }
 
@@ -107,7 +107,7 @@ fn check_start(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), RpcError>
 
 impl PlanCall {
     /// Checks the unit and the participants, and resolves the start.
-    async fn decide(&self, context: &Context, tx: &Tx, organizer_id: MemberId) -> Result<Call, Error> {
+    async fn build_call(&self, context: &Context, tx: &Tx, organizer_id: MemberId) -> Result<Call, Error> {
         let draft = &self.draft;
         let (org, unit_id, roster) = (draft.org_id, draft.unit_id, &context.roster);
         let unit = roster
@@ -129,7 +129,7 @@ impl PlanCall {
             .await?
             .ok_or_else(|| not_found("organization", org))?;
         let zone: Tz = organization.time_zone.parse().map_err(RpcError::internal)?;
-        // The present minute, so that the civil time, which has no seconds here, is exactly the start.
+        // The current minute, because a civil time has no seconds here and must be equal to the start.
         let now = tx
             .now()
             .duration_trunc(TimeDelta::minutes(1))
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn outcome_has_its_golden_form() {
         let call_id = CallId::from_uuid(Uuid::from_u128(9));
-        let stored = Planned { call_id }.encode().unwrap();
+        let stored = PlanOutcome { call_id }.encode().unwrap();
         assert_eq!(stored, format!("\u{1}{{\"call_id\":\"{call_id}\"}}").as_bytes());
-        assert_eq!(Planned::decode(&stored).unwrap(), Planned { call_id });
+        assert_eq!(PlanOutcome::decode(&stored).unwrap(), PlanOutcome { call_id });
     }
 }

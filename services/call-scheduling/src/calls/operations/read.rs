@@ -1,4 +1,4 @@
-//! Reading calls, and the occurrences that concern the caller.
+//! Reading calls and the occurrences that the caller may see.
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{Caller, authorize};
 use parta_edge::{Page, PageRequest, Query, Read};
@@ -8,14 +8,14 @@ use parta_storage::Tx;
 
 use super::{
     super::{
-        model::{ShownCall, ShownOccurrence},
+        model::{CallView, OccurrenceView},
         policy,
         storage::{
-            calls::{self, Reach},
+            calls::{self, VisibleCalls},
             occurrences,
         },
     },
-    seen,
+    load_visible,
 };
 use crate::{context::Context, error::Error};
 
@@ -28,16 +28,16 @@ pub(crate) struct GetCall {
 
 impl Query for GetCall {
     type Context = Context;
-    type View = ShownCall;
+    type View = CallView;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<ShownCall>, Error> {
-        let granted = seen(context, tx, caller, self.org_id, self.call_id).await?;
-        Ok(Read::plain(ShownCall::of(granted.call)?))
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<CallView>, Error> {
+        let granted = load_visible(context, tx, caller, self.org_id, self.call_id).await?;
+        Ok(Read::plain(CallView::of(granted.call)?))
     }
 }
 
-/// Lists the occurrences of a window that concern the caller, by start.
+/// Lists the occurrences of a time window that the caller may see, by start time.
 #[derive(Debug)]
 pub(crate) struct ListOccurrences {
     pub(crate) org_id: OrgId,
@@ -52,7 +52,7 @@ pub(crate) struct ListOccurrences {
 
 impl Query for ListOccurrences {
     type Context = Context;
-    type View = Page<ShownOccurrence>;
+    type View = Page<OccurrenceView>;
     type Error = Error;
 
     async fn run(
@@ -60,29 +60,31 @@ impl Query for ListOccurrences {
         context: &Context,
         tx: &Tx,
         caller: &Caller,
-    ) -> Result<Read<Page<ShownOccurrence>>, Error> {
+    ) -> Result<Read<Page<OccurrenceView>>, Error> {
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
         let scope = authorize(caller, self.org_id, policy::list(&facts))?;
         let after: Option<(DateTime<Utc>, CallId)> = self.page.after(tx, caller)?;
         let (start, end) = (self.window_start, self.window_end);
-        let found = calls::list_in_window(tx, &scope, &reach(&facts), self.unit_id, (start, end)).await?;
-        // An occurrence lasts less than a day, so one that runs when the window begins started after this.
+        let found =
+            calls::list_in_window(tx, &scope, &visible_calls(&facts), self.unit_id, (start, end)).await?;
+        // An occurrence lasts less than a day, so one that is running when the window begins started after
+        // this time.
         let earliest = start - TimeDelta::days(1);
         let canceled = occurrences::list_canceled(tx, &scope, (earliest, end)).await?;
         let mut shown = Vec::new();
         for call in found.iter().filter(|call| policy::may_see(&facts, call)) {
             for slot in call.schedule.slots()? {
-                let off = call.cancel_time.is_some() || canceled.contains(&(call.id, slot.start));
-                let inside = slot.end > start && slot.start < end;
-                let follows = after.is_none_or(|key| (slot.start, call.id) > key);
-                if inside && follows && (self.show_canceled || !off) {
-                    shown.push((slot, call, off));
+                let is_canceled = call.cancel_time.is_some() || canceled.contains(&(call.id, slot.start));
+                let is_in_window = slot.end > start && slot.start < end;
+                let is_after_cursor = after.is_none_or(|key| (slot.start, call.id) > key);
+                if is_in_window && is_after_cursor && (self.show_canceled || !is_canceled) {
+                    shown.push((slot, call, is_canceled));
                 }
             }
         }
         shown.sort_by_key(|(slot, call, _)| (slot.start, call.id));
         shown.truncate(usize::try_from(self.page.limit()).unwrap_or(usize::MAX));
-        let shown = shown.into_iter().map(|(slot, call, canceled)| ShownOccurrence {
+        let shown = shown.into_iter().map(|(slot, call, canceled)| OccurrenceView {
             call: call.clone(),
             slot,
             canceled,
@@ -95,12 +97,12 @@ impl Query for ListOccurrences {
     }
 }
 
-/// The calls that may concern a member; the policy decides which of them do.
-fn reach(facts: &MemberContext) -> Reach {
+/// Returns the calls that a member may be able to see. The policy decides about each of them.
+fn visible_calls(facts: &MemberContext) -> VisibleCalls {
     if facts.is_administration() {
-        return Reach::Everything;
+        return VisibleCalls::All;
     }
-    Reach::Units {
+    VisibleCalls::Units {
         units: facts.units(),
         organizer: facts.member_id,
         staff: facts.is_staff(),

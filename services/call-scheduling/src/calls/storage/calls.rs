@@ -19,8 +19,8 @@ use crate::{
     recurrence::{End, Schedule, Slot, Weekly},
 };
 
-fn fault(what: &str) -> StorageError {
-    StorageError::Fault(format!("the {what} of a call cannot be stored or read"))
+fn fault(field: &str) -> StorageError {
+    StorageError::Fault(format!("the {field} of a call cannot be encoded or decoded"))
 }
 
 fn weekly(row: &Model) -> Result<Option<Weekly>, StorageError> {
@@ -145,10 +145,10 @@ async fn with_participants(
 ) -> Result<Vec<Call>, StorageError> {
     let mut named: BTreeMap<_, Vec<MemberId>> = BTreeMap::new();
     // A statement has a limited number of parameters.
-    for portion in rows.chunks(500) {
+    for chunk in rows.chunks(500) {
         let found = participant::Entity::find()
             .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
-            .filter(participant::Column::CallId.is_in(portion.iter().map(|r| r.id)))
+            .filter(participant::Column::CallId.is_in(chunk.iter().map(|r| r.id)))
             .order_by_asc(participant::Column::MemberId)
             .all(conn)
             .await?;
@@ -197,9 +197,9 @@ pub(crate) async fn lock(
 
 /// The calls that a list selects.
 #[derive(Debug, Clone)]
-pub(crate) enum Reach {
+pub(crate) enum VisibleCalls {
     /// All calls of the organization.
-    Everything,
+    All,
     /// Calls of these units, those that this member organizes, and for staff those of the units of the staff.
     Units {
         units: BTreeSet<UnitId>,
@@ -208,17 +208,17 @@ pub(crate) enum Reach {
     },
 }
 
-/// Lists the calls of which an occurrence may lie within the window.
+/// Lists the calls that may have an occurrence within the time window.
 pub(crate) async fn list_in_window(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    reach: &Reach,
+    visible: &VisibleCalls,
     unit: Option<UnitId>,
     window: (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Vec<Call>, StorageError> {
-    let reach = match reach {
-        Reach::Everything => Where::all(),
-        Reach::Units {
+    let visible = match visible {
+        VisibleCalls::All => Where::all(),
+        VisibleCalls::Units {
             units,
             organizer,
             staff,
@@ -232,14 +232,14 @@ pub(crate) async fn list_in_window(
         .filter(Column::LastEndTime.gt(window.0))
         .filter(Column::FirstStartTime.lt(window.1))
         .filter(Where::all().add_option(unit.map(|u| Column::UnitId.eq(u.uuid()))))
-        .filter(reach)
+        .filter(visible)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
     with_participants(conn, scope, rows).await
 }
 
-fn of(scope: &OrgScope, id: CallId) -> Where {
+fn by_id(scope: &OrgScope, id: CallId) -> Where {
     Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::Id.eq(id.uuid()))
@@ -255,7 +255,7 @@ pub(crate) async fn update_canceled(
     let done = Entity::update_many()
         .col_expr(Column::CancelTime, Expr::value(now))
         .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
-        .filter(of(scope, id).add(Column::CancelTime.is_null()))
+        .filter(by_id(scope, id).add(Column::CancelTime.is_null()))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
@@ -270,7 +270,7 @@ pub(crate) async fn update_announced(
     let done = Entity::update_many()
         .col_expr(Column::Announced, Expr::value(true))
         .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
-        .filter(of(scope, id).add(Column::Announced.eq(false)))
+        .filter(by_id(scope, id).add(Column::Announced.eq(false)))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)

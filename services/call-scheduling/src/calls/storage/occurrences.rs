@@ -15,7 +15,7 @@ use sea_orm::{
 use super::entities::occurrence::{ActiveModel, Column, Entity};
 use crate::calls::model::OccurrenceState;
 
-fn of(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
+fn by_start(scope: &OrgScope, call: CallId, start: DateTime<Utc>) -> Where {
     Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::CallId.eq(call.uuid()))
@@ -29,14 +29,18 @@ pub(crate) async fn find_state(
     call: CallId,
     start: DateTime<Utc>,
 ) -> Result<OccurrenceState, StorageError> {
-    let row = Entity::find().filter(of(scope, call, start)).one(conn).await?;
+    let row = Entity::find()
+        .filter(by_start(scope, call, start))
+        .one(conn)
+        .await?;
     Ok(row.map_or_else(OccurrenceState::default, |r| OccurrenceState {
         canceled: r.cancel_time.is_some(),
         staff_arrived: r.staff_arrive_time.is_some(),
     }))
 }
 
-async fn ensure(
+/// Inserts the row of an occurrence if it does not exist.
+async fn insert_if_missing(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     call: CallId,
@@ -65,10 +69,10 @@ async fn set_once(
     column: Column,
     now: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
-    ensure(conn, scope, call, start).await?;
+    insert_if_missing(conn, scope, call, start).await?;
     let done = Entity::update_many()
         .col_expr(column, Expr::value(now))
-        .filter(of(scope, call, start).add(column.is_null()))
+        .filter(by_start(scope, call, start).add(column.is_null()))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)

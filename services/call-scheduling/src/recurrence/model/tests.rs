@@ -1,4 +1,5 @@
-//! R51: a series keeps its wall-clock time: against a simple oracle, changes of clocks, and cases of others.
+//! R51: a series keeps its wall-clock time. Compares with a simple oracle, changes of daylight saving time,
+//! and test cases of other implementations.
 use chrono::{Datelike as _, NaiveDate};
 use proptest::prelude::*;
 
@@ -154,7 +155,8 @@ proptest! {
     ) {
         let start = civil("2026-01-01T00:00:00") + TimeDelta::days(day) + TimeDelta::minutes(minute);
         let step = TimeDelta::weeks(i64::from(interval));
-        // The oracle: add weeks to the civil time, stop at the end, ask the zone for the first such moment.
+        // The oracle: add weeks to the civil time until the end, and convert each civil time with the time
+        // zone.
         let last = start + step * i32::try_from(count - 1).unwrap();
         prop_assume!(last.date() - start.date() <= TimeDelta::days(MAX_DAYS));
         let end = if by_date { End::Until(last.date()) } else { End::Count(count) };
@@ -162,16 +164,16 @@ proptest! {
         let slots = schedule.slots().unwrap();
         prop_assert_eq!(slots.len(), count as usize);
         for (n, slot) in (0_i32..).zip(&slots) {
-            let wanted = start + step * n;
-            prop_assert_eq!(slot.civil, wanted);
-            let shown = slot.start.with_timezone(&zone);
-            match zone.from_local_datetime(&wanted) {
-                chrono::LocalResult::Single(at) => prop_assert_eq!(shown, at),
-                chrono::LocalResult::Ambiguous(first, _) => prop_assert_eq!(shown, first),
+            let expected = start + step * n;
+            prop_assert_eq!(slot.civil, expected);
+            let local = slot.start.with_timezone(&zone);
+            match zone.from_local_datetime(&expected) {
+                chrono::LocalResult::Single(at) => prop_assert_eq!(local, at),
+                chrono::LocalResult::Ambiguous(first, _) => prop_assert_eq!(local, first),
                 // Lord Howe jumps by half an hour, the others by a whole one.
                 chrono::LocalResult::None => {
                     let gap = if zone == chrono_tz::Australia::Lord_Howe { 30 } else { 60 };
-                    prop_assert_eq!(shown.naive_local(), wanted + TimeDelta::minutes(gap));
+                    prop_assert_eq!(local.naive_local(), expected + TimeDelta::minutes(gap));
                 }
             }
             prop_assert_eq!(slot.civil.weekday(), start.weekday());
@@ -180,7 +182,7 @@ proptest! {
     }
 }
 
-fn moment(text: &str) -> Option<NaiveDateTime> {
+fn parse_time(text: &str) -> Option<NaiveDateTime> {
     let text = text.trim_end_matches('Z');
     let date = |t: &str| NaiveDate::parse_from_str(t, "%Y%m%d").ok();
     NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S")
@@ -188,7 +190,7 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
         .or_else(|| date(text)?.and_hms_opt(0, 0, 0))
 }
 
-// The weekly rules of another project's tests, if they are there. Rules with BYSETPOS are left out: rrule
+// The weekly rules of another project's tests, if the file exists. Rules with BYSETPOS are left out: rrule
 // 0.14 counts the positions of the first week from the start instead of from Monday, which is wrong; no
 // rule that is planned here has any.
 #[test]
@@ -200,33 +202,37 @@ fn weekly_rules_expand_like_in_other_implementations() {
     let Ok(text) = std::fs::read_to_string(file) else {
         return;
     };
-    let mut ran = 0;
+    let mut checked = 0;
     for block in text.split("\n\n") {
         let field = |name: &str| {
             block
                 .lines()
                 .find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))
         };
-        let (Some(rule), Some(start), Some(wanted)) = (field("RRULE"), field("DTSTART"), field("INSTANCES"))
+        let (Some(rule), Some(start), Some(expected)) =
+            (field("RRULE"), field("DTSTART"), field("INSTANCES"))
         else {
             continue;
         };
         if !rule.contains("FREQ=WEEKLY") || rule.contains("BYSETPOS") || field("START-AT").is_some() {
             continue;
         }
-        let start = moment(start).unwrap();
+        let start = parse_time(start).unwrap();
         // Civil times are expanded as UTC, in which the end must then be written too.
         let rule: Vec<String> = rule
             .split(';')
             .map(|p| match p.strip_prefix("UNTIL=") {
-                Some(until) => format!("UNTIL={}Z", moment(until).unwrap().format("%Y%m%dT%H%M%S")),
+                Some(until) => format!("UNTIL={}Z", parse_time(until).unwrap().format("%Y%m%dT%H%M%S")),
                 None => p.to_owned(),
             })
             .collect();
         let parsed: RRule<Unvalidated> = rule.join(";").parse().unwrap();
-        let wanted: Vec<_> = wanted.split(',').map(|t| moment(t.trim()).unwrap()).collect();
-        assert_eq!(expand(start, parsed).unwrap(), wanted, "{}", rule.join(";"));
-        ran += 1;
+        let expected: Vec<_> = expected
+            .split(',')
+            .map(|t| parse_time(t.trim()).unwrap())
+            .collect();
+        assert_eq!(expand(start, parsed).unwrap(), expected, "{}", rule.join(";"));
+        checked += 1;
     }
-    assert!(ran >= 8, "only {ran} weekly cases were found");
+    assert!(checked >= 8, "only {checked} weekly cases were found");
 }

@@ -7,7 +7,7 @@ use parta_roster::{MemberContext, Role};
 use parta_status::RpcError;
 use parta_storage::Tx;
 
-use super::{Named, audit, classes, load, may_import};
+use super::{ImportOutcome, audit, classes, load, may_import};
 use crate::{
     assignments::AssignmentKind,
     context::Context,
@@ -17,51 +17,54 @@ use crate::{
     roster_import::{
         Problems,
         model::{Counts, Import, ImportState},
-        plan::{self, Known, There},
-        set::{self, Earlier, Files, Set},
+        plan::{self, CurrentMember, CurrentRoster},
+        set::{self, EarlierImports, Files, SourceRoster},
         storage,
     },
 };
 
-/// Reads what a set of files may refer to. Asked before the files are received, so that nothing is kept for
-/// a caller who may not import.
+/// Loads the people and classes of earlier imports, which a set of files may refer to. Runs before the files
+/// are received, so that a caller who may not import is refused first.
 #[derive(Debug)]
-pub(crate) struct ReadEarlier {
+pub(crate) struct LoadEarlierImports {
     pub(crate) org_id: OrgId,
 }
 
-impl Query for ReadEarlier {
+impl Query for LoadEarlierImports {
     type Context = Context;
-    type View = Earlier;
+    type View = EarlierImports;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Earlier>, Error> {
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<EarlierImports>, Error> {
         let scope = may_import(context, tx, caller, self.org_id).await?;
         let people = storage::people(tx, &scope).await?;
-        Ok(Read::plain(Earlier {
+        Ok(Read::plain(EarlierImports {
             people: people.into_keys().collect(),
             classes: storage::classes(tx, &scope).await?,
         }))
     }
 }
 
-/// Reads a set of files outside any transaction, on a thread of its own.
-pub(crate) async fn understand(files: Files, earlier: Earlier) -> Result<(Set, Problems), RpcError> {
-    let understood = tokio::task::spawn_blocking(move || set::understand(&files, &earlier));
-    understood.await.map_err(RpcError::internal)
+/// Parses a set of files on a blocking thread, outside of any transaction.
+pub(crate) async fn parse_files(
+    files: Files,
+    earlier: EarlierImports,
+) -> Result<(SourceRoster, Problems), RpcError> {
+    let parsing = tokio::task::spawn_blocking(move || set::parse(&files, &earlier));
+    parsing.await.map_err(RpcError::internal)
 }
 
-/// Stores a set of files as an import, with its difference from the roster and its problems.
+/// Stores a set of files as an import, with the planned changes and the problems.
 pub(crate) struct CheckRosterImport {
     pub(crate) org_id: OrgId,
-    pub(crate) set: Set,
+    pub(crate) set: SourceRoster,
     pub(crate) problems: Problems,
 }
 
 impl Mutation for CheckRosterImport {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = Named;
+    type Outcome = ImportOutcome;
     type View = Import;
     type Error = Error;
 
@@ -75,14 +78,14 @@ impl Mutation for CheckRosterImport {
         tx: &Tx,
         caller: &Caller,
         scope: &OrgScope,
-    ) -> Result<Named, Error> {
+    ) -> Result<ImportOutcome, Error> {
         let (set, problems) = (&self.set, &self.problems);
         let refused = problems.refused();
-        let (changes, known) = if refused {
+        let (changes, current_count) = if refused {
             (Vec::new(), 0)
         } else {
-            let there = there(context, tx, scope).await?;
-            (plan::plan(set, &there), there.people.len())
+            let current = current_roster(context, tx, scope).await?;
+            (plan::plan(set, &current), current.people.len())
         };
         let planned = plan::counts(&changes);
         let id: RosterImportId = tx.env().id();
@@ -98,7 +101,7 @@ impl Mutation for CheckRosterImport {
             done: Counts::default(),
             change_count: i64::try_from(changes.len()).unwrap_or(i64::MAX),
             problem_count: i32::try_from(problems.0.len()).unwrap_or(i32::MAX),
-            mass_removal: plan::is_mass_removal(&planned, known),
+            mass_removal: plan::is_mass_removal(&planned, current_count),
             classes: set.classes.clone(),
             position: 0,
             create_time: tx.now(),
@@ -108,63 +111,72 @@ impl Mutation for CheckRosterImport {
         };
         storage::insert(tx, scope, &import, &changes, &problems.0).await?;
         audit(tx, caller, self.org_id, id).await?;
-        Ok(Named { roster_import_id: id })
+        Ok(ImportOutcome { roster_import_id: id })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, scope: &OrgScope, outcome: &Named) -> Result<Import, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &ImportOutcome,
+    ) -> Result<Import, Error> {
         load(tx, scope, outcome.roster_import_id).await
     }
 }
 
-/// The roster as far as imports are concerned with it.
-async fn there(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<There, Error> {
+/// Loads the part of the roster that earlier imports created.
+async fn current_roster(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<CurrentRoster, Error> {
     let org = scope.org_id();
     let classes = classes(context, tx, org).await?;
-    let by_id: BTreeMap<UnitId, &String> = classes.living.iter().map(|(key, id)| (*id, key)).collect();
-    let label = |id: &UnitId| by_id.get(id).map(|key| (*key).clone());
+    let key_by_id: BTreeMap<UnitId, &String> = classes.active.iter().map(|(key, id)| (*id, key)).collect();
+    let label_key_of = |id: &UnitId| key_by_id.get(id).map(|key| (*key).clone());
     let mut names = names(tx, scope).await?;
-    let everybody = context.roster.all_members(tx, org).await?;
-    let facts: BTreeMap<_, &MemberContext> = everybody.iter().map(|facts| (facts.member_id, facts)).collect();
-    let mut there = There {
+    let all_members = context.roster.all_members(tx, org).await?;
+    let contexts: BTreeMap<_, &MemberContext> = all_members
+        .iter()
+        .map(|context| (context.member_id, context))
+        .collect();
+    let mut current = CurrentRoster {
         labels: classes.labels,
         classes: storage::classes(tx, scope).await?,
-        ..There::default()
+        ..CurrentRoster::default()
     };
-    let mut keys = BTreeMap::new();
+    let mut source_keys = BTreeMap::new();
     for (key, id) in storage::people(tx, scope).await? {
-        // A member who was removed by hand is unknown to the import.
-        let (Some(facts), Some(full_name)) = (facts.get(&id), names.remove(&id)) else {
+        // A member who was removed without an import is treated as new.
+        let (Some(context), Some(full_name)) = (contexts.get(&id), names.remove(&id)) else {
             continue;
         };
-        let led = facts
+        let as_class_teacher = context
             .class_teacher_of
             .iter()
             .map(|unit| (unit, AssignmentKind::ClassTeacher));
-        let taught = facts.teaches.difference(&facts.class_teacher_of);
-        let taught = taught.map(|unit| (unit, AssignmentKind::SubjectTeacher));
-        let known = Known {
+        let other_units = context.teaches.difference(&context.class_teacher_of);
+        let as_subject_teacher = other_units.map(|unit| (unit, AssignmentKind::SubjectTeacher));
+        let member = CurrentMember {
             full_name,
-            administrator: facts.roles.contains(&Role::Administrator),
-            pupil: facts.roles.contains(&Role::Pupil),
-            teacher: facts.roles.contains(&Role::Teacher),
-            classes: facts.enrolled_in.iter().filter_map(label).collect(),
-            tasks: led
-                .chain(taught)
-                .filter_map(|(unit, kind)| Some((label(unit)?, kind.number())))
+            administrator: context.roles.contains(&Role::Administrator),
+            pupil: context.roles.contains(&Role::Pupil),
+            teacher: context.roles.contains(&Role::Teacher),
+            classes: context.enrolled_in.iter().filter_map(label_key_of).collect(),
+            assignments: as_class_teacher
+                .chain(as_subject_teacher)
+                .filter_map(|(unit, kind)| Some((label_key_of(unit)?, kind.number())))
                 .collect(),
-            ..Known::default()
+            ..CurrentMember::default()
         };
-        keys.insert(id, key.clone());
-        there.people.insert(key, (id, known));
+        source_keys.insert(id, key.clone());
+        current.people.insert(key, (id, member));
     }
-    // Relations that nobody has confirmed yet count too.
+    // Unconfirmed guardianships are included.
     for row in guardianships::list_current(tx, Some(org)).await? {
-        let guardian = keys
+        let guardian = source_keys
             .get(&row.guardian_id)
-            .and_then(|key| there.people.get_mut(key));
-        if let Some((_, known)) = guardian {
-            known.children.insert(row.child_id);
+            .and_then(|key| current.people.get_mut(key));
+        if let Some((_, guardian)) = guardian {
+            guardian.children.insert(row.child_id);
         }
     }
-    Ok(there)
+    Ok(current)
 }

@@ -15,22 +15,22 @@ use serde::{Deserialize, Serialize};
 use super::{model::Import, policy, storage};
 use crate::{context::Context, error::Error};
 
-pub(super) use check::{CheckRosterImport, ReadEarlier, understand};
+pub(super) use check::{CheckRosterImport, LoadEarlierImports, parse_files};
 pub(super) use read::{GetRosterImport, ListChanges, ListProblems, ListRosterImports};
 pub(super) use start::StartRosterImport;
 
-/// Classes by the keys of their labels.
+/// The classes of an organization, by the keys of their labels ([`label_key`]).
 #[derive(Default)]
 pub(super) struct Classes {
-    /// Those that are not archived.
-    pub(super) living: BTreeMap<String, UnitId>,
-    /// Their labels.
+    /// The classes that are not archived.
+    pub(super) active: BTreeMap<String, UnitId>,
+    /// The labels of the active classes.
     pub(super) labels: BTreeMap<String, String>,
-    /// Those that were archived, too.
-    pub(super) ever: BTreeSet<String>,
+    /// The keys of all classes, including archived ones.
+    pub(super) all: BTreeSet<String>,
 }
 
-/// The classes of an organization by the keys of their labels.
+/// Loads the classes of an organization.
 pub(super) async fn classes(context: &Context, tx: &Tx, org: OrgId) -> Result<Classes, RpcError> {
     let mut classes = Classes::default();
     for unit in context.roster.units(tx, org).await? {
@@ -38,9 +38,9 @@ pub(super) async fn classes(context: &Context, tx: &Tx, org: OrgId) -> Result<Cl
             let key = label_key(&unit.label);
             if !unit.archived {
                 classes.labels.insert(key.clone(), unit.label);
-                classes.living.insert(key.clone(), unit.unit_id);
+                classes.active.insert(key.clone(), unit.unit_id);
             }
-            classes.ever.insert(key);
+            classes.all.insert(key);
         }
     }
     Ok(classes)
@@ -48,23 +48,25 @@ pub(super) async fn classes(context: &Context, tx: &Tx, org: OrgId) -> Result<Cl
 
 /// The outcome of CheckRosterImport and StartRosterImport.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct ImportOutcome {
     roster_import_id: RosterImportId,
 }
 
-impl Stored for Named {}
+impl Stored for ImportOutcome {}
 
 async fn may_import(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
     let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::import(&facts))?)
 }
 
-fn unknown(id: RosterImportId) -> Error {
+fn unknown_import(id: RosterImportId) -> Error {
     Error::unknown("roster import", id)
 }
 
 async fn load(tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Import, Error> {
-    storage::find(tx, scope, id).await?.ok_or_else(|| unknown(id))
+    storage::find(tx, scope, id)
+        .await?
+        .ok_or_else(|| unknown_import(id))
 }
 
 async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: RosterImportId) -> Result<(), Error> {
@@ -80,12 +82,12 @@ mod tests {
 
     #[test]
     fn outcome_has_its_golden_form() {
-        let named = Named {
+        let outcome = ImportOutcome {
             roster_import_id: RosterImportId::from_uuid(Uuid::from_u128(1)),
         };
-        let form = format!("\u{1}{{\"roster_import_id\":\"{}\"}}", named.roster_import_id);
-        let stored = named.encode().unwrap();
+        let form = format!("\u{1}{{\"roster_import_id\":\"{}\"}}", outcome.roster_import_id);
+        let stored = outcome.encode().unwrap();
         assert_eq!(stored, form.as_bytes());
-        assert_eq!(Named::decode(&stored).unwrap(), named);
+        assert_eq!(ImportOutcome::decode(&stored).unwrap(), outcome);
     }
 }

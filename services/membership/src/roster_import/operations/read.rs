@@ -53,11 +53,11 @@ impl Query for ListRosterImports {
     }
 }
 
-/// Lists the difference that an import makes, in the order in which it is carried out.
+/// Lists the planned changes of an import, in the order in which they are applied.
 #[derive(Debug)]
 pub(crate) struct ListChanges {
     pub(crate) import: GetRosterImport,
-    /// Only rows of this kind.
+    /// Restricts the list to changes of this kind.
     pub(crate) kind: Option<ChangeKind>,
     pub(crate) page: PageRequest,
 }

@@ -3,7 +3,7 @@ use parta_edge::Mutation;
 use parta_ids::{OrgId, RosterImportId, TypedId as _};
 use parta_storage::{Tx, check_etag, jobs};
 
-use super::{Named, audit, load, may_import, unknown};
+use super::{ImportOutcome, audit, load, may_import, unknown_import};
 use crate::{
     context::Context,
     error::Error,
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct StartRosterImport {
     pub(crate) org_id: OrgId,
     pub(crate) roster_import_id: RosterImportId,
-    /// The etag that the caller read; empty to start whatever is stored.
+    /// The etag that the caller has read; empty to start without a comparison.
     pub(crate) etag: String,
     pub(crate) allow_mass_removal: bool,
 }
@@ -27,7 +27,7 @@ pub(crate) struct StartRosterImport {
 impl Mutation for StartRosterImport {
     type Context = Context;
     type Grant = OrgScope;
-    type Outcome = Named;
+    type Outcome = ImportOutcome;
     type View = Import;
     type Error = Error;
 
@@ -35,20 +35,26 @@ impl Mutation for StartRosterImport {
         may_import(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Named, Error> {
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<ImportOutcome, Error> {
         let (org, id) = (self.org_id, self.roster_import_id);
         let import = storage::lock(tx, scope, id).await?;
-        let mut import = import.ok_or_else(|| unknown(id))?;
+        let mut import = import.ok_or_else(|| unknown_import(id))?;
         check_etag(&self.etag, import.revision)?;
         if import.state != ImportState::Checked
-            || storage::overtaken(tx, scope, id, import.create_time).await?
+            || storage::is_superseded(tx, scope, id, import.create_time).await?
         {
             return Err(Error::import_not_startable());
         }
         if import.mass_removal && !self.allow_mass_removal {
             return Err(Error::mass_removal(import.planned.removals));
         }
-        // From now on the source's class ids mean these. A check changes nothing.
+        // The classes are stored at the start and not by the check, because a check changes nothing.
         storage::put_classes(tx, scope, &import.classes).await?;
         import.state = ImportState::Running;
         import.start_time = Some(tx.now());
@@ -56,10 +62,16 @@ impl Mutation for StartRosterImport {
         storage::update(tx, scope, &import).await?;
         jobs::enqueue(tx, JOB, Some(org), id.to_string().into_bytes(), id.uuid()).await?;
         audit(tx, caller, org, id).await?;
-        Ok(Named { roster_import_id: id })
+        Ok(ImportOutcome { roster_import_id: id })
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, scope: &OrgScope, outcome: &Named) -> Result<Import, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        scope: &OrgScope,
+        outcome: &ImportOutcome,
+    ) -> Result<Import, Error> {
         load(tx, scope, outcome.roster_import_id).await
     }
 }

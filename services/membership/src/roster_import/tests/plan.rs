@@ -8,18 +8,19 @@ use proptest::prelude::*;
 use crate::roster_import::{
     Problems,
     model::{ChangeKind as Kind, Counts as RosterImportCounts},
-    plan::{self, Change, Known, There},
-    set::{self, Earlier, Files, Set},
+    plan::{self, Change, CurrentMember, CurrentRoster},
+    set::{self, EarlierImports, Files, SourceRoster},
 };
 
-fn files(of: &[(&'static str, &str)]) -> Files {
-    of.iter()
+fn files(build: &[(&'static str, &str)]) -> Files {
+    build
+        .iter()
         .map(|(name, text)| (*name, Bytes::copy_from_slice(text.as_bytes())))
         .collect()
 }
 
 /// A OneRoster 1.1 set: a class, its teacher, two pupils, a parent.
-fn small() -> Files {
+fn small_set() -> Files {
     files(&[
         (
             "manifest.csv",
@@ -46,61 +47,61 @@ fn small() -> Files {
     ])
 }
 
-fn understood(files: &Files) -> (Set, Problems) {
-    set::understand(files, &Earlier::default())
+fn parse(files: &Files) -> (SourceRoster, Problems) {
+    set::parse(files, &EarlierImports::default())
 }
 
-/// The roster after a plan was carried out.
-fn carried_out(changes: &[Change], set: &Set, before: There) -> There {
-    let mut there = before;
+/// Returns the roster after the changes were applied.
+fn apply(changes: &[Change], set: &SourceRoster, before: CurrentRoster) -> CurrentRoster {
+    let mut current = before;
     let id = |key: &str| {
         let digest = <sha2::Sha256 as sha2::Digest>::digest(key);
         MemberId::from_uuid(Uuid::from_slice(&digest[..16]).unwrap())
     };
-    there.classes.extend(set.classes.clone());
+    current.classes.extend(set.classes.clone());
     for change in changes {
         let key = change.source_key.clone();
         let label = change.details.unit_label.clone();
         let kind = change.kind;
         let child = id(&change.details.other_key);
-        let person = |there: &mut There, act: &dyn Fn(&mut Known)| {
-            if let Some((_, known)) = there.people.get_mut(&key) {
-                act(known);
+        let person = |current: &mut CurrentRoster, act: &dyn Fn(&mut CurrentMember)| {
+            if let Some((_, member)) = current.people.get_mut(&key) {
+                act(member);
             }
         };
         match kind {
             Kind::CreateUnit => {
-                there.labels.insert(label_key(&label), label);
+                current.labels.insert(label_key(&label), label);
             }
             Kind::CreateMember => {
                 let full_name = change.details.person.clone();
-                let known = Known {
+                let member = CurrentMember {
                     full_name,
                     pupil: change.details.value == Role::Pupil.bit(),
                     teacher: change.details.value == Role::Teacher.bit(),
-                    ..Known::default()
+                    ..CurrentMember::default()
                 };
-                there.people.insert(key.clone(), (id(&key), known));
+                current.people.insert(key.clone(), (id(&key), member));
             }
-            Kind::RenameMember => person(&mut there, &|k| k.full_name.clone_from(&change.details.after)),
-            Kind::BeginEnrollment => person(&mut there, &|k| {
+            Kind::RenameMember => person(&mut current, &|k| k.full_name.clone_from(&change.details.after)),
+            Kind::BeginEnrollment => person(&mut current, &|k| {
                 k.classes.insert(label_key(&label));
             }),
-            Kind::EndEnrollment => person(&mut there, &|k| {
+            Kind::EndEnrollment => person(&mut current, &|k| {
                 k.classes.remove(&label_key(&label));
             }),
-            Kind::BeginAssignment => person(&mut there, &|k| {
-                k.tasks.insert((label_key(&label), change.details.value));
+            Kind::BeginAssignment => person(&mut current, &|k| {
+                k.assignments.insert((label_key(&label), change.details.value));
             }),
-            Kind::EstablishGuardianship => person(&mut there, &|k| {
+            Kind::EstablishGuardianship => person(&mut current, &|k| {
                 k.children.insert(child);
             }),
             Kind::RemoveMember => {
-                there.people.remove(&key);
+                current.people.remove(&key);
             }
         }
     }
-    there
+    current
 }
 
 fn counts(changes: &[Change]) -> RosterImportCounts {
@@ -108,12 +109,12 @@ fn counts(changes: &[Change]) -> RosterImportCounts {
 }
 
 #[test]
-fn a_set_is_what_its_rows_say() {
-    let (set, problems) = understood(&small());
+fn plan_creates_everything_of_a_new_set() {
+    let (set, problems) = parse(&small_set());
     assert_eq!(problems.0, []);
     assert_eq!(set.people["t1"].full_name, "Кузнецова Мария Ивановна");
-    let planned = counts(&plan::plan(&set, &There::default()));
-    let wanted = RosterImportCounts {
+    let planned = counts(&plan::plan(&set, &CurrentRoster::default()));
+    let expected = RosterImportCounts {
         units: 1,
         members: 4,
         invitations: 4,
@@ -122,22 +123,26 @@ fn a_set_is_what_its_rows_say() {
         guardianships: 1,
         ..Default::default()
     };
-    assert_eq!(planned, wanted);
+    assert_eq!(planned, expected);
 }
 
 #[test]
-fn the_same_set_twice_is_no_difference() {
-    let (set, _) = understood(&small());
-    let first = plan::plan(&set, &There::default());
-    let there = carried_out(&first, &set, There::default());
-    assert_eq!(plan::plan(&set, &there), []);
+fn importing_the_same_set_again_changes_nothing() {
+    let (set, _) = parse(&small_set());
+    let first = plan::plan(&set, &CurrentRoster::default());
+    let current = apply(&first, &set, CurrentRoster::default());
+    assert_eq!(plan::plan(&set, &current), []);
 }
 
 #[test]
-fn who_is_gone_from_a_bulk_set_leaves_and_who_moved_moves() {
-    let (set, _) = understood(&small());
-    let there = carried_out(&plan::plan(&set, &There::default()), &set, There::default());
-    let mut later = small();
+fn bulk_set_removes_missing_people_and_moves_pupils() {
+    let (set, _) = parse(&small_set());
+    let current = apply(
+        &plan::plan(&set, &CurrentRoster::default()),
+        &set,
+        CurrentRoster::default(),
+    );
+    let mut later = small_set();
     later.insert(
         "classes.csv",
         Bytes::from_static("sourcedId,title,classType\nc1,5А,homeroom\nc3,6А,homeroom\n".as_bytes()),
@@ -153,10 +158,10 @@ fn who_is_gone_from_a_bulk_set_leaves_and_who_moved_moves() {
         "enrollments.csv",
         Bytes::from_static("sourcedId,classSourcedId,userSourcedId,role\ne1,c3,s1,student\n".as_bytes()),
     );
-    let (set, problems) = understood(&later);
+    let (set, problems) = parse(&later);
     assert_eq!(problems.0, []);
-    let planned = counts(&plan::plan(&set, &there));
-    let wanted = RosterImportCounts {
+    let planned = counts(&plan::plan(&set, &current));
+    let expected = RosterImportCounts {
         units: 1,
         renames: 1,
         enrollments_begun: 1,
@@ -164,26 +169,26 @@ fn who_is_gone_from_a_bulk_set_leaves_and_who_moved_moves() {
         removals: 2,
         ..Default::default()
     };
-    assert_eq!(planned, wanted);
-    // A delta set lets nobody go whom it does not name.
+    assert_eq!(planned, expected);
+    // A delta set removes only people whom it marks as deleted.
     let manifest = "propertyName,value\noneroster.version,1.1\nfile.users,delta\nfile.enrollments,delta\n";
     later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
-    let planned = counts(&plan::plan(&understood(&later).0, &there));
+    let planned = counts(&plan::plan(&parse(&later).0, &current));
     assert_eq!((planned.removals, planned.enrollments_ended), (0, 0));
 }
 
 #[test]
-fn dirt_is_told_by_file_line_and_column() {
-    let mut dirty = small();
+fn problems_have_file_line_and_column() {
+    let mut invalid = small_set();
     let users = "sourcedId,role,givenName,familyName\n\"a\nb\",student,Пётр,Сидоров\nt1,wizard,Мария,Кузнецова\nt1,teacher,,\ns1,student\n";
-    dirty.insert("users.csv", Bytes::from_static(users.as_bytes()));
-    let (_, problems) = understood(&dirty);
-    let told: BTreeSet<_> = problems
+    invalid.insert("users.csv", Bytes::from_static(users.as_bytes()));
+    let (_, problems) = parse(&invalid);
+    let reported: BTreeSet<_> = problems
         .0
         .iter()
         .map(|p| (p.file.as_str(), p.line, p.column.as_str()))
         .collect();
-    for place in [
+    for position in [
         ("users.csv", 2, "sourcedId"),
         ("users.csv", 4, "role"),
         ("users.csv", 5, "sourcedId"),
@@ -191,7 +196,10 @@ fn dirt_is_told_by_file_line_and_column() {
         ("users.csv", 6, ""),
         ("enrollments.csv", 3, "userSourcedId"),
     ] {
-        assert!(told.contains(&place), "{place:?} is not among {told:?}");
+        assert!(
+            reported.contains(&position),
+            "{position:?} is not among {reported:?}"
+        );
     }
     assert!(problems.refused());
     // No problem quotes a cell.
@@ -204,8 +212,8 @@ fn dirt_is_told_by_file_line_and_column() {
 }
 
 #[test]
-fn windows_1251_is_read() {
-    let mut old = small();
+fn windows_1251_is_decoded() {
+    let mut old = small_set();
     let (bytes, ..) =
         encoding_rs::WINDOWS_1251.encode("sourcedId,role,givenName,familyName\ns1,student,Пётр,Сидоров\n");
     old.insert("users.csv", Bytes::copy_from_slice(&bytes));
@@ -213,43 +221,47 @@ fn windows_1251_is_read() {
         "enrollments.csv",
         Bytes::from_static(b"sourcedId,classSourcedId,userSourcedId,role\n"),
     );
-    let (set, problems) = understood(&old);
+    let (set, problems) = parse(&old);
     assert_eq!(problems.0, []);
     assert_eq!(set.people["s1"].full_name, "Сидоров Пётр");
 }
 
 #[test]
-fn a_file_that_is_absent_removes_nobody() {
-    let (set, _) = understood(&small());
-    let there = carried_out(&plan::plan(&set, &There::default()), &set, There::default());
-    let earlier = Earlier {
-        people: there.people.keys().cloned().collect(),
-        classes: there.classes.clone(),
+fn absent_file_removes_nobody() {
+    let (set, _) = parse(&small_set());
+    let current = apply(
+        &plan::plan(&set, &CurrentRoster::default()),
+        &set,
+        CurrentRoster::default(),
+    );
+    let earlier = EarlierImports {
+        people: current.people.keys().cloned().collect(),
+        classes: current.classes.clone(),
     };
     let manifest = "propertyName,value\noneroster.version,1.1\nfile.users,absent\nfile.enrollments,absent\n";
-    let mut later = small();
+    let mut later = small_set();
     later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
     later.remove("users.csv");
     later.remove("enrollments.csv");
-    let (set, problems) = set::understand(&later, &earlier);
+    let (set, problems) = set::parse(&later, &earlier);
     assert_eq!(problems.0, []);
-    assert_eq!(plan::plan(&set, &there), []);
+    assert_eq!(plan::plan(&set, &current), []);
 }
 
 #[test]
-fn labels_that_look_alike_are_one_class() {
-    let (set, _) = understood(&small());
-    let there = There {
+fn similar_labels_are_one_class() {
+    let (set, _) = parse(&small_set());
+    let current = CurrentRoster {
         labels: BTreeMap::from([(label_key("5a"), "5a".to_owned())]),
-        ..There::default()
+        ..CurrentRoster::default()
     };
-    assert_eq!(counts(&plan::plan(&set, &there)).units, 0);
-    let mut twice = small();
+    assert_eq!(counts(&plan::plan(&set, &current)).units, 0);
+    let mut twice = small_set();
     twice.insert(
         "classes.csv",
         Bytes::from_static("sourcedId,title\nc1,5А\nc2,5 a\n".as_bytes()),
     );
-    let (_, problems) = understood(&twice);
+    let (_, problems) = parse(&twice);
     let at = |p: &crate::roster_import::Problem| {
         (p.file.as_str(), p.line, p.column.as_str()) == ("classes.csv", 3, "title")
     };
@@ -257,32 +269,36 @@ fn labels_that_look_alike_are_one_class() {
 }
 
 #[test]
-fn somebody_of_whose_role_a_later_set_says_nothing_stays_and_is_renamed() {
-    let (set, _) = understood(&small());
-    let there = carried_out(&plan::plan(&set, &There::default()), &set, There::default());
-    let earlier = Earlier {
-        people: there.people.keys().cloned().collect(),
-        classes: there.classes.clone(),
+fn person_without_a_role_in_a_later_set_is_renamed() {
+    let (set, _) = parse(&small_set());
+    let current = apply(
+        &plan::plan(&set, &CurrentRoster::default()),
+        &set,
+        CurrentRoster::default(),
+    );
+    let earlier = EarlierImports {
+        people: current.people.keys().cloned().collect(),
+        classes: current.classes.clone(),
     };
-    let mut later = small();
+    let mut later = small_set();
     let manifest = "propertyName,value\noneroster.version,1.2\n";
     later.insert("manifest.csv", Bytes::from_static(manifest.as_bytes()));
     let roles = "sourcedId,userSourcedId,role\nr1,t1,teacher\nr2,s1,observer\nr3,p1,parent\n";
     later.insert("roles.csv", Bytes::from_static(roles.as_bytes()));
     let users = "sourcedId,givenName,familyName,middleName\nt1,Мария,Кузнецова,Ивановна\ns1,Пётр,Иванов,\ns2,Анна,Новикова,\np1,Ольга,Сидорова,\n";
     later.insert("users.csv", Bytes::from_static(users.as_bytes()));
-    let (set, problems) = set::understand(&later, &earlier);
+    let (set, problems) = set::parse(&later, &earlier);
     assert!(!problems.refused(), "{problems:?}");
-    let planned = counts(&plan::plan(&set, &there));
-    let wanted = RosterImportCounts {
+    let planned = counts(&plan::plan(&set, &current));
+    let expected = RosterImportCounts {
         renames: 1,
         ..Default::default()
     };
-    assert_eq!(planned, wanted);
+    assert_eq!(planned, expected);
 }
 
 #[test]
-fn lines_are_counted_whatever_ends_them() {
+fn lines_are_counted_with_lf_and_crlf() {
     for text in [
         "sourcedId,title\na,1\n\nb,\"x\ny\"\nc,3\n",
         "sourcedId,title\r\na,1\r\n\r\nb,\"x\r\ny\"\r\nc,3\r\n",
@@ -295,13 +311,13 @@ fn lines_are_counted_whatever_ends_them() {
 }
 
 #[test]
-fn a_file_of_too_many_rows_is_refused() {
-    let mut many = small();
+fn file_with_too_many_rows_is_refused() {
+    let mut many = small_set();
     many.insert(
         "orgs.csv",
         Bytes::from(format!("name\n{}", "a\n".repeat(500_001))),
     );
-    let (_, problems) = understood(&many);
+    let (_, problems) = parse(&many);
     assert!(
         problems
             .0
@@ -311,42 +327,42 @@ fn a_file_of_too_many_rows_is_refused() {
 }
 
 #[test]
-fn many_removals_have_to_be_meant() {
-    let of = |removals| RosterImportCounts {
+fn mass_removal_is_recognized() {
+    let build = |removals| RosterImportCounts {
         removals,
         ..Default::default()
     };
-    assert!(plan::is_mass_removal(&of(11), 100));
-    assert!(!plan::is_mass_removal(&of(11), 110));
-    assert!(!plan::is_mass_removal(&of(10), 10));
+    assert!(plan::is_mass_removal(&build(11), 100));
+    assert!(!plan::is_mass_removal(&build(11), 110));
+    assert!(!plan::is_mass_removal(&build(10), 10));
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(users in any::<Vec<u8>>(), enrollments in any::<Vec<u8>>(), classes in "[\\PC,\"\n]{0,200}") {
-        let mut any = small();
+    fn parsing_never_panics(users in any::<Vec<u8>>(), enrollments in any::<Vec<u8>>(), classes in "[\\PC,\"\n]{0,200}") {
+        let mut any = small_set();
         any.insert("users.csv", users.into());
         any.insert("enrollments.csv", enrollments.into());
         any.insert("classes.csv", classes.into());
-        let (set, _) = understood(&any);
-        plan::plan(&set, &There::default());
+        let (set, _) = parse(&any);
+        plan::plan(&set, &CurrentRoster::default());
     }
 
     #[test]
-    fn the_order_of_rows_does_not_matter(order in Just((0..4).collect::<Vec<usize>>()).prop_shuffle()) {
-        let mut shuffled = small();
+    fn plan_does_not_depend_on_the_order_of_rows(order in Just((0..4).collect::<Vec<usize>>()).prop_shuffle()) {
+        let mut shuffled = small_set();
         let text = String::from_utf8_lossy(&shuffled["users.csv"]).into_owned();
         let lines: Vec<_> = text.lines().collect();
         let rows = order.iter().map(|n| lines[n + 1]);
         let all: Vec<_> = std::iter::once(lines[0]).chain(rows).collect();
         shuffled.insert("users.csv", Bytes::from(all.join("\n")));
-        let of = |files: &Files| plan::plan(&understood(files).0, &There::default());
-        prop_assert_eq!(of(&shuffled), of(&small()));
+        let build = |files: &Files| plan::plan(&parse(files).0, &CurrentRoster::default());
+        prop_assert_eq!(build(&shuffled), build(&small_set()));
     }
 }
 
 #[test]
-fn sets_of_others_are_understood_or_refused_with_places() {
+fn published_sample_sets_are_accepted() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let mut seen = BTreeMap::new();
     for set in ["oneroster/v1p1-minimal", "oneroster/v1p2-delta", "sds-v2.1"] {
@@ -358,20 +374,20 @@ fn sets_of_others_are_understood_or_refused_with_places() {
             let name = path
                 .file_name()
                 .and_then(|n| n.to_str())
-                .and_then(crate::roster_import::files::known);
+                .and_then(crate::roster_import::files::accepted_name);
             if let (Some(name), Ok(bytes)) = (name, std::fs::read(&path)) {
                 files.insert(name, bytes.into());
             }
         }
-        let (wanted, problems) = understood(&files);
+        let (expected, problems) = parse(&files);
         assert!(
             problems
                 .0
                 .iter()
                 .all(|p| !p.file.is_empty() && !p.description.is_empty())
         );
-        assert!(!wanted.version.is_empty());
-        seen.insert(set, (problems.refused(), wanted.people.len(), problems.0));
+        assert!(!expected.version.is_empty());
+        seen.insert(set, (problems.refused(), expected.people.len(), problems.0));
     }
     for (set, (refused, people, problems)) in seen {
         assert!(!refused, "{set} is refused: {problems:?}");

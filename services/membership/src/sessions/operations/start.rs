@@ -51,7 +51,7 @@ pub(crate) struct NewSession {
 }
 
 impl StartSession {
-    /// Refuses to sign in as somebody who does not own the address.
+    /// Refuses to sign in as a person who does not own the address.
     async fn require_person(&self, tx: &Tx, address: &str) -> Result<(), Error> {
         if let Who::Known(account) = &self.who {
             let people = accounts::list_by_address(tx, address).await?;

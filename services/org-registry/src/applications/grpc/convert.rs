@@ -1,4 +1,4 @@
-//! Applications to and from protobuf.
+//! Converts applications from and to protobuf.
 use std::{fmt::Display, str::FromStr};
 
 use parta_contacts::{EmailAddress, PhoneNumber};
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::organizations::{OrganizationKind, time_zone, timestamp};
 
-/// An application with its history.
+/// Encodes an application with its history.
 pub(super) fn history(from: &ApplicationHistory) -> pb::Application {
     pb::Application {
         changes: from.steps.iter().map(change).collect(),
@@ -32,7 +32,7 @@ fn change(step: &Step) -> pb::ApplicationChange {
     }
 }
 
-/// An application without its history.
+/// Encodes an application without its history.
 pub(super) fn application(from: &Application) -> pb::Application {
     pb::Application {
         id: from.id.to_string(),
@@ -94,21 +94,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Decodes a form and notes every wrong field.
+/// Decodes a form and reports every invalid field.
 fn form(v: &mut FieldViolations, from: &pb::ApplicationForm) -> Option<Form> {
-    let at = |name: &str| format!("header.form.{name}");
-    let phone = contact::<PhoneNumber>(v, at("administrator_phone"), &from.administrator_phone);
-    let email = contact::<EmailAddress>(v, at("administrator_email"), &from.administrator_email);
+    let path = |name: &str| format!("header.form.{name}");
+    let phone = contact::<PhoneNumber>(v, path("administrator_phone"), &from.administrator_phone);
+    let email = contact::<EmailAddress>(v, path("administrator_email"), &from.administrator_email);
     let kind = OrganizationKind::from_number(from.kind);
-    v.check(kind.is_some(), at("kind"), "must be one of the kinds");
+    v.check(kind.is_some(), path("kind"), "must be one of the kinds");
     v.check(
         is_ogrn(&from.ogrn),
-        at("ogrn"),
+        path("ogrn"),
         "must be 13 digits with a right check digit",
     );
-    v.check(is_kpp(&from.kpp), at("kpp"), "must be 9 characters of КПП");
-    time_zone(v, &at("time_zone"), &from.time_zone);
-    let mut name = |field: &str, text: &str| field::text(v, &at(field), text, 1..=200, false);
+    v.check(is_kpp(&from.kpp), path("kpp"), "must be 9 characters of КПП");
+    time_zone(v, &path("time_zone"), &from.time_zone);
+    let mut name = |field: &str, text: &str| field::text(v, &path(field), text, 1..=200, false);
     let organization_name = name("organization_name", &from.organization_name);
     let region = name("region", &from.region);
     let head_full_name = name("head_full_name", &from.head_full_name);

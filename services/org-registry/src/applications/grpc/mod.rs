@@ -1,4 +1,4 @@
-//! `parta.org_registry.v1.ApplicationService`: decodes, calls the edge, encodes.
+//! `parta.org_registry.v1.ApplicationService`: decodes requests, calls the edge, and encodes responses.
 mod convert;
 mod upload;
 
@@ -44,7 +44,7 @@ impl ApplicationService for Applications {
         let Some(Part::Header(header)) = &call.request().part else {
             return Err(invalid("header", "must come first").into());
         };
-        // Anybody may apply, so there is nobody to refuse before the document is received.
+        // Everyone may submit an application, so no caller is refused before the document is received.
         let (header, document) = (header.clone(), Document::receive(rest).await?);
         let call = call.with_content(&document.sha256);
         let command = call.mutation(|v, _| convert::submission(v, &header, document))?;
@@ -112,7 +112,7 @@ impl ApplicationService for Applications {
         })?;
         self.edge.query(&call, &order).await?;
         let edge = self.edge.clone();
-        // One chunk at a time: at most one is in memory, and the next is read when the caller has taken it.
+        // At most one chunk is in memory. The next one is read after the caller has received it.
         let chunks = stream::try_unfold((edge, call, 0i64), move |(edge, call, number)| async move {
             let query = ReadOrderChunk {
                 application_id: order.application_id,

@@ -13,8 +13,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Receives the messages after the header. A document above the limit is refused before the excess is
-    /// kept.
+    /// Receives the messages after the header. Fails as soon as the document exceeds the limit.
     pub(super) async fn receive(mut rest: Streaming<SubmitApplicationRequest>) -> Result<Self, Status> {
         let mut bytes = Vec::new();
         while let Some(message) = rest.message().await? {

@@ -20,13 +20,13 @@ use crate::{
     units,
 };
 
-/// The proof that the operator decides about this application, whose row is locked.
-pub(crate) struct MayDecide {
+/// The grant to decide about this application, whose row is locked.
+pub(crate) struct DecisionGrant {
     operator: Operator,
     application: Application,
 }
 
-impl MayDecide {
+impl DecisionGrant {
     async fn of(tx: &Tx, caller: &Caller, id: ApplicationId) -> Result<Self, Error> {
         let operator = Operator::of(caller)?;
         let application = storage::lock(tx, id).await?;
@@ -36,7 +36,7 @@ impl MayDecide {
         })
     }
 
-    /// Saves the decision, if none was made and the application has not changed since the operator read it.
+    /// Stores the decision. Fails if the application was decided or has changed since the operator read it.
     async fn decide(
         &self,
         tx: &Tx,
@@ -65,14 +65,14 @@ impl MayDecide {
 #[derive(Debug)]
 pub(crate) struct ApproveApplication {
     pub(crate) application_id: ApplicationId,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
-/// The proof that the operator may create the organization of this application.
-pub(crate) struct MayApprove {
-    decision: MayDecide,
-    /// The scope of the organization that the application has or will have.
+/// The grant to create the organization of this application.
+pub(crate) struct ApprovalGrant {
+    decision: DecisionGrant,
+    /// The scope of the organization that the approval creates or has created.
     scope: OrgScope,
 }
 
@@ -86,16 +86,16 @@ impl Stored for ApprovedId {}
 
 impl Mutation for ApproveApplication {
     type Context = Context;
-    type Grant = MayApprove;
+    type Grant = ApprovalGrant;
     type Outcome = ApprovedId;
     type View = Organization;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayApprove, Error> {
-        let decision = MayDecide::of(tx, caller, self.application_id).await?;
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<ApprovalGrant, Error> {
+        let decision = DecisionGrant::of(tx, caller, self.application_id).await?;
         let org = decision.application.org_id.unwrap_or_else(|| tx.env().id());
         let scope = authorize(caller, org, policy::approve(&decision.operator))?;
-        Ok(MayApprove { decision, scope })
+        Ok(ApprovalGrant { decision, scope })
     }
 
     async fn act(
@@ -103,7 +103,7 @@ impl Mutation for ApproveApplication {
         _: &Context,
         tx: &Tx,
         caller: &Caller,
-        grant: &MayApprove,
+        grant: &ApprovalGrant,
     ) -> Result<ApprovedId, Error> {
         let scope = &grant.scope;
         let org_id = scope.org_id();
@@ -122,7 +122,7 @@ impl Mutation for ApproveApplication {
         &self,
         _: &Context,
         tx: &Tx,
-        grant: &MayApprove,
+        grant: &ApprovalGrant,
         outcome: &ApprovedId,
     ) -> Result<Organization, Error> {
         let organization = organizations::find(tx, &grant.scope).await?;
@@ -135,28 +135,34 @@ impl Mutation for ApproveApplication {
 pub(crate) struct RefuseApplication {
     pub(crate) application_id: ApplicationId,
     pub(crate) reason: String,
-    /// Empty if the caller does not care about changes in between.
+    /// The etag that the caller has read; empty to change the object without a comparison.
     pub(crate) etag: String,
 }
 
 impl Mutation for RefuseApplication {
     type Context = Context;
-    type Grant = MayDecide;
+    type Grant = DecisionGrant;
     type Outcome = ();
     type View = ApplicationHistory;
     type Error = Error;
 
-    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
-        MayDecide::of(tx, caller, self.application_id).await
+    async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<DecisionGrant, Error> {
+        DecisionGrant::of(tx, caller, self.application_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &DecisionGrant) -> Result<(), Error> {
         let refuse = |application: &mut Application| application.state = ApplicationState::Refused;
         grant.decide(tx, caller, &self.etag, refuse, &self.reason).await?;
         Ok(())
     }
 
-    async fn view(&self, _: &Context, tx: &Tx, _: &MayDecide, (): &()) -> Result<ApplicationHistory, Error> {
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        _: &DecisionGrant,
+        (): &(),
+    ) -> Result<ApplicationHistory, Error> {
         load_history(tx, self.application_id).await
     }
 }

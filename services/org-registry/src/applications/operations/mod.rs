@@ -28,7 +28,7 @@ async fn load_history(tx: &Tx, id: ApplicationId) -> Result<ApplicationHistory, 
     })
 }
 
-/// Appends the present state to the history.
+/// Appends the current state to the history.
 async fn append_step(tx: &Tx, application: &Application, actor: &str, reason: &str) -> Result<(), Error> {
     let step = Step {
         state: application.state,

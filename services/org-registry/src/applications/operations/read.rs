@@ -53,7 +53,7 @@ impl Query for ListApplications {
     }
 }
 
-/// Begins to read the order of an application. Audited.
+/// Authorizes and audits reading the order of an application.
 #[derive(Debug)]
 pub(crate) struct OpenOrder {
     pub(crate) application_id: ApplicationId,
@@ -71,11 +71,11 @@ impl Query for OpenOrder {
     }
 }
 
-/// Returns one part of an order; `None` after the last.
+/// Returns one chunk of an order; `None` after the last.
 #[derive(Debug)]
 pub(crate) struct ReadOrderChunk {
     pub(crate) application_id: ApplicationId,
-    /// Counts from 0.
+    /// The number of the chunk, counted from 0.
     pub(crate) number: i64,
 }
 

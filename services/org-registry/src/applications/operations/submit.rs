@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{context::Context, error::Error};
 
-/// The name of the applicant in the history.
+/// The actor name of the applicant in the history.
 const APPLICANT: &str = "applicant";
 
 /// Submits an application with its order.
@@ -39,7 +39,7 @@ impl Mutation for SubmitApplication {
     type View = Application;
     type Error = Error;
 
-    /// Anybody may apply.
+    /// Everyone may submit an application.
     async fn authorize(&self, _: &Context, _: &Tx, _: &Caller) -> Result<(), Error> {
         Ok(())
     }

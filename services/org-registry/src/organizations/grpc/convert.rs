@@ -1,4 +1,4 @@
-//! Organizations to and from protobuf.
+//! Converts organizations from and to protobuf.
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -103,15 +103,16 @@ pub(super) fn policies(v: &mut FieldViolations, from: Option<&pb::Policies>) -> 
         "policies.parent_inviters",
         "must be CLASS_TEACHER or CLASS_STAFF",
     );
-    // The conversion of a value far out of range would overflow.
-    let convertible =
-        |span: &prost_types::Duration| span.seconds >= 0 && (0..1_000_000_000).contains(&span.nanos);
-    let span = from.unused_after.filter(convertible);
-    let span = span
-        .and_then(|span| Duration::try_from(span).ok())
-        .filter(|span| (UNUSED_AFTER_MIN..=UNUSED_AFTER_MAX).contains(span));
+    // The conversion would overflow for values far out of range.
+    let convertible = |duration: &prost_types::Duration| {
+        duration.seconds >= 0 && (0..1_000_000_000).contains(&duration.nanos)
+    };
+    let duration = from.unused_after.filter(convertible);
+    let duration = duration
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| (UNUSED_AFTER_MIN..=UNUSED_AFTER_MAX).contains(duration));
     v.check(
-        span.is_some(),
+        duration.is_some(),
         "policies.unused_after",
         "must be 1 hour to 365 days",
     );
@@ -119,7 +120,7 @@ pub(super) fn policies(v: &mut FieldViolations, from: Option<&pb::Policies>) -> 
         verification_required: verification_required?,
         parent_inviters_class_staff: parent_inviters_class_staff?,
         school_channel_open_to_families: from.school_channel_open_to_families,
-        // The database keeps whole seconds.
-        unused_after: Duration::from_secs(span?.as_secs()),
+        // The database stores whole seconds.
+        unused_after: Duration::from_secs(duration?.as_secs()),
     })
 }

@@ -1,4 +1,4 @@
-//! `parta.org_registry.v1.OrganizationService`: decodes, calls the edge, encodes.
+//! `parta.org_registry.v1.OrganizationService`: decodes requests, calls the edge, and encodes responses.
 mod convert;
 
 use parta_edge::{Edge, PageRequest};

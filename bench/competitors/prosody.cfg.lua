@@ -1,5 +1,5 @@
--- Prosody as the bench runs it: group chat with its archive in PostgreSQL, no TLS, as the suite beside it.
--- Words between @ are filled in by the bench.
+-- Prosody as the bench runs it: group chat with its archive in PostgreSQL, and no TLS, as for Parta.
+-- The bench replaces the `@NAME@` placeholders.
 daemonize = false
 pidfile = "@FOLDER@/data/prosody.pid"
 data_path = "@FOLDER@/data"

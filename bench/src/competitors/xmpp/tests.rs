@@ -1,4 +1,4 @@
-//! The member against a small server that says what ejabberd and Prosody say.
+//! Tests the client with a small server that responds as ejabberd and Prosody do.
 use tokio::net::TcpListener;
 use tokio_xmpp::{
     parsers::{
@@ -19,7 +19,7 @@ use super::*;
 const NAME: &str = "u7";
 const ROOM: &str = "class@conference.localhost";
 
-/// One connection of a server with a room whose archive has three messages and in which nobody may write
+/// A connection to a server with one room. Its archive has three messages, and it refuses the text
 /// "forbidden".
 struct Server(XmppStream<Connection>);
 
@@ -30,8 +30,8 @@ impl Server {
         ensure!(accepted.header().to.as_deref() == Some(DOMAIN));
         let begun = accepted.send_header(StreamHeader::default()).await?;
         let mut stream = begun.send_features(&StreamFeatures::default()).await?;
-        let XmppStreamElement::Sasl(Nonza::Auth(auth)) = element(&mut stream).await? else {
-            bail!("no sign-in");
+        let XmppStreamElement::Sasl(Nonza::Auth(auth)) = read_element(&mut stream).await? else {
+            bail!("expected a sign-in request");
         };
         ensure!(auth.data == format!("\0{NAME}\0{PASSWORD}").into_bytes());
         let success = XmppStreamElement::Sasl(Nonza::Success(Success { data: Vec::new() }));
@@ -44,12 +44,12 @@ impl Server {
     }
 
     async fn serve(mut self) -> anyhow::Result<()> {
-        while let Ok(XmppStreamElement::Stanza(stanza)) = element(&mut self.0).await {
+        while let Ok(XmppStreamElement::Stanza(stanza)) = read_element(&mut self.0).await {
             match stanza {
                 Stanza::Presence(presence) => self.presence(presence).await?,
                 Stanza::Message(message) => self.message(message).await?,
                 Stanza::Iq(Iq::Set { id, payload, .. }) => self.query(id, payload).await?,
-                Stanza::Iq(_) => bail!("nobody asks that"),
+                Stanza::Iq(_) => bail!("unexpected query"),
             }
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Server {
         Ok(self.0.send(&XmppStreamElement::Stanza(stanza.into())).await?)
     }
 
-    /// Somebody else's presence comes first, as in a room with occupants.
+    /// Sends the presence of another occupant first, as in a room with occupants.
     async fn presence(&mut self, presence: Presence) -> anyhow::Result<()> {
         let Some(occupant) = presence.to else {
             return self
@@ -150,13 +150,13 @@ fn archived(n: usize) -> anyhow::Result<Result_> {
     })
 }
 
-/// Runs a member against a connection of the server, whose failure is the test's.
+/// Runs `test` with a signed-in member. Fails if the server fails.
 fn with_member<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Member) -> F) {
     parta_testkit::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = async { Server::accept(listener).await?.serve().await };
-        let testing = async { test(Member::enter(address, NAME).await?).await };
+        let testing = async { test(Member::sign_in(address, NAME).await?).await };
         let (served, tested) = tokio::join!(serving, testing);
         tested.unwrap();
         served.unwrap();
@@ -164,43 +164,47 @@ fn with_member<F: Future<Output = anyhow::Result<()>>>(test: impl FnOnce(Member)
 }
 
 #[test]
-fn messages_are_echoed_from_the_archive() {
+fn sent_messages_are_echoed_and_archived() {
     with_member(|mut member| async move {
-        member.make(ROOM, true).await?;
-        member.say(ROOM, "Всем <привет> & пока").await?;
-        member.say(ROOM, "again").await?;
-        ensure!(member.heard == 2, "{} were heard", member.heard);
-        ensure!(member.newest(ROOM, 2).await? == 2);
-        ensure!(member.newest(ROOM, 50).await? == 3);
+        member.create_room(ROOM, true).await?;
+        member.send_message(ROOM, "Всем <привет> & пока").await?;
+        member.send_message(ROOM, "again").await?;
+        ensure!(
+            member.received_messages == 2,
+            "received {} messages",
+            member.received_messages
+        );
+        ensure!(member.newest_page(ROOM, 2).await? == 2);
+        ensure!(member.newest_page(ROOM, 50).await? == 3);
         member.leave(ROOM).await
     });
 }
 
 #[test]
-fn refusals_are_errors() {
+fn refusals_are_returned_as_errors() {
     with_member(|mut member| async move {
         let refused = member.join("other@conference.localhost").await;
         ensure!(refused.is_err_and(|error| error.to_string().starts_with("refused")));
         member.join(ROOM).await?;
-        member.be_refused(ROOM, "forbidden").await?;
-        ensure!(member.be_refused(ROOM, "allowed").await.is_err());
-        ensure!(member.say(ROOM, "forbidden").await.is_err());
+        member.expect_refusal(ROOM, "forbidden").await?;
+        ensure!(member.expect_refusal(ROOM, "allowed").await.is_err());
+        ensure!(member.send_message(ROOM, "forbidden").await.is_err());
         Ok(())
     });
 }
 
 #[test]
-fn invitations_and_the_end_of_a_room_are_noticed() {
+fn member_receives_invitation_and_destroys_room() {
     with_member(|mut member| async move {
         member.invite(ROOM, NAME).await?;
-        member.invited().await?;
+        member.wait_for_invitation().await?;
         member.join(ROOM).await?;
         member.destroy(ROOM).await
     });
 }
 
 #[test]
-fn a_member_whose_room_is_destroyed_is_put_out() {
+fn member_is_notified_when_the_room_is_destroyed() {
     with_member(|mut member| async move {
         member.join(ROOM).await?;
         let destroy = Element::builder("query", MUC_OWNER).append(Element::bare("destroy", MUC_OWNER));
@@ -211,12 +215,12 @@ fn a_member_whose_room_is_destroyed_is_put_out() {
             payload: destroy.build(),
         };
         member.send(query).await?;
-        member.put_out().await
+        member.wait_until_destroyed().await
     });
 }
 
 #[test]
-fn a_stanza_that_arrives_in_part_waits_for_the_rest() {
+fn partial_stanza_is_kept_until_it_is_complete() {
     use tokio::io::AsyncWriteExt as _;
     parta_testkit::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -233,15 +237,16 @@ fn a_stanza_that_arrives_in_part_waits_for_the_rest() {
             stream: stream.unwrap(),
             name: NAME.to_owned(),
             sent: 0,
-            heard: 0,
+            received_messages: 0,
         };
-        let waiting = tokio::time::timeout(std::time::Duration::from_millis(20), member.hear()).await;
+        let waiting =
+            tokio::time::timeout(std::time::Duration::from_millis(20), member.receive_message()).await;
         assert!(waiting.is_err());
         socket
             .write_all(b"type='groupchat'><body>a</body></message></stream:stream>")
             .await
             .unwrap();
-        member.hear().await.unwrap();
-        assert!(member.listen().await.is_err(), "the stream has ended");
+        member.receive_message().await.unwrap();
+        assert!(member.read_to_end().await.is_err(), "the stream has ended");
     });
 }

@@ -1,5 +1,4 @@
-//! A member of group chats over XMPP (RFC 6120, XEP-0045, XEP-0313), on the streams and stanzas of
-//! `tokio-xmpp`.
+//! A client of XMPP group chat (RFC 6120, XEP-0045, XEP-0313), built on `tokio-xmpp`.
 use std::{net::SocketAddr, str::FromStr as _};
 
 use anyhow::{Context as _, bail, ensure};
@@ -33,64 +32,66 @@ use tokio_xmpp::{
     },
 };
 
-/// The domain that the peers are configured with.
+/// The domain that the competitors are configured with.
 const DOMAIN: &str = "localhost";
 /// The password of every account.
 pub(super) const PASSWORD: &str = "secret";
-/// The number of accounts, `u0` and on.
-pub(super) const PEOPLE: usize = 6_000;
+/// The number of accounts, named `u0`, `u1` and so on.
+pub(super) const ACCOUNTS: usize = 6_000;
 
-/// The namespace of queries of a room's owner.
+/// The namespace of the queries by which an owner configures a room.
 const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 
 type Connection = BufReader<TcpStream>;
 
-/// The name of a person's account.
-pub(super) fn person(n: usize) -> String {
+/// Returns the name of an account.
+pub(super) fn account_name(n: usize) -> String {
     format!("u{n}")
 }
 
-/// The address of a room.
-pub(super) fn room(name: &str) -> String {
+/// Returns the address of a room.
+pub(super) fn room_address(name: &str) -> String {
     format!("{name}@conference.{DOMAIN}")
 }
 
-/// A stream of somebody who has signed in.
+/// A stream of a signed-in account.
 pub(super) struct Member {
     stream: XmppStream<Connection>,
     /// The name of the account.
     name: String,
     /// The number of messages and queries sent, for their ids.
     sent: u64,
-    /// The number of messages of rooms received, the member's own included.
-    pub(super) heard: usize,
+    /// The number of messages received from rooms, including the member's own.
+    pub(super) received_messages: usize,
 }
 
 impl Member {
     /// Connects, signs in and becomes available.
-    pub(super) async fn enter(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
+    pub(super) async fn sign_in(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
         let mut stream = connect(address).await?;
         let auth = Nonza::Auth(Auth {
             mechanism: Mechanism::Plain,
             data: format!("\0{name}\0{PASSWORD}").into_bytes(),
         });
         stream.send(&XmppStreamElement::Sasl(auth)).await?;
-        match element(&mut stream).await? {
+        match read_element(&mut stream).await? {
             XmppStreamElement::Sasl(Nonza::Success(_)) => {}
             other => bail!("{name} cannot sign in: {other:?}"),
         }
         let mut member = Self {
-            stream: begin(stream.initiate_reset()).await?,
+            stream: restart_stream(stream.initiate_reset()).await?,
             name: name.to_owned(),
             sent: 0,
-            heard: 0,
+            received_messages: 0,
         };
         member
-            .ask(Iq::from_set("bind", BindQuery::new(Some("bench".to_owned()))))
+            .query(Iq::from_set("bind", BindQuery::new(Some("bench".to_owned()))))
             .await?;
         member.send(Presence::available()).await?;
         member
-            .until(|stanza| Ok(matches!(stanza, Stanza::Presence(presence) if presence.type_ == Type::None)))
+            .read_until(|stanza| {
+                Ok(matches!(stanza, Stanza::Presence(presence) if presence.type_ == Type::None))
+            })
             .await?;
         Ok(member)
     }
@@ -118,7 +119,7 @@ impl Member {
 
     /// Reads the next stanza. Cancel safe: a stanza that has arrived in part stays in the stream.
     async fn read(&mut self) -> anyhow::Result<Stanza> {
-        let element = element(&mut self.stream)
+        let element = read_element(&mut self.stream)
             .await
             .with_context(|| format!("the stream of {}", self.name))?;
         let XmppStreamElement::Stanza(stanza) = element else {
@@ -128,39 +129,42 @@ impl Member {
             && message.type_ == MessageType::Groupchat
             && !message.bodies.is_empty()
         {
-            self.heard += 1;
+            self.received_messages += 1;
         }
         Ok(stanza)
     }
 
-    /// Reads until `wanted` returns true; an error of it ends the reading too.
-    async fn until(&mut self, mut wanted: impl FnMut(&Stanza) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    /// Reads stanzas until `is_wanted` returns true or an error.
+    async fn read_until(
+        &mut self,
+        mut is_wanted: impl FnMut(&Stanza) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
         loop {
-            if wanted(&self.read().await?)? {
+            if is_wanted(&self.read().await?)? {
                 return Ok(());
             }
         }
     }
 
-    /// Reads what arrives until the connection ends.
-    pub(super) async fn listen(&mut self) -> anyhow::Result<()> {
-        self.until(|_| Ok(false)).await
+    /// Reads and ignores stanzas until the connection ends.
+    pub(super) async fn read_to_end(&mut self) -> anyhow::Result<()> {
+        self.read_until(|_| Ok(false)).await
     }
 
-    /// Waits for the next message that somebody wrote in a room.
-    pub(super) async fn hear(&mut self) -> anyhow::Result<()> {
-        let before = self.heard;
-        while self.heard == before {
+    /// Waits for the next message in a room.
+    pub(super) async fn receive_message(&mut self) -> anyhow::Result<()> {
+        let before = self.received_messages;
+        while self.received_messages == before {
             self.read().await?;
         }
         Ok(())
     }
 
-    /// Sends a query and waits for its result. Other stanzas that arrive before it are passed over.
-    async fn ask(&mut self, query: Iq) -> anyhow::Result<()> {
+    /// Sends a query and waits for its result. Other stanzas that arrive before it are ignored.
+    async fn query(&mut self, query: Iq) -> anyhow::Result<()> {
         let id = query.id().to_owned();
         self.send(query).await?;
-        self.until(|stanza| answers(stanza, &id)).await
+        self.read_until(|stanza| is_result_of(stanza, &id)).await
     }
 
     /// Enters a room under the account's name and waits for the presence that ends the list of occupants.
@@ -171,18 +175,18 @@ impl Member {
             .with_to(occupant.clone())
             .with_payload(no_history);
         self.send(presence).await?;
-        self.until(|stanza| {
+        self.read_until(|stanza| {
             let Some(presence) = presence_of(stanza, &occupant) else {
                 return Ok(false);
             };
-            accepted(presence)?;
-            Ok(user(&presence.payloads).is_some_and(|user| user.status.contains(&Status::SelfPresence)))
+            check_presence(presence)?;
+            Ok(muc_user(&presence.payloads).is_some_and(|user| user.status.contains(&Status::SelfPresence)))
         })
         .await
     }
 
-    /// Creates a room by entering it. It is kept when it is empty.
-    pub(super) async fn make(&mut self, room: &str, members_only: bool) -> anyhow::Result<()> {
+    /// Creates a persistent room by entering it.
+    pub(super) async fn create_room(&mut self, room: &str, members_only: bool) -> anyhow::Result<()> {
         self.join(room).await?;
         let flag = |is_set| if is_set { "1" } else { "0" };
         let fields = vec![
@@ -194,29 +198,29 @@ impl Member {
             "http://jabber.org/protocol/muc#roomconfig",
             fields,
         );
-        self.own("make", room, form.into()).await
+        self.owner_query("create", room, form.into()).await
     }
 
-    /// Destroys a room with all its occupants, which costs less than that each of them leaves.
+    /// Destroys a room, which removes all occupants and is cheaper than each of them leaving.
     pub(super) async fn destroy(&mut self, room: &str) -> anyhow::Result<()> {
         let destroy = Element::bare("destroy", MUC_OWNER);
-        self.own("destroy", room, destroy).await
+        self.owner_query("destroy", room, destroy).await
     }
 
-    /// Sends a query of the room's owner.
-    async fn own(&mut self, id: &str, room: &str, what: Element) -> anyhow::Result<()> {
+    /// Sends a query that only the owner of the room may send.
+    async fn owner_query(&mut self, id: &str, room: &str, what: Element) -> anyhow::Result<()> {
         let query = Iq::Set {
             from: None,
             to: Some(Jid::from_str(room)?),
             id: id.to_owned(),
             payload: Element::builder("query", MUC_OWNER).append(what).build(),
         };
-        self.ask(query).await
+        self.query(query).await
     }
 
-    /// Waits until the room of the member was destroyed.
-    pub(super) async fn put_out(&mut self) -> anyhow::Result<()> {
-        self.until(|stanza| {
+    /// Waits until the server reports that the member's room was destroyed.
+    pub(super) async fn wait_until_destroyed(&mut self) -> anyhow::Result<()> {
+        self.read_until(|stanza| {
             let Stanza::Presence(presence) = stanza else {
                 return Ok(false);
             };
@@ -234,19 +238,19 @@ impl Member {
         let occupant = self.occupant(room)?;
         self.send(Presence::unavailable().with_to(occupant.clone()))
             .await?;
-        self.until(|stanza| {
+        self.read_until(|stanza| {
             let presence = presence_of(stanza, &occupant);
-            presence.map_or(Ok(false), |presence| accepted(presence).map(|()| true))
+            presence.map_or(Ok(false), |presence| check_presence(presence).map(|()| true))
         })
         .await
     }
 
-    /// Makes somebody a member of a room and notifies them.
-    pub(super) async fn invite(&mut self, room: &str, whom: &str) -> anyhow::Result<()> {
+    /// Makes an account a member of a room. The server notifies it.
+    pub(super) async fn invite(&mut self, room: &str, invitee: &str) -> anyhow::Result<()> {
         let invite = MucUser {
             invite: Some(Invite {
                 from: None,
-                to: Some(Jid::from_str(&format!("{whom}@{DOMAIN}"))?),
+                to: Some(Jid::from_str(&format!("{invitee}@{DOMAIN}"))?),
                 reason: None,
             }),
             ..MucUser::new()
@@ -256,18 +260,18 @@ impl Member {
     }
 
     /// Waits for an invitation.
-    pub(super) async fn invited(&mut self) -> anyhow::Result<()> {
-        self.until(|stanza| {
+    pub(super) async fn wait_for_invitation(&mut self) -> anyhow::Result<()> {
+        self.read_until(|stanza| {
             let Stanza::Message(message) = stanza else {
                 return Ok(false);
             };
-            Ok(user(&message.payloads).is_some_and(|user| user.invite.is_some()))
+            Ok(muc_user(&message.payloads).is_some_and(|user| user.invite.is_some()))
         })
         .await
     }
 
     /// Sends a message and returns its id.
-    async fn put(&mut self, room: &str, text: &str) -> anyhow::Result<Id> {
+    async fn send_text(&mut self, room: &str, text: &str) -> anyhow::Result<Id> {
         let id = Id(self.new_id('m'));
         let mut message =
             Message::groupchat(Jid::from_str(room)?).with_body(Lang::default(), text.to_owned());
@@ -276,13 +280,13 @@ impl Member {
         Ok(id)
     }
 
-    /// Sends a message and waits for its echo, which the server sends when the archive has the message, and
-    /// which carries the id in the archive.
-    pub(super) async fn say(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
-        let id = self.put(room, text).await?;
+    /// Sends a message and waits for its echo. The server sends the echo after it has archived the message,
+    /// with the id in the archive.
+    pub(super) async fn send_message(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
+        let id = self.send_text(room, text).await?;
         let (occupant, room) = (self.occupant(room)?, Jid::from_str(room)?);
         let mut archived = false;
-        self.until(|stanza| {
+        self.read_until(|stanza| {
             let Some(message) = message_of(stanza, &id) else {
                 return Ok(false);
             };
@@ -300,14 +304,14 @@ impl Member {
             Ok(true)
         })
         .await?;
-        ensure!(archived, "a message of {} was not archived", self.name);
+        ensure!(archived, "a message from {} was not archived", self.name);
         Ok(())
     }
 
-    /// Sends a message where the member may not write, and waits for the refusal.
-    pub(super) async fn be_refused(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
-        let id = self.put(room, text).await?;
-        self.until(|stanza| {
+    /// Sends a message to a room that the account is not a member of, and waits for the refusal.
+    pub(super) async fn expect_refusal(&mut self, room: &str, text: &str) -> anyhow::Result<()> {
+        let id = self.send_text(room, text).await?;
+        self.read_until(|stanza| {
             let Some(message) = message_of(stanza, &id) else {
                 return Ok(false);
             };
@@ -322,7 +326,7 @@ impl Member {
     }
 
     /// Reads the newest messages of a room's archive and returns their number.
-    pub(super) async fn newest(&mut self, room: &str, count: usize) -> anyhow::Result<usize> {
+    pub(super) async fn newest_page(&mut self, room: &str, count: usize) -> anyhow::Result<usize> {
         let id = self.new_id('p');
         let query = mam::Query {
             queryid: Some(QueryId(id.clone())),
@@ -339,7 +343,7 @@ impl Member {
         self.send(Iq::from_set(id.clone(), query).with_to(Jid::from_str(room)?))
             .await?;
         let mut found = 0;
-        self.until(|stanza| {
+        self.read_until(|stanza| {
             if let Stanza::Message(message) = stanza {
                 let results = message
                     .payloads
@@ -347,28 +351,33 @@ impl Member {
                     .filter(|payload| payload.is("result", ns::MAM));
                 found += results.count();
             }
-            answers(stanza, &id)
+            is_result_of(stanza, &id)
         })
         .await?;
         Ok(found)
     }
 }
 
-/// Connects and waits until the server has greeted: it serves.
+/// Connects and waits for the stream features, which show that the server is ready.
 pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<XmppStream<Connection>> {
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let socket = BufReader::new(socket);
-    let greeted = initiate_stream(socket, ns::JABBER_CLIENT, header(), Timeouts::default()).await?;
-    Ok(greeted.recv_features().await?.1)
+    let opened = initiate_stream(socket, ns::JABBER_CLIENT, stream_header(), Timeouts::default()).await?;
+    Ok(opened.recv_features().await?.1)
 }
 
-/// Begins the stream again after signing in.
-async fn begin(stream: InitiatingStream<Connection>) -> anyhow::Result<XmppStream<Connection>> {
-    Ok(stream.send_header(header()).await?.recv_features().await?.1)
+/// Restarts the stream after signing in, as SASL requires.
+async fn restart_stream(stream: InitiatingStream<Connection>) -> anyhow::Result<XmppStream<Connection>> {
+    Ok(stream
+        .send_header(stream_header())
+        .await?
+        .recv_features()
+        .await?
+        .1)
 }
 
-fn header() -> StreamHeader<'static> {
+fn stream_header() -> StreamHeader<'static> {
     StreamHeader {
         to: Some(DOMAIN.into()),
         ..StreamHeader::default()
@@ -376,20 +385,20 @@ fn header() -> StreamHeader<'static> {
 }
 
 /// Reads the next element of a stream.
-async fn element(stream: &mut XmppStream<Connection>) -> anyhow::Result<XmppStreamElement> {
+async fn read_element(stream: &mut XmppStream<Connection>) -> anyhow::Result<XmppStreamElement> {
     loop {
-        match stream.next().await.context("the server hung up")? {
+        match stream.next().await.context("the server closed the connection")? {
             Ok(FallibleStreamElement::Ok(element)) => return Ok(element),
             Ok(FallibleStreamElement::Err(error)) => return Err(error.into()),
-            // Nothing arrived for minutes, which is not an error for one who only listens.
+            // Nothing arrived for minutes, which is not an error for a client that only receives.
             Err(ReadError::SoftTimeout) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Whether a stanza is the result of the query with this id. Fails if the query was refused.
-fn answers(stanza: &Stanza, id: &str) -> anyhow::Result<bool> {
+/// Whether a stanza is the result of the query with this id. Fails if the server refused the query.
+fn is_result_of(stanza: &Stanza, id: &str) -> anyhow::Result<bool> {
     let Stanza::Iq(iq) = stanza else {
         return Ok(false);
     };
@@ -403,7 +412,7 @@ fn answers(stanza: &Stanza, id: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// The presence of an occupant of a room, if the stanza is one.
+/// Returns the presence of an occupant, if the stanza is one.
 fn presence_of<'a>(stanza: &'a Stanza, occupant: &Jid) -> Option<&'a Presence> {
     match stanza {
         Stanza::Presence(presence) if presence.from.as_ref() == Some(occupant) => Some(presence),
@@ -411,7 +420,7 @@ fn presence_of<'a>(stanza: &'a Stanza, occupant: &Jid) -> Option<&'a Presence> {
     }
 }
 
-/// The message with this id, if the stanza is it.
+/// Returns the message with this id, if the stanza is that message.
 fn message_of<'a>(stanza: &'a Stanza, id: &Id) -> Option<&'a Message> {
     match stanza {
         Stanza::Message(message) if message.id.as_ref() == Some(id) => Some(message),
@@ -419,21 +428,21 @@ fn message_of<'a>(stanza: &'a Stanza, id: &Id) -> Option<&'a Message> {
     }
 }
 
-/// Fails if a presence says that the server refuses.
-fn accepted(presence: &Presence) -> anyhow::Result<()> {
+/// Fails if the presence is an error.
+fn check_presence(presence: &Presence) -> anyhow::Result<()> {
     ensure!(presence.type_ != Type::Error, "refused: {presence:?}");
     Ok(())
 }
 
-/// The first payload of this type.
+/// Returns the first payload of this type.
 fn payload<T: TryFrom<Element>>(payloads: &[Element]) -> Option<T> {
     payloads
         .iter()
         .find_map(|payload| T::try_from(payload.clone()).ok())
 }
 
-/// The payload in which a room describes an occupant.
-fn user(payloads: &[Element]) -> Option<MucUser> {
+/// Returns the payload in which a room describes an occupant.
+fn muc_user(payloads: &[Element]) -> Option<MucUser> {
     payload(payloads)
 }
 

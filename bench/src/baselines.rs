@@ -1,5 +1,5 @@
-//! The physical limits that stand beside every number: the same client against a server that does nothing,
-//! the same RPC through all layers but without a database, and the database without a server.
+//! The baselines: the same client with a server that does nothing, the same RPC through all layers without a
+//! database, and the database without a server.
 use std::{
     ffi::OsString,
     net::SocketAddr,
@@ -31,10 +31,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{measure::Numbers, test_env::TestEnv};
 
-/// Answers at once; with an audience it hands what is sent to every open stream.
+/// A chat server without storage: responds immediately and forwards each message to every open stream.
 #[derive(Clone)]
 struct Echo {
-    /// Whether the caller has to have proved who they are by a layer before.
+    /// Whether calls need a caller that an earlier layer has authenticated.
     authenticated: bool,
     entries: broadcast::Sender<pb::Entry>,
 }
@@ -48,7 +48,7 @@ impl Echo {
         }
     }
 
-    fn look<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    fn check_caller<T>(&self, request: &Request<T>) -> Result<(), Status> {
         if self.authenticated {
             Caller::of(request)?;
         }
@@ -62,7 +62,7 @@ impl MessageService for Echo {
         &self,
         request: Request<pb::SendMessageRequest>,
     ) -> Result<Response<pb::SendMessageResponse>, Status> {
-        self.look(&request)?;
+        self.check_caller(&request)?;
         let request = request.into_inner();
         let entry_id = "ent_01h455vb4pex5vsknk084sn02q".to_owned();
         let content = pb::entry::Content::Message(pb::Message {
@@ -70,7 +70,7 @@ impl MessageService for Echo {
             text: request.text,
             ..pb::Message::default()
         });
-        // Nobody listens where streams are not measured.
+        // Sending fails if no stream is open.
         _ = self.entries.send(pb::Entry {
             id: entry_id.clone(),
             chat_id: request.chat_id,
@@ -87,14 +87,14 @@ impl MessageService for Echo {
         &self,
         _: Request<pb::ListEntriesRequest>,
     ) -> Result<Response<pb::ListEntriesResponse>, Status> {
-        Err(not_found("page", "none here").into())
+        Err(not_found("page", "not implemented by this baseline").into())
     }
 
     async fn mark_read(
         &self,
         _: Request<pb::MarkReadRequest>,
     ) -> Result<Response<pb::MarkReadResponse>, Status> {
-        Err(not_found("chat", "none here").into())
+        Err(not_found("chat", "not implemented by this baseline").into())
     }
 }
 
@@ -119,8 +119,8 @@ impl LiveService for Echo {
     }
 }
 
-/// The main of the process that only echoes.
-#[expect(clippy::print_stdout, reason = "tells whoever started it where it listens")]
+/// Runs the echo process.
+#[expect(clippy::print_stdout, reason = "prints the address for the parent process")]
 pub(crate) async fn echo() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("{}", listener.local_addr()?);
@@ -161,7 +161,7 @@ enum BareTask {
     Migrate,
 }
 
-/// A chat service that has every layer of the product and stores nothing.
+/// A chat service behind the same layers as the real one, without storage.
 const BARE: Service = Service {
     name: "chat",
     grpc_services: &[SERVICE],
@@ -182,7 +182,7 @@ fn build(_: ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>> 
     })
 }
 
-/// A running echo; ends with it.
+/// A running baseline process. It is killed when this value is dropped.
 pub(crate) struct EchoProcess {
     child: Child,
     pub(crate) address: String,
@@ -193,15 +193,18 @@ impl EchoProcess {
         Self::start_as("echo").await
     }
 
-    /// This program by one of its other words, which first says where it listens.
-    pub(crate) async fn start_as(word: &str) -> anyhow::Result<Self> {
+    /// Starts this program with a subcommand that prints its address first.
+    pub(crate) async fn start_as(subcommand: &str) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg(word)
+            .arg(subcommand)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-        let address = lines.next_line().await?.context("the echo did not start")?;
+        let mut lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
+        let address = lines
+            .next_line()
+            .await?
+            .context("the baseline process did not start")?;
         Ok(Self {
             child,
             address: format!("http://{address}"),
@@ -213,7 +216,7 @@ impl EchoProcess {
     }
 }
 
-/// A running chat service without a database, which trusts the tokens of the test_env's suite.
+/// A running chat service without a database. It accepts the tokens of the test environment.
 pub(crate) struct BareProcess {
     process: Process,
     _folder: tempfile::TempDir,
@@ -257,12 +260,12 @@ impl BareProcess {
     }
 }
 
-/// pgbench with one insert of a row like an entry in a transaction of its own, or 64.
+/// Runs pgbench with `rows` inserted rows per transaction. The rows have the columns and keys of an entry.
 pub(crate) async fn pgbench(
     url: &str,
     clients: usize,
     rows: usize,
-    span: Duration,
+    duration: Duration,
 ) -> anyhow::Result<Numbers> {
     let folder = tempfile::tempdir()?;
     let script = folder.path().join("insert.sql");
@@ -282,31 +285,32 @@ pub(crate) async fn pgbench(
              FROM generate_series(1, {rows})"
         ),
     )?;
-    let output = Command::new(program("pgbench")?)
+    let output = Command::new(find_in_path("pgbench")?)
         .args(["-n", "-M", "prepared", "-f"])
         .arg(&script)
         .args(["-c", &clients.to_string(), "-j", "2", "-T"])
-        .arg(span.as_secs().max(1).to_string())
+        .arg(duration.as_secs().max(1).to_string())
         .arg(url.replacen("postgres://", "postgresql://", 1))
         .output()
         .await?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let find = |word: &str| {
-        let line = text.lines().find(|line| line.starts_with(word))?;
-        line.split_whitespace().find_map(|word| word.parse::<f64>().ok())
+    let find = |label: &str| {
+        let line = text.lines().find(|line| line.starts_with(label))?;
+        line.split_whitespace()
+            .find_map(|field| field.parse::<f64>().ok())
     };
     let (Some(tps), Some(latency)) = (find("tps = "), find("latency average = ")) else {
         bail!(
-            "pgbench says nothing: {text} {}",
+            "unexpected output of pgbench: {text} {}",
             String::from_utf8_lossy(&output.stderr)
         );
     };
-    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let rows = rows as f64;
     Ok(Numbers::from([("rate", tps * rows), ("mean_ms", latency)]))
 }
 
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+fn find_in_path(name: &str) -> anyhow::Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders)
         .map(|f| f.join(name))
@@ -314,8 +318,8 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     found.with_context(|| format!("{name} is not installed"))
 }
 
-/// SQLite as the suite sets it, 64 rows like entries in a transaction, and nothing else.
-pub(crate) async fn sqlite_rows(span: Duration) -> anyhow::Result<Numbers> {
+/// Inserts 64 rows per transaction into SQLite with the settings of Parta, without a server.
+pub(crate) async fn sqlite_rows(duration: Duration) -> anyhow::Result<Numbers> {
     use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
     let folder = tempfile::tempdir()?;
     let mut options = sea_orm::ConnectOptions::new(format!(
@@ -334,7 +338,7 @@ pub(crate) async fn sqlite_rows(span: Duration) -> anyhow::Result<Numbers> {
     }
     let begin = std::time::Instant::now();
     let mut rows = 0_u32;
-    while begin.elapsed() < span {
+    while begin.elapsed() < duration {
         let tx = db.begin().await?;
         let sql = format!(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)
