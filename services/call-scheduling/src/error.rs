@@ -41,7 +41,9 @@ impl From<Error> for RpcError {
                 "RECURRENCE",
                 "A series must have 1 to 400 occurrences within two years.",
             ),
-            Error::CallCanceled => precondition_failed(ErrorReason::CallCancelled, "STATE", "The call was cancelled."),
+            Error::CallCanceled => {
+                precondition_failed(ErrorReason::CallCancelled, "STATE", "The call was cancelled.")
+            }
             Error::Unknown(id) => not_found("call", id),
             Error::UnknownOccurrence(id) => not_found("occurrence", id),
             Error::Refused(refusal) => refusal,

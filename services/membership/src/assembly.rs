@@ -53,7 +53,7 @@ const NAMES: ConsumerNames = ConsumerNames {
 /// Returns the consumer of the feed of org-registry, as a task, and its freshness.
 pub(crate) fn organizations(db: &Db, org_registry: ServiceChannel) -> (Task, Freshness) {
     let source = FeedClient::<OrgRegistryFeed, _>::new(org_registry);
-    let handler = Organizations::new(Arc::new(roster_import::ClassesMade));
+    let handler = Organizations::new(Arc::new(roster_import::ClassCreatedObserver));
     let consumer = Consumer::new(NAMES.organizations, db.clone(), source, handler);
     let freshness = consumer.freshness();
     (Task::consumer(NAMES.organizations, consumer), freshness)

@@ -202,26 +202,29 @@ on_postgres!(
     service_waits_for_its_database_and_reports_its_loss,
     "SQLite is a file of the process",
     |database| async move {
-        parta_testkit::logs()
-            .allow("database unavailable, waiting for it")
-            .allow("service not serving: database failed")
-            .allow("task failed, starting again");
+        for text in [
+            "database unavailable, waiting for it",
+            "service not serving: database failed",
+            "task failed, starting again",
+        ] {
+            parta_testkit::logs().allow(text);
+        }
         let link = Link::to(database.url()).await;
         let folder = tempfile::tempdir().unwrap();
         let url = format!("membership.database_url={}", link.through(database.url()));
         let settings = settings(folder.path(), &[url]);
-        link.cut().await;
+        link.disconnect().await;
         let (running, ()) = tokio::join!(compose(&[MEMBERSHIP, CHAT], &settings), async {
             parta_testkit::logs()
                 .until("database unavailable, waiting for it")
                 .await;
-            link.mend();
+            link.reconnect();
         });
         let running = running.unwrap();
         let client = Client::of(&running);
         until(&client, "readiness", ServingStatus::Serving).await;
 
-        link.cut().await;
+        link.disconnect().await;
         until(&client, "readiness", ServingStatus::NotServing).await;
         for (name, status) in [
             (
@@ -235,7 +238,7 @@ on_postgres!(
         ] {
             assert_eq!(health(&client, name).await, status, "{name}");
         }
-        link.mend();
+        link.reconnect();
         until(&client, "readiness", ServingStatus::Serving).await;
         running.stop().await;
     }

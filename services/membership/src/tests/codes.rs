@@ -56,7 +56,7 @@ on_both!(
         let test_env = TestEnv::open_with(database, config(&gateway)).await;
         let flow = test_env.request_code(PHONE).await.unwrap().flow_id;
         assert_eq!(test_env.jobs().await, [(flow.clone(), None)]);
-        test_env.run_jobs().await;
+        test_env.run_due_jobs().await;
         let [request] = &gateway.requests()[..] else {
             panic!("one request")
         };
@@ -99,7 +99,7 @@ on_both!(temporary_failure_is_repeated, |database| async move {
     gateway.plan(failures.iter().map(|(reply, _)| reply.clone()));
     let mut wait = 1;
     for (reply, failure) in failures {
-        test_env.run_jobs().await;
+        test_env.run_due_jobs().await;
         assert_eq!(
             test_env.jobs().await,
             [(flow.clone(), Some(failure.to_owned()))],
@@ -109,7 +109,7 @@ on_both!(temporary_failure_is_repeated, |database| async move {
         wait *= 2;
         test_env.time.advance(chrono::TimeDelta::seconds(wait));
     }
-    test_env.run_jobs().await;
+    test_env.run_due_jobs().await;
     assert_eq!(test_env.jobs().await, []);
     let requests = gateway.requests();
     assert_eq!(requests.len(), 7);
@@ -137,7 +137,7 @@ on_both!(
         ] {
             gateway.plan([reply]);
             test_env.request_code(PHONE).await.unwrap();
-            test_env.run_jobs().await;
+            test_env.run_due_jobs().await;
             assert_eq!(test_env.jobs().await, []);
             let lines = logs().lines();
             let line = lines.last().unwrap();
@@ -160,9 +160,9 @@ on_both!(expired_code_is_not_sent, |database| async move {
     let test_env = TestEnv::open_with(database, config(&gateway)).await;
     gateway.plan([SmsReply::Status(500)]);
     test_env.request_code(PHONE).await.unwrap();
-    test_env.run_jobs().await;
+    test_env.run_due_jobs().await;
     test_env.time.advance(chrono::TimeDelta::minutes(5));
-    test_env.run_jobs().await;
+    test_env.run_due_jobs().await;
     assert_eq!(test_env.jobs().await, []);
     assert_eq!(gateway.requests().len(), 1);
     assert_eq!(logs().lines().len(), 1);
@@ -189,7 +189,7 @@ on_both!(certificate_of_the_gateway_is_checked, |database| async move {
         let gateway = SmsGateway::start_tls(&server).await;
         let test_env = TestEnv::open_with(database.another().await, with(&gateway, authority)).await;
         let flow = test_env.request_code(PHONE).await.unwrap().flow_id;
-        test_env.run_jobs().await;
+        test_env.run_due_jobs().await;
         assert_eq!(test_env.jobs().await, [(flow, Some("sms: tls".to_owned()))]);
         assert!(gateway.requests().is_empty());
         test_env.close().await;
@@ -197,7 +197,7 @@ on_both!(certificate_of_the_gateway_is_checked, |database| async move {
     let gateway = SmsGateway::start_tls(&trusted.issue("localhost")).await;
     let test_env = TestEnv::open_with(database, with(&gateway, Some(file))).await;
     test_env.request_code(PHONE).await.unwrap();
-    test_env.run_jobs().await;
+    test_env.run_due_jobs().await;
     assert_eq!(gateway.requests().len(), 1);
     test_env.close().await;
 });
@@ -222,7 +222,7 @@ on_both!(
         };
         let test_env = TestEnv::open_with(database, json).await;
         let flow = test_env.request_code(PHONE).await.unwrap().flow_id;
-        test_env.run_jobs().await;
+        test_env.run_due_jobs().await;
         let request = gateway.requests().pop().unwrap();
         assert_eq!(request.header("authorization"), Some("Bearer t0ken"));
         assert_eq!(request.header("content-type"), Some("application/json"));

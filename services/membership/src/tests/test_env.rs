@@ -430,7 +430,7 @@ impl TestEnv {
     }
 
     /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
-    pub(crate) async fn run_jobs(&self) {
+    pub(crate) async fn run_due_jobs(&self) {
         let runner = self.ports.job_runner().unwrap();
         let done = CancellationToken::new();
         let idle = async {

@@ -33,14 +33,20 @@ impl Keys {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let (output, env) = (common.print(), Env::system());
         match self {
-            Self::Make { folder, kubernetes: true } => {
+            Self::Make {
+                folder,
+                kubernetes: true,
+            } => {
                 parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
                 let secrets = crate::SERVICES.iter().map(|service| secret(&folder, service));
                 let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
                 let list = json!({"apiVersion": "v1", "kind": "List", "items": secrets});
                 Output(Format::Json).document(&list);
             }
-            Self::Make { folder, kubernetes: false } => {
+            Self::Make {
+                folder,
+                kubernetes: false,
+            } => {
                 parta_runtime::make_keys(&crate::SERVICES, &folder, &env)?;
                 output.line(format!("the keys are in {}", folder.display()));
                 output.document(&json!({"folder": folder}));
