@@ -135,7 +135,7 @@ pub(crate) const BARE: Service = Service {
     grpc_services: &[SERVICE],
     config: parta_runtime::config::check::<parta_chat::Config>,
     build,
-    migrations: parta_storage::migrations,
+    migrations: parta_database::migrations,
 };
 
 fn build(_: ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>> {

@@ -357,7 +357,7 @@ fn violations_are_found_in_every_form_of_path() {
             "parta_runtime",
         ),
         (
-            "libs/storage/src/a.rs",
+            "libs/database/src/a.rs",
             "use parta_testkit::TestDatabase;",
             "parta_testkit",
         ),

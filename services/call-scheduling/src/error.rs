@@ -1,9 +1,9 @@
 //! The errors of the features and their mapping to documented reasons.
 use chrono::{DateTime, SecondsFormat, Utc};
+use parta_database::StorageError;
 use parta_ids::{CallId, MemberId, UnitId};
 use parta_proto::parta::call_scheduling::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 
 use crate::recurrence::NotPlannable;
 

@@ -1,8 +1,8 @@
 //! The errors of the service and their mapping to documented reasons.
+use parta_database::StorageError;
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::{chat::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 use crate::chats::MAX_PARTICIPANTS;

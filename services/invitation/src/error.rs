@@ -1,10 +1,10 @@
 //! The errors of the features and their mapping to documented reasons.
 use std::time::Duration;
 
+use parta_database::StorageError;
 use parta_ids::{InvitationId, MemberId, UnitId};
 use parta_proto::parta::{invitation::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 use crate::invitations::State;

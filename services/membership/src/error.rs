@@ -2,10 +2,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use parta_database::StorageError;
 use parta_ids::UnitId;
 use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 /// Why the service refuses.

@@ -33,12 +33,14 @@ mod storage;
 use std::sync::Arc;
 
 use parta_access::{Secrets, SigningKey, TokenIssuer, Verifier};
+use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
 use parta_grpc::Routes;
 use parta_ids::Env;
+use parta_jobs::JobRunner;
 use parta_proto::parta::membership::{
     internal::v1::admission_service_server::AdmissionServiceServer,
     v1::{
@@ -55,7 +57,6 @@ use parta_proto::parta::membership::{
 };
 use parta_roster::{ConsumerNames, Organizations, Roster};
 use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
-use parta_storage::{Db, jobs::JobRunner};
 use sea_orm_migration::MigrationTrait;
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +102,7 @@ pub const SERVICE: Service = Service {
 
 /// Every migration of the service's database, in order.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
-    all.extend(parta_audit::migrations());
-    all.extend(parta_feed::migrations());
-    all.extend(parta_roster::migrations());
-    all.extend(migrations::migrations());
-    all
+    parta_runtime::migrations(migrations::migrations())
 }
 
 /// Creates the issuer of tokens from the keys of an installation, of which one signs. `issuer` is the claim

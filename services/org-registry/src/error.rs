@@ -1,8 +1,8 @@
 //! The errors of the features and their mapping to documented reasons.
+use parta_database::StorageError;
 use parta_ids::{ApplicationId, OrgId, UnitId};
 use parta_proto::parta::org_registry::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 
 use crate::applications::ApplicationState;
 

@@ -3,15 +3,12 @@ use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
 /// All migrations of a chat database, in order.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
-    all.extend(parta_audit::migrations());
-    all.extend(parta_feed::migrations());
-    all.extend(parta_roster::migrations());
-    all.push(Box::new(Tables));
-    all.push(Box::new(Archive));
-    all.push(Box::new(MessageFunctions("chat_0003_post")));
-    all.push(Box::new(MessageFunctions("chat_0004_post")));
-    all
+    parta_runtime::migrations(vec![
+        Box::new(Tables),
+        Box::new(Archive),
+        Box::new(MessageFunctions("chat_0003_post")),
+        Box::new(MessageFunctions("chat_0004_post")),
+    ])
 }
 
 struct Tables;

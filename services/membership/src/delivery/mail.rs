@@ -4,7 +4,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor, m
 use parta_access::Secrets;
 use parta_contacts::EmailAddress;
 use parta_ids::FlowId;
-use parta_storage::jobs::{Job, JobError, JobHandler};
+use parta_jobs::{Job, JobError, JobHandler};
 use secrecy::ExposeSecret as _;
 
 use super::{model::text, secret};

@@ -1,8 +1,8 @@
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{FlowId, TypedId as _};
 use parta_status::invalid;
-use parta_storage::{Tx, jobs};
 
 use super::{
     mail::{self, MAIL_JOB},
@@ -28,7 +28,7 @@ pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Addr
                 return Err(invalid("phone", "this installation sends codes by e-mail only").into());
             };
             let payload = mail::payload(flow, address);
-            jobs::enqueue(tx, MAIL_JOB, None, payload, flow.uuid()).await?;
+            parta_jobs::enqueue(tx, MAIL_JOB, None, payload, flow.uuid()).await?;
         }
     }
     Ok(())

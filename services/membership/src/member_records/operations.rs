@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_database::Tx;
 use parta_ids::{MemberId, OrgId};
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use super::policy::{self, Visibility};
 use crate::context::Context;

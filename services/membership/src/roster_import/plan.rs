@@ -1,9 +1,9 @@
 //! The difference between a set of files and the roster.
 use std::collections::{BTreeMap, BTreeSet};
 
+use parta_database::StorageError;
 use parta_ids::MemberId;
 use parta_roster::{Role, label_key};
-use parta_storage::StorageError;
 
 use super::{
     model::{ChangeKind as Kind, Counts},

@@ -1,6 +1,7 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
 use std::sync::Arc;
 
+use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
 use parta_membership::{Config, GRPC_SERVICES, Ports};
@@ -28,7 +29,6 @@ use parta_proto::parta::{
 };
 use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;
-use parta_storage::Db;
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::ConnectionTrait as _;
 use tonic::{Request, Status};
@@ -377,12 +377,12 @@ impl TestEnv {
             // SQLite stores ids as blobs.
             sql.replace("= '", "= X'").replace('-', "")
         };
-        let change = |tx: parta_storage::Tx| {
+        let change = |tx: parta_database::Tx| {
             let sql = sql.clone();
             async move {
                 let done = tx.execute_unprepared(&sql).await?;
                 assert_eq!(done.rows_affected(), 1);
-                Ok::<_, parta_storage::StorageError>(())
+                Ok::<_, parta_database::StorageError>(())
             }
         };
         self.db.write(change).await.unwrap();

@@ -21,7 +21,7 @@ async fn spoil(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uu
     let spoiled = fixture.db.write(|tx| async move {
         let done = tx.execute_unprepared(sql).await?;
         assert_eq!(done.rows_affected(), 1, "{sql}");
-        Ok::<_, parta_storage::StorageError>(())
+        Ok::<_, parta_database::StorageError>(())
     });
     spoiled.await.unwrap();
 }

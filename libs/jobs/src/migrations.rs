@@ -1,47 +1,21 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// Returns the migrations for the tables of this library: `idempotency_record`, `event_head`, `job`.
+/// Returns the migrations for the table of this library: `job`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables)]
+    vec![Box::new(JobTable)]
 }
 
-struct Tables;
+struct JobTable;
 
-impl MigrationName for Tables {
+impl MigrationName for JobTable {
     fn name(&self) -> &str {
-        "storage_0001_tables"
+        "jobs_0001_job"
     }
 }
 
 #[async_trait::async_trait]
-impl MigrationTrait for Tables {
+impl MigrationTrait for JobTable {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let record = Table::create()
-            .table("idempotency_record")
-            .col(string("principal"))
-            .col(string("rpc"))
-            .col(uuid("request_id"))
-            .col(blob("digest"))
-            .col(blob_null("response"))
-            .col(timestamp_with_time_zone("create_time"))
-            .primary_key(Index::create().col("principal").col("rpc").col("request_id"))
-            .to_owned();
-        manager.create_table(record).await?;
-        let age = Index::create()
-            .name("idempotency_record_age")
-            .table("idempotency_record")
-            .col("create_time")
-            .to_owned();
-        manager.create_index(age).await?;
-
-        let head = Table::create()
-            .table("event_head")
-            .col(small_integer("head_id").primary_key())
-            .col(uuid("incarnation"))
-            .col(big_integer("position"))
-            .to_owned();
-        manager.create_table(head).await?;
-
         let job = Table::create()
             .table("job")
             .col(uuid("job_id").primary_key())

@@ -1,0 +1,30 @@
+//! The database of a service: one API for embedded SQLite and PostgreSQL.
+//!
+//! It owns connections, transactions with their retries, and the head of the event log (position and
+//! incarnation). Invariants: on SQLite, every write holds the fair write lock; commit hooks notify only after
+//! the commit.
+
+mod config;
+mod connect;
+mod connection;
+mod connection_cache;
+mod db;
+mod error;
+mod head;
+mod lock;
+mod migrations;
+mod run_to_completion;
+mod sqlite_writer;
+mod tx;
+mod write_lock;
+
+pub use config::DatabaseConfig;
+pub use connection::{Connection, Transaction};
+pub use connection_cache::PooledConnection;
+pub use db::Db;
+pub use error::StorageError;
+pub use head::LogHead;
+pub use migrations::migrations;
+pub use sqlite_writer::SqliteWriter;
+pub use tx::{CommitStep, Tx};
+pub use write_lock::{WriteGuard, WriteLock};

@@ -1,8 +1,0 @@
-//! Tests of the storage library, on each database.
-
-mod connections;
-mod jobs;
-mod pages;
-mod round_trips;
-mod support;
-mod transactions;
