@@ -167,7 +167,7 @@ const BARE: Service = Service {
     grpc_services: &[SERVICE],
     config: parta_runtime::config::check::<parta_chat::Config>,
     build,
-    migrations: parta_storage::migrations,
+    migrations: parta_database::migrations,
 };
 
 fn build(_: ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>> {

@@ -368,7 +368,7 @@ fn violations_are_found_in_all_kinds_of_paths() {
             "parta_runtime",
         ),
         (
-            "libs/storage/src/a.rs",
+            "libs/database/src/a.rs",
             "use parta_testkit::TestDatabase;",
             "parta_testkit",
         ),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
+use parta_database::{Db, StorageError, Tx};
 use parta_ids::OrgId;
-use parta_storage::{Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;

@@ -1,6 +1,6 @@
 use parta_access::Caller;
+use parta_database::{StorageError, Tx};
 use parta_ids::{OrgId, TypedId};
-use parta_storage::{StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ pub async fn record(
             .map(parta_access::Principal::key)
             .into(),
         object.into().into(),
-        tx.mutation().map(parta_storage::Mutation::request_id).into(),
+        tx.request_id().into(),
     ];
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),

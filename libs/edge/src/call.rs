@@ -1,8 +1,8 @@
 use bytes::Bytes;
 use parta_access::Caller;
+use parta_mutations::{Mutation, REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use parta_proto::MutationRequest;
 use parta_status::{FieldViolations, RpcError};
-use parta_storage::{Mutation, REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use tonic::{Status, Streaming};
 
 /// A request that has entered the edge.

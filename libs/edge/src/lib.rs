@@ -24,15 +24,16 @@ mod call;
 mod mutation;
 mod outcome;
 mod page;
+mod page_token;
 mod query;
 mod unclaimed;
 
 use std::sync::Arc;
 
 use parta_access::Caller;
+use parta_database::Db;
 use parta_feed::AtLeast;
 use parta_status::RpcError;
-use parta_storage::Db;
 
 pub use call::Call;
 pub use mutation::{Done, Mutation};

@@ -1,9 +1,10 @@
 use std::future::Future;
 
 use parta_access::Caller;
+use parta_database::{StorageError, Tx};
+use parta_mutations::Claim;
 use parta_proto::MutationRequest;
 use parta_status::RpcError;
-use parta_storage::{Claim, StorageError, Tx};
 
 use crate::{Call, Edge, Stored};
 
@@ -85,34 +86,34 @@ impl<C: Send + Sync> Edge<C> {
         M: Mutation<Context = C>,
     {
         let (context, caller) = (&*self.context, call.caller());
-        self.db
-            .mutate_claimed(&call.key()?, |tx, claim| async move {
-                let tx = &tx;
-                let record = match claim {
-                    Claim::New => {
-                        let grant = mutation.authorize(context, tx, caller).await?;
-                        let outcome = mutation.act(context, tx, caller, &grant).await?;
-                        tx.keep_outcome(outcome.encode()?).await?;
-                        let view = mutation.view(context, tx, &grant, &outcome).await?;
-                        let consistency_token = tx.finish().await?;
-                        return Ok(Done {
-                            view,
-                            consistency_token,
-                        });
-                    }
-                    Claim::Before(record) => record,
-                };
-                if !record.is_same_request() {
-                    mutation.authorize(context, tx, caller).await?;
+        let key = call.key()?;
+        parta_mutations::mutate(&self.db, &key, |tx, claim| async move {
+            let tx = &tx;
+            let record = match claim {
+                Claim::New(claimed) => {
+                    let grant = mutation.authorize(context, tx, caller).await?;
+                    let outcome = mutation.act(context, tx, caller, &grant).await?;
+                    claimed.keep(tx, outcome.encode()?).await?;
+                    let view = mutation.view(context, tx, &grant, &outcome).await?;
+                    let consistency_token = parta_mutations::finish(tx).await?;
+                    return Ok(Done {
+                        view,
+                        consistency_token,
+                    });
                 }
-                let outcome = M::Outcome::decode(record.outcome()?)?;
-                let grant = mutation.regrant(context, tx, caller, &outcome).await?;
-                let view = mutation.view(context, tx, &grant, &outcome).await?;
-                Ok(Done {
-                    view,
-                    consistency_token: tx.finish().await?,
-                })
+                Claim::Before(record) => record,
+            };
+            if !record.is_same_request() {
+                mutation.authorize(context, tx, caller).await?;
+            }
+            let outcome = M::Outcome::decode(record.outcome()?)?;
+            let grant = mutation.regrant(context, tx, caller, &outcome).await?;
+            let view = mutation.view(context, tx, &grant, &outcome).await?;
+            Ok(Done {
+                view,
+                consistency_token: parta_mutations::finish(tx).await?,
             })
-            .await
+        })
+        .await
     }
 }

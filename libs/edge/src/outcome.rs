@@ -1,4 +1,4 @@
-use parta_storage::StorageError;
+use parta_database::StorageError;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The outcome of a mutation, kept for repetitions: ids and numbers, never a view and never a name.

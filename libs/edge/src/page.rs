@@ -1,7 +1,9 @@
 use parta_access::Caller;
+use parta_database::Db;
 use parta_status::{FieldViolations, RpcError};
-use parta_storage::{Db, page_size};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::page_token::{self, PageKey, page_size};
 
 /// A page as it was asked for.
 #[derive(Debug, Clone)]
@@ -55,7 +57,7 @@ impl PageRequest {
         db: &impl AsRef<Db>,
         caller: &Caller,
     ) -> Result<Option<K>, RpcError> {
-        db.as_ref().decode_page(caller, &self.filter, &self.token)
+        page_token::decode(&PageKey::new(db.as_ref()), caller, &self.filter, &self.token)
     }
 
     /// How many rows to read: one more than the page has, to know whether another page follows.
@@ -75,7 +77,7 @@ impl PageRequest {
         items.truncate(usize::try_from(self.size).unwrap_or(usize::MAX));
         let last = items.last().filter(|_| more);
         let next_page_token = last
-            .map(|row| db.as_ref().encode_page(caller, &self.filter, &key(row)))
+            .map(|row| page_token::encode(&PageKey::new(db.as_ref()), caller, &self.filter, &key(row)))
             .unwrap_or_default();
         Page {
             items,

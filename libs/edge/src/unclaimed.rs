@@ -1,8 +1,8 @@
 use std::future::Future;
 
 use parta_access::Caller;
+use parta_database::{StorageError, Tx};
 use parta_status::RpcError;
-use parta_storage::{StorageError, Tx};
 
 use crate::{Call, Edge};
 

@@ -5,8 +5,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use opentelemetry::trace::TraceContextExt;
+use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_storage::{CommitStep, Db, StorageError, Tx};
 use prost::Message;
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tracing_opentelemetry::OpenTelemetrySpanExt;

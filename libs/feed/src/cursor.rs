@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
+use parta_database::LogHead;
 use parta_status::{self as status, RpcError};
-use parta_storage::LogHead;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 

@@ -1,8 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
+use parta_database::Db;
+use parta_mutations::{ConsistencyToken, ServicePosition};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
-use parta_storage::{ConsistencyToken, Db, ServicePosition};
 use tokio::{sync::watch, time::Instant};
 
 use crate::Cursor;

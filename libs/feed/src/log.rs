@@ -2,8 +2,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use parta_database::{Db, LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_storage::{Db, LogHead, StorageError};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tokio_util::sync::CancellationToken;
 

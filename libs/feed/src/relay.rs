@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use parta_storage::Db;
+use parta_database::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::Bus;

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto::parta::membership::v1::{
     AssignmentKind, AssignmentMade, MembershipEvent, Role as PbRole, membership_event::Payload,
 };
-use parta_storage::Tx;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use crate::{

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{OrgId, TypedId, UnitId};
 use parta_proto::parta::org_registry::v1::{
     OrgRegistryEvent, OrganizationCreated, PoliciesChanged, UnitCreated, org_registry_event::Payload,
 };
-use parta_storage::Tx;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
 
 use crate::{

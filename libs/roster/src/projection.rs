@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
+use parta_database::Db;
 use parta_feed::{Consumer, FeedClient, MembershipFeed, OrgRegistryFeed, Source};
 use parta_proto::parta::{membership::v1::MembershipEvent, org_registry::v1::OrgRegistryEvent};
-use parta_storage::Db;
 
 use crate::{Members, Organizations, Roster, RosterObserver};
 

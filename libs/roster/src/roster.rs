@@ -5,11 +5,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
+use parta_database::StorageError;
 use parta_feed::{Freshness, is_quarantined};
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::SelectStatement,

@@ -2,13 +2,13 @@
 use std::sync::Arc;
 
 use parta_access::Secrets;
+use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
 use parta_ids::{AssignmentId, Env, MemberId, OrgId, UnitId};
 use parta_proto::parta::{
     membership::v1::{self as members, membership_event::Payload as Member},
     org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
 };
-use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::{TestDatabase, on_both};
 
 use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit};
@@ -32,7 +32,7 @@ impl Projection {
         let db = Db::connect(&config, "roster", secrets, env.clone())
             .await
             .unwrap();
-        let mut all = parta_storage::migrations();
+        let mut all = parta_database::migrations();
         all.extend(parta_feed::migrations());
         all.extend(crate::migrations());
         db.migrate(all).await.unwrap();

@@ -14,9 +14,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
+use parta_database::Db;
 use parta_feed::Freshness;
 use parta_grpc::Routes;
-use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;

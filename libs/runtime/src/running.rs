@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use parta_storage::Db;
+use parta_database::Db;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -3,10 +3,10 @@ use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
+use parta_database::Db;
 use parta_feed::{Bus, Consumer, Freshness, Handler, Source};
 use parta_grpc::{Routes, ServiceClients};
 use parta_ids::Env;
-use parta_storage::Db;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,8 +33,7 @@ pub struct Service {
     pub config: fn(&Section) -> Vec<String>,
     /// Builds the service on a migrated database. Must not call other services, which may start later.
     pub build: fn(ServiceContext) -> BoxFuture<'static, anyhow::Result<ServiceParts>>,
-    /// Returns all migrations in order: those of the libraries that it uses (storage, audit, feed, roster)
-    /// and its own.
+    /// Returns all migrations in order: [`migrations`] with its own.
     pub migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
 }
 
@@ -43,6 +42,19 @@ impl Service {
     pub fn section(&self) -> String {
         self.name.replace('-', "_")
     }
+}
+
+/// Returns all migrations of the database of a service, in order: those of the libraries, which every service
+/// uses, and its `own`.
+pub fn migrations(own: Vec<Box<dyn MigrationTrait>>) -> Vec<Box<dyn MigrationTrait>> {
+    let mut all = parta_database::migrations();
+    all.extend(parta_mutations::migrations());
+    all.extend(parta_jobs::migrations());
+    all.extend(parta_audit::migrations());
+    all.extend(parta_feed::migrations());
+    all.extend(parta_roster::migrations());
+    all.extend(own);
+    all
 }
 
 /// The parts of a built service.
@@ -127,7 +139,7 @@ pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
             name("purge_idempotency_records"),
             db.clone(),
             |db, cancel| async move {
-                parta_storage::purge_task(db, cancel).await;
+                parta_mutations::purge_task(db, cancel).await;
                 Ok(())
             },
         ),

@@ -3,6 +3,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use parta_access::{AccessRules, Secrets};
+use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceClients, Target,
@@ -10,7 +11,6 @@ use parta_grpc::{
     server::{ServeOptions, serve},
 };
 use parta_ids::Env;
-use parta_storage::{DatabaseConfig, Db, StorageError};
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;

@@ -5,6 +5,7 @@ use parta_access::{
     AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
     TokenIssuer, Verifier,
 };
+use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, Handler as _, Progress};
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceChannel,
@@ -18,7 +19,6 @@ use parta_proto::parta::{
 };
 use parta_roster::{ConsumerNames, Members, NoObserver, Organizations, Roster, RosterObserver};
 use parta_status::RpcError;
-use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::{TestDatabase, Time};
 use sea_orm_migration::MigrationTrait;
 use secrecy::ExposeSecret as _;

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use parta_access::Secrets;
+use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
@@ -11,7 +12,6 @@ use parta_proto::parta::call_scheduling::v1::{
 };
 use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
 use parta_runtime::{ServiceContext, Task};
-use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, context::Context, feed, grpc::Server, join::LiveKit};

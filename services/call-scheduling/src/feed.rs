@@ -1,9 +1,9 @@
 //! The feed of the service: its snapshot over all features.
 use parta_access::{PermissionRule, PrincipalKind};
+use parta_database::Tx;
 use parta_ids::OrgId;
 use parta_proto::parta::call_scheduling::v1::call_scheduling_event::Payload;
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use crate::calls;
 

@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parta_access::Verifier;
+use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
@@ -14,7 +15,6 @@ use parta_proto::parta::chat::{
 };
 use parta_roster::{ConsumerNames, Projection};
 use parta_runtime::Task;
-use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -2,10 +2,10 @@
 use std::sync::Arc;
 
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::Db;
 use parta_ids::{MemberId, OrgId};
 use parta_roster::{Roster, State};
 use parta_status::RpcError;
-use parta_storage::Db;
 use sea_orm::ConnectionTrait;
 
 use crate::{entries::EntrySink, quarantined::Quarantined};

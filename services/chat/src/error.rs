@@ -1,7 +1,7 @@
 //! The error of all features and its mapping to a refusal. The refusals of one feature are in its `error.rs`.
+use parta_database::StorageError;
 use parta_ids::ChatId;
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 /// An error of the service.

@@ -1,9 +1,9 @@
 //! The feed of the service: its snapshot over all features.
 use parta_access::{OrgScope, PermissionRule, PrincipalKind};
+use parta_database::Tx;
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_proto::parta::chat::v1::chat_event::Payload;
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use crate::entries::{events, list_chats, list_organizations, participants};
 

@@ -4,12 +4,12 @@ use std::{
     time::Duration,
 };
 
+use parta_database::Db;
 use parta_feed::list_parked;
 use parta_ids::OrgId;
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_roster::Roster;
 use parta_status::RpcError;
-use parta_storage::Db;
 use tokio_util::sync::CancellationToken;
 
 /// The quarantined organizations, loaded once a second and not for every message.

@@ -1,8 +1,8 @@
 //! The dependencies of the features.
 use parta_access::Secrets;
+use parta_database::Db;
 use parta_grpc::ServiceClients;
 use parta_roster::Roster;
-use parta_storage::Db;
 
 use crate::config::Config;
 

@@ -1,10 +1,10 @@
 //! The error of all features and its mapping to a refusal. The refusals of one feature are in its `error.rs`.
 use std::time::Duration;
 
+use parta_database::StorageError;
 use parta_ids::InvitationId;
 use parta_proto::parta::{invitation::v1::ErrorReason, status::v1::ErrorReason as Common};
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 /// Why the service refuses.

@@ -39,12 +39,7 @@ pub const SERVICE: Service = Service {
 
 /// Every migration of the service's database, in order.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
-    all.extend(parta_audit::migrations());
-    all.extend(parta_feed::migrations());
-    all.extend(parta_roster::migrations());
-    all.extend(migrations::migrations());
-    all
+    parta_runtime::migrations(migrations::migrations())
 }
 
 async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {

@@ -2,11 +2,13 @@
 use std::sync::Arc;
 
 use parta_access::{Secrets, TokenIssuer, Verifier};
+use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{
     AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
 };
 use parta_grpc::{Routes, ServiceChannel};
+use parta_jobs::JobRunner;
 use parta_proto::parta::membership::{
     internal::v1::admission_service_server::AdmissionServiceServer,
     v1::{
@@ -23,7 +25,6 @@ use parta_proto::parta::membership::{
 };
 use parta_roster::{ConsumerNames, Organizations, Roster};
 use parta_runtime::Task;
-use parta_storage::{Db, jobs::JobRunner};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -1,9 +1,9 @@
 //! The error of the service and its mapping to a status. Each feature states its refusals in its own
 //! `error.rs` (docs/adr/0011).
+use parta_database::StorageError;
 use parta_ids::UnitId;
 use parta_proto::parta::membership::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
-use parta_storage::StorageError;
 use sea_orm::DbErr;
 
 /// Why the service refuses.

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use parta_access::TokenIssuer;
 use parta_runtime::{Service, ServiceContext, ServiceParts};
+use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
@@ -46,7 +47,6 @@ pub use permissions::permissions;
 use crate::{
     assembly::Ports,
     config::{Config, DeliveryKind},
-    migrations::migrations,
 };
 
 const NAME: &str = "membership";
@@ -73,6 +73,11 @@ pub const SERVICE: Service = Service {
     build: |context| Box::pin(build(context)),
     migrations,
 };
+
+/// Every migration of the service's database, in order.
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    parta_runtime::migrations(migrations::migrations())
+}
 
 async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let config: Config = context.config()?;

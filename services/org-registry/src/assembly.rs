@@ -1,9 +1,11 @@
 //! Assembles the service from its features.
 use std::sync::Arc;
 
+use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, MembershipFeed, OrgRegistryFeed};
 use parta_grpc::{Routes, ServiceClients};
+use parta_jobs::JobRunner;
 use parta_proto::parta::org_registry::v1::{
     application_service_server::ApplicationServiceServer,
     org_registry_feed_service_server::OrgRegistryFeedServiceServer,
@@ -11,7 +13,6 @@ use parta_proto::parta::org_registry::v1::{
 };
 use parta_roster::{ConsumerNames, Members, Roster, RosterObserver};
 use parta_runtime::{ServiceContext, Task};
-use parta_storage::{Db, jobs::JobRunner};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,8 +25,8 @@ use crate::{
 
 /// Names of the consumers of the roster. The service maintains the half of organizations itself.
 pub const NAMES: ConsumerNames = ConsumerNames {
-    organizations: "org-registry.own",
-    members: "org-registry.roster_members",
+    organizations: "org_registry.roster_organizations",
+    members: "org_registry.roster_members",
 };
 
 /// The dependencies of the service, provided by the runtime or by a test.

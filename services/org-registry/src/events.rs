@@ -1,12 +1,12 @@
 //! Publishing events of the service.
 use std::sync::Arc;
 
+use parta_database::Tx;
 use parta_feed::{EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
 use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
 use parta_roster::{NoObserver, Organizations};
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use crate::error::Error;
 

@@ -2,15 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[expect(dead_code, reason = "shared with tests that need more of it")]
-#[path = "../../../storage/tests/suite/support.rs"]
+#[path = "../../../database/tests/suite/support.rs"]
 mod support;
 
 use futures::future::join_all;
 use parta_access::{Caller, Principal};
 use parta_audit::{AuditError, record, seal, verify};
+use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_ids::{Env, MemberId, OrgId, SessionId, TypedId};
+use parta_mutations::{Claim, Mutation};
 use parta_status::RpcError;
-use parta_storage::{Claim, Db, Mutation, StorageError};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::MigrationTrait;
@@ -18,7 +19,8 @@ use support::Store;
 use uuid::Uuid;
 
 fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
+    let mut all = parta_database::migrations();
+    all.extend(parta_mutations::migrations());
     all.extend(parta_audit::migrations());
     all
 }
@@ -74,13 +76,13 @@ on_both!(row_is_committed_with_its_act, |database| async move {
     let mutation = Mutation::new(&caller, &id.to_string(), &String::new()).unwrap();
     for succeeds in [false, true, true] {
         let caller = &caller;
-        let done = store.db.mutate_claimed(&mutation, |tx, claim| async move {
-            if matches!(claim, Claim::Before(_)) {
+        let done = parta_mutations::mutate(&store.db, &mutation, |tx, claim| async move {
+            let Claim::New(claimed) = claim else {
                 return Ok(());
-            }
+            };
             record(&tx, caller, Some(org(1)), "organizations/x/units/y").await?;
             if succeeds {
-                Ok(tx.keep_outcome(Vec::new()).await?)
+                Ok(claimed.keep(&tx, Vec::new()).await?)
             } else {
                 Err(parta_status::permission_denied("no"))
             }
@@ -148,12 +150,10 @@ on_both!(changed_log_does_not_verify, |database| async move {
         for n in 0..3 {
             let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());
             let object = &format!("thing/{n}");
-            let done: Result<_, StorageError> = db
-                .mutate_claimed(&mutation, |tx, _| async move {
-                    record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await?;
-                    tx.keep_outcome(Vec::new()).await
-                })
-                .await;
+            let done: Result<_, StorageError> = parta_mutations::mutate(db, &mutation, |tx, _| async move {
+                record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await
+            })
+            .await;
             done.unwrap();
         }
         seal(db).await.unwrap();
@@ -174,9 +174,14 @@ on_both!(chain_requires_its_key, |database| async move {
     // A file belongs to one connection pool at a time.
     store.db.close().await;
     let other = parta_access::Secrets::new([8; 32]);
-    let forger = Db::connect(&store.config, "test", other, store.env.clone())
-        .await
-        .unwrap();
+    let forger = Db::connect(
+        &DatabaseConfig::new(database.url()),
+        "test",
+        other,
+        store.db.env().clone(),
+    )
+    .await
+    .unwrap();
     assert!(matches!(
         verify(&forger, Some(org(1))).await,
         Err(AuditError::Broken { seq: 1, .. })

@@ -5,8 +5,8 @@ use std::{
 };
 
 use futures::FutureExt;
+use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
-use parta_storage::{StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 

@@ -11,9 +11,9 @@ mod run;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parta_database::{Db, StorageError, Tx};
 use parta_ids::OrgId;
 use parta_status::RpcError;
-use parta_storage::{Db, StorageError, Tx};
 use sea_orm::DbErr;
 use tokio::sync::watch;
 

@@ -2,8 +2,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use parta_database::{StorageError, Tx};
 use parta_ids::{OrgId, TypedId};
-use parta_storage::{StorageError, Tx};
 use prost::Message;
 use sea_orm::{ConnectionTrait, Statement};
 

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
-use parta_storage::StorageError;
+use parta_database::StorageError;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
+use parta_database::{Db, LogHead, Tx};
 use parta_ids::{EventId, OrgId};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::{self as status, RpcError};
-use parta_storage::{Db, LogHead, Tx};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Cursor, EventMeta, EventPayload, FeedEvent, FeedKind, log};

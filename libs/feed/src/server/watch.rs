@@ -1,10 +1,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use chrono::{DateTime, Utc};
+use parta_database::{Db, LogHead};
 use parta_ids::OrgId;
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
-use parta_storage::{Db, LogHead};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 

@@ -3,9 +3,9 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use parta_database::{Db, StorageError};
 use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_parked};
 use parta_ids::TypedId;
-use parta_storage::{Db, StorageError};
 use parta_testkit::on_both;
 
 use crate::{
@@ -207,12 +207,12 @@ fn projection_is_stale_after_thirty_seconds() {
 
 async fn token(db: &Db) -> String {
     let head = db.head().await.unwrap();
-    let position = parta_storage::ServicePosition {
+    let position = parta_mutations::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,
     };
-    parta_storage::ConsistencyToken::new([position]).encode(&support::secrets())
+    parta_mutations::ConsistencyToken::new([position]).encode(&support::secrets())
 }
 
 // Invariant 5: a caller that presents the token of a change never reads an earlier state.

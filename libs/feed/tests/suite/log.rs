@@ -3,9 +3,10 @@
 
 use chrono::TimeDelta;
 use futures::{StreamExt, future::join_all};
+use parta_database::{Db, StorageError};
 use parta_feed::{Delivery, FeedClient, FeedItem, OrgRegistryFeed, Source};
 use parta_ids::TypedId;
-use parta_storage::{Claim, ConsistencyToken, Db, Mutation, StorageError};
+use parta_mutations::{Claim, ConsistencyToken, Mutation};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
@@ -200,14 +201,14 @@ on_both!(mutation_appends_its_events_once, |database| async move {
     let mutation = Mutation::internal("test", id, &String::new());
     let mut positions = Vec::new();
     for _ in 0..2 {
-        let token: Result<String, StorageError> = db
-            .mutate_claimed(&mutation, |tx, claim| async move {
-                if matches!(claim, Claim::New) {
+        let token: Result<String, StorageError> =
+            parta_mutations::mutate(db, &mutation, |tx, claim| async move {
+                if let Claim::New(claimed) = claim {
                     create(&tx, org(1), "a", "x").await?;
                     create(&tx, org(1), "b", "x").await?;
-                    tx.keep_outcome(Vec::new()).await?;
+                    claimed.keep(&tx, Vec::new()).await?;
                 }
-                tx.finish().await
+                parta_mutations::finish(&tx).await
             })
             .await;
         let token = ConsistencyToken::decode(&token.unwrap(), &secrets()).unwrap();

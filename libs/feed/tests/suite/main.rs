@@ -6,6 +6,5 @@ mod cursors;
 mod log;
 mod school;
 mod serving;
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-#[path = "../../../storage/tests/suite/support.rs"]
+#[path = "../../../database/tests/suite/support.rs"]
 mod support;

@@ -17,13 +17,13 @@ use std::{
 
 use async_trait::async_trait;
 use parta_access::{Caller, Principal};
+use parta_database::{Db, StorageError, Tx};
 use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, OrgRegistryFeed, append_event};
 use parta_ids::{OrgId, TypedId};
 use parta_proto::parta::org_registry::v1::{
     OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
     org_registry_feed_service_server::OrgRegistryFeedServiceServer,
 };
-use parta_storage::{Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use sea_orm_migration::{prelude::*, schema::*};
 use tokio::task::JoinHandle;
@@ -62,7 +62,7 @@ impl MigrationTrait for Tables {
 }
 
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
+    let mut all = parta_database::migrations();
     all.extend(parta_feed::migrations());
     all.push(Box::new(Tables));
     all
@@ -307,7 +307,7 @@ impl Running {
 /// Waits until the consumer has applied all committed events.
 pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
     let head = producer.head().await.unwrap();
-    let position = parta_storage::ServicePosition {
+    let position = parta_mutations::ServicePosition {
         service: "org-registry".into(),
         incarnation: head.incarnation,
         position: head.position,

@@ -142,7 +142,7 @@ on_both!(stopping_server_ends_its_streams, |database| async move {
 on_both!(stream_ends_with_its_credential, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let mut service = with_caller(&store.db, account(org(1), "feed.watch"));
-    service.caller.expire_time = Some(store.env.now() + TimeDelta::minutes(10));
+    service.caller.expire_time = Some(store.db.env().now() + TimeDelta::minutes(10));
     let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service);
     let mut stream = feed.watch("", Some(org(1))).await.unwrap();
     stream.next().await.unwrap().unwrap();

@@ -61,7 +61,7 @@ pub const MEMBERSHIP: Service = Service {
     grpc_services: &["parta.membership.v1.AuthenticationService"],
     config: |_| Vec::new(),
     build: |context| Box::pin(membership(context)),
-    migrations: parta_storage::migrations,
+    migrations: parta_database::migrations,
 };
 
 pub const CHAT: Service = Service {
@@ -69,7 +69,7 @@ pub const CHAT: Service = Service {
     grpc_services: &["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
     config: |_| Vec::new(),
     build: |context| Box::pin(chat(context)),
-    migrations: parta_storage::migrations,
+    migrations: parta_database::migrations,
 };
 
 /// The ended parts, in order, with their suite, because tests run concurrently.

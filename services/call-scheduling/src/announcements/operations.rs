@@ -3,9 +3,9 @@
 //! No transaction is open while chat is called. Every AnnounceCall, including repetitions, calls chat unless
 //! the call is marked as announced.
 use parta_access::{Caller, Decision, authorize};
+use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
-use parta_storage::Tx;
 
 use super::chat;
 use crate::{
@@ -85,7 +85,7 @@ pub(crate) async fn announce(
         .write(|tx| async move {
             calls::update_announced(&tx, scope, id).await?;
             let call = calls::find(&tx, scope, id).await?.ok_or(Error::Unknown(id))?;
-            Ok::<_, Error>((call, tx.finish().await?))
+            Ok::<_, Error>((call, parta_mutations::finish(&tx).await?))
         })
         .await?;
     Ok(Announcement {

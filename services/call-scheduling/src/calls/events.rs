@@ -1,11 +1,11 @@
 //! Events of calls in the service's feed.
 use chrono::{DateTime, Utc};
+use parta_database::{StorageError, Tx};
 use parta_feed::append_event;
 use parta_ids::{CallId, OrgId, UnitId};
 use parta_proto::parta::call_scheduling::v1::{
     CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
 };
-use parta_storage::{StorageError, Tx};
 use prost_types::Timestamp;
 
 use super::{

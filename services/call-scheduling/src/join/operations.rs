@@ -2,11 +2,11 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{Caller, Secrets, authorize};
+use parta_database::Tx;
 use parta_edge::{Act, UnclaimedMutation};
 use parta_ids::{CallId, MemberId, OrgId, TypedId as _};
 use parta_roster::{MemberContext, Role};
 use parta_status::unavailable;
-use parta_storage::Tx;
 
 use super::{
     media::{LiveKit, RoomAccess, TokenClaims},

@@ -241,7 +241,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
         let write = db.write(|tx| async move {
             let done = tx.execute_unprepared(sql).await?;
             assert_eq!(done.rows_affected(), 1);
-            Ok::<_, parta_storage::StorageError>(())
+            Ok::<_, parta_database::StorageError>(())
         });
         write.await.unwrap();
         let refused = get(&call.id).await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_storage::{Db, StorageError};
+use parta_database::{Db, StorageError};
 use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Step};

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use parta_storage::{Db, StorageError, Tx};
+use parta_database::{Db, StorageError, Tx};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use uuid::Uuid;
 

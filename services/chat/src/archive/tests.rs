@@ -2,12 +2,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parta_database::Db;
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{
     self as pb, ChatKind::*, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
 use parta_runtime::config::ServiceConfig;
-use parta_storage::Db;
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;

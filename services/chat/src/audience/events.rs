@@ -1,10 +1,10 @@
 //! Consumes the changes of the roster.
 use async_trait::async_trait;
 use parta_access::OrgScope;
+use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::OrgId;
 use parta_roster::{Change, RosterObserver};
-use parta_storage::Tx;
 
 use super::AudienceUpdater;
 use crate::entries::lock_roster;

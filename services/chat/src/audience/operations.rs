@@ -4,10 +4,10 @@ use std::{
 };
 
 use parta_access::{OrgScope, Verifier};
+use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
 use parta_roster::{MemberContext, Roster, UnitKind};
-use parta_storage::Tx;
 
 use super::policy::{derived_rules, participation};
 use crate::{

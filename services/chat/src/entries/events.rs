@@ -1,9 +1,9 @@
 //! Events of chats and their participants in the feed.
 use parta_access::OrgScope;
+use parta_database::Tx;
 use parta_feed::append_event;
 use parta_ids::{ChatId, MemberId, UnitId};
 use parta_proto::parta::chat::v1::{self as pb, chat_event::Payload};
-use parta_storage::Tx;
 
 use super::{Content, Entry};
 

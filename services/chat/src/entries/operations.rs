@@ -1,8 +1,8 @@
 //! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of
 //! the feed.
 use parta_access::OrgScope;
+use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
-use parta_storage::{StorageError, Tx};
 
 use super::{ChatKind, EntrySink, ParticipantDiff, events, storage};
 

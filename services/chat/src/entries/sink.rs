@@ -1,4 +1,4 @@
-use parta_storage::Tx;
+use parta_database::Tx;
 
 use super::Entry;
 

@@ -7,11 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use parta_access::OrgScope;
+use parta_database::Db;
 use parta_ids::{ChatId, MemberId};
 use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
 use parta_roster::{Roster, State};
 use parta_status::{RpcError, permission_denied};
-use parta_storage::Db;
 use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval_at},

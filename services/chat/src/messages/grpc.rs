@@ -1,12 +1,12 @@
 //! MessageService and AnnouncementService: decode, call, encode.
 use parta_edge::{Edge, PageRequest};
 use parta_ids::TypedId;
+use parta_mutations::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use parta_proto::parta::chat::{
     internal::v1::{self as internal, announcement_service_server::AnnouncementService},
     v1::{self as pb, message_service_server::MessageService as MessageServer},
 };
 use parta_status::{FieldViolations, field};
-use parta_storage::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 use tonic::{Request, Response, Status};
 
 use super::{

@@ -1,16 +1,9 @@
 //! The tables and the functions of the database.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
-/// All migrations of a chat database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
-    all.extend(parta_audit::migrations());
-    all.extend(parta_feed::migrations());
-    all.extend(parta_roster::migrations());
-    all.push(Box::new(Tables));
-    all.push(Box::new(Archive));
-    all.push(Box::new(MessageFunctions));
-    all
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(Tables), Box::new(Archive), Box::new(MessageFunctions)]
 }
 
 struct Tables;

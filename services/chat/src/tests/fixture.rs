@@ -1,6 +1,7 @@
 //! The chat service with the feeds of org-registry and membership, which the tests write.
 use std::{future::Future, sync::Arc};
 
+use parta_database::{Db, StorageError};
 use parta_feed::{
     AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed,
     append_event,
@@ -12,7 +13,6 @@ use parta_proto::parta::{
     org_registry::v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
 };
 use parta_service_testkit::ServiceEnv;
-use parta_storage::{Db, StorageError};
 use parta_testkit::TestDatabase;
 use tonic::Request;
 
@@ -143,7 +143,7 @@ pub(crate) fn at_least<T>(mut request: Request<T>, token: &str) -> Request<T> {
 
 async fn feed_db(test_env: &ServiceEnv, database: &TestDatabase, service: &'static str) -> Db {
     let db = test_env.connect(database, service).await;
-    let mut all = parta_storage::migrations();
+    let mut all = parta_database::migrations();
     all.extend(parta_feed::migrations());
     db.migrate(all).await.unwrap();
     db
@@ -163,7 +163,7 @@ async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String
     })
     .await
     .unwrap();
-    db.consistency_token(db.head().await.unwrap())
+    parta_mutations::consistency_token(db, db.head().await.unwrap())
 }
 
 fn start_chat(

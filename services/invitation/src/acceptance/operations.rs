@@ -10,13 +10,12 @@ use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
+use parta_jobs::{Job, JobError, JobHandler};
+use parta_mutations::ConsistencyToken;
 use parta_status::{self as status, RpcError};
-use parta_storage::{
-    ConsistencyToken, Tx,
-    jobs::{self, Job, JobError, JobHandler},
-};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -120,7 +119,7 @@ impl Mutation for AcceptInvitation {
         }
         let (id, due) = (reservation.id, now + LEASE);
         let payload = id.to_string().into_bytes();
-        jobs::enqueue_at(tx, RESUME_JOB, Some(org_id), payload, id.uuid(), due).await?;
+        parta_jobs::enqueue_at(tx, RESUME_JOB, Some(org_id), payload, id.uuid(), due).await?;
         parta_audit::record(tx, caller, Some(org_id), invitation.resource_name()).await?;
         Ok(reserved(id))
     }
@@ -291,7 +290,7 @@ async fn confirm(
                 parta_audit::record(&tx, caller, Some(org), resource_name(reservation)).await?;
                 events::used(&tx, org, invitation, member);
             }
-            Ok::<_, Error>(tx.finish().await?)
+            Ok::<_, Error>(parta_mutations::finish(&tx).await?)
         })
         .await
 }

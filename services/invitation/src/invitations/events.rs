@@ -1,6 +1,7 @@
 //! Events of invitations in the service's feed, and the roster imports that create links.
 use async_trait::async_trait;
 use parta_access::{OrgScope, Secrets};
+use parta_database::{StorageError, Tx};
 use parta_feed::{HandleError, append_event};
 use parta_ids::{InvitationId, OrgId, RosterImportId, TypedId};
 use parta_proto::parta::{
@@ -9,7 +10,6 @@ use parta_proto::parta::{
 };
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
-use parta_storage::{StorageError, Tx};
 
 use super::{
     model::{Invitation, InviteRole},

@@ -1,8 +1,8 @@
 //! Reading the uses of a link.
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{InvitationId, OrgId, ReservationId};
-use parta_storage::Tx;
 
 use crate::{
     acceptance::{LinkUse, list_uses},

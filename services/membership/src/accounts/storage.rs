@@ -1,8 +1,8 @@
 //! The tables `account` and `account_address` and named queries over them. Accounts belong to no
 //! organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
+use parta_database::StorageError;
 use parta_ids::{AccountId, TypedId as _, Uuid};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,

@@ -1,8 +1,8 @@
 //! The tables `join_flow` and `admission` and named queries over them.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{AccountId, FlowId, InvitationId, MemberId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 
 use crate::storage::table;

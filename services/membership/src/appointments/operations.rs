@@ -1,9 +1,9 @@
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AccountId, MemberId, OrgId};
 use parta_roster::{Role, State};
 use parta_status::not_found;
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -1,8 +1,8 @@
 //! The table `appointment` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{AccountId, OrgId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,

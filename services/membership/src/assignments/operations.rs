@@ -1,10 +1,10 @@
 use chrono::{DateTime, Utc};
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
 use parta_status::invalid;
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{

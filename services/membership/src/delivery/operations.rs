@@ -1,8 +1,8 @@
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{FlowId, TypedId as _};
 use parta_status::invalid;
-use parta_storage::{Tx, jobs};
 
 use super::{
     model::{OutboxMessage, text},
@@ -35,7 +35,7 @@ pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Addr
         _ => {}
     }
     let payload = flow.to_string().into_bytes();
-    Ok(jobs::enqueue(tx, SEND_JOB, None, payload, flow.uuid()).await?)
+    Ok(parta_jobs::enqueue(tx, SEND_JOB, None, payload, flow.uuid()).await?)
 }
 
 /// Returns the flow that the payload of a job names.

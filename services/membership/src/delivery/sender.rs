@@ -2,7 +2,7 @@
 use opentelemetry::{KeyValue, global, metrics::Counter};
 use parta_access::Secrets;
 use parta_ids::{FlowId, TypedId as _};
-use parta_storage::jobs::{Job, JobError};
+use parta_jobs::{Job, JobError};
 
 use super::{failure::Failure, mail::Mailer, model, secret, sms::Gateway};
 use crate::{accounts::Address, config::Config};

@@ -1,7 +1,7 @@
 //! The table `outbox_message` and named queries over it. It belongs to the installation, so the queries have
 //! no scope.
+use parta_database::StorageError;
 use parta_ids::Uuid;
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,

@@ -1,8 +1,9 @@
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
+use parta_mutations::check_etag;
 use parta_roster::{MemberContext, Role, State};
-use parta_storage::{Tx, check_etag};
 use serde::{Deserialize, Serialize};
 
 use super::policy;

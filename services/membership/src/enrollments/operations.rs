@@ -1,8 +1,8 @@
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{EnrollmentId, MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
-use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, sea_query::OnConflict,

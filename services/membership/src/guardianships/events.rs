@@ -1,9 +1,9 @@
 //! Events of guardianships in the feed of membership.
+use parta_database::{StorageError, Tx};
 use parta_ids::{GuardianshipId, OrgId};
 use parta_proto::parta::membership::v1::{
     GuardianshipChanged, GuardianshipEnded, GuardianshipEstablished, membership_event::Payload,
 };
-use parta_storage::{StorageError, Tx};
 
 use super::{Guardianship, storage};
 use crate::{error::Error, feed::state};

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::{Role, State};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Guardianship, policy, storage};

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{GuardianshipId, MemberId, OrgId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,

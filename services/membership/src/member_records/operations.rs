@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_database::Tx;
 use parta_ids::{InvitationId, MemberId, OrgId};
 use parta_roster::{Role, State};
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use super::{
     Member, events,

@@ -2,9 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId, Uuid};
 use parta_roster::{Role, State};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,

@@ -1,10 +1,10 @@
 //! `parta.membership.v1.MemberService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
 use parta_ids::MemberId;
+use parta_mutations::etag;
 use parta_proto::parta::membership::v1::{self as pb, member_service_server::MemberService};
 use parta_roster::Role;
 use parta_status::{FieldViolations, field, not_found};
-use parta_storage::etag;
 use tonic::{Request, Response, Status};
 
 use super::operations::{CreateMember, GetMembers, ListMembers};

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::{Caller, OrgScope, Principal, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{MemberId, OrgId, UnitId};
 use parta_roster::{Role, State};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::policy;

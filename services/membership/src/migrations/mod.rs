@@ -4,13 +4,10 @@ mod m0002_roster_import_tables;
 
 use sea_orm_migration::MigrationTrait;
 
-/// All migrations of a membership database, in order.
+/// The service's own migrations.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    let mut all = parta_storage::migrations();
-    all.extend(parta_audit::migrations());
-    all.extend(parta_feed::migrations());
-    all.extend(parta_roster::migrations());
-    all.push(Box::new(m0001_membership_tables::Tables));
-    all.push(Box::new(m0002_roster_import_tables::Tables));
-    all
+    vec![
+        Box::new(m0001_membership_tables::Tables),
+        Box::new(m0002_roster_import_tables::Tables),
+    ]
 }

@@ -1,11 +1,11 @@
 //! Events of roster imports in the feed of membership.
+use parta_database::Tx;
 use parta_feed as feed;
 use parta_ids::{MemberId, OrgId, RosterImportId};
 use parta_proto::parta::membership::v1::{
     Role as PbRole, RosterImportStaged, StagedInvitation, StagedUnit, membership_event::Payload,
 };
 use parta_roster::Role;
-use parta_storage::Tx;
 
 /// The event by which one batch requests classes and invitations from other services.
 #[derive(Default)]

@@ -3,11 +3,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Call, Edge, PageRequest};
+use parta_mutations::etag;
 use parta_proto::parta::membership::v1::{
     self as pb, check_roster_import_request::Part, roster_import_service_server::RosterImportService,
 };
 use parta_status::{FieldViolations, field, invalid};
-use parta_storage::etag;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{

@@ -1,9 +1,9 @@
 //! Resumes an import when a class that it waits for was created.
 use async_trait::async_trait;
+use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, TypedId as _};
 use parta_roster::{Change, RosterObserver};
-use parta_storage::{Tx, jobs};
 
 use super::run::JOB;
 
@@ -19,7 +19,7 @@ impl RosterObserver for ClassCreatedObserver {
         } = change
         {
             // A snapshot may repeat the event. Then the job finds nothing to do.
-            jobs::enqueue(tx, JOB, Some(org), import.clone().into_bytes(), unit_id.uuid()).await?;
+            parta_jobs::enqueue(tx, JOB, Some(org), import.clone().into_bytes(), unit_id.uuid()).await?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Computes the changes that make the roster equal to a set of files.
 use std::collections::{BTreeMap, BTreeSet};
 
+use parta_database::StorageError;
 use parta_ids::MemberId;
 use parta_roster::{Role, label_key};
-use parta_storage::StorageError;
 
 use super::{
     model::{ChangeKind as Kind, Counts},

@@ -3,13 +3,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
+use parta_database::Tx;
 use parta_ids::{MemberId, RosterImportId};
+use parta_jobs::{Job, JobError, JobHandler};
 use parta_roster::{Role, State, label_key};
 use parta_status::RpcError;
-use parta_storage::{
-    Tx,
-    jobs::{Job, JobError, JobHandler},
-};
 
 use super::{
     events::Staged,

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
 use parta_access::{Caller, OrgScope, SignedToken, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{OrgId, ServiceAccountId};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::ServiceAccount, policy, secret, storage};

@@ -1,8 +1,8 @@
 //! The table `service_account` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{OrgId, ServiceAccountId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,

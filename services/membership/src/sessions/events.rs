@@ -1,8 +1,8 @@
 //! Events of sessions in the feed of membership.
 use parta_access::Secrets;
+use parta_database::Tx;
 use parta_ids::{OrgId, SessionId};
 use parta_proto::parta::membership::v1::{SessionRevoked, membership_event::Payload};
-use parta_storage::Tx;
 
 use super::secret;
 use crate::{error::Error, feed::state};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
+use parta_mutations::request_uuid;
 use parta_proto::parta::membership::v1::{self as pb, authentication_service_server::AuthenticationService};
 use parta_status::{FieldViolations, field};
-use parta_storage::request_uuid;
 use tonic::{Request, Response, Status};
 
 use super::{

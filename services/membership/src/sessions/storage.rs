@@ -1,8 +1,8 @@
 //! The table `session` and named queries over it. Sessions belong to a person and not to an organization, so
 //! the queries have no scope.
 use chrono::{DateTime, Utc};
+use parta_database::StorageError;
 use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
-use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,

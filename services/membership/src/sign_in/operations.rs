@@ -1,8 +1,8 @@
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
+use parta_database::{StorageError, Tx};
 use parta_edge::{Act, Mutation, Stored, UnclaimedMutation};
 use parta_ids::FlowId;
-use parta_storage::{StorageError, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -1,9 +1,7 @@
 //! The job that sends the code of a flow.
 use async_trait::async_trait;
-use parta_storage::{
-    Db,
-    jobs::{Job, JobError, JobHandler},
-};
+use parta_database::Db;
+use parta_jobs::{Job, JobError, JobHandler};
 
 use super::storage;
 use crate::{accounts::Address, delivery};

@@ -1,8 +1,8 @@
 //! The tables `sign_in_flow` and `address_counter` and named queries over them. They belong to no
 //! organization, so the queries have no scope.
 use chrono::{DateTime, TimeDelta, Utc};
+use parta_database::StorageError;
 use parta_ids::{FlowId, SessionId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _,

@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt as _;
+use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
 use parta_proto::parta::{
@@ -30,13 +31,12 @@ use parta_proto::parta::{
 };
 use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;
-use parta_storage::Db;
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::{ConnectionTrait as _, Statement};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations::migrations};
+use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
 
 /// A signed-in person.
 #[derive(Clone)]
@@ -418,12 +418,12 @@ impl TestEnv {
             // SQLite stores ids as blobs.
             sql.replace("= '", "= X'").replace('-', "")
         };
-        let change = |tx: parta_storage::Tx| {
+        let change = |tx: parta_database::Tx| {
             let sql = sql.clone();
             async move {
                 let done = tx.execute_unprepared(&sql).await?;
                 assert_eq!(done.rows_affected(), 1);
-                Ok::<_, parta_storage::StorageError>(())
+                Ok::<_, parta_database::StorageError>(())
             }
         };
         self.db.write(change).await.unwrap();

@@ -2,14 +2,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parta_database::{StorageError, Tx};
 use parta_grpc::RequestExt as _;
 use parta_ids::{OrgId, TypedId as _};
+use parta_jobs::{Job, JobError, JobHandler};
 use parta_proto::parta::membership::internal::v1::{
     AppointFoundingAdministratorRequest, admission_service_client::AdmissionServiceClient,
-};
-use parta_storage::{
-    StorageError, Tx,
-    jobs::{self, Job, JobError, JobHandler},
 };
 use prost::Message as _;
 use tonic::{Code, IntoRequest as _};
@@ -31,7 +29,7 @@ pub(super) async fn enqueue(tx: &Tx, application: &Application, org: OrgId) -> R
         full_name: application.form.administrator_full_name.clone(),
         organization_display_name: application.form.organization_name.clone(),
     };
-    jobs::enqueue(tx, APPOINT_JOB, Some(org), request.encode_to_vec(), request_id).await
+    parta_jobs::enqueue(tx, APPOINT_JOB, Some(org), request.encode_to_vec(), request_id).await
 }
 
 /// Runs the job.

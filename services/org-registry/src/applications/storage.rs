@@ -1,6 +1,6 @@
 //! The tables of applications and named queries over them.
+use parta_database::StorageError;
 use parta_ids::{ApplicationId, OrgId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,

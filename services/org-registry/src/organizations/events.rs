@@ -1,10 +1,10 @@
 //! Events of organizations in the service's feed.
+use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
 use parta_proto::parta::org_registry::v1::{
     OrganizationCreated, OrganizationUpdated, ParentInviters, Policies as PoliciesProto, PoliciesChanged,
     TeacherVerification, org_registry_event::Payload,
 };
-use parta_storage::{StorageError, Tx};
 
 use super::{model::Organization, storage};
 use crate::{error::Error, events::publish};

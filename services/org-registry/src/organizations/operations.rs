@@ -1,9 +1,10 @@
 //! Reading and changing organizations.
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read};
 use parta_ids::OrgId;
+use parta_mutations::check_etag;
 use parta_roster::Policies;
-use parta_storage::{Tx, check_etag};
 
 use super::{
     events,

@@ -2,9 +2,9 @@
 use std::time::Duration;
 
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{OrgId, TypedId as _};
 use parta_roster::Policies;
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,

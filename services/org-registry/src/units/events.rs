@@ -1,6 +1,7 @@
 //! Events of units in the service's feed, and the roster imports that create classes.
 use async_trait::async_trait;
 use parta_access::OrgScope;
+use parta_database::{StorageError, Tx};
 use parta_feed::HandleError;
 use parta_ids::{OrgId, RosterImportId};
 use parta_proto::parta::{
@@ -9,7 +10,6 @@ use parta_proto::parta::{
 };
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
-use parta_storage::{StorageError, Tx};
 
 use super::{
     model::{ImportSource, Unit},

@@ -1,8 +1,8 @@
 //! `parta.org_registry.v1.UnitService`: decodes requests, calls the edge, and encodes responses.
 use parta_edge::{Edge, PageRequest};
+use parta_mutations::etag;
 use parta_proto::parta::org_registry::v1::{self as pb, unit_service_server::UnitService};
 use parta_status::{FieldViolations, field};
-use parta_storage::etag;
 use tonic::{Request, Response, Status};
 
 use super::{

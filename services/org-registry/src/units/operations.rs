@@ -1,8 +1,9 @@
 //! Reading and changing units.
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{OrgId, UnitId};
-use parta_storage::{Tx, check_etag};
+use parta_mutations::check_etag;
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -1,8 +1,8 @@
 //! The table `unit` and named queries over it.
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
 use parta_roster::label_key;
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,

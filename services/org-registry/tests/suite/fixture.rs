@@ -2,6 +2,7 @@
 //! callers.
 use std::time::Duration;
 
+use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{Env, MemberId, OrgId, UnitId};
 use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
@@ -16,7 +17,6 @@ use parta_proto::parta::{
 };
 use parta_roster::Roster;
 use parta_service_testkit::ServiceEnv;
-use parta_storage::Db;
 use parta_testkit::{TestDatabase, Time, dynamic, dynamic::DynamicClient};
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};

@@ -21,7 +21,7 @@ async fn set_unknown_value(fixture: &Fixture, assignment: &str, key: &str, id: p
     let write = fixture.db.write(|tx| async move {
         let done = tx.execute_unprepared(sql).await?;
         assert_eq!(done.rows_affected(), 1, "{sql}");
-        Ok::<_, parta_storage::StorageError>(())
+        Ok::<_, parta_database::StorageError>(())
     });
     write.await.unwrap();
 }

@@ -55,7 +55,7 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
         announced: call.announced,
         participant_ids: draft.participants.iter().map(ToString::to_string).collect(),
         create_time: Some(timestamp(call.create_time)),
-        etag: parta_storage::etag(call.revision),
+        etag: parta_mutations::etag(call.revision),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Canceling calls and single occurrences.
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
-use parta_storage::{Tx, check_etag};
+use parta_mutations::check_etag;
 
 use super::{
     super::{

@@ -4,9 +4,9 @@ mod plan;
 mod read;
 
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_ids::{CallId, OrgId};
 use parta_roster::MemberContext;
-use parta_storage::Tx;
 
 pub(super) use cancel::{CancelCall, CancelOccurrence};
 pub(super) use plan::PlanCall;

@@ -2,11 +2,11 @@
 use chrono::{DateTime, DurationRound as _, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{CallId, MemberId};
 use parta_roster::MemberContext;
 use parta_status::{RpcError, invalid, not_found};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::super::{

@@ -1,10 +1,10 @@
 //! Reading calls and the occurrences that the caller may see.
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::{Caller, authorize};
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{CallId, OrgId, UnitId};
 use parta_roster::MemberContext;
-use parta_storage::Tx;
 
 use super::{
     super::{

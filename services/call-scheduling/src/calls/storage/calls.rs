@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{CallId, MemberId, OrgId, TypedId as _, UnitId};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _,
     ExprTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,

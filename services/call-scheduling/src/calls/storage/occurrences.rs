@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{CallId, OrgId, TypedId as _};
-use parta_storage::StorageError;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,

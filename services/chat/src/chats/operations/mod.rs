@@ -3,9 +3,9 @@ mod mutations;
 mod queries;
 
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::StorageError;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::Roster;
-use parta_storage::StorageError;
 use sea_orm::ConnectionTrait;
 
 pub(crate) use mutations::{AddParticipants, CreateChat, CreateDirectChat, RemoveParticipants};

@@ -1,8 +1,8 @@
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 use parta_roster::MemberContext;
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{ChatView, load_present, load_readable};

@@ -1,7 +1,7 @@
 use parta_access::{Caller, authorize};
+use parta_database::{StorageError, Tx};
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
-use parta_storage::{StorageError, Tx};
 
 use super::{ChatView, load_present, load_readable_at_once};
 use crate::{

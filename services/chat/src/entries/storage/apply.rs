@@ -1,8 +1,8 @@
 //! Changes of the participants of a chat. Each join and each removal is an entry of its log.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, EntryId, MemberId, TypedId};
-use parta_storage::{StorageError, Tx};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set,
     sea_query::{Expr, OnConflict},

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
+use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
-use parta_storage::{StorageError, Tx};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
     JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, SelectA, SelectB, SelectTwo, Set,

@@ -1,6 +1,6 @@
 use parta_access::OrgScope;
+use parta_database::StorageError;
 use parta_ids::{ChatId, EntryId, MemberId, TypedId};
-use parta_storage::StorageError;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
     Set, sea_query::SelectStatement,

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
+use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
-use parta_storage::{StorageError, Tx};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
     sea_query::Expr,

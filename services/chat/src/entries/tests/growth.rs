@@ -3,8 +3,8 @@
 #![expect(clippy::print_stdout, reason = "prints the measured costs")]
 use chrono::TimeDelta;
 use parta_access::{OrgScope, Secrets};
+use parta_database::{DatabaseConfig, Db};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId};
-use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::TestDatabase;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, QueryTrait,

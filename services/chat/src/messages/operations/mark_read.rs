@@ -1,8 +1,8 @@
 use parta_access::{Caller, OrgScope};
+use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_status::{RpcError, invalid};
-use parta_storage::Tx;
 
 use crate::{
     chats::load_present,

@@ -1,9 +1,9 @@
 //! Invariants 3 and 5 under concurrency, and the reason for the second check of a send on PostgreSQL.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parta_database::{Db, Transaction};
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
-use parta_storage::{Db, Transaction};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use parta_access::{OrgScope, Secrets};
+use parta_database::{DatabaseConfig, Db, StorageError, Tx};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId};
-use parta_storage::{DatabaseConfig, Db, StorageError, Tx};
 use parta_testkit::{TestDatabase, on_both};
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _, IntoActiveModel as _};
 use tokio_util::sync::CancellationToken;

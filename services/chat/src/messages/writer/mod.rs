@@ -12,10 +12,10 @@ use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
+use parta_database::{Db, SqliteWriter, StorageError};
 use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
-use parta_storage::{Db, SqliteWriter, StorageError};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! Stores a batch in one round trip by a database function, in a transaction of its own.
 use std::collections::{BTreeMap, HashMap};
 
+use parta_database::{Db, PooledConnection, StorageError};
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{Db, PooledConnection, StorageError};
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, PgConnection, Row, postgres::PgRow},

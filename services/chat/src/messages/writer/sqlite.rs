@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::SecondsFormat;
+use parta_database::{SqliteWriter, StorageError};
 use parta_ids::{EntryId, TypedId};
-use parta_storage::{SqliteWriter, StorageError};
 use rusqlite::{CachedStatement, Error, OptionalExtension as _, Transaction, ffi, params, types::Type};
 use uuid::Uuid;
 

@@ -47,7 +47,7 @@ pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
         expire_time: Some(timestamp(from.expire_time)),
         last_use_time: from.last_use_time.map(timestamp),
         revoke_time: from.revoke_time.map(timestamp),
-        etag: parta_storage::etag(from.revision),
+        etag: parta_mutations::etag(from.revision),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Creating invitations.
 use parta_access::{Caller, OrgScope, Principal, Secrets, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{InvitationId, MemberId, RosterImportId, UnitId};
 use parta_roster::{MemberContext, Role, State, UnitKind};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::super::{

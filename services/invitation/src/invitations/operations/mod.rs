@@ -4,8 +4,8 @@ mod read;
 mod revoke;
 
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_ids::{InvitationId, OrgId};
-use parta_storage::Tx;
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};

@@ -1,9 +1,9 @@
 //! Reading invitations.
 use chrono::{DateTime, Utc};
 use parta_access::{Caller, authorize};
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{InvitationId, OrgId};
-use parta_storage::Tx;
 
 use super::{
     super::{

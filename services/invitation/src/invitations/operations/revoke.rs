@@ -1,10 +1,11 @@
 //! Revoking invitations, one or by filter (R15).
 use chrono::TimeDelta;
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{InvitationId, OrgId, UnitId};
+use parta_mutations::check_etag;
 use parta_status::RpcError;
-use parta_storage::{Tx, check_etag};
 use serde::{Deserialize, Serialize};
 
 use super::super::{

@@ -1,8 +1,8 @@
 use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, MemberId};
 use parta_roster::{Role, State};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -1,7 +1,7 @@
 use parta_access::{Caller, SignedToken};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, FlowId};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use crate::{

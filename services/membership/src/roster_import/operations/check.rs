@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
 use parta_access::{Caller, OrgScope};
+use parta_database::Tx;
 use parta_edge::{Mutation, Query, Read};
 use parta_ids::{OrgId, RosterImportId, UnitId};
 use parta_roster::{MemberContext, Role};
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use super::{ImportOutcome, audit, classes, load, may_import};
 use crate::{

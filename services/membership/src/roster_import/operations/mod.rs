@@ -5,11 +5,11 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::Stored;
 use parta_ids::{OrgId, RosterImportId, UnitId};
 use parta_roster::{UnitKind, label_key};
 use parta_status::RpcError;
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{model::Import, policy, storage};

@@ -1,7 +1,7 @@
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{OrgId, RosterImportId};
-use parta_storage::Tx;
 
 use super::{load, may_import};
 use crate::{

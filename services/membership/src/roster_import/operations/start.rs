@@ -1,7 +1,8 @@
 use parta_access::{Caller, OrgScope};
+use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{OrgId, RosterImportId, TypedId as _};
-use parta_storage::{Tx, check_etag, jobs};
+use parta_mutations::check_etag;
 
 use super::{ImportOutcome, audit, load, may_import, unknown_import};
 use crate::{
@@ -60,7 +61,7 @@ impl Mutation for StartRosterImport {
         import.start_time = Some(tx.now());
         import.revision += 1;
         storage::update(tx, scope, &import).await?;
-        jobs::enqueue(tx, JOB, Some(org), id.to_string().into_bytes(), id.uuid()).await?;
+        parta_jobs::enqueue(tx, JOB, Some(org), id.to_string().into_bytes(), id.uuid()).await?;
         audit(tx, caller, org, id).await?;
         Ok(ImportOutcome { roster_import_id: id })
     }

@@ -1,7 +1,7 @@
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, SessionId};
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{account, audit, end, signed_in};

@@ -4,9 +4,9 @@ mod refresh;
 mod start;
 
 use parta_access::{Caller, Principal};
+use parta_database::Tx;
 use parta_ids::{AccountId, SessionId};
 use parta_status::RpcError;
-use parta_storage::Tx;
 
 use super::{events, storage};
 use crate::{context::Context, error::Error, member_records};

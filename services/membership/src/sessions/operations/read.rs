@@ -1,9 +1,9 @@
 use parta_access::{Caller, Decision, SignedToken, authorize};
+use parta_database::{StorageError, Tx};
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{MemberId, OrgId, SessionId};
 use parta_roster::State;
 use parta_status::not_found;
-use parta_storage::{StorageError, Tx};
 
 use super::signed_in;
 use crate::{

@@ -1,7 +1,7 @@
 use parta_access::{Caller, SignedToken};
+use parta_database::Tx;
 use parta_edge::{Act, UnclaimedMutation};
 use parta_ids::{SessionId, Uuid};
-use parta_storage::Tx;
 
 use super::{audit, end};
 use crate::{

@@ -1,8 +1,9 @@
 //! The operator's decisions.
 use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{ApplicationId, OrgId};
-use parta_storage::{Tx, check_etag};
+use parta_mutations::check_etag;
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -3,8 +3,8 @@ mod decide;
 mod read;
 mod submit;
 
+use parta_database::Tx;
 use parta_ids::ApplicationId;
-use parta_storage::Tx;
 
 pub(super) use decide::{ApproveApplication, RefuseApplication};
 pub(super) use read::{GetApplication, ListApplications, OpenOrder, ReadOrderChunk};

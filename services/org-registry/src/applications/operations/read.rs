@@ -1,8 +1,8 @@
 //! Reading applications and their orders.
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::ApplicationId;
-use parta_storage::Tx;
 
 use super::{
     super::{

@@ -1,8 +1,8 @@
 //! Submitting applications.
 use parta_access::Caller;
+use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::ApplicationId;
-use parta_storage::Tx;
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
-use crate::{StorageError, Tx};
+use crate::StorageError;
 
 /// A position in the event log of one incarnation of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<LogHead, Storage
 
 /// Takes `count` positions and locks the row of the head until the commit. Positions are dense, because a
 /// rollback returns them, and in commit order, because no other transaction can take one before.
-pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<LogHead, StorageError> {
+pub(crate) async fn advance(tx: &impl ConnectionTrait, count: i64) -> Result<LogHead, StorageError> {
     let sql =
         "UPDATE event_head SET position = position + $1 WHERE head_id = 1 RETURNING incarnation, position";
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [count.into()]);
@@ -42,7 +42,7 @@ pub(crate) async fn advance(tx: &Tx, count: i64) -> Result<LogHead, StorageError
 }
 
 /// Inserts the head row of a new database.
-pub(crate) async fn ensure(tx: &Tx, incarnation: Uuid) -> Result<(), StorageError> {
+pub(crate) async fn ensure(tx: &impl ConnectionTrait, incarnation: Uuid) -> Result<(), StorageError> {
     let sql =
         "INSERT INTO event_head (head_id, incarnation, position) VALUES (1, $1, 0) ON CONFLICT DO NOTHING";
     tx.execute_raw(Statement::from_sql_and_values(
@@ -55,7 +55,7 @@ pub(crate) async fn ensure(tx: &Tx, incarnation: Uuid) -> Result<(), StorageErro
 }
 
 /// Starts a new incarnation, which invalidates every cursor and token issued before.
-pub(crate) async fn renew(tx: &Tx, incarnation: Uuid) -> Result<(), StorageError> {
+pub(crate) async fn renew(tx: &impl ConnectionTrait, incarnation: Uuid) -> Result<(), StorageError> {
     let sql = "UPDATE event_head SET incarnation = $1 WHERE head_id = 1";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),

@@ -1,16 +1,17 @@
 //! Idempotency records, by which a repeated mutation finds its outcome.
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
+use parta_database::{Db, StorageError, Tx};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
 use sha2::Sha256;
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Db, Mutation, StorageError, Tx};
+use crate::Mutation;
 
 /// The retention of a `request_id`, in days.
 pub const RETENTION_DAYS: i64 = 30;
@@ -18,10 +19,38 @@ pub const RETENTION_DAYS: i64 = 30;
 /// Whether a mutation was carried out before.
 #[derive(Debug)]
 pub enum Claim {
-    /// It was not: the caller carries it out now and ends with [`Tx::keep_outcome`].
-    New,
+    /// It was not: the caller carries it out now and ends with [`ClaimedRecord::keep`].
+    New(ClaimedRecord),
     /// It was, and left this record.
     Before(Record),
+}
+
+/// The record that a transaction has claimed for its mutation and that has no outcome yet.
+#[derive(Debug)]
+#[must_use = "a mutation ends with its outcome"]
+pub struct ClaimedRecord {
+    mutation: Mutation,
+}
+
+impl ClaimedRecord {
+    /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
+    pub async fn keep(self, tx: &Tx, outcome: Vec<u8>) -> Result<(), StorageError> {
+        let Self { mutation } = self;
+        let sql = "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
+        let values = [
+            mutation.principal().into(),
+            mutation.rpc().into(),
+            mutation.request_id().into(),
+            outcome.into(),
+        ];
+        tx.execute_raw(Statement::from_sql_and_values(
+            tx.get_database_backend(),
+            sql,
+            values,
+        ))
+        .await?;
+        Ok(())
+    }
 }
 
 /// The record of an earlier run of a mutation.
@@ -64,9 +93,29 @@ fn digest(tx: &Tx, mutation: &Mutation) -> Result<Vec<u8>, StorageError> {
     Ok(mac.finalize().into_bytes().to_vec())
 }
 
+/// Runs `work` in the transaction that has claimed the `request_id` of the mutation. `work` receives whether
+/// the mutation was carried out before; if it was not, `work` must end with [`ClaimedRecord::keep`]. A
+/// concurrent duplicate waits until this transaction has ended. The closure may run several times. A failure
+/// leaves no claim.
+pub async fn mutate<T, E, F, Fut>(db: &Db, mutation: &Mutation, work: F) -> Result<T, E>
+where
+    T: Send,
+    F: Fn(Tx, Claim) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<T, E>> + Send,
+    E: From<StorageError> + Send,
+{
+    let work = &work;
+    db.write_idempotent(|tx| async move {
+        tx.set_request_id(mutation.request_id());
+        let claim = claim(&tx, mutation).await?;
+        work(tx, claim).await
+    })
+    .await
+}
+
 /// Claims the key before anything else is done. A concurrent duplicate waits here until the first transaction
 /// ends.
-pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
+async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     let backend = tx.get_database_backend();
     let digest = digest(tx, mutation)?;
     let key = || {
@@ -83,7 +132,9 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
         .execute_raw(Statement::from_sql_and_values(backend, sql, values))
         .await?;
     if done.rows_affected() == 1 {
-        return Ok(Claim::New);
+        return Ok(Claim::New(ClaimedRecord {
+            mutation: mutation.clone(),
+        }));
     }
     let sql = "SELECT digest, response FROM idempotency_record \
                WHERE principal = $1 AND rpc = $2 AND request_id = $3";
@@ -100,25 +151,6 @@ pub(crate) async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, Storage
         outcome: outcome
             .ok_or_else(|| StorageError::Fault("the idempotency record has no outcome".into()))?,
     }))
-}
-
-/// Stores the outcome of the mutation for 30 days: ids and numbers, never names.
-pub(crate) async fn keep(tx: &Tx, mutation: &Mutation, outcome: Vec<u8>) -> Result<(), StorageError> {
-    let sql =
-        "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
-    let values = [
-        mutation.principal().into(),
-        mutation.rpc().into(),
-        mutation.request_id().into(),
-        outcome.into(),
-    ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
-    Ok(())
 }
 
 /// Deletes records older than the retention, once an hour, until cancelled.

@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use parta_storage::Db;
+use parta_database::{DatabaseConfig, Db};
 use parta_testkit::on_postgres;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,8 +19,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    counter::{insert, migrations, value},
     support::{Store, secrets},
-    transactions::{insert, migrations, value},
 };
 
 /// Forwards client messages to a server and counts those that require a reply: simple queries, and the Sync
@@ -71,7 +71,7 @@ on_postgres!(
     |database| async move {
         const TIMES: usize = 20;
         let store = Store::open(&database, migrations()).await;
-        let mut config = store.config.clone();
+        let mut config = DatabaseConfig::new(database.url());
         let (_, rest) = config.url.split_once("://").unwrap();
         let host = rest.split('/').next().unwrap().rsplit('@').next().unwrap();
         let server = if host.contains(':') {
@@ -90,7 +90,7 @@ on_postgres!(
             config.url.replacen(host, &address, 1)
         );
         let measured = async {
-            let db = Db::connect(&config, "test", secrets(), store.env.clone())
+            let db = Db::connect(&config, "test", secrets(), store.db.env().clone())
                 .await
                 .unwrap();
             let read = async || value(db.conn(), "nothing").await;

@@ -1,21 +1,22 @@
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use parta_access::{Caller, Secrets};
+use parta_access::Secrets;
 use parta_ids::Env;
-use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    Connection, ConsistencyToken, DatabaseConfig, LogHead, Mutation, PooledConnection, ServicePosition,
-    SqliteWriter, StorageError, Tx, WriteLock,
+    Connection, DatabaseConfig, LogHead, PooledConnection, SqliteWriter, StorageError, Tx, WriteLock,
     connect::{self, Pools},
     head,
-    idempotency::{self, Claim},
     lock::FileLock,
-    page,
     schema::{Applied, SchemaState},
     tx::End,
 };
@@ -33,8 +34,8 @@ struct Inner {
     pools: Pools,
     gate: WriteLock,
     events: watch::Sender<i64>,
-    jobs: watch::Sender<u64>,
-    lock: std::sync::Mutex<Option<FileLock>>,
+    shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl AsRef<Db> for Db {
@@ -63,16 +64,15 @@ impl Db {
             ));
         };
         let gate = WriteLock::new(!config.is_postgres());
-        let lock = std::sync::Mutex::new(pools.lock.take());
-        let (events, jobs) = (watch::Sender::new(0), watch::Sender::new(0));
+        let lock = Mutex::new(pools.lock.take());
         Ok(Self(Arc::new(Inner {
             service,
             env,
             secrets,
             pools,
             gate,
-            events,
-            jobs,
+            events: watch::Sender::new(0),
+            shared: Mutex::default(),
             lock,
         })))
     }
@@ -90,7 +90,7 @@ impl Db {
             .writer()
             .begin_driver(Some(SqliteTransactionMode::Immediate))
             .await?;
-        let tx = Tx::new(conn, self, None, Some(pass));
+        let tx = Tx::new(conn, self, Some(pass));
         if self.is_postgres() {
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
             // All services use the same lock number, because each service has its own database.
@@ -121,9 +121,7 @@ impl Db {
                     return Ok(());
                 }
             }
-            Migrations(std::sync::Mutex::new(migrations))
-                .up(transaction, None)
-                .await?;
+            Migrations(Mutex::new(migrations)).up(transaction, None).await?;
             head::ensure(&tx, self.env().ids.uuid()).await
         }
         .await;
@@ -212,11 +210,16 @@ impl Db {
             news
         });
     }
-    pub(crate) fn job_hints(&self) -> watch::Receiver<u64> {
-        self.0.jobs.subscribe()
-    }
-    pub(crate) fn hint_jobs(&self) {
-        self.0.jobs.send_modify(|n| *n = n.wrapping_add(1));
+
+    /// Returns the value of this type that all handles of this database share. It is created at the first
+    /// call.
+    pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = shared
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::<T>::default());
+        // The type of the key is the type of the value.
+        value.clone().downcast::<T>().unwrap_or_default()
     }
 
     /// Returns the committed head of the event log.
@@ -232,13 +235,13 @@ impl Db {
             .await
     }
 
-    pub(crate) async fn begin(&self, mutation: Option<&Mutation>) -> Result<Tx, StorageError> {
+    async fn begin(&self) -> Result<Tx, StorageError> {
         let pass = self.0.gate.enter().await;
         let conn = self
             .writer()
             .begin_with(Some(SqliteTransactionMode::Immediate))
             .await?;
-        Ok(Tx::new(conn, self, mutation, Some(pass)))
+        Ok(Tx::new(conn, self, Some(pass)))
     }
 
     /// Runs `work` in a transaction and commits it on success. The closure may run several times.
@@ -249,9 +252,31 @@ impl Db {
         E: From<StorageError> + Send,
         T: Send,
     {
+        self.transact(work, false).await
+    }
+
+    /// Runs `work` as [`Db::write`] does, and once more if the connection breaks while it is unknown whether
+    /// the commit took effect. `work` must recognize that an earlier run took effect.
+    pub async fn write_idempotent<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StorageError> + Send,
+        T: Send,
+    {
+        self.transact(work, true).await
+    }
+
+    async fn transact<T, E, F, Fut>(&self, work: F, resumable: bool) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StorageError> + Send,
+        T: Send,
+    {
         let mut retry = Retry::default();
         loop {
-            let tx = match self.begin(None).await {
+            let tx = match self.begin().await {
                 Ok(tx) => tx,
                 Err(cause @ StorageError::Conflict(_)) => {
                     retry.pause(self, cause).await.map_err(E::from)?;
@@ -260,40 +285,7 @@ impl Db {
                 Err(error) => return Err(E::from(error)),
             };
             let result = work(tx.clone()).await;
-            match tx.end(result, false).await {
-                End::Done(value) => return Ok(value),
-                End::Failed(error) => return Err(error),
-                End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
-            }
-        }
-    }
-
-    /// Runs `work` in the transaction that has claimed the `request_id` of the mutation. `work` receives
-    /// whether the mutation was carried out before; if it was not, `work` must end with [`Tx::keep_outcome`].
-    /// A concurrent duplicate waits until this transaction has ended. The closure may run several times. A
-    /// failure leaves no claim.
-    pub async fn mutate_claimed<T, E, F, Fut>(&self, mutation: &Mutation, work: F) -> Result<T, E>
-    where
-        T: Send,
-        F: Fn(Tx, Claim) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: From<StorageError> + Send,
-    {
-        let mut retry = Retry::default();
-        loop {
-            let tx = match self.begin(Some(mutation)).await {
-                Ok(tx) => tx,
-                Err(cause @ StorageError::Conflict(_)) => {
-                    retry.pause(self, cause).await.map_err(E::from)?;
-                    continue;
-                }
-                Err(error) => return Err(E::from(error)),
-            };
-            let result = match idempotency::claim(&tx, mutation).await {
-                Err(error) => Err(E::from(error)),
-                Ok(claim) => work(tx.clone(), claim).await,
-            };
-            match tx.end(result, true).await {
+            match tx.end(result, resumable).await {
                 End::Done(value) => return Ok(value),
                 End::Failed(error) => return Err(error),
                 End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
@@ -315,41 +307,13 @@ impl Db {
             .begin_with(Some(SqliteTransactionMode::Deferred))
             .await;
         let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
-        let tx = Tx::new(conn, self, None, None);
+        let tx = Tx::new(conn, self, None);
         let result = work(tx.clone()).await;
         match tx.end(result, false).await {
             End::Done(value) => Ok(value),
             End::Failed(error) => Err(error),
             End::Again(error) => Err(E::from(error)),
         }
-    }
-
-    /// Encodes a page token, which is valid only for this caller, this RPC and this filter.
-    pub fn encode_page(&self, caller: &Caller, filter: &str, keyset: &impl Serialize) -> String {
-        page::encode(&self.page_key(), caller, filter, keyset)
-    }
-    /// Decodes a page token; `None` for the first page.
-    pub fn decode_page<K: DeserializeOwned>(
-        &self,
-        caller: &Caller,
-        filter: &str,
-        token: &str,
-    ) -> Result<Option<K>, RpcError> {
-        page::decode(&self.page_key(), caller, filter, token)
-    }
-    fn page_key(&self) -> [u8; 32] {
-        self.secrets().derive(&format!("{}.page-token", self.service()))
-    }
-
-    /// Encodes a consistency token for this position of the event log. A service that receives it does not
-    /// reply from an earlier state.
-    pub fn consistency_token(&self, head: LogHead) -> String {
-        let mark = ServicePosition {
-            service: self.service().to_owned(),
-            incarnation: head.incarnation,
-            position: head.position,
-        };
-        ConsistencyToken::new([mark]).encode(self.secrets())
     }
 
     /// Closes the connections and unlocks the file for other processes.
@@ -359,11 +323,7 @@ impl Db {
                 tracing::warn!(%error, "database close failed");
             }
         }
-        self.0
-            .lock
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -397,11 +357,11 @@ impl Retry {
     }
 }
 
-struct Migrations(std::sync::Mutex<Vec<Box<dyn MigrationTrait>>>);
+struct Migrations(Mutex<Vec<Box<dyn MigrationTrait>>>);
 
 impl MigratorTraitSelf for Migrations {
     // The migrator calls this once per run.
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use parta_access::Secrets;
+use parta_database::{DatabaseConfig, Db};
 use parta_ids::{Env, ManualClock, SystemIds};
-use parta_storage::{DatabaseConfig, Db};
 use parta_testkit::TestDatabase;
 use sea_orm_migration::MigrationTrait;
 
@@ -13,8 +13,6 @@ use sea_orm_migration::MigrationTrait;
 pub struct Store {
     pub db: Db,
     pub clock: Arc<ManualClock>,
-    pub config: DatabaseConfig,
-    pub env: Env,
 }
 
 pub fn secrets() -> Secrets {
@@ -29,15 +27,8 @@ impl Store {
             ids: Arc::new(SystemIds),
         };
         let config = DatabaseConfig::new(database.url());
-        let db = Db::connect(&config, "test", secrets(), env.clone())
-            .await
-            .unwrap();
+        let db = Db::connect(&config, "test", secrets(), env).await.unwrap();
         db.migrate(migrations).await.unwrap();
-        Self {
-            db,
-            clock,
-            config,
-            env,
-        }
+        Self { db, clock }
     }
 }

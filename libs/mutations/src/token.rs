@@ -1,5 +1,6 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
+use parta_database::{Db, LogHead, StorageError, Tx};
 use parta_status::{self as status, RpcError};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -82,4 +83,22 @@ impl ConsistencyToken {
         let marks: Vec<ServicePosition> = serde_json::from_slice(body).map_err(|_| refused())?;
         Ok(Self::new(marks))
     }
+}
+
+/// Encodes a consistency token for this position of the event log of the database. A service that receives it
+/// does not reply from an earlier state.
+pub fn consistency_token(db: &Db, head: LogHead) -> String {
+    let mark = ServicePosition {
+        service: db.service().to_owned(),
+        incarnation: head.incarnation,
+        position: head.position,
+    };
+    ConsistencyToken::new([mark]).encode(db.secrets())
+}
+
+/// Runs the steps before the commit, which take the positions of the event log, and returns the consistency
+/// token of the state after the commit. It locks the head of the log, so call it after all other work.
+pub async fn finish(tx: &Tx) -> Result<String, StorageError> {
+    tx.run_steps().await?;
+    Ok(consistency_token(tx.db(), tx.head().await?))
 }

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt as _;
+use parta_database::{CommitStep, DatabaseConfig, Db, StorageError, Tx};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::{Reason, RpcError};
-use parta_storage::{CommitStep, Db, StorageError, Tx};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::{
+    counter::{insert, migrations, value},
     support::Store,
-    transactions::{caller, insert, migrations, mutation, new_id, value},
 };
 
 /// An absent server is an unavailable dependency, not an internal error.
@@ -19,7 +19,7 @@ use crate::{
 fn absent_server_is_unavailable() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("the database is unavailable");
-        let mut config = parta_storage::DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
+        let mut config = DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
         config.acquire_timeout_seconds = 1;
         let db = Db::connect(
             &config,
@@ -39,43 +39,6 @@ fn absent_server_is_unavailable() {
     });
 }
 
-// A mutation that loses its connection halfway is carried out once on another connection.
-on_postgres!(
-    mutation_survives_a_lost_connection,
-    "SQLite has no server connection that could be lost",
-    |database| async move {
-        parta_testkit::logs().allow("the database is unavailable");
-        let store = Store::open(&database, migrations()).await;
-        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let db = &store.db;
-        // All connections are terminated in the middle of the mutation, including its own.
-        let cutting = &store.db.conn().begin().await.unwrap();
-        let (m, runs) = (mutation(&caller("one"), new_id(), "x"), AtomicUsize::new(0));
-        let counted = &runs;
-        let answer = db
-            .mutate_claimed(&m, |tx, _| async move {
-                insert(&tx, "a").await?;
-                if counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                    cutting
-                        .execute_unprepared(cut)
-                        .await
-                        .map_err(StorageError::from)?;
-                }
-                insert(&tx, "b").await?;
-                tx.keep_outcome(Vec::new()).await?;
-                Ok::<_, RpcError>(())
-            })
-            .await;
-        answer.unwrap();
-        assert_eq!(runs.load(Ordering::SeqCst), 2);
-        assert_eq!(
-            (value(db.conn(), "a").await, value(db.conn(), "b").await),
-            (Some(0), Some(0))
-        );
-    }
-);
-
 // A future that is dropped while it begins a transaction leaves no open transaction behind. The next user of
 // the connection would write into it, and the write would never be committed.
 on_postgres!(
@@ -83,10 +46,10 @@ on_postgres!(
     "SQLite connections are behind a lock of this process, which other tests hold",
     |database| async move {
         let store = Store::open(&database, migrations()).await;
-        let mut config = store.config.clone();
+        let mut config = DatabaseConfig::new(database.url());
         // All calls share the same connections.
         config.max_connections = 2;
-        let (secrets, env) = (crate::support::secrets(), store.env.clone());
+        let (secrets, env) = (crate::support::secrets(), store.db.env().clone());
         let db = Db::connect(&config, "test", secrets, env).await.unwrap();
         let write = || {
             db.write(|_| async { Ok::<_, StorageError>(()) })
@@ -183,9 +146,9 @@ on_postgres!(
     |database| async move {
         parta_testkit::logs().allow("the database is unavailable");
         let store = Store::open(&database, migrations()).await;
-        let mut config = store.config.clone();
+        let mut config = DatabaseConfig::new(database.url());
         (config.max_connections, config.acquire_timeout_seconds) = (2, 1);
-        let (secrets, env) = (crate::support::secrets(), store.env.clone());
+        let (secrets, env) = (crate::support::secrets(), store.db.env().clone());
         let db = Db::connect(&config, "test", secrets, env).await.unwrap();
         let (one, other) = (
             db.lease_writer().await.unwrap(),

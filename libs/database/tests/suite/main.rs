@@ -1,8 +1,7 @@
-//! Tests of the storage library, on each database.
+//! Tests of the database library, on each database.
 
 mod connections;
-mod jobs;
-mod pages;
+mod counter;
 mod round_trips;
 mod schema;
 mod support;

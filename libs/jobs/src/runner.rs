@@ -2,13 +2,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use parta_database::{Db, StorageError};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Job;
-use crate::{Db, StorageError};
+use crate::{Job, JobHints};
 
 /// The failure of a job.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ impl JobRunner {
 
     /// Runs until cancelled. A job that is running is completed first.
     pub async fn run(self, cancel: CancellationToken) {
-        let mut hints = self.db.job_hints();
+        let mut hints = self.db.shared::<JobHints>().0.subscribe();
         while !cancel.is_cancelled() {
             hints.mark_unchanged();
             let round = async { futures::future::join_all((0..AT_ONCE).map(|_| self.drain(&cancel))).await };

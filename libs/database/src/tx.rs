@@ -1,17 +1,18 @@
 use std::{
     any::{Any, TypeId},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parta_ids::Env;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use uuid::Uuid;
 
 use crate::{
-    Db, LogHead, Mutation, StorageError, Transaction, WriteGuard,
+    Db, LogHead, StorageError, Transaction, WriteGuard,
     error::{Class, class},
-    head, idempotency,
+    head,
     run_to_completion::RunToCompletion,
 };
 
@@ -65,7 +66,7 @@ struct Inner {
     // lock.
     conn: Transaction,
     db: Db,
-    mutation: Option<Mutation>,
+    request_id: OnceLock<Uuid>,
     now: DateTime<Utc>,
     steps: Mutex<Steps>,
     failure: Mutex<Option<DbErr>>,
@@ -106,17 +107,12 @@ impl AsRef<Db> for Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(
-        conn: Transaction,
-        db: &Db,
-        mutation: Option<&Mutation>,
-        pass: Option<WriteGuard>,
-    ) -> Self {
+    pub(crate) fn new(conn: Transaction, db: &Db, pass: Option<WriteGuard>) -> Self {
         Self(Arc::new(Inner {
             conn,
             now: db.env().now(),
             db: db.clone(),
-            mutation: mutation.cloned(),
+            request_id: OnceLock::new(),
             steps: Mutex::default(),
             failure: Mutex::default(),
             _pass: pass,
@@ -143,9 +139,15 @@ impl Tx {
         self.0.now
     }
 
-    /// Returns the mutation that is being carried out; `None` in a plain write or read.
-    pub fn mutation(&self) -> Option<&Mutation> {
-        self.0.mutation.as_ref()
+    /// Returns the `request_id` of the mutation that is being carried out; `None` in a plain write or read.
+    pub fn request_id(&self) -> Option<Uuid> {
+        self.0.request_id.get().copied()
+    }
+
+    /// Names the mutation that this transaction carries out. The first call counts, because a transaction
+    /// carries out one.
+    pub fn set_request_id(&self, request_id: Uuid) {
+        self.0.request_id.get_or_init(|| request_id);
     }
 
     /// Returns the step of this type. It is created at the first call and runs before the commit.
@@ -180,23 +182,9 @@ impl Tx {
         head::advance(self, count).await
     }
 
-    /// Runs the steps before the commit, which take the positions of the event log, and returns the
-    /// consistency token of the state after the commit. It locks the head of the log, so call it after all
-    /// other work.
-    pub async fn finish(&self) -> Result<String, StorageError> {
-        self.run_steps().await?;
-        Ok(self.0.db.consistency_token(self.head().await?))
-    }
-
-    /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
-    pub async fn keep_outcome(&self, outcome: Vec<u8>) -> Result<(), StorageError> {
-        let mutation = self.mutation().ok_or_else(|| {
-            StorageError::Fault("keep_outcome was called outside the transaction of a mutation".into())
-        })?;
-        idempotency::keep(self, mutation, outcome).await
-    }
-
-    pub(crate) async fn run_steps(&self) -> Result<(), StorageError> {
+    /// Runs the steps before the commit now; the commit runs them otherwise. The step of the event log takes
+    /// its positions and locks the head of the log, so call it after all other work.
+    pub async fn run_steps(&self) -> Result<(), StorageError> {
         loop {
             let next = {
                 let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex};
 use crate::support::Store;
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use parta_storage::{
-    Db, StorageError,
-    jobs::{self, Job, JobError, JobHandler, JobRunner},
-};
+use parta_database::{Db, StorageError};
+use parta_jobs::{Job, JobError, JobHandler, JobRunner};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
+use sea_orm_migration::MigrationTrait;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,9 +49,17 @@ fn recorder(results: Vec<Result<(), JobError>>) -> (Arc<Record>, mpsc::Unbounded
     )
 }
 
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    let mut all = parta_database::migrations();
+    all.extend(parta_jobs::migrations());
+    all
+}
+
 async fn owe(db: &Db, payload: u8, id: u128) {
     let result: Result<(), StorageError> = db
-        .write(|tx| async move { jobs::enqueue(&tx, "mail", None, vec![payload], Uuid::from_u128(id)).await })
+        .write(|tx| async move {
+            parta_jobs::enqueue(&tx, "mail", None, vec![payload], Uuid::from_u128(id)).await
+        })
         .await;
     result.unwrap();
 }
@@ -72,7 +79,7 @@ async fn rows(db: &Db) -> Vec<(Option<String>, bool)> {
 
 // A job runs after its commit, with the `request_id` of its cause. Duplicates are ignored.
 on_both!(committed_job_runs_once, |database| async move {
-    let store = Store::open(&database, parta_storage::migrations()).await;
+    let store = Store::open(&database, migrations()).await;
     let (record, mut seen) = recorder(vec![]);
     let cancel = CancellationToken::new();
     let runner = tokio::spawn(
@@ -83,7 +90,7 @@ on_both!(committed_job_runs_once, |database| async move {
     let refused: Result<(), StorageError> = store
         .db
         .write(|tx| async move {
-            jobs::enqueue(&tx, "mail", None, vec![9], Uuid::from_u128(9)).await?;
+            parta_jobs::enqueue(&tx, "mail", None, vec![9], Uuid::from_u128(9)).await?;
             Err(StorageError::Fault("rolled back".into()))
         })
         .await;
@@ -101,7 +108,7 @@ on_both!(committed_job_runs_once, |database| async move {
 // The next runner retries a failed attempt. A permanent failure is kept for the operator.
 on_both!(failed_jobs_are_retried_or_kept, |database| async move {
     parta_testkit::logs().allow("job failed permanently");
-    let store = Store::open(&database, parta_storage::migrations()).await;
+    let store = Store::open(&database, migrations()).await;
     owe(&store.db, 1, 1).await;
     let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);
     let cancel = CancellationToken::new();
@@ -134,7 +141,7 @@ on_both!(failed_jobs_are_retried_or_kept, |database| async move {
 
 // Several runners share the work: each job runs on one of them.
 on_both!(job_runners_share_the_work, |database| async move {
-    let store = Store::open(&database, parta_storage::migrations()).await;
+    let store = Store::open(&database, migrations()).await;
     for n in 0..50 {
         owe(&store.db, n, u128::from(n) + 1).await;
     }

@@ -1,55 +1,9 @@
-//! Page tokens, etags and consistency tokens.
+//! Etags and consistency tokens.
 
-use crate::support::Store;
-use parta_access::{Caller, Principal, Secrets};
-use parta_ids::{MemberId, OrgId, SessionId, TypedId};
-use parta_storage::{ConsistencyToken, ServicePosition, check_etag, etag, page_size};
-use parta_testkit::on_both;
+use parta_access::Secrets;
+use parta_mutations::{ConsistencyToken, ServicePosition, check_etag, etag};
 use proptest::prelude::*;
 use uuid::Uuid;
-
-fn person(n: u128, rpc: &str) -> Caller {
-    let principal = Principal::Person {
-        org_id: OrgId::from_uuid(Uuid::from_u128(1)),
-        member_id: MemberId::from_uuid(Uuid::from_u128(n)),
-        session_id: SessionId::from_uuid(Uuid::from_u128(n)),
-    };
-    Caller::new(principal, rpc)
-}
-
-// A page token belongs to one caller, one list and one filter. Tokens of others and forged tokens are refused
-// alike.
-on_both!(page_token_is_valid_for_its_caller_only, |database| async move {
-    let store = Store::open(&database, parta_storage::migrations()).await;
-    let (db, list) = (&store.db, "parta.test.v1.TestService/ListThings");
-    let me = person(1, list);
-    let token = db.encode_page(&me, "kind=class", &("5А", 7));
-    let read =
-        |caller: &Caller, filter: &str, token: &str| db.decode_page::<(String, i64)>(caller, filter, token);
-    assert_eq!(
-        read(&me, "kind=class", &token).unwrap(),
-        Some(("5А".to_owned(), 7))
-    );
-    assert_eq!(read(&me, "kind=class", "").unwrap(), None);
-    for (caller, filter) in [
-        (person(2, list), "kind=class"),
-        (person(1, "parta.test.v1.TestService/ListOthers"), "kind=class"),
-        (person(1, list), "kind=group"),
-    ] {
-        let refused = read(&caller, filter, &token).unwrap_err();
-        assert_eq!(refused.fields()[0].0, "page_token");
-    }
-    assert!(read(&me, "kind=class", "AAAA").is_err());
-});
-
-#[test]
-fn page_sizes_are_bounded() {
-    assert_eq!(
-        [0, 1, 200, 201, i32::MAX].map(|n| page_size(n).unwrap()),
-        [50, 1, 200, 200, 200]
-    );
-    assert_eq!(page_size(-1).unwrap_err().fields()[0].0, "page_size");
-}
 
 fn marks() -> impl Strategy<Value = Vec<ServicePosition>> {
     let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, incarnation, position)| ServicePosition {

@@ -1,7 +1,7 @@
 //! Which builds serve with which schema, on both databases. A build is a list of migrations here.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-use parta_storage::{StorageError, require_migration};
+use parta_database::{StorageError, require_migration};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::ConnectionTrait as _;
 use sea_orm_migration::{prelude::*, schema::*};
@@ -68,7 +68,7 @@ impl MigrationTrait for HalfWay {
 }
 
 fn old() -> Migrations {
-    crate::transactions::migrations()
+    crate::counter::migrations()
 }
 
 fn expanded() -> Migrations {

@@ -5,17 +5,19 @@
 //! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
 //! callee detects repetitions.
 
+mod migrations;
 mod runner;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement};
+use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use migrations::migrations;
 pub use runner::{JobError, JobHandler, JobRunner};
-
-use crate::{CommitStep, Db, StorageError, Tx};
 
 /// A job that is running.
 #[derive(Debug, Clone)]
@@ -77,6 +79,10 @@ pub async fn enqueue_at(
     Ok(())
 }
 
+/// Wakes the runners of this process after a commit that enqueued a job.
+#[derive(Default)]
+struct JobHints(watch::Sender<()>);
+
 #[derive(Default)]
 struct Wake;
 
@@ -86,6 +92,6 @@ impl CommitStep for Wake {
         Ok(())
     }
     fn after_commit(&self, db: &Db) {
-        db.hint_jobs();
+        db.shared::<JobHints>().0.send_replace(());
     }
 }

@@ -1,0 +1,48 @@
+use sea_orm_migration::{prelude::*, schema::*};
+
+/// Returns the migrations for the table of this library: `job`.
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![Box::new(JobTable)]
+}
+
+struct JobTable;
+
+impl MigrationName for JobTable {
+    fn name(&self) -> &str {
+        "jobs_0001_job"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for JobTable {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let job = Table::create()
+            .table("job")
+            .col(uuid("job_id").primary_key())
+            .col(uuid_null("org_id"))
+            .col(string("kind"))
+            .col(blob("payload"))
+            .col(uuid("request_id"))
+            .col(timestamp_with_time_zone("create_time"))
+            .col(timestamp_with_time_zone_null("due_time"))
+            .col(integer("attempts"))
+            .col(uuid_null("lease"))
+            .col(text_null("failure"))
+            .to_owned();
+        manager.create_table(job).await?;
+        let due = Index::create()
+            .name("job_due")
+            .table("job")
+            .col("due_time")
+            .to_owned();
+        manager.create_index(due).await?;
+        let once = Index::create()
+            .name("job_once")
+            .table("job")
+            .col("kind")
+            .col("request_id")
+            .unique()
+            .to_owned();
+        manager.create_index(once).await
+    }
+}
