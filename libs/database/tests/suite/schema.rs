@@ -1,5 +1,5 @@
 //! Which builds serve with which schema, on both databases. A build is a list of migrations here.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::panic, reason = "a test may fail loudly")]
 
 use parta_database::{StorageError, require_migration};
 use parta_testkit::{on_both, on_postgres};
