@@ -24,6 +24,32 @@ pub fn creator_rows() -> Vec<CreatorPermission> {
 /// Permissions by RPC and kind of principal, in the own and in the other organization.
 type Methods<'a> = BTreeMap<&'a str, BTreeMap<PrincipalKind, (bool, bool)>>;
 
+/// The header of docs/permissions.md, with the numbers of permissions and refusals.
+fn header(allowed: usize, refused: usize) -> String {
+    format!(
+        "\
+# Permissions
+
+This page lists who may call which RPC: {allowed} permissions and {refused} refusals. `cargo xtask docs`
+writes it from the policies of the services. To change a cell, change the policy of the feature (`policy.rs`)
+and run the command again. The test in `integration-tests/tests/all/permissions` makes the call of every cell
+over the public API.
+
+Each table is a gRPC service, each row an RPC, and each column a kind of caller. A cell is one of:
+
+- `own`: permitted in the caller's own organization, for objects that concern the caller;
+- `all`: permitted in every organization, or the RPC belongs to no organization;
+- `creator`: permitted in the caller's own organization, only for objects that the caller created, for example
+  a call that the caller organizes;
+- `.`: refused.
+
+A cell does not say which objects a list contains, or which states of an object forbid the act: the comment of
+the RPC does. In the columns, a teacher is a verified subject teacher of the class, a service account has
+every permission, and a service is one that the access rule of the RPC names.
+"
+    )
+}
+
 /// Formats docs/permissions.md.
 pub fn document() -> String {
     let (rows, creators) = (rows(), creator_rows());
@@ -44,20 +70,11 @@ pub fn document() -> String {
         let cells = methods.entry(method).or_default();
         cells.insert(row.kind, (row.own, row.foreign));
     }
-    let mut text = format!(
-        "# Permissions\n\n\
-        Generated from the policies of the services by `cargo xtask docs`: {allowed} permissions, {refused} refusals. A test\n\
-        (`integration-tests/tests/all/permissions`) asks each of them over the public API.\n\n\
-        `own`: in the own organization, towards what concerns the caller. `all`: in every organization, or where an RPC belongs\n\
-        to none. `creator`: in the own organization, towards what the caller created, such as a call that the caller organizes;\n\
-        refused towards what others created. A dot: refused. Which of what it may see a call shows, and what the state of things\n\
-        forbids, stands with the RPC. A teacher is a verified subject teacher of the class, a service account holds every\n\
-        permission, a service is one that the RPC's access rule names.\n"
-    );
+    let mut text = header(allowed, refused);
     for (service, methods) in services {
         _ = write!(text, "\n## {service}\n\n| RPC |");
         for kind in PrincipalKind::ALL {
-            _ = write!(text, " {} |", told(kind));
+            _ = write!(text, " {} |", label(kind));
         }
         text.push_str("\n|---|");
         text.push_str(&"---|".repeat(PrincipalKind::ALL.len()));
@@ -81,9 +98,10 @@ pub fn document() -> String {
     text
 }
 
-fn told(kind: PrincipalKind) -> &'static str {
+/// Returns the heading of a column.
+fn label(kind: PrincipalKind) -> &'static str {
     match kind {
-        PrincipalKind::Anonymous => "nobody",
+        PrincipalKind::Anonymous => "anonymous",
         PrincipalKind::Account => "account",
         PrincipalKind::Joiner => "joiner",
         PrincipalKind::Pupil => "pupil",

@@ -63,20 +63,38 @@ pub(crate) fn pool() -> anyhow::Result<DescriptorPool> {
     )?)
 }
 
-/// Returns errors.md: the code, the metadata and the description of every reason.
+/// The header of docs/errors.md.
+const ERRORS_HEADER: &str = "\
+# Errors
+
+This page lists the reasons for which the services refuse calls. `cargo xtask docs` writes it from the protos.
+To change a row, change the reason in the `error_reason.proto` of its package and run the command again.
+
+A refused call ends with a gRPC status that has one `google.rpc.ErrorInfo` in its details. To find the row of
+a refusal, look for `ErrorInfo.domain` among the headings and for `ErrorInfo.reason` in the first column. The
+other columns are:
+
+- **code**: the code of the gRPC status;
+- **metadata**: the keys that `ErrorInfo.metadata` always has with this reason;
+- **meaning and what to do**: why the call was refused and what the client should do.
+
+Some codes have one rule for all their reasons:
+
+- UNAVAILABLE, and RESOURCE_EXHAUSTED with `RetryInfo`: send the same request again, with the same
+  `request_id`, after the delay in `RetryInfo`.
+- ABORTED: read the data again and repeat the whole operation.
+";
+
+/// Every reason of every package: its code, its metadata, what happened and what to do.
 fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
-    let mut text = "# Errors\n\n\
-        Generated from the protos by `cargo xtask docs`.\n\n\
-        Every refusal carries one `google.rpc.ErrorInfo` whose `domain` and `reason` are listed below. Its `metadata` always has\n\
-        the keys of the third column. UNAVAILABLE, and RESOURCE_EXHAUSTED with `RetryInfo`, may be retried as they are, with\n\
-        the same `request_id`; ABORTED asks to repeat the whole operation; of the others the last column says what to do.\n"
-        .to_owned();
+    let mut text = ERRORS_HEADER.to_owned();
     let documented = DocumentedReasons::read(pool)?;
     let common: Vec<String> = documented.common().map(|reason| format!("`{reason}`")).collect();
     let common = format!(
-        "Any RPC may answer {}. The comment of each RPC lists its other reasons.\n\n",
+        "Any RPC may return one of these reasons: {}. The comment of an RPC lists its other reasons.",
         common.join(", ")
     );
+    let common = fold(&common);
     let mut reasons: Vec<EnumDescriptor> = pool.all_enums().filter(|e| e.name() == "ErrorReason").collect();
     // The shared reasons come first.
     reasons.sort_by_key(|e| (e.package_name() != "parta.status.v1", e.package_name().to_owned()));
@@ -94,7 +112,7 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
         };
         write!(
             text,
-            "\n## {domain}\n\n{}| reason | code | metadata | what happened, what to do |\n|---|---|---|---|\n",
+            "\n## {domain}\n\n{}| reason | code | metadata | meaning and what to do |\n|---|---|---|---|\n",
             if noun == "status" { common.as_str() } else { "" }
         )?;
         for value in reasons.values().filter(|value| value.number() != 0) {
@@ -119,6 +137,24 @@ fn errors(pool: &DescriptorPool) -> anyhow::Result<String> {
         }
     }
     Ok(text)
+}
+
+/// Returns a paragraph with lines of at most 110 characters.
+fn fold(text: &str) -> String {
+    let mut folded = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width > 0 && width + 1 + word.len() > 110 {
+            folded.push('\n');
+            width = 0;
+        } else if width > 0 {
+            folded.push(' ');
+            width += 1;
+        }
+        folded += word;
+        width += word.len();
+    }
+    folded + "\n\n"
 }
 
 fn comment(file: &FileDescriptor, path: &[i32]) -> String {
@@ -265,10 +301,10 @@ mod tests {
     #[test]
     fn errors_have_code_metadata_and_description() -> anyhow::Result<()> {
         let errors = errors(&pool()?)?;
-        let row = "| `OVERLOADED` | UNAVAILABLE |  | The server has more to do than it takes on. Retry after `RetryInfo`. |";
+        let row = "| `OVERLOADED` | UNAVAILABLE |  | The server is overloaded. Retry after `RetryInfo`. |";
         assert!(errors.contains(row), "{errors}");
         assert!(errors.contains("## org-registry.parta"));
-        assert!(errors.contains("Any RPC may answer `BEHIND_CONSISTENCY_TOKEN`, "));
+        assert!(errors.contains("Any RPC may return one of these reasons: `BEHIND_CONSISTENCY_TOKEN`, "));
         Ok(())
     }
 }
