@@ -17,8 +17,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let servers = Servers::provide()?;
     let mut command = cargo();
-    // The workspace, so that the artifacts of `cargo xtask test` are used: a build of one package selects other
-    // features.
+    // The workspace, so that the artifacts of `cargo xtask test` are used: a build of one package selects
+    // other features.
     command.args(["test", "--workspace", "--test", "all"]);
     command.args(["--", "--ignored", "--exact", "--nocapture"]);
     command.arg("consistency::soak::soak");

@@ -12,14 +12,19 @@ const SCOPES: &[&str] = &[
     "bench/src",
     "docs/adding-an-rpc.md",
     "docs/adr",
+    "docs/errors.md",
     "docs/glossary.md",
     "docs/logging.md",
+    "docs/long-runs.md",
     "docs/operations",
     "docs/performance.md",
+    "docs/permissions.md",
     "docs/reasons-without-a-test.md",
     "docs/requirements.md",
+    "docs/running-a-cluster.md",
     "docs/testing.md",
     "integration-tests",
+    "k8s",
     "libs/access",
     "libs/audit",
     "libs/contacts",
@@ -36,7 +41,7 @@ const SCOPES: &[&str] = &[
     "libs/service-testkit",
     "libs/status",
     "libs/testkit",
-    "proto/src",
+    "proto",
     "services/call-scheduling",
     "services/chat",
     "services/invitation",
@@ -83,13 +88,14 @@ const WORDS: &[&str] = &[
     "mortal",
     "somebody",
 ];
-/// The widest comment, in characters, with its indentation.
+/// The widest comment, with its indentation, and the widest line of a document that is not part of a table,
+/// in characters.
 const WIDTH_MAX: usize = 110;
 
 /// The text of a line that people read, without the marks of comments; `None` for code.
-fn prose(line: &str, is_rust: bool) -> Option<&str> {
+fn prose(line: &str, is_source: bool) -> Option<&str> {
     let line = line.trim_start();
-    if !is_rust {
+    if !is_source {
         return Some(line);
     }
     ["///", "//!", "//"]
@@ -99,11 +105,11 @@ fn prose(line: &str, is_rust: bool) -> Option<&str> {
 }
 
 /// Everything wrong with a text.
-fn faults(text: &str, is_rust: bool) -> Vec<String> {
+fn faults(text: &str, is_source: bool) -> Vec<String> {
     let mut found = Vec::new();
     let (mut fenced, mut begins) = (false, true);
     for (number, line) in text.lines().enumerate() {
-        let Some(prose) = prose(line, is_rust) else {
+        let Some(prose) = prose(line, is_source) else {
             begins = true;
             continue;
         };
@@ -111,13 +117,19 @@ fn faults(text: &str, is_rust: bool) -> Vec<String> {
             fenced = !fenced;
         }
         // Code inside documents has the names that it has.
-        if fenced || prose.starts_with("```") || (!is_rust && line.starts_with("    ")) {
+        if fenced || prose.starts_with("```") || (!is_source && line.starts_with("    ")) {
             begins = true;
             continue;
         }
         let mut blame = |what: &str| found.push(format!("{}: {what}: {}", number + 1, line.trim()));
-        if is_rust && line.chars().count() > WIDTH_MAX {
+        // A command in a comment stays on one line, so that it can be copied.
+        let is_command = prose.contains("`buf curl");
+        if is_source && !is_command && line.chars().count() > WIDTH_MAX {
             blame("the comment is too wide");
+        }
+        let is_paragraph = !is_source && !line.starts_with(['|', '#']);
+        if is_paragraph && line.chars().count() > WIDTH_MAX {
+            blame("the line is too wide");
         }
         // Names in backquotes are names.
         let plain: String = prose.split('`').step_by(2).collect::<Vec<_>>().join("`");
@@ -146,14 +158,15 @@ fn comments_and_documents_are_plain_english() {
         for entry in walkdir::WalkDir::new(root.join(scope)).sort_by_file_name() {
             let entry = entry.unwrap();
             let extension = entry.path().extension().unwrap_or_default();
-            if !entry.file_type().is_file() || (extension != "rs" && extension != "md") {
+            let is_source = extension == "rs" || extension == "proto";
+            if !entry.file_type().is_file() || !(is_source || extension == "md") {
                 continue;
             }
             read += 1;
             let text = fs::read_to_string(entry.path()).unwrap();
             let shown = entry.path().strip_prefix(root).unwrap().display().to_string();
             wrong.extend(
-                faults(&text, extension == "rs")
+                faults(&text, is_source)
                     .iter()
                     .map(|fault| format!("{shown}:{fault}")),
             );
@@ -165,7 +178,8 @@ fn comments_and_documents_are_plain_english() {
 
 #[test]
 fn faults_of_language_are_found() {
-    for (text, is_rust, count) in [
+    let wide = "wide ".repeat(23);
+    for (text, is_source, count) in [
         ("/// What is kept.\nfn a() {}", true, 1),
         ("/// The kept rows. Who left is not among them.", true, 1),
         ("/// Rows that a member\n/// As seen by others.", true, 0),
@@ -176,12 +190,16 @@ fn faults_of_language_are_found() {
         ("What it is\n\n    What code is\n", false, 1),
         ("## What is it?", false, 0),
         ("Tell the operator.", false, 1),
+        (wide.as_str(), false, 1),
+        (&format!("| {wide} |"), false, 0),
+        (&format!("// {wide}"), true, 1),
+        (&format!("// Try: `buf curl {wide}`"), true, 0),
     ] {
         assert_eq!(
-            faults(text, is_rust).len(),
+            faults(text, is_source).len(),
             count,
             "{text}: {:?}",
-            faults(text, is_rust)
+            faults(text, is_source)
         );
     }
 }

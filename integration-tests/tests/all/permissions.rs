@@ -170,7 +170,8 @@ fn cells(grpc_services: &[&str], allowed: bool) -> Vec<Cell> {
         .collect()
 }
 
-/// Returns one cell of each RPC: that of a person, whom the facts of the roster decide about, if there is one.
+/// Returns one cell of each RPC: that of a person, whom the facts of the roster decide about, if there is
+/// one.
 fn one_of_each_rpc(mut cells: Vec<Cell>) -> Vec<Cell> {
     cells.sort_by_key(|cell| (cell.rpc, !cell.kind.is_person(), !cell.own));
     cells.dedup_by_key(|cell| cell.rpc);

@@ -77,13 +77,13 @@ impl Db {
         })))
     }
 
-    /// Applies the pending migrations in one transaction, under a lock that the replicas share. If a newer build
-    /// has migrated the schema, nothing is applied; whether this build may serve with it is then decided as in
-    /// [`Db::check_schema`].
+    /// Applies the pending migrations in one transaction, under a lock that the replicas share. If a newer
+    /// build has migrated the schema, nothing is applied; whether this build may serve with it is then
+    /// decided as in [`Db::check_schema`].
     ///
     /// On PostgreSQL, a statement that waits longer than three seconds for a table fails the migration with
-    /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then, and a
-    /// later attempt can succeed.
+    /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then,
+    /// and a later attempt can succeed.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
         let pass = self.0.gate.enter().await;
         let conn = self

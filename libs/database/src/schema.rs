@@ -1,9 +1,9 @@
 //! Which builds may serve with a schema.
 //!
-//! A build serves if all of its own migrations are applied. Migrations that it does not know were applied by a newer
-//! build. It serves with them too, so that old and new replicas serve side by side during a rollout and after a
-//! rollback, unless a migration took away what older builds use. Such a migration records what a build has to know
-//! ([`require_migration`]).
+//! A build serves if all of its own migrations are applied. Migrations that it does not know were applied by
+//! a newer build. It serves with them too, so that old and new replicas serve side by side during a rollout
+//! and after a rollback, unless a migration took away what older builds use. Such a migration records what a
+//! build has to know ([`require_migration`]).
 use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DbErr, Statement};
@@ -18,9 +18,9 @@ pub struct SchemaState {
     pub newer: Vec<String>,
 }
 
-/// Records that only builds that know `migration` may serve from now on. A migration that takes away what older
-/// builds use (contract) calls it with the name of the migration that added the replacement (expand), at least one
-/// release later.
+/// Records that only builds that know `migration` may serve from now on. A migration that takes away what
+/// older builds use (contract) calls it with the name of the migration that added the replacement (expand),
+/// at least one release later.
 pub async fn require_migration(manager: &SchemaManager<'_>, migration: &str) -> Result<(), DbErr> {
     let conn = manager.get_connection();
     let sql = "INSERT INTO schema_requirement (migration) VALUES ($1) ON CONFLICT DO NOTHING";

@@ -8,7 +8,7 @@
 //!      authorize -> grant                      -- facts read and rows locked; ended rows are found too
 //!      found before:  compare the digest, then answer
 //!      new:           act: decide, save, audit, append events; keep ids and numbers
-//!      view           -- loaded anew for the first answer and for a repetition alike
+//!      view           -- loaded again for the first answer and for a repetition alike
 //!   }
 //! result --encode--> response (+ consistency token)
 //! ```

@@ -103,8 +103,8 @@ mod tests {
         Caller::new(principal, rpc)
     }
 
-    /// A page token belongs to one caller, one list and one filter. Tokens of others and forged tokens are refused
-    /// alike.
+    /// A page token belongs to one caller, one list and one filter. Tokens of others and forged tokens are
+    /// refused alike.
     #[test]
     fn page_token_is_valid_for_its_caller_only() {
         let key = PageKey::derive(&Secrets::new([7; 32]), "test");

@@ -4,8 +4,8 @@
 //!
 //! Invariants: the projection and the cursor of its consumer change in one transaction; queries are refused
 //! while the projection is stale or the organization is quarantined; a projection that was rebuilt from a
-//! snapshot equals one that followed the feed; a role, state or kind of an event that this build does not know
-//! is read the stricter way.
+//! snapshot equals one that followed the feed; a role, state or kind of an event that this build does not
+//! know is read the stricter way.
 
 mod change;
 mod entities;

@@ -27,13 +27,13 @@ impl Members {
         Self { observer }
     }
 
-    async fn tell(&self, tx: &Tx, org: OrgId, change: Change) -> Result<(), HandleError> {
+    async fn notify(&self, tx: &Tx, org: OrgId, change: Change) -> Result<(), HandleError> {
         self.observer.changed(tx, org, &change).await
     }
 
     /// Notifies for the child and the guardians, because the classes of a child are part of their contexts.
-    async fn tell_family(&self, tx: &Tx, org: OrgId, child: MemberId) -> Result<(), HandleError> {
-        self.tell(tx, org, Change::Member(child)).await?;
+    async fn notify_family(&self, tx: &Tx, org: OrgId, child: MemberId) -> Result<(), HandleError> {
+        self.notify(tx, org, Change::Member(child)).await?;
         let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
             .select_only()
             .column(guardianship::Column::GuardianId)
@@ -44,7 +44,7 @@ impl Members {
             .all(tx)
             .await?;
         for guardian in guardians {
-            self.tell(tx, org, Change::Member(MemberId::from_uuid(guardian)))
+            self.notify(tx, org, Change::Member(MemberId::from_uuid(guardian)))
                 .await?;
         }
         Ok(())
@@ -74,7 +74,7 @@ impl Handler for Members {
                     admitted.teacher_verified,
                 )
                 .await?;
-                self.tell(tx, org, Change::Member(member_id)).await
+                self.notify(tx, org, Change::Member(member_id)).await
             }
             Some(Payload::MemberChanged(changed)) => {
                 let member_id = id(&changed.member_id)?;
@@ -87,12 +87,12 @@ impl Handler for Members {
                     changed.teacher_verified,
                 )
                 .await?;
-                self.tell(tx, org, Change::Member(member_id)).await
+                self.notify(tx, org, Change::Member(member_id)).await
             }
             Some(Payload::AssignmentMade(made)) => {
                 let member_id: MemberId = id(&made.member_id)?;
                 put_assignment(tx, org, member_id, made).await?;
-                self.tell(tx, org, Change::Member(member_id)).await
+                self.notify(tx, org, Change::Member(member_id)).await
             }
             Some(Payload::AssignmentEnded(ended)) => {
                 let key = (org.uuid(), id::<AssignmentId>(&ended.assignment_id)?.uuid());
@@ -100,7 +100,7 @@ impl Handler for Members {
                     return Ok(());
                 };
                 assignment::Entity::delete_by_id(key).exec(tx).await?;
-                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.member_id)))
+                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.member_id)))
                     .await
             }
             Some(Payload::EnrollmentBegun(begun)) => {
@@ -120,7 +120,7 @@ impl Handler for Members {
                     .on_conflict(known)
                     .exec_without_returning(tx)
                     .await?;
-                self.tell_family(tx, org, member_id).await
+                self.notify_family(tx, org, member_id).await
             }
             Some(Payload::EnrollmentEnded(ended)) => {
                 let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
@@ -128,7 +128,7 @@ impl Handler for Members {
                     return Ok(());
                 };
                 enrollment::Entity::delete_by_id(key).exec(tx).await?;
-                self.tell_family(tx, org, MemberId::from_uuid(row.member_id))
+                self.notify_family(tx, org, MemberId::from_uuid(row.member_id))
                     .await
             }
             Some(Payload::GuardianshipEstablished(made)) => {
@@ -149,7 +149,7 @@ impl Handler for Members {
                     .on_conflict(known)
                     .exec_without_returning(tx)
                     .await?;
-                self.tell(tx, org, Change::Member(guardian)).await
+                self.notify(tx, org, Change::Member(guardian)).await
             }
             Some(Payload::GuardianshipChanged(changed)) => {
                 let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
@@ -162,7 +162,7 @@ impl Handler for Members {
                     .filter(guardianship::Column::GuardianshipId.eq(key.1))
                     .exec(tx)
                     .await?;
-                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
+                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
                     .await
             }
             Some(Payload::GuardianshipEnded(ended)) => {
@@ -171,15 +171,15 @@ impl Handler for Members {
                     return Ok(());
                 };
                 guardianship::Entity::delete_by_id(key).exec(tx).await?;
-                self.tell(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
+                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
                     .await
             }
             Some(Payload::SessionRevoked(revoked)) => {
-                self.tell(tx, org, Change::SessionRevoked(id(&revoked.session_id)?))
+                self.notify(tx, org, Change::SessionRevoked(id(&revoked.session_id)?))
                     .await
             }
             Some(Payload::ServiceAccountRevoked(revoked)) => {
-                self.tell(
+                self.notify(
                     tx,
                     org,
                     Change::ServiceAccountRevoked(id(&revoked.service_account_id)?),
@@ -187,7 +187,7 @@ impl Handler for Members {
                 .await
             }
             Some(Payload::RosterImportStaged(staged)) => {
-                self.tell(tx, org, Change::RosterImportStaged(staged.clone()))
+                self.notify(tx, org, Change::RosterImportStaged(staged.clone()))
                     .await
             }
             None => Ok(()),
@@ -239,7 +239,7 @@ impl Handler for Members {
             .exec(tx)
             .await?;
         for org in organizations {
-            self.tell(tx, OrgId::from_uuid(org), Change::Resynced).await?;
+            self.notify(tx, OrgId::from_uuid(org), Change::Resynced).await?;
         }
         Ok(())
     }

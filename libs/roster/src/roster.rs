@@ -112,7 +112,7 @@ impl Roster {
         ] {
             if is_quarantined(conn, consumer, org).await? {
                 let refusal = RpcError::new(
-                    ErrorReason::OrganizationParked,
+                    ErrorReason::OrganizationQuarantined,
                     "The organization is quarantined. Try again after the operator has released it.",
                 )
                 .meta("service", service)

@@ -26,7 +26,7 @@ pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -
     Start {
         services,
         settings,
-        mode: Mode::Together,
+        mode: Mode::Embedded,
         env,
     }
     .run()
@@ -40,20 +40,21 @@ pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> any
     Start {
         services: &[service],
         settings,
-        mode: Mode::Alone,
+        mode: Mode::Standalone,
         env,
     }
     .run()
     .await
 }
 
-/// Migrates the schema of one service and returns. It needs the database of the service alone: no keys, no bus
-/// and no other service. Run it before the new version is rolled out; a version that serves meanwhile goes on.
+/// Migrates the schema of one service and returns. It needs the database of the service alone: no keys, no
+/// bus and no other service. Run it before the new version is rolled out; a version that serves meanwhile
+/// goes on.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
     // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
     let unused = Secrets::generate(&env);
-    let db = connect(&service, settings, Mode::Alone, unused, &env).await?;
+    let db = connect(&service, settings, Mode::Standalone, unused, &env).await?;
     let migrated = wait_for(service.name, || db.migrate((service.migrations)())).await;
     db.close().await;
     migrated.with_context(|| format!("schema of {}", service.name))?;

@@ -8,9 +8,9 @@
 //! | a gRPC service | its database answers, with a schema that this build may serve with |
 //! | the empty name | all gRPC services of the process are SERVING |
 //!
-//! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls behind later
-//! does not end `readiness`, because it falls behind in all replicas alike; calls that need it are refused with
-//! PROJECTION_STALE.
+//! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls
+//! behind later does not end `readiness`, because it falls behind in all replicas alike; calls that need it
+//! are refused with PROJECTION_STALE.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Consecutive failed checks until a service is NOT_SERVING, so that one slow moment takes no replica out.
 const FAILURES: u32 = 2;
 
-/// What decides whether one service is healthy.
+/// The facts that decide whether one service is healthy.
 pub(crate) struct Checked {
     /// Its name.
     pub(crate) service: &'static str,

@@ -161,9 +161,9 @@ impl Keys {
     }
 }
 
-/// Returns the key files that a service needs, by name, and no other: its own private key, the public keys of all
-/// services, the master secret, for membership the keys that sign tokens, and the digest of the operator's credential. The
-/// credential itself stays in the folder.
+/// Returns the key files that a service needs, by name, and no other: its own private key, the public keys of
+/// all services, the master secret, for membership the keys that sign tokens, and the digest of the
+/// operator's credential. The credential itself stays in the folder.
 pub fn key_files(
     folder: &Path,
     service: &Service,
@@ -306,7 +306,7 @@ mod tests {
         );
         let signing = names(&services[0]);
         assert!(signing.contains(&TOKEN_SIGNING.to_owned()) && !signing.contains(&"chat.pem".to_owned()));
-        // What a service gets is enough to accept the operator.
+        // The files of a service are enough to accept the operator.
         let mounted = tempfile::tempdir().unwrap();
         for (name, text) in key_files(folder.path(), &other, &services).unwrap() {
             fs::write(mounted.path().join(name), text).unwrap();

@@ -1,8 +1,8 @@
 //! Runs services: layered configuration, telemetry, health checks, reflection, keys and ordered shutdown.
 //!
-//! There are two entry points. [`serve_alone`] runs one service of a cluster. [`compose`] runs several services
-//! in one process, on one port, each with its own database. In both, services call each other through the same
-//! client and server layers, so that one process behaves like a cluster.
+//! There are two entry points. [`serve_alone`] runs one service of a cluster. [`compose`] runs several
+//! services in one process, on one port, each with its own database. In both, services call each other
+//! through the same client and server layers, so that one process behaves like a cluster.
 
 mod bus;
 pub mod config;

@@ -73,9 +73,9 @@ impl Running {
         &self.operator_key_file
     }
 
-    /// Shuts down in order: health checks report NOT_SERVING, load balancers notice, new connections are refused,
-    /// streams end, calls in flight complete, consumers stop, then tasks, then calls between services; the databases
-    /// close last. All of it together takes at most `server.grace_seconds`.
+    /// Shuts down in order: health checks report NOT_SERVING, load balancers notice, new connections are
+    /// refused, streams end, calls in flight complete, consumers stop, then tasks, then calls between
+    /// services; the databases close last. All of it together takes at most `server.grace_seconds`.
     pub async fn stop(self) {
         let grace = Duration::from_secs(self.server.grace_seconds.max(1));
         let deadline = Instant::now() + grace;

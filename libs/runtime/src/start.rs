@@ -30,8 +30,8 @@ use crate::{
 /// cluster.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    Together,
-    Alone,
+    Embedded,
+    Standalone,
 }
 
 pub(crate) struct Start<'a> {
@@ -131,7 +131,7 @@ impl Start<'_> {
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let options = ServeOptions {
-            max_connection_age: (mode == Mode::Alone).then(|| connection_age(env)),
+            max_connection_age: (mode == Mode::Standalone).then(|| connection_age(env)),
         };
         if let Some(tls) = &tls.server {
             tasks
@@ -158,7 +158,7 @@ impl Start<'_> {
             supervise::start(part.tasks, &tasks.cancel, &tasks.tracker);
         }
         health.watch(checked, &tasks.cancel, &tasks.tracker).await;
-        tracing::info!(%address, services = services.len(), together = mode == Mode::Together, "serving");
+        tracing::info!(%address, services = services.len(), together = mode == Mode::Embedded, "serving");
         let operator_key_file = keys.operator_key_file();
         let server = settings.server.clone();
         Ok(Running {
@@ -184,14 +184,14 @@ impl Start<'_> {
             .clone()
             .unwrap_or_else(|| data.join("keys"));
         match self.mode {
-            Mode::Together => Keys::open_or_make(&folder, self.services, &self.env),
-            Mode::Alone => Keys::open(&folder),
+            Mode::Embedded => Keys::open_or_make(&folder, self.services, &self.env),
+            Mode::Standalone => Keys::open(&folder),
         }
     }
 
     fn listen_address(&self) -> anyhow::Result<SocketAddr> {
         match (self.mode, self.services) {
-            (Mode::Alone, [service]) => {
+            (Mode::Standalone, [service]) => {
                 let section = service.section();
                 let listen = self.settings.services.get(&section).and_then(|s| s.listen);
                 listen.with_context(|| format!("set `{section}.listen`"))
@@ -218,7 +218,7 @@ impl Start<'_> {
         let mode = self.mode;
         wait_for(service.name, || async {
             let migrations = (service.migrations)();
-            if mode == Mode::Together {
+            if mode == Mode::Embedded {
                 db.migrate(migrations).await?;
                 return Ok(());
             }
@@ -236,8 +236,8 @@ impl Start<'_> {
 /// The first pause before a database that cannot be reached is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the last to
-/// come. Any other failure is final.
+/// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the
+/// last to come. Any other failure is final.
 pub(crate) async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
     service: &str,
     attempt: impl Fn() -> F,
@@ -271,12 +271,12 @@ pub(crate) async fn connect(
         .unwrap_or_default();
     let url = match (&chosen.url, mode) {
         (Some(url), _) => url.expose_secret().to_owned(),
-        (None, Mode::Together) => {
+        (None, Mode::Embedded) => {
             std::fs::create_dir_all(&settings.data.folder)
                 .with_context(|| format!("folder {}", settings.data.folder.display()))?;
             sqlite_url(&settings.data.folder.join(format!("{section}.db")))
         }
-        (None, Mode::Alone) => anyhow::bail!("set `{section}.database_url`"),
+        (None, Mode::Standalone) => anyhow::bail!("set `{section}.database_url`"),
     };
     let mut config = DatabaseConfig::new(url);
     if let Some(connections) = chosen.max_connections {
@@ -364,8 +364,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Returns the age at which this replica asks its clients to connect anew: 240 to 360 seconds. Without it, replicas
-/// that start later would get no connections. Replicas draw different ages, so that not all clients reconnect at once.
+/// Returns the age at which this replica asks its clients to reconnect: 240 to 360 seconds. Without it,
+/// replicas that start later would get no connections. Replicas draw different ages, so that not all clients
+/// reconnect at once.
 fn connection_age(env: &Env) -> Duration {
     let mut random = [0; 8];
     env.ids.fill(&mut random);

@@ -1,8 +1,8 @@
 //! TLS: the certificate of the listener, and the authority that clients trust.
 //!
-//! The files are read at the start; what cannot be used ends the start with an error. The certificate and its key are
-//! read again every half minute, so that an authority that issues short-lived certificates needs no restart. New files
-//! that cannot be used are logged, and the former certificate stays.
+//! The files are read at the start; what cannot be used ends the start with an error. The certificate and its
+//! key are read again every half minute, so that an authority that issues short-lived certificates needs no
+//! restart. New files that cannot be used are logged, and the former certificate stays.
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -27,7 +27,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::ServerSettings;
 
-/// Mounted files are replaced without a notice that all platforms give, so that they are read again this often.
+/// Mounted files are replaced without a notice that all platforms give, so that they are read again this
+/// often.
 const PERIOD: Duration = Duration::from_secs(30);
 /// A client that does not complete the handshake within this time is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(10);

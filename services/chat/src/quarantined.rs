@@ -5,7 +5,7 @@ use std::{
 };
 
 use parta_database::Db;
-use parta_feed::list_parked;
+use parta_feed::list_quarantined;
 use parta_ids::OrgId;
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_roster::Roster;
@@ -29,7 +29,7 @@ impl Quarantined {
             .contains(&org)
         {
             return Err(RpcError::new(
-                ErrorReason::OrganizationParked,
+                ErrorReason::OrganizationQuarantined,
                 "Your organization is paused until the operator repairs its data. Try again later.",
             )
             .meta("service", "chat")
@@ -46,7 +46,7 @@ impl Quarantined {
                 () = cancel.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
-            let found = list_parked(db.conn())
+            let found = list_quarantined(db.conn())
                 .await?
                 .into_iter()
                 .map(|quarantined| quarantined.org_id)

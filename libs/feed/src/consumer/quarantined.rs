@@ -12,7 +12,7 @@ use crate::{FeedEvent, Source};
 
 /// An organization that a consumer has quarantined.
 #[derive(Debug, Clone)]
-pub struct ParkedOrganization {
+pub struct QuarantinedOrganization {
     /// The name of the consumer.
     pub consumer: String,
     /// The organization.
@@ -26,7 +26,7 @@ pub struct ParkedOrganization {
 }
 
 /// Returns whether the organization is quarantined. Calls that depend on its waiting events must be refused
-/// with ORGANIZATION_PARKED.
+/// with ORGANIZATION_QUARANTINED.
 pub async fn is_quarantined(
     conn: &impl ConnectionTrait,
     consumer: &str,
@@ -39,7 +39,9 @@ pub async fn is_quarantined(
 }
 
 /// Returns all organizations that the consumers of this database have quarantined.
-pub async fn list_parked(conn: &impl ConnectionTrait) -> Result<Vec<ParkedOrganization>, StorageError> {
+pub async fn list_quarantined(
+    conn: &impl ConnectionTrait,
+) -> Result<Vec<QuarantinedOrganization>, StorageError> {
     let sql =
         "SELECT consumer, org_id, position, reason, park_time FROM feed_quarantine ORDER BY consumer, org_id";
     let rows = conn
@@ -47,7 +49,7 @@ pub async fn list_parked(conn: &impl ConnectionTrait) -> Result<Vec<ParkedOrgani
         .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(ParkedOrganization {
+            Ok(QuarantinedOrganization {
                 consumer: row.try_get("", "consumer")?,
                 org_id: OrgId::from_uuid(row.try_get("", "org_id")?),
                 position: row.try_get("", "position")?,

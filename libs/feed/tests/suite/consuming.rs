@@ -4,7 +4,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use parta_database::{Db, StorageError};
-use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_parked};
+use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_quarantined};
 use parta_ids::TypedId;
 use parta_testkit::on_both;
 
@@ -75,7 +75,7 @@ on_both!(
                 .collect::<Vec<_>>(),
             [org(2), org(2)]
         );
-        let quarantined = list_parked(db.conn()).await.unwrap();
+        let quarantined = list_quarantined(db.conn()).await.unwrap();
         let quarantined: Vec<_> = quarantined
             .iter()
             .map(|p| (p.org_id, p.position, p.reason.as_str()))
@@ -102,7 +102,7 @@ on_both!(
         running.stop().await;
         assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
         assert_eq!(applied(db).await, [1, 2, 3, 4, 5, 6]);
-        assert!(list_parked(db.conn()).await.unwrap().is_empty());
+        assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
     }
 );
 
@@ -148,7 +148,7 @@ on_both!(expired_cursor_leads_to_a_snapshot, |database| async move {
     running.stop().await;
     assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
     assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
-    assert!(list_parked(db.conn()).await.unwrap().is_empty());
+    assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
 });
 
 // Dense positions let a consumer detect a lost event. It does not continue after a gap.

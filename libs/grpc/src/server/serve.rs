@@ -9,8 +9,8 @@ use crate::routes::Routes;
 /// Options of the server.
 #[derive(Default)]
 pub struct ServeOptions {
-    /// The age at which a connection gets GOAWAY; its open calls and streams go on, and the client connects anew for the
-    /// next call. `None`: connections have no age limit.
+    /// The age at which a connection gets GOAWAY; its open calls and streams go on, and the client reconnects
+    /// for the next call. `None`: connections have no age limit.
     pub max_connection_age: Option<Duration>,
 }
 

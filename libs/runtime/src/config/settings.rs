@@ -45,8 +45,8 @@ pub struct ServerSettings {
     /// Time, in seconds, between reporting NOT_SERVING and refusing connections, so that load balancers
     /// notice. At most half of `grace_seconds` is used.
     pub drain_seconds: u64,
-    /// Time, in seconds, that the whole shutdown takes at most, `drain_seconds` included. Kubernetes must wait longer
-    /// (`terminationGracePeriodSeconds`).
+    /// Time, in seconds, that the whole shutdown takes at most, `drain_seconds` included. Kubernetes must
+    /// wait longer (`terminationGracePeriodSeconds`).
     pub grace_seconds: u64,
 }
 

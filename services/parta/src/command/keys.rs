@@ -15,8 +15,8 @@ pub enum Keys {
         /// Folder of the keys.
         #[arg(long, default_value = "data/keys")]
         folder: PathBuf,
-        /// Prints one Secret per service for `kubectl apply -f -`. Each has the keys that the service needs and no
-        /// other; the operator's key stays in the folder.
+        /// Prints one Secret per service for `kubectl apply -f -`. Each has the keys that the service needs
+        /// and no other; the operator's key stays in the folder.
         #[arg(long)]
         kubernetes: bool,
     },
