@@ -10,6 +10,7 @@ use std::{
 
 use syn::visit::{self, Visit};
 
+mod cycles;
 mod rules;
 
 use rules::{ASSEMBLY, BELOW_GRPC, EXCEPTIONS, FEATURES, FREE, IMPURE, PURE, RULES, WIRE};

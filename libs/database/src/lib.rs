@@ -12,9 +12,11 @@ mod db;
 mod error;
 mod head;
 mod lock;
+mod migrate;
 mod migrations;
 mod run_to_completion;
 mod sqlite_writer;
+mod transactions;
 mod tx;
 mod write_lock;
 

@@ -6,6 +6,7 @@
 //! the projection is stale or the organization is quarantined; a rebuilt projection equals the live one.
 
 mod change;
+mod consumer_names;
 mod entities;
 mod label;
 mod member_context;
@@ -16,11 +17,12 @@ mod projection;
 mod roster;
 
 pub use change::{Change, NoObserver, RosterObserver};
+pub use consumer_names::ConsumerNames;
 pub use label::label_key;
 pub use member_context::{Child, MemberContext, Policies, Role, State};
 pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;
 pub use parta_proto::parta::org_registry::v1::UnitKind;
-pub use projection::{ConsumerNames, Projection};
+pub use projection::Projection;
 pub use roster::{Organization, Roster, Unit};
