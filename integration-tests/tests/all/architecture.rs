@@ -11,6 +11,7 @@ use std::{
 use syn::visit::{self, Visit};
 
 mod cycles;
+mod names;
 mod rules;
 
 use rules::{ASSEMBLY, BELOW_GRPC, EXCEPTIONS, FEATURES, FREE, IMPURE, PURE, RULES, WIRE};

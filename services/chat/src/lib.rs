@@ -25,10 +25,10 @@ mod talk_policy;
 mod tests;
 
 use parta_runtime::{Service, ServiceContext, ServiceParts};
+use sea_orm_migration::MigrationTrait;
 
 pub use config::Config;
 pub use exceptions::EXCEPTIONS;
-pub use migrations::migrations;
 pub use permissions::permissions;
 
 const NAME: &str = "chat";
@@ -48,6 +48,11 @@ pub const SERVICE: Service = Service {
     build: |context| Box::pin(build(context)),
     migrations,
 };
+
+/// Every migration of the service's database, in order.
+pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    parta_runtime::migrations(migrations::migrations())
+}
 
 async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let config: Config = context.config()?;

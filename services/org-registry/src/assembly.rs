@@ -25,8 +25,8 @@ use crate::{
 
 /// Names of the consumers of the roster. The service writes the half of organizations itself.
 pub const NAMES: ConsumerNames = ConsumerNames {
-    organizations: "org-registry.own",
-    members: "org-registry.roster_members",
+    organizations: "org_registry.roster_organizations",
+    members: "org_registry.roster_members",
 };
 
 /// The dependencies of the service, provided by the runtime or by a test.

@@ -1,14 +1,14 @@
 //! The tables and the functions of the database.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
-/// All migrations of a chat database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    parta_runtime::migrations(vec![
+/// The service's own migrations.
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    vec![
         Box::new(Tables),
         Box::new(Archive),
         Box::new(MessageFunctions("chat_0003_post")),
         Box::new(MessageFunctions("chat_0004_post")),
-    ])
+    ]
 }
 
 struct Tables;

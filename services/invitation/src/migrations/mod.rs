@@ -10,7 +10,7 @@ struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {
-        "m0001_invitation_tables"
+        "invitation_0001_tables"
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {
-        "m0001_membership_tables"
+        "membership_0001_tables"
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) struct Tables;
 
 impl MigrationName for Tables {
     fn name(&self) -> &str {
-        "m0002_roster_import_tables"
+        "membership_0002_roster_import_tables"
     }
 }
 
