@@ -13,6 +13,7 @@ use syn::visit::{self, Visit};
 mod cycles;
 mod names;
 mod rules;
+mod sql;
 
 use rules::{ASSEMBLY, BELOW_GRPC, EXCEPTIONS, FEATURES, FREE, IMPURE, PURE, RULES, WIRE};
 

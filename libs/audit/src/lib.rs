@@ -7,6 +7,7 @@
 //! intact.
 
 mod chain;
+mod entities;
 mod migrations;
 mod record;
 

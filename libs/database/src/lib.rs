@@ -16,6 +16,7 @@ mod migrate;
 mod migrations;
 mod run_to_completion;
 mod sqlite_writer;
+mod table;
 mod transactions;
 mod tx;
 mod write_lock;
