@@ -12,6 +12,7 @@ mod db;
 mod error;
 mod head;
 mod lock;
+mod metrics;
 mod migrate;
 mod migrations;
 mod run_to_completion;
