@@ -10,7 +10,10 @@ use std::{
 
 use syn::visit::{self, Visit};
 
+mod cycles;
+mod names;
 mod rules;
+mod sql;
 
 use rules::{
     ALWAYS_ALLOWED, ASSEMBLY_FILES, EXCEPTIONS, FEATURES, FORBIDDEN_IN_PURE_LAYERS, LAYERS_BELOW_GRPC,

@@ -59,7 +59,7 @@ impl Installation {
             .map(|(key, value)| (*key, value.as_str()))
             .collect();
         let config = config_folder();
-        let words = ["parta", "--config", &config, "--profile", "single-node"];
+        let words = ["--config", &config, "--profile", "single-node"];
         let program = env!("CARGO_BIN_EXE_suite-process");
         let authority = authority.certificate();
         let suite = Suite::process_over_tls(program, &words, postgres, &settings, &authority).await;
@@ -219,7 +219,7 @@ fn outbox_is_refused_on_a_server_that_others_reach() {
     parta_testkit::run(async {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_suite-process"))
-            .args(["parta", "--set", "server.listen=0.0.0.0:0", "--set"])
+            .args(["--set", "server.listen=0.0.0.0:0", "--set"])
             .arg(format!("data.folder={}", folder.path().display()))
             .env_clear()
             .output()

@@ -2,23 +2,26 @@
 //! with the key of the service.
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::OrgId;
-use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::OnConflict,
+};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::record::chain_key;
+use crate::{
+    entities::{entry, head},
+    record::chain_key,
+};
 
 /// Rows per transaction or query.
-const BATCH: usize = 500;
+const BATCH: u64 = 500;
 const SEAL_INTERVAL: Duration = Duration::from_secs(5);
-const COLUMNS: &str =
-    "entry_id, occur_time, rpc, actor, on_behalf_of, object, request_id, seq, prev_hash, hash";
 
 /// The reason why a chain could not be verified.
 #[derive(Debug, thiserror::Error)]
@@ -45,39 +48,8 @@ pub struct Chain {
     pub hash: Vec<u8>,
 }
 
-struct Entry {
-    entry_id: Uuid,
-    occur_time: DateTime<Utc>,
-    rpc: String,
-    actor: String,
-    on_behalf_of: Option<String>,
-    object: String,
-    request_id: Option<Uuid>,
-    seq: Option<i64>,
-    prev_hash: Option<Vec<u8>>,
-    hash: Option<Vec<u8>>,
-}
-
-impl TryFrom<QueryResult> for Entry {
-    type Error = StorageError;
-    fn try_from(row: QueryResult) -> Result<Self, StorageError> {
-        Ok(Self {
-            entry_id: row.try_get("", "entry_id")?,
-            occur_time: row.try_get("", "occur_time")?,
-            rpc: row.try_get("", "rpc")?,
-            actor: row.try_get("", "actor")?,
-            on_behalf_of: row.try_get("", "on_behalf_of")?,
-            object: row.try_get("", "object")?,
-            request_id: row.try_get("", "request_id")?,
-            seq: row.try_get("", "seq")?,
-            prev_hash: row.try_get("", "prev_hash")?,
-            hash: row.try_get("", "hash")?,
-        })
-    }
-}
-
-impl Entry {
-    fn hash(&self, db: &Db, chain: Uuid, seq: i64, previous: &[u8]) -> Result<Vec<u8>, StorageError> {
+impl entry::Model {
+    fn sealed_hash(&self, db: &Db, chain: Uuid, seq: i64, previous: &[u8]) -> Result<Vec<u8>, StorageError> {
         let key = db.secrets().derive(&format!("{}.audit", db.service()));
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&key);
         let mut mac = mac.map_err(|e| StorageError::Fault(e.to_string()))?;
@@ -107,62 +79,72 @@ impl Entry {
 pub async fn seal(db: &Db) -> Result<u64, StorageError> {
     let mut sealed = 0;
     loop {
-        let sql = "SELECT DISTINCT org_id FROM audit_entry WHERE seq IS NULL";
-        let rows = db
-            .conn()
-            .query_all_raw(Statement::from_string(db.backend(), sql))
+        let chains: Vec<Uuid> = entry::Entity::find()
+            .select_only()
+            .column(entry::Column::OrgId)
+            .distinct()
+            .filter(entry::Column::Seq.is_null())
+            .into_tuple()
+            .all(db.conn())
             .await?;
-        if rows.is_empty() {
+        if chains.is_empty() {
             return Ok(sealed);
         }
-        for row in rows {
-            let chain: Uuid = row.try_get("", "org_id")?;
+        for chain in chains {
             sealed += db.write(|tx| async move { seal_batch(&tx, chain).await }).await?;
         }
     }
 }
 
 async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
-    let backend = tx.get_database_backend();
-    let sql = "INSERT INTO audit_head (org_id, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING";
-    let values = [chain.into(), Vec::<u8>::new().into()];
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values))
+    let first = head::Model {
+        org_id: chain,
+        seq: 0,
+        hash: Vec::new(),
+    };
+    head::Entity::insert(first.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(tx)
         .await?;
-    let lock = if tx.db().is_postgres() { "FOR UPDATE" } else { "" };
-    let sql = format!("SELECT seq, hash FROM audit_head WHERE org_id = $1 {lock}");
-    let head = tx
-        .query_one_raw(Statement::from_sql_and_values(backend, sql, [chain.into()]))
-        .await?;
-    let head = head.ok_or_else(|| StorageError::Fault("audit chain head not found".into()))?;
-    let (mut seq, mut hash): (i64, Vec<u8>) = (head.try_get("", "seq")?, head.try_get("", "hash")?);
+    let head = head::Entity::find_by_id(chain).lock_exclusive().one(tx).await?;
+    let head::Model {
+        mut seq, mut hash, ..
+    } = head.ok_or_else(|| StorageError::Fault("audit chain head not found".into()))?;
 
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit_entry WHERE org_id = $1 AND seq IS NULL ORDER BY entry_id LIMIT {BATCH}"
-    );
-    let rows = tx
-        .query_all_raw(Statement::from_sql_and_values(backend, sql, [chain.into()]))
+    let rows = entry::Entity::find()
+        .filter(entry::Column::OrgId.eq(chain))
+        .filter(entry::Column::Seq.is_null())
+        .order_by_asc(entry::Column::EntryId)
+        .limit(BATCH)
+        .all(tx)
         .await?;
     let count = rows.len() as u64;
-    for row in rows {
-        let entry = Entry::try_from(row)?;
+    for entry in rows {
         seq += 1;
-        let next = entry.hash(tx.db(), chain, seq, &hash)?;
-        let sql =
-            "UPDATE audit_entry SET seq = $3, prev_hash = $4, hash = $5 WHERE org_id = $1 AND entry_id = $2";
-        let values = [
-            chain.into(),
-            entry.entry_id.into(),
-            seq.into(),
-            hash.into(),
-            next.clone().into(),
-        ];
-        tx.execute_raw(Statement::from_sql_and_values(backend, sql, values))
+        let next = entry.sealed_hash(tx.db(), chain, seq, &hash)?;
+        let sealed = entry::ActiveModel {
+            seq: Set(Some(seq)),
+            prev_hash: Set(Some(hash)),
+            hash: Set(Some(next.clone())),
+            ..Default::default()
+        };
+        entry::Entity::update_many()
+            .set(sealed)
+            .filter(entry::Column::OrgId.eq(chain))
+            .filter(entry::Column::EntryId.eq(entry.entry_id))
+            .exec(tx)
             .await?;
         hash = next;
     }
-    let sql = "UPDATE audit_head SET seq = $2, hash = $3 WHERE org_id = $1";
-    let values = [chain.into(), seq.into(), hash.into()];
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values))
+    let moved = head::ActiveModel {
+        seq: Set(seq),
+        hash: Set(hash),
+        ..Default::default()
+    };
+    head::Entity::update_many()
+        .set(moved)
+        .filter(head::Column::OrgId.eq(chain))
+        .exec(tx)
         .await?;
     Ok(count)
 }
@@ -191,17 +173,18 @@ pub async fn verify(db: &Db, org_id: Option<OrgId>) -> Result<Chain, AuditError>
 }
 
 async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
-    let backend = tx.get_database_backend();
     let (mut seq, mut hash) = (0_i64, Vec::new());
     loop {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM audit_entry WHERE org_id = $1 AND seq > $2 ORDER BY seq LIMIT {BATCH}"
-        );
-        let statement = Statement::from_sql_and_values(backend, sql, [chain.into(), seq.into()]);
-        let rows = tx.query_all_raw(statement).await.map_err(StorageError::from)?;
-        let is_last_batch = rows.len() < BATCH;
-        for row in rows {
-            let entry = Entry::try_from(row)?;
+        let rows = entry::Entity::find()
+            .filter(entry::Column::OrgId.eq(chain))
+            .filter(entry::Column::Seq.gt(seq))
+            .order_by_asc(entry::Column::Seq)
+            .limit(BATCH)
+            .all(tx)
+            .await
+            .map_err(StorageError::from)?;
+        let is_last_batch = (rows.len() as u64) < BATCH;
+        for entry in rows {
             let broken = |why| AuditError::Broken { seq: seq + 1, why };
             if entry.seq != Some(seq + 1) {
                 return Err(broken("a row is missing"));
@@ -209,7 +192,7 @@ async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
             if entry.prev_hash.as_deref() != Some(hash.as_slice()) {
                 return Err(broken("the row does not follow the previous one"));
             }
-            let next = entry.hash(tx.db(), chain, seq + 1, &hash)?;
+            let next = entry.sealed_hash(tx.db(), chain, seq + 1, &hash)?;
             if !entry
                 .hash
                 .as_ref()
@@ -223,17 +206,11 @@ async fn verify_chain(tx: &Tx, chain: Uuid) -> Result<Chain, AuditError> {
             break;
         }
     }
-    let sql = "SELECT seq, hash FROM audit_head WHERE org_id = $1";
-    let head = tx
-        .query_one_raw(Statement::from_sql_and_values(backend, sql, [chain.into()]))
-        .await;
-    let head: (i64, Vec<u8>) = match head.map_err(StorageError::from)? {
-        Some(row) => (
-            row.try_get("", "seq").map_err(StorageError::from)?,
-            row.try_get("", "hash").map_err(StorageError::from)?,
-        ),
-        None => (0, Vec::new()),
-    };
+    let head = head::Entity::find_by_id(chain)
+        .one(tx)
+        .await
+        .map_err(StorageError::from)?
+        .map_or((0, Vec::new()), |head| (head.seq, head.hash));
     if head != (seq, hash.clone()) {
         return Err(AuditError::Broken {
             seq: seq + 1,

@@ -7,6 +7,7 @@
 //! member is erased, which is stored elsewhere, the chain does not change.
 
 mod chain;
+mod entities;
 mod migrations;
 mod record;
 

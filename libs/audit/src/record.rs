@@ -1,8 +1,10 @@
 use parta_access::Caller;
 use parta_database::{StorageError, Tx};
 use parta_ids::{OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{EntityTrait, IntoActiveModel};
 use uuid::Uuid;
+
+use crate::entities::entry;
 
 /// Records, in the transaction of the act, that `caller` carried out its RPC on `object`, for example
 /// `organizations/{org}/units/{unt}`. `org_id` is `None` for acts on the platform itself.
@@ -12,28 +14,22 @@ pub async fn record(
     org_id: Option<OrgId>,
     object: impl Into<String> + Send,
 ) -> Result<(), StorageError> {
-    let sql = "INSERT INTO audit_entry (org_id, entry_id, occur_time, rpc, actor, on_behalf_of, object, request_id) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let values = [
-        chain_key(org_id).into(),
-        tx.env().ids.uuid().into(),
-        tx.now().into(),
-        (&*caller.rpc).into(),
-        caller.principal.key().into(),
-        caller
-            .on_behalf_of
-            .as_ref()
-            .map(parta_access::Principal::key)
-            .into(),
-        object.into().into(),
-        tx.request_id().into(),
-    ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    let row = entry::Model {
+        org_id: chain_key(org_id),
+        entry_id: tx.env().ids.uuid(),
+        occur_time: tx.now(),
+        rpc: caller.rpc.to_string(),
+        actor: caller.principal.key(),
+        on_behalf_of: caller.on_behalf_of.as_ref().map(parta_access::Principal::key),
+        object: object.into(),
+        request_id: tx.request_id(),
+        seq: None,
+        prev_hash: None,
+        hash: None,
+    };
+    entry::Entity::insert(row.into_active_model())
+        .exec_without_returning(tx)
+        .await?;
     Ok(())
 }
 

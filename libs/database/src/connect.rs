@@ -126,7 +126,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
         let found = read_pragma(connection, pragma).await?;
         if found != want {
             return Err(StorageError::Config(format!(
-                "PRAGMA {pragma} is {found}, must be {want}"
+                "{pragma} is {found}, must be {want}"
             )));
         }
     }
@@ -141,7 +141,7 @@ pub(crate) async fn sqlite(config: &DatabaseConfig) -> Result<Pools, StorageErro
 async fn read_pragma(connection: &DatabaseConnection, pragma: &str) -> Result<String, StorageError> {
     let statement = Statement::from_string(connection.get_database_backend(), format!("PRAGMA {pragma}"));
     let row = connection.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| StorageError::Fault(format!("PRAGMA {pragma} returned no row")))?;
+    let row = row.ok_or_else(|| StorageError::Fault(format!("no row for PRAGMA {pragma}")))?;
     Ok(match row.try_get_by_index::<String>(0) {
         Ok(text) => text,
         Err(_) => row.try_get_by_index::<i64>(0)?.to_string(),

@@ -1,27 +1,20 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use parta_access::Secrets;
 use parta_ids::Env;
-use sea_orm::{ConnectionTrait, DbBackend, SqliteTransactionMode};
-use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
+use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::sync::watch;
 
 use crate::{
-    Connection, DatabaseConfig, LogHead, PooledConnection, SqliteWriter, StorageError, Tx, WriteLock,
+    Connection, DatabaseConfig, LogHead, PooledConnection, SqliteWriter, StorageError, WriteLock,
     connect::{self, Pools},
     head,
     lock::FileLock,
-    schema::{Applied, SchemaState},
-    tx::End,
 };
-
-const ATTEMPTS: u32 = 12;
 
 /// The database of one service. Cheap to clone.
 #[derive(Clone)]
@@ -75,82 +68,6 @@ impl Db {
             shared: Mutex::default(),
             lock,
         })))
-    }
-
-    /// Applies the pending migrations in one transaction, under a lock that the replicas share. If a newer
-    /// build has migrated the schema, nothing is applied; whether this build may serve with it is then
-    /// decided as in [`Db::check_schema`].
-    ///
-    /// On PostgreSQL, a statement that waits longer than three seconds for a table fails the migration with
-    /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then,
-    /// and a later attempt can succeed.
-    pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
-        let pass = self.0.gate.enter().await;
-        let conn = self
-            .writer()
-            .begin_driver(Some(SqliteTransactionMode::Immediate))
-            .await?;
-        let tx = Tx::new(conn, self, Some(pass));
-        if self.is_postgres() {
-            tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
-            // All services use the same lock number, because each service has its own database.
-            tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
-                .await?;
-            // Not before: another replica that migrates may take longer.
-            tx.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
-        }
-        let result = async {
-            let Some(transaction) = tx.transaction().driver() else {
-                return Err(StorageError::Fault(
-                    "migrations want a transaction of the driver's".into(),
-                ));
-            };
-            if SchemaManager::new(transaction)
-                .has_table("schema_requirement")
-                .await?
-            {
-                let applied = Applied::read(transaction, &migrations).await?;
-                applied.check_required()?;
-                let newer = applied.newer();
-                if let (Some(pending), Some(newer)) = (applied.pending().next(), newer.first()) {
-                    return Err(StorageError::Schema(format!(
-                        "{pending} is not applied, but {newer} of another version is; start that version"
-                    )));
-                }
-                if applied.pending().next().is_none() {
-                    return Ok(());
-                }
-            }
-            Migrations(Mutex::new(migrations)).up(transaction, None).await?;
-            head::ensure(&tx, self.env().ids.uuid()).await
-        }
-        .await;
-        match tx.end(result, false).await {
-            End::Done(()) => Ok(()),
-            End::Failed(error) | End::Again(error) => Err(error),
-        }
-    }
-
-    /// Decides whether this build may serve with the schema: all of its migrations are applied, and no newer
-    /// migration requires a newer build. Returns the newer migrations.
-    pub async fn check_schema(
-        &self,
-        migrations: &[Box<dyn MigrationTrait>],
-    ) -> Result<SchemaState, StorageError> {
-        let applied = match Applied::read(self.conn(), migrations)
-            .await
-            .map_err(StorageError::from)
-        {
-            // The database is empty.
-            Err(StorageError::Database(error)) => {
-                return Err(StorageError::Schema(format!(
-                    "{error}; run `parta migrate {}` first",
-                    self.service()
-                )));
-            }
-            other => other?,
-        };
-        applied.check(self.service())
     }
 
     /// Returns the name of the service that owns the database.
@@ -227,95 +144,6 @@ impl Db {
         head::read(self.conn()).await
     }
 
-    /// Invalidates every cursor and token issued before. Required after a restore or a failover that lost
-    /// data.
-    pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
-        let incarnation = self.env().ids.uuid();
-        self.write(|tx| async move { head::renew(&tx, incarnation).await })
-            .await
-    }
-
-    async fn begin(&self) -> Result<Tx, StorageError> {
-        let pass = self.0.gate.enter().await;
-        let conn = self
-            .writer()
-            .begin_with(Some(SqliteTransactionMode::Immediate))
-            .await?;
-        Ok(Tx::new(conn, self, Some(pass)))
-    }
-
-    /// Runs `work` in a transaction and commits it on success. The closure may run several times.
-    pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
-    where
-        F: Fn(Tx) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: From<StorageError> + Send,
-        T: Send,
-    {
-        self.transact(work, false).await
-    }
-
-    /// Runs `work` as [`Db::write`] does, and once more if the connection breaks while it is unknown whether
-    /// the commit took effect. `work` must recognize that an earlier run took effect.
-    pub async fn write_idempotent<T, E, F, Fut>(&self, work: F) -> Result<T, E>
-    where
-        F: Fn(Tx) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: From<StorageError> + Send,
-        T: Send,
-    {
-        self.transact(work, true).await
-    }
-
-    async fn transact<T, E, F, Fut>(&self, work: F, resumable: bool) -> Result<T, E>
-    where
-        F: Fn(Tx) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: From<StorageError> + Send,
-        T: Send,
-    {
-        let mut retry = Retry::default();
-        loop {
-            let tx = match self.begin().await {
-                Ok(tx) => tx,
-                Err(cause @ StorageError::Conflict(_)) => {
-                    retry.pause(self, cause).await.map_err(E::from)?;
-                    continue;
-                }
-                Err(error) => return Err(E::from(error)),
-            };
-            let result = work(tx.clone()).await;
-            match tx.end(result, resumable).await {
-                End::Done(value) => return Ok(value),
-                End::Failed(error) => return Err(error),
-                End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
-            }
-        }
-    }
-
-    /// Runs reads that all see the same snapshot of the database.
-    pub async fn read<T, E, F, Fut>(&self, work: F) -> Result<T, E>
-    where
-        F: FnOnce(Tx) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: From<StorageError> + Send,
-        T: Send,
-    {
-        // On PostgreSQL, the transactions of the read pool are read-only snapshots by default.
-        let conn = self
-            .conn()
-            .begin_with(Some(SqliteTransactionMode::Deferred))
-            .await;
-        let conn = conn.map_err(|e| E::from(StorageError::from(e)))?;
-        let tx = Tx::new(conn, self, None);
-        let result = work(tx.clone()).await;
-        match tx.end(result, false).await {
-            End::Done(value) => Ok(value),
-            End::Failed(error) => Err(error),
-            End::Again(error) => Err(E::from(error)),
-        }
-    }
-
     /// Closes the connections and unlocks the file for other processes.
     pub async fn close(&self) {
         for pool in [&self.0.pools.writer, &self.0.pools.reader] {
@@ -332,36 +160,5 @@ impl std::fmt::Debug for Db {
         f.debug_struct("Db")
             .field("service", &self.0.service)
             .finish_non_exhaustive()
-    }
-}
-
-/// Retries with exponential backoff and jitter after serialization failures.
-#[derive(Default)]
-struct Retry {
-    lost: u32,
-}
-
-impl Retry {
-    async fn pause(&mut self, db: &Db, cause: StorageError) -> Result<(), StorageError> {
-        self.lost += 1;
-        if self.lost >= ATTEMPTS {
-            return Err(cause);
-        }
-        let mut chance = [0; 2];
-        db.env().ids.fill(&mut chance);
-        let ceiling = 4_u64 << self.lost.min(8);
-        let wait = u64::from(u16::from_be_bytes(chance)) % ceiling;
-        tracing::debug!(%cause, lost = self.lost, "transaction retried");
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        Ok(())
-    }
-}
-
-struct Migrations(Mutex<Vec<Box<dyn MigrationTrait>>>);
-
-impl MigratorTraitSelf for Migrations {
-    // The migrator calls this once per run.
-    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

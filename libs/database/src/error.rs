@@ -4,6 +4,8 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
+use crate::metrics;
+
 /// A failure of a database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -57,7 +59,9 @@ impl StorageError {
     /// Returns the error for a column (`table.column`) that holds a value unknown to this build. Calls that
     /// read the row are UNAVAILABLE until a build that knows the value serves them, because a guess could
     /// grant more than the row means.
+    /// Counts it in the metric `parta.storage.unknown_values`.
     pub fn unknown_value(column: &'static str, value: impl Into<i64>) -> Self {
+        metrics::count_unknown_value(column);
         Self::UnknownValue {
             column,
             value: value.into(),

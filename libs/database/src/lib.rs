@@ -12,10 +12,14 @@ mod db;
 mod error;
 mod head;
 mod lock;
+mod metrics;
+mod migrate;
 mod migrations;
 mod run_to_completion;
 mod schema;
 mod sqlite_writer;
+mod table;
+mod transactions;
 mod tx;
 mod write_lock;
 

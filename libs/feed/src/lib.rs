@@ -19,7 +19,9 @@ mod source;
 
 pub use append::append_event;
 pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
-pub use consumer::{Consumer, HandleError, Handler, QuarantinedOrganization, is_quarantined, list_quarantined};
+pub use consumer::{
+    Consumer, HandleError, Handler, QuarantinedOrganization, is_quarantined, list_quarantined,
+};
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
 pub use kind::{

@@ -1,123 +1,70 @@
 //! The tables of the projection. Every key begins with the organization.
+use parta_database::table;
 
-pub(crate) mod organization {
-    use sea_orm::entity::prelude::*;
+table!(pub(crate) organization, "roster_organization", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    display_name: String,
+    kind: i32,
+    time_zone: String,
+    verification_required: bool,
+    parent_inviters_class_staff: bool,
+    school_channel_open_to_families: bool,
+    unused_after_seconds: i64,
+    seen: bool,
+});
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_organization")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        pub display_name: String,
-        pub kind: i32,
-        pub time_zone: String,
-        pub verification_required: bool,
-        pub parent_inviters_class_staff: bool,
-        pub school_channel_open_to_families: bool,
-        pub unused_after_seconds: i64,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(pub(crate) unit, "roster_unit", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    unit_id: Uuid,
+    kind: i32,
+    label: String,
+    archived: bool,
+    seen: bool,
+});
 
-pub(crate) mod unit {
-    use sea_orm::entity::prelude::*;
+table!(pub(crate) member, "roster_member", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
+    state: i32,
+    roles: i32,
+    teacher_verified: bool,
+    seen: bool,
+});
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_unit")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub unit_id: Uuid,
-        pub kind: i32,
-        pub label: String,
-        pub archived: bool,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(pub(crate) assignment, "roster_assignment", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    assignment_id: Uuid,
+    member_id: Uuid,
+    unit_id: Uuid,
+    class_teacher: bool,
+    expire_time: Option<DateTimeUtc>,
+    seen: bool,
+});
 
-pub(crate) mod member {
-    use sea_orm::entity::prelude::*;
+table!(pub(crate) enrollment, "roster_enrollment", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    enrollment_id: Uuid,
+    member_id: Uuid,
+    unit_id: Uuid,
+    seen: bool,
+});
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_member")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub member_id: Uuid,
-        pub state: i32,
-        pub roles: i32,
-        pub teacher_verified: bool,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(crate) mod assignment {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_assignment")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub assignment_id: Uuid,
-        pub member_id: Uuid,
-        pub unit_id: Uuid,
-        pub class_teacher: bool,
-        pub expire_time: Option<DateTimeUtc>,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(crate) mod enrollment {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_enrollment")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub enrollment_id: Uuid,
-        pub member_id: Uuid,
-        pub unit_id: Uuid,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(crate) mod guardianship {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "roster_guardianship")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub guardianship_id: Uuid,
-        pub guardian_id: Uuid,
-        pub child_id: Uuid,
-        pub confirmed: bool,
-        pub seen: bool,
-    }
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(pub(crate) guardianship, "roster_guardianship", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    guardianship_id: Uuid,
+    guardian_id: Uuid,
+    child_id: Uuid,
+    confirmed: bool,
+    seen: bool,
+});

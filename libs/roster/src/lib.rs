@@ -8,6 +8,7 @@
 //! know is read the stricter way.
 
 mod change;
+mod consumer_names;
 mod entities;
 mod label;
 mod member_context;
@@ -21,11 +22,12 @@ mod roster;
 mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
+pub use consumer_names::ConsumerNames;
 pub use label::label_key;
 pub use member_context::{Child, MemberContext, Policies, Role, State};
 pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;
 pub use parta_proto::parta::org_registry::v1::UnitKind;
-pub use projection::{ConsumerNames, Projection};
+pub use projection::Projection;
 pub use roster::{Organization, Roster, Unit};

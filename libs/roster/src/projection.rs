@@ -4,16 +4,7 @@ use parta_database::Db;
 use parta_feed::{Consumer, FeedClient, MembershipFeed, OrgRegistryFeed, Source};
 use parta_proto::parta::{membership::v1::MembershipEvent, org_registry::v1::OrgRegistryEvent};
 
-use crate::{Members, Organizations, Roster, RosterObserver};
-
-/// The names of the two consumers, which are the keys of their cursors: `<service>.<effect>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsumerNames {
-    /// The consumer of org-registry, for example "chat.roster_organizations".
-    pub organizations: &'static str,
-    /// The consumer of membership, for example "chat.roster_members".
-    pub members: &'static str,
-}
+use crate::{ConsumerNames, Members, Organizations, Roster, RosterObserver};
 
 /// The projection of one service: two consumers that run as tasks, and the roster that reads the result.
 pub struct Projection<O, M>

@@ -61,6 +61,13 @@ impl Link {
         link
     }
 
+    /// Starts a proxy that accepts no connection until [`Link::reconnect`].
+    pub async fn disconnected(url: &str) -> Self {
+        let link = Self::to(url).await;
+        link.state.send_modify(|state| state.disconnected = true);
+        link
+    }
+
     /// Returns the URL with the address of the proxy instead of that of the server.
     pub fn through(&self, url: &str) -> String {
         url.replacen(&host_and_port(url), &self.address.to_string(), 1)

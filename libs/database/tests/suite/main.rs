@@ -2,6 +2,7 @@
 
 mod connections;
 mod counter;
+mod metrics;
 mod round_trips;
 mod schema;
 mod support;

@@ -6,6 +6,7 @@
 
 mod apply;
 mod quarantined;
+mod release;
 mod run;
 
 use std::sync::Arc;

@@ -15,7 +15,9 @@ use parta_status::{self as status, RpcError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Cursor, EventMeta, EventPayload, FeedEvent, FeedKind, log};
-use watch::Watch;
+use watch::{Watch, expired};
+
+pub(crate) use watch::WatchItem;
 
 type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, RpcError>>
     + Send
@@ -36,12 +38,6 @@ impl<K: FeedKind> Clone for FeedServer<K> {
             cancel: self.cancel.clone(),
         }
     }
-}
-
-/// One message of a `Watch` stream: the cursor to resume from, and the content.
-pub(crate) enum WatchItem<E> {
-    Event(E),
-    Checkpoint(prost_types::Timestamp),
 }
 
 impl<K: FeedKind> FeedServer<K> {
@@ -179,11 +175,4 @@ fn expiry(caller: &Caller) -> Option<DateTime<Utc>> {
         Principal::ServiceAccount { .. } => caller.expire_time,
         _ => None,
     }
-}
-
-fn expired() -> RpcError {
-    RpcError::new(
-        ErrorReason::CursorExpired,
-        "The cursor has expired. Read a snapshot and resume from its cursor.",
-    )
 }

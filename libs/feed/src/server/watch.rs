@@ -8,11 +8,16 @@ use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{WatchItem, expired};
 use crate::{Cursor, FeedEvent, kind::timestamp, log};
 
 const BATCH: u64 = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// One message of a `Watch` stream: the cursor to resume from, and the content.
+pub(crate) enum WatchItem<E> {
+    Event(E),
+    Checkpoint(prost_types::Timestamp),
+}
 
 /// A reader that follows the log. Hints wake it; it also polls every second, because hints can be lost.
 pub(super) struct Watch<E> {
@@ -123,4 +128,12 @@ impl<E: FeedEvent> Watch<E> {
         self.buffer = events.into();
         Ok(found)
     }
+}
+
+/// Returns the refusal of a cursor whose events were purged or belong to another incarnation.
+pub(super) fn expired() -> RpcError {
+    RpcError::new(
+        ErrorReason::CursorExpired,
+        "The cursor has expired. Read a snapshot and resume from its cursor.",
+    )
 }

@@ -209,11 +209,10 @@ on_postgres!(
         ] {
             parta_testkit::logs().allow(text);
         }
-        let link = Link::to(database.url()).await;
+        let link = Link::disconnected(database.url()).await;
         let folder = tempfile::tempdir().unwrap();
         let url = format!("membership.database_url={}", link.through(database.url()));
         let settings = settings(folder.path(), &[url]);
-        link.disconnect().await;
         let (running, ()) = tokio::join!(compose(&[MEMBERSHIP, CHAT], &settings), async {
             parta_testkit::logs()
                 .until("database unavailable, waiting for it")

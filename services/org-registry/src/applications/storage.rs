@@ -1,5 +1,5 @@
 //! The tables of applications and named queries over them.
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{ApplicationId, OrgId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
@@ -12,81 +12,48 @@ use crate::organizations::OrganizationKind;
 /// Bytes of the order in one row.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-mod application {
-    use sea_orm::entity::prelude::*;
+table!(application, "application", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    application_id: Uuid,
+    state: i32,
+    organization_name: String,
+    kind: i32,
+    region: String,
+    ogrn: String,
+    kpp: String,
+    time_zone: String,
+    head_full_name: String,
+    administrator_full_name: String,
+    administrator_email: String,
+    administrator_phone: String,
+    order_file_name: String,
+    order_content_type: String,
+    order_size_bytes: i64,
+    order_sha256: String,
+    org_id: Option<Uuid>,
+    create_time: DateTimeUtc,
+    revision: i64,
+});
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "application")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub application_id: Uuid,
-        pub state: i32,
-        pub organization_name: String,
-        pub kind: i32,
-        pub region: String,
-        pub ogrn: String,
-        pub kpp: String,
-        pub time_zone: String,
-        pub head_full_name: String,
-        pub administrator_full_name: String,
-        pub administrator_email: String,
-        pub administrator_phone: String,
-        pub order_file_name: String,
-        pub order_content_type: String,
-        pub order_size_bytes: i64,
-        pub order_sha256: String,
-        pub org_id: Option<Uuid>,
-        pub create_time: DateTimeUtc,
-        pub revision: i64,
-    }
+table!(step, "application_step", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    application_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    number: i64,
+    state: i32,
+    actor: String,
+    reason: String,
+    change_time: DateTimeUtc,
+});
 
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-mod step {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "application_step")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub application_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub number: i64,
-        pub state: i32,
-        pub actor: String,
-        pub reason: String,
-        pub change_time: DateTimeUtc,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-mod chunk {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "application_chunk")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub application_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub number: i64,
-        #[sea_orm(column_type = "Blob")]
-        pub bytes: Vec<u8>,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(chunk, "application_chunk", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    application_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    number: i64,
+    #[sea_orm(column_type = "Blob")]
+    bytes: Vec<u8>,
+});
 
 fn state(column: &'static str, number: i32) -> Result<ApplicationState, StorageError> {
     ApplicationState::from_number(number).ok_or_else(|| StorageError::unknown_value(column, number))

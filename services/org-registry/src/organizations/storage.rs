@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{OrgId, TypedId as _};
 use parta_roster::Policies;
 use sea_orm::{
@@ -13,36 +13,25 @@ use sea_orm::{
 use super::model::{Organization, OrganizationKind};
 use entity::{ActiveModel, Column, Entity, Model};
 
-mod entity {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "organization")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        pub display_name: String,
-        pub kind: i32,
-        pub region: String,
-        pub time_zone: String,
-        pub ogrn: String,
-        pub kpp: String,
-        pub head_full_name: String,
-        pub verification_required: bool,
-        pub parent_inviters_class_staff: bool,
-        pub school_channel_open_to_families: bool,
-        pub unused_after_seconds: i64,
-        pub policies_version: i64,
-        pub create_time: DateTimeUtc,
-        pub update_time: DateTimeUtc,
-        pub revision: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(entity, "organization", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    display_name: String,
+    kind: i32,
+    region: String,
+    time_zone: String,
+    ogrn: String,
+    kpp: String,
+    head_full_name: String,
+    verification_required: bool,
+    parent_inviters_class_staff: bool,
+    school_channel_open_to_families: bool,
+    unused_after_seconds: i64,
+    policies_version: i64,
+    create_time: DateTimeUtc,
+    update_time: DateTimeUtc,
+    revision: i64,
+});
 
 fn model(row: Model) -> Result<Organization, StorageError> {
     let kind = OrganizationKind::from_number(row.kind)

@@ -1,6 +1,6 @@
 //! The table `unit` and named queries over it.
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
 use parta_roster::label_key;
 use sea_orm::{
@@ -11,33 +11,22 @@ use sea_orm::{
 use super::model::{ImportSource, Unit, UnitKind};
 use entity::{ActiveModel, Column, Entity, Model};
 
-mod entity {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "unit")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub unit_id: Uuid,
-        pub kind: i32,
-        pub label: String,
-        pub label_key: String,
-        /// Empty if no import requested the unit.
-        pub roster_import_id: String,
-        /// Empty if no import requested the unit.
-        pub source_key: String,
-        pub create_time: DateTimeUtc,
-        pub archive_time: Option<DateTimeUtc>,
-        pub revision: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(entity, "unit", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    unit_id: Uuid,
+    kind: i32,
+    label: String,
+    label_key: String,
+    /// Empty if no import requested the unit.
+    roster_import_id: String,
+    /// Empty if no import requested the unit.
+    source_key: String,
+    create_time: DateTimeUtc,
+    archive_time: Option<DateTimeUtc>,
+    revision: i64,
+});
 
 /// The filter of a list.
 #[derive(Debug, Clone, Default)]

@@ -1,80 +1,48 @@
 //! Rows of the tables of the feature.
+use parta_database::table;
 
-pub(super) mod call {
-    use sea_orm::entity::prelude::*;
+table!(pub(super) call, "call", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: Uuid,
+    unit_id: Uuid,
+    of_class: bool,
+    title: String,
+    kind: i16,
+    format: i16,
+    room: String,
+    organizer_id: Uuid,
+    start_civil_time: DateTime,
+    time_zone: String,
+    duration_minutes: i32,
+    interval_weeks: Option<i16>,
+    until_date: Option<Date>,
+    occurrence_count: Option<i32>,
+    first_start_time: DateTimeUtc,
+    last_end_time: DateTimeUtc,
+    announced: bool,
+    create_time: DateTimeUtc,
+    cancel_time: Option<DateTimeUtc>,
+    revision: i64,
+});
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "call")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub id: Uuid,
-        pub unit_id: Uuid,
-        pub of_class: bool,
-        pub title: String,
-        pub kind: i16,
-        pub format: i16,
-        pub room: String,
-        pub organizer_id: Uuid,
-        pub start_civil_time: DateTime,
-        pub time_zone: String,
-        pub duration_minutes: i32,
-        pub interval_weeks: Option<i16>,
-        pub until_date: Option<Date>,
-        pub occurrence_count: Option<i32>,
-        pub first_start_time: DateTimeUtc,
-        pub last_end_time: DateTimeUtc,
-        pub announced: bool,
-        pub create_time: DateTimeUtc,
-        pub cancel_time: Option<DateTimeUtc>,
-        pub revision: i64,
-    }
+table!(pub(super) participant, "call_participant", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    call_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
+});
 
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(super) mod participant {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "call_participant")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub call_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub member_id: Uuid,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub(super) mod occurrence {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "occurrence")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub call_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub start_time: DateTimeUtc,
-        pub cancel_time: Option<DateTimeUtc>,
-        pub staff_arrive_time: Option<DateTimeUtc>,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(pub(super) occurrence, "occurrence", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    call_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    start_time: DateTimeUtc,
+    cancel_time: Option<DateTimeUtc>,
+    staff_arrive_time: Option<DateTimeUtc>,
+});

@@ -1,6 +1,7 @@
 //! Invariants 3 and 5 under concurrency, and the reason for the second check of a send on PostgreSQL.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use parta_database::{Db, Transaction};
 use parta_ids::{ChatId, TypedId};
 use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
@@ -240,11 +241,29 @@ on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
     };
     let school = Arc::new(School::open_with(database, config).await);
     let class = school.chat(school.pupil, ClassPupils).await;
+    let db = &school.fixture.db;
+    // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the row of the chat.
+    let write_lock = db.write_gate().enter().await;
+    let row_lock = if db.is_postgres() {
+        let transaction = db.writer().begin().await.unwrap();
+        let lock = "SELECT 1 FROM chat WHERE org_id = $1 AND chat_id = $2 FOR UPDATE";
+        let key = vec![school.org.uuid().into(), class.uuid().into()];
+        transaction.execute_raw(sql(db, lock, key)).await.unwrap();
+        Some(transaction)
+    } else {
+        None
+    };
     let sends = (0..64).map(|n| {
         let school = school.clone();
         async move { school.send(school.pupil, class, &n.to_string()).await }
     });
-    let results = futures::future::join_all(sends).await;
+    let mut sends: futures::stream::FuturesUnordered<_> = sends.collect();
+    let mut results = vec![sends.next().await.unwrap()];
+    drop(write_lock);
+    if let Some(transaction) = row_lock {
+        transaction.commit().await.unwrap();
+    }
+    results.extend(sends.collect::<Vec<_>>().await);
     let stored = results.iter().filter(|r| r.is_ok()).count();
     let mut refused = 0;
     for status in results.into_iter().filter_map(Result::err) {

@@ -1,0 +1,20 @@
+//! The metrics of the database.
+use std::sync::LazyLock;
+
+use opentelemetry::{KeyValue, global, metrics::Counter};
+
+/// Built at the first use, when telemetry is in place.
+static UNKNOWN_VALUES: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    global::meter("parta")
+        .u64_counter("parta.storage.unknown_values")
+        .with_description("Reads of a stored value that this build does not know")
+        .build()
+});
+
+/// Counts a read of a value that this build does not know, by its `table.column`. Ids and values are no
+/// attributes.
+pub(crate) fn count_unknown_value(column: &'static str) {
+    let (table, column) = column.split_once('.').unwrap_or(("", column));
+    let attributes = [KeyValue::new("table", table), KeyValue::new("column", column)];
+    UNKNOWN_VALUES.add(1, &attributes);
+}

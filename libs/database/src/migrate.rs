@@ -1,0 +1,106 @@
+//! Brings the schema of a database to the state that the build requires.
+use std::sync::{Mutex, PoisonError};
+
+use sea_orm::{ConnectionTrait, SqliteTransactionMode};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
+
+use crate::{
+    Db, StorageError, Tx, head,
+    schema::{Applied, SchemaState},
+    tx::End,
+};
+
+impl Db {
+    /// Applies the pending migrations in one transaction, under a lock that the replicas share. If a newer
+    /// build has migrated the schema, nothing is applied; whether this build may serve with it is then
+    /// decided as in [`Db::check_schema`].
+    ///
+    /// On PostgreSQL, a statement that waits longer than three seconds for a table fails the migration with
+    /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then,
+    /// and a later attempt can succeed.
+    pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
+        let pass = self.write_gate().enter().await;
+        let conn = self
+            .writer()
+            .begin_driver(Some(SqliteTransactionMode::Immediate))
+            .await?;
+        let tx = Tx::new(conn, self, Some(pass));
+        if self.is_postgres() {
+            tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+            // All services use the same lock number, because each service has its own database.
+            tx.execute_unprepared("SELECT pg_advisory_xact_lock(7305808869231650113)")
+                .await?;
+            // Not before: another replica that migrates may take longer.
+            tx.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
+        }
+        let result = async {
+            let Some(transaction) = tx.transaction().driver() else {
+                return Err(StorageError::Fault(
+                    "migrations want a transaction of the driver's".into(),
+                ));
+            };
+            if SchemaManager::new(transaction)
+                .has_table("schema_requirement")
+                .await?
+            {
+                let applied = Applied::read(transaction, &migrations).await?;
+                applied.check_required()?;
+                let newer = applied.newer();
+                if let (Some(pending), Some(newer)) = (applied.pending().next(), newer.first()) {
+                    return Err(StorageError::Schema(format!(
+                        "{pending} is not applied, but {newer} of another version is; start that version"
+                    )));
+                }
+                if applied.pending().next().is_none() {
+                    return Ok(());
+                }
+            }
+            Migrations(Mutex::new(migrations)).up(transaction, None).await?;
+            head::ensure(&tx, self.env().ids.uuid()).await
+        }
+        .await;
+        match tx.end(result, false).await {
+            End::Done(()) => Ok(()),
+            End::Failed(error) | End::Again(error) => Err(error),
+        }
+    }
+
+    /// Decides whether this build may serve with the schema: all of its migrations are applied, and no newer
+    /// migration requires a newer build. Returns the newer migrations.
+    pub async fn check_schema(
+        &self,
+        migrations: &[Box<dyn MigrationTrait>],
+    ) -> Result<SchemaState, StorageError> {
+        let applied = match Applied::read(self.conn(), migrations)
+            .await
+            .map_err(StorageError::from)
+        {
+            // The database is empty.
+            Err(StorageError::Database(error)) => {
+                return Err(StorageError::Schema(format!(
+                    "{error}; run `parta migrate {}` first",
+                    self.service()
+                )));
+            }
+            other => other?,
+        };
+        applied.check(self.service())
+    }
+
+    /// Invalidates every cursor and token issued before. Required after a restore or a failover that lost
+    /// data.
+    pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
+        let incarnation = self.env().ids.uuid();
+        self.write(|tx| async move { head::renew(&tx, incarnation).await })
+            .await
+    }
+}
+
+struct Migrations(Mutex<Vec<Box<dyn MigrationTrait>>>);
+
+impl MigratorTraitSelf for Migrations {
+    // The migrator calls this once per run.
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
