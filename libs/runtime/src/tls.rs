@@ -118,13 +118,12 @@ impl ServerTls {
             .await
             .is_some()
         {
-            match read(&self.certificate_file, &self.key_file, &self.env) {
-                Ok(new) if new.cert != self.current.get().cert => {
-                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+            match self.reload() {
+                Ok(true) => {
                     tracing::info!(file = %self.certificate_file.display(), "certificate replaced");
                     refused = None;
                 }
-                Ok(_) => refused = None,
+                Ok(false) => refused = None,
                 Err(error) => {
                     let error = format!("{error:#}");
                     if refused.as_ref() != Some(&error) {
@@ -134,6 +133,17 @@ impl ServerTls {
                 }
             }
         }
+    }
+
+    /// Reads the files and returns whether the certificate was replaced. After an error, the former certificate
+    /// stays.
+    fn reload(&self) -> anyhow::Result<bool> {
+        let new = read(&self.certificate_file, &self.key_file, &self.env)?;
+        if new.cert == self.current.get().cert {
+            return Ok(false);
+        }
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(true)
     }
 
     /// Performs the handshake of each connection. Connections whose handshake fails are dropped.
@@ -198,4 +208,110 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
             certificate_file.display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::ManualClock;
+    use parta_testkit::Authority;
+
+    use super::*;
+
+    struct Files {
+        folder: tempfile::TempDir,
+        env: Env,
+        clock: Arc<ManualClock>,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            crate::use_one_tls_provider();
+            let clock = Arc::new(ManualClock::new(Env::system().now()));
+            let env = Env {
+                clock: clock.clone(),
+                ..Env::system()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            Self { folder, env, clock }
+        }
+
+        fn write(&self, certificate: &str, key: &str) -> (PathBuf, PathBuf) {
+            let (first, second) = (
+                self.folder.path().join("tls.crt"),
+                self.folder.path().join("tls.key"),
+            );
+            std::fs::write(&first, certificate).unwrap();
+            std::fs::write(&second, key).unwrap();
+            (first, second)
+        }
+
+        fn refusal(&self, certificate: &str, key: &str) -> String {
+            let (certificate, key) = self.write(certificate, key);
+            format!(
+                "{:#}",
+                ServerTls::read(&certificate, &key, &self.env).err().unwrap()
+            )
+        }
+    }
+
+    #[test]
+    fn unusable_files_are_refused() {
+        let (files, authority) = (Files::new(), Authority::new());
+        let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
+        for (certificate, key, expected) in [
+            ("", one.key.as_str(), "has no certificate"),
+            (one.certificate.as_str(), "", "the private key in"),
+            (
+                one.certificate.as_str(),
+                other.key.as_str(),
+                "is not that of the certificate",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                one.key.as_str(),
+                "the first certificate in",
+            ),
+        ] {
+            let text = files.refusal(certificate, key);
+            assert!(text.contains(expected), "{text}");
+        }
+        let nowhere = files.folder.path().join("nowhere");
+        let missing = ServerTls::read(&nowhere, &nowhere, &files.env).err().unwrap();
+        assert!(format!("{missing:#}").contains("nowhere"), "{missing:#}");
+        let empty = files.folder.path().join("empty.crt");
+        std::fs::write(&empty, "").unwrap();
+        assert!(authority_error(&empty).contains("has no certificate"));
+    }
+
+    fn authority_error(file: &Path) -> String {
+        authority(file).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn certificate_is_refused_outside_its_validity() {
+        let (files, authority) = (Files::new(), Authority::new());
+        let issued = authority.issue("localhost");
+        files.clock.set("1970-01-01T00:00:00Z".parse().unwrap());
+        let text = files.refusal(&issued.certificate, &issued.key);
+        assert!(text.contains("is not valid before"), "{text}");
+        files.clock.set("9000-01-01T00:00:00Z".parse().unwrap());
+        let text = files.refusal(&issued.certificate, &issued.key);
+        assert!(text.contains("has expired"), "{text}");
+    }
+
+    #[test]
+    fn replaced_certificate_is_used_and_an_unusable_one_is_not() {
+        let (files, authority) = (Files::new(), Authority::new());
+        let (first, second) = (authority.issue("localhost"), authority.issue("localhost"));
+        let (certificate_file, key_file) = files.write(&first.certificate, &first.key);
+        let tls = ServerTls::read(&certificate_file, &key_file, &files.env).unwrap();
+        assert!(!tls.reload().unwrap());
+        let before = tls.current.get().cert.clone();
+        files.write(&second.certificate, &first.key);
+        tls.reload().unwrap_err();
+        assert_eq!(tls.current.get().cert, before);
+        files.write(&second.certificate, &second.key);
+        assert!(tls.reload().unwrap());
+        assert_ne!(tls.current.get().cert, before);
+    }
 }
