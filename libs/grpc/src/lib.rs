@@ -19,7 +19,7 @@ pub use clients::{PeerMissing, ServiceClients, current_trace_id};
 pub use in_memory::InMemoryTransport;
 pub use routes::Routes;
 pub use server::{Authenticator, Limits, ServerLayers, layers};
-pub use step::{Answer, Call, Next, Outcome, Run, StackService, Step};
+pub use step::{Next, RpcRequest, RpcResponse, RpcResult, Run, StackService, Step};
 pub use stream::{until_credential_ends, until_shutdown};
 
 /// The metadata key of the service token.

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tonic::{Status, body::Body};
 
 use crate::{
-    body::Watch,
+    body::ResponseGuard,
     methods::{self, Method},
     routes::Routes,
 };
@@ -18,16 +18,16 @@ use crate::{
 pub(crate) type Request = http::Request<Body>;
 pub(crate) type Response = http::Response<Body>;
 /// The result of a layer: a response, or a status that the `status` layer converts to one.
-pub type Outcome = Result<Answer, Status>;
+pub type RpcResult = Result<RpcResponse, Status>;
 
 /// A request on its way through the layers.
-pub struct Call {
+pub struct RpcRequest {
     pub(crate) request: Request,
     /// The RPC of its path, looked up once for all layers.
     pub(crate) method: Option<&'static Method>,
 }
 
-impl Call {
+impl RpcRequest {
     pub(crate) fn new(request: Request) -> Self {
         let method = methods::find(request.uri().path());
         Self { request, method }
@@ -46,16 +46,16 @@ impl Call {
 
 /// A response, and the work to do while its body is sent.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RpcResponse {
     pub(crate) response: Response,
-    pub(crate) watch: Watch,
+    pub(crate) guard: ResponseGuard,
 }
 
-impl From<Response> for Answer {
+impl From<Response> for RpcResponse {
     fn from(response: Response) -> Self {
         Self {
             response,
-            watch: Watch::default(),
+            guard: ResponseGuard::default(),
         }
     }
 }
@@ -65,7 +65,7 @@ pub trait Step: Send + Sync + 'static {
     /// Returns the name of the layer in the documented order.
     fn name(&self) -> &'static str;
     /// Handles the call, usually by calling `next.run`.
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome>;
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult>;
 }
 
 /// The innermost callee of the layers.
@@ -89,7 +89,7 @@ pub struct Next<'a> {
 
 impl<'a> Next<'a> {
     /// Runs the remaining layers.
-    pub fn run(self, call: Call) -> Run<'a> {
+    pub fn run(self, call: RpcRequest) -> Run<'a> {
         match self.steps.split_first() {
             Some((step, steps)) => Run::Step(step.call(
                 call,
@@ -109,7 +109,7 @@ impl<'a> Next<'a> {
 /// The future of the remaining layers.
 pub enum Run<'a> {
     #[doc(hidden)]
-    Step(BoxFuture<'a, Outcome>),
+    Step(BoxFuture<'a, RpcResult>),
     #[doc(hidden)]
     Served(BoxFuture<'static, Result<Response, Infallible>>),
     #[doc(hidden)]
@@ -117,16 +117,16 @@ pub enum Run<'a> {
 }
 
 impl Future for Run<'_> {
-    type Output = Outcome;
+    type Output = RpcResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RpcResult> {
         match &mut *self {
             Self::Step(outcome) => outcome.as_mut().poll(cx),
             Self::Served(answer) => answer.as_mut().poll(cx).map(|answer| match answer {
                 Ok(response) => Ok(response.into()),
                 Err(never) => match never {},
             }),
-            Self::Sent(answer) => answer.as_mut().poll(cx).map_ok(Answer::from),
+            Self::Sent(answer) => answer.as_mut().poll(cx).map_ok(RpcResponse::from),
         }
     }
 }
@@ -144,8 +144,8 @@ impl Stack {
             steps: &self.steps,
             callee: &self.callee,
         };
-        let Answer { response, watch } = next.run(Call::new(request)).await?;
-        Ok(watch.over(response))
+        let RpcResponse { response, guard } = next.run(RpcRequest::new(request)).await?;
+        Ok(guard.wrap(response))
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::OnBehalf;
 use crate::{
     SERVICE_TOKEN,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 pub(super) struct Credentials {
@@ -37,7 +37,7 @@ impl Step for Credentials {
         "credentials"
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             if let Some(identity) = &self.identity {
                 let token = identity.mint(&self.audience)?;

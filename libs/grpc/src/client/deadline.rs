@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use crate::{
     context::CallContext,
     server::deadline::{exceeded, grpc_timeout},
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 pub(super) struct ClientDeadline {
@@ -17,7 +17,7 @@ impl Step for ClientDeadline {
         "deadline"
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             if call.method.is_none_or(|m| m.streaming) {
                 return next.run(call).await;

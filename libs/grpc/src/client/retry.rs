@@ -9,7 +9,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use super::Idempotent;
 use crate::{
     body::{self, Whole},
-    step::{Call, Next, Outcome, Request, Step},
+    step::{Next, Request, RpcRequest, RpcResult, Step},
 };
 
 const ATTEMPTS: usize = 3;
@@ -72,7 +72,7 @@ impl Step for Retry {
         "retry"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             if call.request.extensions().get::<Idempotent>().is_none() {
                 return next
@@ -92,7 +92,7 @@ impl Step for Retry {
             loop {
                 let request = Request::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
                 let method = call.method;
-                let outcome = next.run(Call { request, method }).await;
+                let outcome = next.run(RpcRequest { request, method }).await;
                 let failure = match outcome {
                     Err(status) => Failure::of(status),
                     // A refusal without a body carries its status in the headers.

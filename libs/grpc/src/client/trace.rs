@@ -8,7 +8,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
     context::CallContext,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 pub(super) struct Trace {
@@ -49,7 +49,7 @@ impl Step for Trace {
         "trace"
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let rpc = call.rpc();
             let headers = call.request.headers_mut();
@@ -72,7 +72,7 @@ impl Step for Trace {
                 self.carry_on(headers);
             }
             let mut answer = next.run(call).instrument(span.clone()).await?;
-            answer.watch.span = Some(span);
+            answer.guard.span = Some(span);
             Ok(answer)
         })
     }

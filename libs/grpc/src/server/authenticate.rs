@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::{
     SERVICE_TOKEN,
     methods::Method,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
     stream::credential_expired,
 };
 
@@ -50,7 +50,7 @@ impl Step for Authenticate {
         "authenticate"
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             if call.is_open() {
                 return next.run(call).await;
@@ -73,7 +73,7 @@ impl Step for Authenticate {
                 && method.streaming
             {
                 let (verifier, clock) = (self.authenticator.verifier.clone(), self.clock.clone());
-                answer.watch.ends.push(Box::pin(ended(verifier, clock, who, end)));
+                answer.guard.ends.push(Box::pin(ended(verifier, clock, who, end)));
             }
             Ok(answer)
         })

@@ -1,6 +1,6 @@
 use futures::future::BoxFuture;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::step::{Next, RpcRequest, RpcResult, Step};
 
 /// Captures the bytes of the request message of RPCs that change state. The edge computes their digest.
 pub(super) struct CaptureRequest;
@@ -10,7 +10,7 @@ impl Step for CaptureRequest {
         "capture_request"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         if call.method.is_some_and(|method| method.mutation) {
             return Box::pin(parta_proto::capture_request(next.run(call)));
         }

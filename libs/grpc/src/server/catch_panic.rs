@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::{
     TRACE_ID,
     context::TraceId,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 /// Set by the `trace` layer below, so that the response to a panic contains the trace id.
@@ -43,13 +43,13 @@ impl Step for CatchPanic {
         "catch_panic"
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, mut call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let slot = TraceSlot::default();
             call.request.extensions_mut().insert(slot.clone());
             match AssertUnwindSafe(next.run(call)).catch_unwind().await {
                 Ok(outcome) => outcome.map(|mut answer| {
-                    answer.watch.catches = Some(slot);
+                    answer.guard.catches = Some(slot);
                     answer
                 }),
                 Err(panic) => Err(slot.refuse(panic.as_ref())),

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::CallContext,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 /// The deadline of a unary call without a timeout.
@@ -24,7 +24,7 @@ impl Step for ServerDeadline {
         "deadline"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let streaming = call.method.is_none_or(|m| m.streaming);
             let asked = grpc_timeout(call.request.headers()).map(earlier);
@@ -49,7 +49,7 @@ impl Step for ServerDeadline {
                 not_serving()
             };
             outcome.map(|mut answer| {
-                answer.watch.ends.push(Box::pin(end));
+                answer.guard.ends.push(Box::pin(end));
                 answer
             })
         })
@@ -59,7 +59,7 @@ impl Step for ServerDeadline {
 pub(crate) fn exceeded() -> tonic::Status {
     RpcError::new(
         ErrorReason::DeadlineExceeded,
-        "The deadline of the call has passed. Call again with a longer timeout.",
+        "The deadline of the call has passed. RpcRequest again with a longer timeout.",
     )
     .into()
 }

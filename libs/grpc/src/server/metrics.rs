@@ -7,7 +7,7 @@ use opentelemetry::{
 };
 use tonic::Code;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::step::{Next, RpcRequest, RpcResult, Step};
 
 /// Duration by RPC and code, and calls in flight. Labels come from the descriptors, never from the caller.
 pub(crate) struct Metrics {
@@ -73,7 +73,7 @@ impl Step for Metrics {
         "metrics"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             if call.is_open() {
                 return next.run(call).await;
@@ -90,7 +90,7 @@ impl Step for Metrics {
             };
             match next.run(call).await {
                 Ok(mut answer) => {
-                    answer.watch.in_flight = Some(in_flight);
+                    answer.guard.in_flight = Some(in_flight);
                     Ok(answer)
                 }
                 Err(status) => {

@@ -9,7 +9,7 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tokio::sync::Semaphore;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::step::{Next, RpcRequest, RpcResult, Step};
 
 /// The maximum number of concurrent calls per service and server. Calls beyond it are refused, never queued.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl Step for Shed {
         "shed"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let Some(method) = call.method else {
                 return next.run(call).await;
@@ -90,7 +90,7 @@ impl Step for Shed {
             };
             let mut answer = next.run(call).await?;
             // The permit is held until the response is delivered.
-            answer.watch.permit = Some(permit);
+            answer.guard.permit = Some(permit);
             Ok(answer)
         })
     }

@@ -3,7 +3,7 @@ use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tonic::{Code, Status};
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::step::{Next, RpcRequest, RpcResult, Step};
 
 /// Gives every refusal exactly one documented reason, including those of tonic. UNIMPLEMENTED is not changed:
 /// the RPC does not exist, so no documented reason can.
@@ -14,7 +14,7 @@ impl Step for Details {
         "status"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let open = call.is_open();
             let mut answer = match next.run(call).await {
@@ -49,7 +49,7 @@ fn explain(status: Status) -> Status {
         }
         Code::DeadlineExceeded => RpcError::new(
             ErrorReason::DeadlineExceeded,
-            "The deadline of the call has passed. Call again with a longer timeout.",
+            "The deadline of the call has passed. RpcRequest again with a longer timeout.",
         )
         .into(),
         // The caller disconnected in the middle of its request and does not read this response.

@@ -9,7 +9,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::catch_panic::TraceSlot;
 use crate::{
     context::{CallContext, TraceId},
-    step::{Call, Next, Outcome, Request, Step},
+    step::{Next, Request, RpcRequest, RpcResult, Step},
 };
 
 pub(super) struct Trace {
@@ -72,7 +72,7 @@ impl Step for Trace {
         "trace"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             // Health checks arrive every second and would flood the log.
             if call.is_open() {
@@ -101,8 +101,8 @@ impl Step for Trace {
                 deadline: None,
             };
             let mut answer = context.scope(next.run(call)).instrument(span.clone()).await?;
-            answer.watch.span = Some(span);
-            answer.watch.method = method;
+            answer.guard.span = Some(span);
+            answer.guard.method = method;
             Ok(answer)
         })
     }

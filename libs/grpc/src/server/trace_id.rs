@@ -3,7 +3,7 @@ use futures::future::BoxFuture;
 use crate::{
     TRACE_ID,
     context::CallContext,
-    step::{Call, Next, Outcome, Step},
+    step::{Next, RpcRequest, RpcResult, Step},
 };
 
 pub(super) struct ReturnTraceId;
@@ -13,7 +13,7 @@ impl Step for ReturnTraceId {
         "trace_id"
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    fn call<'a>(&'a self, call: RpcRequest, next: Next<'a>) -> BoxFuture<'a, RpcResult> {
         Box::pin(async move {
             let mut answer = next.run(call).await?;
             if let Some(trace) = CallContext::current().trace
