@@ -15,7 +15,8 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServiceChannel, Target, layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceChannel, Target,
+    layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
@@ -157,7 +158,7 @@ pub struct TestEnv {
     pub stop: CancellationToken,
     pub tracker: TaskTracker,
     issuer: TokenIssuer,
-    layers: Vec<&'static str>,
+    layers: ServerLayers,
     pipe: InMemoryTransport,
     identities: Vec<Arc<ServiceIdentity>>,
 }
@@ -203,12 +204,11 @@ impl TestEnv {
         );
         let seen = Arc::new(Seen::default());
         let stack = layers(&env, authenticator, limits, draining.clone());
-        let names = stack.names();
         let (pipe, incoming) = InMemoryTransport::pair();
         let serving = serve(
             incoming,
             routes(&seen),
-            stack,
+            stack.clone(),
             ServeOptions::default(),
             stop.clone().cancelled_owned(),
         );
@@ -223,14 +223,14 @@ impl TestEnv {
             stop,
             tracker,
             issuer,
-            layers: names,
+            layers: stack,
             pipe,
             identities,
         }
     }
 
     pub fn server_layers(&self) -> &[&'static str] {
-        &self.layers
+        self.layers.names()
     }
 
     pub fn person(&self) -> (String, SessionId) {
