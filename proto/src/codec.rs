@@ -2,6 +2,7 @@ use std::{cell::RefCell, future::Future, marker::PhantomData};
 
 use bytes::{Buf as _, Bytes};
 use prost::Message;
+use tokio::task::futures::TaskLocalFuture;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -22,9 +23,12 @@ tokio::task_local! {
 /// decompressed and without the gRPC frame. The edge digests them: a message that is decoded and encoded
 /// again loses the fields that this build does not know, so a retry at an older replica would look like
 /// another request.
-pub async fn capture_request<F: Future>(call: F) -> F::Output {
-    CAPTURED.scope(RefCell::new(None), call).await
+pub fn capture_request<F: Future>(call: F) -> CaptureRequest<F> {
+    CAPTURED.scope(RefCell::new(None), call)
 }
+
+/// The future of [`capture_request`].
+pub type CaptureRequest<F> = TaskLocalFuture<RefCell<Option<Bytes>>, F>;
 
 /// The bytes of the first message that was decoded inside [`capture_request`]; `None` outside of it. Later
 /// messages, such as responses of other services, do not replace the first.

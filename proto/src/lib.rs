@@ -2,7 +2,9 @@
 
 mod codec;
 
-pub use codec::{ProtoCodec, ProtoDecoder, ProtoEncoder, capture_request, captured_request, decoder};
+pub use codec::{
+    CaptureRequest, ProtoCodec, ProtoDecoder, ProtoEncoder, capture_request, captured_request, decoder,
+};
 
 #[expect(
     missing_docs,

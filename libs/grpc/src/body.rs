@@ -31,7 +31,7 @@ pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
 /// The work to do while a response is sent. The layers fill it in on the way back, and one body does all of
 /// it, so that each of 10,000 streams has a single wrapper.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct ResponseGuard {
     /// Counted until the end. The recorded code is that of the trailers, or CANCELLED if the body is dropped
     /// before.
     pub(crate) in_flight: Option<InFlight>,
@@ -48,24 +48,24 @@ pub(crate) struct Watch {
     pub(crate) catches: Option<TraceSlot>,
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for ResponseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("ResponseGuard").finish_non_exhaustive()
     }
 }
 
-impl Watch {
+impl ResponseGuard {
     /// Wraps the body of a response.
-    pub(crate) fn over(mut self, response: http::Response<Body>) -> http::Response<Body> {
+    pub(crate) fn wrap(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
             self.report(code, response.headers());
             self.finish(code);
             return response;
         }
         response.map(|inner| {
-            Body::new(Watched {
+            Body::new(InstrumentedBody {
                 inner: Some(inner),
-                watch: self,
+                guard: self,
             })
         })
     }
@@ -106,21 +106,21 @@ fn poll(inner: &mut Option<Body>, ends: &mut [BoxFuture<'static, Status>], cx: &
 }
 
 /// An instrumented body. `inner` is `None` after the stream was ended from outside.
-struct Watched {
+struct InstrumentedBody {
     inner: Option<Body>,
-    watch: Watch,
+    guard: ResponseGuard,
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for InstrumentedBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let Self { inner, watch } = self.get_mut();
+        let Self { inner, guard } = self.get_mut();
         let polled = {
-            let _entered = watch.span.as_ref().map(Span::enter);
-            let ends = &mut watch.ends;
-            match &watch.catches {
+            let _entered = guard.span.as_ref().map(Span::enter);
+            let ends = &mut guard.ends;
+            match &guard.catches {
                 None => poll(inner, ends, cx),
                 Some(slot) => {
                     catch_unwind(AssertUnwindSafe(|| poll(inner, ends, cx))).unwrap_or_else(|panic| {
@@ -132,15 +132,15 @@ impl http_body::Body for Watched {
         };
         let polled = ready!(polled);
         match &polled {
-            None => watch.finish(Code::Ok),
-            Some(Err(status)) => watch.finish(status.code()),
+            None => guard.finish(Code::Ok),
+            Some(Err(status)) => guard.finish(status.code()),
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = trailers
                         .get("grpc-status")
                         .map_or(Code::Ok, |v| Code::from_bytes(v.as_bytes()));
-                    watch.report(code, trailers);
-                    watch.finish(code);
+                    guard.report(code, trailers);
+                    guard.finish(code);
                 }
             }
         }
@@ -151,21 +151,21 @@ impl http_body::Body for Watched {
         // Not before the end was recorded, which requires a last poll or the drop.
         self.inner
             .as_ref()
-            .is_none_or(|inner| self.watch.is_finished() && inner.is_end_stream())
+            .is_none_or(|inner| self.guard.is_finished() && inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Some(inner) if self.watch.ends.is_empty() => inner.size_hint(),
+            Some(inner) if self.guard.ends.is_empty() => inner.size_hint(),
             _ => SizeHint::default(),
         }
     }
 }
 
-impl Drop for Watched {
+impl Drop for InstrumentedBody {
     fn drop(&mut self) {
         let panicking = std::thread::panicking();
-        self.watch.finish(if panicking {
+        self.guard.finish(if panicking {
             Code::Internal
         } else {
             Code::Cancelled

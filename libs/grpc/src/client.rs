@@ -11,20 +11,25 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Map},
+};
 use parta_access::ServiceIdentity;
 use parta_ids::Env;
 use tonic::{
     Status,
-    transport::{ClientTlsConfig, Endpoint},
+    transport::{Channel, ClientTlsConfig, Endpoint},
 };
+use tower::{Service, ServiceBuilder, ServiceExt as _, util::Oneshot};
 
 pub use retry::Patience;
 
 use crate::{
     in_memory::InMemoryTransport,
+    layer::{self, Outermost},
+    rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult},
     server::metrics::Metrics,
-    step::{Callee, Request, Response, Stack, Step, Transport},
 };
 
 /// Request extension: the token of the person to forward. The rights of the person decide.
@@ -147,40 +152,50 @@ impl ClientBuilder {
                 endpoint.connect_with_connector_lazy(tower::service_fn(move |_| pipe.clone().connect()))
             }
         };
-        let transport: Transport = Arc::new(move |request| {
-            let mut channel = channel.clone();
-            Box::pin(async move {
-                std::future::poll_fn(|cx| tower::Service::poll_ready(&mut channel, cx))
-                    .await
-                    .map_err(unreachable)?;
-                tower::Service::call(&mut channel, request)
-                    .await
-                    .map_err(unreachable)
-            })
-        });
-        Ok(ServiceChannel(Stack {
-            steps: self.layers(name),
-            callee: Callee::Transport(transport),
-        }))
+        Ok(self.layered(name, Transport(Arc::new(channel))))
     }
 
-    fn layers(&self, name: &str) -> Arc<[Arc<dyn Step>]> {
-        Arc::new([
+    fn layered(&self, name: &str, transport: Transport) -> ServiceChannel {
+        let builder = ServiceBuilder::new()
             // Continues the trace of the call being served, or starts a new one.
-            Arc::new(trace::Trace::new(&self.env)) as Arc<dyn Step>,
+            .layer(trace::Trace::new(&self.env))
             // Records one observation per call, including its retries.
-            Arc::new(Metrics::client()),
+            .layer(Metrics::client())
             // Retries UNAVAILABLE with RetryInfo and failed connections, only for requests marked as
             // idempotent, and within a budget or until the limit of `patience`.
-            Arc::new(retry::Retry::new(name, &self.env, self.patience.clone())),
+            .layer(retry::Retry::new(name, &self.env, self.patience.clone()))
             // Per attempt: the smaller of the configured limit and the remaining time of the call being
             // served.
-            Arc::new(deadline::ClientDeadline {
+            .layer(deadline::ClientDeadline {
                 timeout: self.timeout,
-            }),
+            })
             // Added per attempt, because service tokens are valid for one minute.
-            Arc::new(credentials::Credentials::new(self.identity.clone(), name)),
-        ])
+            .layer(credentials::Credentials::new(self.identity.clone(), name));
+        let convert = |result: RpcResult| result.map(RpcResponse::into_http);
+        ServiceChannel {
+            names: layer::names(&builder),
+            service: layer::outermost(builder.service(transport), convert),
+        }
+    }
+}
+
+/// The innermost service of a client. A channel is not cheap to clone, so that only a call clones it.
+#[derive(Clone)]
+struct Transport(Arc<Channel>);
+
+impl Service<RpcRequest> for Transport {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future =
+        Map<Oneshot<Channel, HttpRequest>, fn(Result<HttpResponse, tonic::transport::Error>) -> RpcResult>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        let sent = Channel::clone(&self.0).oneshot(request.http);
+        sent.map(|result| result.map(RpcResponse::from).map_err(unreachable))
     }
 }
 
@@ -206,26 +221,29 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The channel for generated clients. Cheap to clone.
 #[derive(Clone)]
-pub struct ServiceChannel(Stack);
+pub struct ServiceChannel {
+    names: Arc<[&'static str]>,
+    service: Outermost<Status>,
+}
 
 impl ServiceChannel {
     /// Returns the names of the layers in request order.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.0.steps.iter().map(|step| step.name()).collect()
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 }
 
-impl tower::Service<Request> for ServiceChannel {
-    type Response = Response;
+impl Service<HttpRequest> for ServiceChannel {
+    type Response = HttpResponse;
     type Error = Status;
-    type Future = BoxFuture<'static, Result<Response, Status>>;
+    type Future = BoxFuture<'static, Result<HttpResponse, Status>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(self.0.clone().run(request))
+    fn call(&mut self, request: HttpRequest) -> Self::Future {
+        (self.service)(request)
     }
 }
 

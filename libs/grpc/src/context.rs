@@ -1,5 +1,12 @@
 //! The context that a call passes to the calls made while it is served: its trace id and its deadline.
-use std::{future::Future, time::Instant};
+use std::time::Instant;
+
+use tokio::task::futures::TaskLocalFuture;
+
+use crate::{layer::RpcService, rpc::RpcRequest};
+
+/// A future inside of a context.
+pub(crate) type InContext<F> = TaskLocalFuture<CallContext, F>;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CallContext {
@@ -16,8 +23,10 @@ impl CallContext {
         CURRENT.try_with(|c| *c).unwrap_or_default()
     }
 
-    pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, future)
+    /// Calls a service so that the call and its future have this context.
+    pub(crate) fn call<S: RpcService>(self, service: &mut S, request: RpcRequest) -> InContext<S::Future> {
+        let response = CURRENT.sync_scope(self, || service.call(request));
+        CURRENT.scope(self, response)
     }
 }
 

@@ -1,17 +1,19 @@
 //! The layers around every call of the suite, in servers and clients, and the only builder of channels.
 //!
-//! A layer is a [`Step`]. The list of the server is in [`server`], that of the client in [`client`]. Services
-//! in one process call each other through an in-memory pipe with exactly these layers ([`in_memory`]).
+//! The layers are tower layers. The list of the server is in [`server`], that of the client in [`client`].
+//! Services in one process call each other through an in-memory pipe with exactly these layers
+//! ([`in_memory`]).
 
 mod body;
 pub mod client;
 mod clients;
 mod context;
 pub mod in_memory;
+mod layer;
 mod methods;
 mod routes;
+mod rpc;
 pub mod server;
-mod step;
 mod stream;
 
 pub use client::{
@@ -20,8 +22,7 @@ pub use client::{
 pub use clients::{PeerMissing, ServiceClients, current_trace_id};
 pub use in_memory::InMemoryTransport;
 pub use routes::Routes;
-pub use server::{Authenticator, Limits, ServerLayers, layers};
-pub use step::{Answer, Call, Next, Outcome, Run, StackService, Step};
+pub use server::{Authenticator, Limits, ServerLayers, StackService, layers};
 pub use stream::{until_credential_ends, until_shutdown};
 
 /// The metadata key of the service token.

@@ -1,18 +1,28 @@
 //! Maps paths to the servers of a process.
-use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Map},
+};
 use tonic::{Status, body::Body, server::NamedService};
+use tower::Service;
 
-use crate::step::{Request, Response};
+use crate::rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult};
 
 /// The future that generated servers return.
-type Answering = BoxFuture<'static, Result<Response, Infallible>>;
-type Server = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
+type Answering = BoxFuture<'static, Result<HttpResponse, Infallible>>;
+type Server = Arc<dyn Fn(HttpRequest) -> Answering + Send + Sync>;
 
 /// A generated server, or one with the same interface.
 pub trait Generated:
-    tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
+    Service<HttpRequest, Response = HttpResponse, Error = Infallible, Future = Answering>
     + NamedService
     + Clone
     + Send
@@ -22,7 +32,7 @@ pub trait Generated:
 }
 
 impl<S> Generated for S where
-    S: tower::Service<Request, Response = Response, Error = Infallible, Future = Answering>
+    S: Service<HttpRequest, Response = HttpResponse, Error = Infallible, Future = Answering>
         + NamedService
         + Clone
         + Send
@@ -65,12 +75,29 @@ impl Routes {
         clippy::disallowed_methods,
         reason = "the gRPC status for an unknown service has no reason"
     )]
-    pub(crate) fn serve(&self, request: Request) -> Answering {
+    fn serve(&self, request: HttpRequest) -> Answering {
         let server = service(request.uri().path()).and_then(|name| self.0.get(name));
         match server {
             Some(server) => server(request),
             None => Box::pin(async { Ok(Status::unimplemented("").into_http::<Body>()) }),
         }
+    }
+}
+
+impl Service<RpcRequest> for Routes {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = Map<Answering, fn(Result<HttpResponse, Infallible>) -> RpcResult>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        self.serve(request.http).map(|served| {
+            let Ok(response) = served;
+            Ok(response.into())
+        })
     }
 }
 

@@ -11,18 +11,26 @@ mod status;
 mod trace;
 mod trace_id;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use futures::future::BoxFuture;
 use parta_ids::Env;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tower::{Service, ServiceBuilder};
 
 pub use authenticate::Authenticator;
 pub use serve::{ServeOptions, serve};
 pub use shed::Limits;
 
 use crate::{
+    layer::{self, Outermost},
     routes::Routes,
-    step::{Callee, Stack, StackService, Step},
+    rpc::{HttpRequest, HttpResponse, RpcResponse, RpcResult},
 };
 
 /// Returns the layers of one server. Its streams end when `draining` is cancelled. Each server has its own
@@ -34,49 +42,74 @@ pub fn layers(
     limits: Limits,
     draining: CancellationToken,
 ) -> ServerLayers {
-    ServerLayers(Arc::new([
+    let builder = ServiceBuilder::new()
         // Outermost: a panic in a layer or handler costs one call, returns INTERNAL and is logged.
-        Arc::new(catch_panic::CatchPanic::default()) as Arc<dyn Step>,
+        .layer(catch_panic::CatchPanic)
         // Opens a span per call, a child of the span of the caller (W3C context). All layers below log inside
         // it.
-        Arc::new(trace::Trace::new(env)),
+        .layer(trace::Trace::new(env))
         // Counts every call, including those that the layers below refuse.
-        Arc::new(metrics::Metrics::server()),
+        .layer(metrics::Metrics::server())
         // Returns the trace id under which the call was logged. It is not the idempotency key, which is
         // `request_id`.
-        Arc::new(trace_id::ReturnTraceId),
+        .layer(status::Details)
         // Converts refusals of the layers below and of tonic to statuses with details.
-        Arc::new(status::Details),
+        .layer(trace_id::ReturnTraceId)
         // Refuses calls that exceed the concurrency limit, before any work is done for them.
-        Arc::new(shed::Shed::new(limits)),
+        .layer(shed::Shed::new(limits))
         // Replies shortly before the timeout of the caller. After shedding, so that no call waits without a
         // limit.
-        Arc::new(deadline::ServerDeadline { draining }),
+        .layer(deadline::ServerDeadline::new(draining))
         // Determines the caller and whether the RPC accepts such callers. The operations decide about
         // permissions.
-        Arc::new(authenticate::Authenticate::new(authenticator, env)),
+        .layer(authenticate::Authenticate::new(authenticator, env))
         // Innermost, so that a call to another service made by the layers above is not captured as the
         // request.
-        Arc::new(capture::CaptureRequest),
-    ]))
+        .layer(capture::CaptureRequest);
+    ServerLayers {
+        names: layer::names(&builder),
+        around: Arc::new(move |routes| {
+            let convert =
+                |result: RpcResult| Ok(result.map_or_else(Status::into_http, RpcResponse::into_http));
+            StackService(layer::outermost(builder.service(routes), convert))
+        }),
+    }
 }
 
-/// The layers that [`layers`] built, which wrap routes.
+/// The layers that [`layers`] built, which wrap routes. Cheap to clone.
 #[derive(Clone)]
-pub struct ServerLayers(Arc<[Arc<dyn Step>]>);
+pub struct ServerLayers {
+    names: Arc<[&'static str]>,
+    around: Arc<dyn Fn(Routes) -> StackService + Send + Sync>,
+}
 
 impl ServerLayers {
     /// Returns the names of the layers in request order.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|step| step.name()).collect()
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// Wraps servers in the layers.
     #[must_use]
     pub fn around(&self, routes: Routes) -> StackService {
-        StackService(Stack {
-            steps: self.0.clone(),
-            callee: Callee::Routes(routes),
-        })
+        (self.around)(routes)
+    }
+}
+
+/// Routes inside of the layers, as the service that the server of tonic requires. Cheap to clone.
+#[derive(Clone)]
+pub struct StackService(Outermost<Infallible>);
+
+impl Service<HttpRequest> for StackService {
+    type Response = HttpResponse;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<HttpResponse, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest) -> Self::Future {
+        (self.0)(request)
     }
 }

@@ -1,28 +1,45 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::future::BoxFuture;
-use http::{HeaderValue, header::AUTHORIZATION};
+use futures::future::Either;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use parta_access::ServiceIdentity;
 use parta_status::RpcError;
 use tonic::Status;
+use tower::Service;
 
 use super::OnBehalf;
 use crate::{
     SERVICE_TOKEN,
-    step::{Call, Next, Outcome, Step},
+    layer::{Layered, Refused, RpcService, layer, refused},
+    rpc::{RpcRequest, RpcResponse},
 };
 
+#[derive(Clone)]
 pub(super) struct Credentials {
     identity: Option<Arc<ServiceIdentity>>,
-    audience: String,
+    audience: Arc<str>,
 }
 
 impl Credentials {
     pub(super) fn new(identity: Option<Arc<ServiceIdentity>>, audience: &str) -> Self {
         Self {
             identity,
-            audience: audience.to_owned(),
+            audience: audience.into(),
         }
+    }
+
+    fn insert(&self, on_behalf: Option<OnBehalf>, headers: &mut HeaderMap) -> Result<(), Status> {
+        if let Some(identity) = &self.identity {
+            let token = identity.mint(&self.audience)?;
+            headers.insert(SERVICE_TOKEN, secret(&token)?);
+        }
+        if let Some(OnBehalf(token)) = on_behalf {
+            headers.insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+        }
+        Ok(())
     }
 }
 
@@ -32,23 +49,22 @@ fn secret(text: &str) -> Result<HeaderValue, Status> {
     Ok(value)
 }
 
-impl Step for Credentials {
-    fn name(&self) -> &'static str {
-        "credentials"
+layer!(Credentials, "credentials");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Credentials, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = Either<Refused, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            if let Some(identity) = &self.identity {
-                let token = identity.mint(&self.audience)?;
-                call.request.headers_mut().insert(SERVICE_TOKEN, secret(&token)?);
-            }
-            if let Some(OnBehalf(token)) = call.request.extensions().get::<OnBehalf>().cloned() {
-                call.request
-                    .headers_mut()
-                    .insert(AUTHORIZATION, secret(&format!("Bearer {token}"))?);
-            }
-            next.run(call).await
-        })
+    fn call(&mut self, mut request: RpcRequest) -> Self::Future {
+        let on_behalf = request.http.extensions().get::<OnBehalf>().cloned();
+        match self.layer.insert(on_behalf, request.http.headers_mut()) {
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(status) => Either::Left(refused(status)),
+        }
     }
 }

@@ -1,17 +1,26 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use parta_ids::{Env, IdSource};
 use parta_status::RpcError;
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
-use tower::retry::budget::{Budget, TpsBudget};
+use tower::{
+    Service,
+    retry::budget::{Budget, TpsBudget},
+};
 
 use super::Idempotent;
 use crate::{
     body::{self, Whole},
-    step::{Call, Next, Outcome, Request, Step},
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
 };
 
 /// Attempts of a call without [`Patience`], and attempts to connect.
@@ -37,8 +46,9 @@ impl fmt::Debug for Patience {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Retry {
-    peer: String,
+    peer: Arc<str>,
     ids: Arc<dyn IdSource>,
     patience: Option<Patience>,
     /// Limits retries without patience to 20 percent of the calls, so that services do not overload a peer in
@@ -50,7 +60,7 @@ impl Retry {
     pub(super) fn new(peer: &str, env: &Env, patience: Option<Patience>) -> Self {
         let budget = TpsBudget::new(Duration::from_secs(10), 5, 0.2);
         Self {
-            peer: peer.to_owned(),
+            peer: peer.into(),
             ids: env.ids.clone(),
             patience,
             budget: Arc::new(budget),
@@ -97,14 +107,26 @@ impl Retry {
         }
         refusal.is_some()
     }
+}
 
-    /// Converts the failure to a status. A failed connection becomes a documented reason instead of the error
-    /// of the transport.
+/// Converts a failure to a status. A failed connection becomes a documented reason instead of the error of
+/// the transport.
+pub(crate) struct Explain {
+    peer: Arc<str>,
+}
+
+impl Explain {
     fn explain(&self, failure: Failure) -> Status {
         match failure {
             Failure::Answered(status) => status,
             Failure::Unconnected => parta_status::unavailable(&self.peer).into(),
         }
+    }
+}
+
+impl OnResponse<RpcResult> for Explain {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        result.map_err(|status| self.explain(Failure::of(status)))
     }
 }
 
@@ -145,47 +167,57 @@ impl Failure {
     }
 }
 
-impl Step for Retry {
-    fn name(&self) -> &'static str {
-        "retry"
+layer!(Retry, "retry");
+
+impl<S> Service<RpcRequest> for Layered<Retry, S>
+where
+    S: RpcService<Future: Send> + Clone + Send + 'static,
+{
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = Either<ResponseFuture<S::Future, Explain>, BoxFuture<'static, RpcResult>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            if call.request.extensions().get::<Idempotent>().is_none() {
-                return next
-                    .run(call)
-                    .await
-                    .map_err(|status| self.explain(Failure::of(status)));
-            }
-            self.budget.deposit();
-            let (head, sent) = call.request.into_parts();
-            let (data, _) = body::collect(sent).await?;
-            let mut pauses = ExponentialBuilder::new()
-                .with_jitter()
-                .with_min_delay(Duration::from_millis(50))
-                .with_max_delay(Duration::from_secs(2))
-                .with_max_times(ATTEMPTS - 1)
-                .build();
-            let (begun, mut notified) = (Instant::now(), false);
-            loop {
-                let request = Request::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
-                let method = call.method;
-                let outcome = next.run(Call { request, method }).await;
-                let failure = match outcome {
-                    Err(status) => Failure::of(status),
-                    // A refusal without a body carries its status in the headers.
-                    Ok(answer) => match Status::from_header_map(answer.response.headers()) {
-                        Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
-                        _ => return Ok(answer),
-                    },
-                };
-                let Some(pause) = self.pause(&failure, &mut pauses, begun.elapsed()) else {
-                    return Err(self.explain(failure));
-                };
-                notified = notified || self.notify(&failure, begun.elapsed());
-                tokio::time::sleep(pause).await;
-            }
-        })
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        if request.http.extensions().get::<Idempotent>().is_none() {
+            let peer = self.layer.peer.clone();
+            return Either::Left(ResponseFuture::new(self.inner.call(request), Explain { peer }));
+        }
+        Either::Right(Box::pin(repeat(self.inner.clone(), request, self.layer.clone())))
+    }
+}
+
+/// Calls the service until it succeeds, or must not be called again.
+async fn repeat<S: RpcService>(mut service: S, request: RpcRequest, retry: Retry) -> RpcResult {
+    retry.budget.deposit();
+    let method = request.method;
+    let (head, sent) = request.http.into_parts();
+    let (data, _) = body::collect(sent).await?;
+    let mut pauses = ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(ATTEMPTS - 1)
+        .build();
+    let (begun, mut notified) = (Instant::now(), false);
+    loop {
+        let http = HttpRequest::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
+        let failure = match service.call(RpcRequest { http, method }).await {
+            Err(status) => Failure::of(status),
+            // A refusal without a body carries its status in the headers.
+            Ok(response) => match Status::from_header_map(response.http.headers()) {
+                Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
+                _ => return Ok(response),
+            },
+        };
+        let Some(pause) = retry.pause(&failure, &mut pauses, begun.elapsed()) else {
+            let peer = retry.peer.clone();
+            return Err(Explain { peer }.explain(failure));
+        };
+        notified = notified || retry.notify(&failure, begun.elapsed());
+        tokio::time::sleep(pause).await;
     }
 }

@@ -1,16 +1,22 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Injector};
 use parta_ids::{Env, IdSource};
-use tracing::Instrument;
+use tonic::Status;
+use tower::Service;
+use tracing::{Instrument as _, Span, instrument::Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
     context::CallContext,
-    step::{Call, Next, Outcome, Step},
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
 };
 
+#[derive(Clone)]
 pub(super) struct Trace {
     ids: Arc<dyn IdSource>,
 }
@@ -18,6 +24,29 @@ pub(super) struct Trace {
 impl Trace {
     pub(super) fn new(env: &Env) -> Self {
         Self { ids: env.ids.clone() }
+    }
+
+    /// Returns the span of a call and adds its trace to the headers.
+    fn begin(&self, rpc: &'static str, headers: &mut http::HeaderMap) -> Span {
+        let span = global::get_text_map_propagator(|p| {
+            // Without a propagator, no spans are exported.
+            if p.fields().next().is_none() {
+                return tracing::info_span!("call", rpc.method = rpc);
+            }
+            let span = tracing::info_span!(
+                "call",
+                otel.name = rpc,
+                otel.kind = "client",
+                rpc.system = "grpc",
+                rpc.method = rpc
+            );
+            p.inject_context(&span.context(), &mut Headers(headers));
+            span
+        });
+        if !headers.contains_key("traceparent") {
+            self.carry_on(headers);
+        }
+        span
     }
 
     /// Propagates the trace id where no spans are exported, so that the logs of all services can be joined.
@@ -44,36 +73,31 @@ impl Injector for Headers<'_> {
     }
 }
 
-impl Step for Trace {
-    fn name(&self) -> &'static str {
-        "trace"
+layer!(Trace, "trace");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Trace, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = ResponseFuture<Instrumented<S::Future>, Traced>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let rpc = call.rpc();
-            let headers = call.request.headers_mut();
-            let span = global::get_text_map_propagator(|p| {
-                // Without a propagator, no spans are exported.
-                if p.fields().next().is_none() {
-                    return tracing::info_span!("call", rpc.method = rpc);
-                }
-                let span = tracing::info_span!(
-                    "call",
-                    otel.name = rpc,
-                    otel.kind = "client",
-                    rpc.system = "grpc",
-                    rpc.method = rpc
-                );
-                p.inject_context(&span.context(), &mut Headers(headers));
-                span
-            });
-            if !headers.contains_key("traceparent") {
-                self.carry_on(headers);
-            }
-            let mut answer = next.run(call).instrument(span.clone()).await?;
-            answer.watch.span = Some(span);
-            Ok(answer)
-        })
+    fn call(&mut self, mut request: RpcRequest) -> Self::Future {
+        let span = self.layer.begin(request.rpc(), request.http.headers_mut());
+        let response = span.in_scope(|| self.inner.call(request));
+        ResponseFuture::new(response.instrument(span.clone()), Traced(span))
+    }
+}
+
+/// The span, which the body of the response needs.
+pub(crate) struct Traced(Span);
+
+impl OnResponse<RpcResult> for Traced {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        let mut response = result?;
+        response.guard.span = Some(self.0);
+        Ok(response)
     }
 }

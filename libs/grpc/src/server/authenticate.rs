@@ -1,4 +1,8 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -8,11 +12,13 @@ use parta_ids::{Clock, Env};
 use parta_proto::parta::{options::v1::CallerKind, status::v1::ErrorReason};
 use parta_status::{RpcError, unauthenticated_missing};
 use tonic::Status;
+use tower::Service;
 
 use crate::{
     SERVICE_TOKEN,
+    layer::{Layered, RpcService, layer},
     methods::Method,
-    step::{Call, Next, Outcome, Step},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
     stream::credential_expired,
 };
 
@@ -31,6 +37,7 @@ pub struct Authenticator {
     pub operators: Vec<(String, OperatorCredential)>,
 }
 
+#[derive(Clone)]
 pub(super) struct Authenticate {
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
@@ -43,39 +50,60 @@ impl Authenticate {
             clock: env.clock.clone(),
         }
     }
+
+    /// Returns the caller, if the RPC accepts it, and the RPC.
+    async fn authenticate(
+        &self,
+        method: Option<&'static Method>,
+        headers: &HeaderMap,
+    ) -> Result<(Caller, &'static Method), Status> {
+        let rule = |method: &Method| self.authenticator.access.rule(method.path);
+        let (Some(method), Some(rule)) = (method, method.and_then(rule)) else {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the gRPC status for an unknown RPC has no reason"
+            )]
+            return Err(Status::unimplemented("this server has no such RPC"));
+        };
+        let caller = self.authenticator.caller(headers, method, rule).await?;
+        admit(&caller, rule)?;
+        Ok((caller, method))
+    }
 }
 
-impl Step for Authenticate {
-    fn name(&self) -> &'static str {
-        "authenticate"
+layer!(Authenticate, "authenticate");
+
+impl<S> Service<RpcRequest> for Layered<Authenticate, S>
+where
+    S: RpcService<Future: Send> + Clone + Send + 'static,
+{
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = BoxFuture<'static, RpcResult>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
+    /// Boxed, with a clone of the inner service: the keys for a token may have to be loaded before the call.
+    fn call(&mut self, mut request: RpcRequest) -> Self::Future {
+        let Self { layer, mut inner } = self.clone();
         Box::pin(async move {
-            if call.is_open() {
-                return next.run(call).await;
+            if request.is_open() {
+                return inner.call(request).await;
             }
-            let rule = |method: &Method| self.authenticator.access.rule(method.path);
-            let (Some(method), Some(rule)) = (call.method, call.method.and_then(rule)) else {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the gRPC status for an unknown RPC has no reason"
-                )]
-                return Err(Status::unimplemented("this server has no such RPC"));
-            };
-            let headers = call.request.headers();
-            let caller = self.authenticator.caller(headers, method, rule).await?;
-            admit(&caller, rule)?;
+            let (caller, method) = layer.authenticate(request.method, request.http.headers()).await?;
             let end = (caller.expire_time, caller.acting().clone());
-            call.request.extensions_mut().insert(caller);
-            let mut answer = next.run(call).await?;
+            request.http.extensions_mut().insert(caller);
+            let mut response = inner.call(request).await?;
             if let (Some(end), who) = end
                 && method.streaming
             {
-                let (verifier, clock) = (self.authenticator.verifier.clone(), self.clock.clone());
-                answer.watch.ends.push(Box::pin(ended(verifier, clock, who, end)));
+                let verifier = layer.authenticator.verifier.clone();
+                let ended = ended(verifier, layer.clock, who, end);
+                response.guard.ends.push(Box::pin(ended));
             }
-            Ok(answer)
+            Ok(response)
         })
     }
 }

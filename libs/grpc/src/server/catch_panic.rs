@@ -1,17 +1,23 @@
 use std::{
     any::Any,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{CatchUnwind, Either},
+};
 use parta_status::RpcError;
 use tonic::Status;
+use tower::Service;
 
 use crate::{
     TRACE_ID,
     context::TraceId,
-    step::{Call, Next, Outcome, Step},
+    layer::{Layered, OnResponse, Refused, ResponseFuture, RpcService, layer, refused},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
 };
 
 /// Set by the `trace` layer below, so that the response to a panic contains the trace id.
@@ -35,25 +41,39 @@ impl TraceSlot {
     }
 }
 
-#[derive(Default)]
-pub(super) struct CatchPanic {}
+#[derive(Clone)]
+pub(super) struct CatchPanic;
 
-impl Step for CatchPanic {
-    fn name(&self) -> &'static str {
-        "catch_panic"
+layer!(CatchPanic, "catch_panic");
+
+type Caught<F> = CatchUnwind<AssertUnwindSafe<F>>;
+
+impl<S: RpcService> Service<RpcRequest> for Layered<CatchPanic, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = Either<Refused, ResponseFuture<Caught<S::Future>, TraceSlot>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, mut call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let slot = TraceSlot::default();
-            call.request.extensions_mut().insert(slot.clone());
-            match AssertUnwindSafe(next.run(call)).catch_unwind().await {
-                Ok(outcome) => outcome.map(|mut answer| {
-                    answer.watch.catches = Some(slot);
-                    answer
-                }),
-                Err(panic) => Err(slot.refuse(panic.as_ref())),
+    fn call(&mut self, mut request: RpcRequest) -> Self::Future {
+        let slot = TraceSlot::default();
+        request.http.extensions_mut().insert(slot.clone());
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+            Ok(response) => {
+                let caught = AssertUnwindSafe(response).catch_unwind();
+                Either::Right(ResponseFuture::new(caught, slot))
             }
-        })
+            Err(panic) => Either::Left(refused(slot.refuse(panic.as_ref()))),
+        }
+    }
+}
+
+impl OnResponse<Result<RpcResult, Box<dyn Any + Send>>> for TraceSlot {
+    fn on_response(self, caught: Result<RpcResult, Box<dyn Any + Send>>) -> RpcResult {
+        let mut response = caught.unwrap_or_else(|panic| Err(self.refuse(panic.as_ref())))?;
+        response.guard.catches = Some(self);
+        Ok(response)
     }
 }

@@ -1,13 +1,24 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt as _,
+    future::{Either, Map},
+};
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
+use tokio::time::{Timeout, error::Elapsed};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tower::Service;
 
 use crate::{
-    context::CallContext,
-    step::{Call, Next, Outcome, Step},
+    context::{CallContext, InContext},
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
 };
 
 /// The deadline of a unary call without a timeout.
@@ -15,56 +26,83 @@ const DEFAULT: Duration = Duration::from_secs(30);
 
 /// Replies before the outer timer of tonic, which returns CANCELLED without a reason. Streams have no
 /// deadline, but end when the server drains, so that their clients resume elsewhere.
+#[derive(Clone)]
 pub(super) struct ServerDeadline {
-    pub(super) draining: CancellationToken,
+    /// Shared, because a clone of the token takes a lock.
+    draining: Arc<CancellationToken>,
 }
 
-impl Step for ServerDeadline {
-    fn name(&self) -> &'static str {
-        "deadline"
+impl ServerDeadline {
+    pub(super) fn new(draining: CancellationToken) -> Self {
+        let draining = Arc::new(draining);
+        Self { draining }
+    }
+}
+
+layer!(ServerDeadline, "deadline");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<ServerDeadline, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = ResponseFuture<Timed<InContext<S::Future>>, Draining>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let streaming = call.method.is_none_or(|m| m.streaming);
-            let asked = grpc_timeout(call.request.headers()).map(earlier);
-            let outcome = match asked.or((!streaming).then_some(DEFAULT)) {
-                None => next.run(call).await,
-                Some(allowed) => {
-                    let deadline = Instant::now().checked_add(allowed);
-                    let context = CallContext {
-                        deadline,
-                        ..CallContext::current()
-                    };
-                    let answer = tokio::time::timeout(allowed, context.scope(next.run(call))).await;
-                    answer.unwrap_or_else(|_| Err(exceeded()))
-                }
-            };
-            if !streaming {
-                return outcome;
-            }
-            let draining = self.draining.clone().cancelled_owned();
-            let end = async move {
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        let streaming = request.method.is_none_or(|m| m.streaming);
+        let asked = grpc_timeout(request.http.headers()).map(earlier);
+        let allowed = asked.or((!streaming).then_some(DEFAULT));
+        let mut context = CallContext::current();
+        if let Some(allowed) = allowed {
+            context.deadline = Instant::now().checked_add(allowed);
+        }
+        let response = timed(allowed, context.call(&mut self.inner, request));
+        let draining = streaming.then(|| self.layer.draining.clone());
+        ResponseFuture::new(response, Draining(draining))
+    }
+}
+
+/// Ends a stream when the server drains; `None` for unary calls.
+pub(crate) struct Draining(Option<Arc<CancellationToken>>);
+
+impl OnResponse<RpcResult> for Draining {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        let mut response = result?;
+        if let Some(draining) = self.0 {
+            let draining = CancellationToken::clone(&draining).cancelled_owned();
+            response.guard.ends.push(Box::pin(async move {
                 draining.await;
                 not_serving()
-            };
-            outcome.map(|mut answer| {
-                answer.watch.ends.push(Box::pin(end));
-                answer
-            })
-        })
+            }));
+        }
+        Ok(response)
     }
 }
 
-pub(crate) fn exceeded() -> tonic::Status {
+/// A future that ends with DEADLINE_EXCEEDED after a time, if it has one.
+pub(crate) type Timed<F> = Either<F, Map<Timeout<F>, fn(Result<RpcResult, Elapsed>) -> RpcResult>>;
+
+pub(crate) fn timed<F: Future<Output = RpcResult>>(allowed: Option<Duration>, future: F) -> Timed<F> {
+    match allowed {
+        None => Either::Left(future),
+        Some(allowed) => {
+            let timeout = tokio::time::timeout(allowed, future);
+            Either::Right(timeout.map(|result| result.unwrap_or_else(|_| Err(exceeded()))))
+        }
+    }
+}
+
+pub(crate) fn exceeded() -> Status {
     RpcError::new(
         ErrorReason::DeadlineExceeded,
-        "The deadline of the call has passed. Call again with a longer timeout.",
+        "The deadline of the call has passed. RpcRequest again with a longer timeout.",
     )
     .into()
 }
 
-pub(crate) fn not_serving() -> tonic::Status {
+pub(crate) fn not_serving() -> Status {
     let refusal = RpcError::new(
         ErrorReason::NotServing,
         "The server is stopping. Try again in a moment.",

@@ -1,16 +1,26 @@
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use futures::future::BoxFuture;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Histogram, UpDownCounter},
 };
-use tonic::Code;
+use tonic::{Code, Status};
+use tower::Service;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::{
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
+};
 
 /// Duration by RPC and code, and calls in flight. Labels come from the descriptors, never from the caller.
-pub(crate) struct Metrics {
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<Instruments>);
+
+struct Instruments {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
 }
@@ -26,20 +36,29 @@ impl Metrics {
 
     fn new(side: &str) -> Self {
         let meter = global::meter("parta");
-        Self {
+        Self(Arc::new(Instruments {
             duration: meter
                 .f64_histogram(format!("{side}.call.duration"))
                 .with_unit("s")
                 .build(),
             active: meter.i64_up_down_counter(format!("{side}.active_calls")).build(),
+        }))
+    }
+
+    fn begin(&self, rpc: &'static str) -> InFlight {
+        self.0.active.add(1, &[KeyValue::new("rpc.method", rpc)]);
+        InFlight {
+            instruments: self.0.clone(),
+            rpc,
+            start: Instant::now(),
+            code: Code::Cancelled,
         }
     }
 }
 
 /// Decrements the calls in flight and records the duration, however the call ends.
 pub(crate) struct InFlight {
-    duration: Histogram<f64>,
-    active: UpDownCounter<i64>,
+    instruments: Arc<Instruments>,
     rpc: &'static str,
     start: Instant,
     code: Code,
@@ -59,45 +78,47 @@ impl Drop for InFlight {
             self.code
         };
         let rpc = KeyValue::new("rpc.method", self.rpc);
-        self.active.add(-1, std::slice::from_ref(&rpc));
+        self.instruments.active.add(-1, std::slice::from_ref(&rpc));
         let labels = [
             rpc,
             KeyValue::new("rpc.response.status_code", i64::from(i32::from(code))),
         ];
-        self.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.instruments.duration.record(seconds, &labels);
     }
 }
 
-impl Step for Metrics {
-    fn name(&self) -> &'static str {
-        "metrics"
+layer!(Metrics, "metrics");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Metrics, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = ResponseFuture<S::Future, Option<InFlight>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            if call.is_open() {
-                return next.run(call).await;
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        // Health checks are not counted.
+        let in_flight = (!request.is_open()).then(|| self.layer.begin(request.rpc()));
+        ResponseFuture::new(self.inner.call(request), in_flight)
+    }
+}
+
+impl OnResponse<RpcResult> for Option<InFlight> {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        match result {
+            Ok(mut response) => {
+                response.guard.in_flight = self;
+                Ok(response)
             }
-            let rpc = call.rpc();
-            self.active.add(1, &[KeyValue::new("rpc.method", rpc)]);
-            let (duration, active) = (self.duration.clone(), self.active.clone());
-            let in_flight = InFlight {
-                duration,
-                active,
-                rpc,
-                start: Instant::now(),
-                code: Code::Cancelled,
-            };
-            match next.run(call).await {
-                Ok(mut answer) => {
-                    answer.watch.in_flight = Some(in_flight);
-                    Ok(answer)
-                }
-                Err(status) => {
+            Err(status) => {
+                if let Some(in_flight) = self {
                     in_flight.end(status.code());
-                    Err(status)
                 }
+                Err(status)
             }
-        })
+        }
     }
 }

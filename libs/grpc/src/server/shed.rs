@@ -1,15 +1,22 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::future::Either;
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tower::Service;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::{
+    layer::{Layered, OnResponse, Refused, ResponseFuture, RpcService, layer, refused},
+    methods::Method,
+    rpc::{RpcRequest, RpcResponse, RpcResult},
+};
 
 /// The maximum number of concurrent calls per service and server. Calls beyond it are refused, never queued.
 #[derive(Debug, Clone, Copy)]
@@ -34,25 +41,37 @@ struct Counters {
     streams: Arc<Semaphore>,
 }
 
-pub(super) struct Shed {
+#[derive(Clone)]
+pub(super) struct Shed(Arc<Services>);
+
+struct Services {
     limits: Limits,
     /// Counters by owning service: overload of one service must not refuse calls of others in the same
     /// process.
-    services: Mutex<HashMap<&'static str, Arc<Counters>>>,
+    counters: Mutex<HashMap<&'static str, Arc<Counters>>>,
 }
 
 impl Shed {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            services: Mutex::default(),
-        }
+        let counters = Mutex::default();
+        Self(Arc::new(Services { limits, counters }))
+    }
+
+    /// Returns a permit for a call; `None` if the limit is reached.
+    fn acquire(&self, method: &Method) -> Option<OwnedSemaphorePermit> {
+        let counters = self.counters(method.owner);
+        let semaphore = if method.streaming {
+            &counters.streams
+        } else {
+            &counters.calls
+        };
+        semaphore.clone().try_acquire_owned().ok()
     }
 
     fn counters(&self, owner: &'static str) -> Arc<Counters> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let Limits { calls, streams } = self.limits;
-        services
+        let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let Limits { calls, streams } = self.0.limits;
+        counters
             .entry(owner)
             .or_insert_with(|| {
                 let semaphore = |n| Arc::new(Semaphore::new(n));
@@ -65,33 +84,45 @@ impl Shed {
     }
 }
 
-impl Step for Shed {
-    fn name(&self) -> &'static str {
-        "shed"
+layer!(Shed, "shed");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Shed, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = Either<Refused, ResponseFuture<S::Future, Permit>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let Some(method) = call.method else {
-                return next.run(call).await;
-            };
-            let counters = self.counters(method.owner);
-            let semaphore = if method.streaming {
-                &counters.streams
-            } else {
-                &counters.calls
-            };
-            let Ok(permit) = semaphore.clone().try_acquire_owned() else {
-                let refusal = RpcError::new(
-                    ErrorReason::Overloaded,
-                    "The server is overloaded. Try again in a moment.",
-                );
-                return Err(refusal.retry_after(Duration::from_secs(1)).into());
-            };
-            let mut answer = next.run(call).await?;
-            // The permit is held until the response is delivered.
-            answer.watch.permit = Some(permit);
-            Ok(answer)
-        })
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        let permit = match request.method {
+            None => None,
+            Some(method) => match self.layer.acquire(method) {
+                None => return Either::Left(refused(overloaded())),
+                permit => permit,
+            },
+        };
+        Either::Right(ResponseFuture::new(self.inner.call(request), Permit(permit)))
     }
+}
+
+/// The permit of a call. Unknown RPCs need none.
+pub(crate) struct Permit(Option<OwnedSemaphorePermit>);
+
+impl OnResponse<RpcResult> for Permit {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        let mut response = result?;
+        // The permit is held until the response is delivered.
+        response.guard.permit = self.0;
+        Ok(response)
+    }
+}
+
+fn overloaded() -> Status {
+    let refusal = RpcError::new(
+        ErrorReason::Overloaded,
+        "The server is overloaded. Try again in a moment.",
+    );
+    refusal.retry_after(Duration::from_secs(1)).into()
 }

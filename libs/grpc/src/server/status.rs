@@ -1,35 +1,55 @@
-use futures::future::BoxFuture;
+use std::task::{Context, Poll};
+
 use parta_proto::parta::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tonic::{Code, Status};
+use tower::Service;
 
-use crate::step::{Call, Next, Outcome, Step};
+use crate::{
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
+};
 
 /// Gives every refusal exactly one documented reason, including those of tonic. UNIMPLEMENTED is not changed:
 /// the RPC does not exist, so no documented reason can.
+#[derive(Clone)]
 pub(super) struct Details;
 
-impl Step for Details {
-    fn name(&self) -> &'static str {
-        "status"
+layer!(Details, "status");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Details, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = ResponseFuture<S::Future, Explain>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let open = call.is_open();
-            let mut answer = match next.run(call).await {
-                Ok(answer) => answer,
-                Err(status) => return Ok(explain(status).into_http().into()),
-            };
-            if !open
-                && let Some(status) = Status::from_header_map(answer.response.headers())
-                && status.code() != Code::Ok
-                && status.details().is_empty()
-            {
-                answer.response = explain(status).into_http();
-            }
-            Ok(answer)
-        })
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        let open = request.is_open();
+        ResponseFuture::new(self.inner.call(request), Explain { open })
+    }
+}
+
+pub(crate) struct Explain {
+    open: bool,
+}
+
+impl OnResponse<RpcResult> for Explain {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        let mut response = match result {
+            Ok(response) => response,
+            Err(status) => return Ok(explain(status).into_http().into()),
+        };
+        if !self.open
+            && let Some(status) = Status::from_header_map(response.http.headers())
+            && status.code() != Code::Ok
+            && status.details().is_empty()
+        {
+            response.http = explain(status).into_http();
+        }
+        Ok(response)
     }
 }
 
@@ -49,7 +69,7 @@ fn explain(status: Status) -> Status {
         }
         Code::DeadlineExceeded => RpcError::new(
             ErrorReason::DeadlineExceeded,
-            "The deadline of the call has passed. Call again with a longer timeout.",
+            "The deadline of the call has passed. RpcRequest again with a longer timeout.",
         )
         .into(),
         // The caller disconnected in the middle of its request and does not read this response.

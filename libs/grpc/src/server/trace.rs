@@ -1,17 +1,24 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::future::BoxFuture;
 use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt as _};
 use parta_ids::{Env, IdSource};
-use tracing::{Instrument, field};
+use tonic::Status;
+use tower::Service;
+use tracing::{Instrument as _, Span, field, instrument::Instrumented};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::catch_panic::TraceSlot;
 use crate::{
-    context::{CallContext, TraceId},
-    step::{Call, Next, Outcome, Request, Step},
+    context::{CallContext, InContext, TraceId},
+    layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
+    methods::Method,
+    rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
 };
 
+#[derive(Clone)]
 pub(super) struct Trace {
     ids: Arc<dyn IdSource>,
 }
@@ -19,6 +26,34 @@ pub(super) struct Trace {
 impl Trace {
     pub(super) fn new(env: &Env) -> Self {
         Self { ids: env.ids.clone() }
+    }
+
+    /// Returns the context of the call and its span, which a health check does not have: it arrives every
+    /// second and would flood the log.
+    fn begin(&self, request: &RpcRequest) -> (CallContext, Traced) {
+        if request.is_open() {
+            let (span, method) = (None, None);
+            return (CallContext::default(), Traced { span, method });
+        }
+        let (rpc, method, http) = (request.rpc(), request.method, &request.http);
+        let (span, trace) = exported(rpc, http).unwrap_or_else(|| {
+            let arrived = Headers(http.headers())
+                .get("traceparent")
+                .and_then(TraceId::from_traceparent);
+            let trace = arrived.unwrap_or_else(|| self.fresh());
+            let span = tracing::info_span!("rpc", rpc.method = rpc, trace.id = %trace);
+            (span, trace)
+        });
+        if let Some(slot) = http.extensions().get::<TraceSlot>() {
+            // Set once: the slot was created for this call.
+            let _first = slot.0.set(trace);
+        }
+        let context = CallContext {
+            trace: Some(trace),
+            deadline: None,
+        };
+        let span = Some(span);
+        (context, Traced { span, method })
     }
 
     fn fresh(&self) -> TraceId {
@@ -42,7 +77,7 @@ impl Extractor for Headers<'_> {
 
 /// Returns the span and the trace id of a call if spans are exported, that is, if there is a propagator. A
 /// field recorded after the creation of a span makes the log format all of its fields twice.
-fn exported(rpc: &'static str, request: &Request) -> Option<(tracing::Span, TraceId)> {
+fn exported(rpc: &'static str, request: &HttpRequest) -> Option<(Span, TraceId)> {
     let parent = global::get_text_map_propagator(|p| {
         p.fields()
             .next()
@@ -67,43 +102,36 @@ fn exported(rpc: &'static str, request: &Request) -> Option<(tracing::Span, Trac
     Some((span, trace))
 }
 
-impl Step for Trace {
-    fn name(&self) -> &'static str {
-        "trace"
+layer!(Trace, "trace");
+
+impl<S: RpcService> Service<RpcRequest> for Layered<Trace, S> {
+    type Response = RpcResponse;
+    type Error = Status;
+    type Future = ResponseFuture<Instrumented<InContext<S::Future>>, Traced>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call<'a>(&'a self, call: Call, next: Next<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            // Health checks arrive every second and would flood the log.
-            if call.is_open() {
-                return next.run(call).await;
-            }
-            let (rpc, method, request) = (call.rpc(), call.method, &call.request);
-            let (span, trace) = match exported(rpc, request) {
-                Some(exported) => exported,
-                None => {
-                    let arrived = Headers(request.headers())
-                        .get("traceparent")
-                        .and_then(TraceId::from_traceparent);
-                    let trace = arrived.unwrap_or_else(|| self.fresh());
-                    (
-                        tracing::info_span!("rpc", rpc.method = rpc, trace.id = %trace),
-                        trace,
-                    )
-                }
-            };
-            if let Some(slot) = request.extensions().get::<TraceSlot>() {
-                // Set once: the slot was created for this call.
-                let _first = slot.0.set(trace);
-            }
-            let context = CallContext {
-                trace: Some(trace),
-                deadline: None,
-            };
-            let mut answer = context.scope(next.run(call)).instrument(span.clone()).await?;
-            answer.watch.span = Some(span);
-            answer.watch.method = method;
-            Ok(answer)
-        })
+    fn call(&mut self, request: RpcRequest) -> Self::Future {
+        let (context, traced) = self.layer.begin(&request);
+        let span = traced.span.clone().unwrap_or_else(Span::none);
+        let response = span.in_scope(|| context.call(&mut self.inner, request));
+        ResponseFuture::new(response.instrument(span), traced)
+    }
+}
+
+/// What the body of the response needs.
+pub(crate) struct Traced {
+    span: Option<Span>,
+    method: Option<&'static Method>,
+}
+
+impl OnResponse<RpcResult> for Traced {
+    fn on_response(self, result: RpcResult) -> RpcResult {
+        let mut response = result?;
+        response.guard.span = self.span;
+        response.guard.method = self.method;
+        Ok(response)
     }
 }

@@ -15,8 +15,8 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Patience, Routes, ServiceChannel, Target,
-    layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Patience, Routes, ServerLayers, ServiceChannel,
+    Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
@@ -160,7 +160,7 @@ pub struct TestEnv {
     pub stop: CancellationToken,
     pub tracker: TaskTracker,
     issuer: TokenIssuer,
-    layers: Vec<&'static str>,
+    layers: ServerLayers,
     pipe: InMemoryTransport,
     identities: Vec<Arc<ServiceIdentity>>,
 }
@@ -206,12 +206,11 @@ impl TestEnv {
         );
         let seen = Arc::new(Seen::default());
         let stack = layers(&env, authenticator, limits, draining.clone());
-        let names = stack.names();
         let (pipe, incoming) = InMemoryTransport::pair();
         let serving = serve(
             incoming,
             routes(&seen),
-            stack,
+            stack.clone(),
             ServeOptions::default(),
             stop.clone().cancelled_owned(),
         );
@@ -226,14 +225,14 @@ impl TestEnv {
             stop,
             tracker,
             issuer,
-            layers: names,
+            layers: stack,
             pipe,
             identities,
         }
     }
 
     pub fn server_layers(&self) -> &[&'static str] {
-        &self.layers
+        self.layers.names()
     }
 
     pub fn person(&self) -> (String, SessionId) {
