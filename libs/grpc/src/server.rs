@@ -52,9 +52,9 @@ pub fn layers(
         .layer(metrics::Metrics::server())
         // Returns the trace id under which the call was logged. It is not the idempotency key, which is
         // `request_id`.
-        .layer(status::Details)
-        // Converts refusals of the layers below and of tonic to statuses with details.
         .layer(trace_id::ReturnTraceId)
+        // Converts refusals of the layers below and of tonic to statuses with details.
+        .layer(status::Details)
         // Refuses calls that exceed the concurrency limit, before any work is done for them.
         .layer(shed::Shed::new(limits))
         // Replies shortly before the timeout of the caller. After shedding, so that no call waits without a
