@@ -72,7 +72,6 @@ impl Installation {
 
     async fn parta(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_suite-process"))
-            .arg("command")
             .args(words)
             .args(["--output", "json"])
             .env_clear()

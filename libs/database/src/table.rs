@@ -1,5 +1,6 @@
-/// Defines the module of an entity without relations: `table!(entity, "table", { columns })`. The module may have a
-/// visibility: `table!(pub(crate) unit, "roster_unit", { .. })`. The crate that calls it depends on sea-orm.
+/// Defines the module of an entity without relations: `table!(entity, "table", { columns })`. The module may
+/// have a visibility: `table!(pub(crate) unit, "roster_unit", { .. })`. The crate that calls it depends on
+/// sea-orm.
 ///
 /// ```ignore
 /// table!(entity, "unit", {

@@ -135,8 +135,8 @@ impl ServerTls {
         }
     }
 
-    /// Reads the files and returns whether the certificate was replaced. After an error, the former certificate
-    /// stays.
+    /// Reads the files and returns whether the certificate was replaced. After an error, the former
+    /// certificate stays.
     fn reload(&self) -> anyhow::Result<bool> {
         let new = read(&self.certificate_file, &self.key_file, &self.env)?;
         if new.cert == self.current.get().cert {

@@ -30,7 +30,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("a rollout takes no replica away", rollouts),
     ("several replicas have a disruption budget", budgets),
     ("several replicas are spread", spread),
-    ("services have no address of their own", headless),
+    ("services find replicas that are not ready", internal_services),
+    ("clients reach ready replicas only", public_services),
     ("every pod has a network policy of both directions", policies),
     ("egress goes to the table of calls", egress),
     ("ingress comes from the table of calls and from clients", ingress),
@@ -354,10 +355,27 @@ fn spread(manifests: &Manifests, _: &Facts) -> Vec<String> {
     })
 }
 
-fn headless(manifests: &Manifests, _: &Facts) -> Vec<String> {
-    failing(manifests.of("Service"), |service| {
-        service["spec"]["clusterIP"] == "None"
+/// Services consume each other's feeds before they are ready, and see all replicas behind a name.
+fn internal_services(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    failing(manifests.workloads(), |workload| {
+        let service = manifests.find("Service", text(&workload["metadata"]["name"]));
+        service.is_some_and(|service| {
+            service["spec"]["clusterIP"] == "None" && service["spec"]["publishNotReadyAddresses"] == true
+        })
     })
+}
+
+fn public_services(manifests: &Manifests, _: &Facts) -> Vec<String> {
+    let routes = manifests
+        .of("GRPCRoute")
+        .flat_map(|route| items(&route["spec"]["rules"]));
+    let backends = routes.flat_map(|rule| items(&rule["backendRefs"]));
+    let waits = |backend: &&Value| {
+        let service = manifests.find("Service", text(&backend["name"]));
+        service.is_some_and(|service| service["spec"]["publishNotReadyAddresses"] != true)
+    };
+    let wrong = backends.filter(|backend| !waits(backend));
+    wrong.map(|backend| text(&backend["name"]).to_owned()).collect()
 }
 
 fn policy<'a>(manifests: &'a Manifests, workload: &Value) -> Option<&'a Value> {
@@ -439,6 +457,7 @@ fn route(manifests: &Manifests, facts: &Facts) -> Vec<String> {
                 .map(|backend| text(&backend["name"]))
                 .next()
                 .unwrap_or("");
+            let to = to.strip_suffix("-public").unwrap_or(to);
             let methods =
                 items(&rule["matches"]).map(|matched| text(&matched["method"]["service"]).to_owned());
             routed.entry(to.to_owned()).or_default().extend(methods);

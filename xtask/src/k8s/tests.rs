@@ -246,11 +246,25 @@ fn mutations() -> Vec<(&'static str, &'static str, &'static str, String, Value)>
             json!([]),
         ),
         (
-            "services have no address of their own",
+            "services find replicas that are not ready",
             "Service",
             "chat",
             "/spec/clusterIP".into(),
             Value::Null,
+        ),
+        (
+            "services find replicas that are not ready",
+            "Service",
+            "chat",
+            "/spec/publishNotReadyAddresses".into(),
+            Value::Null,
+        ),
+        (
+            "clients reach ready replicas only",
+            "GRPCRoute",
+            "parta",
+            "/spec/rules/0/backendRefs/0/name".into(),
+            json!("call-scheduling"),
         ),
         (
             "every pod has a network policy of both directions",

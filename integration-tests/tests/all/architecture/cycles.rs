@@ -32,7 +32,7 @@ type Module = Vec<String>;
 struct Paths {
     module: Module,
     used: Vec<(Module, Module)>,
-    /// What a name in a module stands for because of a `use`.
+    /// The path for which a name in a module stands because of a `use`.
     aliases: BTreeMap<(Module, String), (Module, Module)>,
 }
 

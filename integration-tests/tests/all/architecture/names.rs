@@ -1,5 +1,5 @@
-//! The names that a database and its operator see follow one scheme: `<service>.<thing>` for tasks, consumers and
-//! jobs, and `<owner>_<number>_<thing>` for migrations, where the owner is a service or a library.
+//! The names that a database and its operator see follow one scheme: `<service>.<thing>` for tasks, consumers
+//! and jobs, and `<owner>_<number>_<thing>` for migrations, where the owner is a service or a library.
 use std::collections::BTreeMap;
 
 use syn::visit::{self, Visit};

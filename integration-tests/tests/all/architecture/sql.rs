@@ -26,7 +26,12 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     (
         "libs/database/src/migrate.rs",
         3,
-        "the lock of the migrations and their table, which belongs to sea-orm",
+        "the lock of the migrations and its time limits",
+    ),
+    (
+        "libs/database/src/schema.rs",
+        3,
+        "the table of the migrations belongs to sea-orm, and migrations write the requirements",
     ),
     (
         "libs/database/src/sqlite_writer.rs",

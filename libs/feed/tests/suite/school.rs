@@ -63,6 +63,7 @@ impl MigrationTrait for Tables {
 
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     let mut all = parta_database::migrations();
+    all.extend(parta_mutations::migrations());
     all.extend(parta_feed::migrations());
     all.push(Box::new(Tables));
     all

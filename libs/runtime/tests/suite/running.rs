@@ -206,6 +206,7 @@ on_postgres!(
             "database unavailable, waiting for it",
             "service not serving: database failed",
             "task failed, starting again",
+            "communicating with database",
         ] {
             parta_testkit::logs().allow(text);
         }

@@ -242,7 +242,8 @@ on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
     let school = Arc::new(School::open_with(database, config).await);
     let class = school.chat(school.pupil, ClassPupils).await;
     let db = &school.fixture.db;
-    // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the row of the chat.
+    // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the row of the
+    // chat.
     let write_lock = db.write_gate().enter().await;
     let row_lock = if db.is_postgres() {
         let transaction = db.writer().begin().await.unwrap();
