@@ -97,7 +97,7 @@ pub(crate) fn timed<F: Future<Output = RpcResult>>(allowed: Option<Duration>, fu
 pub(crate) fn exceeded() -> Status {
     RpcError::new(
         ErrorReason::DeadlineExceeded,
-        "The deadline of the call has passed. RpcRequest again with a longer timeout.",
+        "The deadline of the call has passed. Request again with a longer timeout.",
     )
     .into()
 }

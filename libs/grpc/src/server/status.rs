@@ -69,7 +69,7 @@ fn explain(status: Status) -> Status {
         }
         Code::DeadlineExceeded => RpcError::new(
             ErrorReason::DeadlineExceeded,
-            "The deadline of the call has passed. RpcRequest again with a longer timeout.",
+            "The deadline of the call has passed. Request again with a longer timeout.",
         )
         .into(),
         // The caller disconnected in the middle of its request and does not read this response.
