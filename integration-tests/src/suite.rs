@@ -145,7 +145,7 @@ impl Suite {
         let (ip, url) = match authority {
             Some(pem) => {
                 let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-                builder = builder.tls(tls);
+                builder = builder.tls(Arc::new(move || tls.clone()));
                 (Ipv4Addr::UNSPECIFIED, format!("https://localhost:{port}"))
             }
             None => (

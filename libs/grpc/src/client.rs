@@ -1,6 +1,7 @@
 //! The layers of the client, in request order, and the builder of all channels of the suite.
 mod credentials;
 mod deadline;
+mod replicas;
 mod retry;
 mod trace;
 
@@ -11,19 +12,17 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, Map},
-};
+use futures::{FutureExt as _, future::BoxFuture};
 use parta_access::ServiceIdentity;
 use parta_ids::Env;
 use tonic::{
     Status,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
-use tower::{Service, ServiceBuilder, ServiceExt as _, util::Oneshot};
+use tower::{Service, ServiceBuilder, ServiceExt as _};
 
-pub use retry::Patience;
+use self::replicas::{EndpointSource, Failed, Replicas, chain};
+pub use self::retry::Patience;
 
 use crate::{
     in_memory::InMemoryTransport,
@@ -71,12 +70,15 @@ pub enum Target {
     Uri(String),
 }
 
+/// Returns the TLS configuration of a new connection.
+pub type TlsSource = Arc<dyn Fn() -> ClientTlsConfig + Send + Sync>;
+
 /// Builds channels with the client layers.
 #[derive(Clone)]
 pub struct ClientBuilder {
     env: Env,
     identity: Option<Arc<ServiceIdentity>>,
-    tls: Option<ClientTlsConfig>,
+    tls: Option<TlsSource>,
     timeout: Duration,
     patience: Option<Patience>,
 }
@@ -101,9 +103,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the TLS configuration of `https` targets; by default, the system roots are used.
+    /// Sets the TLS configuration of `https` targets; by default, the system roots are used. `tls` is called
+    /// for each connection, so that a new authority needs no restart.
     #[must_use]
-    pub fn tls(mut self, tls: ClientTlsConfig) -> Self {
+    pub fn tls(mut self, tls: TlsSource) -> Self {
         self.tls = Some(tls);
         self
     }
@@ -123,36 +126,25 @@ impl ClientBuilder {
     }
 
     /// Builds a channel to the service `name` (kebab-case). It connects at the first call and reconnects
-    /// after every loss.
-    #[expect(clippy::disallowed_methods, reason = "this is the client builder")]
+    /// after every loss. A host name that has several addresses stands for replicas, to which calls go in
+    /// turn.
     pub fn channel(&self, name: &str, target: Target) -> Result<ServiceChannel, ClientError> {
-        let wrong = |e: tonic::transport::Error| ClientError(format!("channel to `{name}`: {e}"));
-        let uri = match &target {
-            Target::Memory(_) => "http://in-process.invalid",
-            Target::Uri(uri) => uri.as_str(),
-        };
-        let mut endpoint = Endpoint::from_shared(uri.to_owned())
-            .map_err(wrong)?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            // Also sent without calls in flight, so that a dead peer is detected before the next call.
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true);
-        if uri.starts_with("https:") {
-            let tls = self
-                .tls
-                .clone()
-                .unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots());
-            endpoint = endpoint.tls_config(tls).map_err(wrong)?;
-        }
-        let channel = match target {
-            Target::Uri(_) => endpoint.connect_lazy(),
+        let wrong = |error: String| ClientError(format!("channel to `{name}`: {error}"));
+        let transport = match target {
+            Target::Uri(text) => {
+                let tls = self.tls.clone();
+                let uri: http::Uri = text.parse().map_err(|e| wrong(format!("{e}")))?;
+                let source: EndpointSource = Arc::new(move || endpoint(&text, tls.as_ref()));
+                source().map_err(|e| wrong(chain(&e)))?;
+                Transport::Replicas(Replicas::new(name, &uri, source))
+            }
             Target::Memory(pipe) => {
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| pipe.clone().connect()))
+                let endpoint = endpoint("http://in-process.invalid", None).map_err(|e| wrong(chain(&e)))?;
+                let connector = tower::service_fn(move |_| pipe.clone().connect());
+                Transport::Memory(Arc::new(endpoint.connect_with_connector_lazy(connector)))
             }
         };
-        Ok(self.layered(name, Transport(Arc::new(channel))))
+        Ok(self.layered(name, transport))
     }
 
     fn layered(&self, name: &str, transport: Transport) -> ServiceChannel {
@@ -179,44 +171,66 @@ impl ClientBuilder {
     }
 }
 
-/// The innermost service of a client. A channel is not cheap to clone, so that only a call clones it.
+/// The settings of a connection to a URI.
+#[expect(clippy::disallowed_methods, reason = "this is the client builder")]
+fn endpoint(uri: &str, tls: Option<&TlsSource>) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(uri.to_owned())?
+        // Also sent without calls in flight, so that a dead peer is detected before the next call.
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true);
+    if !uri.starts_with("https:") {
+        return Ok(endpoint);
+    }
+    let tls = tls.map_or_else(|| ClientTlsConfig::new().with_enabled_roots(), |tls| tls());
+    endpoint.tls_config(tls)
+}
+
+/// The innermost service of a client.
 #[derive(Clone)]
-struct Transport(Arc<Channel>);
+enum Transport {
+    /// A channel is not cheap to clone, so that only a call clones it.
+    Memory(Arc<Channel>),
+    Replicas(Replicas),
+}
 
 impl Service<RpcRequest> for Transport {
     type Response = RpcResponse;
     type Error = Status;
-    type Future =
-        Map<Oneshot<Channel, HttpRequest>, fn(Result<HttpResponse, tonic::transport::Error>) -> RpcResult>;
+    type Future = BoxFuture<'static, RpcResult>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: RpcRequest) -> Self::Future {
-        let sent = Channel::clone(&self.0).oneshot(request.http);
-        sent.map(|result| result.map(RpcResponse::from).map_err(unreachable))
+        match self {
+            Self::Memory(channel) => {
+                let sent = Channel::clone(channel).oneshot(request.http);
+                sent.map(|result| result.map(RpcResponse::from).map_err(unreachable))
+                    .boxed()
+            }
+            Self::Replicas(replicas) => {
+                let sent = replicas.clone().call(request.http);
+                sent.map(|result| {
+                    result.map(RpcResponse::from).map_err(|failed| match failed {
+                        Failed::Unreachable(error) => unreachable(error),
+                        Failed::Transport(error) => unreachable(error),
+                    })
+                })
+                .boxed()
+            }
+        }
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "tonic derives the code from the transport error"
+    reason = "tonic keeps the error of the transport as the source"
 )]
-fn unreachable(error: tonic::transport::Error) -> Status {
+fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Status {
     tracing::debug!(error = %chain(&error), "transport failed");
     Status::from_error(Box::new(error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// The channel for generated clients. Cheap to clone.

@@ -17,7 +17,7 @@ pub mod server;
 mod stream;
 
 pub use client::{
-    ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target,
+    ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target, TlsSource,
 };
 pub use clients::{PeerMissing, ServiceClients, current_trace_id};
 pub use in_memory::InMemoryTransport;

@@ -133,10 +133,8 @@ impl Start<'_> {
         let options = ServeOptions {
             max_connection_age: (mode == Mode::Standalone).then(|| connection_age(env)),
         };
-        if let Some(tls) = &tls.server {
-            tasks
-                .tracker
-                .spawn(tls.clone().keep_current(tasks.cancel.clone()));
+        for task in tls.keep_current(&tasks.cancel) {
+            tasks.tracker.spawn(task);
         }
         outer.serve_public(listener, open, stack(), tls.server, options);
 

@@ -1,8 +1,9 @@
 //! TLS: the certificate of the listener, and the authority that clients trust.
 //!
-//! The files are read at the start; what cannot be used ends the start with an error. The certificate and its
-//! key are read again every half minute, so that an authority that issues short-lived certificates needs no
-//! restart. New files that cannot be used are logged, and the former certificate stays.
+//! The files are read at the start; what cannot be used ends the start with an error. They are read again every
+//! half minute, so that neither short-lived certificates nor a new authority needs a restart. New files that
+//! cannot be used are logged, and the former ones stay. Open connections keep the certificate and the
+//! authority with which they began.
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -38,7 +39,7 @@ const HANDSHAKES: usize = 16_384;
 /// The TLS of a process.
 pub(crate) struct Tls {
     pub(crate) server: Option<ServerTls>,
-    client: Option<ClientTlsConfig>,
+    authority: Option<TrustedAuthority>,
 }
 
 impl Tls {
@@ -47,27 +48,112 @@ impl Tls {
             (Some(certificate), Some(key)) => Some(ServerTls::read(certificate, key, env)?),
             _ => None,
         };
-        let client = match &settings.tls_authority_file {
-            Some(file) => Some(authority(file)?),
+        let authority = match &settings.tls_authority_file {
+            Some(file) => Some(TrustedAuthority::read(file)?),
             None => None,
         };
-        Ok(Self { server, client })
+        Ok(Self { server, authority })
     }
 
     pub(crate) fn client(&self, builder: ClientBuilder) -> ClientBuilder {
-        match &self.client {
-            Some(tls) => builder.tls(tls.clone()),
+        match self.authority.clone() {
+            Some(authority) => builder.tls(Arc::new(move || authority.get())),
             None => builder,
+        }
+    }
+
+    /// Returns the tasks that read the files again until `cancel`.
+    pub(crate) fn keep_current(&self, cancel: &CancellationToken) -> Vec<impl Future<Output = ()> + use<>> {
+        let server = self.server.clone().map(|tls| Box::new(tls) as Box<dyn Reload>);
+        let authority = self.authority.clone().map(|tls| Box::new(tls) as Box<dyn Reload>);
+        let files = server.into_iter().chain(authority);
+        files.map(|files| keep_current(files, cancel.clone())).collect()
+    }
+}
+
+/// Files that are read again.
+trait Reload: Send + Sync {
+    /// What the files hold, for the log.
+    fn name(&self) -> &'static str;
+
+    /// Returns the first file, for the log.
+    fn file(&self) -> &Path;
+
+    /// Reads the files and returns whether their content was replaced. After an error, the former content
+    /// stays.
+    fn reload(&self) -> anyhow::Result<bool>;
+}
+
+async fn keep_current(files: Box<dyn Reload>, cancel: CancellationToken) {
+    let mut refused = None;
+    while cancel
+        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .await
+        .is_some()
+    {
+        let (name, file) = (files.name(), files.file().display());
+        match files.reload() {
+            Ok(true) => {
+                tracing::info!(%file, "{name} replaced");
+                refused = None;
+            }
+            Ok(false) => refused = None,
+            Err(error) => {
+                let error = format!("{error:#}");
+                if refused.as_ref() != Some(&error) {
+                    tracing::error!(error, "{name} not replaced: its files cannot be used");
+                    refused = Some(error);
+                }
+            }
         }
     }
 }
 
-fn authority(file: &Path) -> anyhow::Result<ClientTlsConfig> {
+/// The authority that clients trust. Cheap to clone; clones share it.
+#[derive(Clone)]
+struct TrustedAuthority {
+    file: PathBuf,
+    pem: Arc<RwLock<Vec<u8>>>,
+}
+
+impl TrustedAuthority {
+    fn read(file: &Path) -> anyhow::Result<Self> {
+        let pem = Arc::new(RwLock::new(authority(file)?));
+        let file = file.to_owned();
+        Ok(Self { file, pem })
+    }
+
+    fn get(&self) -> ClientTlsConfig {
+        let pem = self.pem.read().unwrap_or_else(PoisonError::into_inner);
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem.as_slice()))
+    }
+}
+
+impl Reload for TrustedAuthority {
+    fn name(&self) -> &'static str {
+        "authority"
+    }
+
+    fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn reload(&self) -> anyhow::Result<bool> {
+        let new = authority(&self.file)?;
+        let mut current = self.pem.write().unwrap_or_else(PoisonError::into_inner);
+        let replaced = *current != new;
+        *current = new;
+        Ok(replaced)
+    }
+}
+
+/// Reads the certificates of an authority.
+fn authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.with_context(|| format!("certificates in {}", file.display()))?;
     ensure!(!certificates.is_empty(), "{} has no certificate", file.display());
-    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
+    Ok(pem)
 }
 
 /// The certificate of the listener. Cheap to clone; clones share it.
@@ -110,42 +196,6 @@ impl ServerTls {
         })
     }
 
-    /// Reads the files again until `cancel`.
-    pub(crate) async fn keep_current(self, cancel: CancellationToken) {
-        let mut refused = None;
-        while cancel
-            .run_until_cancelled(tokio::time::sleep(PERIOD))
-            .await
-            .is_some()
-        {
-            match self.reload() {
-                Ok(true) => {
-                    tracing::info!(file = %self.certificate_file.display(), "certificate replaced");
-                    refused = None;
-                }
-                Ok(false) => refused = None,
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    if refused.as_ref() != Some(&error) {
-                        tracing::error!(error, "certificate not replaced: its files cannot be used");
-                        refused = Some(error);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads the files and returns whether the certificate was replaced. After an error, the former
-    /// certificate stays.
-    fn reload(&self) -> anyhow::Result<bool> {
-        let new = read(&self.certificate_file, &self.key_file, &self.env)?;
-        if new.cert == self.current.get().cert {
-            return Ok(false);
-        }
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        Ok(true)
-    }
-
     /// Performs the handshake of each connection. Connections whose handshake fails are dropped.
     pub(crate) fn accept(
         &self,
@@ -172,6 +222,25 @@ impl ServerTls {
                     .ok()
                     .map(Ok)
             })
+    }
+}
+
+impl Reload for ServerTls {
+    fn name(&self) -> &'static str {
+        "certificate"
+    }
+
+    fn file(&self) -> &Path {
+        &self.certificate_file
+    }
+
+    fn reload(&self) -> anyhow::Result<bool> {
+        let new = read(&self.certificate_file, &self.key_file, &self.env)?;
+        if new.cert == self.current.get().cert {
+            return Ok(false);
+        }
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(true)
     }
 }
 
@@ -313,5 +382,21 @@ mod tests {
         files.write(&second.certificate, &second.key);
         assert!(tls.reload().unwrap());
         assert_ne!(tls.current.get().cert, before);
+    }
+
+    #[test]
+    fn replaced_authority_is_used_and_an_unusable_one_is_not() {
+        let (files, first, second) = (Files::new(), Authority::new(), Authority::new());
+        let file = files.folder.path().join("ca.crt");
+        std::fs::write(&file, first.certificate()).unwrap();
+        let trusted = TrustedAuthority::read(&file).unwrap();
+        let pem = || trusted.pem.read().unwrap().clone();
+        assert!(!trusted.reload().unwrap());
+        std::fs::write(&file, "").unwrap();
+        trusted.reload().unwrap_err();
+        assert_eq!(pem(), first.certificate().as_bytes());
+        std::fs::write(&file, second.certificate()).unwrap();
+        assert!(trusted.reload().unwrap());
+        assert_eq!(pem(), second.certificate().as_bytes());
     }
 }

@@ -99,7 +99,8 @@ impl Session {
         if let Some(file) = &endpoints.authority {
             let authority = std::fs::read(file)
                 .with_context(|| format!("cannot read the certificate authority {}", file.display()))?;
-            builder = builder.tls(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)));
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+            builder = builder.tls(Arc::new(move || tls.clone()));
         }
         let channel = |service: &parta_runtime::Service| {
             let address = endpoints.of(service.name);

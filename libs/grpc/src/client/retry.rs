@@ -16,7 +16,7 @@ use tower::{
     retry::budget::{Budget, TpsBudget},
 };
 
-use super::Idempotent;
+use super::{Idempotent, replicas::Unreachable};
 use crate::{
     body::{self, Whole},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
@@ -138,7 +138,7 @@ enum Failure {
 impl Failure {
     fn of(status: Status) -> Self {
         let transport = std::error::Error::source(&status)
-            .is_some_and(<dyn std::error::Error>::is::<tonic::transport::Error>);
+            .is_some_and(|error| error.is::<tonic::transport::Error>() || error.is::<Unreachable>());
         if transport {
             Self::Unconnected
         } else {
