@@ -20,10 +20,10 @@ fn protos(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=parta");
+    println!("cargo:rerun-if-changed=../../parta");
     let mut files = Vec::new();
-    protos(Path::new("parta"), &mut files)?;
-    let mut compiler = protox::Compiler::new(["."])?;
+    protos(Path::new("../../parta"), &mut files)?;
+    let mut compiler = protox::Compiler::new(["../.."])?;
     compiler
         .include_imports(true)
         .include_source_info(true)
