@@ -1,27 +1,27 @@
-//! The generated API of the suite: messages, clients, servers and the descriptor set. No logic lives here.
+//! The parts that the packages of the API share: the options, common reasons and feed messages, the codec,
+//! and the traits that the crates of the packages implement for their generated types.
+
+extern crate self as parta_proto;
 
 mod codec;
+pub mod descriptors;
+mod feed_kind;
 
 pub use codec::{
     CaptureRequest, ProtoCodec, ProtoDecoder, ProtoEncoder, capture_request, captured_request, decoder,
 };
+pub use descriptors::{Method, Package};
+pub use feed_kind::{
+    EventMeta, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream, ServeFeed, WatchItem,
+};
+#[doc(hidden)]
+pub use futures;
+#[doc(hidden)]
+pub use prost;
+#[doc(hidden)]
+pub use tonic;
 
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    reason = "generated; the protos carry the comments"
-)]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/parta.rs"));
-}
-pub use generated::parta;
-
-include!(concat!(env!("OUT_DIR"), "/messages.rs"));
-
-/// The encoded `FileDescriptorSet` of the whole suite with comments and extension options, for reflection.
-pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+include!(concat!(env!("OUT_DIR"), "/package.rs"));
 
 /// A request of an RPC that changes state.
 pub trait MutationRequest: prost::Message + Default {
@@ -29,9 +29,14 @@ pub trait MutationRequest: prost::Message + Default {
     fn request_id(&self) -> &str;
 }
 
-/// The descriptor pool of the suite, decoded once. `None` would mean that the build embedded a broken set.
-pub fn descriptor_pool() -> Option<&'static prost_reflect::DescriptorPool> {
-    static POOL: std::sync::OnceLock<Option<prost_reflect::DescriptorPool>> = std::sync::OnceLock::new();
-    POOL.get_or_init(|| prost_reflect::DescriptorPool::decode(DESCRIPTOR_SET).ok())
-        .as_ref()
+/// A documented reason: a value of the `ErrorReason` enum of one package.
+pub trait Reason: Copy {
+    /// Returns the name of the value without the prefix of the enum, for example `LAST_ADMINISTRATOR`.
+    fn text(&self) -> &'static str;
+    /// Returns `ErrorInfo.domain`, for example `membership.parta`.
+    fn domain() -> &'static str;
+    /// Returns the code that the proto documents.
+    fn code(&self) -> tonic::Code;
+    /// Returns the documented keys of `ErrorInfo.metadata`.
+    fn metadata(&self) -> &'static [&'static str];
 }
