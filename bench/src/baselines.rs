@@ -13,7 +13,7 @@ use clap::Parser as _;
 use futures::{Stream, StreamExt as _, future::BoxFuture, stream};
 use parta_access::Caller;
 use parta_integration_tests::Process;
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb,
     live_service_server::{LiveService, LiveServiceServer},
     message_service_server::{MessageService, MessageServiceServer},
@@ -164,6 +164,8 @@ enum BareTask {
 /// A chat service behind the same layers as the real one, without storage.
 const BARE: Service = Service {
     name: "chat",
+    package: &parta_proto_chat::PACKAGE,
+    calls: &[],
     grpc_services: &[SERVICE],
     config: parta_runtime::config::check::<parta_chat::Config>,
     build,

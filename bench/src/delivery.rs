@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, StreamExt as _, future::BoxFuture, stream};
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb,
     message_service_server::{MessageService, MessageServiceServer},
     subscribe_chats_response::Item,

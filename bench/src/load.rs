@@ -7,7 +7,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parta_ids::{Env, IdSource};
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb, live_service_client::LiveServiceClient, message_service_client::MessageServiceClient,
     subscribe_chats_response::Item,
 };

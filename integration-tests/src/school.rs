@@ -106,7 +106,7 @@ impl Suite {
 
     /// Submits an application with its order. `n` determines its registration number.
     pub async fn apply(&self, n: u64, name: &str, administrator: &str, phone: &str) -> Value {
-        use parta_proto::parta::org_registry::v1 as pb;
+        use parta_proto_org_registry::v1 as pb;
         let form = pb::ApplicationForm {
             organization_name: name.to_owned(),
             kind: pb::OrganizationKind::General.into(),
@@ -352,7 +352,7 @@ impl School {
 
     /// Returns the id of a checked roster import without people.
     pub async fn checked_import(&self) -> String {
-        use parta_proto::parta::membership::v1 as pb;
+        use parta_proto_membership::v1 as pb;
         use pb::check_roster_import_request::Part;
         let client = &self.administrator.client;
         let header = pb::CheckRosterImportRequest {

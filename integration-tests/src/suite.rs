@@ -11,6 +11,7 @@ use std::{
 use parta_access::{KeyPair, ServiceIdentity};
 use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
+use parta_proto_all::PACKAGES;
 use parta_runtime::{Running, Sources};
 use parta_testkit::Link;
 use serde_json::Value;
@@ -88,7 +89,7 @@ impl Suite {
             .map(|service| (service.name.to_owned(), address.clone()));
         let addresses = addresses.collect();
         Self::over(
-            &ClientBuilder::new(Env::system()),
+            &ClientBuilder::new(Env::system(), PACKAGES),
             path.join("keys"),
             addresses,
             Inner::Together(Box::new(running), folder),
@@ -141,7 +142,7 @@ impl Suite {
                 processes.set(&format!("{}.database_url", service.section()), &url);
             }
         }
-        let (port, mut builder) = (free_ports(1)[0], ClientBuilder::new(Env::system()));
+        let (port, mut builder) = (free_ports(1)[0], ClientBuilder::new(Env::system(), PACKAGES));
         let (ip, url) = match authority {
             Some(pem) => {
                 let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
@@ -223,7 +224,7 @@ impl Suite {
         for process in processes.running.values_mut() {
             process.serving().await;
         }
-        let builder = ClientBuilder::new(Env::system());
+        let builder = ClientBuilder::new(Env::system(), PACKAGES);
         Self::over(&builder, keys, addresses, Inner::Processes(processes))
     }
 
@@ -330,7 +331,7 @@ impl Suite {
         let pair = KeyPair::from_pem(&pem).expect("a key pair");
         let env = Env::system();
         let identity = ServiceIdentity::new(name, &pair, env.clone()).expect("an identity");
-        let builder = ClientBuilder::new(env).identity(Arc::new(identity));
+        let builder = ClientBuilder::new(env, PACKAGES).identity(Arc::new(identity));
         Client::new(channels(&builder, &self.addresses))
     }
 

@@ -163,7 +163,7 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
             let end = first + i64::try_from(MISSED_ENTRIES)?;
             let (channels, credentials, channel) = (&channels, &credentials, channel_id.as_str());
             let reconnecting = (0..STREAMS).map(|n| async move {
-                let cursor = parta_proto::parta::chat::v1::ChatCursor {
+                let cursor = parta_proto_chat::v1::ChatCursor {
                     chat_id: channel.to_owned(),
                     seq: first,
                 };

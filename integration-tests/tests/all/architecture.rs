@@ -12,12 +12,13 @@ use syn::visit::{self, Visit};
 
 mod cycles;
 mod names;
+mod protos;
 mod rules;
 mod sql;
 
 use rules::{
     ALWAYS_ALLOWED, ASSEMBLY_FILES, EXCEPTIONS, FEATURES, FORBIDDEN_IN_PURE_LAYERS, LAYERS_BELOW_GRPC,
-    PROTOCOL_CRATES, PURE_LAYERS, RULES,
+    PROTO_CRATES, PROTOCOL_CRATES, PURE_LAYERS, RULES,
 };
 
 const SERVICES: [&str; 5] = [
@@ -187,7 +188,8 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     if let Some((own, _)) = feature {
         if is_in(LAYERS_BELOW_GRPC) {
             let reason = "only grpc.rs and events.rs of a feature may use protobuf; ids are typed";
-            PROTOCOL_CRATES.iter().for_each(|prefix| forbid(prefix, reason));
+            let crates = PROTOCOL_CRATES.iter().chain(PROTO_CRATES);
+            crates.for_each(|prefix| forbid(prefix, reason));
         }
         let later = features.iter().skip_while(|name| **name != own).skip(1);
         for later in later.filter(|_| !is_in(&["grpc"])) {
@@ -347,8 +349,8 @@ fn violations_are_found_in_all_kinds_of_paths() {
         ),
         (
             "services/membership/src/guardianships/operations.rs",
-            "use parta_proto::parta::membership::v1::Guardianship;",
-            "parta_proto",
+            "use parta_proto_membership::v1::Guardianship;",
+            "parta_proto_membership",
         ),
         (
             "services/membership/src/guardianships/model.rs",

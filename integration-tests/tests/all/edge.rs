@@ -25,7 +25,7 @@ const RUNS: [&str; 3] = ["mutate", "mutate_unclaimed", "query"];
 
 /// Returns the RPCs of a service, without those of its feed.
 fn rpcs(package: &str) -> BTreeSet<String> {
-    let pool = parta_proto::descriptor_pool().expect("the descriptor set");
+    let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     let prefix = format!("parta.{package}.");
     let services = pool
         .services()

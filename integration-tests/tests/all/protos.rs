@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_proto::parta::options::v1::{AccessRule, CallerKind, ReasonRule};
+use parta_proto::options::v1::{AccessRule, CallerKind, ReasonRule};
 use parta_reasons::DocumentedReasons;
 use prost::Message as _;
 use prost_reflect::{
@@ -12,7 +12,7 @@ use prost_reflect::{
 };
 
 fn pool() -> &'static DescriptorPool {
-    parta_proto::descriptor_pool().expect("the descriptor set")
+    parta_proto_all::descriptor_pool().expect("the descriptor set")
 }
 
 fn files() -> impl Iterator<Item = FileDescriptor> {

@@ -88,23 +88,23 @@ pub struct Caller {
     /// When the credential expires. Streams end at that time.
     pub expire_time: Option<DateTime<Utc>>,
     /// The full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
-    pub rpc: Arc<str>,
+    pub rpc: &'static str,
 }
 
 impl Caller {
     /// Returns a caller without a credential.
-    pub fn anonymous(rpc: impl Into<Arc<str>>) -> Self {
+    pub fn anonymous(rpc: &'static str) -> Self {
         Self::new(Principal::Anonymous, rpc)
     }
 
     /// Returns a caller with this principal and without a token to forward.
-    pub fn new(principal: Principal, rpc: impl Into<Arc<str>>) -> Self {
+    pub fn new(principal: Principal, rpc: &'static str) -> Self {
         Self {
             principal,
             on_behalf_of: None,
             token: None,
             expire_time: None,
-            rpc: rpc.into(),
+            rpc,
         }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use parta_proto::parta::options::v1::{AccessRule, CallerKind};
+use parta_proto::options::v1::{AccessRule, CallerKind};
 use prost_reflect::{DescriptorPool, Kind, MethodDescriptor};
 
 /// The reason why a server must not start.
@@ -57,15 +57,8 @@ impl Rule {
 pub struct AccessRules(HashMap<String, Rule>);
 
 impl AccessRules {
-    /// Loads the rules of these services, given by full name.
-    pub fn load(services: &[&str]) -> Result<Self, AccessError> {
-        Self::load_from(
-            parta_proto::descriptor_pool().ok_or(AccessError::Descriptors)?,
-            services,
-        )
-    }
-
-    pub(crate) fn load_from(pool: &DescriptorPool, services: &[&str]) -> Result<Self, AccessError> {
+    /// Loads the rules of these services, given by full name, from descriptors that contain them.
+    pub fn load(pool: &DescriptorPool, services: &[&str]) -> Result<Self, AccessError> {
         let mut table = HashMap::new();
         for name in services {
             let service = pool

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
 use parta_ids::{Env, ServiceAccountId, SessionId, TypedId as _, Uuid};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::{RpcError, unavailable};
 use sha2::{Digest as _, Sha256};
 
@@ -170,7 +170,7 @@ impl Verifier {
     }
 
     /// Verifies the token and returns the caller of the RPC with its identity and expiry.
-    pub async fn caller(&self, token: &str, rpc: Arc<str>) -> Result<Caller, RpcError> {
+    pub async fn caller(&self, token: &str, rpc: &'static str) -> Result<Caller, RpcError> {
         let verified = self.verified(token).await?;
         Ok(Caller {
             principal: verified.principal,

@@ -18,7 +18,7 @@ pub async fn record(
         org_id: chain_key(org_id),
         entry_id: tx.env().ids.uuid(),
         occur_time: tx.now(),
-        rpc: caller.rpc.to_string(),
+        rpc: caller.rpc.to_owned(),
         actor: caller.principal.key(),
         on_behalf_of: caller.on_behalf_of.as_ref().map(parta_access::Principal::key),
         object: object.into(),

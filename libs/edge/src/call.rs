@@ -91,7 +91,7 @@ impl<T: MutationRequest> Call<T> {
 
 #[cfg(test)]
 mod tests {
-    use parta_proto::parta::org_registry::v1::SubmitApplicationRequest;
+    use parta_proto_org_registry::v1::SubmitApplicationRequest;
 
     use super::*;
 

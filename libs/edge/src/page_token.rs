@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    fn person(n: u128, rpc: &str) -> Caller {
+    fn person(n: u128, rpc: &'static str) -> Caller {
         let principal = Principal::Person {
             org_id: OrgId::from_uuid(Uuid::from_u128(1)),
             member_id: MemberId::from_uuid(Uuid::from_u128(n)),

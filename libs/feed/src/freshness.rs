@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use parta_database::Db;
 use parta_mutations::{ConsistencyToken, ServicePosition};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 

@@ -24,12 +24,9 @@ pub use consumer::{
 };
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
-pub use kind::{
-    CallSchedulingFeed, ChatFeed, EventMeta, EventPayload, FeedEvent, FeedKind, InvitationFeed,
-    MembershipFeed, OrgRegistryFeed,
-};
 pub use log::{RETENTION_DAYS, purge_task};
 pub use migrations::migrations;
+pub use parta_proto::{EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;
 pub use server::FeedServer;
 pub use source::{Delivery, FeedClient, FeedItem, SnapshotItem, Source};

@@ -7,7 +7,7 @@ use parta_ids::{EventId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{EventMeta, FeedEvent};
+use crate::{FeedEvent, kind::EventMeta};
 
 /// The retention of events, in days. Older cursors have expired.
 pub const RETENTION_DAYS: i64 = 30;
@@ -55,7 +55,7 @@ pub(crate) async fn list_after<E: FeedEvent>(
             };
             let payload: Vec<u8> = row.try_get("", "payload")?;
             let mut event = E::decode(payload.as_slice()).map_err(|e| StorageError::Fault(e.to_string()))?;
-            event.set_meta(&meta);
+            meta.set(&mut event);
             Ok(event)
         })
         .collect()

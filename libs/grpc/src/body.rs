@@ -9,14 +9,12 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Body as _, Frame, SizeHint};
+use parta_proto::Method;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
-use crate::{
-    methods::Method,
-    server::{catch_panic::TraceSlot, metrics::InFlight, refusal},
-};
+use crate::server::{catch_panic::TraceSlot, metrics::InFlight, refusal};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 

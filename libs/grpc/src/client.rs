@@ -12,9 +12,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use parta_access::ServiceIdentity;
 use parta_ids::Env;
+use parta_proto::Package;
+use parta_status::RpcError;
 use tonic::{
     Status,
     transport::{Channel, ClientTlsConfig, Endpoint},
@@ -27,6 +32,7 @@ pub use self::retry::Patience;
 use crate::{
     in_memory::InMemoryTransport,
     layer::{self, Outermost},
+    methods::Methods,
     rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult},
     server::metrics::Metrics,
 };
@@ -77,6 +83,7 @@ pub type TlsSource = Arc<dyn Fn() -> ClientTlsConfig + Send + Sync>;
 #[derive(Clone)]
 pub struct ClientBuilder {
     env: Env,
+    methods: Methods,
     identity: Option<Arc<ServiceIdentity>>,
     tls: Option<TlsSource>,
     timeout: Duration,
@@ -84,11 +91,14 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Returns a builder without an identity: calls carry the credential of a person or none.
+    /// Returns a builder of channels for the RPCs of `packages`, without an identity: calls carry the
+    /// credential of a person or none. A call to an RPC of another package fails, because its limits are not
+    /// known.
     #[must_use]
-    pub fn new(env: Env) -> Self {
+    pub fn new(env: Env, packages: &[&'static Package]) -> Self {
         Self {
             env,
+            methods: Methods::of(packages),
             identity: None,
             tls: None,
             timeout: Duration::from_secs(10),
@@ -166,6 +176,7 @@ impl ClientBuilder {
         let convert = |result: RpcResult| result.map(RpcResponse::into_http);
         ServiceChannel {
             names: layer::names(&builder),
+            methods: self.methods.clone(),
             service: layer::outermost(builder.service(transport), convert),
         }
     }
@@ -237,6 +248,7 @@ fn unreachable(error: impl std::error::Error + Send + Sync + 'static) -> Status 
 #[derive(Clone)]
 pub struct ServiceChannel {
     names: Arc<[&'static str]>,
+    methods: Methods,
     service: Outermost<Status>,
 }
 
@@ -257,6 +269,12 @@ impl Service<HttpRequest> for ServiceChannel {
     }
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
+        let request = RpcRequest::new(request, &self.methods);
+        let path = request.http.uri().path();
+        if request.method.is_none() && self.methods.lack_package_of(path) {
+            let fault = RpcError::internal(format!("the package of {path} is not among those of the client"));
+            return ready(Err(fault.into())).boxed();
+        }
         (self.service)(request)
     }
 }

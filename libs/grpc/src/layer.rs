@@ -17,7 +17,7 @@ use tower::{
     layer::util::{Identity, Stack},
 };
 
-use crate::rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult};
+use crate::rpc::{HttpResponse, RpcRequest, RpcResponse, RpcResult};
 
 /// A service inside of layers. Every layer and every innermost service is always ready, so none has to be
 /// polled before a call.
@@ -128,7 +128,7 @@ pub(crate) fn refused(status: Status) -> Refused {
 
 /// The outermost service, without the type of its layers. Cheap to clone.
 pub(crate) type Outermost<E> =
-    Arc<dyn Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, E>> + Send + Sync>;
+    Arc<dyn Fn(RpcRequest) -> BoxFuture<'static, Result<HttpResponse, E>> + Send + Sync>;
 
 /// Erases the type of a service. Each call is to a clone, because a tower service is called mutably.
 pub(crate) fn outermost<S, E>(service: S, convert: fn(RpcResult) -> Result<HttpResponse, E>) -> Outermost<E>
@@ -136,5 +136,5 @@ where
     S: RpcService<Future: Send + 'static> + Clone + Send + Sync + 'static,
     E: 'static,
 {
-    Arc::new(move |request| Box::pin(service.clone().call(RpcRequest::new(request)).map(convert)))
+    Arc::new(move |request| Box::pin(service.clone().call(request).map(convert)))
 }

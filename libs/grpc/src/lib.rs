@@ -21,6 +21,7 @@ pub use client::{
 };
 pub use clients::{PeerMissing, ServiceClients, current_trace_id};
 pub use in_memory::InMemoryTransport;
+pub use methods::Methods;
 pub use routes::Routes;
 pub use server::{Authenticator, Limits, ServerLayers, StackService, layers};
 pub use stream::{until_credential_ends, until_shutdown};

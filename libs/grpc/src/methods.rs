@@ -1,62 +1,60 @@
 //! RPCs by path, from the descriptors. Unknown paths never become labels and have no limits of their own.
-use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
-/// One RPC of the suite.
-#[derive(Debug)]
-pub(crate) struct Method {
-    /// The path: `/parta.chat.v1.ChatService/SendMessage`.
-    pub(crate) path: &'static str,
-    /// The path without the leading slash, as callers carry it.
-    pub(crate) rpc: Arc<str>,
-    /// The service that owns the RPC, in kebab-case: `call-scheduling`.
-    pub(crate) owner: &'static str,
-    /// Whether the client or the server streams.
-    pub(crate) streaming: bool,
-    /// Whether it changes state, with one request message that has a `request_id`.
-    pub(crate) mutation: bool,
-}
+use parta_proto::{Method, Package};
 
-/// Returns the RPC of a path, if the suite has it.
-pub(crate) fn find(path: &str) -> Option<&'static Method> {
-    static METHODS: OnceLock<HashMap<String, Method>> = OnceLock::new();
-    let methods = METHODS.get_or_init(|| {
-        let mut found = HashMap::new();
-        let Some(pool) = parta_proto::descriptor_pool() else {
-            return found;
-        };
-        for service in pool.services() {
-            let owner = owner_of(service.full_name());
-            for method in service.methods() {
-                let path = format!("/{}/{}", service.full_name(), method.name());
-                let streaming = method.is_client_streaming() || method.is_server_streaming();
-                let mutation =
-                    !method.is_client_streaming() && method.input().get_field_by_name("request_id").is_some();
-                // Leaked once per RPC of the suite, at the first use.
-                let known = Method {
-                    path: path.clone().leak(),
-                    rpc: path.trim_start_matches('/').into(),
-                    owner: owner.clone().leak(),
-                    streaming,
-                    mutation,
-                };
-                found.insert(path, known);
-            }
+/// The RPCs of the packages that a server or a client knows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Methods(Arc<HashMap<&'static str, &'static Method>>);
+
+impl Methods {
+    /// Returns the RPCs of packages.
+    #[must_use]
+    pub fn of(packages: &[&'static Package]) -> Self {
+        let methods = packages.iter().flat_map(|package| package.methods);
+        Self(Arc::new(methods.map(|method| (method.path, method)).collect()))
+    }
+
+    /// Returns the RPC of a path, if one of the packages has it.
+    pub(crate) fn find(&self, path: &str) -> Option<&'static Method> {
+        self.0.get(path).copied()
+    }
+
+    /// Returns whether the path is one of the suite and its package is missing here. Streams and deadlines of
+    /// such a call are not known.
+    pub(crate) fn lack_package_of(&self, path: &str) -> bool {
+        if self.0.contains_key(path) || !path.starts_with("/parta.") {
+            return false;
         }
-        found
-    });
-    methods.get(path)
-}
-
-/// Returns the owner of a gRPC service: `parta.call_scheduling.v1.CallService` belongs to `call-scheduling`.
-fn owner_of(full_name: &str) -> String {
-    full_name.split('.').nth(1).unwrap_or_default().replace('_', "-")
+        let service = path.rsplit_once('/').map(|(service, _)| service);
+        let mut services = self
+            .0
+            .keys()
+            .map(|known| known.rsplit_once('/').map(|(service, _)| service));
+        !services.any(|known| known == service)
+    }
 }
 
 /// Returns whether the path is a health check or reflection. They expose no data and must work while other
 /// calls are refused.
 pub(crate) fn is_open(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.")
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_proto_all::PACKAGES;
+
+    use super::*;
+
+    #[test]
+    fn rpcs_of_missing_packages_are_recognized() {
+        let (all, none) = (Methods::of(PACKAGES), Methods::of(&[]));
+        let path = "/parta.chat.v1.ChatService/GetChat";
+        assert!(all.find(path).is_some() && !all.lack_package_of(path));
+        assert!(none.find(path).is_none() && none.lack_package_of(path));
+        // The server refuses these itself.
+        assert!(!all.lack_package_of("/parta.chat.v1.ChatService/NoSuchRpc"));
+        assert!(!none.lack_package_of("/no.Such/Rpc"));
+    }
 }

@@ -1,9 +1,10 @@
 //! The request and the response that the layers pass on.
+use parta_proto::Method;
 use tonic::{Status, body::Body};
 
 use crate::{
     body::ResponseGuard,
-    methods::{self, Method},
+    methods::{self, Methods},
 };
 
 pub(crate) type HttpRequest = http::Request<Body>;
@@ -19,8 +20,8 @@ pub(crate) struct RpcRequest {
 }
 
 impl RpcRequest {
-    pub(crate) fn new(http: HttpRequest) -> Self {
-        let method = methods::find(http.uri().path());
+    pub(crate) fn new(http: HttpRequest, methods: &Methods) -> Self {
+        let method = methods.find(http.uri().path());
         Self { http, method }
     }
 
@@ -31,7 +32,7 @@ impl RpcRequest {
 
     /// Returns the name for logs and labels. An unknown path is text of the caller and is not used.
     pub(crate) fn rpc(&self) -> &'static str {
-        self.method.map_or("unknown", |m| m.path.trim_start_matches('/'))
+        self.method.map_or("unknown", Method::rpc)
     }
 }
 

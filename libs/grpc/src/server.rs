@@ -29,15 +29,17 @@ pub use shed::Limits;
 
 use crate::{
     layer::{self, Outermost},
+    methods::Methods,
     routes::Routes,
-    rpc::{HttpRequest, HttpResponse, RpcResponse, RpcResult},
+    rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult},
 };
 
-/// Returns the layers of one server. Its streams end when `draining` is cancelled. Each server has its own
-/// instance, so that external and internal calls have separate limits.
+/// Returns the layers of one server of the RPCs `methods`. Its streams end when `draining` is cancelled. Each
+/// server has its own instance, so that external and internal calls have separate limits.
 #[must_use]
 pub fn layers(
     env: &Env,
+    methods: Methods,
     authenticator: Arc<Authenticator>,
     limits: Limits,
     draining: CancellationToken,
@@ -71,7 +73,10 @@ pub fn layers(
         around: Arc::new(move |routes| {
             let convert =
                 |result: RpcResult| Ok(result.map_or_else(Status::into_http, RpcResponse::into_http));
-            StackService(layer::outermost(builder.service(routes), convert))
+            StackService {
+                methods: methods.clone(),
+                service: layer::outermost(builder.service(routes), convert),
+            }
         }),
     }
 }
@@ -98,7 +103,10 @@ impl ServerLayers {
 
 /// Routes inside of the layers, as the service that the server of tonic requires. Cheap to clone.
 #[derive(Clone)]
-pub struct StackService(Outermost<Infallible>);
+pub struct StackService {
+    methods: Methods,
+    service: Outermost<Infallible>,
+}
 
 impl Service<HttpRequest> for StackService {
     type Response = HttpResponse;
@@ -110,6 +118,6 @@ impl Service<HttpRequest> for StackService {
     }
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
-        (self.0)(request)
+        (self.service)(RpcRequest::new(request, &self.methods))
     }
 }

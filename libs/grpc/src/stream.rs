@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _, stream};
 use parta_access::Caller;
 use parta_ids::Clock;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;

@@ -186,6 +186,18 @@ fn unserved_rpcs_are_unimplemented() {
     });
 }
 
+#[test]
+fn call_to_a_package_that_the_client_does_not_list_is_not_sent() {
+    parta_testkit::run(async {
+        parta_testkit::logs().allow("internal fault");
+        let test_env = TestEnv::new();
+        let (token, _) = test_env.person();
+        let refused = call(test_env.without_packages(), GET_CHAT, bearer("hi", &token)).await;
+        assert_eq!(reason(&refused.unwrap_err()), "INTERNAL");
+        assert_eq!(test_env.seen.calls.load(Ordering::SeqCst), 0);
+    });
+}
+
 /// Invariant 9: no input panics a service, and if one does, it costs one call.
 #[test]
 fn panic_fails_one_call_and_returns_its_trace_id() {

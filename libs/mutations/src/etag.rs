@@ -1,5 +1,5 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 
 /// Encodes the revision of a row as opaque text.

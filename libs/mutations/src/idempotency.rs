@@ -2,7 +2,7 @@
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use parta_database::{Db, StorageError, Tx};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
 use sha2::Sha256;

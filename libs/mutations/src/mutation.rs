@@ -29,7 +29,7 @@ impl Mutation {
         }
         Ok(Self {
             principal,
-            rpc: caller.rpc.to_string(),
+            rpc: caller.rpc.to_owned(),
             request_id: id,
             request,
         })

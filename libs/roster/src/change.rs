@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, UnitId};
-use parta_proto::parta::membership::v1::RosterImportStaged;
+use parta_proto_membership::v1::RosterImportStaged;
 
 /// A change of the projection by an event.
 #[derive(Debug, Clone, PartialEq)]

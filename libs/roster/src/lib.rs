@@ -17,6 +17,7 @@ mod migrations;
 mod organizations;
 mod projection;
 mod roster;
+mod unit_kind;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,6 @@ pub use member_context::{Child, MemberContext, Policies, Role, State};
 pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;
-pub use parta_proto::parta::org_registry::v1::UnitKind;
 pub use projection::Projection;
 pub use roster::{Organization, Roster, Unit};
+pub use unit_kind::UnitKind;

@@ -2,7 +2,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use parta_access::PrincipalKind;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
-use parta_proto::parta::{membership::v1 as membership, org_registry::v1 as org_registry};
+use parta_proto_membership::v1 as membership;
+use parta_proto_org_registry::v1 as org_registry;
 
 /// The role of a member in an organization (R23).
 ///

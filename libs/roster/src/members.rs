@@ -5,7 +5,7 @@ use chrono::DateTime;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
-use parta_proto::parta::membership::v1::{
+use parta_proto_membership::v1::{
     AssignmentKind, AssignmentMade, MembershipEvent, Role as PbRole, membership_event::Payload,
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{OrgId, TypedId, UnitId};
-use parta_proto::parta::org_registry::v1::{
+use parta_proto_org_registry::v1::{
     OrgRegistryEvent, OrganizationCreated, PoliciesChanged, UnitCreated, org_registry_event::Payload,
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};

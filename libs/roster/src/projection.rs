@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use parta_database::Db;
-use parta_feed::{Consumer, FeedClient, MembershipFeed, OrgRegistryFeed, Source};
-use parta_proto::parta::{membership::v1::MembershipEvent, org_registry::v1::OrgRegistryEvent};
+use parta_feed::{Consumer, FeedClient, Source};
+use parta_proto_membership::{MembershipFeed, v1::MembershipEvent};
+use parta_proto_org_registry::{OrgRegistryFeed, v1::OrgRegistryEvent};
 
 use crate::{ConsumerNames, Members, Organizations, Roster, RosterObserver};
 

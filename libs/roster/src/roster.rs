@@ -8,7 +8,8 @@ use parta_access::Caller;
 use parta_database::StorageError;
 use parta_feed::{Freshness, is_quarantined};
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
-use parta_proto::parta::{membership::v1::MemberState, org_registry::v1::UnitKind, status::v1::ErrorReason};
+use parta_proto::status::v1::ErrorReason;
+use parta_proto_membership::v1::MemberState;
 use parta_status::{RpcError, not_found};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
@@ -16,7 +17,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, ConsumerNames, MemberContext, Policies, Role, State,
+    Child, ConsumerNames, MemberContext, Policies, Role, State, UnitKind,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
 };
 
@@ -38,7 +39,7 @@ pub struct Organization {
 pub struct Unit {
     /// The unit.
     pub unit_id: UnitId,
-    /// The kind of the unit. `Unspecified` if the event has a kind that this build does not know.
+    /// The kind of the unit.
     pub kind: UnitKind,
     /// Its label.
     pub label: String,
@@ -437,11 +438,11 @@ fn policies(row: &organization::Model) -> Policies {
 }
 
 fn unit_of(row: unit::Model) -> Unit {
-    let kind = UnitKind::try_from(row.kind).unwrap_or(UnitKind::Unspecified);
+    let kind = UnitKind::from_number(row.kind);
     Unit {
         unit_id: UnitId::from_uuid(row.unit_id),
         kind,
         label: row.label,
-        archived: row.archived || kind == UnitKind::Unspecified,
+        archived: row.archived || kind == UnitKind::Unknown,
     }
 }

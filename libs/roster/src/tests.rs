@@ -5,13 +5,11 @@ use parta_access::Secrets;
 use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
 use parta_ids::{AssignmentId, Env, MemberId, OrgId, UnitId};
-use parta_proto::parta::{
-    membership::v1::{self as members, membership_event::Payload as Member},
-    org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
-};
+use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
+use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::{TestDatabase, on_both};
 
-use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit};
+use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit, UnitKind};
 
 /// A number that no enum has.
 const UNKNOWN: i32 = 30;
@@ -199,7 +197,7 @@ on_both!(
                 .archived
         );
         let unit = projection.unit_of_kind(UNKNOWN).await;
-        assert_eq!(unit.kind, orgs::UnitKind::Unspecified);
+        assert_eq!(unit.kind, UnitKind::Unknown);
         assert!(unit.archived);
         let (conn, org) = (projection.db.conn(), projection.org);
         let units = projection.roster.units(conn, org).await.unwrap();

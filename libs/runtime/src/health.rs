@@ -17,6 +17,7 @@ use futures::future::join_all;
 use parta_database::Db;
 use parta_feed::Freshness;
 use parta_grpc::Routes;
+use parta_proto::Package;
 use sea_orm_migration::MigrationTrait;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -146,13 +147,16 @@ impl Health {
         self.reporter.set_service_status(name, status).await;
     }
 
-    /// Returns the routes of health checks and of reflection v1 and v1alpha, which older tools require.
-    pub(crate) fn routes(&self) -> anyhow::Result<Routes> {
+    /// Returns the routes of health checks, and of reflection of these packages by v1 and by v1alpha, which
+    /// older tools require.
+    pub(crate) fn routes(&self, packages: &[&Package]) -> anyhow::Result<Routes> {
         let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
         let reflect = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(parta_proto::DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            let builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            packages.iter().fold(builder, |builder, package| {
+                builder.register_encoded_file_descriptor_set(package.descriptors)
+            })
         };
         Ok(
             Routes::new(tonic_health::pb::health_server::HealthServer::new(health))

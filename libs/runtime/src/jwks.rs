@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parta_access::{JwkSource, Jwks, Verifier};
 use parta_grpc::{ClientBuilder, RequestExt as _, ServiceChannel, Target};
 use parta_ids::Env;
-use parta_proto::parta::membership::v1::{
+use parta_proto_membership::v1::{
     GetJwksRequest, authentication_service_client::AuthenticationServiceClient,
 };
 use parta_status::{RpcError, unavailable};

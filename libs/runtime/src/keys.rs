@@ -274,6 +274,8 @@ mod tests {
 
     const SERVICES: [Service; 1] = [Service {
         name: MEMBERSHIP,
+        package: &parta_proto_membership::PACKAGE,
+        calls: &[],
         grpc_services: &[],
         config: |_| Vec::new(),
         build: |_| Box::pin(async { anyhow::bail!("is not built") }),

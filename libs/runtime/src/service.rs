@@ -7,6 +7,7 @@ use parta_database::Db;
 use parta_feed::{Bus, Consumer, Freshness, Handler, Source};
 use parta_grpc::{Routes, ServiceClients};
 use parta_ids::Env;
+use parta_proto::Package;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,16 +16,29 @@ use crate::config::{Section, ServiceConfig};
 /// The definition of a service of Parta. A service crate exports one value of it:
 ///
 /// ```ignore
-/// pub const SERVICE: Service = Service { name: "org-registry", grpc_services:
-/// &["parta.org_registry.v1.OrganizationService", "parta.org_registry.v1.OrgRegistryFeedService"], config:
-/// parta_runtime::config::check::<Config>, build: |context| Box::pin(build(context)), migrations, }; async fn
-/// build(context: ServiceContext) -> anyhow::Result<ServiceParts> { let config: Config = context.config()?;
-/// ... }
+/// pub const SERVICE: Service = Service {
+///     name: "org-registry",
+///     package: &parta_proto_org_registry::PACKAGE,
+///     calls: &[&parta_proto_membership::PACKAGE],
+///     grpc_services: &["parta.org_registry.v1.OrganizationService"],
+///     config: parta_runtime::config::check::<Config>,
+///     build: |context| Box::pin(build(context)),
+///     migrations,
+/// };
+///
+/// async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+///     let config: Config = context.config()?;
+///     ...
+/// }
 /// ```
 #[derive(Clone, Copy)]
 pub struct Service {
     /// The kebab-case name: `org-registry`, `membership`, `invitation`, `chat`, `call-scheduling`.
     pub name: &'static str,
+    /// The proto package of its API.
+    pub package: &'static Package,
+    /// The packages of the other services that it calls. A call to another package fails.
+    pub calls: &'static [&'static Package],
     /// The full names of all gRPC services in its routes. If one of their RPCs has no access rule, the start
     /// fails.
     pub grpc_services: &'static [&'static str],

@@ -6,11 +6,12 @@ use parta_access::{AccessRules, Secrets};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceClients, Target,
-    in_memory, layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceClients,
+    Target, in_memory, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::Env;
+use parta_proto::descriptors;
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,10 @@ impl Start<'_> {
             targets.push((service.name.to_owned(), Target::Memory(pipe)));
             incoming.push(connections);
         }
-        let anonymous = tls.client(ClientBuilder::new(env.clone()));
+        let anonymous = tls.client(ClientBuilder::new(
+            env.clone(),
+            &[&parta_proto_membership::PACKAGE],
+        ));
         let verifier = Arc::new(jwks::verifier(&anonymous, &targets, &settings.keys.issuer, env)?);
 
         let (mut dbs, mut parts) = (Vec::new(), Vec::new());
@@ -78,7 +82,8 @@ impl Start<'_> {
                 .with_context(|| format!("database of {}", service.name))?;
             dbs.push(db.clone());
             let identity = Arc::new(keys.identity(service.name, env)?);
-            let client = tls.client(ClientBuilder::new(env.clone()).identity(identity.clone()));
+            let client = ClientBuilder::new(env.clone(), service.calls).identity(identity.clone());
+            let client = tls.client(client);
             let others = targets.iter().filter(|(name, _)| name != service.name).cloned();
             let context = ServiceContext {
                 service: service.name,
@@ -108,9 +113,10 @@ impl Start<'_> {
             parts.push(built);
         }
 
+        let packages: Vec<_> = services.iter().map(|service| service.package).collect();
         let names: Vec<_> = services.iter().flat_map(|s| s.grpc_services).copied().collect();
         let authenticator = Arc::new(Authenticator {
-            access: AccessRules::load(&names)?,
+            access: AccessRules::load(&descriptors::pool(&packages)?, &names)?,
             verifier,
             services: Arc::new(keys.service_keys(env)?),
             operators: keys.operators()?,
@@ -119,10 +125,19 @@ impl Start<'_> {
             calls: settings.server.max_calls,
             streams: settings.server.max_streams,
         };
-        let stack = || layers(env, authenticator.clone(), limits, draining.clone());
+        let methods = Methods::of(&packages);
+        let stack = || {
+            layers(
+                env,
+                methods.clone(),
+                authenticator.clone(),
+                limits,
+                draining.clone(),
+            )
+        };
 
         let health = Health::new(&names).await;
-        let mut open = health.routes()?;
+        let mut open = health.routes(&packages)?;
         let (outer, inner) = (TaskGroup::default(), TaskGroup::default());
         for (part, connections) in parts.iter().zip(incoming) {
             open = open.merge(&part.routes);

@@ -8,15 +8,14 @@ use parta_access::{
 use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, Handler as _, Progress};
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Routes, ServerLayers, ServiceChannel,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceChannel,
     ServiceClients, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
-use parta_proto::parta::{
-    membership::v1::{MembershipEvent, membership_event::Payload as MembershipPayload},
-    org_registry::v1::{OrgRegistryEvent, org_registry_event::Payload as OrgRegistryPayload},
-};
+use parta_proto_all::PACKAGES;
+use parta_proto_membership::v1::{MembershipEvent, membership_event::Payload as MembershipPayload};
+use parta_proto_org_registry::v1::{OrgRegistryEvent, org_registry_event::Payload as OrgRegistryPayload};
 use parta_roster::{ConsumerNames, Members, NoObserver, Organizations, Roster, RosterObserver};
 use parta_status::RpcError;
 use parta_testkit::{TestDatabase, Time};
@@ -185,19 +184,32 @@ impl ServiceEnv {
     /// The layers of a server of these gRPC services.
     pub fn layers(&self, grpc_services: &[&str], limits: Limits) -> ServerLayers {
         let authenticator = self.authenticator(self.verifier.clone(), grpc_services);
-        layers(&self.env, authenticator, limits, self.stop.clone())
+        layers(
+            &self.env,
+            Methods::of(PACKAGES),
+            authenticator,
+            limits,
+            self.stop.clone(),
+        )
     }
 
     /// The layers of a second process of the service, which has its own verifier.
     pub fn layers_of(&self, verifier: Arc<Verifier>, grpc_services: &[&str]) -> ServerLayers {
         let authenticator = self.authenticator(verifier, grpc_services);
-        layers(&self.env, authenticator, Limits::default(), self.stop.clone())
+        layers(
+            &self.env,
+            Methods::of(PACKAGES),
+            authenticator,
+            Limits::default(),
+            self.stop.clone(),
+        )
     }
 
     fn authenticator(&self, verifier: Arc<Verifier>, grpc_services: &[&str]) -> Arc<Authenticator> {
+        let pool = parta_proto_all::descriptor_pool().expect("the descriptors");
         let credential = OperatorCredential::from_text(&self.operator).expect("an operator's credential");
         Arc::new(Authenticator {
-            access: AccessRules::load(grpc_services).expect("access rules"),
+            access: AccessRules::load(pool, grpc_services).expect("access rules"),
             verifier,
             services: self.services.clone(),
             operators: vec![(OPERATOR.to_owned(), credential)],
@@ -221,7 +233,7 @@ impl ServiceEnv {
     }
 
     fn client(&self, identity: Option<&str>) -> ClientBuilder {
-        let builder = ClientBuilder::new(self.env.clone());
+        let builder = ClientBuilder::new(self.env.clone(), PACKAGES);
         let Some(name) = identity else {
             return builder;
         };

@@ -1,14 +1,12 @@
 //! A school in the roster: two classes, their teachers, pupils and parents.
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
-use parta_proto::parta::{
-    membership::v1::{
-        AssignmentKind, AssignmentMade, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
-        MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
-    },
-    org_registry::v1::{
-        OrganizationCreated, OrganizationKind, Policies, PoliciesChanged, UnitArchived, UnitCreated,
-        UnitKind, org_registry_event::Payload as OrgRegistry,
-    },
+use parta_proto_membership::v1::{
+    AssignmentKind, AssignmentMade, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
+    MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
+};
+use parta_proto_org_registry::v1::{
+    OrganizationCreated, OrganizationKind, Policies, PoliciesChanged, UnitArchived, UnitCreated, UnitKind,
+    org_registry_event::Payload as OrgRegistry,
 };
 
 use crate::ServiceEnv;

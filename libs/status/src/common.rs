@@ -1,6 +1,6 @@
 use std::{fmt::Display, time::Duration};
 
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 
 use crate::RpcError;
 

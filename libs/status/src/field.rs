@@ -1,7 +1,7 @@
 //! Validation of single fields. All violations of a request are collected before it is refused.
 
 use parta_ids::TypedId;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 
 use crate::RpcError;
 

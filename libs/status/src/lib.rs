@@ -1,12 +1,10 @@
 //! Refusals of calls: documented reasons with google.rpc details, and their conversion to and from gRPC
 //! statuses.
 //!
-//! The code of a reason is read from the proto that declares it, so that code and documentation cannot
-//! diverge.
+//! The code of a reason is that of the proto that declares it, so that code and documentation cannot diverge.
 
 mod common;
 pub mod field;
-mod reason;
 mod rpc_error;
 
 pub use common::{
@@ -14,7 +12,7 @@ pub use common::{
     unavailable,
 };
 pub use field::FieldViolations;
-pub use reason::Reason;
+pub use parta_proto::Reason;
 pub use rpc_error::RpcError;
 pub use tonic::Code;
 

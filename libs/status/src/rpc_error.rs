@@ -1,9 +1,8 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
+use parta_proto::Reason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-
-use crate::reason::{Reason, rules};
 
 /// A refusal: a documented reason with its google.rpc details.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,13 +26,8 @@ impl RpcError {
     /// Returns a refusal for `reason`, with the code that the proto documents. `message` is an English
     /// sentence for developers and contains no personal data.
     pub fn new<R: Reason>(reason: R, message: impl Into<String>) -> Self {
-        // A reason without a rule is a fault of the proto. A test over the descriptor set detects it before a
-        // caller does.
-        let code = rules()
-            .get(&(R::domain(), reason.text().to_owned()))
-            .map_or(Code::Internal, |rule| rule.code);
         Self(Box::new(Inner {
-            code,
+            code: reason.code(),
             reason: reason.text().to_owned(),
             domain: R::domain().to_owned(),
             message: message.into(),
@@ -50,7 +44,7 @@ impl RpcError {
     pub fn internal(error: impl fmt::Display) -> Self {
         tracing::error!(error.cause = %error, "internal fault");
         Self::new(
-            parta_proto::parta::status::v1::ErrorReason::Internal,
+            parta_proto::status::v1::ErrorReason::Internal,
             "The server failed. The fault was logged under the returned trace id.",
         )
     }
@@ -123,16 +117,11 @@ impl RpcError {
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.0.metadata.get(key).map(String::as_str)
     }
-    /// Returns the metadata keys that the proto documents for this reason and that are absent, for tests of
-    /// the error contract.
-    pub fn missing_metadata(&self) -> Vec<&'static str> {
-        rules()
-            .iter()
-            .find(|((domain, reason), _)| *domain == self.0.domain && *reason == self.0.reason)
-            .map_or_else(Vec::new, |(_, rule)| {
-                let absent = |key: &&String| !self.0.metadata.contains_key(key.as_str());
-                rule.metadata.iter().filter(absent).map(String::as_str).collect()
-            })
+    /// Returns the metadata keys that the proto documents for `reason` and that are absent, for tests of the
+    /// error contract.
+    pub fn missing_metadata<R: Reason>(&self, reason: R) -> Vec<&'static str> {
+        let absent = |key: &&&str| !self.0.metadata.contains_key(**key);
+        reason.metadata().iter().filter(absent).copied().collect()
     }
 
     /// Returns the delay before a retry.

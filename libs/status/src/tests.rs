@@ -1,57 +1,20 @@
 use std::time::Duration;
 
 use parta_ids::{OrgId, TypedId, Uuid};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use tonic::{Code, Status};
 
-use crate::{FieldViolations, RpcError, field, reason};
-
-#[test]
-fn every_reason_has_a_code_and_a_comment() {
-    let pool = parta_proto::descriptor_pool().unwrap();
-    let mut count = 0;
-    for reasons in pool.all_enums().filter(|e| e.name() == "ErrorReason") {
-        let package = reasons.package_name().to_owned();
-        let (domain, _) = reason::DOMAINS
-            .iter()
-            .find(|(_, p)| *p == package)
-            .expect("the package has a domain here");
-        for value in reasons.values().filter(|v| v.number() != 0) {
-            let name = value.name().strip_prefix("ERROR_REASON_").expect("the prefix");
-            assert!(
-                reason::rules().contains_key(&(*domain, name.to_owned())),
-                "{package} {name} has no valid rule"
-            );
-            // 5 is `enum_type` of a file, and 2 is `value` of an enum (descriptor.proto).
-            let path = [5, reasons.path()[1], 2, value.path()[3]];
-            assert!(
-                has_comment(&reasons.parent_file(), &path),
-                "{package} {name} has no comment"
-            );
-            count += 1;
-        }
-    }
-    assert!(count > 20);
-}
-
-fn has_comment(file: &prost_reflect::FileDescriptor, path: &[i32]) -> bool {
-    let info = file
-        .file_descriptor_proto()
-        .source_code_info
-        .as_ref()
-        .expect("the descriptor set keeps comments");
-    let location = info.location.iter().find(|location| location.path == path);
-    location.is_some_and(|location| !location.leading_comments().trim().is_empty())
-}
+use crate::{FieldViolations, RpcError, field};
 
 #[test]
 fn missing_metadata_of_a_reason_is_reported() {
     assert_eq!(
-        crate::unavailable("membership").missing_metadata(),
+        crate::unavailable("membership").missing_metadata(ErrorReason::DependencyUnavailable),
         Vec::<&str>::new()
     );
     assert_eq!(
-        RpcError::new(ErrorReason::DependencyUnavailable, "").missing_metadata(),
+        RpcError::new(ErrorReason::DependencyUnavailable, "")
+            .missing_metadata(ErrorReason::DependencyUnavailable),
         ["dependency"]
     );
 }

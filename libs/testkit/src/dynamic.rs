@@ -13,7 +13,7 @@ use tonic::{
 
 /// Returns an RPC of the descriptor set by its full name `parta.x.v1.Service/Method`.
 pub fn method(rpc: &str) -> MethodDescriptor {
-    let pool = parta_proto::descriptor_pool().expect("the descriptor set");
+    let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     let (service, method) = rpc.split_once('/').expect("Service/Method");
     let service = pool.get_service_by_name(service).expect("a service of Parta");
     service
@@ -24,7 +24,7 @@ pub fn method(rpc: &str) -> MethodDescriptor {
 
 /// Returns every RPC, public and internal.
 pub fn all_methods() -> Vec<MethodDescriptor> {
-    let pool = parta_proto::descriptor_pool().expect("the descriptor set");
+    let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     let services = pool.services().filter(|s| s.full_name().starts_with("parta."));
     services.flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
 }

@@ -19,7 +19,7 @@ const RECORDS: &str = "PARTA_TEST_REFUSALS";
 pub(crate) const TARGET: &str = "parta_grpc::refusal";
 
 static DOCUMENTED: LazyLock<DocumentedReasons> = LazyLock::new(|| {
-    let pool = parta_proto::descriptor_pool().expect("the descriptor set");
+    let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     DocumentedReasons::read(pool).unwrap_or_else(|error| panic!("{error}"))
 });
 

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use parta_access::Secrets;
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, CallSchedulingFeed, FeedServer};
+use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
-use parta_proto::parta::call_scheduling::v1::{
-    call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
-    call_service_server::CallServiceServer,
+use parta_proto_call_scheduling::{
+    CallSchedulingFeed,
+    v1::{
+        call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
+        call_service_server::CallServiceServer,
+    },
 };
 use parta_roster::{ConsumerNames, NoObserver, Projection, Roster};
 use parta_runtime::{ServiceContext, Task};

@@ -1,7 +1,7 @@
 //! The error of all features and its mapping to a refusal. The refusals of one feature are in its `error.rs`.
 use parta_database::StorageError;
 use parta_ids::CallId;
-use parta_proto::parta::call_scheduling::v1::ErrorReason;
+use parta_proto_call_scheduling::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 
 use crate::recurrence::NotPlannable;

@@ -2,7 +2,7 @@
 use parta_access::{PermissionRule, PrincipalKind};
 use parta_database::Tx;
 use parta_ids::OrgId;
-use parta_proto::parta::call_scheduling::v1::call_scheduling_event::Payload;
+use parta_proto_call_scheduling::v1::call_scheduling_event::Payload;
 use parta_status::RpcError;
 
 use crate::calls;

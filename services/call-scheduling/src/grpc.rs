@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use parta_edge::Edge;
-use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_server::CallService};
+use parta_proto_call_scheduling::v1::{self as pb, call_service_server::CallService};
 use tonic::{Request, Response, Status};
 
 use crate::{announcements::grpc::Announcements, calls::grpc::Calls, context::Context, join::grpc::Join};

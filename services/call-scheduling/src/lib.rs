@@ -33,6 +33,12 @@ const GRPC_SERVICES: &[&str] = &[
 /// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
+    package: &parta_proto_call_scheduling::PACKAGE,
+    calls: &[
+        &parta_proto_chat::PACKAGE,
+        &parta_proto_membership::PACKAGE,
+        &parta_proto_org_registry::PACKAGE,
+    ],
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
     build: |context| Box::pin(build(context)),

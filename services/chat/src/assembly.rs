@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 use parta_access::Verifier;
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, Bus, ChatFeed, FeedServer};
+use parta_feed::{AtLeast, Bus, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
-use parta_proto::parta::chat::{
+use parta_proto_chat::{
+    ChatFeed,
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
         chat_feed_service_server::ChatFeedServiceServer, chat_service_server::ChatServiceServer,

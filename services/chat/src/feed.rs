@@ -2,7 +2,7 @@
 use parta_access::{OrgScope, PermissionRule, PrincipalKind};
 use parta_database::Tx;
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
-use parta_proto::parta::chat::v1::chat_event::Payload;
+use parta_proto_chat::v1::chat_event::Payload;
 use parta_status::RpcError;
 
 use crate::entries::{events, list_chats, list_organizations, participants};

@@ -7,7 +7,7 @@ use std::{
 use parta_database::Db;
 use parta_feed::list_quarantined;
 use parta_ids::OrgId;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_roster::Roster;
 use parta_status::RpcError;
 use tokio_util::sync::CancellationToken;

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use parta_access::Secrets;
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, FeedServer, InvitationFeed};
+use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::JobRunner;
-use parta_proto::parta::invitation::v1::{
-    invitation_feed_service_server::InvitationFeedServiceServer,
-    invitation_service_server::InvitationServiceServer,
+use parta_proto_invitation::{
+    InvitationFeed,
+    v1::{
+        invitation_feed_service_server::InvitationFeedServiceServer,
+        invitation_service_server::InvitationServiceServer,
+    },
 };
 use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
 use parta_runtime::{ServiceContext, Task};

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use parta_database::StorageError;
 use parta_ids::InvitationId;
-use parta_proto::parta::{invitation::v1::ErrorReason, status::v1::ErrorReason as Common};
+use parta_proto::status::v1::ErrorReason as Common;
+use parta_proto_invitation::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use sea_orm::DbErr;
 

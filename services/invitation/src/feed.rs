@@ -2,7 +2,7 @@
 use parta_access::{PermissionRule, PrincipalKind};
 use parta_database::Tx;
 use parta_ids::OrgId;
-use parta_proto::parta::invitation::v1::invitation_event::Payload;
+use parta_proto_invitation::v1::invitation_event::Payload;
 use parta_status::RpcError;
 
 use crate::{acceptance, invitations};

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use parta_edge::Edge;
-use parta_proto::parta::invitation::v1::{self as pb, invitation_service_server::InvitationService};
+use parta_proto_invitation::v1::{self as pb, invitation_service_server::InvitationService};
 use tonic::{Request, Response, Status};
 
 use crate::{

@@ -31,6 +31,11 @@ const GRPC_SERVICES: &[&str] = &[
 /// The service as the runtime sees it.
 pub const SERVICE: Service = Service {
     name: NAME,
+    package: &parta_proto_invitation::PACKAGE,
+    calls: &[
+        &parta_proto_membership::PACKAGE,
+        &parta_proto_org_registry::PACKAGE,
+    ],
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
     build: |context| Box::pin(build(context)),

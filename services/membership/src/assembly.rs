@@ -4,12 +4,11 @@ use std::sync::Arc;
 use parta_access::{Secrets, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{
-    AtLeast, Consumer, FeedClient, FeedServer, Freshness, MembershipFeed, OrgRegistryFeed, Progress,
-};
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness, Progress};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
-use parta_proto::parta::membership::{
+use parta_proto_membership::{
+    MembershipFeed,
     internal::v1::admission_service_server::AdmissionServiceServer,
     v1::{
         appointment_service_server::AppointmentServiceServer,
@@ -23,6 +22,7 @@ use parta_proto::parta::membership::{
         service_account_service_server::ServiceAccountServiceServer,
     },
 };
+use parta_proto_org_registry::OrgRegistryFeed;
 use parta_roster::{ConsumerNames, Organizations, Roster};
 use parta_runtime::Task;
 use tokio_util::sync::CancellationToken;

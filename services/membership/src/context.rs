@@ -5,8 +5,8 @@ use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_feed::{AtLeast, Freshness, is_quarantined};
 use parta_ids::{MemberId, OrgId, UnitId, Uuid};
-use parta_proto::parta::{org_registry::v1::UnitKind, status::v1::ErrorReason as Common};
-use parta_roster::{MemberContext, Roster};
+use parta_proto::status::v1::ErrorReason as Common;
+use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 

@@ -2,7 +2,7 @@
 //! `error.rs` (docs/adr/0011).
 use parta_database::StorageError;
 use parta_ids::UnitId;
-use parta_proto::parta::membership::v1::ErrorReason;
+use parta_proto_membership::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 use sea_orm::DbErr;
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use parta_database::Tx;
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
-use parta_proto::parta::membership::v1::membership_event::Payload;
+use parta_proto_membership::v1::membership_event::Payload;
 use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 

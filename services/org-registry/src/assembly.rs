@@ -3,13 +3,17 @@ use std::sync::Arc;
 
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, MembershipFeed, OrgRegistryFeed};
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::JobRunner;
-use parta_proto::parta::org_registry::v1::{
-    application_service_server::ApplicationServiceServer,
-    org_registry_feed_service_server::OrgRegistryFeedServiceServer,
-    organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
+use parta_proto_membership::MembershipFeed;
+use parta_proto_org_registry::{
+    OrgRegistryFeed,
+    v1::{
+        application_service_server::ApplicationServiceServer,
+        org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+        organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
+    },
 };
 use parta_roster::{ConsumerNames, Members, Roster, RosterObserver};
 use parta_runtime::{ServiceContext, Task};

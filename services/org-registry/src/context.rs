@@ -2,7 +2,7 @@
 use parta_access::{Caller, Principal, PrincipalKind};
 use parta_grpc::ServiceClients;
 use parta_ids::OrgId;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_roster::{MemberContext, Roster};
 use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
@@ -68,7 +68,7 @@ impl Operator {
             Principal::Operator { name } => Ok(Self { name: name.clone() }),
             _ => Err(
                 RpcError::new(ErrorReason::CallerNotAccepted, "Only the operator can call this.")
-                    .meta("rpc", &caller.rpc),
+                    .meta("rpc", caller.rpc),
             ),
         }
     }

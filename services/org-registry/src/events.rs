@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parta_database::Tx;
 use parta_feed::{EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
-use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
+use parta_proto_org_registry::v1::org_registry_event::Payload;
 use parta_roster::{NoObserver, Organizations};
 use parta_status::RpcError;
 

@@ -2,7 +2,7 @@
 use parta_access::{PermissionRule, PrincipalKind};
 use parta_database::Tx;
 use parta_ids::OrgId;
-use parta_proto::parta::org_registry::v1::org_registry_event::Payload;
+use parta_proto_org_registry::v1::org_registry_event::Payload;
 use parta_status::RpcError;
 
 use crate::{organizations, units};

@@ -35,6 +35,8 @@ pub const GRPC_SERVICES: &[&str] = &[
 /// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
+    package: &parta_proto_org_registry::PACKAGE,
+    calls: &[&parta_proto_membership::PACKAGE],
     grpc_services: GRPC_SERVICES,
     config: parta_runtime::config::check::<Config>,
     build: |context| Box::pin(build(context)),

@@ -23,7 +23,7 @@ mod tests {
     #[test]
     fn every_rpc_has_its_rows_and_refusals_prevail() {
         let rows = permissions();
-        let pool = parta_proto::descriptor_pool().unwrap();
+        let pool = parta_proto_all::descriptor_pool().unwrap();
         for service in crate::GRPC_SERVICES {
             for method in pool.get_service_by_name(service).unwrap().methods() {
                 let rpc = format!("{service}/{}", method.name());

@@ -12,26 +12,23 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use parta_grpc::{ClientBuilder, Idempotent, Patience, ServiceChannel, Target};
 use parta_ids::Env;
-use parta_proto::parta::{
-    call_scheduling::v1::call_service_client::CallServiceClient,
-    chat::v1::{
-        chat_service_client::ChatServiceClient, live_service_client::LiveServiceClient,
-        message_service_client::MessageServiceClient,
-    },
-    invitation::v1::invitation_service_client::InvitationServiceClient,
-    membership::v1::{
-        appointment_service_client::AppointmentServiceClient,
-        assignment_service_client::AssignmentServiceClient,
-        authentication_service_client::AuthenticationServiceClient,
-        enrollment_service_client::EnrollmentServiceClient,
-        guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
-        operator_service_client::OperatorServiceClient,
-        roster_import_service_client::RosterImportServiceClient,
-    },
-    org_registry::v1::{
-        application_service_client::ApplicationServiceClient,
-        organization_service_client::OrganizationServiceClient, unit_service_client::UnitServiceClient,
-    },
+use parta_proto_all::PACKAGES;
+use parta_proto_call_scheduling::v1::call_service_client::CallServiceClient;
+use parta_proto_chat::v1::{
+    chat_service_client::ChatServiceClient, live_service_client::LiveServiceClient,
+    message_service_client::MessageServiceClient,
+};
+use parta_proto_invitation::v1::invitation_service_client::InvitationServiceClient;
+use parta_proto_membership::v1::{
+    appointment_service_client::AppointmentServiceClient, assignment_service_client::AssignmentServiceClient,
+    authentication_service_client::AuthenticationServiceClient,
+    enrollment_service_client::EnrollmentServiceClient,
+    guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
+    operator_service_client::OperatorServiceClient, roster_import_service_client::RosterImportServiceClient,
+};
+use parta_proto_org_registry::v1::{
+    application_service_client::ApplicationServiceClient,
+    organization_service_client::OrganizationServiceClient, unit_service_client::UnitServiceClient,
 };
 use tonic::{
     Status,
@@ -93,7 +90,7 @@ impl Session {
             notice_after: SILENT_RETRIES,
             notice: Arc::new(output::waiting),
         };
-        let mut builder = ClientBuilder::new(Env::system())
+        let mut builder = ClientBuilder::new(Env::system(), PACKAGES)
             .timeout(TIMEOUT)
             .patience(patience);
         if let Some(file) = &endpoints.authority {

@@ -95,8 +95,8 @@ pub fn explain(status: &Status) -> String {
 
 /// Returns the JSON form of a message, given its full name.
 pub fn json<M: Message>(name: &str, message: &M) -> anyhow::Result<Value> {
-    let pool =
-        parta_proto::descriptor_pool().ok_or_else(|| anyhow::anyhow!("the descriptor set cannot be read"))?;
+    let pool = parta_proto_all::descriptor_pool()
+        .ok_or_else(|| anyhow::anyhow!("the descriptor set cannot be read"))?;
     let descriptor = pool
         .get_message_by_name(name)
         .ok_or_else(|| anyhow::anyhow!("the descriptor set has no message {name}"))?;

@@ -74,7 +74,18 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
 
 /// The layers of a feature below its `grpc.rs` use typed ids and no protobuf.
 pub(super) const LAYERS_BELOW_GRPC: &[&str] = &["model", "policy", "operations", "queries", "storage"];
-pub(super) const PROTOCOL_CRATES: &[&str] = &["parta_proto", "prost", "tonic", "tonic_types"];
+pub(super) const PROTOCOL_CRATES: &[&str] = &["prost", "tonic", "tonic_types"];
+
+/// The crates of generated code, which those layers may not use either.
+pub(super) const PROTO_CRATES: &[&str] = &[
+    "parta_proto",
+    "parta_proto_all",
+    "parta_proto_call_scheduling",
+    "parta_proto_chat",
+    "parta_proto_invitation",
+    "parta_proto_membership",
+    "parta_proto_org_registry",
+];
 
 /// The pure layers may not use these, even if another rule allows it.
 pub(super) const PURE_LAYERS: &[&str] = &["model", "policy"];

@@ -1,7 +1,7 @@
 //! Compares the log of a chat with the responses that all actors received.
 use std::collections::{BTreeMap, BTreeSet};
 
-use parta_proto::parta::chat::v1::{self as pb, entry::Content};
+use parta_proto_chat::v1::{self as pb, entry::Content};
 
 use crate::consistency::{
     participants::ParticipantChanges,

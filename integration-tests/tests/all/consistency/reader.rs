@@ -7,7 +7,7 @@ use std::{
 };
 
 use parta_integration_tests::{Client, SeededRng};
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb, entry::Content, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
 use tokio::sync::watch;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use parta_integration_tests::SeededRng;
-use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
+use parta_proto_chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_integration_tests::{Client, SeededRng};
-use parta_proto::parta::chat::v1::{self as pb, message_service_client::MessageServiceClient};
+use parta_proto_chat::v1::{self as pb, message_service_client::MessageServiceClient};
 use parta_status::RpcError;
 use tonic::{Code, Status};
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use parta_grpc::RequestExt as _;
 use parta_ids::{ApplicationId, Env, UnitId};
 use parta_integration_tests::{Person, on_both_topologies};
-use parta_proto::parta::chat::internal::v1::{
-    self as pb, announcement_service_client::AnnouncementServiceClient,
-};
+use parta_proto_chat::internal::v1::{self as pb, announcement_service_client::AnnouncementServiceClient};
 
 use super::*;
 

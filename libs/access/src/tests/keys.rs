@@ -85,22 +85,20 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
 
         // Without keys, eight concurrent calls share one failure, and none is refused for an invalid token.
         let texts: Vec<_> = (0..8).map(|_| token(&test)).collect();
-        for result in
-            futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc".into()))).await
-        {
+        for result in futures::future::join_all(texts.iter().map(|text| verifier.caller(text, "rpc"))).await {
             assert!(result.unwrap_err().is(ErrorReason::DependencyUnavailable));
         }
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
 
         // The next call fetches from membership without waiting for the minimum interval.
         available.store(true, Ordering::SeqCst);
-        assert!(verifier.caller(&texts[0], "rpc".into()).await.is_ok());
+        assert!(verifier.caller(&texts[0], "rpc").await.is_ok());
 
         // Unavailable again: the old keys are used for a day, and tokens with an unknown key cannot be
         // verified.
         available.store(false, Ordering::SeqCst);
         test.clock.advance(TimeDelta::hours(23));
-        assert!(verifier.caller(&token(&test), "rpc".into()).await.is_ok());
+        assert!(verifier.caller(&token(&test), "rpc").await.is_ok());
         let other_issuer = TokenIssuer::new(
             vec![key(&test.env, "zz", test.env.now())],
             "parta",
@@ -110,7 +108,7 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
         let unknown = other_issuer.joiner(test.env.id()).unwrap().text;
         assert!(
             verifier
-                .caller(&unknown, "rpc".into())
+                .caller(&unknown, "rpc")
                 .await
                 .unwrap_err()
                 .is(ErrorReason::DependencyUnavailable)
@@ -118,7 +116,7 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
         test.clock.advance(TimeDelta::hours(2));
         assert!(
             verifier
-                .caller(&token(&test), "rpc".into())
+                .caller(&token(&test), "rpc")
                 .await
                 .unwrap_err()
                 .is(ErrorReason::DependencyUnavailable)
@@ -145,9 +143,9 @@ fn cancelled_fetch_does_not_invalidate_tokens() {
         });
         let verifier = Verifier::new(JwkSource::fetched(fetch), "parta", test.env.clone());
         let token = test.issuer.joiner(test.env.id()).unwrap().text;
-        assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc".into())).is_none());
+        assert!(futures::FutureExt::now_or_never(verifier.caller(&token, "rpc")).is_none());
         must_hang.store(false, Ordering::SeqCst);
-        assert!(verifier.caller(&token, "rpc".into()).await.is_ok());
+        assert!(verifier.caller(&token, "rpc").await.is_ok());
     });
 }
 
@@ -168,7 +166,7 @@ fn revocation_covers_all_tokens_of_its_session_only() {
         ] {
             assert!(
                 test.verifier
-                    .caller(&token.text, "rpc".into())
+                    .caller(&token.text, "rpc")
                     .await
                     .unwrap_err()
                     .is(ErrorReason::CredentialRevoked)
@@ -176,13 +174,13 @@ fn revocation_covers_all_tokens_of_its_session_only() {
         }
         assert!(
             test.verifier
-                .caller(&test.issuer.account(account, other).unwrap().text, "rpc".into())
+                .caller(&test.issuer.account(account, other).unwrap().text, "rpc")
                 .await
                 .is_ok()
         );
         test.clock.advance(TimeDelta::minutes(11));
         let again = test.issuer.service_account(org, id, permissions).unwrap();
-        let caller = test.verifier.caller(&again.text, "rpc".into()).await.unwrap();
+        let caller = test.verifier.caller(&again.text, "rpc").await.unwrap();
         let (principal, end) = (caller.principal, caller.expire_time.unwrap());
         assert_eq!(end, again.expire_time);
         assert_eq!(
@@ -226,7 +224,7 @@ proptest::proptest! {
         let good = test.issuer.person(test.env.id(), test.env.id(), session).unwrap().text;
         let at = position % good.len();
         let invalid = format!("{}{with}{}", &good[..at], &good[at + 1..]);
-        let result = futures::executor::block_on(test.verifier.caller(&invalid, "rpc".into()));
+        let result = futures::executor::block_on(test.verifier.caller(&invalid, "rpc"));
         proptest::prop_assert!(invalid == good || result.is_err());
     }
 }

@@ -107,7 +107,7 @@ on_both!(row_is_committed_with_its_act, |database| async move {
     assert_eq!(text("on_behalf_of"), person(org(1)).key());
     assert_eq!(
         (text("rpc"), text("object")),
-        (caller.rpc.to_string(), "organizations/x/units/y".to_owned())
+        (caller.rpc.to_owned(), "organizations/x/units/y".to_owned())
     );
     assert_eq!(rows[0].try_get::<Uuid>("", "request_id").unwrap(), id);
 });

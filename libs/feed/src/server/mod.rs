@@ -1,4 +1,4 @@
-//! The server of a feed: one generic implementation of the five generated services.
+//! The server of a feed: one implementation for the feeds of all packages.
 
 mod services;
 mod watch;
@@ -10,14 +10,12 @@ use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
 use parta_database::{Db, LogHead, Tx};
 use parta_ids::{EventId, OrgId};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::{WatchItem, status::v1::ErrorReason};
 use parta_status::{self as status, RpcError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cursor, EventMeta, EventPayload, FeedEvent, FeedKind, log};
+use crate::{Cursor, EventPayload, FeedKind, kind::EventMeta, log};
 use watch::{Watch, expired};
-
-pub(crate) use watch::WatchItem;
 
 type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, RpcError>>
     + Send
@@ -116,13 +114,14 @@ impl<K: FeedKind> FeedServer<K> {
             .into_iter()
             .map(|(org_id, payload)| {
                 let mut event = payload.into_event();
-                event.set_meta(&EventMeta {
+                EventMeta {
                     event_id: self.db.env().id::<EventId>(),
                     org_id,
                     position: head.position,
                     occur_time,
                     trace_parent: String::new(),
-                });
+                }
+                .set(&mut event);
                 event
             })
             .collect();
@@ -164,7 +163,7 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
             ErrorReason::CallerNotAccepted,
             "Only services and service accounts can read feeds.",
         )
-        .meta("rpc", caller.rpc.to_string())),
+        .meta("rpc", caller.rpc)),
     }
 }
 

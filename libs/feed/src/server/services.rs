@@ -1,92 +1,28 @@
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parta_access::Caller;
-use parta_proto::parta::{call_scheduling, chat, feed::v1::Checkpoint, invitation, membership, org_registry};
-use tonic::{Request, Response, Status};
+use parta_proto::{FeedKind, FeedStream, ServeFeed, WatchItem};
+use tonic::{Request, Status};
 
-use super::{FeedServer, WatchItem};
-use crate::{CallSchedulingFeed, ChatFeed, InvitationFeed, MembershipFeed, OrgRegistryFeed};
+use super::FeedServer;
 
-/// Implements a generated feed service with the generic server.
-macro_rules! feed_service {
-    ($kind:ident, $package:path, $module:ident, $service:ident) => {
-        const _: () = {
-            use $package as pb;
+#[tonic::async_trait]
+impl<K: FeedKind> ServeFeed for FeedServer<K> {
+    type Kind = K;
 
-            #[tonic::async_trait]
-            impl pb::$module::$service for FeedServer<$kind> {
-                type WatchStream = BoxStream<'static, Result<pb::WatchResponse, Status>>;
-                async fn watch(
-                    &self,
-                    request: Request<pb::WatchRequest>,
-                ) -> Result<Response<Self::WatchStream>, Status> {
-                    let caller = Caller::of(&request)?;
-                    let request = request.into_inner();
-                    let stream = self
-                        .watch_from(&caller, &request.cursor, &request.org_id)
-                        .await?;
-                    let stream = stream.map(|item| {
-                        let (cursor, item) = item?;
-                        let item = match item {
-                            WatchItem::Event(event) => pb::watch_response::Item::Event(event),
-                            WatchItem::Checkpoint(time) => pb::watch_response::Item::Checkpoint(Checkpoint {
-                                observe_time: Some(time),
-                            }),
-                        };
-                        Ok(pb::WatchResponse {
-                            cursor,
-                            item: Some(item),
-                        })
-                    });
-                    Ok(Response::new(stream.boxed()))
-                }
+    async fn watch(
+        &self,
+        request: Request<(String, String)>,
+    ) -> Result<FeedStream<WatchItem<K::Event>>, Status> {
+        let caller = Caller::of(&request)?;
+        let (cursor, org_id) = request.into_inner();
+        let messages = self.watch_from(&caller, &cursor, &org_id).await?;
+        Ok(messages.map_err(Status::from).boxed())
+    }
 
-                type SnapshotStream = BoxStream<'static, Result<pb::SnapshotResponse, Status>>;
-                async fn snapshot(
-                    &self,
-                    request: Request<pb::SnapshotRequest>,
-                ) -> Result<Response<Self::SnapshotStream>, Status> {
-                    let caller = Caller::of(&request)?;
-                    let (events, cursor) = self
-                        .take_snapshot(&caller, &request.get_ref().org_id)
-                        .await?;
-                    let events = events.into_iter().map(|event| pb::SnapshotResponse {
-                        cursor: String::new(),
-                        event: Some(event),
-                    });
-                    let end = pb::SnapshotResponse {
-                        cursor,
-                        event: None,
-                    };
-                    let stream = stream::iter(events.chain([end]).map(Ok));
-                    Ok(Response::new(stream.boxed()))
-                }
-            }
-        };
-    };
+    async fn snapshot(&self, request: Request<String>) -> Result<FeedStream<Option<K::Event>>, Status> {
+        let caller = Caller::of(&request)?;
+        let (events, cursor) = self.take_snapshot(&caller, request.get_ref()).await?;
+        let messages = events.into_iter().map(|event| (String::new(), Some(event)));
+        Ok(stream::iter(messages.chain([(cursor, None)]).map(Ok)).boxed())
+    }
 }
-
-feed_service!(
-    OrgRegistryFeed,
-    org_registry::v1,
-    org_registry_feed_service_server,
-    OrgRegistryFeedService
-);
-feed_service!(
-    MembershipFeed,
-    membership::v1,
-    membership_feed_service_server,
-    MembershipFeedService
-);
-feed_service!(
-    InvitationFeed,
-    invitation::v1,
-    invitation_feed_service_server,
-    InvitationFeedService
-);
-feed_service!(ChatFeed, chat::v1, chat_feed_service_server, ChatFeedService);
-feed_service!(
-    CallSchedulingFeed,
-    call_scheduling::v1,
-    call_scheduling_feed_service_server,
-    CallSchedulingFeedService
-);

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use parta_database::{Db, LogHead};
 use parta_ids::OrgId;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::{WatchItem, status::v1::ErrorReason};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -12,12 +12,6 @@ use crate::{Cursor, FeedEvent, kind::timestamp, log};
 
 const BATCH: u64 = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
-
-/// One message of a `Watch` stream: the cursor to resume from, and the content.
-pub(crate) enum WatchItem<E> {
-    Event(E),
-    Checkpoint(prost_types::Timestamp),
-}
 
 /// A reader that follows the log. Hints wake it; it also polls every second, because hints can be lost.
 pub(super) struct Watch<E> {
@@ -91,7 +85,7 @@ impl<E: FeedEvent> Watch<E> {
                 self.checkpoint = Some(Instant::now());
                 return Ok((
                     self.cursor(self.at.position),
-                    WatchItem::Checkpoint(timestamp(observe_time)),
+                    WatchItem::Checkpoint(Some(timestamp(observe_time))),
                 ));
             }
             tokio::select! {

@@ -4,9 +4,10 @@
 use chrono::TimeDelta;
 use futures::{StreamExt, future::join_all};
 use parta_database::{Db, StorageError};
-use parta_feed::{Delivery, FeedClient, FeedItem, OrgRegistryFeed, Source};
+use parta_feed::{Delivery, FeedClient, FeedItem, Source};
 use parta_ids::TypedId;
 use parta_mutations::{Claim, ConsistencyToken, Mutation};
+use parta_proto_org_registry::OrgRegistryFeed;
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 

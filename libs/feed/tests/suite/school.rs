@@ -18,11 +18,14 @@ use std::{
 use async_trait::async_trait;
 use parta_access::{Caller, Principal};
 use parta_database::{Db, StorageError, Tx};
-use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, OrgRegistryFeed, append_event};
+use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, append_event};
 use parta_ids::{OrgId, TypedId};
-use parta_proto::parta::org_registry::v1::{
-    OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
-    org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+use parta_proto_org_registry::{
+    OrgRegistryFeed,
+    v1::{
+        OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
+        org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+    },
 };
 use sea_orm::{ConnectionTrait, Statement, Value};
 use sea_orm_migration::{prelude::*, schema::*};

@@ -3,8 +3,9 @@
 use chrono::TimeDelta;
 use futures::StreamExt;
 use parta_access::Principal;
-use parta_feed::{FeedClient, FeedItem, OrgRegistryFeed, SnapshotItem, Source};
+use parta_feed::{FeedClient, FeedItem, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
+use parta_proto_org_registry::OrgRegistryFeed;
 use parta_status::RpcError;
 use parta_testkit::on_both;
 use tokio_util::sync::CancellationToken;
@@ -120,7 +121,7 @@ on_both!(members_cannot_read_feeds, |database| async move {
 // A stream reports that the server stops, so that its reader reconnects to another replica.
 on_both!(stopping_server_ends_its_streams, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    use parta_proto::parta::org_registry::v1::{
+    use parta_proto_org_registry::v1::{
         WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
     };
     let cancel = CancellationToken::new();

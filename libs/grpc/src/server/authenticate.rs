@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, header::AUTHORIZATION};
 use parta_access::{AccessRules, Caller, OperatorCredential, Principal, Rule, ServiceKeys, Verifier};
 use parta_ids::{Clock, Env};
-use parta_proto::parta::{options::v1::CallerKind, status::v1::ErrorReason};
+use parta_proto::{Method, options::v1::CallerKind, status::v1::ErrorReason};
 use parta_status::{RpcError, unauthenticated_missing};
 use tonic::Status;
 use tower::Service;
@@ -17,7 +17,6 @@ use tower::Service;
 use crate::{
     SERVICE_TOKEN,
     layer::{Layered, RpcService, layer},
-    methods::Method,
     rpc::{RpcRequest, RpcResponse, RpcResult},
     stream::credential_expired,
 };
@@ -126,7 +125,7 @@ async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, e
 
 impl Authenticator {
     async fn caller(&self, headers: &HeaderMap, method: &Method, rule: &Rule) -> Result<Caller, RpcError> {
-        let mut caller = Caller::anonymous(method.rpc.clone());
+        let mut caller = Caller::anonymous(method.rpc());
         // Callers that sign in or refresh may still send an expired token, which is ignored.
         if rule.callers == [CallerKind::Anonymous] {
             return Ok(caller);
@@ -189,7 +188,7 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         return Ok(());
     }
     let why = "This RPC does not accept callers of this kind.";
-    Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", &caller.rpc))
+    Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", caller.rpc))
 }
 
 fn invalid(why: &str) -> RpcError {

@@ -8,7 +8,7 @@ use futures::{
     FutureExt as _,
     future::{Either, Map},
 };
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tokio::time::{Timeout, error::Elapsed};
 use tokio_util::sync::CancellationToken;

@@ -1,10 +1,9 @@
 //! Reports refusals at DEBUG, for a developer who looks for a fault, and for tests: they compare the reason
 //! with the list in the comment of the RPC.
+use parta_proto::Method;
 use parta_status::RpcError;
 use tonic::Status;
 use tracing::Level;
-
-use crate::methods::Method;
 
 /// The target of the events, which `parta_testkit` and the processes of the integration tests use.
 const TARGET: &str = "parta_grpc::refusal";
@@ -19,7 +18,7 @@ pub(crate) fn report(method: &Method, headers: &http::HeaderMap) {
     if let Some(refusal) = refusal {
         tracing::debug!(
             target: TARGET,
-            rpc = &*method.rpc,
+            rpc = method.rpc(),
             domain = refusal.domain(),
             reason = refusal.reason(),
             "call refused"

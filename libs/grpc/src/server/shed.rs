@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::Either;
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::{Method, status::v1::ErrorReason};
 use parta_status::RpcError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -14,7 +14,6 @@ use tower::Service;
 
 use crate::{
     layer::{Layered, OnResponse, Refused, ResponseFuture, RpcService, layer, refused},
-    methods::Method,
     rpc::{RpcRequest, RpcResponse, RpcResult},
 };
 

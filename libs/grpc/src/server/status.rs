@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tonic::{Code, Status};
 use tower::Service;

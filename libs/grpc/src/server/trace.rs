@@ -5,6 +5,7 @@ use std::{
 
 use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt as _};
 use parta_ids::{Env, IdSource};
+use parta_proto::Method;
 use tonic::Status;
 use tower::Service;
 use tracing::{Instrument as _, Span, field, instrument::Instrumented};
@@ -14,7 +15,6 @@ use super::catch_panic::TraceSlot;
 use crate::{
     context::{CallContext, InContext, TraceId},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
-    methods::Method,
     rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
 };
 

@@ -15,12 +15,13 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Patience, Routes, ServerLayers, ServiceChannel,
-    Target, layers,
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Patience, Routes, ServerLayers,
+    ServiceChannel, Target, layers,
     server::{ServeOptions, serve},
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
+use parta_proto_all::PACKAGES;
 use parta_status::RpcError;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
@@ -194,7 +195,7 @@ impl TestEnv {
             .map(|(n, p)| Arc::new(ServiceIdentity::new(*n, p, env.clone()).unwrap()))
             .collect();
         let authenticator = Arc::new(Authenticator {
-            access: AccessRules::load(NAMES).unwrap(),
+            access: AccessRules::load(parta_proto_all::descriptor_pool().unwrap(), NAMES).unwrap(),
             verifier: verifier.clone(),
             services: Arc::new(keys),
             operators: vec![("root".into(), credential)],
@@ -205,7 +206,13 @@ impl TestEnv {
             TaskTracker::new(),
         );
         let seen = Arc::new(Seen::default());
-        let stack = layers(&env, authenticator, limits, draining.clone());
+        let stack = layers(
+            &env,
+            Methods::of(PACKAGES),
+            authenticator,
+            limits,
+            draining.clone(),
+        );
         let (pipe, incoming) = InMemoryTransport::pair();
         let serving = serve(
             incoming,
@@ -257,12 +264,19 @@ impl TestEnv {
     }
 
     pub fn client(&self) -> ClientBuilder {
-        ClientBuilder::new(self.env.clone())
+        ClientBuilder::new(self.env.clone(), PACKAGES)
     }
 
     /// Returns a channel of an external caller to the service of the path.
     pub fn outside(&self) -> ServiceChannel {
         self.client()
+            .channel("chat", Target::Memory(self.pipe.clone()))
+            .unwrap()
+    }
+
+    /// Returns a channel of an external caller who lists no package.
+    pub fn without_packages(&self) -> ServiceChannel {
+        ClientBuilder::new(self.env.clone(), &[])
             .channel("chat", Target::Memory(self.pipe.clone()))
             .unwrap()
     }

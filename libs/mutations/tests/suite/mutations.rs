@@ -13,7 +13,7 @@ use parta_access::{Caller, Principal};
 use parta_database::{Db, StorageError};
 use parta_ids::{OrgId, TypedId};
 use parta_mutations::{Claim, ConsistencyToken, Mutation, RETENTION_DAYS};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::{Reason, RpcError};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};

@@ -25,6 +25,8 @@ impl ServiceConfig for Config {
 
 const CHAT: Service = Service {
     name: "chat",
+    package: &parta_proto_chat::PACKAGE,
+    calls: &[],
     grpc_services: &[],
     config: check::<Config>,
     build: |_| Box::pin(async { anyhow::bail!("is not built here") }),

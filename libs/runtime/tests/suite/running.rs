@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use parta_ids::Env;
-use parta_runtime::{Service, compose, migrate, start_alone};
+use parta_runtime::{Running, Service, compose, migrate, start_alone};
 use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -150,39 +150,47 @@ fn shutdown_is_ordered() {
     });
 }
 
+/// Returns the names of the gRPC services that reflection lists to a client without a credential.
+async fn reflected(running: &Running) -> Vec<String> {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(Client::of(running).0)
+        .server_reflection_info(futures::stream::iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        unreachable!("{answer:?}")
+    };
+    list.service.into_iter().map(|service| service.name).collect()
+}
+
 #[test]
-fn reflection_requires_no_credential() {
+fn reflection_lists_the_services_of_the_process() {
     parta_testkit::run(async {
-        use tonic_reflection::pb::v1::{
-            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-        };
         let folder = tempfile::tempdir().unwrap();
         let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &[]))
             .await
             .unwrap();
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let mut client = ServerReflectionClient::new(Client::of(&running).0);
-        let mut answers = client
-            .server_reflection_info(futures::stream::iter([request]))
-            .await
-            .unwrap()
-            .into_inner();
-        let answer = answers
-            .message()
-            .await
-            .unwrap()
-            .unwrap()
-            .message_response
-            .unwrap();
-        let MessageResponse::ListServicesResponse(list) = answer else {
-            unreachable!("{answer:?}")
-        };
-        assert!(list.service.iter().any(|s| s.name == "parta.chat.v1.ChatService"));
-        drop(answers);
+        let all = reflected(&running).await;
+        for name in ["grpc.health.v1.Health"]
+            .iter()
+            .chain(MEMBERSHIP.grpc_services)
+            .chain(CHAT.grpc_services)
+        {
+            assert!(all.iter().any(|listed| listed == name), "{name} of {all:?}");
+        }
+        assert!(
+            !all.iter().any(|name| name.starts_with("parta.invitation.")),
+            "{all:?}"
+        );
         running.stop().await;
     });
 }
@@ -282,6 +290,9 @@ fn standalone_service_connects_by_address() {
             migrate(service, &settings, Env::system()).await.unwrap();
         }
         let chat = start_alone(CHAT, &settings, Env::system()).await.unwrap();
+        let listed = reflected(&chat).await;
+        let package_of_chat = |name: &String| name.starts_with("parta.chat.") || name.starts_with("grpc.");
+        assert!(listed.iter().all(package_of_chat), "{listed:?}");
         let token = person(folder.path());
         let client = Client::of(&chat);
         assert_eq!(

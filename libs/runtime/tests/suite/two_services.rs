@@ -12,7 +12,7 @@ use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
 use parta_grpc::Routes;
 use parta_ids::{Env, MemberId, OrgId, SessionId};
-use parta_proto::parta::membership::v1::GetJwksResponse;
+use parta_proto_membership::v1::GetJwksResponse;
 use parta_runtime::{Running, Service, ServiceContext, ServiceParts, Settings, Sources, Task};
 use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
@@ -58,6 +58,8 @@ servers!(
 
 pub const MEMBERSHIP: Service = Service {
     name: "membership",
+    package: &parta_proto_membership::PACKAGE,
+    calls: &[],
     grpc_services: &["parta.membership.v1.AuthenticationService"],
     config: |_| Vec::new(),
     build: |context| Box::pin(membership(context)),
@@ -66,6 +68,8 @@ pub const MEMBERSHIP: Service = Service {
 
 pub const CHAT: Service = Service {
     name: "chat",
+    package: &parta_proto_chat::PACKAGE,
+    calls: &[&parta_proto_membership::PACKAGE],
     grpc_services: &["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
     config: |_| Vec::new(),
     build: |context| Box::pin(chat(context)),
@@ -191,9 +195,12 @@ impl Client {
     pub fn of(running: &Running) -> Self {
         let target = parta_grpc::Target::Uri(format!("http://{}", running.address()));
         Self(
-            parta_grpc::ClientBuilder::new(Env::system())
-                .channel("suite", target)
-                .unwrap(),
+            parta_grpc::ClientBuilder::new(
+                Env::system(),
+                &[&parta_proto_membership::PACKAGE, &parta_proto_chat::PACKAGE],
+            )
+            .channel("suite", target)
+            .unwrap(),
         )
     }
 

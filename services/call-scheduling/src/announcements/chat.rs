@@ -2,7 +2,7 @@
 use parta_access::Caller;
 use parta_grpc::RequestExt as _;
 use parta_ids::TypedId as _;
-use parta_proto::parta::chat::internal::v1::{
+use parta_proto_chat::internal::v1::{
     PostAnnouncementRequest, announcement_service_client::AnnouncementServiceClient,
 };
 use parta_status::{RpcError, permission_denied, unavailable};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parta_edge::Edge;
-use parta_proto::parta::call_scheduling::v1 as pb;
+use parta_proto_call_scheduling::v1 as pb;
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

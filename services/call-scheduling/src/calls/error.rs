@@ -1,6 +1,6 @@
 //! The refusals of planning.
 use parta_ids::{MemberId, UnitId};
-use parta_proto::parta::call_scheduling::v1::ErrorReason;
+use parta_proto_call_scheduling::v1::ErrorReason;
 
 use crate::error::{Error, precondition_failed};
 

@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use parta_database::{StorageError, Tx};
 use parta_feed::append_event;
 use parta_ids::{CallId, OrgId, UnitId};
-use parta_proto::parta::call_scheduling::v1::{
+use parta_proto_call_scheduling::v1::{
     CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
 };
 use prost_types::Timestamp;

@@ -1,6 +1,6 @@
 //! The refusals of joining.
 use chrono::{DateTime, SecondsFormat, Utc};
-use parta_proto::parta::call_scheduling::v1::ErrorReason;
+use parta_proto_call_scheduling::v1::ErrorReason;
 
 use crate::error::{Error, precondition_failed};
 

@@ -1,7 +1,7 @@
 //! Joining calls in `parta.call_scheduling.v1.CallService`: decodes requests, calls the edge, and encodes
 //! responses.
 use parta_edge::Edge;
-use parta_proto::parta::call_scheduling::v1 as pb;
+use parta_proto_call_scheduling::v1 as pb;
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use parta_access::Caller;
 use parta_grpc::Routes;
 use parta_ids::MemberId;
-use parta_proto::parta::chat::internal::v1::{
+use parta_proto_chat::internal::v1::{
     self as pb,
     announcement_service_server::{AnnouncementService, AnnouncementServiceServer},
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parta_call_scheduling::{Config, Ports};
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
-use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
+use parta_proto_call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
 use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
 use prost_types::Timestamp;

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+use parta_proto_call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use serde_json::Value;

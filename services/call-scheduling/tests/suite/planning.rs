@@ -1,6 +1,6 @@
 //! Planning, announcing and canceling calls.
 use parta_ids::MemberId;
-use parta_proto::parta::call_scheduling::v1::{
+use parta_proto_call_scheduling::v1::{
     self as pb, CallKind, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient,
 };
 use parta_service_testkit::reason;

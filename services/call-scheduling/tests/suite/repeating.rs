@@ -1,10 +1,8 @@
 //! Repeated mutations are authorized before they return an outcome, and their records contain no names. The
 //! organization does not exist for a member who has left.
 use parta_ids::{CallId, MemberId, TypedId as _, Uuid};
-use parta_proto::parta::{
-    call_scheduling::v1::{self as pb, CallKind},
-    membership::v1::{MemberChanged, MemberState, membership_event::Payload},
-};
+use parta_proto_call_scheduling::v1::{self as pb, CallKind};
+use parta_proto_membership::v1::{MemberChanged, MemberState, membership_event::Payload};
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};

@@ -1,6 +1,6 @@
 //! The visibility of calls (R49).
 use parta_ids::MemberId;
-use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
+use parta_proto_call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::{School, reason};
 use parta_testkit::on_both;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_database::Db;
 use parta_ids::{ChatId, TypedId};
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb, ChatKind::*, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
 use parta_runtime::config::ServiceConfig;

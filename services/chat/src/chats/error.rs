@@ -1,6 +1,6 @@
 //! The refusals of chats and their participants.
 use parta_ids::{ChatId, MemberId};
-use parta_proto::parta::chat::v1::ErrorReason;
+use parta_proto_chat::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 
 use super::MAX_PARTICIPANTS;

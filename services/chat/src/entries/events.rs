@@ -3,7 +3,7 @@ use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::append_event;
 use parta_ids::{ChatId, MemberId, UnitId};
-use parta_proto::parta::chat::v1::{self as pb, chat_event::Payload};
+use parta_proto_chat::v1::{self as pb, chat_event::Payload};
 
 use super::{Content, Entry};
 

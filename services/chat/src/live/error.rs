@@ -1,7 +1,7 @@
 //! The refusals of live streams.
 use std::time::Duration;
 
-use parta_proto::parta::chat::v1::ErrorReason;
+use parta_proto_chat::v1::ErrorReason;
 use parta_status::RpcError;
 
 use crate::error::Error;

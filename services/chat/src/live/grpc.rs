@@ -13,7 +13,8 @@ use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
 use parta_edge::Edge;
 use parta_ids::ChatId;
-use parta_proto::{ProtoDecoder, parta::chat::v1 as pb};
+use parta_proto::ProtoDecoder;
+use parta_proto_chat::v1 as pb;
 use parta_roster::MemberContext;
 use parta_status::{FieldViolations, field};
 use tonic::{

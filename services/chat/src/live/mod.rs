@@ -28,7 +28,7 @@ use bytes::Bytes;
 use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_feed::Bus;
 use parta_ids::{ChatId, MemberId, OrgId};
-use parta_proto::parta::chat::v1::subscribe_chats_response::Item;
+use parta_proto_chat::v1::subscribe_chats_response::Item;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

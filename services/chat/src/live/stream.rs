@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parta_access::OrgScope;
 use parta_database::Db;
 use parta_ids::{ChatId, MemberId};
-use parta_proto::parta::chat::v1::{self as pb, subscribe_chats_response::Item};
+use parta_proto_chat::v1::{self as pb, subscribe_chats_response::Item};
 use parta_roster::{Roster, State};
 use parta_status::{RpcError, permission_denied};
 use tokio::{

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
-use parta_proto::parta::chat::v1::{SubscribeChatsResponse, subscribe_chats_response};
+use parta_proto_chat::v1::{SubscribeChatsResponse, subscribe_chats_response};
 use prost::Message as _;
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
 //! The refusals of messages.
 use parta_ids::{ChatId, Uuid};
-use parta_proto::parta::{chat::v1::ErrorReason, status::v1::ErrorReason as Common};
+use parta_proto::status::v1::ErrorReason as Common;
+use parta_proto_chat::v1::ErrorReason;
 use parta_status::{RpcError, permission_denied};
 
 use crate::error::Error;

@@ -1,5 +1,5 @@
 //! Entries as responses and live streams carry them.
-use parta_proto::parta::chat::v1::{self as pb, entry::Content as Wire};
+use parta_proto_chat::v1::{self as pb, entry::Content as Wire};
 
 use crate::{
     chats::timestamp,

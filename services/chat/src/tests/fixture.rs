@@ -2,15 +2,14 @@
 use std::{future::Future, sync::Arc};
 
 use parta_database::{Db, StorageError};
-use parta_feed::{
-    AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, MembershipFeed, OrgRegistryFeed,
-    append_event,
-};
+use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
 use parta_ids::{Env, MemberId, OrgId};
-use parta_proto::parta::{
-    membership::v1::membership_feed_service_server::MembershipFeedServiceServer,
-    org_registry::v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+use parta_proto_membership::{
+    MembershipFeed, v1::membership_feed_service_server::MembershipFeedServiceServer,
+};
+use parta_proto_org_registry::{
+    OrgRegistryFeed, v1::org_registry_feed_service_server::OrgRegistryFeedServiceServer,
 };
 use parta_service_testkit::ServiceEnv;
 use parta_testkit::TestDatabase;

@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::Body as _;
-use parta_proto::parta::chat::v1::{self as pb, ChatKind::ClassPupils};
+use parta_proto_chat::v1::{self as pb, ChatKind::ClassPupils};
 use parta_testkit::TestDatabase;
 use prost::Message as _;
 use tonic::body::Body;

@@ -1,12 +1,10 @@
 //! A small school: one class with two pupils, a parent, its teachers and the administration.
 use parta_ids::{AssignmentId, ChatId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
-use parta_proto::parta::{
-    chat::v1::{
-        self as pb, chat_service_client::ChatServiceClient, message_service_client::MessageServiceClient,
-    },
-    membership::v1::{self as members, membership_event::Payload as Member},
-    org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
+use parta_proto_chat::v1::{
+    self as pb, chat_service_client::ChatServiceClient, message_service_client::MessageServiceClient,
 };
+use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
+use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_status::RpcError;
 use parta_testkit::TestDatabase;
 use uuid::Uuid;

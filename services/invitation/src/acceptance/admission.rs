@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use parta_grpc::RequestExt as _;
 use parta_ids::{MemberId, TypedId as _};
-use parta_proto::parta::membership::internal::v1::{
+use parta_proto_membership::internal::v1::{
     AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
 };
 use parta_status::RpcError;

@@ -1,7 +1,7 @@
 //! Events of acceptances in the service's feed.
 use parta_database::{StorageError, Tx};
 use parta_ids::{InvitationId, MemberId, OrgId};
-use parta_proto::parta::invitation::v1::{InvitationUsed, invitation_event::Payload};
+use parta_proto_invitation::v1::{InvitationUsed, invitation_event::Payload};
 
 use super::storage;
 

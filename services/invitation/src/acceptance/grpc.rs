@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use parta_edge::Edge;
-use parta_proto::parta::invitation::v1::{self as pb, accept_invitation_request::Secret};
+use parta_proto_invitation::v1::{self as pb, accept_invitation_request::Secret};
 use tonic::{Request, Response, Status};
 
 use super::operations::{self, AcceptInvitation, Accepted};

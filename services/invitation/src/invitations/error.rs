@@ -1,6 +1,6 @@
 //! The refusals of links and their creation.
 use parta_ids::{MemberId, UnitId};
-use parta_proto::parta::invitation::v1::ErrorReason;
+use parta_proto_invitation::v1::ErrorReason;
 use parta_status::RpcError;
 
 use super::State;

@@ -4,10 +4,8 @@ use parta_access::{OrgScope, Secrets};
 use parta_database::{StorageError, Tx};
 use parta_feed::{HandleError, append_event};
 use parta_ids::{InvitationId, OrgId, RosterImportId, TypedId};
-use parta_proto::parta::{
-    invitation::v1::{InvitationCreated, InvitationRevoked, invitation_event::Payload},
-    membership::v1::{Role, RosterImportStaged},
-};
+use parta_proto_invitation::v1::{InvitationCreated, InvitationRevoked, invitation_event::Payload};
+use parta_proto_membership::v1::{Role, RosterImportStaged};
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
 

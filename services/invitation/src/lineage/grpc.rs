@@ -1,6 +1,6 @@
 //! Lineage in `parta.invitation.v1.InvitationService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::invitation::v1 as pb;
+use parta_proto_invitation::v1 as pb;
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

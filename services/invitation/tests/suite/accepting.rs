@@ -3,10 +3,8 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use parta_ids::FlowId;
-use parta_proto::parta::{
-    invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient},
-    membership::v1::Role,
-};
+use parta_proto_invitation::v1::{self as pb, invitation_feed_service_client::InvitationFeedServiceClient};
+use parta_proto_membership::v1::Role;
 use parta_service_testkit::reason;
 use parta_testkit::{TestDatabase, on_both, property_on_both};
 use proptest::prelude::*;

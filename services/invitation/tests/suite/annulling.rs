@@ -1,7 +1,8 @@
 //! Annulling links, one or by filter (R15).
 use chrono::TimeDelta;
 use parta_ids::MemberId;
-use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
+use parta_proto_invitation::v1 as pb;
+use parta_proto_membership::v1::Role;
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use tonic::Status;

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use parta_grpc::ServiceChannel;
 use parta_ids::{FlowId, MemberId};
 use parta_invitation::{Config, Ports};
-use parta_proto::parta::{
-    invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient},
-    membership::v1::Role,
-};
+use parta_proto_invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient};
+use parta_proto_membership::v1::Role;
 use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
 use tonic::Status;

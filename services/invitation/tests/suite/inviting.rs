@@ -1,10 +1,8 @@
 //! Creating, reading and resolving invitations (R13, R14).
 use parta_ids::MemberId;
-use parta_proto::parta::{
-    invitation::v1 as pb,
-    membership::v1::{
-        MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
-    },
+use parta_proto_invitation::v1 as pb;
+use parta_proto_membership::v1::{
+    MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
 };
 use parta_service_testkit::reason;
 use parta_testkit::on_both;

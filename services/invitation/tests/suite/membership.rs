@@ -10,7 +10,7 @@ use std::{
 
 use parta_grpc::Routes;
 use parta_ids::{Env, MemberId};
-use parta_proto::parta::membership::{
+use parta_proto_membership::{
     internal::v1::{
         self as pb,
         admission_service_server::{AdmissionService, AdmissionServiceServer},

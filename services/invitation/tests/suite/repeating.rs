@@ -1,8 +1,6 @@
 //! Repeated mutations are authorized before they return an outcome, and they show the current state.
-use parta_proto::parta::{
-    invitation::v1 as pb,
-    membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Said},
-};
+use parta_proto_invitation::v1 as pb;
+use parta_proto_membership::v1::{MemberChanged, MemberState, Role, membership_event::Payload as Said};
 
 use parta_service_testkit::reason;
 use parta_testkit::on_both;

@@ -1,9 +1,7 @@
 //! `parta.membership.internal.v1.AdmissionService`: decodes, calls the edge, encodes. Other services call it.
 use parta_contacts::{InvalidPhoneNumber, PhoneNumber};
 use parta_edge::Edge;
-use parta_proto::parta::membership::internal::v1::{
-    self as internal, admission_service_server::AdmissionService,
-};
+use parta_proto_membership::internal::v1::{self as internal, admission_service_server::AdmissionService};
 use parta_roster::Role;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};

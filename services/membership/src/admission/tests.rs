@@ -1,6 +1,6 @@
 //! Admission with an invitation, and the guardianship that it creates (R14, R16, R27).
 use parta_ids::{InvitationId, MemberId};
-use parta_proto::parta::membership::{
+use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,
     v1::{self as pb, AssignmentKind, Role},
 };

@@ -1,6 +1,6 @@
 //! `parta.membership.v1.AppointmentService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::membership::v1::{self as pb, appointment_service_server::AppointmentService};
+use parta_proto_membership::v1::{self as pb, appointment_service_server::AppointmentService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

@@ -1,7 +1,7 @@
 //! Events of assignments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{AssignmentId, OrgId};
-use parta_proto::parta::membership::v1::{AssignmentEnded, AssignmentMade, membership_event::Payload};
+use parta_proto_membership::v1::{AssignmentEnded, AssignmentMade, membership_event::Payload};
 
 use super::{Assignment, storage};
 use crate::{

@@ -1,6 +1,6 @@
 //! `parta.membership.v1.AssignmentService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::membership::v1::{self as pb, assignment_service_server::AssignmentService};
+use parta_proto_membership::v1::{self as pb, assignment_service_server::AssignmentService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

@@ -1,6 +1,6 @@
 //! `parta.membership.v1.OperatorService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::membership::v1::{self as pb, operator_service_server::OperatorService};
+use parta_proto_membership::v1::{self as pb, operator_service_server::OperatorService};
 use tonic::{Request, Response, Status};
 
 use super::{model::OutboxMessage, operations::ListOutboxMessages};

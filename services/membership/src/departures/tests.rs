@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use parta_ids::{InvitationId, TypedId as _};
-use parta_proto::parta::membership::{
+use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,
     v1::{
         self as pb, AssignmentKind, MemberState, Role, RosterImportState, check_roster_import_request::Part,

@@ -1,7 +1,7 @@
 //! Events of enrollments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{EnrollmentId, OrgId};
-use parta_proto::parta::membership::v1::{EnrollmentBegun, EnrollmentEnded, membership_event::Payload};
+use parta_proto_membership::v1::{EnrollmentBegun, EnrollmentEnded, membership_event::Payload};
 
 use super::{model::Enrollment, storage};
 use crate::{error::Error, feed::state};

@@ -1,6 +1,6 @@
 //! `parta.membership.v1.EnrollmentService`: decodes, calls the edge, encodes.
 use parta_edge::Edge;
-use parta_proto::parta::membership::v1::{self as pb, enrollment_service_server::EnrollmentService};
+use parta_proto_membership::v1::{self as pb, enrollment_service_server::EnrollmentService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

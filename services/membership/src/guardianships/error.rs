@@ -1,5 +1,5 @@
 //! Refusals of guardianships.
-use parta_proto::parta::membership::v1::ErrorReason;
+use parta_proto_membership::v1::ErrorReason;
 
 use crate::error::Error;
 

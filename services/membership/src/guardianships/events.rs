@@ -1,7 +1,7 @@
 //! Events of guardianships in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{GuardianshipId, OrgId};
-use parta_proto::parta::membership::v1::{
+use parta_proto_membership::v1::{
     GuardianshipChanged, GuardianshipEnded, GuardianshipEstablished, membership_event::Payload,
 };
 

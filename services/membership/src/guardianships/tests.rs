@@ -2,10 +2,8 @@
 use std::collections::BTreeMap;
 
 use parta_ids::UnitId;
-use parta_proto::{
-    ProtoCodec,
-    parta::membership::v1::{self as pb, AssignmentKind, Role},
-};
+use parta_proto::ProtoCodec;
+use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;
 use tonic::{Status, client::Grpc};
 

@@ -1,9 +1,7 @@
 //! Events of members in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
-use parta_proto::parta::membership::v1::{
-    MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload,
-};
+use parta_proto_membership::v1::{MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload};
 
 use super::{
     Member,

@@ -2,7 +2,7 @@
 use parta_edge::{Edge, PageRequest};
 use parta_ids::MemberId;
 use parta_mutations::etag;
-use parta_proto::parta::membership::v1::{self as pb, member_service_server::MemberService};
+use parta_proto_membership::v1::{self as pb, member_service_server::MemberService};
 use parta_roster::Role;
 use parta_status::{FieldViolations, field, not_found};
 use tonic::{Request, Response, Status};

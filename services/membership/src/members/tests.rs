@@ -1,5 +1,5 @@
 //! Members, roles, verification, assignments, transfers (R22, R23, R24, R25, R26, R28).
-use parta_proto::parta::membership::v1::{self as pb, AssignmentKind, MemberState, Role};
+use parta_proto_membership::v1::{self as pb, AssignmentKind, MemberState, Role};
 use parta_testkit::on_both;
 use tonic::Status;
 

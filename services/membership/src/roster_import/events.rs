@@ -2,7 +2,7 @@
 use parta_database::Tx;
 use parta_feed as feed;
 use parta_ids::{MemberId, OrgId, RosterImportId};
-use parta_proto::parta::membership::v1::{
+use parta_proto_membership::v1::{
     Role as PbRole, RosterImportStaged, StagedInvitation, StagedUnit, membership_event::Payload,
 };
 use parta_roster::Role;

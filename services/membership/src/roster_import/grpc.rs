@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Call, Edge, PageRequest};
 use parta_mutations::etag;
-use parta_proto::parta::membership::v1::{
+use parta_proto_membership::v1::{
     self as pb, check_roster_import_request::Part, roster_import_service_server::RosterImportService,
 };
 use parta_status::{FieldViolations, field, invalid};

@@ -1,7 +1,7 @@
 //! Events of service accounts in the feed of membership.
 use parta_database::Tx;
 use parta_ids::{OrgId, ServiceAccountId};
-use parta_proto::parta::membership::v1::{ServiceAccountRevoked, membership_event::Payload};
+use parta_proto_membership::v1::{ServiceAccountRevoked, membership_event::Payload};
 
 use crate::{error::Error, feed::state};
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use parta_access::Verifier;
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::membership::v1::{self as pb, service_account_service_server::ServiceAccountService};
+use parta_proto_membership::v1::{self as pb, service_account_service_server::ServiceAccountService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

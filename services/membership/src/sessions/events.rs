@@ -2,7 +2,7 @@
 use parta_access::Secrets;
 use parta_database::Tx;
 use parta_ids::{OrgId, SessionId};
-use parta_proto::parta::membership::v1::{SessionRevoked, membership_event::Payload};
+use parta_proto_membership::v1::{SessionRevoked, membership_event::Payload};
 
 use super::secret;
 use crate::{error::Error, feed::state};

@@ -6,7 +6,7 @@ use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
 use parta_mutations::request_uuid;
-use parta_proto::parta::membership::v1::{self as pb, authentication_service_server::AuthenticationService};
+use parta_proto_membership::v1::{self as pb, authentication_service_server::AuthenticationService};
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 

@@ -1,6 +1,6 @@
 //! Sessions and the memberships of an account.
 use parta_ids::{MemberId, OrgId, TypedId as _};
-use parta_proto::parta::membership::{
+use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,
     v1::{
         self as pb, Role, authentication_service_client::AuthenticationServiceClient,

@@ -1,6 +1,7 @@
 //! Refusals to send or to verify a code.
 use chrono::TimeDelta;
-use parta_proto::parta::{membership::v1::ErrorReason, status::v1::ErrorReason as Common};
+use parta_proto::status::v1::ErrorReason as Common;
+use parta_proto_membership::v1::ErrorReason;
 use parta_status::RpcError;
 
 use crate::error::Error;

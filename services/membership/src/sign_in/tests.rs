@@ -1,5 +1,5 @@
 //! Sign-in, sessions, tokens, the first administrator (R19, R20, R28, R29, R30).
-use parta_proto::parta::membership::v1 as pb;
+use parta_proto_membership::v1 as pb;
 use parta_testkit::on_both;
 use tonic::Status;
 

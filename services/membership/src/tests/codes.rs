@@ -1,7 +1,7 @@
 //! Codes that are sent by SMS through a gateway (R19).
 use std::path::PathBuf;
 
-use parta_proto::parta::membership::v1 as pb;
+use parta_proto_membership::v1 as pb;
 use parta_runtime::ServiceConfig as _;
 use parta_testkit::{Authority, Logs, SmsGateway, SmsReply, SmsRequest, logs, on_both, run};
 

@@ -1,5 +1,5 @@
 //! Repeated mutations: their authorization, their responses and their idempotency records.
-use parta_proto::parta::membership::v1::{self as pb, Role};
+use parta_proto_membership::v1::{self as pb, Role};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;

@@ -7,7 +7,7 @@ use crate::{GRPC_SERVICES, permissions};
 
 #[test]
 fn every_rpc_has_a_row_for_every_kind() {
-    let pool = parta_proto::descriptor_pool().unwrap();
+    let pool = parta_proto_all::descriptor_pool().unwrap();
     let mut rpcs = BTreeSet::new();
     for name in GRPC_SERVICES {
         let service = pool.get_service_by_name(name).unwrap();

@@ -5,29 +5,25 @@ use futures::TryStreamExt as _;
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
-use parta_proto::parta::{
-    membership::{
-        internal::v1::{
-            AdmitMemberRequest, AppointFoundingAdministratorRequest,
-            admission_service_client::AdmissionServiceClient,
-        },
-        v1::{
-            self as pb, appointment_service_client::AppointmentServiceClient,
-            assignment_service_client::AssignmentServiceClient,
-            authentication_service_client::AuthenticationServiceClient,
-            enrollment_service_client::EnrollmentServiceClient,
-            guardianship_service_client::GuardianshipServiceClient,
-            member_service_client::MemberServiceClient, membership_event::Payload,
-            membership_feed_service_client::MembershipFeedServiceClient,
-            operator_service_client::OperatorServiceClient,
-            roster_import_service_client::RosterImportServiceClient,
-            service_account_service_client::ServiceAccountServiceClient,
-        },
+use parta_proto_membership::{
+    internal::v1::{
+        AdmitMemberRequest, AppointFoundingAdministratorRequest,
+        admission_service_client::AdmissionServiceClient,
     },
-    org_registry::v1::{
-        OrganizationCreated, OrganizationKind, UnitCreated, UnitKind,
-        org_registry_event::Payload as OrgRegistry,
+    v1::{
+        self as pb, appointment_service_client::AppointmentServiceClient,
+        assignment_service_client::AssignmentServiceClient,
+        authentication_service_client::AuthenticationServiceClient,
+        enrollment_service_client::EnrollmentServiceClient,
+        guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
+        membership_event::Payload, membership_feed_service_client::MembershipFeedServiceClient,
+        operator_service_client::OperatorServiceClient,
+        roster_import_service_client::RosterImportServiceClient,
+        service_account_service_client::ServiceAccountServiceClient,
     },
+};
+use parta_proto_org_registry::v1::{
+    OrganizationCreated, OrganizationKind, UnitCreated, UnitKind, org_registry_event::Payload as OrgRegistry,
 };
 use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;

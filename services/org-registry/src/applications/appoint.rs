@@ -6,7 +6,7 @@ use parta_database::{StorageError, Tx};
 use parta_grpc::RequestExt as _;
 use parta_ids::{OrgId, TypedId as _};
 use parta_jobs::{Job, JobError, JobHandler};
-use parta_proto::parta::membership::internal::v1::{
+use parta_proto_membership::internal::v1::{
     AppointFoundingAdministratorRequest, admission_service_client::AdmissionServiceClient,
 };
 use prost::Message as _;

@@ -1,7 +1,7 @@
 //! Events of organizations in the service's feed.
 use parta_database::{StorageError, Tx};
 use parta_ids::OrgId;
-use parta_proto::parta::org_registry::v1::{
+use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationUpdated, ParentInviters, Policies as PoliciesProto, PoliciesChanged,
     TeacherVerification, org_registry_event::Payload,
 };

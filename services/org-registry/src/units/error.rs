@@ -1,6 +1,6 @@
 //! The refusals of units.
 use parta_ids::UnitId;
-use parta_proto::parta::org_registry::v1::ErrorReason;
+use parta_proto_org_registry::v1::ErrorReason;
 use parta_status::{RpcError, not_found};
 
 use crate::error::Error;

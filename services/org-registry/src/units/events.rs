@@ -4,10 +4,8 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_feed::HandleError;
 use parta_ids::{OrgId, RosterImportId};
-use parta_proto::parta::{
-    membership::v1::RosterImportStaged,
-    org_registry::v1::{UnitArchived, UnitCreated, UnitRenamed, org_registry_event::Payload},
-};
+use parta_proto_membership::v1::RosterImportStaged;
+use parta_proto_org_registry::v1::{UnitArchived, UnitCreated, UnitRenamed, org_registry_event::Payload};
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
 

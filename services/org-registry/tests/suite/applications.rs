@@ -1,5 +1,5 @@
 //! Applications of organizations (R1, R2).
-use parta_proto::parta::org_registry::v1::{ApplicationForm, SubmitApplicationRequest};
+use parta_proto_org_registry::v1::{ApplicationForm, SubmitApplicationRequest};
 use parta_testkit::on_both;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};

@@ -136,7 +136,7 @@ on_both!(
         let fixture = Fixture::open(database).await;
         let org = fixture.school(1).await;
         let administrator = fixture
-            .member(org, parta_proto::parta::membership::v1::Role::Administrator, &[])
+            .member(org, parta_proto_membership::v1::Role::Administrator, &[])
             .await;
         let created = fixture.submit(&fixture.request_id(), form(2), PDF).await.unwrap();
         let rows = fixture.rows().await;

@@ -1,6 +1,6 @@
 //! Calls at the edge: callers who have left, repetitions, and their records.
 use parta_ids::{OrgId, Uuid};
-use parta_proto::parta::membership::v1::{MemberState, Role};
+use parta_proto_membership::v1::{MemberState, Role};
 use parta_status::RpcError;
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};

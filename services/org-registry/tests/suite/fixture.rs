@@ -6,14 +6,12 @@ use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{Env, MemberId, OrgId, UnitId};
 use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
-use parta_proto::parta::{
-    membership::v1::{
-        EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload,
-    },
-    org_registry::v1::{
-        self as pb, SubmitApplicationRequest, application_service_client::ApplicationServiceClient,
-        submit_application_request::Part,
-    },
+use parta_proto_membership::v1::{
+    EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload,
+};
+use parta_proto_org_registry::v1::{
+    self as pb, SubmitApplicationRequest, application_service_client::ApplicationServiceClient,
+    submit_application_request::Part,
 };
 use parta_roster::Roster;
 use parta_service_testkit::ServiceEnv;

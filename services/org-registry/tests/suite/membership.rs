@@ -2,7 +2,7 @@
 use std::sync::{Arc, Mutex};
 
 use parta_grpc::Routes;
-use parta_proto::parta::membership::internal::v1::{
+use parta_proto_membership::internal::v1::{
     self as pb,
     admission_service_server::{AdmissionService, AdmissionServiceServer},
 };

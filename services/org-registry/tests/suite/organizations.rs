@@ -1,5 +1,5 @@
 //! Data and policies of an organization.
-use parta_proto::parta::membership::v1::Role;
+use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Stored values that this build does not know.
 use parta_ids::TypedId as _;
-use parta_proto::parta::membership::v1::Role;
+use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
 use sea_orm::ConnectionTrait as _;
 use serde_json::json;

@@ -1,9 +1,7 @@
 //! Classes, groups and departments.
 use parta_ids::{OrgId, UnitId};
-use parta_proto::parta::{
-    membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said},
-    org_registry::v1::OrganizationKind,
-};
+use parta_proto_membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said};
+use parta_proto_org_registry::v1::OrganizationKind;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@ use std::{io::Write as _, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use parta_proto::parta::org_registry::v1 as pb;
+use parta_proto_org_registry::v1 as pb;
 use serde_json::{Value, json};
 
 use super::Common;

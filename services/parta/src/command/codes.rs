@@ -1,5 +1,5 @@
 use clap::Args;
-use parta_proto::parta::membership::v1 as pb;
+use parta_proto_membership::v1 as pb;
 
 use super::Common;
 use crate::output::{Failure, json as to_json};

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use parta_proto::parta::membership::v1 as pb;
+use parta_proto_membership::v1 as pb;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

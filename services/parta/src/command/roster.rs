@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
-use parta_proto::parta::membership::v1 as pb;
+use parta_proto_membership::v1 as pb;
 use serde_json::json;
 
 use super::{Common, login::Remembered};

@@ -2,7 +2,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use parta_proto::parta::{invitation::v1 as inv, membership::v1 as mbr, org_registry::v1 as org};
+use parta_proto_invitation::v1 as inv;
+use parta_proto_membership::v1 as mbr;
+use parta_proto_org_registry::v1 as org;
 use uuid::Uuid;
 
 use super::said;

@@ -1,9 +1,10 @@
 //! Callers without access, and their attempts on every part of the API.
 use anyhow::ensure;
-use parta_proto::parta::{
-    call_scheduling::v1 as call, chat::v1 as chat, invitation::v1 as inv, membership::v1 as mbr,
-    org_registry::v1 as org,
-};
+use parta_proto_call_scheduling::v1 as call;
+use parta_proto_chat::v1 as chat;
+use parta_proto_invitation::v1 as inv;
+use parta_proto_membership::v1 as mbr;
+use parta_proto_org_registry::v1 as org;
 use tonic::Status;
 
 use super::{

@@ -1,10 +1,8 @@
 //! Registers a school and adds its classes and its people.
 use anyhow::{Context as _, ensure};
-use parta_proto::parta::{
-    invitation::v1 as inv,
-    membership::v1::{self as mbr, Role},
-    org_registry::v1 as org,
-};
+use parta_proto_invitation::v1 as inv;
+use parta_proto_membership::v1::{self as mbr, Role};
+use parta_proto_org_registry::v1 as org;
 
 use super::{
     Narrator, Step,

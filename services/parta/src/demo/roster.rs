@@ -3,10 +3,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use parta_proto::parta::{
-    invitation::v1 as inv,
-    membership::v1::{self as mbr, Role, RosterImportState},
-};
+use parta_proto_invitation::v1 as inv;
+use parta_proto_membership::v1::{self as mbr, Role, RosterImportState};
 
 use super::{
     Narrator, Step,

@@ -1,11 +1,9 @@
 //! The scenario, in the order of the regulation.
 use anyhow::{Context as _, ensure};
-use parta_proto::parta::{
-    call_scheduling::v1 as call,
-    chat::v1::{self as chat, ChatKind},
-    invitation::v1 as inv,
-    membership::v1::{self as mbr, Role},
-};
+use parta_proto_call_scheduling::v1 as call;
+use parta_proto_chat::v1::{self as chat, ChatKind};
+use parta_proto_invitation::v1 as inv;
+use parta_proto_membership::v1::{self as mbr, Role};
 use parta_status::RpcError;
 
 use super::{

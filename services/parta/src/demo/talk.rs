@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use parta_proto::parta::chat::v1::{self as chat, ChatKind};
+use parta_proto_chat::v1::{self as chat, ChatKind};
 use tonic::Streaming;
 
 use super::{Narrator, Step, actors::Person, participants::School, refused, said};

@@ -9,10 +9,8 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use parta_proto::parta::{
-    org_registry::v1::{ApproveApplicationRequest, ApproveApplicationResponse, Organization},
-    status::v1::ErrorReason,
-};
+use parta_proto::status::v1::ErrorReason;
+use parta_proto_org_registry::v1::{ApproveApplicationRequest, ApproveApplicationResponse, Organization};
 use parta_status::RpcError;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},

@@ -1,7 +1,7 @@
 //! Converts calls from and to protobuf messages.
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use parta_ids::MemberId;
-use parta_proto::parta::call_scheduling::v1 as pb;
+use parta_proto_call_scheduling::v1 as pb;
 use parta_status::{FieldViolations, field};
 use prost_types::{Duration, Timestamp};
 

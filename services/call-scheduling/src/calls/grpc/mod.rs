@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::call_scheduling::v1 as pb;
+use parta_proto_call_scheduling::v1 as pb;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 

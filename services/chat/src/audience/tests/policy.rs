@@ -131,7 +131,7 @@ proptest! {
 fn permission_matrix_has_a_row_for_every_rpc_and_kind() {
     let rows = crate::permissions();
     let of_ours = |name: &str| crate::GRPC_SERVICES.contains(&name);
-    let pool = parta_proto::descriptor_pool().unwrap();
+    let pool = parta_proto_all::descriptor_pool().unwrap();
     let rpcs: Vec<_> = pool
         .services()
         .filter(|s| of_ours(s.full_name()))

@@ -1,9 +1,7 @@
 //! R33, R35, R38, R59: derived audiences follow the roster.
-use parta_proto::parta::{
-    chat::v1::{self as pb, ChatKind::*},
-    membership::v1::{self as members, membership_event::Payload as Member},
-    org_registry::v1::{self as orgs, org_registry_event::Payload as Org},
-};
+use parta_proto_chat::v1::{self as pb, ChatKind::*};
+use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
+use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::on_both;
 use tonic::Code;
 

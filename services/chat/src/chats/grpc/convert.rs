@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_ids::{MemberId, OrgId, TypedId, UnitId};
-use parta_proto::parta::chat::v1 as pb;
+use parta_proto_chat::v1 as pb;
 use parta_status::{FieldViolations, field};
 use prost_types::Timestamp;
 

@@ -2,7 +2,7 @@
 mod convert;
 
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::chat::v1::{self as pb, chat_service_server::ChatService};
+use parta_proto_chat::v1::{self as pb, chat_service_server::ChatService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

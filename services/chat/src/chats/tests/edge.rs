@@ -1,10 +1,8 @@
 //! The edge of a call: repetitions, and callers who have left the organization.
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, TypedId as _};
-use parta_proto::parta::{
-    chat::v1::{self as pb, ChatKind::*},
-    membership::v1::{self as members, membership_event::Payload as Member},
-};
+use parta_proto_chat::v1::{self as pb, ChatKind::*};
+use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait, Statement};
 use tonic::Code;

@@ -1,9 +1,7 @@
 //! R34, R37, R38: personal chats and custom chats.
 use parta_ids::{ChatId, MemberId};
-use parta_proto::parta::{
-    chat::v1::{self as pb, ChatKind::*},
-    membership::v1::{self as members, membership_event::Payload as Member},
-};
+use parta_proto_chat::v1::{self as pb, ChatKind::*};
+use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;
 use tonic::Code;
 

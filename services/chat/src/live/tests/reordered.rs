@@ -4,9 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parta_access::OrgScope;
 use parta_feed::{Freshness, LocalBus, Progress};
 use parta_ids::{ChatId, MemberId};
-use parta_proto::parta::chat::v1::{
-    self as pb, ChatKind::*, SubscribeChatsResponse, subscribe_chats_response::Item,
-};
+use parta_proto_chat::v1::{self as pb, ChatKind::*, SubscribeChatsResponse, subscribe_chats_response::Item};
 use parta_roster::{ConsumerNames, Roster};
 use parta_testkit::on_both;
 use prost::Message as _;

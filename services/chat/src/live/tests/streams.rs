@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parta_feed::Bus;
 use parta_ids::{ChatId, MemberId};
-use parta_proto::parta::chat::v1::{
+use parta_proto_chat::v1::{
     self as pb, ChatKind::*, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
 use parta_testkit::on_both;

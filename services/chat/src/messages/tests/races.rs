@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use parta_database::{Db, Transaction};
 use parta_ids::{ChatId, TypedId};
-use parta_proto::parta::chat::v1::{self as pb, ChatKind::*};
+use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 

@@ -1,6 +1,6 @@
 //! R39: messages, exactly once and in one order per chat.
 use parta_ids::ChatId;
-use parta_proto::parta::chat::{
+use parta_proto_chat::{
     internal::v1::{self as internal, announcement_service_client::AnnouncementServiceClient},
     v1::{self as pb, ChatKind::*},
 };

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
 use parta_database::{Db, SqliteWriter, StorageError};
 use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId};
-use parta_proto::parta::status::v1::ErrorReason;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_access::Secrets;
 use parta_ids::{MemberId, TypedId, UnitId};
-use parta_proto::parta::{invitation::v1 as pb, membership::v1::Role};
+use parta_proto_invitation::v1 as pb;
+use parta_proto_membership::v1::Role;
 use parta_status::{FieldViolations, field};
 use prost_types::{Duration, Timestamp};
 

@@ -4,7 +4,7 @@ mod convert;
 use std::sync::Arc;
 
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::invitation::v1::{self as pb, resolve_invitation_request::Secret};
+use parta_proto_invitation::v1::{self as pb, resolve_invitation_request::Secret};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

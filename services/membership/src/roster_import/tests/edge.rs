@@ -1,7 +1,5 @@
 //! Roster imports at the edge: authorization before the files are read, and repetitions (R31).
-use parta_proto::parta::membership::v1::{
-    self as pb, Role, RosterImportState, check_roster_import_request::Part,
-};
+use parta_proto_membership::v1::{self as pb, Role, RosterImportState, check_roster_import_request::Part};
 use parta_testkit::on_both;
 use tonic::Status;
 

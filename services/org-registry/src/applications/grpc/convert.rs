@@ -3,7 +3,7 @@ use std::{fmt::Display, str::FromStr};
 
 use parta_contacts::{EmailAddress, PhoneNumber};
 use parta_mutations::etag;
-use parta_proto::parta::org_registry::v1 as pb;
+use parta_proto_org_registry::v1 as pb;
 use parta_status::{FieldViolations, field};
 
 use super::{

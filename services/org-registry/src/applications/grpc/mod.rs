@@ -4,7 +4,7 @@ mod upload;
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::org_registry::v1::{
+use parta_proto_org_registry::v1::{
     self as pb, application_service_server::ApplicationService, submit_application_request::Part,
 };
 use parta_status::{field, invalid};

@@ -1,5 +1,5 @@
 //! Receiving the order that follows the header of an application.
-use parta_proto::parta::org_registry::v1::{SubmitApplicationRequest, submit_application_request::Part};
+use parta_proto_org_registry::v1::{SubmitApplicationRequest, submit_application_request::Part};
 use parta_status::invalid;
 use sha2::{Digest as _, Sha256};
 use tonic::{Status, Streaming};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use parta_mutations::etag;
-use parta_proto::parta::org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
+use parta_proto_org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
 use parta_roster::Policies;
 use parta_status::{FieldViolations, field};
 

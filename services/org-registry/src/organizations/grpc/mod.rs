@@ -2,7 +2,7 @@
 mod convert;
 
 use parta_edge::{Edge, PageRequest};
-use parta_proto::parta::org_registry::v1::{self as pb, organization_service_server::OrganizationService};
+use parta_proto_org_registry::v1::{self as pb, organization_service_server::OrganizationService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 

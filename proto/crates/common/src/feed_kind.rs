@@ -1,0 +1,243 @@
+//! Feeds of all packages have the same shape. These traits let one server and one client serve all of them.
+use futures::stream::BoxStream;
+use prost::Message;
+use prost_types::Timestamp;
+use tonic::{Request, Status, body::Body, client::GrpcService, codegen::StdError};
+
+/// The fields that every event has in addition to its payload.
+#[derive(Debug, Clone)]
+pub struct EventMeta {
+    /// The id of the event, `evt_...`.
+    pub event_id: String,
+    /// The id of the organization it belongs to, `org_...`.
+    pub org_id: String,
+    /// The position in the log.
+    pub position: i64,
+    /// The time of the event.
+    pub occur_time: Timestamp,
+    /// The W3C `traceparent` of the cause; empty if there is none.
+    pub trace_parent: String,
+}
+
+/// A generated event message.
+pub trait FeedEvent: Message + Default + Clone + Send + Sync + 'static {
+    /// The generated oneof of its payloads.
+    type Payload: EventPayload<Event = Self>;
+    /// Sets the fields that the log stores in addition to the payload.
+    fn set_meta(&mut self, meta: EventMeta);
+    /// Returns the id of the event, `evt_...`.
+    fn event_id(&self) -> &str;
+    /// Returns the id of the organization, `org_...`.
+    fn org_id(&self) -> &str;
+    /// Returns the position in the log.
+    fn position(&self) -> i64;
+    /// Returns the payload; `None` if a newer release wrote it.
+    fn payload(&self) -> Option<&Self::Payload>;
+}
+
+/// A generated oneof of payloads.
+pub trait EventPayload: Clone + Send + Sync + 'static {
+    /// The event message that contains the payload.
+    type Event: FeedEvent<Payload = Self>;
+    /// Returns an event with only this payload.
+    fn into_event(self) -> Self::Event;
+}
+
+/// The content of one message of `Watch`.
+#[derive(Debug, Clone)]
+pub enum WatchItem<E> {
+    /// An event.
+    Event(E),
+    /// Everything up to the cursor has been delivered. The server observed this at the time, which a client
+    /// does not read.
+    Checkpoint(Option<Timestamp>),
+}
+
+/// One message of a feed: its cursor and its content.
+pub type FeedMessage<T> = (String, T);
+/// The messages of a feed.
+pub type FeedStream<T> = BoxStream<'static, Result<FeedMessage<T>, Status>>;
+
+/// A channel over which a generated client can call.
+pub trait FeedChannel:
+    GrpcService<
+        Body,
+        Error: Into<StdError>,
+        Future: Send,
+        ResponseBody: http_body::Body<Data = bytes::Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> FeedChannel for T
+where
+    T: GrpcService<Body> + Clone + Send + Sync + 'static,
+    T::Error: Into<StdError>,
+    T::Future: Send,
+    T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
+}
+
+/// The feed of one service: its name, its generated types and its generated client.
+pub trait FeedKind: Send + Sync + 'static {
+    /// The name of the service.
+    const SERVICE: &'static str;
+    /// The generated event message.
+    type Event: FeedEvent<Payload = Self::Payload>;
+    /// The generated oneof of its payloads.
+    type Payload: EventPayload<Event = Self::Event>;
+    /// Calls `Watch`. An item of an unknown kind, added by a newer producer, is a checkpoint without a time:
+    /// it only advances the cursor.
+    fn watch<T: FeedChannel>(
+        channel: T,
+        cursor: String,
+        org_id: String,
+    ) -> impl Future<Output = Result<FeedStream<WatchItem<Self::Event>>, Status>> + Send;
+    /// Calls `Snapshot`. The last message has a cursor and no event.
+    fn snapshot<T: FeedChannel>(
+        channel: T,
+        org_id: String,
+    ) -> impl Future<Output = Result<FeedStream<Option<Self::Event>>, Status>> + Send;
+}
+
+/// Serves a feed. An implementation is a server of the generated service of its kind.
+#[tonic::async_trait]
+pub trait ServeFeed: Send + Sync + 'static {
+    /// The feed.
+    type Kind: FeedKind;
+    /// Answers `Watch`; the request is the cursor and the id of the organization.
+    async fn watch(
+        &self,
+        request: Request<(String, String)>,
+    ) -> Result<FeedStream<WatchItem<<Self::Kind as FeedKind>::Event>>, Status>;
+    /// Answers `Snapshot`; the request is the id of the organization. The last message has a cursor and no
+    /// event.
+    async fn snapshot(
+        &self,
+        request: Request<String>,
+    ) -> Result<FeedStream<Option<<Self::Kind as FeedKind>::Event>>, Status>;
+}
+
+/// Implements [`FeedKind`] and the generated service for the feed of the package `v1`.
+#[macro_export]
+macro_rules! feed_kind {
+    (
+        $(#[$doc:meta])* $kind:ident, $service:literal, $event:ident, $oneof:ident,
+        $server:ident :: $trait:ident, $client_module:ident :: $client:ident
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $kind;
+
+        const _: () = {
+            use $crate::{
+                EventMeta, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedStream, ServeFeed, WatchItem,
+                feed::v1::Checkpoint,
+                futures::{StreamExt as _, TryStreamExt as _},
+                tonic::{self, Request, Response, Status},
+            };
+
+            impl FeedKind for $kind {
+                const SERVICE: &'static str = $service;
+                type Event = v1::$event;
+                type Payload = v1::$oneof::Payload;
+
+                async fn watch<T: FeedChannel>(
+                    channel: T,
+                    cursor: String,
+                    org_id: String,
+                ) -> Result<FeedStream<WatchItem<v1::$event>>, Status> {
+                    let mut client = v1::$client_module::$client::new(channel);
+                    let stream = client.watch(v1::WatchRequest { cursor, org_id }).await?.into_inner();
+                    let messages = stream.map_ok(|response| {
+                        let item = match response.item {
+                            Some(v1::watch_response::Item::Event(event)) => WatchItem::Event(event),
+                            Some(v1::watch_response::Item::Checkpoint(checkpoint)) => {
+                                WatchItem::Checkpoint(checkpoint.observe_time)
+                            }
+                            None => WatchItem::Checkpoint(None),
+                        };
+                        (response.cursor, item)
+                    });
+                    Ok(messages.boxed())
+                }
+
+                async fn snapshot<T: FeedChannel>(
+                    channel: T,
+                    org_id: String,
+                ) -> Result<FeedStream<Option<v1::$event>>, Status> {
+                    let mut client = v1::$client_module::$client::new(channel);
+                    let stream = client.snapshot(v1::SnapshotRequest { org_id }).await?.into_inner();
+                    Ok(stream.map_ok(|response| (response.cursor, response.event)).boxed())
+                }
+            }
+
+            impl FeedEvent for v1::$event {
+                type Payload = v1::$oneof::Payload;
+                fn set_meta(&mut self, meta: EventMeta) {
+                    self.event_id = meta.event_id;
+                    self.org_id = meta.org_id;
+                    self.position = meta.position;
+                    self.occur_time = Some(meta.occur_time);
+                    self.trace_parent = meta.trace_parent;
+                }
+                fn event_id(&self) -> &str {
+                    &self.event_id
+                }
+                fn org_id(&self) -> &str {
+                    &self.org_id
+                }
+                fn position(&self) -> i64 {
+                    self.position
+                }
+                fn payload(&self) -> Option<&Self::Payload> {
+                    self.payload.as_ref()
+                }
+            }
+
+            impl EventPayload for v1::$oneof::Payload {
+                type Event = v1::$event;
+                fn into_event(self) -> v1::$event {
+                    v1::$event { payload: Some(self), ..Default::default() }
+                }
+            }
+
+            #[tonic::async_trait]
+            impl<S: ServeFeed<Kind = $kind>> v1::$server::$trait for S {
+                type WatchStream = $crate::futures::stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;
+                async fn watch(
+                    &self,
+                    request: Request<v1::WatchRequest>,
+                ) -> Result<Response<Self::WatchStream>, Status> {
+                    let request = request.map(|request| (request.cursor, request.org_id));
+                    let messages = ServeFeed::watch(self, request).await?;
+                    let responses = messages.map_ok(|(cursor, item)| {
+                        let item = match item {
+                            WatchItem::Event(event) => v1::watch_response::Item::Event(event),
+                            WatchItem::Checkpoint(observe_time) => {
+                                v1::watch_response::Item::Checkpoint(Checkpoint { observe_time })
+                            }
+                        };
+                        v1::WatchResponse { cursor, item: Some(item) }
+                    });
+                    Ok(Response::new(responses.boxed()))
+                }
+
+                type SnapshotStream = $crate::futures::stream::BoxStream<'static, Result<v1::SnapshotResponse, Status>>;
+                async fn snapshot(
+                    &self,
+                    request: Request<v1::SnapshotRequest>,
+                ) -> Result<Response<Self::SnapshotStream>, Status> {
+                    let request = request.map(|request| request.org_id);
+                    let messages = ServeFeed::snapshot(self, request).await?;
+                    let responses = messages.map_ok(|(cursor, event)| v1::SnapshotResponse { cursor, event });
+                    Ok(Response::new(responses.boxed()))
+                }
+            }
+        };
+    };
+}

@@ -1,0 +1,9 @@
+//! The generated API of invitation: messages, clients, servers and descriptors.
+
+include!(concat!(env!("OUT_DIR"), "/package.rs"));
+
+parta_proto::feed_kind!(
+    /// The feed of invitation.
+    InvitationFeed, "invitation", InvitationEvent, invitation_event,
+    invitation_feed_service_server::InvitationFeedService, invitation_feed_service_client::InvitationFeedServiceClient
+);

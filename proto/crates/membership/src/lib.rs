@@ -1,0 +1,9 @@
+//! The generated API of membership: messages, clients, servers and descriptors.
+
+include!(concat!(env!("OUT_DIR"), "/package.rs"));
+
+parta_proto::feed_kind!(
+    /// The feed of membership.
+    MembershipFeed, "membership", MembershipEvent, membership_event,
+    membership_feed_service_server::MembershipFeedService, membership_feed_service_client::MembershipFeedServiceClient
+);
