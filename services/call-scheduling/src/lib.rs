@@ -17,6 +17,9 @@ mod migrations;
 mod permissions;
 mod recurrence;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 

@@ -15,6 +15,9 @@ mod lineage;
 mod migrations;
 mod permissions;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 

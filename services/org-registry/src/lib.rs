@@ -16,6 +16,9 @@ mod organizations;
 mod permissions;
 mod units;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 

@@ -10,7 +10,7 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Code;
 
-use crate::fixture::{Fixture, count, timestamp};
+use crate::tests::fixture::{Fixture, count, timestamp};
 
 async fn remove_member(fixture: &Fixture, member: MemberId) {
     let changed = MemberChanged {

@@ -3,7 +3,7 @@ use parta_proto::parta::membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
 
-use crate::fixture::Fixture;
+use crate::tests::fixture::Fixture;
 
 const UPDATE: &str = "OrganizationService/UpdateOrganization";
 const POLICIES: &str = "OrganizationService/ChangePolicies";

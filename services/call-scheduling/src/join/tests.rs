@@ -7,7 +7,7 @@ use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use serde_json::Value;
 
-use crate::fixture::{API_KEY, API_SECRET, Fixture};
+use crate::tests::fixture::{API_KEY, API_SECRET, Fixture};
 
 fn set_time(fixture: &Fixture, time: &str) {
     fixture.test_env.time.set(time.parse().unwrap());

@@ -9,7 +9,7 @@ use parta_proto::parta::{
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::fixture::Fixture;
+use crate::tests::fixture::Fixture;
 
 async fn may(fixture: &Fixture, member: MemberId, role: Role) -> String {
     reason(&fixture.create(member, fixture.wanted(role)).await)

@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tonic::Code;
 
-use crate::fixture::{Credential, Fixture, PDF, form, reason_and_fields};
+use crate::tests::fixture::{Credential, Fixture, PDF, form, reason_and_fields};
 
 /// Sets a column of one row to a value that this build does not know.
 async fn set_unknown_value(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {

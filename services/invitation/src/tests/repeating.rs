@@ -7,7 +7,7 @@ use parta_proto::parta::{
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::{fixture::Fixture, membership::Fault};
+use crate::tests::{fixture::Fixture, membership::Fault};
 
 async fn class_teacher_leaves(fixture: &Fixture) {
     let changed = MemberChanged {

@@ -5,7 +5,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
-use crate::fixture::{Fixture, PDF, chunk, form, header, reason_and_fields};
+use crate::tests::fixture::{Fixture, PDF, chunk, form, header, reason_and_fields};
 
 on_both!(
     /// Covers: R1 allowed

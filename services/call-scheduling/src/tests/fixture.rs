@@ -1,7 +1,6 @@
 //! The service under test with a fake chat service.
 use std::sync::Arc;
 
-use parta_call_scheduling::{Config, Ports};
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::MemberId;
 use parta_proto::parta::call_scheduling::v1::{self as pb, call_service_client::CallServiceClient};
@@ -10,7 +9,10 @@ use parta_testkit::TestDatabase;
 use prost_types::Timestamp;
 use tonic::Status;
 
-use crate::chat::{self, Chat};
+use crate::{
+    Config, Ports,
+    tests::chat::{self, Chat},
+};
 
 pub const SERVICES: &[&str] = &[
     "parta.call_scheduling.v1.CallService",
@@ -46,7 +48,7 @@ pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 impl Fixture {
     /// Starts the service on the database. The clock is set to Tuesday, 2026-09-01, 11:00 in Moscow.
     pub async fn open(database: &TestDatabase) -> Self {
-        let migrations = parta_call_scheduling::migrations();
+        let migrations = crate::migrations();
         let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
         let school = School::create(&test_env).await;
         let chat = Chat::default();

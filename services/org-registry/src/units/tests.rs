@@ -7,7 +7,7 @@ use parta_proto::parta::{
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, form};
+use crate::tests::fixture::{Fixture, form};
 
 const CREATE: &str = "UnitService/CreateUnit";
 const LIST: &str = "UnitService/ListUnits";

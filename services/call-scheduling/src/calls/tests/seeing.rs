@@ -4,7 +4,7 @@ use parta_proto::parta::call_scheduling::v1::{self as pb, CallKind};
 use parta_service_testkit::{School, reason};
 use parta_testkit::on_both;
 
-use crate::fixture::{Fixture, count, timestamp};
+use crate::tests::fixture::{Fixture, count, timestamp};
 
 /// Counts the occurrences that a member sees, and those of them that the member may join.
 async fn visible_and_joinable(fixture: &Fixture, member: MemberId) -> (usize, usize) {

@@ -11,7 +11,7 @@ use parta_service_testkit::reason;
 use parta_testkit::{TestDatabase, on_both, property_on_both};
 use proptest::prelude::*;
 
-use crate::{fixture::Fixture, membership::Fault};
+use crate::tests::{fixture::Fixture, membership::Fault};
 
 // Covers: R16 allowed, R16 refused
 on_both!(

@@ -6,7 +6,7 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
-use crate::fixture::{AUDIT_ENTRIES, Fixture, PDF, form};
+use crate::tests::fixture::{AUDIT_ENTRIES, Fixture, PDF, form};
 
 const CREATE: &str = "UnitService/CreateUnit";
 

@@ -3,7 +3,7 @@ use chrono::TimeDelta;
 use parta_testkit::on_both;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, JOBS, PDF, form};
+use crate::tests::fixture::{Fixture, JOBS, PDF, form};
 
 fn ids(list: &Value) -> Vec<&str> {
     let all = list["applications"].as_array().unwrap();

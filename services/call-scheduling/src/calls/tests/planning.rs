@@ -6,7 +6,7 @@ use parta_proto::parta::call_scheduling::v1::{
 use parta_service_testkit::reason;
 use parta_testkit::on_both;
 
-use crate::fixture::{Fixture, count, timestamp};
+use crate::tests::fixture::{Fixture, count, timestamp};
 
 async fn may_plan(fixture: &Fixture, member: MemberId, kind: CallKind, unit: parta_ids::UnitId) -> bool {
     let wanted = pb::PlanCallRequest {

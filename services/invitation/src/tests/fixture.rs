@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use parta_grpc::ServiceChannel;
 use parta_ids::{FlowId, MemberId};
-use parta_invitation::{Config, Ports};
 use parta_proto::parta::{
     invitation::v1::{self as pb, invitation_service_client::InvitationServiceClient},
     membership::v1::Role,
@@ -12,7 +11,10 @@ use parta_service_testkit::{School, ServiceEnv};
 use parta_testkit::TestDatabase;
 use tonic::Status;
 
-use crate::membership::{self, Membership};
+use crate::{
+    Config, Ports,
+    tests::membership::{self, Membership},
+};
 
 pub const SERVICES: &[&str] = &[
     "parta.invitation.v1.InvitationService",
@@ -31,8 +33,8 @@ pub struct Fixture {
 impl Fixture {
     /// Starts the service on the database.
     pub async fn open(database: &TestDatabase) -> Self {
-        let test_env = ServiceEnv::open(database, "invitation", parta_invitation::migrations()).await;
-        let observer = parta_invitation::roster_observer(test_env.secrets.clone());
+        let test_env = ServiceEnv::open(database, "invitation", crate::migrations()).await;
+        let observer = crate::roster_observer(test_env.secrets.clone());
         let test_env = Arc::new(test_env.observed_by(observer));
         let school = School::create(&test_env).await;
         let membership = Membership::new(&test_env.env);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{Env, MemberId, OrgId, UnitId};
-use parta_org_registry::{GRPC_SERVICES, NAMES, Ports};
 use parta_proto::parta::{
     membership::v1::{
         EnrollmentBegun, MemberAdmitted, MemberChanged, MemberState, Role, membership_event::Payload,
@@ -23,7 +22,10 @@ use serde_json::{Value, json};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Status};
 
-use crate::membership::{self, Membership};
+use crate::{
+    GRPC_SERVICES, NAMES, Ports,
+    tests::membership::{self, Membership},
+};
 
 /// Indexes of the tables `audit_entry` and `job` in [`Fixture::rows`].
 pub const AUDIT_ENTRIES: usize = 5;
@@ -46,8 +48,8 @@ pub struct Fixture {
 
 impl Fixture {
     pub async fn open(database: TestDatabase) -> Self {
-        let test_env = ServiceEnv::open(&database, "org-registry", parta_org_registry::migrations()).await;
-        let test_env = test_env.observed_by(parta_org_registry::roster_observer());
+        let test_env = ServiceEnv::open(&database, "org-registry", crate::migrations()).await;
+        let test_env = test_env.observed_by(crate::roster_observer());
         let membership = Membership::default();
         let transport = test_env.serve(&[membership::NAME], membership.routes());
         let freshness = ServiceEnv::freshness("membership");

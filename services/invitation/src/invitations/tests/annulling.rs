@@ -6,7 +6,7 @@ use parta_service_testkit::reason;
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::fixture::Fixture;
+use crate::tests::fixture::Fixture;
 
 async fn annul(
     fixture: &Fixture,
