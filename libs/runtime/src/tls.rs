@@ -25,14 +25,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::config::ServerSettings;
+use crate::{
+    accept::{HANDSHAKES_PER_CLIENT, Handshakes},
+    config::ServerSettings,
+};
 
 /// Mounted files are replaced without a notice that all platforms give, so that they are read again this
 /// often.
 const PERIOD: Duration = Duration::from_secs(30);
 /// A client that does not complete the handshake within this time is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Most handshakes at once. It is the number of connections that may wait to be accepted.
+/// Most handshakes at once. It is the number of connections that may wait to be accepted. One client can have
+/// [`HANDSHAKES_PER_CLIENT`] of them.
 const HANDSHAKES: usize = 16_384;
 
 /// The TLS of a process.
@@ -146,9 +150,18 @@ impl ServerTls {
         Ok(true)
     }
 
-    /// Performs the handshake of each connection. Connections whose handshake fails are dropped.
+    /// Performs the handshake of each connection. Drops connections whose handshake fails, and those of a
+    /// client that has too many unfinished handshakes.
     pub(crate) fn accept(
         &self,
+        connections: impl Stream<Item = io::Result<TcpStream>> + Send,
+    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
+        self.accept_within(Handshakes::new(HANDSHAKES_PER_CLIENT), connections)
+    }
+
+    fn accept_within(
+        &self,
+        unfinished: Handshakes,
         connections: impl Stream<Item = io::Result<TcpStream>> + Send,
     ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
         let mut config = rustls::ServerConfig::builder()
@@ -156,10 +169,18 @@ impl ServerTls {
             .with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let handshakes = connections.map(move |connection| {
+        let begun = connections.filter_map(move |connection| {
+            let begun = connection.and_then(|connection| {
+                let address = connection.peer_addr()?.ip();
+                Ok(unfinished.begin(address).map(|begun| (connection, begun)))
+            });
+            std::future::ready(begun.transpose())
+        });
+        let handshakes = begun.map(move |begun| {
             let acceptor = acceptor.clone();
             async move {
-                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection?));
+                let (connection, _unfinished) = begun?;
+                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection));
                 handshake.await.map_err(|_| io::ErrorKind::TimedOut)?
             }
         });
@@ -213,7 +234,14 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
 #[cfg(test)]
 mod tests {
     use parta_ids::ManualClock;
-    use parta_testkit::Authority;
+    use parta_testkit::{Authority, logs, run};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpSocket},
+    };
+    use tokio_rustls::TlsConnector;
+    use tonic::transport::server::TcpIncoming;
 
     use super::*;
 
@@ -313,5 +341,59 @@ mod tests {
         files.write(&second.certificate, &second.key);
         assert!(tls.reload().unwrap());
         assert_ne!(tls.current.get().cert, before);
+    }
+
+    /// Connects from an address of this machine.
+    async fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[test]
+    fn client_with_too_many_unfinished_handshakes_does_not_keep_others_out() {
+        run(async {
+            logs().allow("too many unfinished TLS handshakes");
+            let (files, authority) = (Files::new(), Authority::new());
+            let issued = authority.issue("localhost");
+            let (certificate, key) = files.write(&issued.certificate, &issued.key);
+            let tls = ServerTls::read(&certificate, &key, &files.env).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let accepted = tls.accept_within(Handshakes::new(2), TcpIncoming::from(listener));
+            let clients = async {
+                let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+                // The handshakes of these never begin.
+                let idle = [connect(one, address).await, connect(one, address).await];
+                let closed = connect(one, address).await.read(&mut [0]).await;
+                assert!(
+                    closed.is_ok_and(|read| read == 0),
+                    "the server closed the connection"
+                );
+                for connection in &idle {
+                    let read = connection.try_read(&mut [0]);
+                    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "still open");
+                }
+                let mut trusted = RootCertStore::empty();
+                trusted
+                    .add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap())
+                    .unwrap();
+                let config = ClientConfig::builder()
+                    .with_root_certificates(trusted)
+                    .with_no_client_auth();
+                let stream = connect(other, address).await;
+                let connector = TlsConnector::from(Arc::new(config));
+                connector
+                    .connect("localhost".try_into().unwrap(), stream)
+                    .await
+                    .unwrap()
+            };
+            let mut accepted = std::pin::pin!(accepted);
+            let (first, _connected) = tokio::join!(accepted.next(), clients);
+            assert_eq!(
+                first.unwrap().unwrap().get_ref().0.peer_addr().unwrap().ip(),
+                std::net::Ipv4Addr::new(127, 0, 0, 2)
+            );
+        });
     }
 }

@@ -10,10 +10,10 @@ use parta_proto::parta::chat::internal::v1::{
 };
 use tonic::{Request, Response, Status};
 
-pub const NAME: &str = "parta.chat.internal.v1.AnnouncementService";
+pub(crate) const NAME: &str = "parta.chat.internal.v1.AnnouncementService";
 
 #[derive(Clone, Default)]
-pub struct Chat(Arc<Mutex<State>>);
+pub(crate) struct Chat(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -22,15 +22,15 @@ struct State {
 }
 
 impl Chat {
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(AnnouncementServiceServer::new(self.clone()))
     }
 
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().unwrap().down = down;
     }
 
-    pub fn posted(&self) -> Vec<(pb::PostAnnouncementRequest, MemberId)> {
+    pub(crate) fn posted(&self) -> Vec<(pb::PostAnnouncementRequest, MemberId)> {
         self.0.lock().unwrap().posted.clone()
     }
 }

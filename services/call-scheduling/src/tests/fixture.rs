@@ -10,27 +10,23 @@ use prost_types::Timestamp;
 use tonic::Status;
 
 use crate::{
-    Config, Ports,
+    Config, GRPC_SERVICES, Ports,
     tests::chat::{self, Chat},
 };
 
-pub const SERVICES: &[&str] = &[
-    "parta.call_scheduling.v1.CallService",
-    "parta.call_scheduling.v1.CallSchedulingFeedService",
-];
-pub const API_KEY: &str = "school-key";
-pub const API_SECRET: &str = "a-secret-of-the-media-server-0123456789";
+pub(crate) const API_KEY: &str = "school-key";
+pub(crate) const API_SECRET: &str = "a-secret-of-the-media-server-0123456789";
 
-pub struct Fixture {
-    pub test_env: Arc<ServiceEnv>,
-    pub school: School,
-    pub chat: Chat,
-    pub transport: InMemoryTransport,
-    pub client: CallServiceClient<ServiceChannel>,
+pub(crate) struct Fixture {
+    pub(crate) test_env: Arc<ServiceEnv>,
+    pub(crate) school: School,
+    pub(crate) chat: Chat,
+    pub(crate) transport: InMemoryTransport,
+    pub(crate) client: CallServiceClient<ServiceChannel>,
 }
 
 /// Converts an RFC 3339 time to its message.
-pub fn timestamp(text: &str) -> Option<Timestamp> {
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap();
     Some(Timestamp {
         seconds: time.timestamp(),
@@ -38,7 +34,7 @@ pub fn timestamp(text: &str) -> Option<Timestamp> {
     })
 }
 
-pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
+pub(crate) fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
     Some(pb::WeeklyRecurrence {
         interval: 1,
         end: Some(pb::weekly_recurrence::End::Count(count)),
@@ -47,7 +43,7 @@ pub fn count(count: i32) -> Option<pb::WeeklyRecurrence> {
 
 impl Fixture {
     /// Starts the service on the database. The clock is set to Tuesday, 2026-09-01, 11:00 in Moscow.
-    pub async fn open(database: &TestDatabase) -> Self {
+    pub(crate) async fn open(database: &TestDatabase) -> Self {
         let migrations = crate::migrations();
         let test_env = Arc::new(ServiceEnv::open(database, "call-scheduling", migrations).await);
         let school = School::create(&test_env).await;
@@ -66,7 +62,7 @@ impl Fixture {
             draining: test_env.stop.clone(),
             loopback_only: true,
         };
-        let transport = test_env.serve(SERVICES, ports.routes());
+        let transport = test_env.serve(GRPC_SERVICES, ports.routes());
         let client = CallServiceClient::new(test_env.channel("call-scheduling", &transport));
         Self {
             test_env,
@@ -78,7 +74,7 @@ impl Fixture {
     }
 
     /// A valid request for a call of the class today at noon, which a test can change.
-    pub fn plan_request(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
+    pub(crate) fn plan_request(&self, kind: pb::CallKind) -> pb::PlanCallRequest {
         pb::PlanCallRequest {
             request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),
@@ -95,7 +91,11 @@ impl Fixture {
         }
     }
 
-    pub async fn plan(&self, member: MemberId, request: pb::PlanCallRequest) -> Result<pb::Call, Status> {
+    pub(crate) async fn plan(
+        &self,
+        member: MemberId,
+        request: pb::PlanCallRequest,
+    ) -> Result<pb::Call, Status> {
         let request = self.test_env.member_request(self.school.org, member, request);
         Ok(self
             .client
@@ -108,13 +108,13 @@ impl Fixture {
     }
 
     /// Plans a lesson by the subject teacher of the class.
-    pub async fn lesson(&self, change: impl FnOnce(&mut pb::PlanCallRequest)) -> pb::Call {
+    pub(crate) async fn lesson(&self, change: impl FnOnce(&mut pb::PlanCallRequest)) -> pb::Call {
         let mut plan_request = self.plan_request(pb::CallKind::Lesson);
         change(&mut plan_request);
         self.plan(self.school.teacher, plan_request).await.unwrap()
     }
 
-    pub async fn list(&self, member: MemberId) -> Vec<pb::Occurrence> {
+    pub(crate) async fn list(&self, member: MemberId) -> Vec<pb::Occurrence> {
         let request = pb::ListOccurrencesRequest {
             org_id: self.school.org.to_string(),
             window_start_time: timestamp("2026-09-01T00:00:00Z"),
@@ -131,7 +131,7 @@ impl Fixture {
             .occurrences
     }
 
-    pub async fn join(
+    pub(crate) async fn join(
         &self,
         member: MemberId,
         call: &pb::Call,
@@ -139,7 +139,7 @@ impl Fixture {
         self.join_at(member, call, call.start_time).await
     }
 
-    pub async fn join_at(
+    pub(crate) async fn join_at(
         &self,
         member: MemberId,
         call: &pb::Call,
@@ -155,7 +155,7 @@ impl Fixture {
         Ok(self.client.clone().issue_join_token(request).await?.into_inner())
     }
 
-    pub async fn cancel_occurrence(
+    pub(crate) async fn cancel_occurrence(
         &self,
         member: MemberId,
         call: &pb::Call,
@@ -178,7 +178,7 @@ impl Fixture {
             .unwrap())
     }
 
-    pub async fn cancel(&self, member: MemberId, call: &pb::Call) -> Result<pb::Call, Status> {
+    pub(crate) async fn cancel(&self, member: MemberId, call: &pb::Call) -> Result<pb::Call, Status> {
         let request = pb::CancelCallRequest {
             request_id: self.test_env.request_id(),
             org_id: self.school.org.to_string(),

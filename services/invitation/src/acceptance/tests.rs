@@ -231,44 +231,6 @@ on_both!(acceptance_requires_a_join_ticket, |database| async move {
     assert_eq!(reason(&outcome), "CREDENTIAL_MISSING");
 });
 
-// Managers of a link see who joined with it; other members are refused.
-// Covers: R17 allowed, R17 refused
-on_both!(uses_of_a_link_list_its_members, |database| async move {
-    let fixture = Fixture::open(&database).await;
-    let (id, token) = fixture.link(2).await;
-    let mut came = BTreeSet::new();
-    for _ in 0..2 {
-        came.insert(fixture.accept(fixture.flow(), &token).await.unwrap().member_id);
-    }
-    let list = async |member| {
-        let request = pb::ListInvitationUsesRequest {
-            org_id: fixture.school.org.to_string(),
-            invitation_id: id.clone(),
-            ..Default::default()
-        };
-        fixture
-            .client
-            .clone()
-            .list_invitation_uses(
-                fixture
-                    .test_env
-                    .member_request(fixture.school.org, member, request),
-            )
-            .await
-    };
-    let uses = list(fixture.school.class_teacher)
-        .await
-        .unwrap()
-        .into_inner()
-        .uses;
-    assert_eq!(
-        uses.into_iter().map(|u| u.member_id).collect::<BTreeSet<_>>(),
-        came
-    );
-    assert_eq!(reason(&list(fixture.school.teacher).await), "PERMISSION_DENIED");
-    assert_eq!(reason(&list(fixture.school.parent).await), "PERMISSION_DENIED");
-});
-
 // Section 3 of the architecture: the feed contains each event once and no event of a released reservation.
 // Covers: R63 allowed
 on_both!(feed_contains_created_and_used_links, |database| async move {

@@ -12,29 +12,24 @@ use parta_testkit::TestDatabase;
 use tonic::Status;
 
 use crate::{
-    Config, Ports,
+    Config, GRPC_SERVICES, Ports, assembly,
     tests::membership::{self, Membership},
 };
 
-pub const SERVICES: &[&str] = &[
-    "parta.invitation.v1.InvitationService",
-    "parta.invitation.v1.InvitationFeedService",
-];
-
-pub struct Fixture {
-    pub test_env: Arc<ServiceEnv>,
-    pub school: School,
-    pub membership: Membership,
-    pub ports: Ports,
-    pub pipe: parta_grpc::InMemoryTransport,
-    pub client: InvitationServiceClient<ServiceChannel>,
+pub(crate) struct Fixture {
+    pub(crate) test_env: Arc<ServiceEnv>,
+    pub(crate) school: School,
+    pub(crate) membership: Membership,
+    pub(crate) ports: Ports,
+    pub(crate) pipe: parta_grpc::InMemoryTransport,
+    pub(crate) client: InvitationServiceClient<ServiceChannel>,
 }
 
 impl Fixture {
     /// Starts the service on the database.
-    pub async fn open(database: &TestDatabase) -> Self {
+    pub(crate) async fn open(database: &TestDatabase) -> Self {
         let test_env = ServiceEnv::open(database, "invitation", crate::migrations()).await;
-        let observer = crate::roster_observer(test_env.secrets.clone());
+        let observer = assembly::roster_observer(test_env.secrets.clone());
         let test_env = Arc::new(test_env.observed_by(observer));
         let school = School::create(&test_env).await;
         let membership = Membership::new(&test_env.env);
@@ -49,7 +44,7 @@ impl Fixture {
             peers: test_env.clients(vec![("membership", pipe)]),
             draining: test_env.stop.clone(),
         };
-        let pipe = test_env.serve(SERVICES, ports.routes());
+        let pipe = test_env.serve(GRPC_SERVICES, ports.routes());
         let client = InvitationServiceClient::new(test_env.channel("invitation", &pipe));
         Self {
             test_env,
@@ -62,7 +57,7 @@ impl Fixture {
     }
 
     /// A valid request for a link, which a test can change.
-    pub fn wanted(&self, role: Role) -> pb::CreateInvitationRequest {
+    pub(crate) fn wanted(&self, role: Role) -> pb::CreateInvitationRequest {
         let staff = matches!(role, Role::Teacher | Role::Staff);
         let child = if role == Role::Parent {
             self.school.pupil.to_string()
@@ -88,7 +83,7 @@ impl Fixture {
         }
     }
 
-    pub async fn create(
+    pub(crate) async fn create(
         &self,
         member: MemberId,
         wanted: pb::CreateInvitationRequest,
@@ -98,7 +93,7 @@ impl Fixture {
     }
 
     /// Creates a pupil link of `max_uses` uses by the class teacher and returns its id and token.
-    pub async fn link(&self, max_uses: i32) -> (String, String) {
+    pub(crate) async fn link(&self, max_uses: i32) -> (String, String) {
         let wanted = pb::CreateInvitationRequest {
             max_uses,
             ..self.wanted(Role::Pupil)
@@ -107,11 +102,15 @@ impl Fixture {
         (made.invitation.unwrap().id, made.link.unwrap().link_token)
     }
 
-    pub async fn accept(&self, flow: FlowId, token: &str) -> Result<pb::AcceptInvitationResponse, Status> {
+    pub(crate) async fn accept(
+        &self,
+        flow: FlowId,
+        token: &str,
+    ) -> Result<pb::AcceptInvitationResponse, Status> {
         self.accept_as(flow, token, self.test_env.request_id()).await
     }
 
-    pub async fn accept_as(
+    pub(crate) async fn accept_as(
         &self,
         flow: FlowId,
         token: &str,
@@ -124,11 +123,11 @@ impl Fixture {
         Ok(self.client.clone().accept_invitation(request).await?.into_inner())
     }
 
-    pub fn flow(&self) -> FlowId {
+    pub(crate) fn flow(&self) -> FlowId {
         self.test_env.env.id()
     }
 
-    pub async fn get(&self, id: &str) -> pb::Invitation {
+    pub(crate) async fn get(&self, id: &str) -> pb::Invitation {
         let request = pb::GetInvitationRequest {
             org_id: self.school.org.to_string(),
             invitation_id: id.to_owned(),
@@ -146,7 +145,7 @@ impl Fixture {
             .unwrap()
     }
 
-    pub async fn resolve(&self, token: &str) -> Result<pb::ResolveInvitationResponse, Status> {
+    pub(crate) async fn resolve(&self, token: &str) -> Result<pb::ResolveInvitationResponse, Status> {
         let secret = Some(pb::resolve_invitation_request::Secret::LinkToken(
             token.to_owned(),
         ));

@@ -20,11 +20,11 @@ use parta_proto::parta::membership::{
 use parta_status::RpcError;
 use tonic::{Request, Response, Status};
 
-pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
+pub(crate) const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 
 /// The outcome of one call instead of success.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The call fails before it takes effect.
     Before,
     /// The call takes effect and the response is lost.
@@ -44,24 +44,24 @@ struct State {
 }
 
 #[derive(Clone)]
-pub struct Membership(Arc<Mutex<State>>, Env);
+pub(crate) struct Membership(Arc<Mutex<State>>, Env);
 
 impl Membership {
-    pub fn new(env: &Env) -> Self {
+    pub(crate) fn new(env: &Env) -> Self {
         Self(Arc::default(), env.clone())
     }
 
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(AdmissionServiceServer::new(self.clone()))
     }
 
     /// Sets the faults of the next calls, in this order.
-    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().unwrap().faults.extend(faults);
     }
 
     /// Number of people who joined with an invitation.
-    pub fn admitted(&self, invitation: &str) -> usize {
+    pub(crate) fn admitted(&self, invitation: &str) -> usize {
         self.0
             .lock()
             .unwrap()
@@ -71,7 +71,7 @@ impl Membership {
             .count()
     }
 
-    pub fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
+    pub(crate) fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
         self.0.lock().unwrap().calls.clone()
     }
 }

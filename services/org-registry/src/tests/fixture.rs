@@ -23,33 +23,34 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Status};
 
 use crate::{
-    GRPC_SERVICES, NAMES, Ports,
+    GRPC_SERVICES, Ports,
+    assembly::{NAMES, roster_observer},
     tests::membership::{self, Membership},
 };
 
 /// Indexes of the tables `audit_entry` and `job` in [`Fixture::rows`].
-pub const AUDIT_ENTRIES: usize = 5;
-pub const JOBS: usize = 6;
+pub(crate) const AUDIT_ENTRIES: usize = 5;
+pub(crate) const JOBS: usize = 6;
 
 /// The `authorization` header of a caller; `None` for an anonymous caller.
-pub type Credential = Option<String>;
+pub(crate) type Credential = Option<String>;
 
-pub struct Fixture {
-    pub db: Db,
-    pub env: Env,
-    pub time: Time,
-    pub membership: Membership,
-    pub ports: Ports,
-    pub operator: Credential,
+pub(crate) struct Fixture {
+    pub(crate) db: Db,
+    pub(crate) env: Env,
+    pub(crate) time: Time,
+    pub(crate) membership: Membership,
+    pub(crate) ports: Ports,
+    pub(crate) operator: Credential,
     test_env: ServiceEnv,
     transport: InMemoryTransport,
     _database: TestDatabase,
 }
 
 impl Fixture {
-    pub async fn open(database: TestDatabase) -> Self {
+    pub(crate) async fn open(database: TestDatabase) -> Self {
         let test_env = ServiceEnv::open(&database, "org-registry", crate::migrations()).await;
-        let test_env = test_env.observed_by(crate::roster_observer());
+        let test_env = test_env.observed_by(roster_observer());
         let membership = Membership::default();
         let transport = test_env.serve(&[membership::NAME], membership.routes());
         let freshness = ServiceEnv::freshness("membership");
@@ -73,7 +74,7 @@ impl Fixture {
         }
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.test_env.close().await;
     }
 
@@ -82,12 +83,17 @@ impl Fixture {
     }
 
     /// A new `request_id`.
-    pub fn request_id(&self) -> String {
+    pub(crate) fn request_id(&self) -> String {
         self.test_env.request_id()
     }
 
     /// Calls `Service/Method`. Adds a new `request_id` if the RPC has the field and the body does not.
-    pub async fn call(&self, credential: &Credential, rpc: &str, mut body: Value) -> Result<Value, Status> {
+    pub(crate) async fn call(
+        &self,
+        credential: &Credential,
+        rpc: &str,
+        mut body: Value,
+    ) -> Result<Value, Status> {
         let rpc = format!("parta.org_registry.v1.{rpc}");
         let has_request_id = dynamic::method(&rpc)
             .input()
@@ -101,13 +107,13 @@ impl Fixture {
             .await
     }
 
-    pub async fn expect_success(&self, credential: &Credential, rpc: &str, body: Value) -> Value {
+    pub(crate) async fn expect_success(&self, credential: &Credential, rpc: &str, body: Value) -> Value {
         let outcome = self.call(credential, rpc, body).await;
         outcome.unwrap_or_else(|status| panic!("{rpc}: {status:?}"))
     }
 
     /// Calls an RPC that is refused and returns the reason with the fields that it names.
-    pub async fn expect_refusal(
+    pub(crate) async fn expect_refusal(
         &self,
         credential: &Credential,
         rpc: &str,
@@ -120,7 +126,7 @@ impl Fixture {
     }
 
     /// Sends the messages of SubmitApplication unchanged.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         credential: &Credential,
         messages: Vec<SubmitApplicationRequest>,
@@ -131,7 +137,7 @@ impl Fixture {
     }
 
     /// Submits a form with a document as an applicant does, in messages of at most 64 KiB.
-    pub async fn submit(
+    pub(crate) async fn submit(
         &self,
         request_id: &str,
         form: pb::ApplicationForm,
@@ -143,7 +149,7 @@ impl Fixture {
     }
 
     /// Downloads the order of an application.
-    pub async fn download(&self, application_id: &str) -> Vec<u8> {
+    pub(crate) async fn download(&self, application_id: &str) -> Vec<u8> {
         let request = pb::DownloadApplicationOrderRequest {
             application_id: application_id.to_owned(),
         };
@@ -160,11 +166,11 @@ impl Fixture {
     }
 
     /// Creates an organization by an application and its approval.
-    pub async fn school(&self, number: u64) -> OrgId {
+    pub(crate) async fn school(&self, number: u64) -> OrgId {
         self.organization(form(number)).await
     }
 
-    pub async fn organization(&self, form: pb::ApplicationForm) -> OrgId {
+    pub(crate) async fn organization(&self, form: pb::ApplicationForm) -> OrgId {
         let made = self.submit(&self.request_id(), form, PDF).await.unwrap();
         let approve = json!({"application_id": made.application_id});
         let approved = self
@@ -174,12 +180,12 @@ impl Fixture {
     }
 
     /// Adds an active member to the roster and returns the caller.
-    pub async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Credential {
+    pub(crate) async fn member(&self, org: OrgId, role: Role, classes: &[UnitId]) -> Credential {
         self.admit(org, role, classes).await.1
     }
 
     /// Adds an active member to the roster and returns the id with the caller.
-    pub async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Credential) {
+    pub(crate) async fn admit(&self, org: OrgId, role: Role, classes: &[UnitId]) -> (MemberId, Credential) {
         let member = self.env.id::<MemberId>();
         let admitted = MemberAdmitted {
             member_id: member.to_string(),
@@ -202,7 +208,7 @@ impl Fixture {
     }
 
     /// Changes the state and the only role of a member in the roster.
-    pub async fn change(&self, org: OrgId, member: MemberId, state: MemberState, role: Role) {
+    pub(crate) async fn change(&self, org: OrgId, member: MemberId, state: MemberState, role: Role) {
         let changed = MemberChanged {
             member_id: member.to_string(),
             state: state.into(),
@@ -213,16 +219,16 @@ impl Fixture {
     }
 
     /// Returns the credential of a service account of an organization.
-    pub fn service_account(&self, org: OrgId, permission: &str) -> Credential {
+    pub(crate) fn service_account(&self, org: OrgId, permission: &str) -> Credential {
         authorization(&self.test_env.account_request(org, &[permission], ()))
     }
 
-    pub async fn apply(&self, org: OrgId, payload: Payload) {
+    pub(crate) async fn apply(&self, org: OrgId, payload: Payload) {
         self.test_env.apply_membership(org, payload).await;
     }
 
     /// Reads the first `count` events of the feed, with the names of their payloads.
-    pub async fn events(&self, count: usize) -> Vec<(String, Value)> {
+    pub(crate) async fn events(&self, count: usize) -> Vec<(String, Value)> {
         let channel = self.test_env.channel_of("chat", "org-registry", &self.transport);
         let rpc = "parta.org_registry.v1.OrgRegistryFeedService/Watch";
         let mut stream = DynamicClient::new(channel)
@@ -243,7 +249,7 @@ impl Fixture {
     }
 
     /// Returns the number of rows of each table that a change writes.
-    pub async fn rows(&self) -> Vec<i64> {
+    pub(crate) async fn rows(&self) -> Vec<i64> {
         let mut counts = Vec::new();
         for table in [
             "application",
@@ -280,7 +286,7 @@ fn with_credential<T>(credential: &Credential, body: T) -> Request<T> {
 }
 
 /// Returns the reason of a refusal and its invalid fields, sorted.
-pub fn reason_and_fields(status: &Status) -> (String, Vec<String>) {
+pub(crate) fn reason_and_fields(status: &Status) -> (String, Vec<String>) {
     let expect_refusal: Result<(), _> = Err(status.clone());
     (
         parta_service_testkit::reason(&expect_refusal),
@@ -288,10 +294,10 @@ pub fn reason_and_fields(status: &Status) -> (String, Vec<String>) {
     )
 }
 
-pub const PDF: &[u8] = b"%PDF-1.7\nan order\n%%EOF\n";
+pub(crate) const PDF: &[u8] = b"%PDF-1.7\nan order\n%%EOF\n";
 
 /// A valid form. Each number gives a different organization.
-pub fn form(number: u64) -> pb::ApplicationForm {
+pub(crate) fn form(number: u64) -> pb::ApplicationForm {
     let first = 102_770_000_000 + number;
     pb::ApplicationForm {
         organization_name: format!("Школа № {number}"),
@@ -307,7 +313,7 @@ pub fn form(number: u64) -> pb::ApplicationForm {
     }
 }
 
-pub fn header(request_id: &str, form: pb::ApplicationForm) -> SubmitApplicationRequest {
+pub(crate) fn header(request_id: &str, form: pb::ApplicationForm) -> SubmitApplicationRequest {
     SubmitApplicationRequest {
         request_id: request_id.to_owned(),
         part: Some(Part::Header(pb::SubmitApplicationHeader {
@@ -317,7 +323,7 @@ pub fn header(request_id: &str, form: pb::ApplicationForm) -> SubmitApplicationR
     }
 }
 
-pub fn chunk(bytes: &[u8]) -> SubmitApplicationRequest {
+pub(crate) fn chunk(bytes: &[u8]) -> SubmitApplicationRequest {
     SubmitApplicationRequest {
         request_id: String::new(),
         part: Some(Part::Chunk(bytes.to_vec().into())),

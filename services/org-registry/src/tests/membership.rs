@@ -8,7 +8,7 @@ use parta_proto::parta::membership::internal::v1::{
 };
 use tonic::{Request, Response, Status};
 
-pub const NAME: &str = "parta.membership.internal.v1.AdmissionService";
+pub(crate) const NAME: &str = "parta.membership.internal.v1.AdmissionService";
 
 #[derive(Default)]
 struct State {
@@ -17,19 +17,19 @@ struct State {
 }
 
 #[derive(Clone, Default)]
-pub struct Membership(Arc<Mutex<State>>);
+pub(crate) struct Membership(Arc<Mutex<State>>);
 
 impl Membership {
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         Routes::new(AdmissionServiceServer::new(self.clone()))
     }
 
     /// Makes the next calls fail.
-    pub fn fail_next(&self, calls: u32) {
+    pub(crate) fn fail_next(&self, calls: u32) {
         self.0.lock().unwrap().failures_left = calls;
     }
 
-    pub fn calls(&self) -> Vec<pb::AppointFoundingAdministratorRequest> {
+    pub(crate) fn calls(&self) -> Vec<pb::AppointFoundingAdministratorRequest> {
         self.0.lock().unwrap().calls.clone()
     }
 }
