@@ -1,5 +1,5 @@
-//! What all layers have in common: the pair of a layer and its inner service, the future of a layer, and the
-//! names of a list of layers.
+//! The parts that all layers have in common: the pair of a layer and its inner service, the future of a
+//! layer, and the names of a list of layers.
 use std::{
     pin::Pin,
     sync::Arc,

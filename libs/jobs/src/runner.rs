@@ -78,12 +78,11 @@ impl JobRunner {
         let mut hints = self.db.shared::<JobHints>().0.subscribe();
         while !cancel.is_cancelled() {
             hints.mark_unchanged();
-            let round = async { futures::future::join_all((0..AT_ONCE).map(|_| self.drain(&cancel))).await };
-            let failed = round.await.into_iter().any(|result| {
-                result
-                    .inspect_err(|error| tracing::warn!(%error, "job lookup failed"))
-                    .is_err()
-            });
+            let failed = self
+                .run_due(&cancel)
+                .await
+                .inspect_err(|error| tracing::warn!(%error, "job lookup failed"))
+                .is_err();
             let wait = if failed { LOOK } else { self.until_next().await };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -91,6 +90,12 @@ impl JobRunner {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Runs the jobs that are due, and those that they enqueue, until none is due or `cancel` is cancelled.
+    pub async fn run_due(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
+        let drained = futures::future::join_all((0..AT_ONCE).map(|_| self.drain(cancel))).await;
+        drained.into_iter().collect()
     }
 
     async fn drain(&self, cancel: &CancellationToken) -> Result<(), StorageError> {

@@ -35,22 +35,11 @@ impl Mutation {
         })
     }
 
-    /// Returns a mutation of the service itself: `name` identifies the job or consumer, and `request_id` is
-    /// derived from the cause.
-    pub fn internal(name: &str, request_id: Uuid, request: &impl prost::Message) -> Self {
-        Self {
-            principal: "internal".into(),
-            rpc: name.to_owned(),
-            request_id,
-            request: request.encode_to_vec().into(),
-        }
-    }
-
     /// Returns the key of the principal, which outlives sessions.
     pub fn principal(&self) -> &str {
         &self.principal
     }
-    /// Returns the name of the RPC or job.
+    /// Returns the name of the RPC.
     pub fn rpc(&self) -> &str {
         &self.rpc
     }

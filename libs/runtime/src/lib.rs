@@ -4,6 +4,7 @@
 //! services in one process, on one port, each with its own database. In both, services call each other
 //! through the same client and server layers, so that one process behaves like a cluster.
 
+mod accept;
 mod bus;
 pub mod config;
 mod entry;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    Service, ServiceContext, ServiceParts, Settings,
+    Service, ServiceContext, ServiceParts, Settings, accept,
     health::{Checked, Health},
     jwks,
     keys::Keys,
@@ -347,7 +347,7 @@ impl TaskGroup {
     ) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let incoming = accept::connections(TcpIncoming::from(listener).with_nodelay(Some(true)));
             let served = match tls {
                 None => serve(incoming, routes, stack, options, cancelled).await,
                 Some(tls) => serve(tls.accept(incoming), routes, stack, options, cancelled).await,

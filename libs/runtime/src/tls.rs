@@ -1,9 +1,9 @@
 //! TLS: the certificate of the listener, and the authority that clients trust.
 //!
-//! The files are read at the start; what cannot be used ends the start with an error. They are read again every
-//! half minute, so that neither short-lived certificates nor a new authority needs a restart. New files that
-//! cannot be used are logged, and the former ones stay. Open connections keep the certificate and the
-//! authority with which they began.
+//! The files are read at the start; a file that cannot be used ends the start with an error. They are read
+//! again every half minute, so that neither short-lived certificates nor a new authority needs a restart. New
+//! files that cannot be used are logged, and the former ones stay. Open connections keep the certificate and
+//! the authority with which they began.
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -26,14 +26,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::config::ServerSettings;
+use crate::{
+    accept::{HANDSHAKES_PER_CLIENT, Handshakes},
+    config::ServerSettings,
+};
 
 /// Mounted files are replaced without a notice that all platforms give, so that they are read again this
 /// often.
 const PERIOD: Duration = Duration::from_secs(30);
 /// A client that does not complete the handshake within this time is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Most handshakes at once. It is the number of connections that may wait to be accepted.
+/// Most handshakes at once. It is the number of connections that may wait to be accepted. One client can have
+/// [`HANDSHAKES_PER_CLIENT`] of them.
 const HANDSHAKES: usize = 16_384;
 
 /// The TLS of a process.
@@ -73,7 +77,7 @@ impl Tls {
 
 /// Files that are read again.
 trait Reload: Send + Sync {
-    /// What the files hold, for the log.
+    /// The name of the content of the files, for the log.
     fn name(&self) -> &'static str;
 
     /// Returns the first file, for the log.
@@ -196,9 +200,18 @@ impl ServerTls {
         })
     }
 
-    /// Performs the handshake of each connection. Connections whose handshake fails are dropped.
+    /// Performs the handshake of each connection. Drops connections whose handshake fails, and those of a
+    /// client that has too many unfinished handshakes.
     pub(crate) fn accept(
         &self,
+        connections: impl Stream<Item = io::Result<TcpStream>> + Send,
+    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
+        self.accept_within(Handshakes::new(HANDSHAKES_PER_CLIENT), connections)
+    }
+
+    fn accept_within(
+        &self,
+        unfinished: Handshakes,
         connections: impl Stream<Item = io::Result<TcpStream>> + Send,
     ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
         let mut config = rustls::ServerConfig::builder()
@@ -206,10 +219,18 @@ impl ServerTls {
             .with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let handshakes = connections.map(move |connection| {
+        let begun = connections.filter_map(move |connection| {
+            let begun = connection.and_then(|connection| {
+                let address = connection.peer_addr()?.ip();
+                Ok(unfinished.begin(address).map(|begun| (connection, begun)))
+            });
+            std::future::ready(begun.transpose())
+        });
+        let handshakes = begun.map(move |begun| {
             let acceptor = acceptor.clone();
             async move {
-                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection?));
+                let (connection, _unfinished) = begun?;
+                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection));
                 handshake.await.map_err(|_| io::ErrorKind::TimedOut)?
             }
         });
@@ -280,123 +301,4 @@ fn read(certificate_file: &Path, key_file: &Path, env: &Env) -> anyhow::Result<C
 }
 
 #[cfg(test)]
-mod tests {
-    use parta_ids::ManualClock;
-    use parta_testkit::Authority;
-
-    use super::*;
-
-    struct Files {
-        folder: tempfile::TempDir,
-        env: Env,
-        clock: Arc<ManualClock>,
-    }
-
-    impl Files {
-        fn new() -> Self {
-            crate::use_one_tls_provider();
-            let clock = Arc::new(ManualClock::new(Env::system().now()));
-            let env = Env {
-                clock: clock.clone(),
-                ..Env::system()
-            };
-            let folder = tempfile::tempdir().unwrap();
-            Self { folder, env, clock }
-        }
-
-        fn write(&self, certificate: &str, key: &str) -> (PathBuf, PathBuf) {
-            let (first, second) = (
-                self.folder.path().join("tls.crt"),
-                self.folder.path().join("tls.key"),
-            );
-            std::fs::write(&first, certificate).unwrap();
-            std::fs::write(&second, key).unwrap();
-            (first, second)
-        }
-
-        fn refusal(&self, certificate: &str, key: &str) -> String {
-            let (certificate, key) = self.write(certificate, key);
-            format!(
-                "{:#}",
-                ServerTls::read(&certificate, &key, &self.env).err().unwrap()
-            )
-        }
-    }
-
-    #[test]
-    fn unusable_files_are_refused() {
-        let (files, authority) = (Files::new(), Authority::new());
-        let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
-        for (certificate, key, expected) in [
-            ("", one.key.as_str(), "has no certificate"),
-            (one.certificate.as_str(), "", "the private key in"),
-            (
-                one.certificate.as_str(),
-                other.key.as_str(),
-                "is not that of the certificate",
-            ),
-            (
-                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                one.key.as_str(),
-                "the first certificate in",
-            ),
-        ] {
-            let text = files.refusal(certificate, key);
-            assert!(text.contains(expected), "{text}");
-        }
-        let nowhere = files.folder.path().join("nowhere");
-        let missing = ServerTls::read(&nowhere, &nowhere, &files.env).err().unwrap();
-        assert!(format!("{missing:#}").contains("nowhere"), "{missing:#}");
-        let empty = files.folder.path().join("empty.crt");
-        std::fs::write(&empty, "").unwrap();
-        assert!(authority_error(&empty).contains("has no certificate"));
-    }
-
-    fn authority_error(file: &Path) -> String {
-        authority(file).err().unwrap().to_string()
-    }
-
-    #[test]
-    fn certificate_is_refused_outside_its_validity() {
-        let (files, authority) = (Files::new(), Authority::new());
-        let issued = authority.issue("localhost");
-        files.clock.set("1970-01-01T00:00:00Z".parse().unwrap());
-        let text = files.refusal(&issued.certificate, &issued.key);
-        assert!(text.contains("is not valid before"), "{text}");
-        files.clock.set("9000-01-01T00:00:00Z".parse().unwrap());
-        let text = files.refusal(&issued.certificate, &issued.key);
-        assert!(text.contains("has expired"), "{text}");
-    }
-
-    #[test]
-    fn replaced_certificate_is_used_and_an_unusable_one_is_not() {
-        let (files, authority) = (Files::new(), Authority::new());
-        let (first, second) = (authority.issue("localhost"), authority.issue("localhost"));
-        let (certificate_file, key_file) = files.write(&first.certificate, &first.key);
-        let tls = ServerTls::read(&certificate_file, &key_file, &files.env).unwrap();
-        assert!(!tls.reload().unwrap());
-        let before = tls.current.get().cert.clone();
-        files.write(&second.certificate, &first.key);
-        tls.reload().unwrap_err();
-        assert_eq!(tls.current.get().cert, before);
-        files.write(&second.certificate, &second.key);
-        assert!(tls.reload().unwrap());
-        assert_ne!(tls.current.get().cert, before);
-    }
-
-    #[test]
-    fn replaced_authority_is_used_and_an_unusable_one_is_not() {
-        let (files, first, second) = (Files::new(), Authority::new(), Authority::new());
-        let file = files.folder.path().join("ca.crt");
-        std::fs::write(&file, first.certificate()).unwrap();
-        let trusted = TrustedAuthority::read(&file).unwrap();
-        let pem = || trusted.pem.read().unwrap().clone();
-        assert!(!trusted.reload().unwrap());
-        std::fs::write(&file, "").unwrap();
-        trusted.reload().unwrap_err();
-        assert_eq!(pem(), first.certificate().as_bytes());
-        std::fs::write(&file, second.certificate()).unwrap();
-        assert!(trusted.reload().unwrap());
-        assert_eq!(pem(), second.certificate().as_bytes());
-    }
-}
+mod tests;

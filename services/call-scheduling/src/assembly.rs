@@ -27,21 +27,21 @@ const CONSUMERS: ConsumerNames = ConsumerNames {
 
 /// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The configuration of the service.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The service's own database, migrated.
-    pub db: Db,
+    pub(crate) db: Db,
     /// Organizations, units and members.
-    pub roster: Roster,
+    pub(crate) roster: Roster,
     /// Keys derived for this service.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub peers: ServiceClients,
+    pub(crate) peers: ServiceClients,
     /// Canceled when streams must end.
-    pub draining: CancellationToken,
+    pub(crate) draining: CancellationToken,
     /// Whether only this machine can reach the process, so that a development media server is sufficient.
-    pub loopback_only: bool,
+    pub(crate) loopback_only: bool,
 }
 
 impl Ports {
@@ -64,7 +64,7 @@ impl Ports {
     }
 
     /// Returns the gRPC servers of the service.
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         let context = self.context();
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, context.clone());

@@ -8,13 +8,13 @@ use serde::Deserialize;
 /// media server.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The address of LiveKit for clients, for example `wss://media.school.example`.
-    pub livekit_url: String,
+    pub(crate) livekit_url: String,
     /// LiveKit's API key: the issuer of tokens.
-    pub livekit_api_key: String,
+    pub(crate) livekit_api_key: String,
     /// LiveKit's API secret, at least 32 bytes; set by an environment variable and never in a file.
-    pub livekit_api_secret: Option<SecretString>,
+    pub(crate) livekit_api_secret: Option<SecretString>,
 }
 
 impl Config {

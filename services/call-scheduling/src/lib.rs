@@ -17,11 +17,15 @@ mod migrations;
 mod permissions;
 mod recurrence;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 
-pub use assembly::Ports;
-pub use config::Config;
+use assembly::Ports;
+use config::Config;
+
 pub use permissions::{creator_permissions, permissions};
 
 const NAME: &str = "call-scheduling";
@@ -46,7 +50,7 @@ pub const SERVICE: Service = Service {
 };
 
 /// Every migration of the service's database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     parta_runtime::migrations(migrations::migrations())
 }
 

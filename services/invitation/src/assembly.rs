@@ -35,19 +35,19 @@ const CONSUMERS: ConsumerNames = ConsumerNames {
 
 /// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The configuration of the service.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The service's own database, migrated.
-    pub db: Db,
+    pub(crate) db: Db,
     /// Organizations, units and members.
-    pub roster: Roster,
+    pub(crate) roster: Roster,
     /// Keys derived for this service.
-    pub secrets: Secrets,
+    pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub peers: ServiceClients,
+    pub(crate) peers: ServiceClients,
     /// Canceled when streams must end.
-    pub draining: CancellationToken,
+    pub(crate) draining: CancellationToken,
 }
 
 impl Ports {
@@ -62,7 +62,7 @@ impl Ports {
     }
 
     /// The servers of the service's API.
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         let context = self.context();
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
@@ -72,14 +72,14 @@ impl Ports {
     }
 
     /// Runs the jobs that finish interrupted acceptances.
-    pub fn job_runner(&self) -> JobRunner {
+    pub(crate) fn job_runner(&self) -> JobRunner {
         let handler = ResumeAdmissions(self.context());
         JobRunner::new(self.db.clone()).handle(RESUME_JOB, Arc::new(handler))
     }
 }
 
 /// Creates the links of staged roster imports.
-pub fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
+pub(crate) fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver(secrets))
 }
 

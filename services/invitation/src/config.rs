@@ -5,10 +5,10 @@ use serde::Deserialize;
 /// Section `[invitation]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Address of the page that accepts a link, for example `https://school.example/join`; the token is added
     /// after `#`. If it is empty, responses contain the token and the code only.
-    pub link_base_url: String,
+    pub(crate) link_base_url: String,
 }
 
 impl ServiceConfig for Config {

@@ -15,11 +15,15 @@ mod lineage;
 mod migrations;
 mod permissions;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 
-pub use assembly::{Ports, roster_observer};
-pub use config::Config;
+use assembly::Ports;
+use config::Config;
+
 pub use permissions::permissions;
 
 const NAME: &str = "invitation";
@@ -43,7 +47,7 @@ pub const SERVICE: Service = Service {
 };
 
 /// Every migration of the service's database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     parta_runtime::migrations(migrations::migrations())
 }
 

@@ -1,4 +1,4 @@
-//! Storage shared by the features: the macro that defines an entity, and a function that ends rows.
+//! Storage shared by the features: a function that ends rows.
 use chrono::{DateTime, Utc};
 use parta_ids::{TypedId, Uuid};
 use sea_orm::{
@@ -30,25 +30,3 @@ pub(crate) async fn end_rows<E: EntityTrait, Id: TypedId>(
         .await?;
     Ok(ids.into_iter().map(Id::from_uuid).collect())
 }
-
-/// Defines a private entity module: `table!(entity, "table", { columns })`.
-macro_rules! table {
-    ($module:ident, $name:literal, { $($(#[$meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
-        mod $module {
-            use sea_orm::entity::prelude::*;
-
-            #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-            #[sea_orm(table_name = $name)]
-            pub struct Model {
-                $($(#[$meta])* pub $field: $type,)*
-            }
-
-            #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-            pub enum Relation {}
-
-            impl ActiveModelBehavior for ActiveModel {}
-        }
-    };
-}
-
-pub(crate) use table;

@@ -28,22 +28,22 @@ use crate::{
 };
 
 /// Names of the consumers of the roster. The service maintains the half of organizations itself.
-pub const NAMES: ConsumerNames = ConsumerNames {
+pub(crate) const NAMES: ConsumerNames = ConsumerNames {
     organizations: "org_registry.roster_organizations",
     members: "org_registry.roster_members",
 };
 
 /// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The service's own database, migrated.
-    pub db: Db,
+    pub(crate) db: Db,
     /// Organizations, units and members.
-    pub roster: Roster,
+    pub(crate) roster: Roster,
     /// Channels to the other services.
-    pub peers: ServiceClients,
+    pub(crate) peers: ServiceClients,
     /// Canceled when streams must end.
-    pub draining: CancellationToken,
+    pub(crate) draining: CancellationToken,
 }
 
 impl Ports {
@@ -55,7 +55,7 @@ impl Ports {
     }
 
     /// Returns the gRPC servers of the service.
-    pub fn routes(&self) -> Routes {
+    pub(crate) fn routes(&self) -> Routes {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, self.context());
         let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
@@ -66,14 +66,14 @@ impl Ports {
     }
 
     /// Returns the runner of the jobs that appoint founding administrators.
-    pub fn job_runner(&self) -> JobRunner {
+    pub(crate) fn job_runner(&self) -> JobRunner {
         let handler = AppointAdministrator(self.context());
         JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Arc::new(handler))
     }
 }
 
 /// Returns the observer that creates the classes of staged roster imports.
-pub fn roster_observer() -> Arc<dyn RosterObserver> {
+pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver)
 }
 

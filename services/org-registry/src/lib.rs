@@ -16,16 +16,19 @@ mod organizations;
 mod permissions;
 mod units;
 
+#[cfg(test)]
+mod tests;
+
 use parta_runtime::{Service, ServiceContext, ServiceParts};
 use sea_orm_migration::MigrationTrait;
 
-pub use assembly::{NAMES, Ports, roster_observer};
-pub use config::Config;
+use assembly::Ports;
+use config::Config;
+
 pub use permissions::permissions;
 
 const NAME: &str = "org-registry";
-/// Full names of the service's gRPC services.
-pub const GRPC_SERVICES: &[&str] = &[
+const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.ApplicationService",
     "parta.org_registry.v1.OrganizationService",
     "parta.org_registry.v1.UnitService",
@@ -44,7 +47,7 @@ pub const SERVICE: Service = Service {
 };
 
 /// Every migration of the service's database, in order.
-pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     parta_runtime::migrations(migrations::migrations())
 }
 

@@ -85,8 +85,8 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     ),
     (
         "services/chat/src/archive/storage.rs",
-        9,
-        "moves entries between two tables in bulk, without reading them",
+        2,
+        "copies entries to another table in bulk, and reads the oldest entry of many chats at once",
     ),
     (
         "services/chat/src/entries/storage/participants.rs",

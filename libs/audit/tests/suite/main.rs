@@ -148,7 +148,8 @@ on_both!(changed_log_does_not_verify, |database| async move {
         let store = Store::open(&database, migrations()).await;
         let db = &store.db;
         for n in 0..3 {
-            let mutation = Mutation::internal("test", Uuid::from_u128(n + 1), &String::new());
+            let id = Uuid::from_u128(n + 1).to_string();
+            let mutation = Mutation::new(&caller(org(1)), &id, &String::new()).unwrap();
             let object = &format!("thing/{n}");
             let done: Result<_, StorageError> = parta_mutations::mutate(db, &mutation, |tx, _| async move {
                 record(&tx, &caller(org(1)), Some(org(1)), object.as_str()).await

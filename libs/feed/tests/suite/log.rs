@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 use futures::{StreamExt, future::join_all};
+use parta_access::{Caller, Principal};
 use parta_database::{Db, StorageError};
 use parta_feed::{Delivery, FeedClient, FeedItem, Source};
 use parta_ids::TypedId;
@@ -198,8 +199,10 @@ on_both!(
 // Invariant 2: the response contains the position of the events, and a repetition does not append them again.
 on_both!(mutation_appends_its_events_once, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    let (db, id) = (&store.db, org(77).uuid());
-    let mutation = Mutation::internal("test", id, &String::new());
+    let db = &store.db;
+    let operator = Principal::Operator { name: "test".into() };
+    let caller = Caller::new(operator, "parta.test.v1.TestService/Do");
+    let mutation = Mutation::new(&caller, &org(77).uuid().to_string(), &String::new()).unwrap();
     let mut positions = Vec::new();
     for _ in 0..2 {
         let token: Result<String, StorageError> =

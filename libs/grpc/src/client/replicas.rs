@@ -77,7 +77,7 @@ struct Inner {
     _stop_on_drop: DropGuard,
 }
 
-/// What the task and the calls share.
+/// The task and the calls share these.
 #[derive(Clone)]
 struct Connector {
     peer: Arc<str>,
@@ -241,7 +241,7 @@ impl Connector {
                 state.attempts += 1;
                 state.error = error;
             });
-            // The result tells only whether the time has passed or an attempt was asked for.
+            // Both the end of the period and a request for an attempt begin the next one.
             let _ = tokio::time::timeout(RESOLVE_PERIOD, self.shared.wake.notified()).await;
         }
     }

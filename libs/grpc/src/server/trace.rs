@@ -121,7 +121,7 @@ impl<S: RpcService> Service<RpcRequest> for Layered<Trace, S> {
     }
 }
 
-/// What the body of the response needs.
+/// The values that the body of the response needs.
 pub(crate) struct Traced {
     span: Option<Span>,
     method: Option<&'static Method>,

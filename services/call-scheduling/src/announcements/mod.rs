@@ -11,5 +11,8 @@ pub(crate) mod grpc;
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use operations::announce;
 pub(crate) use policy::rules;

@@ -14,6 +14,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::snapshot;
 pub(crate) use model::{Call, CallView, Format};
 pub(crate) use operations::{CallGrant, load_managed, load_visible};

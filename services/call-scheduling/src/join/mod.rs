@@ -12,5 +12,8 @@ mod media;
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use media::LiveKit;
 pub(crate) use policy::rules;

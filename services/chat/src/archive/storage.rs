@@ -1,7 +1,24 @@
+//! The table `archive_walk`, and the queries that move entries to the archive.
 use chrono::{DateTime, Utc};
-use parta_database::{Db, StorageError, Tx};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use parta_database::{Db, StorageError, Tx, table};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QueryResult, QuerySelect as _, Statement, Value,
+    sea_query::{Expr, LockBehavior, LockType},
+};
 use uuid::Uuid;
+
+use crate::entries::{chat, entry};
+
+table!(walk, "archive_walk", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    walk_id: i16,
+    org_id: Uuid,
+    chat_id: Uuid,
+});
+
+/// The id of the only row of `archive_walk`: the position.
+const WALK: i16 = 1;
 
 /// The organization and the chat.
 type Key = (Uuid, Uuid);
@@ -29,10 +46,6 @@ pub(crate) enum Step {
 
 fn sql(conn: &impl ConnectionTrait, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(conn.get_database_backend(), sql, values)
-}
-
-fn key(row: &QueryResult) -> Result<Key, DbErr> {
-    Ok((row.try_get("", "org_id")?, row.try_get("", "chat_id")?))
 }
 
 /// Checks the next chats in the order of their keys, and moves up to `batch` entries older than `horizon` of
@@ -68,8 +81,11 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
             None if finished => (START, Step::Finished),
             None => (before, Step::Checked),
         };
-        let update = "UPDATE archive_walk SET org_id = $1, chat_id = $2 WHERE walk_id = 1";
-        tx.execute_raw(sql(&tx, update, [to.0.into(), to.1.into()]))
+        walk::Entity::update_many()
+            .col_expr(walk::Column::OrgId, Expr::value(to.0))
+            .col_expr(walk::Column::ChatId, Expr::value(to.1))
+            .filter(walk::Column::WalkId.eq(WALK))
+            .exec(&tx)
             .await?;
         Ok(step)
     })
@@ -78,13 +94,14 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
 
 /// The position; `None` while another transaction holds its row.
 async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>, StorageError> {
-    let select = if lock {
-        "SELECT org_id, chat_id FROM archive_walk WHERE walk_id = 1 FOR UPDATE SKIP LOCKED"
+    let query = walk::Entity::find_by_id(WALK);
+    let query = if lock {
+        query.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
     } else {
-        "SELECT org_id, chat_id FROM archive_walk WHERE walk_id = 1"
+        query
     };
-    let row = conn.query_one_raw(sql(conn, select, [])).await?;
-    Ok(row.as_ref().map(key).transpose()?)
+    let row = query.one(conn).await?;
+    Ok(row.map(|row| (row.org_id, row.chat_id)))
 }
 
 /// The next chats, each with the time of the oldest entry of its log. Two lookups by key for each chat.
@@ -102,7 +119,10 @@ async fn oldest_after(
     let rows = conn
         .query_all_raw(sql(conn, &select, [from.0.into(), from.1.into()]))
         .await?;
-    let read = |row: &QueryResult| Ok((key(row)?, row.try_get("", "oldest")?));
+    let read = |row: &QueryResult| {
+        let key = (row.try_get("", "org_id")?, row.try_get("", "chat_id")?);
+        Ok((key, row.try_get("", "oldest")?))
+    };
     rows.iter()
         .map(read)
         .collect::<Result<_, DbErr>>()
@@ -118,39 +138,48 @@ async fn move_entries(
     horizon: DateTime<Utc>,
     batch: u64,
 ) -> Result<u64, StorageError> {
-    let select = "SELECT archived_seq FROM chat WHERE org_id = $1 AND chat_id = $2";
-    let Some(row) = tx
-        .query_one_raw(sql(tx, select, [org.into(), chat.into()]))
-        .await?
-    else {
+    let after = |seq: i64| {
+        Condition::all()
+            .add(entry::Column::OrgId.eq(org))
+            .add(entry::Column::ChatId.eq(chat))
+            .add(entry::Column::Seq.gt(seq))
+    };
+    let found = chat::Entity::find_by_id((org, chat))
+        .select_only()
+        .column(chat::Column::ArchivedSeq)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    let Some(border) = found else {
         return Ok(0);
     };
-    let border: i64 = row.try_get("", "archived_seq")?;
-    let select = format!(
-        "SELECT seq, create_time FROM entry WHERE org_id = $1 AND chat_id = $2 AND seq > $3 ORDER BY seq LIMIT {batch}"
-    );
-    let (mut upto, mut count) = (border, 0);
-    for row in tx
-        .query_all_raw(sql(tx, &select, [org.into(), chat.into(), border.into()]))
-        .await?
-    {
-        if row.try_get::<DateTime<Utc>>("", "create_time")? >= horizon {
-            break;
-        }
-        upto = row.try_get("", "seq")?;
-        count += 1;
-    }
-    if count == 0 {
+    let oldest: Vec<(i64, DateTime<Utc>)> = entry::Entity::find()
+        .select_only()
+        .columns([entry::Column::Seq, entry::Column::CreateTime])
+        .filter(after(border))
+        .order_by_asc(entry::Column::Seq)
+        .limit(batch)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let old = oldest.iter().take_while(|(_, time)| *time < horizon);
+    let (count, Some((upto, _))) = (old.clone().count() as u64, old.last()) else {
         return Ok(0);
-    }
-    let range = || [org.into(), chat.into(), border.into(), upto.into()];
-    let of_range = "FROM entry WHERE org_id = $1 AND chat_id = $2 AND seq > $3 AND seq <= $4";
-    let insert = format!("INSERT INTO entry_archive ({COLUMNS}) SELECT {COLUMNS} {of_range}");
-    let copied = tx.execute_raw(sql(tx, &insert, range())).await?.rows_affected();
-    let delete = format!("DELETE {of_range}");
-    let deleted = tx.execute_raw(sql(tx, &delete, range())).await?.rows_affected();
-    let update = "UPDATE chat SET archived_seq = $4 WHERE org_id = $1 AND chat_id = $2 AND archived_seq = $3";
-    let moved = tx.execute_raw(sql(tx, update, range())).await?.rows_affected();
+    };
+    let insert = format!(
+        "INSERT INTO entry_archive ({COLUMNS}) SELECT {COLUMNS} FROM entry \
+         WHERE org_id = $1 AND chat_id = $2 AND seq > $3 AND seq <= $4"
+    );
+    let range = [org.into(), chat.into(), border.into(), (*upto).into()];
+    let copied = tx.execute_raw(sql(tx, &insert, range)).await?.rows_affected();
+    let delete = entry::Entity::delete_many().filter(after(border).add(entry::Column::Seq.lte(*upto)));
+    let deleted = delete.exec(tx).await?.rows_affected;
+    let update = chat::Entity::update_many()
+        .col_expr(chat::Column::ArchivedSeq, Expr::value(*upto))
+        .filter(chat::Column::OrgId.eq(org))
+        .filter(chat::Column::ChatId.eq(chat))
+        .filter(chat::Column::ArchivedSeq.eq(border));
+    let moved = update.exec(tx).await?.rows_affected;
     if (copied, deleted, moved) != (count, count, 1) {
         let found = format!("{count} entries, {copied} copied, {deleted} deleted, {moved} borders moved");
         return Err(StorageError::Fault(format!(

@@ -18,7 +18,7 @@ pub(crate) use model::{
 pub(crate) use operations::{apply_diff, archive_chats_of_unit, create_chat, lock_roster};
 pub(crate) use sink::EntrySink;
 pub(crate) use storage::{
-    ChatMembership, MESSAGE, chat, find_chat_by_key, find_membership, find_membership_and_state,
+    ChatMembership, MESSAGE, chat, entry, find_chat_by_key, find_membership, find_membership_and_state,
     find_own_move, find_peer, find_peers, kind_of, list_chats, list_chats_concerning, list_entries,
     list_members, list_memberships, list_memberships_page, list_organizations, list_participants, lock_chat,
     move_read_mark, participant, participants, participants_among, relabel_unit, rule_of,

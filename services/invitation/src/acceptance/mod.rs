@@ -15,6 +15,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::snapshot;
 pub(crate) use model::LinkUse;
 pub(crate) use operations::{RESUME_JOB, ResumeAdmissions};

@@ -1,6 +1,7 @@
 //! The table `reservation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::table;
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
@@ -12,31 +13,20 @@ use sea_orm::{
 use super::model::{LinkUse, Reservation, Stage};
 use entity::{ActiveModel, Column, Entity, Model};
 
-mod entity {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "reservation")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub id: Uuid,
-        pub invitation_id: Uuid,
-        pub flow_id: Uuid,
-        pub stage: String,
-        pub member_id: Option<Uuid>,
-        pub refusal: Option<String>,
-        pub create_time: DateTimeUtc,
-        pub lease_time: DateTimeUtc,
-        pub finish_time: Option<DateTimeUtc>,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(entity, "reservation", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: Uuid,
+    invitation_id: Uuid,
+    flow_id: Uuid,
+    stage: String,
+    member_id: Option<Uuid>,
+    refusal: Option<String>,
+    create_time: DateTimeUtc,
+    lease_time: DateTimeUtc,
+    finish_time: Option<DateTimeUtc>,
+});
 
 const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";

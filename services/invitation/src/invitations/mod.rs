@@ -14,6 +14,9 @@ mod policy;
 mod secret;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::{ImportObserver, role_to_proto, snapshot};
 pub(crate) use model::{Invitation, State};
 pub(crate) use operations::managed;

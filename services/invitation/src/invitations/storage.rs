@@ -1,6 +1,7 @@
 //! The table `invitation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
+use parta_database::table;
 use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
 use sea_orm::{
     ActiveValue::Set,
@@ -15,39 +16,28 @@ use super::{
 };
 use entity::{ActiveModel, Column, Entity, Model};
 
-mod entity {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "invitation")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub org_id: Uuid,
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub id: Uuid,
-        pub role: String,
-        pub unit_id: Option<Uuid>,
-        pub child_id: Option<Uuid>,
-        pub claim_member_id: Option<Uuid>,
-        pub max_uses: i32,
-        pub use_count: i32,
-        pub recipient_label: String,
-        pub issuer_id: Option<Uuid>,
-        pub roster_import_id: Option<Uuid>,
-        pub token_digest: Vec<u8>,
-        pub code_digest: Vec<u8>,
-        pub create_time: DateTimeUtc,
-        pub expire_time: DateTimeUtc,
-        pub last_use_time: Option<DateTimeUtc>,
-        pub revoke_time: Option<DateTimeUtc>,
-        pub revision: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
+table!(entity, "invitation", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    id: Uuid,
+    role: String,
+    unit_id: Option<Uuid>,
+    child_id: Option<Uuid>,
+    claim_member_id: Option<Uuid>,
+    max_uses: i32,
+    use_count: i32,
+    recipient_label: String,
+    issuer_id: Option<Uuid>,
+    roster_import_id: Option<Uuid>,
+    token_digest: Vec<u8>,
+    code_digest: Vec<u8>,
+    create_time: DateTimeUtc,
+    expire_time: DateTimeUtc,
+    last_use_time: Option<DateTimeUtc>,
+    revoke_time: Option<DateTimeUtc>,
+    revision: i64,
+});
 
 /// The filter of a list.
 #[derive(Debug, Clone, Default)]

@@ -7,4 +7,7 @@ pub(crate) mod grpc;
 mod operations;
 mod policy;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use policy::rules;

@@ -1,7 +1,7 @@
 //! The tables `account` and `account_address` and named queries over them. Accounts belong to no
 //! organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AccountId, TypedId as _, Uuid};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
@@ -9,7 +9,6 @@ use sea_orm::{
 };
 
 use super::model::{Account, is_phone};
-use crate::storage::table;
 
 table!(account, "account", {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,9 @@
 //! The tables `join_flow` and `admission` and named queries over them.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AccountId, FlowId, InvitationId, MemberId, TypedId as _};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
-
-use crate::storage::table;
 
 table!(join_flow, "join_flow", {
     #[sea_orm(primary_key, auto_increment = false)]

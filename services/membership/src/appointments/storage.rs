@@ -1,7 +1,7 @@
 //! The table `appointment` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AccountId, OrgId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
@@ -11,7 +11,6 @@ use sea_orm::{
 };
 
 use super::model::{Appointment, NewAppointment};
-use crate::storage::table;
 use entity::{ActiveModel, Column, Entity, Model};
 
 table!(entity, "appointment", {

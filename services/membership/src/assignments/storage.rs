@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AssignmentId, MemberId, OrgId, TypedId as _, UnitId};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::model::{Assignment, AssignmentKind};
-use crate::storage::{end_rows, table};
+use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 
 table!(entity, "assignment", {

@@ -1,6 +1,6 @@
 //! The table `outbox_message` and named queries over it. It belongs to the installation, so the queries have
 //! no scope.
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::Uuid;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
@@ -8,7 +8,6 @@ use sea_orm::{
 };
 
 use super::model::OutboxMessage;
-use crate::storage::table;
 use entity::{ActiveModel, Column, Entity, Model};
 
 table!(entity, "outbox_message", {

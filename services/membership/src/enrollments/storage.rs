@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{EnrollmentId, MemberId, OrgId, TypedId as _, UnitId};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::model::Enrollment;
-use crate::storage::{end_rows, table};
+use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 
 table!(entity, "enrollment", {

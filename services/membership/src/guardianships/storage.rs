@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{GuardianshipId, MemberId, OrgId, TypedId as _};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::model::Guardianship;
-use crate::storage::{end_rows, table};
+use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 
 table!(entity, "guardianship", {

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AccountId, InvitationId, MemberId, OrgId, TypedId, Uuid};
 use parta_roster::{Role, State};
 use sea_orm::{
@@ -12,7 +12,6 @@ use sea_orm::{
 };
 
 use super::Member;
-use crate::storage::table;
 use entity::{Column, Entity, Model};
 
 table!(entity, "member", {

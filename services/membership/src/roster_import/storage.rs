@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{MemberId, RosterImportId, TypedId as _};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
@@ -15,7 +15,6 @@ use super::{
     model::{ChangeKind, Counts, Import, ImportState},
     plan::{Change, Details},
 };
-use crate::storage::table;
 
 table!(roster_import, "roster_import", {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,7 +1,7 @@
 //! The table `service_account` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{OrgId, ServiceAccountId, TypedId as _};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -9,7 +9,6 @@ use sea_orm::{
 };
 
 use super::model::ServiceAccount;
-use crate::storage::table;
 use entity::{Column, Entity, Model};
 
 table!(entity, "service_account", {

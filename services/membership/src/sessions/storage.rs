@@ -1,7 +1,7 @@
 //! The table `session` and named queries over it. Sessions belong to a person and not to an organization, so
 //! the queries have no scope.
 use chrono::{DateTime, Utc};
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
@@ -9,7 +9,6 @@ use sea_orm::{
 };
 
 use super::model::{SESSION_IDLE, Session};
-use crate::storage::table;
 use entity::{Column, Entity, Model};
 
 table!(entity, "session", {

@@ -1,7 +1,7 @@
 //! The tables `sign_in_flow` and `address_counter` and named queries over them. They belong to no
 //! organization, so the queries have no scope.
 use chrono::{DateTime, TimeDelta, Utc};
-use parta_database::StorageError;
+use parta_database::{StorageError, table};
 use parta_ids::{FlowId, SessionId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
@@ -10,7 +10,6 @@ use sea_orm::{
 };
 
 use super::model::{ATTEMPTS_MAX, Counter, PROOF_LIFE};
-use crate::storage::table;
 
 table!(address_counter, "address_counter", {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,5 +1,5 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use parta_database::Db;
@@ -29,7 +29,6 @@ use parta_service_testkit::ServiceEnv;
 use parta_status::RpcError;
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::{ConnectionTrait as _, Statement};
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
@@ -178,14 +177,6 @@ impl TestEnv {
             .test_env
             .channel_of("invitation", "membership", &self.transport);
         AdmissionServiceClient::new(channel)
-    }
-
-    /// Runs the durable jobs until the environment is closed.
-    pub(crate) fn run_jobs(&self) {
-        let runner = self.ports.job_runner().unwrap();
-        self.test_env
-            .tracker
-            .spawn(runner.run(self.test_env.stop.clone()));
     }
 
     /// The members of an organization as the snapshot of the feed describes them.
@@ -428,20 +419,7 @@ impl TestEnv {
     /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
     pub(crate) async fn run_due_jobs(&self) {
         let runner = self.ports.job_runner().unwrap();
-        let done = CancellationToken::new();
-        let idle = async {
-            let sql = "SELECT COUNT(*) AS n FROM job WHERE due_time <= $1 OR lease IS NOT NULL";
-            loop {
-                let values = [self.env.now().into()];
-                let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
-                let row = self.db.conn().query_one_raw(statement).await.unwrap().unwrap();
-                if row.try_get::<i64>("", "n").unwrap() == 0 {
-                    break done.cancel();
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::join!(runner.run(done.clone()), idle);
+        runner.run_due(&self.test_env.stop).await.unwrap();
     }
 
     /// The jobs that wait: the texts of their payloads and why the latest attempt failed.

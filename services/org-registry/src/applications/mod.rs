@@ -14,6 +14,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use appoint::{APPOINT_JOB, AppointAdministrator};
 pub(crate) use grpc::Applications;
 pub(crate) use model::ApplicationState;

@@ -10,6 +10,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::snapshot;
 pub(crate) use grpc::{Organizations, time_zone, timestamp, to_proto};
 pub(crate) use model::{Organization, OrganizationKind, Registration};

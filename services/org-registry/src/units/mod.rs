@@ -12,6 +12,9 @@ mod operations;
 mod policy;
 mod storage;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use events::{ImportObserver, snapshot};
 pub(crate) use grpc::Units;
 pub(crate) use operations::create_staff_room;

@@ -190,18 +190,70 @@ fn parse_time(text: &str) -> Option<NaiveDateTime> {
         .or_else(|| date(text)?.and_hms_opt(0, 0, 0))
 }
 
-// The weekly rules of another project's tests, if the file exists. Rules with BYSETPOS are left out: rrule
+/// Expands a rule in the format of RFC 5545. UNTIL may be a date or a time without a zone.
+fn expand_text(rule: &str, start: &str) -> Vec<NaiveDateTime> {
+    // Civil times are expanded as UTC, in which the end must then be written too.
+    let rule: Vec<String> = rule
+        .split(';')
+        .map(|p| match p.strip_prefix("UNTIL=") {
+            Some(until) => format!("UNTIL={}Z", parse_time(until).unwrap().format("%Y%m%dT%H%M%S")),
+            None => p.to_owned(),
+        })
+        .collect();
+    let parsed: RRule<Unvalidated> = rule.join(";").parse().unwrap();
+    expand(parse_time(start).unwrap(), parsed).unwrap()
+}
+
+#[test]
+fn weekly_rules_expand_as_rfc_5545_says() {
+    // The 1st of September 2026 is a Tuesday.
+    for (rule, start, days) in [
+        ("COUNT=3", "20260901T090000", &["0901", "0908", "0915"][..]),
+        ("INTERVAL=2;COUNT=3", "20260901T090000", &["0901", "0915", "0929"]),
+        ("INTERVAL=8;COUNT=3", "20260901T090000", &["0901", "1027", "1222"]),
+        ("COUNT=2", "20261229T090000", &["1229", "0105"]),
+        ("COUNT=3", "20280222T090000", &["0222", "0229", "0307"]),
+        ("UNTIL=20260914", "20260901T090000", &["0901", "0908"]),
+        (
+            "UNTIL=20260915T090000",
+            "20260901T090000",
+            &["0901", "0908", "0915"],
+        ),
+        ("UNTIL=20260915T085959", "20260901T090000", &["0901", "0908"]),
+        (
+            "BYDAY=TU,FR;COUNT=4",
+            "20260901T090000",
+            &["0901", "0904", "0908", "0911"],
+        ),
+        // The week begins on Monday or on Sunday, which decides which Sunday is in the week after the next.
+        (
+            "INTERVAL=2;WKST=MO;BYDAY=TU,SU;COUNT=4",
+            "20260901T090000",
+            &["0901", "0906", "0915", "0920"],
+        ),
+        (
+            "INTERVAL=2;WKST=SU;BYDAY=TU,SU;COUNT=4",
+            "20260901T090000",
+            &["0901", "0913", "0915", "0927"],
+        ),
+    ] {
+        let expanded: Vec<_> = expand_text(&format!("FREQ=WEEKLY;{rule}"), start)
+            .iter()
+            .map(|time| time.format("%m%d").to_string())
+            .collect();
+        assert_eq!(expanded, days, "{rule}");
+    }
+}
+
+// The weekly rules of another project's tests, if they are present. Rules with BYSETPOS are left out: rrule
 // 0.14 counts the positions of the first week from the start instead of from Monday, which is wrong; no
 // rule that is planned here has any.
 #[test]
 fn weekly_rules_expand_like_in_other_implementations() {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/data/recurrence/cases.txt"
-    );
-    let Ok(text) = std::fs::read_to_string(file) else {
+    let Some(file) = parta_testkit::shared_data("recurrence/cases.txt") else {
         return;
     };
+    let text = std::fs::read_to_string(file).unwrap();
     let mut checked = 0;
     for block in text.split("\n\n") {
         let field = |name: &str| {
@@ -217,21 +269,11 @@ fn weekly_rules_expand_like_in_other_implementations() {
         if !rule.contains("FREQ=WEEKLY") || rule.contains("BYSETPOS") || field("START-AT").is_some() {
             continue;
         }
-        let start = parse_time(start).unwrap();
-        // Civil times are expanded as UTC, in which the end must then be written too.
-        let rule: Vec<String> = rule
-            .split(';')
-            .map(|p| match p.strip_prefix("UNTIL=") {
-                Some(until) => format!("UNTIL={}Z", parse_time(until).unwrap().format("%Y%m%dT%H%M%S")),
-                None => p.to_owned(),
-            })
-            .collect();
-        let parsed: RRule<Unvalidated> = rule.join(";").parse().unwrap();
         let expected: Vec<_> = expected
             .split(',')
             .map(|t| parse_time(t.trim()).unwrap())
             .collect();
-        assert_eq!(expand(start, parsed).unwrap(), expected, "{}", rule.join(";"));
+        assert_eq!(expand_text(rule, start), expected, "{rule}");
         checked += 1;
     }
     assert!(checked >= 8, "only {checked} weekly cases were found");

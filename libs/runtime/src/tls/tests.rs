@@ -1,0 +1,179 @@
+use parta_ids::ManualClock;
+use parta_testkit::{Authority, logs, run};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpSocket},
+};
+use tokio_rustls::TlsConnector;
+use tonic::transport::server::TcpIncoming;
+
+use super::*;
+
+struct Files {
+    folder: tempfile::TempDir,
+    env: Env,
+    clock: Arc<ManualClock>,
+}
+
+impl Files {
+    fn new() -> Self {
+        crate::use_one_tls_provider();
+        let clock = Arc::new(ManualClock::new(Env::system().now()));
+        let env = Env {
+            clock: clock.clone(),
+            ..Env::system()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, env, clock }
+    }
+
+    fn write(&self, certificate: &str, key: &str) -> (PathBuf, PathBuf) {
+        let (first, second) = (
+            self.folder.path().join("tls.crt"),
+            self.folder.path().join("tls.key"),
+        );
+        std::fs::write(&first, certificate).unwrap();
+        std::fs::write(&second, key).unwrap();
+        (first, second)
+    }
+
+    fn refusal(&self, certificate: &str, key: &str) -> String {
+        let (certificate, key) = self.write(certificate, key);
+        format!(
+            "{:#}",
+            ServerTls::read(&certificate, &key, &self.env).err().unwrap()
+        )
+    }
+}
+
+#[test]
+fn unusable_files_are_refused() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
+    for (certificate, key, expected) in [
+        ("", one.key.as_str(), "has no certificate"),
+        (one.certificate.as_str(), "", "the private key in"),
+        (
+            one.certificate.as_str(),
+            other.key.as_str(),
+            "is not that of the certificate",
+        ),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            one.key.as_str(),
+            "the first certificate in",
+        ),
+    ] {
+        let text = files.refusal(certificate, key);
+        assert!(text.contains(expected), "{text}");
+    }
+    let nowhere = files.folder.path().join("nowhere");
+    let missing = ServerTls::read(&nowhere, &nowhere, &files.env).err().unwrap();
+    assert!(format!("{missing:#}").contains("nowhere"), "{missing:#}");
+    let empty = files.folder.path().join("empty.crt");
+    std::fs::write(&empty, "").unwrap();
+    assert!(authority_error(&empty).contains("has no certificate"));
+}
+
+fn authority_error(file: &Path) -> String {
+    authority(file).err().unwrap().to_string()
+}
+
+#[test]
+fn certificate_is_refused_outside_its_validity() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let issued = authority.issue("localhost");
+    files.clock.set("1970-01-01T00:00:00Z".parse().unwrap());
+    let text = files.refusal(&issued.certificate, &issued.key);
+    assert!(text.contains("is not valid before"), "{text}");
+    files.clock.set("9000-01-01T00:00:00Z".parse().unwrap());
+    let text = files.refusal(&issued.certificate, &issued.key);
+    assert!(text.contains("has expired"), "{text}");
+}
+
+#[test]
+fn replaced_certificate_is_used_and_an_unusable_one_is_not() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let (first, second) = (authority.issue("localhost"), authority.issue("localhost"));
+    let (certificate_file, key_file) = files.write(&first.certificate, &first.key);
+    let tls = ServerTls::read(&certificate_file, &key_file, &files.env).unwrap();
+    assert!(!tls.reload().unwrap());
+    let before = tls.current.get().cert.clone();
+    files.write(&second.certificate, &first.key);
+    tls.reload().unwrap_err();
+    assert_eq!(tls.current.get().cert, before);
+    files.write(&second.certificate, &second.key);
+    assert!(tls.reload().unwrap());
+    assert_ne!(tls.current.get().cert, before);
+}
+
+#[test]
+fn replaced_authority_is_used_and_an_unusable_one_is_not() {
+    let (files, first, second) = (Files::new(), Authority::new(), Authority::new());
+    let file = files.folder.path().join("ca.crt");
+    std::fs::write(&file, first.certificate()).unwrap();
+    let trusted = TrustedAuthority::read(&file).unwrap();
+    let pem = || trusted.pem.read().unwrap().clone();
+    assert!(!trusted.reload().unwrap());
+    std::fs::write(&file, "").unwrap();
+    trusted.reload().unwrap_err();
+    assert_eq!(pem(), first.certificate().as_bytes());
+    std::fs::write(&file, second.certificate()).unwrap();
+    assert!(trusted.reload().unwrap());
+    assert_eq!(pem(), second.certificate().as_bytes());
+}
+
+/// Connects from an address of this machine.
+async fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[test]
+fn client_with_too_many_unfinished_handshakes_does_not_keep_others_out() {
+    run(async {
+        logs().allow("too many unfinished TLS handshakes");
+        let (files, authority) = (Files::new(), Authority::new());
+        let issued = authority.issue("localhost");
+        let (certificate, key) = files.write(&issued.certificate, &issued.key);
+        let tls = ServerTls::read(&certificate, &key, &files.env).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = tls.accept_within(Handshakes::new(2), TcpIncoming::from(listener));
+        let clients = async {
+            let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+            // The handshakes of these never begin.
+            let idle = [connect(one, address).await, connect(one, address).await];
+            let closed = connect(one, address).await.read(&mut [0]).await;
+            assert!(
+                closed.is_ok_and(|read| read == 0),
+                "the server closed the connection"
+            );
+            for connection in &idle {
+                let read = connection.try_read(&mut [0]);
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "still open");
+            }
+            let mut trusted = RootCertStore::empty();
+            trusted
+                .add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap())
+                .unwrap();
+            let config = ClientConfig::builder()
+                .with_root_certificates(trusted)
+                .with_no_client_auth();
+            let stream = connect(other, address).await;
+            let connector = TlsConnector::from(Arc::new(config));
+            connector
+                .connect("localhost".try_into().unwrap(), stream)
+                .await
+                .unwrap()
+        };
+        let mut accepted = std::pin::pin!(accepted);
+        let (first, _connected) = tokio::join!(accepted.next(), clients);
+        assert_eq!(
+            first.unwrap().unwrap().get_ref().0.peer_addr().unwrap().ip(),
+            std::net::Ipv4Addr::new(127, 0, 0, 2)
+        );
+    });
+}

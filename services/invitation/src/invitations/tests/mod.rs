@@ -1,0 +1,2 @@
+mod annulling;
+mod inviting;

@@ -1,0 +1,127 @@
+//! A fake membership service. It admits like the real one and fails on request.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this fake fails as a lost connection does, without a documented reason"
+)]
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use parta_grpc::Routes;
+use parta_ids::{Env, MemberId};
+use parta_proto_membership::{
+    internal::v1::{
+        self as pb,
+        admission_service_server::{AdmissionService, AdmissionServiceServer},
+    },
+    v1::ErrorReason,
+};
+use parta_status::RpcError;
+use tonic::{Request, Response, Status};
+
+pub(crate) const NAME: &str = "parta.membership.internal.v1.AdmissionService";
+
+/// The outcome of one call instead of success.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The call fails before it takes effect.
+    Before,
+    /// The call takes effect and the response is lost.
+    After,
+    /// The call is refused, and a repetition would not change that.
+    Refused,
+    /// The person is already a member.
+    Already,
+}
+
+#[derive(Default)]
+struct State {
+    by_request: BTreeMap<String, MemberId>,
+    by_flow: BTreeMap<(String, String), MemberId>,
+    faults: VecDeque<Fault>,
+    calls: Vec<pb::AdmitMemberRequest>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Membership(Arc<Mutex<State>>, Env);
+
+impl Membership {
+    pub(crate) fn new(env: &Env) -> Self {
+        Self(Arc::default(), env.clone())
+    }
+
+    pub(crate) fn routes(&self) -> Routes {
+        Routes::new(AdmissionServiceServer::new(self.clone()))
+    }
+
+    /// Sets the faults of the next calls, in this order.
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Number of people who joined with an invitation.
+    pub(crate) fn admitted(&self, invitation: &str) -> usize {
+        self.0
+            .lock()
+            .unwrap()
+            .by_flow
+            .keys()
+            .filter(|(inv, _)| inv == invitation)
+            .count()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<pb::AdmitMemberRequest> {
+        self.0.lock().unwrap().calls.clone()
+    }
+}
+
+#[tonic::async_trait]
+impl AdmissionService for Membership {
+    async fn admit_member(
+        &self,
+        request: Request<pb::AdmitMemberRequest>,
+    ) -> Result<Response<pb::AdmitMemberResponse>, Status> {
+        let request = request.into_inner();
+        let mut state = self.0.lock().unwrap();
+        state.calls.push(request.clone());
+        let fault = state.faults.pop_front();
+        let key = (request.invitation_id.clone(), request.flow_id.clone());
+        let known = state
+            .by_request
+            .get(&request.request_id)
+            .or_else(|| state.by_flow.get(&key))
+            .copied();
+        match fault {
+            // The status has no RetryInfo, so that the client middleware does not retry it.
+            Some(Fault::Before) => return Err(Status::aborted("lost before")),
+            // An admitted person is never refused: membership returns the recorded outcome of a repeated
+            // request.
+            Some(Fault::Refused) if known.is_none() => {
+                let why = "The child of the link is no pupil of the organization.";
+                return Err(RpcError::new(ErrorReason::ChildUnknown, why).into());
+            }
+            _ => {}
+        }
+        let member = known.unwrap_or_else(|| self.1.id::<MemberId>());
+        state.by_request.insert(request.request_id, member);
+        if fault != Some(Fault::Already) {
+            state.by_flow.insert(key, member);
+        }
+        if fault == Some(Fault::After) {
+            return Err(Status::aborted("lost after"));
+        }
+        Ok(Response::new(pb::AdmitMemberResponse {
+            member_id: member.to_string(),
+            already_member: fault == Some(Fault::Already),
+            consistency_token: String::new(),
+        }))
+    }
+
+    async fn appoint_founding_administrator(
+        &self,
+        _: Request<pb::AppointFoundingAdministratorRequest>,
+    ) -> Result<Response<pb::AppointFoundingAdministratorResponse>, Status> {
+        Ok(Response::new(pb::AppointFoundingAdministratorResponse::default()))
+    }
+}

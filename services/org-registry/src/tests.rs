@@ -1,0 +1,7 @@
+//! Tests across features, and the fixture of the tests of all features: the gRPC API with the production
+//! middleware, on each database.
+
+mod edge;
+pub(crate) mod fixture;
+pub(crate) mod membership;
+mod stored_values;
