@@ -272,10 +272,10 @@ async fn a_day(suite: &Suite, cast: &Cast) {
         .client
         .must("InvitationService/RevokeInvitation", link)
         .await;
-    let annul = json!({"condition": "ANNUL_CONDITION_UNUSED", "dry_run": true});
+    let bulk_revoke = json!({"condition": "REVOCATION_CONDITION_UNUSED", "dry_run": true});
     admin
         .client
-        .must("InvitationService/AnnulInvitations", annul)
+        .must("InvitationService/BulkRevokeInvitations", bulk_revoke)
         .await;
     let custom = json!({"title": "Поход", "member_ids": [cast.pupil.member_id]});
     leader.client.must("ChatService/CreateChat", custom).await;

@@ -57,7 +57,7 @@ impl Connection {
         sqlite_transaction_mode: Option<SqliteTransactionMode>,
     ) -> Result<Transaction, DbErr> {
         if let Some(cache) = &self.cache {
-            cache.give_back();
+            cache.release();
         }
         let options = TransactionOptions {
             sqlite_transaction_mode,

@@ -110,7 +110,7 @@ impl ConnectionCache {
     }
 
     /// Returns all idle connections to the pool, for users that bypass the cache.
-    pub(crate) fn give_back(&self) {
+    pub(crate) fn release(&self) {
         let idle = std::mem::take(&mut self.idle().connections);
         drop(idle);
     }
@@ -119,7 +119,7 @@ impl ConnectionCache {
     pub(crate) fn close(&self) {
         self.idle().closed = true;
         self.permits.close();
-        self.give_back();
+        self.release();
     }
 
     fn put(&self, cached: CachedConnection) {

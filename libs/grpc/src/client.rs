@@ -1,4 +1,4 @@
-//! The layers of the client, in request order, and the builder of all channels of the suite.
+//! The layers of the client, in request order, and the builder of all channels of Parta.
 mod credentials;
 mod deadline;
 mod replicas;

@@ -5,7 +5,7 @@ use crate::{
     context::CallContext,
 };
 
-/// Channels to the other services of the suite, by kebab-case name. Cheap to clone.
+/// Channels to the other services of Parta, by kebab-case name. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct ServiceClients(Arc<BTreeMap<String, Pair>>);
 

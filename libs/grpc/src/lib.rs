@@ -1,4 +1,4 @@
-//! The layers around every call of the suite, in servers and clients, and the only builder of channels.
+//! The layers around every call of Parta, in servers and clients, and the only builder of channels.
 //!
 //! The layers are tower layers. The list of the server is in [`server`], that of the client in [`client`].
 //! Services in one process call each other through an in-memory pipe with exactly these layers

@@ -20,7 +20,7 @@ impl Methods {
         self.0.get(path).copied()
     }
 
-    /// Returns whether the path is one of the suite and its package is missing here. Streams and deadlines of
+    /// Returns whether the path is one of Parta and its package is missing here. Streams and deadlines of
     /// such a call are not known.
     pub(crate) fn lack_package_of(&self, path: &str) -> bool {
         if self.0.contains_key(path) || !path.starts_with("/parta.") {

@@ -85,7 +85,7 @@ fn each_rpc_accepts_exactly_the_callers_of_its_rule() {
             refused(open(out(), WATCH, bearer("", &person)).await),
             "CALLER_NOT_ACCEPTED"
         );
-        // `*` accepts any service of the suite; a name accepts only that service.
+        // `*` accepts any service of Parta; a name accepts only that service.
         assert_eq!(
             refused(open(test_env.service("chat", "membership"), WATCH, note("")).await),
             "OK"

@@ -6,7 +6,7 @@ use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
 use parta_proto_membership::v1::{
-    AssignmentKind, AssignmentMade, MembershipEvent, Role as PbRole, membership_event::Payload,
+    AssignmentCreated, AssignmentKind, MembershipEvent, Role as PbRole, membership_event::Payload,
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
@@ -89,7 +89,7 @@ impl Handler for Members {
                 .await?;
                 self.notify(tx, org, Change::Member(member_id)).await
             }
-            Some(Payload::AssignmentMade(made)) => {
+            Some(Payload::AssignmentCreated(made)) => {
                 let member_id: MemberId = id(&made.member_id)?;
                 put_assignment(tx, org, member_id, made).await?;
                 self.notify(tx, org, Change::Member(member_id)).await
@@ -278,7 +278,7 @@ async fn put_assignment(
     tx: &Tx,
     org: OrgId,
     member_id: MemberId,
-    made: &AssignmentMade,
+    made: &AssignmentCreated,
 ) -> Result<(), HandleError> {
     let assignment_id = id::<AssignmentId>(&made.assignment_id)?;
     let unit_id = id::<UnitId>(&made.unit_id)?;

@@ -70,8 +70,8 @@ impl Projection {
         })
     }
 
-    fn assigned(&self, kind: i32) -> members::AssignmentMade {
-        members::AssignmentMade {
+    fn assigned(&self, kind: i32) -> members::AssignmentCreated {
+        members::AssignmentCreated {
             assignment_id: self.assignment.to_string(),
             member_id: self.member.to_string(),
             unit_id: self.unit.to_string(),
@@ -160,7 +160,7 @@ on_both!(
             .unwrap();
         let class_teacher = members::AssignmentKind::ClassTeacher as i32;
         for (kind, teaches) in [(UNKNOWN, false), (class_teacher, true), (UNKNOWN, false)] {
-            let made = Member::AssignmentMade(projection.assigned(kind));
+            let made = Member::AssignmentCreated(projection.assigned(kind));
             projection.apply(made).await.unwrap();
             let context = projection.context().await.unwrap();
             assert_eq!(context.teaches_in(unit), teaches, "{kind}");
@@ -181,7 +181,7 @@ on_both!(
             seconds: i64::MAX,
             nanos: 0,
         });
-        let refused = projection.apply(Member::AssignmentMade(made)).await;
+        let refused = projection.apply(Member::AssignmentCreated(made)).await;
         assert!(matches!(refused, Err(HandleError::Failed(_))), "{refused:?}");
     }
 );

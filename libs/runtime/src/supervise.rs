@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use crate::Task;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Starts every task. A task that ends before `cancel` is restarted after a delay that grows with repeated
 /// failures.
@@ -45,14 +45,14 @@ async fn run_supervised(task: Task, cancel: CancellationToken) {
             ),
             Err(_) => tracing::error!(task = &*task.name, "task panicked, starting again"),
         }
-        if started.elapsed() > LONGEST_PAUSE {
+        if started.elapsed() > MAX_PAUSE {
             pause = FIRST_PAUSE;
         }
         tokio::select! {
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A school in the roster: two classes, their teachers, pupils and parents.
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::{
-    AssignmentKind, AssignmentMade, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
+    AssignmentCreated, AssignmentKind, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
     MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
 };
 use parta_proto_org_registry::v1::{
@@ -110,14 +110,14 @@ impl School {
             (school.unverified, school.class, AssignmentKind::SubjectTeacher),
             (school.stranger, school.other_class, AssignmentKind::ClassTeacher),
         ] {
-            let made = AssignmentMade {
+            let made = AssignmentCreated {
                 assignment_id: env.env.id::<AssignmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
                 kind: kind.into(),
                 expire_time: None,
             };
-            env.apply_membership(school.org, Membership::AssignmentMade(made))
+            env.apply_membership(school.org, Membership::AssignmentCreated(made))
                 .await;
         }
         school.enroll(env, school.pupil, school.class).await;

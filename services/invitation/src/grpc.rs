@@ -87,10 +87,10 @@ impl InvitationService for Server {
         self.invitations.revoke(request).await
     }
 
-    async fn annul_invitations(
+    async fn bulk_revoke_invitations(
         &self,
-        request: Request<pb::AnnulInvitationsRequest>,
-    ) -> Reply<pb::AnnulInvitationsResponse> {
-        self.invitations.annul(request).await
+        request: Request<pb::BulkRevokeInvitationsRequest>,
+    ) -> Reply<pb::BulkRevokeInvitationsResponse> {
+        self.invitations.bulk_revoke(request).await
     }
 }

@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// Stores a consistency token. Later calls of all clones present it.
-    pub fn saw(&self, service: &'static str, token: &str) {
+    pub fn record_token(&self, service: &'static str, token: &str) {
         if let Ok(token) = HeaderValue::from_str(token)
             && !token.is_empty()
         {

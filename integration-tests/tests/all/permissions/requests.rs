@@ -36,7 +36,7 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
         "CreateInvitation" => body["max_uses"] = json!(2),
         "CreateMember" => body["full_name"] = json!("Другой Человек"),
         "CreateServiceAccount" => body["display_name"] = json!("Другое"),
-        "AnnulInvitations" => body["condition"] = json!("ANNUL_CONDITION_IDLE"),
+        "BulkRevokeInvitations" => body["condition"] = json!("REVOCATION_CONDITION_IDLE"),
         "CreateDirectChat" => body["member_id"] = json!(two_schools.people[&Kind::Teacher].member_id),
         "CreateJoinTicket" => body["invitation_token"] = json!(two_schools.foreign.link),
         _ => {}

@@ -273,8 +273,8 @@ pub async fn sample(
             }
             json!({"link_token": link})
         }
-        "InvitationService/AnnulInvitations" => {
-            json!({"condition": "ANNUL_CONDITION_UNUSED", "dry_run": true})
+        "InvitationService/BulkRevokeInvitations" => {
+            json!({"condition": "REVOCATION_CONDITION_UNUSED", "dry_run": true})
         }
         "CallService/PlanCall" => lesson(&place.class),
         "CallService/GetCall" | "CallService/CancelCall" | "CallService/AnnounceCall" => {

@@ -26,7 +26,7 @@ use crate::{
 /// Attempts of a call without [`Patience`], and attempts to connect.
 const ATTEMPTS: usize = 3;
 /// The longest delay of `RetryInfo` that a call without [`Patience`] waits for.
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// How a program that a person runs repeats refused calls: until a time limit instead of three times.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Retry {
                 let pause = self.spread(delay);
                 return (elapsed + pause <= patience.limit).then_some(pause);
             }
-            (Some(delay), None) if delay > LONGEST_DELAY => None,
+            (Some(delay), None) if delay > MAX_DELAY => None,
             (Some(delay), None) => pauses.next().map(|pause| pause.max(self.spread(delay))),
             (None, _) => pauses.next(),
         };

@@ -55,7 +55,7 @@ fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     all
 }
 
-async fn owe(db: &Db, payload: u8, id: u128) {
+async fn enqueue(db: &Db, payload: u8, id: u128) {
     let result: Result<(), StorageError> = db
         .write(|tx| async move {
             parta_jobs::enqueue(&tx, "mail", None, vec![payload], Uuid::from_u128(id)).await
@@ -95,9 +95,9 @@ on_both!(committed_job_runs_once, |database| async move {
         })
         .await;
     refused.unwrap_err();
-    owe(&store.db, 1, 1).await;
+    enqueue(&store.db, 1, 1).await;
     assert_eq!(seen.recv().await.unwrap(), (vec![1], Uuid::from_u128(1), 1));
-    owe(&store.db, 2, 2).await;
+    enqueue(&store.db, 2, 2).await;
     assert_eq!(seen.recv().await.unwrap(), (vec![2], Uuid::from_u128(2), 1));
     cancel.cancel();
     runner.await.unwrap();
@@ -109,7 +109,7 @@ on_both!(committed_job_runs_once, |database| async move {
 on_both!(failed_jobs_are_retried_or_kept, |database| async move {
     parta_testkit::logs().allow("job failed permanently");
     let store = Store::open(&database, migrations()).await;
-    owe(&store.db, 1, 1).await;
+    enqueue(&store.db, 1, 1).await;
     let (record, mut seen) = recorder(vec![Err(JobError::Retry("the server is away".into()))]);
     let cancel = CancellationToken::new();
     let runner = tokio::spawn(
@@ -143,7 +143,7 @@ on_both!(failed_jobs_are_retried_or_kept, |database| async move {
 on_both!(job_runners_share_the_work, |database| async move {
     let store = Store::open(&database, migrations()).await;
     for n in 0..50 {
-        owe(&store.db, n, u128::from(n) + 1).await;
+        enqueue(&store.db, n, u128::from(n) + 1).await;
     }
     let (record, mut seen) = recorder(vec![]);
     let cancel = CancellationToken::new();

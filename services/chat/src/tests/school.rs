@@ -133,7 +133,7 @@ impl School {
         let known = s.org_registry(self.org, events).await;
         self.wait_for(&known).await;
         let assigned = |member: MemberId, kind: AssignmentKind| {
-            Member::AssignmentMade(members::AssignmentMade {
+            Member::AssignmentCreated(members::AssignmentCreated {
                 assignment_id: s.env.id::<AssignmentId>().to_string(),
                 member_id: member.to_string(),
                 unit_id: self.class.to_string(),

@@ -161,7 +161,7 @@ on_both!(
     }
 );
 
-// Both RPCs return the same error for unknown, expired, used-up and annulled links.
+// Both RPCs return the same error for unknown, expired, used-up and revoked links.
 // Covers: R13 refused, R16 refused
 on_both!(unusable_links_return_the_same_error, |database| async move {
     let fixture = Fixture::open(&database).await;

@@ -54,9 +54,9 @@ impl InviteRole {
 /// Lifetime of a link if the request names none.
 pub(crate) const DEFAULT_TTL: TimeDelta = TimeDelta::days(14);
 /// The shortest lifetime of a link.
-pub(crate) const LEAST_TTL: TimeDelta = TimeDelta::minutes(5);
+pub(crate) const TTL_MIN: TimeDelta = TimeDelta::minutes(5);
 /// The longest lifetime of a link.
-pub(crate) const MOST_TTL: TimeDelta = TimeDelta::days(30);
+pub(crate) const TTL_MAX: TimeDelta = TimeDelta::days(30);
 
 /// The contents of a link as requested. Its form is checked; the right to create it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Invitation {
     }
 }
 
-/// Which links to annul.
+/// Which links to revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
     /// Nobody has joined since it was created.

@@ -68,7 +68,7 @@ pub(crate) fn list(facts: &MemberContext) -> Decision {
 }
 
 /// Whether the caller may revoke links by filter.
-pub(crate) fn annul(facts: &MemberContext) -> Decision {
+pub(crate) fn bulk_revoke(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_active() && facts.is_administration(),
         "Only the administration can revoke invitations by filter.",
@@ -107,9 +107,10 @@ pub(crate) fn rules() -> Vec<PermissionRule> {
             "parta.invitation.v1.InvitationService/RevokeInvitation",
             manages_sample,
         ),
-        PermissionRule::own("parta.invitation.v1.InvitationService/AnnulInvitations", |kind| {
-            MemberContext::sample(kind).is_some_and(|facts| annul(&facts).is_allowed())
-        }),
+        PermissionRule::own(
+            "parta.invitation.v1.InvitationService/BulkRevokeInvitations",
+            |kind| MemberContext::sample(kind).is_some_and(|facts| bulk_revoke(&facts).is_allowed()),
+        ),
     ]
 }
 

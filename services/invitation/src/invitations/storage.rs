@@ -294,7 +294,7 @@ pub(crate) async fn list(
     rows.into_iter().map(model).collect()
 }
 
-/// The filter of AnnulInvitations.
+/// The filter of BulkRevokeInvitations.
 #[derive(Debug, Clone)]
 pub(crate) struct Abandoned {
     pub(crate) condition: Condition,

@@ -81,36 +81,36 @@ on_both!(repeated_revocation_is_authorized_again, |database| async move {
 
 // Covers: R15 allowed
 on_both!(
-    repeated_annulment_shows_the_links_as_they_are_now,
+    repeated_bulk_revocation_shows_the_links_as_they_are_now,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, _) = fixture.link(1).await;
-        let request = pb::AnnulInvitationsRequest {
+        let request = pb::BulkRevokeInvitationsRequest {
             request_id: fixture.test_env.request_id(),
             org_id: fixture.school.org.to_string(),
-            condition: pb::AnnulCondition::Unused.into(),
+            condition: pb::RevocationCondition::Unused.into(),
             ..Default::default()
         };
-        let annul = async |member, request: &pb::AnnulInvitationsRequest| {
+        let bulk_revoke = async |member, request: &pb::BulkRevokeInvitationsRequest| {
             let request = fixture
                 .test_env
                 .member_request(fixture.school.org, member, request.clone());
-            fixture.client.clone().annul_invitations(request).await
+            fixture.client.clone().bulk_revoke_invitations(request).await
         };
         let administrator = fixture.school.administrator;
-        let first = annul(administrator, &request).await.unwrap().into_inner();
+        let first = bulk_revoke(administrator, &request).await.unwrap().into_inner();
         let shown: Vec<_> = first.invitations.iter().map(|i| (&i.id, i.state())).collect();
         assert_eq!(shown, [(&id, pb::InvitationState::Revoked)]);
         fixture.link(1).await;
-        let again = annul(administrator, &request).await.unwrap().into_inner();
+        let again = bulk_revoke(administrator, &request).await.unwrap().into_inner();
         assert_eq!(again.invitations, first.invitations);
-        let other = pb::AnnulInvitationsRequest {
+        let other = pb::BulkRevokeInvitationsRequest {
             dry_run: true,
             ..request
         };
-        let refused = annul(administrator, &other).await;
+        let refused = bulk_revoke(administrator, &other).await;
         assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
-        let refused = annul(fixture.school.class_teacher, &other).await;
+        let refused = bulk_revoke(fixture.school.class_teacher, &other).await;
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
     }
 );

@@ -1,7 +1,7 @@
 //! Events of assignments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{AssignmentId, OrgId};
-use parta_proto_membership::v1::{AssignmentEnded, AssignmentMade, membership_event::Payload};
+use parta_proto_membership::v1::{AssignmentCreated, AssignmentEnded, membership_event::Payload};
 
 use super::{Assignment, storage};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn beginning(row: &Assignment) -> Payload {
-    Payload::AssignmentMade(AssignmentMade {
+    Payload::AssignmentCreated(AssignmentCreated {
         assignment_id: row.id.to_string(),
         member_id: row.member_id.to_string(),
         unit_id: row.unit_id.to_string(),

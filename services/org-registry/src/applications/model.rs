@@ -141,7 +141,7 @@ pub(crate) struct Application {
 
 /// A change of an application's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct StateChange {
     /// The state after the change.
     pub(crate) state: ApplicationState,
     /// `applicant`, or the name of the operator.
@@ -155,7 +155,7 @@ pub(crate) struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApplicationHistory {
     pub(crate) application: Application,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) changes: Vec<StateChange>,
 }
 
 /// Whether an ОГРН has 13 digits, of which the last is the number before it modulo 11, modulo 10.

@@ -6,7 +6,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use super::model::{Application, ApplicationState, ContentType, Form, Order, Step};
+use super::model::{Application, ApplicationState, ContentType, Form, Order, StateChange};
 use crate::organizations::OrganizationKind;
 
 /// Bytes of the order in one row.
@@ -35,7 +35,7 @@ table!(application, "application", {
     revision: i64,
 });
 
-table!(step, "application_step", {
+table!(change, "application_step", {
     #[sea_orm(primary_key, auto_increment = false)]
     application_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
@@ -160,41 +160,41 @@ pub(super) async fn find_chunk(
     Ok(row.map(|row| row.bytes))
 }
 
-/// Appends a step to the history of an application, whose row the transaction has inserted or locked.
-pub(super) async fn insert_step(
+/// Appends a change to the history of an application, whose row the transaction has inserted or locked.
+pub(super) async fn insert_change(
     conn: &impl ConnectionTrait,
     id: ApplicationId,
-    new_step: &Step,
+    new_change: &StateChange,
 ) -> Result<(), StorageError> {
-    let count = step::Entity::find()
-        .filter(step::Column::ApplicationId.eq(id.uuid()))
+    let count = change::Entity::find()
+        .filter(change::Column::ApplicationId.eq(id.uuid()))
         .count(conn)
         .await?;
-    let row = step::ActiveModel {
+    let row = change::ActiveModel {
         application_id: Set(id.uuid()),
         number: Set(count.cast_signed()),
-        state: Set(new_step.state.number()),
-        actor: Set(new_step.actor.clone()),
-        reason: Set(new_step.reason.clone()),
-        change_time: Set(new_step.change_time),
+        state: Set(new_change.state.number()),
+        actor: Set(new_change.actor.clone()),
+        reason: Set(new_change.reason.clone()),
+        change_time: Set(new_change.change_time),
     };
-    step::Entity::insert(row).exec_without_returning(conn).await?;
+    change::Entity::insert(row).exec_without_returning(conn).await?;
     Ok(())
 }
 
-/// Lists the history of an application, oldest step first.
-pub(super) async fn list_steps(
+/// Lists the history of an application, oldest change first.
+pub(super) async fn list_changes(
     conn: &impl ConnectionTrait,
     id: ApplicationId,
-) -> Result<Vec<Step>, StorageError> {
-    let rows = step::Entity::find()
-        .filter(step::Column::ApplicationId.eq(id.uuid()))
-        .order_by_asc(step::Column::Number)
+) -> Result<Vec<StateChange>, StorageError> {
+    let rows = change::Entity::find()
+        .filter(change::Column::ApplicationId.eq(id.uuid()))
+        .order_by_asc(change::Column::Number)
         .all(conn)
         .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Step {
+            Ok(StateChange {
                 state: state("application_step.state", row.state)?,
                 actor: row.actor,
                 reason: row.reason,

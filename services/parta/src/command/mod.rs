@@ -15,10 +15,10 @@ use crate::{
     output::{Failure, Format, Output},
 };
 
-/// Options of all commands: the addresses of the suite and the output format.
+/// Options of all commands: the addresses of Parta and the output format.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// Address of the suite, or of the services that `--service` does not name.
+    /// Address of Parta, or of the services that `--service` does not name.
     #[arg(
         long,
         global = true,

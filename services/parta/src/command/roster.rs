@@ -189,7 +189,7 @@ pub(crate) async fn check(
         .check_roster_import(tokio_stream::iter(messages))
         .await?
         .into_inner();
-    session.saw("membership", &answer.consistency_token);
+    session.record_token("membership", &answer.consistency_token);
     Ok(answer.roster_import.unwrap_or_default())
 }
 
@@ -210,7 +210,7 @@ pub(crate) async fn carry_out(
         allow_mass_removal,
     };
     let started = api.start_roster_import(request).await?.into_inner();
-    session.saw("membership", &started.consistency_token);
+    session.record_token("membership", &started.consistency_token);
     let request = pb::WatchRosterImportRequest {
         org_id: org_id.to_owned(),
         roster_import_id: checked.id.clone(),

@@ -100,7 +100,8 @@ impl Actors {
         };
         let answer = self.operator.applications().approve_application(request).await;
         let answer = answer.map_err(said)?.into_inner();
-        self.operator.saw("org-registry", &answer.consistency_token);
+        self.operator
+            .record_token("org-registry", &answer.consistency_token);
         Ok(answer.organization.context("no organization was answered")?.id)
     }
 
@@ -177,7 +178,9 @@ impl Actors {
             org_id: org_id.to_owned(),
         };
         let claimed = api.claim_appointment(request).await.map_err(said)?.into_inner();
-        account.session.saw("membership", &claimed.consistency_token);
+        account
+            .session
+            .record_token("membership", &claimed.consistency_token);
         account.enter(org_id).await
     }
 
@@ -231,7 +234,8 @@ impl Account {
     /// Joins by a link.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(said)?;
-        self.session.saw("invitation", &accepted.consistency_token);
+        self.session
+            .record_token("invitation", &accepted.consistency_token);
         self.enter(&accepted.org_id).await
     }
 }
@@ -250,7 +254,7 @@ impl Person {
             .create_invitation(request)
             .await?
             .into_inner();
-        self.session.saw("invitation", &answer.consistency_token);
+        self.session.record_token("invitation", &answer.consistency_token);
         Ok(answer)
     }
 

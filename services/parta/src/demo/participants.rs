@@ -71,7 +71,9 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
         .await
         .map_err(said)?
         .into_inner();
-    administrator.session.saw("org-registry", &made.consistency_token);
+    administrator
+        .session
+        .record_token("org-registry", &made.consistency_token);
     Ok(made.unit.context("no class was answered")?.id)
 }
 
@@ -101,7 +103,7 @@ async fn teacher(actors: &Actors, by: &Person, phone: u8, full_name: &str) -> an
         .await
         .map_err(said)?
         .into_inner();
-    by.session.saw("membership", &verified.consistency_token);
+    by.session.record_token("membership", &verified.consistency_token);
     Ok(teacher)
 }
 
@@ -121,7 +123,7 @@ async fn lead(by: &Person, teacher: &Person, unit_id: &str) -> anyhow::Result<()
         .await
         .map_err(said)?
         .into_inner();
-    by.session.saw("membership", &assigned.consistency_token);
+    by.session.record_token("membership", &assigned.consistency_token);
     Ok(())
 }
 
@@ -201,7 +203,8 @@ pub(super) async fn parents<const N: usize>(
             .await
             .map_err(said)?
             .into_inner();
-        by.session.saw("membership", &confirmed.consistency_token);
+        by.session
+            .record_token("membership", &confirmed.consistency_token);
     }
     Ok(came)
 }

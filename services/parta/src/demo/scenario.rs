@@ -12,7 +12,7 @@ use super::{
     outsiders::{self, Known},
     participants::{self, School},
     refused, roster, said,
-    talk::{self, entries, heard, list, says, subscribe, write},
+    talk::{self, entries, list, says, subscribe, wait_for_entry, write},
 };
 
 pub(super) async fn play<F: FnMut(&Step)>(actors: &Actors, narrator: &mut Narrator<F>) -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ pub(super) async fn play<F: FnMut(&Step)>(actors: &Actors, narrator: &mut Narrat
     let pupils = talk::chats(narrator, &school).await?;
     let planned = lesson(narrator, &school, &pupils).await?;
     movement(narrator, &school, &pupils).await?;
-    annulment(actors, narrator, &school).await?;
+    bulk_revocation(actors, narrator, &school).await?;
     let known = Known {
         chat: pupils,
         call: planned,
@@ -58,14 +58,16 @@ async fn lesson<F: FnMut(&Step)>(
         ..Default::default()
     };
     let planned = api.plan_call(request).await.map_err(said)?.into_inner();
-    leader.session.saw("call-scheduling", &planned.consistency_token);
+    leader
+        .session
+        .record_token("call-scheduling", &planned.consistency_token);
     let planned = planned.call.context("no call was answered")?;
     let announced = |entry: &chat::Entry| {
         use chat::entry::Content;
         entry.chat_id == pupils
             && matches!(&entry.content, Some(Content::Message(m)) if m.service == "call-scheduling")
     };
-    heard(&mut to_pupil, "the announcement of the lesson", announced).await?;
+    wait_for_entry(&mut to_pupil, "the announcement of the lesson", announced).await?;
     let start = planned.start_time.context("the call has no start")?;
     let window = |days: i64| prost_types::Timestamp {
         seconds: start.seconds + days * 24 * 60 * 60,
@@ -152,7 +154,9 @@ async fn movement<F: FnMut(&Step)>(
         .await
         .map_err(said)?
         .into_inner();
-    administrator.session.saw("membership", &moved.consistency_token);
+    administrator
+        .session
+        .record_token("membership", &moved.consistency_token);
     let secret = write(&school.leader, old, "Пётр перешёл в 6Б")
         .await
         .map_err(said)?;
@@ -180,7 +184,7 @@ async fn movement<F: FnMut(&Step)>(
 }
 
 /// Revokes an unused link and checks that it admits nobody.
-async fn annulment<F: FnMut(&Step)>(
+async fn bulk_revocation<F: FnMut(&Step)>(
     actors: &Actors,
     narrator: &mut Narrator<F>,
     school: &School,

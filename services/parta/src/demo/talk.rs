@@ -73,7 +73,7 @@ pub(super) async fn subscribe(who: &Person) -> anyhow::Result<Live> {
 }
 
 /// Waits for an entry.
-pub(super) async fn heard(
+pub(super) async fn wait_for_entry(
     stream: &mut Live,
     what: &str,
     wanted: impl Fn(&chat::Entry) -> bool,
@@ -166,7 +166,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     let sent = write(&school.leader, &pupils, "Здравствуйте, 5А!")
         .await
         .map_err(said)?;
-    heard(&mut to_pupil, "the teacher's greeting", |e| {
+    wait_for_entry(&mut to_pupil, "the teacher's greeting", |e| {
         says(e, &sent.entry_id)
     })
     .await?;
@@ -174,7 +174,7 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     let sent = write(mother, &of_parents, "Когда собрание?")
         .await
         .map_err(said)?;
-    heard(&mut to_father, "the mother's question", |e| {
+    wait_for_entry(&mut to_father, "the mother's question", |e| {
         says(e, &sent.entry_id)
     })
     .await?;
@@ -188,8 +188,8 @@ pub(super) async fn chats<F: FnMut(&Step)>(
     let news = write(&school.administrator, &everybody, "Завтра первый звонок в 9:00")
         .await
         .map_err(said)?;
-    heard(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
-    heard(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
+    wait_for_entry(&mut to_pupil, "the announcement", |e| says(e, &news.entry_id)).await?;
+    wait_for_entry(&mut to_father, "the announcement", |e| says(e, &news.entry_id)).await?;
     narrator.step("R33", "«Общешкольный канал» carries the administration's announcement to all; a pupil may not publish there");
     Ok(pupils)
 }

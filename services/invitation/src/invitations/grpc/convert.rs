@@ -9,8 +9,8 @@ use prost_types::{Duration, Timestamp};
 
 use super::super::{
     events::{role_from_proto, role_to_proto},
-    model::{Condition, DEFAULT_TTL, Draft, InviteRole, LEAST_TTL, MOST_TTL, Shown, State},
-    operations::AnnulInvitations,
+    model::{Condition, DEFAULT_TTL, Draft, InviteRole, Shown, State, TTL_MAX, TTL_MIN},
+    operations::BulkRevokeInvitations,
     secret::{LinkSecret, Presented},
     storage::Filter,
 };
@@ -94,7 +94,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
     let unit_id = field::optional_id::<UnitId>(v, "unit_id", &from.unit_id);
     let child_id = field::optional_id::<MemberId>(v, "child_id", &from.child_id);
     let claim_member_id = field::optional_id::<MemberId>(v, "claim_member_id", &from.claim_member_id);
-    let ttl = span(v, "ttl", from.ttl.as_ref(), LEAST_TTL, MOST_TTL).unwrap_or(DEFAULT_TTL);
+    let ttl = span(v, "ttl", from.ttl.as_ref(), TTL_MIN, TTL_MAX).unwrap_or(DEFAULT_TTL);
     let mut max_uses = from.max_uses;
     let mut label = String::new();
     if let Some(role) = role {
@@ -173,19 +173,22 @@ fn maybe_role(v: &mut FieldViolations, given: i32) -> Option<InviteRole> {
     role
 }
 
-pub(crate) fn annul(v: &mut FieldViolations, from: &pb::AnnulInvitationsRequest) -> Option<AnnulInvitations> {
+pub(crate) fn bulk_revoke(
+    v: &mut FieldViolations,
+    from: &pb::BulkRevokeInvitationsRequest,
+) -> Option<BulkRevokeInvitations> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let condition = match from.condition() {
-        pb::AnnulCondition::Unused => Some(Condition::Unused),
-        pb::AnnulCondition::Idle => Some(Condition::Idle),
-        pb::AnnulCondition::Unspecified => None,
+        pb::RevocationCondition::Unused => Some(Condition::Unused),
+        pb::RevocationCondition::Idle => Some(Condition::Idle),
+        pb::RevocationCondition::Unspecified => None,
     };
     v.check(condition.is_some(), "condition", "must be UNUSED or IDLE");
     let most = TimeDelta::days(365);
     let older_than = span(v, "older_than", from.older_than.as_ref(), TimeDelta::zero(), most);
     let unit_id = field::optional_id(v, "unit_id", &from.unit_id);
     let role = maybe_role(v, from.role);
-    Some(AnnulInvitations {
+    Some(BulkRevokeInvitations {
         org_id: org_id?,
         condition: condition?,
         older_than: older_than.unwrap_or_default(),

@@ -155,14 +155,14 @@ impl Invitations {
         }))
     }
 
-    pub(crate) async fn annul(
+    pub(crate) async fn bulk_revoke(
         &self,
-        request: Request<pb::AnnulInvitationsRequest>,
-    ) -> Result<Response<pb::AnnulInvitationsResponse>, Status> {
+        request: Request<pb::BulkRevokeInvitationsRequest>,
+    ) -> Result<Response<pb::BulkRevokeInvitationsResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let command = call.mutation(convert::annul)?;
+        let command = call.mutation(convert::bulk_revoke)?;
         let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(pb::AnnulInvitationsResponse {
+        Ok(Response::new(pb::BulkRevokeInvitationsResponse {
             invitations: done.view.invitations.iter().map(convert::invitation).collect(),
             more: done.view.more,
             consistency_token: done.consistency_token,

@@ -9,7 +9,7 @@ use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
-pub(super) use revoke::{AnnulInvitations, RevokeInvitation};
+pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation};
 
 use super::{model::Invitation, policy, storage};
 use crate::{context::Context, error::Error};

@@ -16,8 +16,8 @@ use super::super::{
 };
 use crate::{context::Context, error::Error};
 
-/// The largest number of links that one AnnulInvitations revokes.
-const MAX_ANNULLED: usize = 1_000;
+/// The largest number of links that one BulkRevokeInvitations revokes.
+const MAX_REVOKED: usize = 1_000;
 
 /// Revokes one invitation. Revoking a revoked one changes nothing.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Mutation for RevokeInvitation {
 
 /// Revokes the links that match, or only lists them.
 #[derive(Debug)]
-pub(crate) struct AnnulInvitations {
+pub(crate) struct BulkRevokeInvitations {
     pub(crate) org_id: OrgId,
     pub(crate) condition: Condition,
     /// Only links that were created at least this long ago.
@@ -89,38 +89,38 @@ pub(crate) struct AnnulInvitations {
 }
 
 /// The proof that the caller may revoke links by filter.
-pub(crate) struct MayAnnul {
+pub(crate) struct MayBulkRevoke {
     scope: OrgScope,
     unused_after: TimeDelta,
 }
 
 /// The outcome of a revocation by filter, stored for repetitions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct AnnulledIds {
+pub(crate) struct RevokedIds {
     invitation_ids: Vec<InvitationId>,
     more: bool,
 }
 
-impl Stored for AnnulledIds {}
+impl Stored for RevokedIds {}
 
 /// The links that matched.
-pub(crate) struct Annulled {
+pub(crate) struct RevokedInvitations {
     pub(crate) invitations: Vec<Shown>,
     /// Whether more links match than one call revokes.
     pub(crate) more: bool,
 }
 
-impl Mutation for AnnulInvitations {
+impl Mutation for BulkRevokeInvitations {
     type Context = Context;
-    type Grant = MayAnnul;
-    type Outcome = AnnulledIds;
-    type View = Annulled;
+    type Grant = MayBulkRevoke;
+    type Outcome = RevokedIds;
+    type View = RevokedInvitations;
     type Error = Error;
 
-    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayAnnul, Error> {
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayBulkRevoke, Error> {
         let facts = context.roster.caller_context(tx, caller, self.org_id).await?;
-        Ok(MayAnnul {
-            scope: authorize(caller, self.org_id, policy::annul(&facts))?,
+        Ok(MayBulkRevoke {
+            scope: authorize(caller, self.org_id, policy::bulk_revoke(&facts))?,
             unused_after: TimeDelta::from_std(facts.policies.unused_after).map_err(RpcError::internal)?,
         })
     }
@@ -130,8 +130,8 @@ impl Mutation for AnnulInvitations {
         _: &Context,
         tx: &Tx,
         caller: &Caller,
-        grant: &MayAnnul,
-    ) -> Result<AnnulledIds, Error> {
+        grant: &MayBulkRevoke,
+    ) -> Result<RevokedIds, Error> {
         let now = tx.now();
         let filter = Abandoned {
             condition: self.condition,
@@ -140,16 +140,16 @@ impl Mutation for AnnulInvitations {
             unit_id: self.unit_id,
             role: self.role,
         };
-        let limit = MAX_ANNULLED as u64 + 1;
+        let limit = MAX_REVOKED as u64 + 1;
         let mut found = storage::list_abandoned(tx, &grant.scope, &filter, now, limit).await?;
-        let more = found.len() > MAX_ANNULLED;
-        found.truncate(MAX_ANNULLED);
+        let more = found.len() > MAX_REVOKED;
+        found.truncate(MAX_REVOKED);
         if !self.dry_run {
             for invitation in &found {
                 revoke(tx, caller, &grant.scope, invitation).await?;
             }
         }
-        Ok(AnnulledIds {
+        Ok(RevokedIds {
             invitation_ids: found.iter().map(|invitation| invitation.id).collect(),
             more,
         })
@@ -159,12 +159,12 @@ impl Mutation for AnnulInvitations {
         &self,
         _: &Context,
         tx: &Tx,
-        grant: &MayAnnul,
-        outcome: &AnnulledIds,
-    ) -> Result<Annulled, Error> {
+        grant: &MayBulkRevoke,
+        outcome: &RevokedIds,
+    ) -> Result<RevokedInvitations, Error> {
         let found = storage::list_by_ids(tx, &grant.scope, &outcome.invitation_ids).await?;
         let now = tx.now();
-        Ok(Annulled {
+        Ok(RevokedInvitations {
             invitations: found.into_iter().map(|found| Shown::at(found, now)).collect(),
             more: outcome.more,
         })
@@ -190,15 +190,15 @@ mod tests {
         let id = InvitationId::from_uuid(Uuid::from_u128(9));
         let stored = Revoked { invitation_id: id }.encode().unwrap();
         assert_eq!(stored, format!("\u{1}{{\"invitation_id\":\"{id}\"}}").as_bytes());
-        let annulled = AnnulledIds {
+        let revoked = RevokedIds {
             invitation_ids: vec![id],
             more: true,
         };
-        let stored = annulled.encode().unwrap();
+        let stored = revoked.encode().unwrap();
         assert_eq!(
             stored,
             format!("\u{1}{{\"invitation_ids\":[\"{id}\"],\"more\":true}}").as_bytes()
         );
-        assert_eq!(AnnulledIds::decode(&stored).unwrap(), annulled);
+        assert_eq!(RevokedIds::decode(&stored).unwrap(), revoked);
     }
 }

@@ -1,2 +1,2 @@
-mod annulling;
+mod bulk_revoking;
 mod inviting;

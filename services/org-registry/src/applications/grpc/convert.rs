@@ -8,7 +8,7 @@ use parta_status::{FieldViolations, field};
 
 use super::{
     super::{
-        model::{Application, ApplicationHistory, ContentType, Form, Order, Step, is_kpp, is_ogrn},
+        model::{Application, ApplicationHistory, ContentType, Form, Order, StateChange, is_kpp, is_ogrn},
         operations::SubmitApplication,
     },
     upload::Document,
@@ -18,12 +18,12 @@ use crate::organizations::{OrganizationKind, time_zone, timestamp};
 /// Encodes an application with its history.
 pub(super) fn history(from: &ApplicationHistory) -> pb::Application {
     pb::Application {
-        changes: from.steps.iter().map(change).collect(),
+        changes: from.changes.iter().map(change).collect(),
         ..application(&from.application)
     }
 }
 
-fn change(step: &Step) -> pb::ApplicationChange {
+fn change(step: &StateChange) -> pb::ApplicationChange {
     pb::ApplicationChange {
         state: step.state.number(),
         actor: step.actor.clone(),

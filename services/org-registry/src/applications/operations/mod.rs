@@ -11,7 +11,7 @@ pub(super) use read::{GetApplication, ListApplications, OpenOrder, ReadOrderChun
 pub(super) use submit::SubmitApplication;
 
 use super::{
-    model::{Application, ApplicationHistory, Step},
+    model::{Application, ApplicationHistory, StateChange},
     storage,
 };
 use crate::error::Error;
@@ -24,17 +24,17 @@ async fn load(tx: &Tx, id: ApplicationId) -> Result<Application, Error> {
 async fn load_history(tx: &Tx, id: ApplicationId) -> Result<ApplicationHistory, Error> {
     Ok(ApplicationHistory {
         application: load(tx, id).await?,
-        steps: storage::list_steps(tx, id).await?,
+        changes: storage::list_changes(tx, id).await?,
     })
 }
 
 /// Appends the current state to the history.
 async fn append_step(tx: &Tx, application: &Application, actor: &str, reason: &str) -> Result<(), Error> {
-    let step = Step {
+    let change = StateChange {
         state: application.state,
         actor: actor.to_owned(),
         reason: reason.to_owned(),
         change_time: tx.now(),
     };
-    Ok(storage::insert_step(tx, application.id, &step).await?)
+    Ok(storage::insert_change(tx, application.id, &change).await?)
 }

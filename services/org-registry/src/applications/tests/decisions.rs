@@ -42,12 +42,12 @@ on_both!(
             .await["application"]
             .take();
         assert_eq!(stored["org_id"], json!(org));
-        let steps: Vec<_> = stored["changes"].as_array().unwrap().iter().collect();
-        assert_eq!(steps.len(), 2);
-        assert_eq!(steps[0]["state"], json!("APPLICATION_STATE_SUBMITTED"));
-        assert_eq!(steps[1]["state"], json!("APPLICATION_STATE_APPROVED"));
-        assert_eq!(steps[1]["actor"], json!("operator"));
-        assert_ne!(steps[0]["change_time"], steps[1]["change_time"]);
+        let changes: Vec<_> = stored["changes"].as_array().unwrap().iter().collect();
+        assert_eq!(changes.len(), 2);
+        assert_eq!(changes[0]["state"], json!("APPLICATION_STATE_SUBMITTED"));
+        assert_eq!(changes[1]["state"], json!("APPLICATION_STATE_APPROVED"));
+        assert_eq!(changes[1]["actor"], json!("operator"));
+        assert_ne!(changes[0]["change_time"], changes[1]["change_time"]);
 
         let events = fixture.events(2).await;
         assert_eq!(events[0].0, "organization_created");

@@ -1,4 +1,4 @@
-//! Annulling links, one or by filter (R15).
+//! Revoking links, one or by filter (R15).
 use chrono::TimeDelta;
 use parta_ids::MemberId;
 use parta_proto_invitation::v1 as pb;
@@ -9,13 +9,13 @@ use tonic::Status;
 
 use crate::tests::fixture::Fixture;
 
-async fn annul(
+async fn bulk_revoke(
     fixture: &Fixture,
     member: MemberId,
-    condition: pb::AnnulCondition,
-    change: impl FnOnce(&mut pb::AnnulInvitationsRequest),
+    condition: pb::RevocationCondition,
+    change: impl FnOnce(&mut pb::BulkRevokeInvitationsRequest),
 ) -> Result<Vec<String>, Status> {
-    let mut request = pb::AnnulInvitationsRequest {
+    let mut request = pb::BulkRevokeInvitationsRequest {
         request_id: fixture.test_env.request_id(),
         org_id: fixture.school.org.to_string(),
         condition: condition.into(),
@@ -28,7 +28,7 @@ async fn annul(
     let report = fixture
         .client
         .clone()
-        .annul_invitations(request)
+        .bulk_revoke_invitations(request)
         .await?
         .into_inner();
     Ok(report.invitations.into_iter().map(|i| i.id).collect())
@@ -36,7 +36,7 @@ async fn annul(
 
 // Covers: R15 allowed, R15 refused
 on_both!(
-    unused_links_are_annulled_by_filter_and_reported,
+    unused_links_are_revoked_by_filter_and_reported,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let admin = fixture.school.administrator;
@@ -51,15 +51,15 @@ on_both!(
             .unwrap();
         let parents = parents.invitation.unwrap().id;
 
-        let unused = pb::AnnulCondition::Unused;
-        let denied = annul(&fixture, fixture.school.class_teacher, unused, |_| {}).await;
+        let unused = pb::RevocationCondition::Unused;
+        let denied = bulk_revoke(&fixture, fixture.school.class_teacher, unused, |_| {}).await;
         assert_eq!(reason(&denied), "PERMISSION_DENIED");
-        let all = annul(&fixture, admin, unused, |r| r.dry_run = true)
+        let all = bulk_revoke(&fixture, admin, unused, |r| r.dry_run = true)
             .await
             .unwrap();
         assert_eq!(all, [old.clone(), young.clone(), parents.clone()]);
         assert_eq!(fixture.get(&old).await.state(), pb::InvitationState::Active);
-        let of_parents = annul(&fixture, admin, unused, |r| r.role = Role::Parent.into())
+        let of_parents = bulk_revoke(&fixture, admin, unused, |r| r.role = Role::Parent.into())
             .await
             .unwrap();
         assert_eq!(of_parents, [parents]);
@@ -67,7 +67,7 @@ on_both!(
             seconds: 2 * 86_400,
             nanos: 0,
         };
-        let aged = annul(&fixture, admin, unused, |r| r.older_than = Some(days))
+        let aged = bulk_revoke(&fixture, admin, unused, |r| r.older_than = Some(days))
             .await
             .unwrap();
         assert_eq!(aged, std::slice::from_ref(&old));
@@ -78,7 +78,7 @@ on_both!(
             reason(&fixture.accept(fixture.flow(), &old_token).await),
             "INVITATION_NOT_USABLE"
         );
-        let none = annul(&fixture, admin, unused, |r| {
+        let none = bulk_revoke(&fixture, admin, unused, |r| {
             r.unit_id = fixture.school.other_class.to_string();
         })
         .await
@@ -112,31 +112,31 @@ on_both!(idle_time_starts_at_the_last_use, |database| async move {
     fixture.test_env.time.advance(TimeDelta::days(10));
     fixture.accept(fixture.flow(), &token).await.unwrap();
     fixture.test_env.time.advance(TimeDelta::days(5));
-    let annulled = annul(
+    let revoked = bulk_revoke(
         &fixture,
         fixture.school.administrator,
-        pb::AnnulCondition::Idle,
+        pb::RevocationCondition::Idle,
         |_| {},
     )
     .await
     .unwrap();
-    assert_eq!(annulled, [idle]);
+    assert_eq!(revoked, [idle]);
     fixture.test_env.time.advance(TimeDelta::days(10));
-    let annulled = annul(
+    let revoked = bulk_revoke(
         &fixture,
         fixture.school.administrator,
-        pb::AnnulCondition::Idle,
+        pb::RevocationCondition::Idle,
         |_| {},
     )
     .await
     .unwrap();
-    assert_eq!(annulled, [busy]);
+    assert_eq!(revoked, [busy]);
 });
 
-// The issuer and the administration can annul a link. Members who joined with it remain members.
+// The issuer and the administration can revoke a link. Members who joined with it remain members.
 // Covers: R15 allowed, R15 refused
 on_both!(
-    link_is_annulled_by_its_issuer_and_the_administration,
+    link_is_revoked_by_its_issuer_and_the_administration,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (id, token) = fixture.link(2).await;
