@@ -111,7 +111,6 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
     #[test]
     fn one_process() {
         parta_testkit::run(async {
-            parta_testkit::logs().allow("no replica can be reached");
             let suite = Suite::process(PROGRAM).await;
             let faults = Faults::for_one_process(&suite);
             check_consistency(&suite, &REPLICAS[..1], Size::SMALL, faults).await;
@@ -122,7 +121,6 @@ mod chat_log_and_streams_stay_consistent_when_processes_fail {
     #[test]
     fn split() {
         parta_testkit::run(async {
-            parta_testkit::logs().allow("no replica can be reached");
             let cluster = Suite::replicated(PROGRAM).await;
             println!("{}", cluster.database.way_to_crash());
             let faults = Faults::for_cluster(&cluster, &REPLICAS);
