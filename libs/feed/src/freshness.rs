@@ -55,6 +55,15 @@ impl Freshness {
         *self.progress.borrow()
     }
 
+    /// Waits until the projection was complete once. Never returns if its consumer has ended before.
+    pub async fn completed(&self) {
+        let mut progress = self.progress.clone();
+        let complete = progress.wait_for(|progress| progress.checkpoint.is_some());
+        if complete.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns an error if the last checkpoint is older than 30 s, because decisions could be based on old
     /// data.
     pub fn require(&self) -> Result<(), RpcError> {
@@ -133,5 +142,24 @@ impl AtLeast {
             self.wait(text).await
         });
         futures::future::try_join_all(waits).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn projection_completes_at_its_first_checkpoint() {
+        let (progress, receiver) = watch::channel(Progress::default());
+        let freshness = Freshness::new("membership", receiver);
+        assert!(freshness.completed().now_or_never().is_none());
+        progress.send_modify(|progress| progress.checkpoint = Some(Instant::now()));
+        assert!(freshness.completed().now_or_never().is_some());
+        // A consumer that ended before completes nothing.
+        let ended = Freshness::fixed("membership", Progress::default());
+        assert!(ended.completed().now_or_never().is_none());
     }
 }

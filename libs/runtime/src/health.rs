@@ -11,9 +11,9 @@
 //! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls
 //! behind later does not end `readiness`, because it falls behind in all replicas alike; calls that need it
 //! are refused with PROJECTION_STALE.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{FutureExt as _, future::join_all};
 use parta_database::Db;
 use parta_feed::Freshness;
 use parta_grpc::Routes;
@@ -89,11 +89,14 @@ impl Health {
         self.publish(vec![(STARTUP, true)]).await;
         let (health, cancel) = (self.clone(), cancel.clone());
         tracker.spawn(async move {
-            while cancel
-                .run_until_cancelled(tokio::time::sleep(PERIOD))
-                .await
-                .is_some()
-            {
+            // Readiness does not wait for the next period when the last projection becomes complete.
+            let mut completed = pin!(completed(&checks).fuse());
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = &mut completed => {}
+                    () = tokio::time::sleep(PERIOD) => {}
+                }
                 health.check(&mut checks).await;
             }
         });
@@ -163,6 +166,19 @@ impl Health {
                 .add_service(reflect().build_v1()?)
                 .add_service(reflect().build_v1alpha()?),
         )
+    }
+}
+
+/// Waits until each projection was complete once.
+fn completed(checks: &[Check]) -> impl Future<Output = ()> + use<> {
+    let projections: Vec<Freshness> = checks
+        .iter()
+        .flat_map(|check| check.of.projections.clone())
+        .collect();
+    async move {
+        for projection in projections {
+            projection.completed().await;
+        }
     }
 }
 
