@@ -38,6 +38,7 @@ const BAD_VALUES: &[&str] = &[
     "services.chat.replicas=0",
     "services.gradebook.replicas=1",
     "services.chat.databaseSecret=Parta_Chat",
+    "services.chat.filesSecret=parta/files",
     "services.chat.resources.limits.cpu=1",
     "services.chat.resources.limits.memory=many",
     "image.digest=latest",
@@ -118,7 +119,8 @@ impl Tools {
         execute(self.helm().args(["lint", "--quiet", "--strict", "k8s/chart"]))
     }
 
-    fn template(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    /// Renders the chart with these arguments of Helm.
+    pub(crate) fn template(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut template = self.helm();
         template.args(["template", "parta", "k8s/chart"]).args(arguments);
         let output = template.output()?;

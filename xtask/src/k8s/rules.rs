@@ -293,6 +293,7 @@ fn keys(manifests: &Manifests, _: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     for workload in manifests.workloads() {
         let secrets: Vec<&str> = items(&pod(workload)["volumes"])
+            .filter(|volume| volume["name"] == "keys")
             .map(|volume| text(&volume["secret"]["secretName"]))
             .filter(|secret| !secret.is_empty())
             .collect();
