@@ -38,6 +38,8 @@ const NAMES: ConsumerNames = ConsumerNames {
 pub(crate) struct Wiring {
     pub(crate) db: Db,
     pub(crate) bus: Arc<dyn Bus>,
+    /// Without a frame for this long, a replica or the bus is considered dead.
+    pub(crate) frame_timeout: Duration,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) draining: CancellationToken,
     pub(crate) org_registry: ServiceChannel,
@@ -56,12 +58,13 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let Wiring {
         db,
         bus,
+        frame_timeout,
         verifier,
         draining,
         org_registry,
         membership,
     } = wiring;
-    let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue);
+    let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue, frame_timeout);
     let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
     let audiences = AudienceUpdater::new(sink.clone(), verifier);
     let projection =

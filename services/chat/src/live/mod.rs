@@ -21,6 +21,7 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -40,6 +41,7 @@ use crate::{
 use registry::SubscriptionRegistry;
 
 pub(crate) use grpc::{LiveServer, rules};
+pub(crate) use relay::FRAME_TIMEOUT;
 pub(crate) use stream::{Settings, subscribe};
 
 /// An entry that many streams share.
@@ -132,6 +134,7 @@ struct Inner {
     queue_capacity: usize,
     replica: Uuid,
     bus: Arc<dyn Bus>,
+    frame_timeout: Duration,
     outgoing: Mutex<Outgoing>,
     outgoing_ready: Notify,
     /// Wakes [`Live::run_fanout`].
@@ -153,13 +156,20 @@ struct Outgoing {
 const OUTGOING_MAX_ENTRIES: usize = 65_536;
 
 impl Live {
-    /// `queue_capacity` is the number of entries that the queue of one stream holds.
-    pub(crate) fn new(replica: Uuid, bus: Arc<dyn Bus>, queue_capacity: usize) -> Self {
+    /// `queue_capacity` is the number of entries that the queue of one stream holds. Without a frame for
+    /// `frame_timeout`, a replica or the bus is considered dead.
+    pub(crate) fn new(
+        replica: Uuid,
+        bus: Arc<dyn Bus>,
+        queue_capacity: usize,
+        frame_timeout: Duration,
+    ) -> Self {
         Self(Arc::new(Inner {
             registry: Mutex::new(SubscriptionRegistry::new(queue_capacity)),
             queue_capacity,
             replica,
             bus,
+            frame_timeout,
             outgoing: Mutex::default(),
             outgoing_ready: Notify::new(),
             pass_begun: Notify::new(),

@@ -20,7 +20,7 @@ const FRAME_MAX_ENTRIES: usize = 32;
 
 /// A replica without a frame for this long is considered dead. Without a frame of its own for this long, a
 /// replica considers the bus dead.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The last frame of another replica.
 struct LastFrame {
@@ -94,7 +94,7 @@ impl Live {
             self.compare_heads();
             let mut replicas: HashMap<Vec<u8>, LastFrame> = HashMap::new();
             let mut own_frame = Instant::now();
-            let mut tick = tokio::time::interval(FRAME_TIMEOUT);
+            let mut tick = tokio::time::interval(self.0.frame_timeout);
             loop {
                 let bytes = tokio::select! {
                     () = cancel.cancelled() => return Ok(()),
@@ -102,9 +102,9 @@ impl Live {
                     _ = tick.tick() => {
                         // A silent replica may have died after a commit and before publishing its entries.
                         let before = replicas.len();
-                        replicas.retain(|_, frame| frame.received.elapsed() < FRAME_TIMEOUT);
+                        replicas.retain(|_, frame| frame.received.elapsed() < self.0.frame_timeout);
                         // While the bus carries nothing, new entries are found in the database only.
-                        if replicas.len() < before || own_frame.elapsed() >= FRAME_TIMEOUT {
+                        if replicas.len() < before || own_frame.elapsed() >= self.0.frame_timeout {
                             self.compare_heads();
                         }
                         continue;

@@ -1,5 +1,5 @@
 //! The chat service with the feeds of org-registry and membership, which the tests write.
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use parta_database::{Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
@@ -18,6 +18,7 @@ use tonic::Request;
 use crate::{
     Config, GRPC_SERVICES, assembly,
     assembly::{Assembly, Wiring},
+    live,
 };
 
 /// The running services. Dropping it stops them.
@@ -79,7 +80,12 @@ impl Fixture {
         let test_env = ServiceEnv::open_in_real_time(&database, "chat", crate::migrations()).await;
         let feeds = Feeds::start(&test_env).await;
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new());
-        let (transport, service) = start_chat(&test_env, &feeds, (&test_env.db, &bus), &config);
+        let (transport, service) = start_chat(
+            &test_env,
+            &feeds,
+            (&test_env.db, &bus, live::FRAME_TIMEOUT),
+            &config,
+        );
         Self {
             env: test_env.env.clone(),
             db: test_env.db.clone(),
@@ -95,12 +101,22 @@ impl Fixture {
 
     /// Starts another replica of chat on the same database, with this bus.
     pub(crate) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
+        self.replica_with(bus, live::FRAME_TIMEOUT).await
+    }
+
+    /// [`Fixture::replica`] that considers the bus dead without a frame for this long.
+    pub(crate) async fn replica_with(&self, bus: Arc<dyn Bus>, frame_timeout: Duration) -> ServiceChannel {
         let db = if self.db.is_postgres() {
             self.test_env.connect(&self.database, "chat").await
         } else {
             self.db.clone()
         };
-        let (transport, _) = start_chat(&self.test_env, &self.feeds, (&db, &bus), &Config::default());
+        let (transport, _) = start_chat(
+            &self.test_env,
+            &self.feeds,
+            (&db, &bus, frame_timeout),
+            &Config::default(),
+        );
         self.test_env.channel("chat", &transport)
     }
 
@@ -168,13 +184,14 @@ async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String
 fn start_chat(
     test_env: &ServiceEnv,
     feeds: &Feeds,
-    (db, bus): (&Db, &Arc<dyn Bus>),
+    (db, bus, frame_timeout): (&Db, &Arc<dyn Bus>, Duration),
     config: &Config,
 ) -> (InMemoryTransport, StackService) {
     let [organizations, members] = &feeds.transports;
     let wiring = Wiring {
         db: db.clone(),
         bus: bus.clone(),
+        frame_timeout,
         verifier: test_env.verifier.clone(),
         draining: test_env.stop.clone(),
         org_registry: test_env.channel_of("chat", "org-registry", organizations),

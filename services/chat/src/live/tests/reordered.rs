@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use crate::{
     entries::{self, Entry, EntrySink as _},
-    live::{Live, Settings, subscribe},
+    live::{FRAME_TIMEOUT, Live, Settings, subscribe},
     tests::school::*,
 };
 
@@ -41,7 +41,12 @@ on_both!(
         let class = school.chat(school.pupil, ClassPupils).await;
         let channel = school.chat(school.head, SchoolChannel).await;
         // A separate replica, to which the test publishes the entries.
-        let live = Live::new(new_uuid(&school.fixture), Arc::new(LocalBus::alone()), 512);
+        let live = Live::new(
+            new_uuid(&school.fixture),
+            Arc::new(LocalBus::alone()),
+            512,
+            FRAME_TIMEOUT,
+        );
         let fresh = |service| Freshness::fixed(service, Progress::default());
         let names = ConsumerNames {
             organizations: "test.organizations",

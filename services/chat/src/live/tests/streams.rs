@@ -343,7 +343,11 @@ on_both!(
             "the counter shows the loss, the database has the entries"
         );
 
-        let apart = school.fixture.replica(Arc::new(LossyBus)).await;
+        let frame_timeout = Duration::from_millis(100);
+        let apart = school
+            .fixture
+            .replica_with(Arc::new(LossyBus), frame_timeout)
+            .await;
         let mut subscriber = Subscriber::open(&school, apart, school.pupil, BTreeMap::new()).await;
         school.send(school.classmate, class, "и без шины").await.unwrap();
         assert_eq!(subscriber.until("и без шины").await.len(), 1, "without any frame");
