@@ -186,6 +186,8 @@ impl ClientBuilder {
 #[expect(clippy::disallowed_methods, reason = "this is the client builder")]
 fn endpoint(uri: &str, tls: Option<&TlsSource>) -> Result<Endpoint, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(uri.to_owned())?
+        // Holds for reconnects too, which tonic makes without the task of the replicas.
+        .connect_timeout(replicas::CONNECT_TIMEOUT)
         // Also sent without calls in flight, so that a dead peer is detected before the next call.
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))

@@ -33,7 +33,12 @@ use crate::rpc::{HttpRequest, HttpResponse};
 /// DNS does not notify of changes, so a name is resolved again this often.
 const RESOLVE_PERIOD: Duration = Duration::from_secs(10);
 /// The maximum duration of an attempt to connect, with the handshakes of TLS and HTTP/2.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum duration of a lookup in DNS.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause after an attempt that failed, so that calls to a service that is down do not cause attempts at
+/// their own rate.
+const FAILURE_PAUSE: Duration = Duration::from_millis(200);
 /// The maximum number of attempts to connect at once.
 const CONCURRENT_CONNECTS: usize = 8;
 
@@ -237,10 +242,14 @@ impl Connector {
                 _ => {}
             }
             was_reachable = Some(is_reachable);
+            let failed = error.is_some();
             self.shared.state.send_modify(|state| {
                 state.attempts += 1;
                 state.error = error;
             });
+            if failed {
+                tokio::time::sleep(FAILURE_PAUSE).await;
+            }
             // Both the end of the period and a request for an attempt begin the next one.
             let _ = tokio::time::timeout(RESOLVE_PERIOD, self.shared.wake.notified()).await;
         }
@@ -250,7 +259,12 @@ impl Connector {
     /// replica is used as soon as it is connected. Returns the last error.
     async fn connect_all(&self) -> Result<(), Unreachable> {
         let unreachable = |error: String| Unreachable(error.into());
-        let addresses = (self.lookup)().await.map_err(|e| unreachable(e.to_string()))?;
+        let lookup = tokio::time::timeout(LOOKUP_TIMEOUT, (self.lookup)()).await;
+        let mut addresses = lookup
+            .map_err(|_| unreachable("the lookup in DNS took too long".to_owned()))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        addresses.sort_unstable();
+        addresses.dedup();
         self.shared.state.send_if_modified(|state| {
             let before = state.connected.len();
             state

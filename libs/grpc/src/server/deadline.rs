@@ -23,6 +23,8 @@ use crate::{
 
 /// The deadline of a unary call without a timeout.
 const DEFAULT: Duration = Duration::from_secs(30);
+/// The longest deadline of a unary call, so that a client cannot hold its permit for longer.
+const MAX: Duration = Duration::from_secs(60);
 
 /// Replies before the outer timer of tonic, which returns CANCELLED without a reason. Streams have no
 /// deadline, but end when the server drains, so that their clients resume elsewhere.
@@ -52,8 +54,7 @@ impl<S: RpcService> Service<RpcRequest> for Layered<ServerDeadline, S> {
 
     fn call(&mut self, request: RpcRequest) -> Self::Future {
         let streaming = request.method.is_none_or(|m| m.streaming);
-        let asked = grpc_timeout(request.http.headers()).map(earlier);
-        let allowed = asked.or((!streaming).then_some(DEFAULT));
+        let allowed = allowed(grpc_timeout(request.http.headers()), streaming);
         let mut context = CallContext::current();
         if let Some(allowed) = allowed {
             context.deadline = Instant::now().checked_add(allowed);
@@ -110,6 +111,15 @@ pub(crate) fn not_serving() -> Status {
     refusal.retry_after(Duration::from_secs(1)).into()
 }
 
+/// Returns the time that a call may take: `None` for a stream without a timeout.
+fn allowed(asked: Option<Duration>, streaming: bool) -> Option<Duration> {
+    let asked = asked.map(earlier);
+    if streaming {
+        return asked;
+    }
+    Some(asked.unwrap_or(DEFAULT).min(MAX))
+}
+
 /// Returns the timeout reduced by a twentieth: by at least 2 ms and at most 100 ms, but never by more than
 /// half.
 fn earlier(asked: Duration) -> Duration {
@@ -147,6 +157,17 @@ mod tests {
             assert!(earlier(asked) < asked || asked < Duration::from_nanos(2));
             assert!(earlier(asked) >= asked / 2);
         }
+    }
+
+    #[test]
+    fn client_cannot_make_a_unary_call_last() {
+        let forever = Duration::from_secs(99_999_999 * 3600);
+        assert_eq!(allowed(Some(forever), false), Some(MAX));
+        assert_eq!(allowed(None, false), Some(DEFAULT));
+        assert_eq!(allowed(Some(DEFAULT), false), Some(earlier(DEFAULT)));
+        // A stream lasts as long as its credential and its client.
+        assert_eq!(allowed(Some(forever), true), Some(earlier(forever)));
+        assert_eq!(allowed(None, true), None);
     }
 
     #[test]

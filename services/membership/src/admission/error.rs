@@ -4,16 +4,19 @@ use parta_proto_membership::v1::ErrorReason;
 use crate::error::Error;
 
 impl Error {
-    /// No account created the join flow.
+    /// No account has a join flow with this ticket.
     pub(super) fn join_flow_unknown() -> Self {
-        Self::state(ErrorReason::JoinFlowUnknown, "No account created the join flow.")
+        Self::state(
+            ErrorReason::JoinFlowUnknown,
+            "The join ticket is unknown. Request a new join ticket.",
+        )
     }
 
-    /// The record already belongs to an account.
+    /// The expected record that the invitation names was claimed with another account.
     pub(super) fn already_claimed() -> Self {
         Self::state(
             ErrorReason::AlreadyClaimed,
-            "The record already belongs to an account.",
+            "This member record already belongs to another account. Ask the administration for a new invitation.",
         )
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn read(reader: &Reader) -> Decision {
     }
 }
 
-/// Whether the caller may change data and policies: the administrator (L29, R9).
+/// Whether the caller may change data and policies: the administrator (R9).
 pub(super) fn administer(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_administrator(),

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use parta_ids::{OrgId, RosterImportId, UnitId};
 
-/// The label of the unit that is created with each organization (L30).
+/// The label of the unit that is created with each organization.
 pub(super) const STAFF_ROOM_LABEL: &str = "Учительская";
 
 /// The kind of a unit.

@@ -5,7 +5,7 @@ use parta_roster::MemberContext;
 
 use crate::context::Reader;
 
-/// Whether the caller may create, rename and archive units: the administration (L31).
+/// Whether the caller may create, rename and archive units: the administration.
 pub(super) fn change(facts: &MemberContext) -> Decision {
     Decision::allow_if(
         facts.is_administration(),
