@@ -25,8 +25,8 @@ use crate::{
     refusals::{self, Refusal},
 };
 
-/// Lines that any test may log: the beginning of the target and a part of the text. The machine may be loaded,
-/// and a client of the test may outlive the servers that it called.
+/// Lines that any test may log: the beginning of the target and a part of the text. The machine may be
+/// loaded, and a client of the test may outlive the servers that it called.
 const ALWAYS_ALLOWED: &[(&str, &str)] = &[
     ("sqlx::query", "slow statement"),
     (
