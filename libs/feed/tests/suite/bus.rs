@@ -119,6 +119,8 @@ fn nats_bus_reconnects() {
         let mut stream = bus.subscribe("a").await.unwrap();
         publish_until_received(&bus, &mut stream, "one").await;
         logs().allow("NATS");
+        // The client reconnects at once, and the link closes that connection before the server greets.
+        logs().allow("expected INFO, got nothing");
         link.disconnect().await;
         while bus.is_connected() {
             tokio::task::yield_now().await;
