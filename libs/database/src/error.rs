@@ -9,9 +9,13 @@ use crate::metrics;
 /// A failure of a database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The database cannot be reached, is starting or stopping, or exceeded a time limit.
+    /// The database cannot be reached, or is starting or stopping.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database is at a limit that time or an operator lifts: a statement took too long, the disk is full,
+    /// memory or locks are used up, or the server accepts no writes. An immediate retry would add load.
+    #[error("the database is at a limit: {0}")]
+    Exhausted(String),
     /// The transaction conflicted with others in every attempt.
     #[error("the transaction conflicted in every attempt: {0}")]
     Conflict(String),
@@ -70,6 +74,14 @@ impl StorageError {
 
     /// Returns whether the failure is temporary, so that a later retry can succeed.
     pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Exhausted(_) | Self::Conflict(_)
+        )
+    }
+
+    /// Returns whether an immediate retry can succeed. It cannot when the database is at a limit.
+    pub fn is_worth_an_immediate_retry(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
     }
 }
@@ -81,8 +93,10 @@ pub(crate) enum Class {
     Retry,
     /// The connection broke; it is unknown whether a commit took effect.
     Broken,
-    /// The server cancelled a statement that took too long; an immediate retry would add load.
-    Slow,
+    /// The database is at a limit; an immediate retry would add load.
+    Exhausted,
+    /// Another transaction has committed a row with the same unique key. A run that looks again finds it.
+    Duplicate,
     /// A retry cannot succeed.
     Final,
 }
@@ -101,17 +115,8 @@ pub(crate) fn class(error: &DbErr) -> Class {
         return Class::Broken;
     }
     match driver(error) {
-        Some(sqlx::Error::Database(e)) => match e.code().as_deref() {
-            // PostgreSQL: serialization failure, deadlock, lock not available.
-            Some("40001" | "40P01" | "55P03") => Class::Retry,
-            // SQLite: BUSY, LOCKED and their extended forms (snapshot, recovery, timeout, shared cache).
-            Some("5" | "6" | "261" | "262" | "517" | "773") => Class::Retry,
-            // PostgreSQL: shutdown, startup, too many connections, idle timeout, connection lost.
-            Some("57P01" | "57P02" | "57P03" | "53300" | "25P03") => Class::Broken,
-            Some("57014") => Class::Slow,
-            Some(code) if code.len() == 5 && code.starts_with("08") => Class::Broken,
-            _ => Class::Final,
-        },
+        Some(sqlx::Error::Database(e)) if e.is_unique_violation() => Class::Duplicate,
+        Some(sqlx::Error::Database(e)) => e.code().map_or(Class::Final, |code| class_of_code(&code)),
         Some(
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -120,6 +125,37 @@ pub(crate) fn class(error: &DbErr) -> Class {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed,
         ) => Class::Broken,
+        _ => Class::Final,
+    }
+}
+
+/// The class of an error code: five characters on PostgreSQL, a number of at most four digits on SQLite.
+fn class_of_code(code: &str) -> Class {
+    if code.len() != 5 {
+        return code.parse().map_or(Class::Final, class_of_sqlite);
+    }
+    match code {
+        // Serialization failure, deadlock, lock not available.
+        "40001" | "40P01" | "55P03" => Class::Retry,
+        // Shutdown, startup, too many connections, idle timeouts, connection lost.
+        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Class::Broken,
+        // A statement that took too long; a server that accepts no writes, for example a deposed primary.
+        "57014" | "25006" => Class::Exhausted,
+        // Class 53, insufficient resources: disk, memory, lock slots. Class 58, system errors: input and output.
+        _ if code.starts_with("53") || code.starts_with("58") => Class::Exhausted,
+        _ if code.starts_with("08") => Class::Broken,
+        _ => Class::Final,
+    }
+}
+
+/// The class of a primary or extended result code of SQLite, whose lowest byte is the primary code.
+pub(crate) fn class_of_sqlite(code: i32) -> Class {
+    match code & 0xff {
+        // BUSY and LOCKED.
+        5 | 6 => Class::Retry,
+        // NOMEM, READONLY, IOERR, FULL, CANTOPEN: the disk is full, fails, or is mounted read-only, or
+        // descriptors are used up.
+        7 | 8 | 10 | 13 | 14 => Class::Exhausted,
         _ => Class::Final,
     }
 }
@@ -140,8 +176,9 @@ impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
         match class(&error) {
             Class::Retry => return Self::Conflict(error.to_string()),
-            Class::Broken | Class::Slow => return Self::Unavailable(error.to_string()),
-            Class::Final => {}
+            Class::Broken => return Self::Unavailable(error.to_string()),
+            Class::Exhausted => return Self::Exhausted(error.to_string()),
+            Class::Duplicate | Class::Final => {}
         }
         match driver(&error) {
             Some(sqlx::Error::Database(e)) if e.is_unique_violation() => Self::UniqueViolation {
@@ -159,7 +196,7 @@ impl From<StorageError> for RpcError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Refused(refusal) => refusal,
-            StorageError::Unavailable(cause) => {
+            StorageError::Unavailable(cause) | StorageError::Exhausted(cause) => {
                 tracing::warn!(%cause, "the database is unavailable");
                 RpcError::new(
                     ErrorReason::DependencyUnavailable,

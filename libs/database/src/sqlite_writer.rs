@@ -8,7 +8,11 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 use sea_orm::DbErr;
 use tokio::sync::oneshot;
 
-use crate::{StorageError, WriteLock, connect::BUSY};
+use crate::{
+    StorageError, WriteLock,
+    connect::BUSY,
+    error::{Class, class_of_sqlite},
+};
 
 type Job = Box<dyn FnOnce(&mut Slot) + Send>;
 
@@ -128,6 +132,7 @@ impl From<rusqlite::Error> for StorageError {
             (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::ForeignKeyViolation {
                 constraint: String::new(),
             },
+            (_, code) if class_of_sqlite(code) == Class::Exhausted => Self::Exhausted(text),
             _ => Self::Database(DbErr::Custom(text)),
         }
     }

@@ -17,7 +17,9 @@ impl Db {
         Ok(Tx::new(conn, self, Some(pass)))
     }
 
-    /// Runs `work` in a transaction and commits it on success. The closure may run several times.
+    /// Runs `work` in a transaction and commits it on success. The closure may run several times: after a
+    /// conflict, and once more after a unique violation. So `work` looks for a row and inserts it if there is
+    /// none; if another transaction inserts it in between, the second run finds it.
     pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
     where
         F: Fn(Tx) -> Fut + Send,
@@ -48,6 +50,7 @@ impl Db {
         T: Send,
     {
         let mut retry = Retry::default();
+        let mut has_looked_again = false;
         loop {
             let tx = match self.begin().await {
                 Ok(tx) => tx,
@@ -60,7 +63,8 @@ impl Db {
             let result = work(tx.clone()).await;
             match tx.end(result, resumable).await {
                 End::Done(value) => return Ok(value),
-                End::Failed(error) => return Err(error),
+                End::LookAgain(_) if !has_looked_again => has_looked_again = true,
+                End::Failed(error) | End::LookAgain(error) => return Err(error),
                 End::Again(cause) => retry.pause(self, cause).await.map_err(E::from)?,
             }
         }
@@ -84,7 +88,7 @@ impl Db {
         let result = work(tx.clone()).await;
         match tx.end(result, false).await {
             End::Done(value) => Ok(value),
-            End::Failed(error) => Err(error),
+            End::Failed(error) | End::LookAgain(error) => Err(error),
             End::Again(error) => Err(E::from(error)),
         }
     }

@@ -78,6 +78,8 @@ pub(crate) enum End<T, E> {
     Done(T),
     Failed(E),
     Again(StorageError),
+    /// A unique key is taken. If another transaction took it meanwhile, another run finds its row.
+    LookAgain(E),
 }
 
 impl Inner {
@@ -263,6 +265,7 @@ impl Tx {
                 match failure {
                     Some(cause) if class(&cause) == Class::Retry => End::Again(cause.into()),
                     Some(cause) if resumable && class(&cause) == Class::Broken => End::Again(cause.into()),
+                    Some(cause) if class(&cause) == Class::Duplicate => End::LookAgain(error),
                     _ => End::Failed(error),
                 }
             }

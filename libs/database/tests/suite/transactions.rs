@@ -11,8 +11,8 @@ use crate::{
     support::Store,
 };
 use futures::future::join_all;
-use parta_database::{DatabaseConfig, Db, StorageError};
-use parta_testkit::{on_both, on_sqlite};
+use parta_database::{DatabaseConfig, Db, StorageError, Tx};
+use parta_testkit::{on_both, on_postgres, on_sqlite};
 use sea_orm::{ConnectionTrait, Statement};
 
 /// Reads and writes in two statements. Undetected concurrency would lose an update.
@@ -261,3 +261,60 @@ on_both!(abandoned_write_is_rolled_back, |database| async move {
         (None, Some(0))
     );
 });
+
+/// Runs one statement in a write transaction and returns its error.
+async fn failure_of(db: &Db, sql: &str) -> StorageError {
+    let result = db
+        .write(|tx| async move { Ok::<_, StorageError>(tx.execute_unprepared(sql).await.map(|_| ())?) })
+        .await;
+    result.unwrap_err()
+}
+
+on_postgres!(
+    limit_of_the_server_is_temporary,
+    "raises the error codes of PostgreSQL",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        let raise = |code: &str| format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$");
+        let read_only = "SET LOCAL transaction_read_only = on; CREATE TABLE t (n INT)".to_owned();
+        let slow = "SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)".to_owned();
+        let limits = ["53100", "53200", "58030"].map(raise);
+        for sql in limits.iter().chain([&read_only, &slow]) {
+            let error = failure_of(&store.db, sql).await;
+            assert!(matches!(error, StorageError::Exhausted(_)), "{sql}: {error:?}");
+            assert!(
+                error.is_transient() && !error.is_worth_an_immediate_retry(),
+                "{sql}"
+            );
+        }
+        let error = failure_of(&store.db, &raise("53300")).await;
+        assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
+        let error = failure_of(&store.db, &raise("22012")).await;
+        assert!(matches!(error, StorageError::Database(_)), "{error:?}");
+    }
+);
+
+on_sqlite!(
+    full_disk_is_temporary,
+    "a file that may not grow, which SQLite reports like a full disk",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        let fill = "INSERT INTO counter (name, n) VALUES (hex(randomblob(20000)), 1)";
+        let limit = |tx: Tx| async move {
+            tx.execute_unprepared("PRAGMA max_page_count = 1").await?;
+            tx.execute_unprepared(fill).await?;
+            tx.execute_unprepared(fill).await?;
+            Ok::<_, StorageError>(())
+        };
+        let error = store.db.write(limit).await.unwrap_err();
+        assert!(matches!(error, StorageError::Exhausted(_)), "{error:?}");
+        let writer = store.db.sqlite_writer().unwrap();
+        let limit = |tx: &rusqlite::Transaction<'_>| {
+            tx.pragma_update(None, "max_page_count", 1)?;
+            tx.execute(fill, [])?;
+            tx.execute(fill, [])
+        };
+        let error = writer.write(limit).await.unwrap_err();
+        assert!(matches!(error, StorageError::Exhausted(_)), "{error:?}");
+    }
+);

@@ -260,7 +260,7 @@ impl WriterTask {
         outcomes
     }
 
-    /// Commits one batch and retries transient errors with the same rows. If the reply to a commit was lost,
+    /// Commits one batch and retries with the same rows where an immediate retry can help. If the reply to a commit was lost,
     /// the retry waits for the locked rows of the chats and then finds the messages stored.
     async fn commit(
         &self,
@@ -277,7 +277,7 @@ impl WriterTask {
             };
             attempt += 1;
             match result {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                Err(error) if error.is_worth_an_immediate_retry() && attempt < ATTEMPTS => {
                     tracing::debug!(%error, attempt, "batch insert failed, retrying");
                     tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                 }
