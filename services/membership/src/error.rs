@@ -44,14 +44,6 @@ impl Error {
             .meta("unit_id", unit)
             .into()
     }
-
-    /// Maps a unique violation to a conflict, because a concurrent call may insert the same row.
-    pub(crate) fn conflict_on_unique(error: StorageError) -> Self {
-        match error {
-            StorageError::UniqueViolation { .. } => parta_status::conflict().into(),
-            error => error.into(),
-        }
-    }
 }
 
 impl From<DbErr> for Error {

@@ -4,4 +4,5 @@
 mod codes;
 mod edge;
 mod permissions;
+mod races;
 pub(crate) mod test_env;

@@ -130,10 +130,8 @@ impl Mutation for ClaimAppointment {
                 let (id, now) = (tx.env().id(), tx.now());
                 let mut member = Member::new(org, id, full_name, State::Active, Role::Administrator, now);
                 member.account_id = Some(*account_id);
-                // A link may be making the same person a member at this moment: repeated, it is found.
-                members::insert(tx, scope, &member)
-                    .await
-                    .map_err(Error::conflict_on_unique)?;
+                // If a link makes the same person a member meanwhile, the second run finds the member.
+                members::insert(tx, scope, &member).await?;
                 events::admitted(tx, &member).await?;
                 id
             }

@@ -61,9 +61,9 @@ impl Mutation for CreateAssignment {
         if self.expire_time.is_some_and(|time| time <= tx.now()) {
             return Err(invalid("expire_time", "must be in the future").into());
         }
-        let facts = context.contexts_of(tx, org, self.member_id).await?;
-        let facts = facts.ok_or_else(|| Error::unknown("member", self.member_id))?;
-        if facts.state == State::Left || !facts.roles.contains(&Role::Teacher) {
+        let member = member_records::storage::lock(tx, scope, self.member_id).await?;
+        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        if member.state == State::Left || !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
         context.require_unit(tx, org, self.unit_id).await?;

@@ -6,17 +6,17 @@ use parta_roster::{Role, State};
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Enrollment, policy, storage};
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, member_records};
 
 async fn may_manage(context: &Context, tx: &Tx, caller: &Caller, org: OrgId) -> Result<OrgScope, Error> {
     let facts = context.facts(tx, caller, org).await?;
     Ok(authorize(caller, org, policy::manage(&facts))?)
 }
 
-async fn require_pupil(context: &Context, tx: &Tx, org: OrgId, member: MemberId) -> Result<(), Error> {
-    let facts = context.contexts_of(tx, org, member).await?;
-    let facts = facts.ok_or_else(|| Error::unknown("member", member))?;
-    if facts.state == State::Left || !facts.roles.contains(&Role::Pupil) {
+async fn require_pupil(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    let row = member_records::storage::lock(tx, scope, member).await?;
+    let row = row.ok_or_else(|| Error::unknown("member", member))?;
+    if row.state == State::Left || !row.has(Role::Pupil) {
         return Err(Error::not_a_pupil());
     }
     Ok(())
@@ -56,7 +56,7 @@ impl Mutation for EnrollPupil {
         caller: &Caller,
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
-        require_pupil(context, tx, self.org_id, self.member_id).await?;
+        require_pupil(tx, scope, self.member_id).await?;
         context.require_unit(tx, self.org_id, self.unit_id).await?;
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
@@ -96,7 +96,7 @@ impl Mutation for TransferPupil {
         caller: &Caller,
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
-        require_pupil(context, tx, self.org_id, self.member_id).await?;
+        require_pupil(tx, scope, self.member_id).await?;
         context.require_unit(tx, self.org_id, self.to_unit_id).await?;
         if !end(tx, scope, self.member_id, self.from_unit_id).await? {
             return Err(Error::not_enrolled());

@@ -8,7 +8,7 @@ use parta_roster::{Role, State};
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Guardianship, policy, storage};
-use crate::{context::Context, error::Error};
+use crate::{context::Context, error::Error, member_records};
 
 const KIND: &str = "guardianship";
 
@@ -211,14 +211,13 @@ async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error
 /// Relates a guardian to a child, without effect until it is confirmed (R27). Does nothing if they are
 /// related. The child must be a pupil who has not left.
 pub(crate) async fn establish(
-    context: &Context,
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
 ) -> Result<(), Error> {
-    let facts = context.contexts_of(tx, scope.org_id(), child).await?;
-    let is_pupil = facts.is_some_and(|f| f.state != State::Left && f.roles.contains(&Role::Pupil));
+    let row = member_records::storage::lock(tx, scope, child).await?;
+    let is_pupil = row.is_some_and(|row| row.state != State::Left && row.has(Role::Pupil));
     if !is_pupil || guardian == child {
         return Err(Error::child_unknown());
     }

@@ -294,8 +294,8 @@ pub(crate) async fn list_for_snapshot(
     members(rows)
 }
 
-/// Those of the members who have not left.
-pub(crate) async fn present(
+/// Locks the members of `among` who have not left, in the order of their ids, until the transaction ends.
+pub(crate) async fn lock_present(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     among: impl IntoIterator<Item = MemberId>,
@@ -306,6 +306,8 @@ pub(crate) async fn present(
         .filter(within(scope))
         .filter(Column::MemberId.is_in(among.into_iter().map(TypedId::uuid)))
         .filter(Column::State.ne(LEFT))
+        .order_by_asc(Column::MemberId)
+        .lock_exclusive()
         .into_tuple()
         .all(conn)
         .await?;

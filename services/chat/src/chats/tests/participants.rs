@@ -290,3 +290,29 @@ on_both!(
         );
     }
 );
+
+on_both!(
+    /// Covers: R37 allowed
+    personal_chat_is_one_when_both_create_it_at_once,
+    |database| async move {
+        let s = School::open(database).await;
+        let people = [s.head, s.class_teacher, s.subject_teacher, s.pupil, s.classmate, s.parent];
+        let mut created = 0;
+        for (n, one) in people.into_iter().enumerate() {
+            for other in people.into_iter().skip(n + 1) {
+                match tokio::join!(s.direct(one, other), s.direct(other, one)) {
+                    (Ok(chat), Ok(same)) => {
+                        assert_eq!(chat.id, same.id);
+                        created += 1;
+                    }
+                    (Err(one), Err(other)) => {
+                        assert_eq!(code::<()>(Err(one)).1, "MEMBER_NOT_REACHABLE");
+                        assert_eq!(code::<()>(Err(other)).1, "MEMBER_NOT_REACHABLE");
+                    }
+                    (one, other) => panic!("one succeeded only: {one:?}, {other:?}"),
+                }
+            }
+        }
+        assert!(created >= 5, "{created} pairs may talk");
+    }
+);

@@ -40,13 +40,7 @@ impl Mutation for AdmitMember {
         Ok(authorize(caller, self.0.org_id, Decision::Allow)?)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<Admitted, Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Admitted, Error> {
         let terms = &self.0;
         let account = storage::find_join_flow(tx, terms.flow_id).await?;
         let account = account.ok_or_else(Error::join_flow_unknown)?;
@@ -66,7 +60,7 @@ impl Mutation for AdmitMember {
             enrollments::begin(tx, scope, member_id, unit).await?;
         }
         if let Some(child) = terms.child_id.filter(|_| terms.role == Role::Parent) {
-            guardianships::establish(context, tx, scope, member_id, child).await?;
+            guardianships::establish(tx, scope, member_id, child).await?;
         }
         let issuer = terms.issuer_id.map(|id| format!(" by members/{id}"));
         let org = terms.org_id;
@@ -119,10 +113,8 @@ async fn upsert_member(
     let mut row = Member::new(terms.org_id, id, &known.full_name, State::Active, terms.role, now);
     row.account_id = Some(account);
     row.invitation_id = Some(terms.invitation_id);
-    // Another link may be making the same person a member at this moment: repeated, it is found.
-    members::insert(tx, scope, &row)
-        .await
-        .map_err(Error::conflict_on_unique)?;
+    // If another link makes the same person a member meanwhile, the second run finds the member.
+    members::insert(tx, scope, &row).await?;
     events::admitted(tx, &row).await?;
     Ok(row)
 }
