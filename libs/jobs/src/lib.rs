@@ -4,9 +4,17 @@
 //! A job is a row written in the transaction of its cause. It runs at least once, under a lease, on one
 //! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
 //! callee detects repetitions.
+//!
+//! The lease ends by the clock of the database, and a running attempt renews it. A replica that vanishes loses
+//! its jobs after a minute, and an attempt may run for hours. Each kind has its own [`Limits`], also for the jobs of
+//! one organization, so that a stalled destination or a long import delays no other kind.
 
+mod lease;
+mod limits;
 mod migrations;
 mod runner;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,8 +22,10 @@ use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{JobId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use limits::Limits;
 pub use migrations::migrations;
 pub use runner::{JobError, JobHandler, JobRunner};
 
@@ -36,6 +46,35 @@ pub struct Job {
     pub attempts: i32,
     /// The time when the job was enqueued.
     pub create_time: DateTime<Utc>,
+    progress: Progress,
+    stopping: CancellationToken,
+}
+
+impl Job {
+    /// Reports how many of how many steps are done. An operator sees it within ten seconds.
+    pub fn report(&self, done: i64, total: i64) {
+        self.progress.set(done, total);
+    }
+
+    /// Whether the process stops. A handler that runs for long returns [`JobError::Interrupted`] at the next
+    /// step.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+}
+
+/// Steps that are done, and all steps.
+#[derive(Debug, Clone, Default)]
+struct Progress(Arc<Mutex<Option<(i64, i64)>>>);
+
+impl Progress {
+    fn set(&self, done: i64, total: i64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, total));
+    }
+
+    fn get(&self) -> Option<(i64, i64)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Enqueues a job that runs right after the commit. A duplicate of the same kind and `request_id` is ignored.

@@ -2,7 +2,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the table of this library: `job`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(JobTable)]
+    vec![Box::new(JobTable), Box::new(JobLease)]
 }
 
 struct JobTable;
@@ -44,5 +44,39 @@ impl MigrationTrait for JobTable {
             .unique()
             .to_owned();
         manager.create_index(once).await
+    }
+}
+
+/// The end of a lease by the clock of the database, the progress of an attempt, and an index for the claim by
+/// kind.
+struct JobLease;
+
+impl MigrationName for JobLease {
+    fn name(&self) -> &str {
+        "jobs_0002_job_lease"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for JobLease {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // SQLite adds one column per statement.
+        for column in ["lease_end_millis", "progress_done", "progress_total"] {
+            let add = Table::alter()
+                .table("job")
+                .add_column(big_integer_null(column))
+                .to_owned();
+            manager.alter_table(add).await?;
+        }
+        let due = Index::create()
+            .name("job_due_by_kind")
+            .table("job")
+            .col("kind")
+            .col("due_time")
+            .to_owned();
+        manager.create_index(due).await?;
+        manager
+            .drop_index(Index::drop().name("job_due").table("job").to_owned())
+            .await
     }
 }

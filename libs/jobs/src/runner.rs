@@ -1,14 +1,20 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use parta_database::{Db, StorageError};
-use parta_ids::{JobId, OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use parta_ids::OrgId;
+use tokio::sync::mpsc;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
-use crate::{Job, JobHints};
+use crate::{
+    Job, JobHints, Limits,
+    lease::{self, End, Lease},
+};
 
 /// The failure of a job.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +25,10 @@ pub enum JobError {
     /// A retry cannot succeed. The row is kept with the reason, for the operator.
     #[error("{0}")]
     Fatal(String),
+    /// The attempt stopped because [`Job::is_stopping`], and did not fail. The job is due at once, on any
+    /// replica.
+    #[error("the process stops")]
+    Interrupted,
 }
 
 impl From<StorageError> for JobError {
@@ -28,25 +38,103 @@ impl From<StorageError> for JobError {
 }
 
 /// Runs the jobs of one kind. A handler must tolerate repeated runs with the same `request_id`.
+///
+/// The text of an error is stored and logged: it must not contain personal data.
 #[async_trait]
 pub trait JobHandler: Send + Sync {
-    /// Runs the job.
+    /// Runs the job. A panic counts as a failed attempt.
     async fn run(&self, job: &Job) -> Result<(), JobError>;
 }
 
-/// The longest run of one attempt. The lease lasts longer, so that no other replica starts the job meanwhile.
-const RUN: Duration = Duration::from_secs(60);
-const LEASE: TimeDelta = TimeDelta::seconds(90);
 /// The poll interval for jobs of other replicas. Local commits wake the runner immediately.
-const LOOK: Duration = Duration::from_secs(5);
-const SLOWEST: i64 = 3600;
-const AT_ONCE: usize = 8;
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Runs due jobs until cancelled.
+/// Runs due jobs until canceled.
 pub struct JobRunner {
     db: Db,
-    handlers: BTreeMap<String, Arc<dyn JobHandler>>,
+    kinds: BTreeMap<String, Kind>,
     attempts: i32,
+    lease: Duration,
+}
+
+struct Kind {
+    limits: Limits,
+    handler: Arc<dyn JobHandler>,
+}
+
+/// The attempts that run now, each in a task of its own: one that waits for the database holds up neither the
+/// runner nor the others. They end when the runner is dropped.
+struct Running {
+    tasks: TaskTracker,
+    dropped: CancellationToken,
+    _drop_guard: DropGuard,
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    counts: Counts,
+}
+
+/// The kind and the organization of an attempt that has ended.
+type Ended = (String, Option<OrgId>);
+
+/// The organizations of the running attempts of each kind.
+#[derive(Default)]
+struct Counts(BTreeMap<String, Vec<Option<OrgId>>>);
+
+impl Running {
+    fn new() -> Self {
+        let dropped = CancellationToken::new();
+        Self {
+            tasks: TaskTracker::new(),
+            _drop_guard: dropped.clone().drop_guard(),
+            dropped,
+            ended: mpsc::unbounded_channel(),
+            counts: Counts::default(),
+        }
+    }
+
+    fn start(&mut self, kind: &str, org: Option<OrgId>, attempt: impl Future<Output = ()> + Send + 'static) {
+        self.counts.0.entry(kind.to_owned()).or_default().push(org);
+        let (dropped, sender, kind) = (self.dropped.clone(), self.ended.0.clone(), kind.to_owned());
+        self.tasks.spawn(async move {
+            dropped.run_until_cancelled(attempt).await;
+            // Without a receiver the runner was dropped.
+            let _ = sender.send((kind, org));
+        });
+    }
+
+    fn is_idle(&self) -> bool {
+        self.counts.0.values().all(Vec::is_empty)
+    }
+
+    /// Waits until an attempt ends. Returns `false` at once if none runs.
+    async fn ended(&mut self) -> bool {
+        if self.is_idle() {
+            return false;
+        }
+        let Some((kind, org)) = self.ended.1.recv().await else {
+            return false;
+        };
+        let orgs = self.counts.0.entry(kind).or_default();
+        if let Some(index) = orgs.iter().position(|other| *other == org) {
+            orgs.swap_remove(index);
+        }
+        true
+    }
+}
+
+impl Counts {
+    fn has_capacity(&self, kind: &str, limits: Limits) -> bool {
+        self.0.get(kind).map_or(0, Vec::len) < limits.concurrent
+    }
+
+    /// The organizations that run as many jobs of the kind as one may.
+    fn organizations_at_limit(&self, kind: &str, limits: Limits) -> Vec<OrgId> {
+        let mut counts = BTreeMap::<OrgId, usize>::new();
+        for org in self.0.get(kind).into_iter().flatten().flatten() {
+            *counts.entry(*org).or_default() += 1;
+        }
+        counts.retain(|_, count| *count >= limits.per_organization);
+        counts.into_keys().collect()
+    }
 }
 
 impl JobRunner {
@@ -54,15 +142,16 @@ impl JobRunner {
     pub fn new(db: Db) -> Self {
         Self {
             db,
-            handlers: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             attempts: 50,
+            lease: Duration::from_secs(60),
         }
     }
 
     /// Registers `handler` for jobs of `kind`.
     #[must_use]
-    pub fn handle(mut self, kind: impl Into<String>, handler: Arc<dyn JobHandler>) -> Self {
-        self.handlers.insert(kind.into(), handler);
+    pub fn handle(mut self, kind: impl Into<String>, limits: Limits, handler: Arc<dyn JobHandler>) -> Self {
+        self.kinds.insert(kind.into(), Kind { limits, handler });
         self
     }
 
@@ -73,157 +162,161 @@ impl JobRunner {
         self
     }
 
-    /// Runs until cancelled. A job that is running is completed first.
+    /// Sets the time after which another replica takes a job of a process that vanished.
+    #[must_use]
+    pub fn lease(mut self, duration: Duration) -> Self {
+        self.lease = duration;
+        self
+    }
+
+    /// Runs until canceled. Jobs that are running are completed first, unless their handlers interrupt them.
     pub async fn run(self, cancel: CancellationToken) {
         let mut hints = self.db.shared::<JobHints>().0.subscribe();
+        let mut running = Running::new();
         while !cancel.is_cancelled() {
             hints.mark_unchanged();
             let failed = self
-                .run_due(&cancel)
+                .start_due(&mut running, &cancel)
                 .await
                 .inspect_err(|error| tracing::warn!(%error, "job lookup failed"))
                 .is_err();
-            let wait = if failed { LOOK } else { self.until_next().await };
+            let wait = if failed {
+                POLL_INTERVAL
+            } else {
+                self.until_next(&running.counts).await
+            };
+            let is_idle = running.is_idle();
             tokio::select! {
-                () = cancel.cancelled() => return,
+                () = cancel.cancelled() => {}
                 _ = hints.changed(), if !failed => {}
+                _ = running.ended(), if !is_idle => {}
                 () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while running.ended().await {}
+    }
+
+    /// Runs the jobs that are due, and those that they enqueue, until none is due or `cancel` is canceled.
+    /// A job whose attempt fails is due again later.
+    pub async fn run_due(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
+        let mut running = Running::new();
+        let mut outcome = Ok(());
+        loop {
+            if !cancel.is_cancelled() && outcome.is_ok() {
+                outcome = self.start_due(&mut running, cancel).await;
+            }
+            if !running.ended().await {
+                return outcome;
             }
         }
     }
 
-    /// Runs the jobs that are due, and those that they enqueue, until none is due or `cancel` is cancelled.
-    pub async fn run_due(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
-        let drained = futures::future::join_all((0..AT_ONCE).map(|_| self.drain(cancel))).await;
-        drained.into_iter().collect()
-    }
-
-    async fn drain(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
-        while !cancel.is_cancelled() {
-            let Some((job, lease)) = self.claim().await? else {
-                return Ok(());
-            };
-            self.perform(&job, lease).await?;
+    /// Starts the due jobs for which there is capacity.
+    async fn start_due(&self, running: &mut Running, cancel: &CancellationToken) -> Result<(), StorageError> {
+        for (name, kind) in &self.kinds {
+            while running.counts.has_capacity(name, kind.limits) && !cancel.is_cancelled() {
+                let excluded = running.counts.organizations_at_limit(name, kind.limits);
+                let Some((job, lease)) = lease::claim(&self.db, name, &excluded, self.lease, cancel).await?
+                else {
+                    break;
+                };
+                let org = job.org_id;
+                running.start(name, org, self.attempt(kind).perform(job, lease));
+            }
         }
         Ok(())
     }
 
-    async fn until_next(&self) -> Duration {
-        let sql = "SELECT MIN(due_time) AS due_time FROM job WHERE due_time IS NOT NULL";
-        let row = self
-            .db
-            .conn()
-            .query_one_raw(Statement::from_string(self.db.backend(), sql))
-            .await;
-        let next = row
-            .ok()
-            .flatten()
-            .and_then(|row| row.try_get::<Option<DateTime<Utc>>>("", "due_time").ok())
-            .flatten();
-        let wait = next
-            .and_then(|due| (due - self.db.env().now()).to_std().ok())
-            .unwrap_or(LOOK);
-        wait.clamp(Duration::from_millis(20), LOOK)
-    }
-
-    /// Leases the job that has been due the longest. On PostgreSQL, rows locked by other replicas are
-    /// skipped.
-    async fn claim(&self) -> Result<Option<(Job, Uuid)>, StorageError> {
-        if self.handlers.is_empty() {
-            return Ok(None);
+    /// The time until a job of a kind with capacity is due.
+    async fn until_next(&self, running: &Counts) -> Duration {
+        let with_capacity = self
+            .kinds
+            .iter()
+            .filter(|(name, kind)| running.has_capacity(name, kind.limits));
+        let mut next: Option<DateTime<Utc>> = None;
+        for (name, kind) in with_capacity {
+            let excluded = running.organizations_at_limit(name, kind.limits);
+            // An error is the same trouble as that of the next claim, which logs it.
+            let due = lease::next_due_time(&self.db, name, &excluded)
+                .await
+                .unwrap_or(None);
+            next = [next, due].into_iter().flatten().min();
         }
-        let lease = self.db.env().ids.uuid();
-        let now = self.db.env().now();
-        let kinds: Vec<String> = (0..self.handlers.len()).map(|i| format!("${}", i + 4)).collect();
-        let skip = if self.db.is_postgres() {
-            "FOR UPDATE SKIP LOCKED"
-        } else {
-            ""
-        };
-        let sql = format!(
-            "UPDATE job SET lease = $1, due_time = $2, attempts = attempts + 1 WHERE job_id = (\
-             SELECT job_id FROM job WHERE due_time <= $3 AND kind IN ({}) ORDER BY due_time LIMIT 1 {skip}) \
-             RETURNING job_id, org_id, kind, payload, request_id, attempts, create_time",
-            kinds.join(", ")
-        );
-        let values: Vec<sea_orm::Value> = [lease.into(), (now + LEASE).into(), now.into()]
-            .into_iter()
-            .chain(self.handlers.keys().map(|kind| kind.as_str().into()))
-            .collect();
-        // Checked without the write lock first, so that an idle runner does not delay writers.
-        if !self.any_due(now).await? {
-            return Ok(None);
-        }
-        let (sql, values) = (&sql, &values);
-        let row = self
-            .db
-            .write(|tx| async move {
-                let statement =
-                    Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
-                Ok::<_, StorageError>(tx.query_one_raw(statement).await?)
+        next.and_then(|due| (due - self.db.env().now()).to_std().ok())
+            .map_or(POLL_INTERVAL, |wait| {
+                wait.clamp(Duration::from_millis(20), POLL_INTERVAL)
             })
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let job = Job {
-            job_id: JobId::from_uuid(row.try_get("", "job_id")?),
-            org_id: row.try_get::<Option<Uuid>>("", "org_id")?.map(OrgId::from_uuid),
-            kind: row.try_get("", "kind")?,
-            payload: row.try_get("", "payload")?,
-            request_id: row.try_get("", "request_id")?,
-            attempts: row.try_get("", "attempts")?,
-            create_time: row.try_get("", "create_time")?,
-        };
-        Ok(Some((job, lease)))
     }
 
-    async fn any_due(&self, now: DateTime<Utc>) -> Result<bool, StorageError> {
-        let sql = "SELECT job_id FROM job WHERE due_time <= $1 LIMIT 1";
-        let statement = Statement::from_sql_and_values(self.db.backend(), sql, [now.into()]);
-        Ok(self.db.conn().query_one_raw(statement).await?.is_some())
+    fn attempt(&self, kind: &Kind) -> Attempt {
+        Attempt {
+            db: self.db.clone(),
+            handler: kind.handler.clone(),
+            timeout: kind.limits.attempt_timeout,
+            max_attempts: self.attempts,
+        }
+    }
+}
+
+/// One attempt of a job.
+struct Attempt {
+    db: Db,
+    handler: Arc<dyn JobHandler>,
+    timeout: Option<Duration>,
+    max_attempts: i32,
+}
+
+impl Attempt {
+    /// Runs the attempt and stores how it ended. A failure to store it leaves the lease, after whose end the
+    /// job runs again.
+    async fn perform(self, job: Job, lease: Lease) {
+        let outcome = tokio::select! {
+            outcome = self.run(&job) => outcome,
+            () = lease.lost(&self.db, &job) => {
+                tracing::warn!(job.kind, job.id = %job.job_id, "lease of a job lost, attempt dropped");
+                return;
+            }
+        };
+        let end = self.end(&job, outcome);
+        if let Err(error) = lease.end(&self.db, &job, end).await {
+            tracing::warn!(job.kind, job.id = %job.job_id, %error, "outcome of a job not stored, it will run again");
+        }
     }
 
-    async fn perform(&self, job: &Job, lease: Uuid) -> Result<(), StorageError> {
-        let Some(handler) = self.handlers.get(&job.kind) else {
-            return Ok(());
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        // The process ended in the middle of each attempt, perhaps because of the job.
+        if job.attempts > self.max_attempts {
+            return Err(JobError::Fatal("no attempt was completed".to_owned()));
+        }
+        let run = AssertUnwindSafe(self.handler.run(job)).catch_unwind();
+        let ended = match self.timeout {
+            Some(timeout) => tokio::time::timeout(timeout, run).await.map_err(|_| timeout),
+            None => Ok(run.await),
         };
-        let result = match tokio::time::timeout(RUN, handler.run(job)).await {
-            Ok(result) => result,
-            Err(_) => Err(JobError::Retry(format!("took longer than {} s", RUN.as_secs()))),
-        };
-        let (sql, values): (&str, Vec<sea_orm::Value>) = match result {
-            Ok(()) => ("DELETE FROM job WHERE job_id = $1 AND lease = $2", vec![]),
-            Err(JobError::Retry(why)) if job.attempts < self.attempts => {
+        match ended {
+            Ok(Ok(result)) => result,
+            // The panic's message may contain personal data; the panic hook has logged its place.
+            Ok(Err(_panic)) => Err(JobError::Retry("the handler panicked".to_owned())),
+            Err(timeout) => Err(JobError::Retry(format!(
+                "took longer than {} s",
+                timeout.as_secs_f64()
+            ))),
+        }
+    }
+
+    /// Decides what follows from the outcome of an attempt.
+    fn end(&self, job: &Job, outcome: Result<(), JobError>) -> End {
+        match outcome {
+            Ok(()) => End::Done,
+            Err(JobError::Interrupted) => End::Interrupted,
+            Err(JobError::Retry(why)) if job.attempts < self.max_attempts => {
                 tracing::info!(job.kind, job.id = %job.job_id, job.attempts, why, "job attempt failed, will be retried");
-                let wait = 1_i64
-                    .checked_shl(job.attempts.unsigned_abs().min(20))
-                    .unwrap_or(SLOWEST)
-                    .min(SLOWEST);
-                let due = self.db.env().now() + TimeDelta::seconds(wait);
-                (
-                    "UPDATE job SET lease = NULL, due_time = $3, failure = $4 WHERE job_id = $1 AND lease = $2",
-                    vec![due.into(), why.into()],
-                )
+                End::RetryAt(lease::retry_time(self.db.env().now(), job.attempts), why)
             }
             Err(error) => {
                 tracing::error!(job.kind, job.id = %job.job_id, job.attempts, %error, "job failed permanently");
-                (
-                    "UPDATE job SET lease = NULL, due_time = NULL, failure = $3 WHERE job_id = $1 AND lease = $2",
-                    vec![error.to_string().into()],
-                )
+                End::Failed(error.to_string())
             }
-        };
-        let values: Vec<sea_orm::Value> = [job.job_id.uuid().into(), lease.into()]
-            .into_iter()
-            .chain(values)
-            .collect();
-        let values = &values;
-        self.db
-            .write(|tx| async move {
-                let statement =
-                    Statement::from_sql_and_values(tx.get_database_backend(), sql, values.clone());
-                tx.execute_raw(statement).await?;
-                Ok::<_, StorageError>(())
-            })
-            .await
+        }
     }
 }

@@ -6,7 +6,7 @@ use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
-use parta_jobs::JobRunner;
+use parta_jobs::{JobRunner, Limits};
 use parta_proto_invitation::{
     InvitationFeed,
     v1::{
@@ -74,7 +74,7 @@ impl Ports {
     /// Runs the jobs that finish interrupted acceptances.
     pub(crate) fn job_runner(&self) -> JobRunner {
         let handler = ResumeAdmissions(self.context());
-        JobRunner::new(self.db.clone()).handle(RESUME_JOB, Arc::new(handler))
+        JobRunner::new(self.db.clone()).handle(RESUME_JOB, Limits::default(), Arc::new(handler))
     }
 }
 

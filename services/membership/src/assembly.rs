@@ -102,12 +102,18 @@ impl Ports {
     /// Runs the durable jobs: roster imports, and one-time codes if they are sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
-        let runner = JobRunner::new(self.db.clone()).handle(roster_import::JOB, Arc::new(runner));
+        let runner = JobRunner::new(self.db.clone()).handle(
+            roster_import::JOB,
+            roster_import::JOB_LIMITS,
+            Arc::new(runner),
+        );
         let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
             return Ok(runner);
         };
-        let codes = sign_in::SendCode::new(self.db.clone(), sender);
-        Ok(runner.handle(delivery::SEND_JOB, Arc::new(codes)))
+        let codes = Arc::new(sign_in::SendCode::new(self.db.clone(), sender));
+        Ok(delivery::SEND_JOBS.into_iter().fold(runner, |runner, kind| {
+            runner.handle(kind, delivery::SEND_LIMITS, codes.clone())
+        }))
     }
 
     /// The task that runs the durable jobs. A runner is built here too, so that a wrong configuration fails

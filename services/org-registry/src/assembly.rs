@@ -5,7 +5,7 @@ use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
-use parta_jobs::JobRunner;
+use parta_jobs::{JobRunner, Limits};
 use parta_proto_membership::MembershipFeed;
 use parta_proto_org_registry::{
     OrgRegistryFeed,
@@ -67,8 +67,8 @@ impl Ports {
 
     /// Returns the runner of the jobs that appoint founding administrators.
     pub(crate) fn job_runner(&self) -> JobRunner {
-        let handler = AppointAdministrator(self.context());
-        JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Arc::new(handler))
+        let handler = AppointAdministrator::new(self.db.clone(), self.context());
+        JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Limits::default(), Arc::new(handler))
     }
 }
 

@@ -352,7 +352,8 @@ impl JobHandler for ResumeAdmissions {
         let caller = Caller::new(service, RESUME_JOB);
         match finish_in(&self.0, &caller, &scope, id).await {
             Ok(_) | Err(Error::AdmissionRefused(_)) => Ok(()),
-            Err(error) => Err(JobError::Retry(error.to_string())),
+            // A message of a refusal may name a person, so the failure has its reason only.
+            Err(error) => Err(JobError::Retry(RpcError::from(error).reason().to_owned())),
         }
     }
 }

@@ -18,7 +18,7 @@ mod storage;
 
 pub(crate) use grpc::Operator;
 pub(crate) use model::Channels;
-pub(crate) use operations::{SEND_JOB, flow_of, owe};
+pub(crate) use operations::{SEND_JOBS, SEND_LIMITS, flow_of, owe};
 pub(crate) use secret::is_code;
 pub(crate) use sender::Sender;
 pub(crate) use sms::problems as gateway_problems;

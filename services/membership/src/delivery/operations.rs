@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use parta_access::Caller;
 use parta_database::Tx;
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{FlowId, TypedId as _};
+use parta_jobs::Limits;
 use parta_status::invalid;
 
 use super::{
@@ -10,8 +13,17 @@ use super::{
 };
 use crate::{accounts::Address, context::Context, error::Error};
 
-/// The kind of the durable job that sends the code of a flow.
-pub(crate) const SEND_JOB: &str = "membership.send_code";
+/// The kinds of the durable jobs that send the code of a flow. Each channel has its own kind, so that a mail
+/// server that does not respond delays no SMS.
+pub(crate) const SEND_JOBS: [&str; 2] = [SEND_SMS_JOB, SEND_MAIL_JOB];
+const SEND_SMS_JOB: &str = "membership.send_code_by_sms";
+const SEND_MAIL_JOB: &str = "membership.send_code_by_mail";
+/// A code is valid for minutes, so an attempt does not wait longer for a server that does not respond.
+pub(crate) const SEND_LIMITS: Limits = Limits {
+    concurrent: 32,
+    per_organization: 32,
+    attempt_timeout: Some(Duration::from_secs(30)),
+};
 
 /// Owes the code of a flow to its address, in the transaction that made the flow. The job names the flow
 /// only: the flow has the address, and the code is derived.
@@ -25,17 +37,17 @@ pub(crate) async fn owe(context: &Context, tx: &Tx, flow: FlowId, address: &Addr
         };
         return Ok(storage::insert(tx, &message).await?);
     }
+    let (payload, id) = (flow.to_string().into_bytes(), flow.uuid());
     match address {
         Address::Phone(_) if !context.channels.sms => {
-            return Err(invalid("phone", "this installation sends codes by e-mail only").into());
+            Err(invalid("phone", "this installation sends codes by e-mail only").into())
         }
         Address::Email(_) if !context.channels.mail => {
-            return Err(invalid("email", "this installation sends codes by SMS only").into());
+            Err(invalid("email", "this installation sends codes by SMS only").into())
         }
-        _ => {}
+        Address::Phone(_) => Ok(parta_jobs::enqueue(tx, SEND_SMS_JOB, None, payload, id).await?),
+        Address::Email(_) => Ok(parta_jobs::enqueue(tx, SEND_MAIL_JOB, None, payload, id).await?),
     }
-    let payload = flow.to_string().into_bytes();
-    Ok(parta_jobs::enqueue(tx, SEND_JOB, None, payload, flow.uuid()).await?)
 }
 
 /// Returns the flow that the payload of a job names.

@@ -25,7 +25,7 @@ mod upload;
 pub(crate) use grpc::RosterImports;
 pub(crate) use observe::ClassCreatedObserver;
 pub(crate) use policy::import;
-pub(crate) use run::{JOB, Runner};
+pub(crate) use run::{JOB, JOB_LIMITS, Runner};
 
 /// A violation of the specification in a file or row. The description never quotes the text of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

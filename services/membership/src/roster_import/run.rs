@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use parta_access::{Caller, OrgScope, Principal};
 use parta_database::Tx;
 use parta_ids::{MemberId, RosterImportId};
-use parta_jobs::{Job, JobError, JobHandler};
+use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_roster::{Role, State, label_key};
 use parta_status::RpcError;
 
@@ -27,6 +27,12 @@ use crate::{
 
 /// Kind of the durable job.
 pub(crate) const JOB: &str = "membership.roster_import";
+/// An import runs for as long as it needs. Two imports of one organization would wait for each other.
+pub(crate) const JOB_LIMITS: Limits = Limits {
+    concurrent: 4,
+    per_organization: 1,
+    attempt_timeout: None,
+};
 /// Changes per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
 /// A limit that no import reaches.
@@ -44,17 +50,25 @@ enum BatchOutcome {
     Finished,
 }
 
+/// A batch that was committed.
+struct Batch {
+    outcome: BatchOutcome,
+    /// Changes that are applied, and all changes.
+    progress: (i64, i64),
+}
+
 /// Runs the durable job.
 pub(crate) struct Runner(pub(crate) Arc<Context>);
 
 impl Runner {
-    async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<BatchOutcome, Error> {
-        let Some(mut import) = imports::lock(tx, scope, id).await? else {
-            return Ok(BatchOutcome::Finished);
+    async fn batch(&self, tx: &Tx, scope: &OrgScope, id: RosterImportId) -> Result<Batch, Error> {
+        let running = imports::lock(tx, scope, id).await?;
+        let Some(mut import) = running.filter(|import| import.state == ImportState::Running) else {
+            return Ok(Batch {
+                outcome: BatchOutcome::Finished,
+                progress: (0, 0),
+            });
         };
-        if import.state != ImportState::Running {
-            return Ok(BatchOutcome::Finished);
-        }
         let rows = imports::list_changes(tx, scope, id, None, import.position, BATCH).await?;
         let classes = operations::classes(&self.0, tx, scope.org_id()).await?;
         let class_changes = imports::list_changes(tx, scope, id, Some(Kind::CreateUnit), 0, NO_LIMIT).await?;
@@ -63,8 +77,8 @@ impl Runner {
             .flat_map(|(_, c)| [c.source_key.clone(), c.details.other_key.clone()]);
         let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
         let mut people = imports::people_of(tx, scope, &keys).await?;
-        // Rows about a member who was removed by hand since the check are skipped.
-        let present = members::present(tx, scope, people.values().copied()).await?;
+        // Rows about a member who was removed by hand since the check are skipped. The lock keeps the others.
+        let present = members::lock_present(tx, scope, people.values().copied()).await?;
         people.retain(|_, id| present.contains(id));
         let (planned, mut done) = (import.planned, import.done);
         // A created class is counted even if it was archived or renamed later.
@@ -107,7 +121,7 @@ impl Runner {
                 }
                 (Kind::EstablishGuardianship, Some(guardian), _) => {
                     if let Some(child) = people.get(&details.other_key).copied() {
-                        match guardianships::establish(&self.0, tx, scope, guardian, child).await {
+                        match guardianships::establish(tx, scope, guardian, child).await {
                             // The child has left, or is no longer a pupil.
                             Ok(()) => {}
                             Err(error) if error.is_child_unknown() => {}
@@ -145,10 +159,13 @@ impl Runner {
         );
         let object = format!("organizations/{}/rosterImports/{id}", scope.org_id());
         parta_audit::record(tx, &caller, Some(scope.org_id()), object).await?;
-        Ok(match (waits_for_class, is_full_batch) {
-            (true, _) => BatchOutcome::WaitForClass,
-            (false, true) => BatchOutcome::Continue,
-            (false, false) => BatchOutcome::Finished,
+        Ok(Batch {
+            outcome: match (waits_for_class, is_full_batch) {
+                (true, _) => BatchOutcome::WaitForClass,
+                (false, true) => BatchOutcome::Continue,
+                (false, false) => BatchOutcome::Finished,
+            },
+            progress: (import.position, import.change_count),
         })
     }
 
@@ -218,10 +235,16 @@ impl JobHandler for Runner {
                 .db
                 .write(|tx| async move { self.batch(&tx, scope, id).await })
                 .await;
-            let outcome = batch.map_err(|error| JobError::Retry(RpcError::from(error).to_string()))?;
+            // A message of a refusal may name a person, so the failure has its reason only.
+            let batch = batch.map_err(|error| JobError::Retry(RpcError::from(error).reason().to_owned()))?;
             self.0.progress.send_modify(|n| *n += 1);
-            if outcome != BatchOutcome::Continue {
+            let (applied, all) = batch.progress;
+            job.report(applied, all);
+            if batch.outcome != BatchOutcome::Continue {
                 return Ok(());
+            }
+            if job.is_stopping() {
+                return Err(JobError::Interrupted);
             }
         }
     }

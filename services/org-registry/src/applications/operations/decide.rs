@@ -115,7 +115,7 @@ impl Mutation for ApproveApplication {
         let application = grant.decision.decide(tx, caller, &self.etag, approve, "").await?;
         organizations::create(tx, scope, application.form.registration()).await?;
         units::create_staff_room(tx, scope).await?;
-        appoint::enqueue(tx, &application, org_id).await?;
+        appoint::enqueue(tx, application.id, org_id).await?;
         Ok(ApprovedId { org_id })
     }
 

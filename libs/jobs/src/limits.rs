@@ -1,0 +1,25 @@
+use std::time::Duration;
+
+/// Limits of the jobs of one kind in one process. A kind at its limit does not delay other kinds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The number of jobs that run at a time.
+    pub concurrent: usize,
+    /// The number of jobs of one organization that run at a time. Jobs without an organization are limited by
+    /// `concurrent` only.
+    pub per_organization: usize,
+    /// The longest run of one attempt, which then counts as failed. Without it, an attempt runs as long as it
+    /// needs, for example in an import of thousands of rows.
+    pub attempt_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// Limits of jobs that make a few calls or statements.
+    fn default() -> Self {
+        Self {
+            concurrent: 8,
+            per_organization: 2,
+            attempt_timeout: Some(Duration::from_secs(60)),
+        }
+    }
+}
