@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use parta_ids::{EventId, OrgId};
-use parta_proto::FeedEvent;
+use parta_proto::{FeedEvent, timestamp};
 
 /// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
@@ -27,13 +27,5 @@ impl EventMeta {
             occur_time: timestamp(self.occur_time),
             trace_parent: self.trace_parent,
         });
-    }
-}
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.timestamp(),
-        // Less than 2e9 even in a leap second.
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
 }

@@ -31,6 +31,11 @@ pub trait TypedId:
     fn uuid(self) -> Uuid;
 }
 
+/// Returns the text form of an optional id, as protobuf messages have it: without an id it is empty.
+pub fn optional_text<T: TypedId>(id: Option<T>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}
+
 macro_rules! typed_ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*

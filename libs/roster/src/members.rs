@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
@@ -293,9 +292,7 @@ async fn put_assignment(
         }
     };
     let expire_time = match &made.expire_time {
-        Some(time) => u32::try_from(time.nanos)
-            .ok()
-            .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        Some(time) => parta_proto::time(time)
             .map(Some)
             .ok_or_else(|| HandleError::Failed("the event has no valid expire_time".into()))?,
         None => None,

@@ -3,12 +3,12 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use parta_database::{Db, LogHead};
 use parta_ids::OrgId;
-use parta_proto::{WatchItem, status::v1::ErrorReason};
+use parta_proto::{WatchItem, status::v1::ErrorReason, timestamp};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cursor, FeedEvent, kind::timestamp, log};
+use crate::{Cursor, FeedEvent, log};
 
 const BATCH: u64 = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);

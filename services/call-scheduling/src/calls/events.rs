@@ -3,22 +3,15 @@ use chrono::{DateTime, Utc};
 use parta_database::{StorageError, Tx};
 use parta_feed::append_event;
 use parta_ids::{CallId, OrgId, UnitId};
+use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1::{
     CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
 };
-use prost_types::Timestamp;
 
 use super::{
     model::CallView,
     storage::{calls, occurrences},
 };
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
-}
 
 fn planning(id: CallId, unit: UnitId, start: DateTime<Utc>) -> Payload {
     Payload::CallPlanned(CallPlanned {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Call, Edge, PageRequest};
 use parta_mutations::etag;
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{
     self as pb, check_roster_import_request::Part, roster_import_service_server::RosterImportService,
 };
@@ -20,7 +21,7 @@ use super::{
     plan::Change,
     upload::Upload,
 };
-use crate::{context::Context, error::Error, feed::timestamp};
+use crate::{context::Context, error::Error};
 
 /// Interval at which a watcher reads the progress of other replicas. Progress in this process wakes it at
 /// once.

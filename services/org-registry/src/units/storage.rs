@@ -1,7 +1,7 @@
 //! The table `unit` and named queries over it.
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid, optional_text};
 use parta_roster::label_key;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
@@ -92,14 +92,14 @@ pub(super) async fn insert(
     unit: &Unit,
     source: Option<&ImportSource>,
 ) -> Result<(), StorageError> {
-    let import = source.map(|source| source.roster_import_id.to_string());
+    let import = optional_text(source.map(|source| source.roster_import_id));
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         unit_id: Set(unit.id.uuid()),
         kind: Set(unit.kind.number()),
         label: Set(unit.label.clone()),
         label_key: Set(label_key(&unit.label)),
-        roster_import_id: Set(import.unwrap_or_default()),
+        roster_import_id: Set(import),
         source_key: Set(source.map(|source| source.key.clone()).unwrap_or_default()),
         create_time: Set(unit.create_time),
         archive_time: Set(unit.archive_time),

@@ -9,7 +9,6 @@ use parta_proto_call_scheduling::v1 as pb;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
-pub(crate) use super::events::timestamp;
 pub(crate) use convert::{call as call_to_proto, time};
 
 use super::operations::{CancelCall, CancelOccurrence, GetCall, ListOccurrences};
