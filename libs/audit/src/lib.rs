@@ -11,6 +11,6 @@ mod entities;
 mod migrations;
 mod record;
 
-pub use chain::{AuditError, Chain, seal, sealing_task, verify};
+pub use chain::{AuditError, Chain, seal, verify};
 pub use migrations::migrations;
 pub use record::record;

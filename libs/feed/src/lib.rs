@@ -24,7 +24,7 @@ pub use consumer::{
 };
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
-pub use log::{RETENTION_DAYS, purge_task};
+pub use log::{RETENTION_DAYS, purge};
 pub use migrations::migrations;
 pub use parta_proto::{EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;

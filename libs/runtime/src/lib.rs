@@ -11,6 +11,7 @@ mod entry;
 mod health;
 mod jwks;
 mod keys;
+mod periodic;
 mod running;
 mod service;
 mod start;

@@ -8,6 +8,6 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operations::run;
+pub(crate) use operations::{INTERVAL, run};
 #[cfg(test)]
 pub(crate) use storage::{Step, archive_step};
