@@ -38,7 +38,7 @@ pub enum StorageError {
     UnknownValue {
         /// `table.column`.
         column: &'static str,
-        /// The numeric value.
+        /// The numeric value, or the length of a text.
         value: i64,
     },
     /// Stored data is invalid or the library is used incorrectly; a fault of the server.
@@ -65,6 +65,24 @@ impl StorageError {
         Self::UnknownValue {
             column,
             value: value.into(),
+        }
+    }
+
+    /// Like [`StorageError::unknown_value`], for a column of text. Only its length is kept, because the text
+    /// may be personal data.
+    pub fn unknown_text(column: &'static str, text: &str) -> Self {
+        Self::unknown_value(column, i64::try_from(text.len()).unwrap_or(i64::MAX))
+    }
+
+    /// Returns whether the stored data is at fault and not the database. Work on other rows can continue.
+    pub fn is_damaged_data(&self) -> bool {
+        match self {
+            Self::UnknownValue { .. }
+            | Self::Fault(_)
+            | Self::UniqueViolation { .. }
+            | Self::ForeignKeyViolation { .. } => true,
+            Self::Database(error) => is_decoding(error),
+            _ => false,
         }
     }
 
@@ -122,6 +140,15 @@ pub(crate) fn class(error: &DbErr) -> Class {
         ) => Class::Broken,
         _ => Class::Final,
     }
+}
+
+/// Returns whether a stored value could not be decoded.
+fn is_decoding(error: &DbErr) -> bool {
+    matches!(error, DbErr::Type(_) | DbErr::TryIntoErr { .. })
+        || matches!(
+            driver(error),
+            Some(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+        )
 }
 
 fn constraint(error: &dyn sqlx::error::DatabaseError) -> String {

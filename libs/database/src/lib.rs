@@ -29,6 +29,7 @@ pub use connection_cache::PooledConnection;
 pub use db::Db;
 pub use error::StorageError;
 pub use head::LogHead;
+pub use metrics::count_skipped_row;
 pub use migrations::migrations;
 pub use schema::{SchemaState, require_migration};
 pub use sqlite_writer::SqliteWriter;

@@ -35,7 +35,7 @@ pub(crate) async fn archive_all(
     while !cancel.is_cancelled() {
         match storage::archive_step(db, horizon, batch).await? {
             Step::Moved(moved) => count += moved,
-            Step::Checked => {}
+            Step::Checked | Step::Skipped => {}
             Step::Finished | Step::Busy => break,
         }
         tokio::select! {
