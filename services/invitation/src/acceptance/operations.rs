@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
-use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_access::{Caller, OrgScope, Principal, lookup_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
@@ -76,7 +76,7 @@ impl Mutation for AcceptInvitation {
         let invitation = invitations::find_by_secret(tx, secret)
             .await?
             .ok_or(Error::NotUsable)?;
-        let scope = authorize(caller, invitation.draft.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, invitation.draft.org_id)?;
         if invitation.state(tx.now()) != State::Active {
             storage::find_by_flow(tx, &scope, invitation.id, flow_id)
                 .await?
@@ -138,7 +138,7 @@ impl Mutation for AcceptInvitation {
         outcome: &Reserved,
     ) -> Result<MayAccept, Error> {
         let flow_id = join_flow(caller)?;
-        let scope = authorize(caller, outcome.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, outcome.org_id)?;
         let invitation = invitations::find(tx, &scope, outcome.invitation_id).await?;
         Ok(MayAccept {
             scope,
@@ -172,7 +172,7 @@ pub(crate) async fn finish(
     caller: &Caller,
     reserved: &Reserved,
 ) -> Result<Accepted, Error> {
-    let scope = authorize(caller, reserved.org_id, Decision::Allow)?;
+    let scope = lookup_scope(caller, reserved.org_id)?;
     finish_in(context, caller, &scope, reserved.reservation_id).await
 }
 

@@ -2,7 +2,7 @@
 mod mutations;
 mod queries;
 
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, belongs};
 use parta_database::StorageError;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::Roster;
@@ -102,7 +102,7 @@ pub(crate) async fn load_readable_at_once(
     let member = Roster::caller_member(caller, org)?;
     context.quarantined.require(&context.roster, org)?;
     // The query also returns the member's state, which is checked before anything else of the result is used.
-    let scope = authorize(caller, org, Decision::Allow)?;
+    let scope = belongs(caller, org)?;
     let state = Roster::state_query(org, member);
     let found = find_membership_and_state(conn, &scope, chat, member, state).await?;
     let Some((membership, state)) = found else {
