@@ -13,6 +13,7 @@ use crate::{
     Change, Role, RosterObserver,
     entities::{assignment, enrollment, guardianship, member},
     organizations::id,
+    unit_kind::is_sent,
 };
 
 /// Applies the feed of membership.
@@ -252,6 +253,11 @@ async fn put_member(
     roles: i32,
     teacher_verified: bool,
 ) -> Result<(), HandleError> {
+    if !is_sent(state) {
+        return Err(HandleError::Failed(
+            "the event names no state of the member".into(),
+        ));
+    }
     let row = member::ActiveModel {
         org_id: Set(org.uuid()),
         member_id: Set(member_id.uuid()),

@@ -1,11 +1,11 @@
 //! The table `invitation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::table;
+use parta_database::{StorageError, table};
 use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, ExprTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Func, OnConflict, SimpleExpr},
 };
@@ -49,8 +49,9 @@ pub(crate) struct Filter {
     pub(crate) issuer_id: Option<MemberId>,
 }
 
-fn model(row: Model) -> Result<Invitation, DbErr> {
-    let role = InviteRole::from_text(&row.role).ok_or_else(|| DbErr::Type(format!("role `{}`", row.role)))?;
+fn model(row: Model) -> Result<Invitation, StorageError> {
+    let role = InviteRole::from_text(&row.role)
+        .ok_or_else(|| StorageError::unknown_text("invitation.role", &row.role))?;
     Ok(Invitation {
         id: InvitationId::from_uuid(row.id),
         draft: Draft {
@@ -81,7 +82,7 @@ pub(crate) async fn insert(
     invitation: &Invitation,
     token_digest: Vec<u8>,
     code_digest: Vec<u8>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let draft = &invitation.draft;
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
@@ -105,7 +106,8 @@ pub(crate) async fn insert(
     };
     let insert = Entity::insert(row);
     if invitation.roster_import_id.is_none() {
-        return insert.exec_without_returning(conn).await.map(|_| true);
+        insert.exec_without_returning(conn).await?;
+        return Ok(true);
     }
     let inserted = insert
         .on_conflict(OnConflict::new().do_nothing().to_owned())
@@ -118,7 +120,7 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
@@ -131,7 +133,7 @@ pub(super) async fn lock(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .lock_exclusive()
         .one(conn)
@@ -145,7 +147,7 @@ pub(super) async fn list_by_ids(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     ids: &[InvitationId],
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::Id.is_in(ids.iter().map(|id| id.uuid())))
@@ -160,7 +162,7 @@ pub(super) async fn list_by_ids(
 pub(crate) async fn find_by_secret(
     conn: &impl ConnectionTrait,
     secret: &Presented,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     let matches = match secret {
         Presented::Token(digest) => Column::TokenDigest.eq(digest.clone()),
         Presented::Code(digest) => Column::CodeDigest.eq(digest.clone()),
@@ -197,7 +199,7 @@ pub(crate) async fn take_use(
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).add(1))
         .col_expr(Column::Revision, next_revision())
@@ -212,7 +214,7 @@ pub(crate) async fn give_back_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     Entity::update_many()
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).sub(1))
         .col_expr(Column::Revision, next_revision())
@@ -228,7 +230,7 @@ pub(crate) async fn update_last_use(
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     Entity::update_many()
         .col_expr(Column::LastUseTime, Expr::value(now))
         .col_expr(Column::Revision, next_revision())
@@ -244,7 +246,7 @@ pub(crate) async fn update_revoked(
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::RevokeTime, Expr::value(now))
         .col_expr(Column::Revision, next_revision())
@@ -262,7 +264,7 @@ pub(crate) async fn list(
     now: DateTime<Utc>,
     after: Option<InvitationId>,
     limit: u64,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let mut wanted = Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add_option(filter.unit_id.map(|u| Column::UnitId.eq(u.uuid())))
@@ -312,7 +314,7 @@ pub(crate) async fn list_abandoned(
     wanted: &Abandoned,
     now: DateTime<Utc>,
     limit: u64,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let condition = match wanted.condition {
         Condition::Unused => Where::all()
             .add(Column::UseCount.eq(0))
@@ -344,7 +346,7 @@ pub(crate) async fn list_abandoned(
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let rows = Entity::find()
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
         .order_by_asc(Column::OrgId)

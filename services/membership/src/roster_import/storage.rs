@@ -157,15 +157,17 @@ fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageErro
     Ok((row.seq, change))
 }
 
-fn problem(row: roster_import_problem::Model) -> (i64, Problem) {
+fn problem(row: roster_import_problem::Model) -> Result<(i64, Problem), StorageError> {
+    let line = u32::try_from(row.line)
+        .map_err(|_| StorageError::unknown_value("roster_import_problem.line", row.line))?;
     let problem = Problem {
         file: row.file,
-        line: u32::try_from(row.line).unwrap_or(u32::MAX),
+        line,
         column: row.column_name,
         description: row.description,
         fatal: row.fatal,
     };
-    (row.seq, problem)
+    Ok((row.seq, problem))
 }
 
 /// Inserts an import with its planned changes and its problems.
@@ -340,7 +342,7 @@ pub(super) async fn list_problems(
         .limit(limit)
         .all(conn)
         .await?;
-    Ok(rows.into_iter().map(problem).collect())
+    rows.into_iter().map(problem).collect()
 }
 
 /// Returns the members that imports created, by their ids in the source.

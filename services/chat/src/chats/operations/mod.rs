@@ -110,7 +110,7 @@ pub(crate) async fn load_readable_at_once(
         context.reader(conn, caller, org).await?;
         return Err(Error::UnknownChat(chat));
     };
-    let scope = active_scope(caller, org, Roster::found_state(state))?;
+    let scope = active_scope(caller, org, Roster::found_state(state)?)?;
     let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
     Ok((scope, Readable { membership, upto }))
 }
