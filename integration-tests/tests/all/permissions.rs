@@ -5,6 +5,7 @@
     clippy::print_stdout,
     reason = "the output of the test tells how long its parts took"
 )]
+mod departed;
 mod refused;
 mod requests;
 mod samples;
