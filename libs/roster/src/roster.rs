@@ -8,9 +8,8 @@ use parta_access::Caller;
 use parta_database::StorageError;
 use parta_feed::{Freshness, is_quarantined};
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
-use parta_proto::status::v1::ErrorReason;
 use parta_proto_membership::v1::MemberState;
-use parta_status::{RpcError, not_found};
+use parta_status::{RpcError, not_found, quarantined};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::SelectStatement,
@@ -18,8 +17,8 @@ use sea_orm::{
 
 use crate::{
     Child, ConsumerNames, MemberContext, Policies, Role, State, UnitKind,
-    unit_kind::is_sent,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
+    unit_kind::is_sent,
 };
 
 /// An organization in the projection.
@@ -112,13 +111,7 @@ impl Roster {
             (self.names.members, "membership"),
         ] {
             if is_quarantined(conn, consumer, org).await? {
-                let refusal = RpcError::new(
-                    ErrorReason::OrganizationQuarantined,
-                    "The organization is quarantined. Try again after the operator has released it.",
-                )
-                .meta("service", service)
-                .retry_after(Duration::from_secs(60));
-                return Err(refusal);
+                return Err(quarantined(service));
             }
         }
         Ok(())

@@ -8,8 +8,8 @@ pub mod field;
 mod rpc_error;
 
 pub use common::{
-    conflict, etag_mismatch, invalid, not_found, permission_denied, stale, unauthenticated_missing,
-    unavailable,
+    caller_not_accepted, conflict, etag_mismatch, invalid, not_found, not_serving, overloaded,
+    permission_denied, quarantined, stale, unauthenticated_missing, unavailable,
 };
 pub use field::FieldViolations;
 pub use parta_proto::Reason;

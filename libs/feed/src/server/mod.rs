@@ -10,7 +10,7 @@ use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
 use parta_database::{Db, LogHead, Tx};
 use parta_ids::{EventId, OrgId};
-use parta_proto::{WatchItem, status::v1::ErrorReason};
+use parta_proto::WatchItem;
 use parta_status::{self as status, RpcError};
 use tokio_util::sync::CancellationToken;
 
@@ -159,11 +159,10 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
             }
             Ok(Some(requested))
         }
-        _ => Err(RpcError::new(
-            ErrorReason::CallerNotAccepted,
+        _ => Err(status::caller_not_accepted(
+            caller.rpc,
             "Only services and service accounts can read feeds.",
-        )
-        .meta("rpc", caller.rpc)),
+        )),
     }
 }
 

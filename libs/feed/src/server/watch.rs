@@ -66,11 +66,7 @@ impl<E: FeedEvent> Watch<E> {
                 return Ok((self.cursor(event.position()), WatchItem::Event(event)));
             }
             if self.cancel.is_cancelled() {
-                return Err(RpcError::new(
-                    ErrorReason::NotServing,
-                    "The server is stopping. Try again in a moment.",
-                )
-                .retry_after(Duration::from_secs(1)));
+                return Err(parta_status::not_serving());
             }
             // Marked before the read, so that a commit after the read leaves its hint unseen.
             self.hints.mark_unchanged();

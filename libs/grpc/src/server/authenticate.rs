@@ -188,7 +188,7 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         return Ok(());
     }
     let why = "This RPC does not accept callers of this kind.";
-    Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", caller.rpc))
+    Err(parta_status::caller_not_accepted(caller.rpc, why))
 }
 
 fn invalid(why: &str) -> RpcError {

@@ -104,11 +104,7 @@ pub(crate) fn exceeded() -> Status {
 }
 
 pub(crate) fn not_serving() -> Status {
-    let refusal = RpcError::new(
-        ErrorReason::NotServing,
-        "The server is stopping. Try again in a moment.",
-    );
-    refusal.retry_after(Duration::from_secs(1)).into()
+    parta_status::not_serving().into()
 }
 
 /// Returns the time that a call may take: `None` for a stream without a timeout.

@@ -6,8 +6,7 @@ use std::{
 };
 
 use futures::future::Either;
-use parta_proto::{Method, status::v1::ErrorReason};
-use parta_status::RpcError;
+use parta_proto::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service;
@@ -119,9 +118,6 @@ impl OnResponse<RpcResult> for Permit {
 }
 
 fn overloaded() -> Status {
-    let refusal = RpcError::new(
-        ErrorReason::Overloaded,
-        "The server is overloaded. Try again in a moment.",
-    );
-    refusal.retry_after(Duration::from_secs(1)).into()
+    let why = "The server is overloaded. Try again in a moment.";
+    parta_status::overloaded(why, Duration::from_secs(1)).into()
 }
