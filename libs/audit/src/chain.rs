@@ -149,7 +149,7 @@ async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
     Ok(count)
 }
 
-/// Seals every few seconds until cancelled, and once more at the end.
+/// Seals every few seconds until canceled, and once more at the end.
 pub async fn sealing_task(db: Db, cancel: CancellationToken) {
     loop {
         let is_stopping = cancel.is_cancelled();

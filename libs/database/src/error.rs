@@ -81,7 +81,7 @@ pub(crate) enum Class {
     Retry,
     /// The connection broke; it is unknown whether a commit took effect.
     Broken,
-    /// The server cancelled a statement that took too long; an immediate retry would add load.
+    /// The server canceled a statement that took too long; an immediate retry would add load.
     Slow,
     /// A retry cannot succeed.
     Final,

@@ -75,7 +75,7 @@ pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
     .await
 }
 
-/// Deletes events older than the retention, once an hour, until cancelled.
+/// Deletes events older than the retention, once an hour, until canceled.
 pub async fn purge_task(db: Db, cancel: CancellationToken) {
     loop {
         match purge(&db).await {

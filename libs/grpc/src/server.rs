@@ -34,7 +34,7 @@ use crate::{
     rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult},
 };
 
-/// Returns the layers of one server of the RPCs `methods`. Its streams end when `draining` is cancelled. Each
+/// Returns the layers of one server of the RPCs `methods`. Its streams end when `draining` is canceled. Each
 /// server has its own instance, so that external and internal calls have separate limits.
 #[must_use]
 pub fn layers(

@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const SLOWEST: i64 = 3600;
 const AT_ONCE: usize = 8;
 
-/// Runs due jobs until cancelled.
+/// Runs due jobs until canceled.
 pub struct JobRunner {
     db: Db,
     handlers: BTreeMap<String, Arc<dyn JobHandler>>,
@@ -73,7 +73,7 @@ impl JobRunner {
         self
     }
 
-    /// Runs until cancelled. A job that is running is completed first.
+    /// Runs until canceled. A job that is running is completed first.
     pub async fn run(self, cancel: CancellationToken) {
         let mut hints = self.db.shared::<JobHints>().0.subscribe();
         while !cancel.is_cancelled() {
@@ -92,7 +92,7 @@ impl JobRunner {
         }
     }
 
-    /// Runs the jobs that are due, and those that they enqueue, until none is due or `cancel` is cancelled.
+    /// Runs the jobs that are due, and those that they enqueue, until none is due or `cancel` is canceled.
     pub async fn run_due(&self, cancel: &CancellationToken) -> Result<(), StorageError> {
         let drained = futures::future::join_all((0..AT_ONCE).map(|_| self.drain(cancel))).await;
         drained.into_iter().collect()

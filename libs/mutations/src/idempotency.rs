@@ -153,7 +153,7 @@ async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     }))
 }
 
-/// Deletes records older than the retention, once an hour, until cancelled.
+/// Deletes records older than the retention, once an hour, until canceled.
 pub async fn purge_task(db: Db, cancel: CancellationToken) {
     loop {
         let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);

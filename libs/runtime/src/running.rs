@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::ServerSettings, health::Health};
 
-/// A group of tasks that are cancelled and awaited together.
+/// A group of tasks that are canceled and awaited together.
 #[derive(Default)]
 pub(crate) struct TaskGroup {
     pub(crate) cancel: CancellationToken,

@@ -195,9 +195,9 @@ pub struct ServiceContext {
     pub identity: Arc<ServiceIdentity>,
     /// Spawns tasks that the shutdown waits for.
     pub tracker: TaskTracker,
-    /// Cancelled when background work must end. Streams need not observe it: `draining` is cancelled earlier.
+    /// Canceled when background work must end. Streams need not observe it: `draining` is canceled earlier.
     pub cancel: CancellationToken,
-    /// Cancelled first, when the server drains. Open streams end with NOT_SERVING
+    /// Canceled first, when the server drains. Open streams end with NOT_SERVING
     /// ([`parta_grpc::until_shutdown`]).
     pub draining: CancellationToken,
     /// The keys of the token issuer, one of which signs; empty except for membership.

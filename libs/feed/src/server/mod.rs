@@ -41,7 +41,7 @@ impl<K: FeedKind> Clone for FeedServer<K> {
 impl<K: FeedKind> FeedServer<K> {
     /// Returns a server. `snapshot` returns the events that build the current state of one organization, or
     /// of all, from nothing; it reads through the transaction that it receives. Streams end when `cancel` is
-    /// cancelled.
+    /// canceled.
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
         F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,

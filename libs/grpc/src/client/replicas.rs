@@ -229,7 +229,7 @@ impl fmt::Display for Reason<'_> {
 }
 
 impl Connector {
-    /// Resolves the name and connects, now and again, until it is cancelled.
+    /// Resolves the name and connects, now and again, until it is canceled.
     async fn keep_connected(self) {
         let mut was_reachable = None;
         loop {

@@ -152,7 +152,7 @@ async fn chat(context: ServiceContext) -> anyhow::Result<ServiceParts> {
             Ok(grpc.server_streaming(tower::service_fn(live), request).await)
         })
     });
-    let until_cancelled = |name: &'static str| {
+    let until_canceled = |name: &'static str| {
         let suite = mark(context.db.secrets());
         Task::new(name, move |cancel| async move {
             cancel.cancelled().await;
@@ -164,8 +164,8 @@ async fn chat(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         name: "chat",
         routes: Routes::new(Chat(calls)).add_service(Live(streams)),
         services: vec!["parta.chat.v1.ChatService", "parta.chat.v1.LiveService"],
-        consumers: vec![until_cancelled("consumer")],
-        tasks: vec![until_cancelled("task")],
+        consumers: vec![until_canceled("consumer")],
+        tasks: vec![until_canceled("task")],
     })
 }
 

@@ -4,7 +4,7 @@ use parta_database::{StorageError, Tx};
 use parta_feed::append_event;
 use parta_ids::{CallId, OrgId, UnitId};
 use parta_proto_call_scheduling::v1::{
-    CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
+    CallCanceled, CallPlanned, OccurrenceCanceled, call_scheduling_event::Payload,
 };
 use prost_types::Timestamp;
 
@@ -29,13 +29,13 @@ fn planning(id: CallId, unit: UnitId, start: DateTime<Utc>) -> Payload {
 }
 
 fn cancellation(id: CallId) -> Payload {
-    Payload::CallCancelled(CallCancelled {
+    Payload::CallCanceled(CallCanceled {
         call_id: id.to_string(),
     })
 }
 
 fn occurrence_cancellation(id: CallId, start: DateTime<Utc>) -> Payload {
-    Payload::OccurrenceCancelled(OccurrenceCancelled {
+    Payload::OccurrenceCanceled(OccurrenceCanceled {
         call_id: id.to_string(),
         start_time: Some(timestamp(start)),
     })

@@ -151,7 +151,7 @@ on_both!(repeated_announcement_is_authorized_again, |database| async move {
     // The administration cancels the call. A repeated announcement returns the current call.
     fixture.cancel(s.administrator, &call).await.unwrap();
     let shown = announce().await.unwrap().into_inner().call.unwrap();
-    assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Cancelled));
+    assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Canceled));
     remove_member(&fixture, s.teacher).await;
     assert_eq!(reason(&announce().await), "NOT_FOUND");
 });
@@ -175,7 +175,7 @@ on_both!(
         assert_eq!(String::from_utf8(stored).unwrap(), golden);
         fixture.cancel(s.administrator, &call).await.unwrap();
         let again = fixture.plan(s.teacher, request.clone()).await.unwrap();
-        assert_eq!((&again.id, again.state()), (&call.id, pb::CallState::Cancelled));
+        assert_eq!((&again.id, again.state()), (&call.id, pb::CallState::Canceled));
         remove_member(&fixture, s.teacher).await;
         assert_eq!(reason(&fixture.plan(s.teacher, request).await), "NOT_FOUND");
     }

@@ -29,7 +29,7 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
         }),
     });
     let state = if call.cancel_time.is_some() {
-        pb::CallState::Cancelled
+        pb::CallState::Canceled
     } else {
         pb::CallState::Planned
     };
@@ -73,7 +73,7 @@ pub(super) fn occurrence(shown: &OccurrenceView) -> pb::Occurrence {
         format: format_to_proto(draft.format).into(),
         room: draft.room.clone(),
         organizer_id: call.organizer_id.to_string(),
-        cancelled: shown.canceled,
+        canceled: shown.canceled,
         may_join: shown.may_join,
     }
 }

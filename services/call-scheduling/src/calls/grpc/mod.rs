@@ -144,7 +144,7 @@ fn list(v: &mut FieldViolations, r: &pb::ListOccurrencesRequest) -> Option<ListO
         r.org_id,
         window.unwrap_or_default(),
         r.unit_id,
-        r.show_cancelled
+        r.show_canceled
     );
     let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
     Some(ListOccurrences {
@@ -152,7 +152,7 @@ fn list(v: &mut FieldViolations, r: &pb::ListOccurrencesRequest) -> Option<ListO
         window_start: start?,
         window_end: end?,
         unit_id,
-        show_canceled: r.show_cancelled,
+        show_canceled: r.show_canceled,
         page: page?,
     })
 }
