@@ -190,9 +190,9 @@ pub(crate) async fn collect(mut body: Body) -> Result<(Bytes, Option<http::Heade
 }
 
 /// A body of a single chunk.
-pub(crate) struct Whole(pub(crate) Option<Bytes>);
+pub(crate) struct SingleChunk(pub(crate) Option<Bytes>);
 
-impl http_body::Body for Whole {
+impl http_body::Body for SingleChunk {
     type Data = Bytes;
     type Error = Status;
 
