@@ -66,7 +66,7 @@ fn count(valgrind: &Path, build: &Build, write: bool, release: bool) -> anyhow::
     }
     let file = root().join(BASELINE);
     if write {
-        let mut text = "# Instructions per operation in the server, without transport and database. Written by `cargo xtask instructions --write`.\n".to_owned();
+        let mut text = "# Instructions per operation in the server, without transport and database.\n# Written by `cargo xtask instructions --write`.\n".to_owned();
         for (name, number) in &counted {
             text += &format!("{name} = {number}\n");
         }

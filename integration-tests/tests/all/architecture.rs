@@ -105,7 +105,7 @@ impl<'ast> Visit<'ast> for NamedPaths {
     }
 }
 
-fn is_test(item: &syn::Item) -> bool {
+pub(crate) fn is_test(item: &syn::Item) -> bool {
     let attributes = match item {
         syn::Item::Mod(item) => &item.attrs,
         syn::Item::Fn(item) => &item.attrs,

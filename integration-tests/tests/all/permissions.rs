@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 #![expect(
     clippy::print_stdout,
-    reason = "the output of the test tells how long its parts took"
+    reason = "the output of the test shows the duration of its parts"
 )]
 mod refused;
 mod requests;

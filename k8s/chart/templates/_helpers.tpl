@@ -9,8 +9,8 @@ app.kubernetes.io/part-of: parta
 {{ printf "%s/%s@%s" .Values.image.registry .Values.image.repository .Values.image.digest }}
 {{- end }}
 
-{{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. Everybody fetches the
-keys of tokens from membership. */}}
+{{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. All
+services fetch the keys of tokens from membership. */}}
 {{- define "parta.peers" -}}
 org-registry: [membership]
 membership: [org-registry]
@@ -28,7 +28,8 @@ chat: [ChatService, MessageService, LiveService, ChatFeedService]
 call-scheduling: [CallService, CallSchedulingFeedService]
 {{- end }}
 
-{{/* What protects a container. The uid is that of the image, so that platforms may choose another one. */}}
+{{/* The security context of a container. The uid is that of the image, so that platforms may choose another
+one. */}}
 {{- define "parta.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -15,7 +15,8 @@ pub fn invalid(field: &str, why: impl Into<String>) -> RpcError {
 
 /// Returns NOT_FOUND: the object does not exist, or the caller may not know whether it exists.
 pub fn not_found(kind: &str, name: impl Display) -> RpcError {
-    RpcError::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
+    let message = format!("There is no such {kind}, or you have no access to it.");
+    RpcError::new(ErrorReason::NotFound, message).resource(kind, name)
 }
 
 /// Returns PERMISSION_DENIED: the caller belongs to the organization but lacks the permission.

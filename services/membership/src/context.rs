@@ -35,7 +35,7 @@ impl Context {
         if is_quarantined(conn, self.consumer, org).await? {
             return Err(RpcError::new(
                 Common::OrganizationQuarantined,
-                "the organization waits for the operator",
+                "The organization is quarantined. Try again after the operator has released it.",
             )
             .meta("service", "org-registry")
             .retry_after(Duration::from_secs(60)));

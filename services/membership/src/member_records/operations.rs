@@ -48,7 +48,7 @@ pub(crate) async fn visible_members(
     let scope = authorize(caller, org, Decision::Allow)?;
     let mut visible = BTreeSet::from([facts.member_id]);
     match visibility {
-        Visibility::Everybody => return Ok((scope, None)),
+        Visibility::AllMembers => return Ok((scope, None)),
         Visibility::Staff => {
             let all = context.roster.all_members(tx, org).await?;
             visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
