@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_of_the_listener_pauses_and_error_of_a_connection_does_not() {
+    fn only_an_error_of_the_listener_pauses_accepting() {
         run_paused(async {
             logs().allow("cannot accept connections");
             let no_descriptor = || Err(io::Error::other("no free file descriptor"));

@@ -35,7 +35,7 @@ pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -
 
 /// Starts one service of a cluster. Its schema and keys must exist; it connects to the others by their
 /// addresses.
-pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
+pub async fn start_standalone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
         services: &[service],
@@ -96,12 +96,12 @@ pub async fn serve_composed_with(
 
 /// Runs `serve` for a process with one service of a cluster, including configuration, logging and signal
 /// handling.
-pub async fn serve_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up(service.name, &[service], args)?;
     let served = async {
         let mut signals = StopSignals::listen()?;
         let running = tokio::select! {
-            running = start_alone(service, &settings, Env::system()) => running?,
+            running = start_standalone(service, &settings, Env::system()) => running?,
             () = signals.recv() => return Ok(()),
         };
         running.until(&mut signals).await;
@@ -112,7 +112,7 @@ pub async fn serve_alone(service: Service, args: ConfigArgs) -> anyhow::Result<(
 }
 
 /// Runs [`migrate`] for a process, including configuration and logging.
-pub async fn migrate_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+pub async fn migrate_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up(service.name, &[service], args)?;
     let migrated = migrate(service, &settings, Env::system()).await;
     end(migrated, telemetry).await

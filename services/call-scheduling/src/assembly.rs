@@ -37,7 +37,7 @@ pub(crate) struct Ports {
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub(crate) peers: ServiceClients,
+    pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
     /// Whether only this machine can reach the process, so that a development media server is sufficient.
@@ -50,7 +50,7 @@ impl Ports {
             db: self.db.clone(),
             roster: self.roster.clone(),
             secrets: self.secrets.clone(),
-            clients: self.peers.clone(),
+            clients: self.clients.clone(),
             config: self.config.clone(),
             loopback_only: self.loopback_only,
         })

@@ -45,7 +45,7 @@ pub(crate) struct Ports {
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub(crate) peers: ServiceClients,
+    pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
 }
@@ -56,7 +56,7 @@ impl Ports {
             db: self.db.clone(),
             roster: self.roster.clone(),
             secrets: self.secrets.clone(),
-            clients: self.peers.clone(),
+            clients: self.clients.clone(),
             config: self.config.clone(),
         })
     }

@@ -132,7 +132,7 @@ async fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn client_with_too_many_unfinished_handshakes_does_not_keep_others_out() {
+fn client_with_many_open_handshakes_does_not_block_others() {
     run(async {
         logs().allow("too many unfinished TLS handshakes");
         let (files, authority) = (Files::new(), Authority::new());

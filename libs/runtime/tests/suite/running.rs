@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
 use parta_ids::Env;
-use parta_runtime::{Running, Service, compose, migrate, start_alone};
+use parta_runtime::{Running, Service, compose, migrate, start_standalone};
 use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -281,7 +281,10 @@ fn standalone_service_connects_by_address() {
                 "chat.listen=127.0.0.1:0".into(),
             ],
         );
-        let early = start_alone(CHAT, &settings, Env::system()).await.err().unwrap();
+        let early = start_standalone(CHAT, &settings, Env::system())
+            .await
+            .err()
+            .unwrap();
         assert!(
             format!("{early:#}").contains("database of chat"),
             "a service with a wrong schema does not start: {early:#}"
@@ -289,7 +292,7 @@ fn standalone_service_connects_by_address() {
         for service in [MEMBERSHIP, CHAT] {
             migrate(service, &settings, Env::system()).await.unwrap();
         }
-        let chat = start_alone(CHAT, &settings, Env::system()).await.unwrap();
+        let chat = start_standalone(CHAT, &settings, Env::system()).await.unwrap();
         let listed = reflected(&chat).await;
         let package_of_chat = |name: &String| name.starts_with("parta.chat.") || name.starts_with("grpc.");
         assert!(listed.iter().all(package_of_chat), "{listed:?}");
@@ -300,7 +303,9 @@ fn standalone_service_connects_by_address() {
             "DEPENDENCY_UNAVAILABLE"
         );
         // Membership may start later.
-        let membership = start_alone(MEMBERSHIP, &settings, Env::system()).await.unwrap();
+        let membership = start_standalone(MEMBERSHIP, &settings, Env::system())
+            .await
+            .unwrap();
         assert!(
             client
                 .call(GET_CHAT, Some(&token))

@@ -1,4 +1,4 @@
-//! The table `archive_walk`, and the queries that move entries to the archive.
+//! The table `archive_position`, and the queries that move entries to the archive.
 use chrono::{DateTime, Utc};
 use parta_database::{Db, StorageError, Tx, table};
 use sea_orm::{
@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 use crate::entries::{chat, entry};
 
-table!(walk, "archive_walk", {
+table!(archive_position, "archive_position", {
     #[sea_orm(primary_key, auto_increment = false)]
-    walk_id: i16,
+    position_id: i16,
     org_id: Uuid,
     chat_id: Uuid,
 });
 
-/// The id of the only row of `archive_walk`: the position.
-const WALK: i16 = 1;
+/// The id of the only row.
+const POSITION_ID: i16 = 1;
 
 /// The organization and the chat.
 type Key = (Uuid, Uuid);
@@ -81,10 +81,10 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
             None if finished => (START, Step::Finished),
             None => (before, Step::Checked),
         };
-        walk::Entity::update_many()
-            .col_expr(walk::Column::OrgId, Expr::value(to.0))
-            .col_expr(walk::Column::ChatId, Expr::value(to.1))
-            .filter(walk::Column::WalkId.eq(WALK))
+        archive_position::Entity::update_many()
+            .col_expr(archive_position::Column::OrgId, Expr::value(to.0))
+            .col_expr(archive_position::Column::ChatId, Expr::value(to.1))
+            .filter(archive_position::Column::PositionId.eq(POSITION_ID))
             .exec(&tx)
             .await?;
         Ok(step)
@@ -94,7 +94,7 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
 
 /// The position; `None` while another transaction holds its row.
 async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>, StorageError> {
-    let query = walk::Entity::find_by_id(WALK);
+    let query = archive_position::Entity::find_by_id(POSITION_ID);
     let query = if lock {
         query.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
     } else {

@@ -161,8 +161,8 @@ impl MigrationTrait for Archive {
         .await?;
         // One row: the last chat checked by the archiving. Its lock allows one replica at a time.
         db.execute_unprepared(&format!(
-            "CREATE TABLE archive_walk (
-               walk_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
+            "CREATE TABLE archive_position (
+               position_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
              )"
         ))
         .await?;
@@ -171,7 +171,7 @@ impl MigrationTrait for Archive {
         } else {
             "zeroblob(16)"
         };
-        db.execute_unprepared(&format!("INSERT INTO archive_walk VALUES (1, {nil}, {nil})"))
+        db.execute_unprepared(&format!("INSERT INTO archive_position VALUES (1, {nil}, {nil})"))
             .await?;
         if postgres {
             for n in 0..ENTRY_PARTITIONS {

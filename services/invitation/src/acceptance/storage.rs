@@ -32,7 +32,7 @@ const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";
 const RELEASED: &str = "released";
 
-fn model(row: Model) -> Result<Reservation, DbErr> {
+fn from_row(row: Model) -> Result<Reservation, DbErr> {
     let stage = match (row.stage.as_str(), row.member_id, row.refusal) {
         (PENDING, None, None) => Stage::Pending,
         (CONFIRMED, Some(member), None) => Stage::Confirmed(MemberId::from_uuid(member)),
@@ -83,7 +83,7 @@ pub(crate) async fn find(
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn find_by_flow(
         .filter(Column::Stage.ne(RELEASED))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -197,7 +197,7 @@ pub(crate) async fn list_uses(
         .limit(limit)
         .all(conn)
         .await?;
-    Ok(rows.iter().filter_map(used).collect())
+    Ok(rows.iter().filter_map(to_link_use).collect())
 }
 
 /// Lists the members who joined and their invitations, for the snapshot of the feed.
@@ -212,17 +212,17 @@ pub(crate) async fn list_for_snapshot(
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    let of = |row: Model| {
+    let joined = |row: Model| {
         let (org, invitation) = (
             OrgId::from_uuid(row.org_id),
             InvitationId::from_uuid(row.invitation_id),
         );
-        used(&row).map(|link_use| (org, invitation, link_use.member_id))
+        to_link_use(&row).map(|link_use| (org, invitation, link_use.member_id))
     };
-    Ok(rows.into_iter().filter_map(of).collect())
+    Ok(rows.into_iter().filter_map(joined).collect())
 }
 
-fn used(row: &Model) -> Option<LinkUse> {
+fn to_link_use(row: &Model) -> Option<LinkUse> {
     Some(LinkUse {
         reservation_id: ReservationId::from_uuid(row.id),
         member_id: MemberId::from_uuid(row.member_id?),

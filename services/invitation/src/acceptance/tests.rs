@@ -50,7 +50,7 @@ on_both!(repeated_acceptance_takes_one_use, |database| async move {
     );
 });
 
-// Concurrent acceptances by one flow, with different request ids, take one use.
+// Concurrent acceptances by one flow, with different request ids, reserve one use.
 // Covers: R16 allowed
 on_both!(concurrent_acceptances_take_one_use, |database| async move {
     let fixture = Fixture::open(&database).await;

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::{
-    model::{Condition, Draft, Invitation, InviteRole, State},
+    model::{Draft, Invitation, InviteRole, RevocationCondition, State},
     secret::Presented,
 };
 use entity::{ActiveModel, Column, Entity, Model};
@@ -49,7 +49,7 @@ pub(crate) struct Filter {
     pub(crate) issuer_id: Option<MemberId>,
 }
 
-fn model(row: Model) -> Result<Invitation, DbErr> {
+fn from_row(row: Model) -> Result<Invitation, DbErr> {
     let role = InviteRole::from_text(&row.role).ok_or_else(|| DbErr::Type(format!("role `{}`", row.role)))?;
     Ok(Invitation {
         id: InvitationId::from_uuid(row.id),
@@ -122,7 +122,7 @@ pub(crate) async fn find(
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn lock(
         .lock_exclusive()
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn list_by_ids(
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Finds the invitation of a secret. It is the only query across organizations: the holder of the secret may
@@ -169,7 +169,7 @@ pub(crate) async fn find_by_secret(
         .filter(matches)
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -180,7 +180,7 @@ fn active(now: DateTime<Utc>) -> Where {
         .add(Expr::col(Column::UseCount).lt(Expr::col(Column::MaxUses)))
 }
 
-fn of(scope: &OrgScope, id: InvitationId) -> Where {
+fn by_id(scope: &OrgScope, id: InvitationId) -> Where {
     Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::Id.eq(id.uuid()))
@@ -190,9 +190,9 @@ fn next_revision() -> SimpleExpr {
     Expr::col(Column::Revision).add(1)
 }
 
-/// Takes one use if the link is active. Test and increment are one statement, so that concurrent calls are
-/// safe.
-pub(crate) async fn take_use(
+/// Reserves one use if the link is active; returns `false` otherwise. Test and increment are one statement, so
+/// that concurrent calls cannot reserve more uses than the link has.
+pub(crate) async fn reserve_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
@@ -201,14 +201,14 @@ pub(crate) async fn take_use(
     let done = Entity::update_many()
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).add(1))
         .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id).add(active(now)))
+        .filter(by_id(scope, id).add(active(now)))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Gives one use back.
-pub(crate) async fn give_back_use(
+/// Releases one reserved use, so that another person can join with it.
+pub(crate) async fn release_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
@@ -216,7 +216,7 @@ pub(crate) async fn give_back_use(
     Entity::update_many()
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).sub(1))
         .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id))
+        .filter(by_id(scope, id))
         .exec(conn)
         .await?;
     Ok(())
@@ -232,7 +232,7 @@ pub(crate) async fn update_last_use(
     Entity::update_many()
         .col_expr(Column::LastUseTime, Expr::value(now))
         .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id))
+        .filter(by_id(scope, id))
         .exec(conn)
         .await?;
     Ok(())
@@ -248,7 +248,7 @@ pub(crate) async fn update_revoked(
     let done = Entity::update_many()
         .col_expr(Column::RevokeTime, Expr::value(now))
         .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id).add(Column::RevokeTime.is_null()))
+        .filter(by_id(scope, id).add(Column::RevokeTime.is_null()))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
@@ -291,13 +291,13 @@ pub(crate) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// The filter of BulkRevokeInvitations.
 #[derive(Debug, Clone)]
-pub(crate) struct Abandoned {
-    pub(crate) condition: Condition,
+pub(crate) struct RevocationFilter {
+    pub(crate) condition: RevocationCondition,
     /// An idle link has no use since this moment.
     pub(crate) idle_since: DateTime<Utc>,
     pub(crate) created_before: DateTime<Utc>,
@@ -306,18 +306,18 @@ pub(crate) struct Abandoned {
 }
 
 /// Lists matching active links, oldest first.
-pub(crate) async fn list_abandoned(
+pub(crate) async fn list_revocable(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    wanted: &Abandoned,
+    wanted: &RevocationFilter,
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Invitation>, DbErr> {
     let condition = match wanted.condition {
-        Condition::Unused => Where::all()
+        RevocationCondition::Unused => Where::all()
             .add(Column::UseCount.eq(0))
             .add(Column::LastUseTime.is_null()),
-        Condition::Idle => {
+        RevocationCondition::Idle => {
             let last: SimpleExpr =
                 Func::coalesce([Expr::col(Column::LastUseTime), Expr::col(Column::CreateTime)]).into();
             Where::all().add(last.lte(wanted.idle_since))
@@ -337,7 +337,7 @@ pub(crate) async fn list_abandoned(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Lists the invitations of one organization, or of all, for the snapshot of the feed.
@@ -351,5 +351,5 @@ pub(crate) async fn list_for_snapshot(
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }

@@ -118,7 +118,7 @@ fn import(row: roster_import::Model) -> Result<Import, StorageError> {
     })
 }
 
-fn model(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
+fn to_row(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
     let fault = |error| StorageError::Fault(format!("classes cannot be encoded: {error}"));
     Ok(roster_import::Model {
         org_id: scope.org_id().uuid(),
@@ -176,7 +176,7 @@ pub(super) async fn insert(
     changes: &[Change],
     problems: &[Problem],
 ) -> Result<(), StorageError> {
-    roster_import::Entity::insert(model(scope, import)?.into_active_model())
+    roster_import::Entity::insert(to_row(scope, import)?.into_active_model())
         .exec_without_returning(conn)
         .await?;
     let (org_id, import_id) = (scope.org_id().uuid(), import.id.uuid());
@@ -277,7 +277,7 @@ pub(super) async fn update(
     scope: &OrgScope,
     import: &Import,
 ) -> Result<(), StorageError> {
-    roster_import::Entity::update(model(scope, import)?.into_active_model().reset_all())
+    roster_import::Entity::update(to_row(scope, import)?.into_active_model().reset_all())
         .exec(conn)
         .await?;
     Ok(())

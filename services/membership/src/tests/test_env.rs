@@ -44,7 +44,7 @@ pub(crate) struct Person {
 
 /// A member with a token of the organization.
 #[derive(Clone)]
-pub(crate) struct Seat {
+pub(crate) struct MemberSession {
     pub(crate) person: Person,
     pub(crate) member_id: String,
     pub(crate) token: String,
@@ -270,7 +270,7 @@ impl TestEnv {
         self.start(&flow, "", full_name).await.unwrap()
     }
 
-    pub(crate) async fn seat(&self, org: OrgId, person: Person) -> Result<Seat, Status> {
+    pub(crate) async fn member_session(&self, org: OrgId, person: Person) -> Result<MemberSession, Status> {
         let request = pb::IssueOrganizationTokenRequest {
             org_id: org.to_string(),
         };
@@ -279,7 +279,7 @@ impl TestEnv {
             .issue_organization_token(by(&person.token, request))
             .await?
             .into_inner();
-        Ok(Seat {
+        Ok(MemberSession {
             person,
             member_id: issued.member_id,
             token: issued.access_token,
@@ -299,10 +299,10 @@ impl TestEnv {
     }
 
     /// The administrator of the n-th school.
-    pub(crate) async fn administrator(&self, n: u128) -> Seat {
+    pub(crate) async fn administrator(&self, n: u128) -> MemberSession {
         let person = self.newcomer(&format!("+7916000000{n}"), "Анна Петрова").await;
         self.claim(&person, org(n)).await.unwrap();
-        self.seat(org(n), person).await.unwrap()
+        self.member_session(org(n), person).await.unwrap()
     }
 
     /// Issues a join ticket and returns the join flow of a person and a link.
@@ -326,7 +326,7 @@ impl TestEnv {
         name: &str,
         role: pb::Role,
         change: impl FnOnce(&mut AdmitMemberRequest),
-    ) -> Seat {
+    ) -> MemberSession {
         let person = self.newcomer(phone, name).await;
         let flow_id = self.flow(&person, phone).await;
         let mut request = AdmitMemberRequest {
@@ -340,10 +340,14 @@ impl TestEnv {
         };
         change(&mut request);
         self.admission().admit_member(request).await.unwrap();
-        self.seat(org(1), person).await.unwrap()
+        self.member_session(org(1), person).await.unwrap()
     }
 
-    pub(crate) async fn verify_teacher(&self, by_whom: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+    pub(crate) async fn verify_teacher(
+        &self,
+        by_whom: &MemberSession,
+        member_id: &str,
+    ) -> Result<pb::Member, Status> {
         let request = pb::VerifyTeacherRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
@@ -362,7 +366,7 @@ impl TestEnv {
     /// Creates an assignment of a teacher.
     pub(crate) async fn assign(
         &self,
-        by_whom: &Seat,
+        by_whom: &MemberSession,
         member_id: &str,
         unit: UnitId,
         kind: pb::AssignmentKind,
@@ -383,14 +387,14 @@ impl TestEnv {
         Ok(made.assignment.unwrap().id)
     }
 
-    pub(crate) async fn list(&self, seat: &Seat) -> Result<Vec<String>, Status> {
+    pub(crate) async fn list(&self, caller: &MemberSession) -> Result<Vec<String>, Status> {
         let request = pb::ListMembersRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };
         let members = self
             .members()
-            .list_members(by(&seat.token, request))
+            .list_members(by(&caller.token, request))
             .await?
             .into_inner()
             .members;

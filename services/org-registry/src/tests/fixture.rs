@@ -55,7 +55,7 @@ impl Fixture {
         let ports = Ports {
             db: test_env.db.clone(),
             roster: Roster::within_org_registry(NAMES, test_env.env.clone(), freshness),
-            peers: test_env.clients([("membership", transport)]),
+            clients: test_env.clients([("membership", transport)]),
             draining: test_env.stop.clone(),
         };
         let transport = test_env.serve(GRPC_SERVICES, ports.routes());

@@ -37,7 +37,7 @@ pub(crate) struct Filter {
     pub(crate) only: Option<Vec<UnitId>>,
 }
 
-fn model(row: Model) -> Result<Unit, StorageError> {
+fn from_row(row: Model) -> Result<Unit, StorageError> {
     let kind =
         UnitKind::from_number(row.kind).ok_or_else(|| StorageError::unknown_value("unit.kind", row.kind))?;
     Ok(Unit {
@@ -144,7 +144,7 @@ pub(super) async fn find(
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Loads a unit, archived or not, and locks its row until the transaction ends.
@@ -157,7 +157,7 @@ pub(super) async fn lock(
         .lock_exclusive()
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Lists units in the order of their ids, after a key.
@@ -181,7 +181,7 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Lists the units of one organization, or of all, with their imports, for the snapshot of the feed.
@@ -198,7 +198,7 @@ pub(super) async fn list_for_snapshot(
     rows.into_iter()
         .map(|row| {
             let source = source(&row)?;
-            Ok((model(row)?, source))
+            Ok((from_row(row)?, source))
         })
         .collect()
 }

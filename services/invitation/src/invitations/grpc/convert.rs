@@ -9,7 +9,7 @@ use prost_types::{Duration, Timestamp};
 
 use super::super::{
     events::{role_from_proto, role_to_proto},
-    model::{Condition, DEFAULT_TTL, Draft, InviteRole, Shown, State, TTL_MAX, TTL_MIN},
+    model::{DEFAULT_TTL, Draft, InviteRole, RevocationCondition, Shown, State, TTL_MAX, TTL_MIN},
     operations::BulkRevokeInvitations,
     secret::{LinkSecret, Presented},
     storage::Filter,
@@ -179,8 +179,8 @@ pub(crate) fn bulk_revoke(
 ) -> Option<BulkRevokeInvitations> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let condition = match from.condition() {
-        pb::RevocationCondition::Unused => Some(Condition::Unused),
-        pb::RevocationCondition::Idle => Some(Condition::Idle),
+        pb::RevocationCondition::Unused => Some(RevocationCondition::Unused),
+        pb::RevocationCondition::Idle => Some(RevocationCondition::Idle),
         pb::RevocationCondition::Unspecified => None,
     };
     v.check(condition.is_some(), "condition", "must be UNUSED or IDLE");
