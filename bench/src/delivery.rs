@@ -111,7 +111,6 @@ impl Receive for Socket {
 #[derive(Clone)]
 struct SharedBytes(broadcast::Sender<Bytes>);
 
-/// A stream of encoded responses.
 type EncodedResponses = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 fn encode(item: Item) -> Bytes {

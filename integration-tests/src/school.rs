@@ -37,7 +37,6 @@ pub struct Account {
 pub struct Person {
     /// A client with a token of the organization.
     pub client: Client,
-    /// The account of the member.
     pub account: Account,
     /// `mbr_...`.
     pub member_id: String,
@@ -259,7 +258,6 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    /// Joins by a link.
     pub async fn join(&self, link_token: &str) -> Person {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});
@@ -279,7 +277,6 @@ impl School {
         }
     }
 
-    /// Returns the suite of the school.
     pub fn suite(&self) -> &Suite {
         &self.suite
     }

@@ -37,7 +37,6 @@ pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
 
 /// A split suite with [`REPLICAS`] of chat, and with connections that a test can interrupt.
 pub struct Replicated {
-    /// The suite.
     pub suite: Suite,
     /// The connection of every process to NATS.
     pub bus: Link,
@@ -320,12 +319,10 @@ impl Suite {
         &self.client
     }
 
-    /// Returns the client of the operator.
     pub fn operator(&self) -> &Client {
         &self.operator
     }
 
-    /// Returns a client with the key of a service.
     pub fn service(&self, name: &str) -> Client {
         let pem = std::fs::read_to_string(self.keys.join(format!("{name}.pem"))).expect("the service's key");
         let pair = KeyPair::from_pem(&pem).expect("a key pair");

@@ -8,7 +8,6 @@ use crate::{Account, Client, Person, School, Suite};
 /// A school with classes, members and an invitation, in addition to the principals of [`TwoSchools`].
 #[derive(Clone)]
 pub struct Place {
-    /// The school.
     pub school: School,
     /// The class of the members, `unt_...`.
     pub class: String,
@@ -16,7 +15,6 @@ pub struct Place {
     pub other_class: String,
     /// A verified subject teacher of the class.
     pub colleague: Person,
-    /// A pupil of the class.
     pub pupil: Person,
     /// The link of an invitation for pupils of the class.
     pub link: String,
@@ -24,13 +22,11 @@ pub struct Place {
 
 /// Two schools, with a principal of every kind in the first school.
 pub struct TwoSchools {
-    /// The suite.
     pub suite: Suite,
     /// The first school, to which all principals belong.
     pub own: Place,
     /// The other school.
     pub foreign: Place,
-    /// The members by kind.
     pub people: BTreeMap<PrincipalKind, Person>,
     /// An account that is a member of the first school.
     pub account: Account,

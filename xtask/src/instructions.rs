@@ -33,7 +33,6 @@ pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     count(&valgrind, &build, write, release)
 }
 
-/// Returns the path of valgrind.
 pub(crate) fn valgrind() -> anyhow::Result<PathBuf> {
     servers::local("valgrind", "valgrind", || servers::in_path("valgrind"))
 }

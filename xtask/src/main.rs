@@ -170,7 +170,6 @@ fn walk(extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns a free port.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -57,7 +57,6 @@ struct Size {
     /// Number of concurrent writers, and of messages per writer.
     writers: usize,
     messages: usize,
-    /// Number of pupils of the two classes.
     pupils: usize,
     /// Number of custom chats with changing participants, besides the two derived chats of the classes.
     changing_chats: usize,

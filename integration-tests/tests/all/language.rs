@@ -387,6 +387,16 @@ fn refusals_are_sentences_and_log_lines_are_not() {
     assert_none(&wrong);
 }
 
+/// Services, programs and tests have no API for other developers, so only the libraries require documentation.
+#[test]
+fn libraries_require_documentation_of_their_api() {
+    let mut wrong = files(&["libs"], &["rs"]);
+    wrong.retain(|(path, _, text)| {
+        path.ends_with("/src/lib.rs") && !text.lines().any(|line| line == "#![warn(missing_docs)]")
+    });
+    assert_none(&wrong.into_iter().map(|(path, ..)| path).collect::<Vec<_>>());
+}
+
 #[test]
 fn test_names_have_at_most_60_characters() {
     let mut wrong = Vec::new();

@@ -3,6 +3,7 @@
 //! A credential proves an identity only: a token never contains roles. The access rule of each RPC, an option
 //! in its proto, states which kinds of caller are accepted. The policy of the service decides the rest.
 //! [`authorize`] turns its decision into an [`OrgScope`], without which no storage function can be called.
+#![warn(missing_docs)]
 
 mod caller;
 mod keys;

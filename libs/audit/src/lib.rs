@@ -5,6 +5,7 @@
 //! each other. Invariants: a change is not committed without its row; [`verify`] detects a sealed row that
 //! was edited, removed or inserted. The rows contain only pseudonymous ids. When the personal data of a
 //! member is erased, which is stored elsewhere, the chain does not change.
+#![warn(missing_docs)]
 
 mod chain;
 mod entities;

@@ -99,7 +99,6 @@ impl ConnectionCache {
         }
     }
 
-    /// Begins a transaction.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<CachedTransaction, DbErr> {
         let mut connection = self.take().await?;
         // Set before the statement is sent: a canceled future may have begun the transaction.

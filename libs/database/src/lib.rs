@@ -3,6 +3,7 @@
 //! It owns connections, transactions with their retries, and the head of the event log (position and
 //! incarnation). Invariants: on SQLite, every write holds the fair write lock; commit hooks notify only after
 //! the commit.
+#![warn(missing_docs)]
 
 mod config;
 mod connect;

@@ -5,13 +5,11 @@ use parta_proto::FeedEvent;
 /// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
 pub(crate) struct EventMeta {
-    /// The id of the event.
     pub(crate) event_id: EventId,
     /// The organization it belongs to.
     pub(crate) org_id: OrgId,
     /// The position in the log.
     pub(crate) position: i64,
-    /// The time of the event.
     pub(crate) occur_time: DateTime<Utc>,
     /// The W3C `traceparent` of the cause; empty if there is none.
     pub(crate) trace_parent: String,

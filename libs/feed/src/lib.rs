@@ -4,6 +4,7 @@
 //! `feed_cursor`, `feed_quarantine`, `feed_quarantine_event` of a consuming service. Invariants: positions
 //! are dense and in commit order; a consumer applies each event exactly once, in order per organization; an
 //! event that cannot be applied stops only its organization.
+#![warn(missing_docs)]
 
 mod append;
 mod bus;

@@ -53,7 +53,6 @@ impl fmt::Debug for ResponseGuard {
 }
 
 impl ResponseGuard {
-    /// Wraps the body of a response.
     pub(crate) fn wrap(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
             self.report(code, response.headers());
@@ -189,7 +188,6 @@ pub(crate) async fn collect(mut body: Body) -> Result<(Bytes, Option<http::Heade
     Ok((data.freeze(), trailers))
 }
 
-/// A body of a single chunk.
 pub(crate) struct SingleChunk(pub(crate) Option<Bytes>);
 
 impl http_body::Body for SingleChunk {

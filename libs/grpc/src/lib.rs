@@ -3,6 +3,7 @@
 //! The layers are tower layers. The list of the server is in [`server`], that of the client in [`client`].
 //! Services in one process call each other through an in-memory pipe with exactly these layers
 //! ([`in_memory`]).
+#![warn(missing_docs)]
 
 mod body;
 pub mod client;

@@ -2,6 +2,7 @@
 //!
 //! Only this crate reads the clock and the random source of the machine. All other code receives both as
 //! parameters, so that tests can control them.
+#![warn(missing_docs)]
 
 mod env;
 mod typeid;

@@ -4,6 +4,7 @@
 //! A job is a row written in the transaction of its cause. It runs at least once, under a lease, on one
 //! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
 //! callee detects repetitions.
+#![warn(missing_docs)]
 
 mod migrations;
 mod runner;

@@ -2,6 +2,7 @@
 //!
 //! Invariants: a repeated mutation finds the outcome of its first run; a record holds ids and numbers, never
 //! names; a token that the server did not issue is refused.
+#![warn(missing_docs)]
 
 mod etag;
 mod idempotency;

@@ -37,13 +37,11 @@ const FAILURES: u32 = 2;
 
 /// The facts that decide whether one service is healthy.
 pub(crate) struct Checked {
-    /// Its name.
     pub(crate) service: &'static str,
     /// Its gRPC services.
     pub(crate) names: Vec<&'static str>,
     /// Its database.
     pub(crate) db: Db,
-    /// Its migrations.
     pub(crate) migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
     /// Its projections of other services.
     pub(crate) projections: Vec<Freshness>,

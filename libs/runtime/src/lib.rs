@@ -3,6 +3,7 @@
 //! There are two entry points. [`serve_standalone`] runs one service of a cluster. [`compose`] runs several
 //! services in one process, on one port, each with its own database. In both, services call each other
 //! through the same client and server layers, so that one process behaves like a cluster.
+#![warn(missing_docs)]
 
 mod accept;
 mod bus;

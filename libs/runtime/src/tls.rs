@@ -151,7 +151,6 @@ impl Reload for TrustedAuthority {
     }
 }
 
-/// Reads the certificates of an authority.
 fn authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();

@@ -2,6 +2,7 @@
 //! statuses.
 //!
 //! The code of a reason is that of the proto that declares it, so that code and documentation cannot diverge.
+#![warn(missing_docs)]
 
 mod common;
 pub mod field;

@@ -4,7 +4,7 @@
 //! a gateway of an SMS provider, and certificates for it; data that others have published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
-
+#![warn(missing_docs)]
 #![expect(
     clippy::expect_used,
     clippy::panic,

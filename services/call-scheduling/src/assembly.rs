@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, context::Context, feed, grpc::Server, join::LiveKit};
 
-/// Names of the consumers of the roster.
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "call_scheduling.roster_organizations",
     members: "call_scheduling.roster_members",

@@ -27,7 +27,6 @@ use crate::{
     invitations::ImportObserver,
 };
 
-/// Names of the consumers of the roster.
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "invitation.roster_organizations",
     members: "invitation.roster_members",

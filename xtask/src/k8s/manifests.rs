@@ -14,7 +14,6 @@ impl Manifests {
         ))
     }
 
-    /// The objects of a kind.
     pub(crate) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.0.iter().filter(move |object| object["kind"] == kind)
     }

@@ -130,7 +130,6 @@ impl Tools {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Renders a profile.
     pub(crate) fn render(&self, profile: &str) -> anyhow::Result<String> {
         if profile == DEFAULT {
             return self.template(&[]);

@@ -128,7 +128,6 @@ impl Workload {
         self.school.administrator = self.people[ADMINISTRATOR].clone();
     }
 
-    /// Returns the index of a chat.
     pub(crate) fn index_of(&self, chat: &str) -> Option<usize> {
         self.chats.iter().position(|c| c.id == chat)
     }

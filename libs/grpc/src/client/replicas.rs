@@ -312,7 +312,6 @@ impl Connector {
     }
 }
 
-/// Returns an error with its causes.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

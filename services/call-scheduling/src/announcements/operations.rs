@@ -49,7 +49,6 @@ impl Mutation for AnnounceCall {
 
 /// The result of an announcement.
 pub(crate) struct Announcement {
-    /// The call after the announcement.
     pub(crate) view: CallView,
     /// The consistency token after the call was marked; `None` if nothing changed.
     pub(crate) consistency_token: Option<String>,

@@ -52,7 +52,6 @@ pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, un
     belongs_as_family || belongs_as_staff
 }
 
-/// Whether the caller may join the call.
 pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
     if call.organizer_id == facts.member_id && may_organize(facts, kind, unit) {
@@ -83,7 +82,6 @@ fn is_for_own_child(facts: &MemberContext, call: &Call) -> bool {
     call.draft.kind.rule().audience.pupils && facts.children.iter().any(is_invited)
 }
 
-/// Whether the caller may see the call.
 pub(crate) fn see(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_see(facts, call), "The call does not concern you.")
 }

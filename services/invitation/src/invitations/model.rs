@@ -9,7 +9,6 @@ pub(crate) enum InviteRole {
     Pupil,
     /// A parent of one named child.
     Parent,
-    /// A teacher.
     Teacher,
     /// Staff that does not teach.
     Staff,
@@ -18,7 +17,6 @@ pub(crate) enum InviteRole {
 impl InviteRole {
     pub(crate) const ALL: [Self; 4] = [Self::Pupil, Self::Parent, Self::Teacher, Self::Staff];
 
-    /// Whether the role is a staff role.
     pub(crate) fn is_staff(self) -> bool {
         matches!(self, Self::Teacher | Self::Staff)
     }

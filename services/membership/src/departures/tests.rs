@@ -256,7 +256,6 @@ async fn check(test_env: &TestEnv, caller: &MemberSession, class: &str) -> Resul
     Ok(answer.into_inner().roster_import.unwrap())
 }
 
-/// Starts an import and carries it out.
 async fn carry_out(test_env: &TestEnv, caller: &MemberSession, import: &pb::RosterImport) {
     let start = pb::StartRosterImportRequest {
         request_id: test_env.act(),

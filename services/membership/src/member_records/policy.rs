@@ -5,7 +5,6 @@ use parta_roster::MemberContext;
 /// The members whom a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
-    /// All members.
     AllMembers,
     /// Only staff: a teacher who is not verified learns nothing of minors (R22).
     Staff,

@@ -288,7 +288,6 @@ impl RosterImportService for RosterImports {
     }
 }
 
-/// A watcher of an import.
 struct Watch {
     edge: Edge<Context>,
     call: Call<pb::WatchRosterImportRequest>,

@@ -254,7 +254,6 @@ fn plan_enrollments(p: &mut Planner<'_>) {
     }
 }
 
-/// Counts the changes of a plan by kind.
 pub(crate) fn counts(changes: &[Change]) -> Counts {
     let mut counts = Counts::default();
     changes.iter().for_each(|change| counts.add(change.kind));

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{context::Context, feed::timestamp};
 
-/// The server of the service.
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
     edge: Edge<Context>,

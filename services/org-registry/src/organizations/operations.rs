@@ -153,7 +153,6 @@ impl Mutation for ChangePolicies {
     }
 }
 
-/// Returns an organization.
 #[derive(Debug)]
 pub(crate) struct GetOrganization {
     pub(crate) org_id: OrgId,

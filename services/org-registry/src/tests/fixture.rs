@@ -146,7 +146,6 @@ impl Fixture {
         self.send(&None, messages).await
     }
 
-    /// Downloads the order of an application.
     pub(crate) async fn download(&self, application_id: &str) -> Vec<u8> {
         let request = pb::DownloadApplicationOrderRequest {
             application_id: application_id.to_owned(),
@@ -267,7 +266,6 @@ impl Fixture {
     }
 }
 
-/// The credential of a request.
 fn authorization<T>(request: &Request<T>) -> Credential {
     let value = request.metadata().get("authorization")?;
     Some(value.to_str().unwrap().to_owned())

@@ -194,7 +194,6 @@ impl Actors {
 }
 
 impl Account {
-    /// Gets a token for an organization of the account.
     pub(super) async fn enter(&self, org_id: &str) -> anyhow::Result<Person> {
         let request = mbr::IssueOrganizationTokenRequest {
             org_id: org_id.to_owned(),
@@ -231,7 +230,6 @@ impl Account {
         Ok(answer.map(tonic::Response::into_inner))
     }
 
-    /// Joins by a link.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(said)?;
         self.session
@@ -258,7 +256,6 @@ impl Person {
         Ok(answer)
     }
 
-    /// Creates an invitation and returns the token of its link.
     pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
         let made = self.invite(request).await.map_err(said)?;
         Ok(made.link.context("no link was answered")?.link_token)

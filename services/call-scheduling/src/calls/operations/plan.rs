@@ -36,7 +36,6 @@ pub(crate) struct PlanCall {
     pub(crate) weekly: Option<Weekly>,
 }
 
-/// The grant to organize this call.
 pub(crate) struct OrganizeGrant {
     scope: OrgScope,
     facts: MemberContext,

@@ -17,7 +17,6 @@ use crate::{
     error::Error,
 };
 
-/// A chat that a member may read.
 pub(crate) struct Readable {
     pub(crate) membership: ChatMembership,
     /// The last sequence number that the member may read.

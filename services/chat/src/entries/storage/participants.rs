@@ -28,7 +28,6 @@ pub(crate) async fn lock_chat(
     Ok(query.one(tx).await?)
 }
 
-/// The rights of a participant row.
 fn rights(row: &participant::Model) -> Participation {
     Participation {
         may_post: row.may_post,

@@ -103,7 +103,6 @@ pub(crate) struct RevokedIds {
 
 impl Stored for RevokedIds {}
 
-/// The links that matched.
 pub(crate) struct RevokedInvitations {
     pub(crate) invitations: Vec<Shown>,
     /// Whether more links match than one call revokes.

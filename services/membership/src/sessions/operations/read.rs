@@ -19,7 +19,6 @@ pub(crate) struct ListSessions {
     pub(crate) page: PageRequest,
 }
 
-/// A page of sessions.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(crate) page: Page<Session>,
@@ -47,7 +46,6 @@ pub(crate) struct IssueOrganizationToken {
     pub(crate) org_id: OrgId,
 }
 
-/// A token of a member.
 #[derive(Debug)]
 pub(crate) struct OrganizationToken {
     pub(crate) member_id: MemberId,

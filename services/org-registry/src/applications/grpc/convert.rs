@@ -15,7 +15,6 @@ use super::{
 };
 use crate::organizations::{OrganizationKind, time_zone, timestamp};
 
-/// Encodes an application with its history.
 pub(super) fn history(from: &ApplicationHistory) -> pb::Application {
     pb::Application {
         changes: from.changes.iter().map(change).collect(),

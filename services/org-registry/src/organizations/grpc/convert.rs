@@ -78,7 +78,6 @@ pub(super) fn changes(v: &mut FieldViolations, from: &pb::UpdateOrganizationRequ
     changes
 }
 
-/// Decodes all policies.
 pub(super) fn policies(v: &mut FieldViolations, from: Option<&pb::Policies>) -> Option<Policies> {
     let none = pb::Policies::default();
     v.check(from.is_some(), "policies", "is required");
