@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{JobId, OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -70,12 +69,7 @@ pub async fn enqueue_at(
         tx.now().into(),
         due_time.into(),
     ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    tx.execute_sql(sql, values).await?;
     tx.step::<Wake>();
     Ok(())
 }

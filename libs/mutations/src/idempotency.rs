@@ -43,12 +43,7 @@ impl ClaimedRecord {
             mutation.request_id().into(),
             outcome.into(),
         ];
-        tx.execute_raw(Statement::from_sql_and_values(
-            tx.get_database_backend(),
-            sql,
-            values,
-        ))
-        .await?;
+        tx.execute_sql(sql, values).await?;
         Ok(())
     }
 }
