@@ -16,6 +16,8 @@ mod routes;
 mod rpc;
 pub mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use client::{
     ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target, TlsSource,

@@ -17,6 +17,8 @@ mod service;
 mod start;
 mod supervise;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};

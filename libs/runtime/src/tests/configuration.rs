@@ -1,5 +1,5 @@
 //! Configuration in layers.
-use parta_runtime::{
+use crate::{
     Section, Service, ServiceConfig, Sources,
     config::{ConfigArgs, check},
 };
@@ -59,15 +59,15 @@ fn built_in_defaults_are_complete_and_valid() {
 #[test]
 fn documented_defaults_equal_the_code() {
     let (documented, _) = Sources::default().load(&[]).unwrap();
-    let code = parta_runtime::config::ServerSettings::default();
+    let code = crate::config::ServerSettings::default();
     assert_eq!(format!("{:?}", documented.server), format!("{code:?}"));
-    let code = parta_runtime::config::LogSettings::default();
+    let code = crate::config::LogSettings::default();
     assert_eq!(format!("{:?}", documented.log), format!("{code:?}"));
-    let code = parta_runtime::config::TelemetrySettings::default();
+    let code = crate::config::TelemetrySettings::default();
     assert_eq!(format!("{:?}", documented.telemetry), format!("{code:?}"));
-    let code = parta_runtime::config::KeySettings::default();
+    let code = crate::config::KeySettings::default();
     assert_eq!(format!("{:?}", documented.keys), format!("{code:?}"));
-    let code = parta_runtime::config::DataSettings::default();
+    let code = crate::config::DataSettings::default();
     assert_eq!(format!("{:?}", documented.data), format!("{code:?}"));
 }
 

@@ -9,15 +9,15 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::{
+    Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Patience, Routes, ServerLayers,
+    ServiceChannel, Target, layers,
+    server::{ServeOptions, serve},
+};
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{
     AccessRules, Caller, JwkSource, KeyPair, OperatorCredential, ServiceIdentity, ServiceKeys, SigningKey,
     TokenIssuer, Verifier,
-};
-use parta_grpc::{
-    Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Patience, Routes, ServerLayers,
-    ServiceChannel, Target, layers,
-    server::{ServeOptions, serve},
 };
 use parta_ids::{Env, MemberId, OrgId, ServiceAccountId, SessionId};
 use parta_proto::status::v1::ErrorReason;

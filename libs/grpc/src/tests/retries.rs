@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use parta_grpc::{Patience, RequestExt as _, Target};
+use crate::{Patience, RequestExt as _, Target};
 use parta_status::RpcError;
 use tokio::time::Instant;
 
-use crate::test_env::{RESOLVE, TestEnv, call, note, refused};
+use super::test_env::{RESOLVE, TestEnv, call, note, refused};
 
 #[test]
 fn only_idempotent_requests_are_retried() {

@@ -1,16 +1,12 @@
-//! The layers of servers and clients, over a real in-memory connection.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
-mod retries;
-mod test_env;
-
+//! The layers of servers and clients.
 use std::{sync::atomic::Ordering, time::Duration};
 
-use parta_grpc::{Limits, RequestExt as _, TRACE_ID};
-use parta_status::RpcError;
-use test_env::{
+use super::test_env::{
     ADMIT, ANNOUNCE, GET_CHAT, Note, RESOLVE, SUBSCRIBE, TestEnv, WATCH, bearer, call, note, open, reason,
     refused,
 };
+use crate::{Limits, RequestExt as _, TRACE_ID};
+use parta_status::RpcError;
 use tonic::{Code, Request};
 
 #[test]

@@ -1,10 +1,9 @@
 //! Running services, in one process and standalone.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 use std::net::TcpListener;
 
-use crate::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
+use super::two_services::{CHAT, Client, GET_CHAT, MEMBERSHIP, SUBSCRIBE, ended, person, reason, settings};
+use crate::{Running, Service, compose, migrate, start_standalone};
 use parta_ids::Env;
-use parta_runtime::{Running, Service, compose, migrate, start_standalone};
 use parta_testkit::{Link, on_postgres};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

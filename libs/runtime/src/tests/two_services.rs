@@ -1,5 +1,4 @@
 //! Two services that depend on each other: one issues tokens, the other accepts them.
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::{
     convert::Infallible,
@@ -8,12 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::{Running, Service, ServiceContext, ServiceParts, Settings, Sources, Task};
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
 use parta_grpc::Routes;
 use parta_ids::{Env, MemberId, OrgId, SessionId};
 use parta_proto_membership::v1::GetJwksResponse;
-use parta_runtime::{Running, Service, ServiceContext, ServiceParts, Settings, Sources, Task};
 use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
 

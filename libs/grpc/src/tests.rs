@@ -1,0 +1,4 @@
+//! The layers of servers and clients, over a real in-memory connection.
+mod layers;
+mod retries;
+mod test_env;
