@@ -5,7 +5,7 @@ use std::sync::{
 
 use serde_json::{Value, json};
 
-use crate::{Client, Suite, eventually};
+use crate::{Client, Suite};
 
 /// Numbers the organizations and people of one test process, so that numbers and phones are unique.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -82,7 +82,7 @@ impl Suite {
             .await;
         let org_id = approved["organization"]["id"].as_str().expect("an id").to_owned();
         let account = self.sign_in(&phone, &administrator_name).await;
-        eventually("the appointment of the founding administrator", async || {
+        parta_testkit::eventually("the appointment of the founding administrator", async || {
             let list = account
                 .client
                 .must("AppointmentService/ListAppointments", json!({}))

@@ -5,7 +5,6 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use parta_access::{KeyPair, ServiceIdentity};
@@ -383,19 +382,4 @@ pub(crate) fn free_ports_from(skip: usize, count: usize) -> Vec<u16> {
     let ports = (0..16_000_u16).map(|n| 12_000 + (spread + n) % 16_000);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.filter(free).skip(skip).take(count).collect()
-}
-
-/// Polls until an asynchronous result is there. Panics after a time limit.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), found)
-        .await
-        .unwrap_or_else(|_| panic!("not seen within the time limit: {what}"))
 }
