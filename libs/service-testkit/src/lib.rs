@@ -11,5 +11,5 @@
 mod env;
 mod school;
 
-pub use env::{OPERATOR, ServiceEnv, fields, reason};
+pub use env::{OPERATOR, ServiceEnv, fields, reason, with_token};
 pub use school::School;

@@ -228,20 +228,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
     ] {
         let call = fixture.lesson(|w| w.weekly = count(2)).await;
         let id = call.id.parse::<CallId>().unwrap().uuid();
-        let db = &fixture.test_env.db;
-        let sql = if db.is_postgres() {
-            format!("UPDATE call SET {change} WHERE id = '{id}'")
-        } else {
-            // SQLite stores ids as blobs.
-            format!("UPDATE call SET {change} WHERE id = X'{}'", id.simple())
-        };
-        let sql = &sql;
-        let write = db.write(|tx| async move {
-            let done = tx.execute_unprepared(sql).await?;
-            assert_eq!(done.rows_affected(), 1);
-            Ok::<_, parta_database::StorageError>(())
-        });
-        write.await.unwrap();
+        fixture.test_env.change_row("call", change, "id", id).await;
         let refused = get(&call.id).await;
         assert_eq!(reason(&refused), "STORED_VALUE_UNKNOWN", "{change}");
         assert_eq!(refused.unwrap_err().code(), Code::Unavailable);

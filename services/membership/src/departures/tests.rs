@@ -89,11 +89,10 @@ async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> Memb
 
 /// Makes the appointment of the first organization claimable again, as a new order of its head will (R24).
 async fn appoint_again(test_env: &TestEnv) {
-    let sql = format!(
-        "UPDATE appointment SET claim_account = NULL, claim_time = NULL WHERE org_id = '{}'",
-        org(1).uuid()
-    );
-    test_env.change_row(&sql).await;
+    let unclaimed = "claim_account = NULL, claim_time = NULL";
+    test_env
+        .change_row("appointment", unclaimed, "org_id", org(1).uuid())
+        .await;
 }
 
 // Covers: R3 allowed, R24 allowed

@@ -191,12 +191,15 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let other = test_env.administrator(2).await;
-    let sql = format!(
-        "UPDATE member SET state = 77 WHERE org_id = '{}' AND member_id = '{}'",
-        parta_ids::TypedId::uuid(org(1)),
-        parta_ids::TypedId::uuid(administrator.member_id.parse::<parta_ids::MemberId>().unwrap()),
-    );
-    test_env.change_row(&sql).await;
+    let member = administrator.member_id.parse::<parta_ids::MemberId>().unwrap();
+    test_env
+        .change_row(
+            "member",
+            "state = 77",
+            "member_id",
+            parta_ids::TypedId::uuid(member),
+        )
+        .await;
     let list = test_env.list(&administrator).await;
     assert_eq!(reason(&list), "STORED_VALUE_UNKNOWN");
     assert_eq!(list.unwrap_err().code(), tonic::Code::Unavailable);

@@ -25,8 +25,8 @@ use parta_proto_membership::{
 use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationKind, UnitCreated, UnitKind, org_registry_event::Payload as OrgRegistry,
 };
-use parta_service_testkit::ServiceEnv;
-use parta_status::RpcError;
+pub(crate) use parta_service_testkit::reason;
+use parta_service_testkit::{ServiceEnv, with_token};
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::{Request, Status};
@@ -401,29 +401,16 @@ impl TestEnv {
         Ok(members.into_iter().map(|m| m.full_name).collect())
     }
 
-    /// Changes one row by SQL, bypassing the service. Ids are in quotes.
-    pub(crate) async fn change_row(&self, sql: &str) {
-        let sql = if self.db.is_postgres() {
-            sql.to_owned()
-        } else {
-            // SQLite stores ids as blobs.
-            sql.replace("= '", "= X'").replace('-', "")
-        };
-        let change = |tx: parta_database::Tx| {
-            let sql = sql.clone();
-            async move {
-                let done = tx.execute_unprepared(&sql).await?;
-                assert_eq!(done.rows_affected(), 1);
-                Ok::<_, parta_database::StorageError>(())
-            }
-        };
-        self.db.write(change).await.unwrap();
+    /// Sets columns of one row, bypassing the service.
+    pub(crate) async fn change_row(&self, table: &str, assignments: &str, key: &str, id: parta_ids::Uuid) {
+        self.test_env.change_row(table, assignments, key, id).await;
     }
 
     /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
     pub(crate) async fn run_due_jobs(&self) {
-        let runner = self.ports.job_runner().unwrap();
-        runner.run_due(&self.test_env.stop).await.unwrap();
+        self.test_env
+            .run_due_jobs(&self.ports.job_runner().unwrap())
+            .await;
     }
 
     /// The jobs that wait: the texts of their payloads and why the latest attempt failed.
@@ -459,19 +446,5 @@ pub(crate) fn unit(n: u128) -> UnitId {
 }
 
 pub(crate) fn by<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
-}
-
-/// The documented reason of a refusal, or "OK" for a success.
-pub(crate) fn reason<T>(outcome: &Result<T, Status>) -> String {
-    match outcome {
-        Ok(_) => "OK".to_owned(),
-        Err(status) => {
-            RpcError::from_status(status).map_or_else(|| format!("{status:?}"), |r| r.reason().to_owned())
-        }
-    }
+    with_token(message, token)
 }
