@@ -1,11 +1,11 @@
 //! The table `reservation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::table;
+use parta_database::{StorageError, table};
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
@@ -32,12 +32,14 @@ const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";
 const RELEASED: &str = "released";
 
-fn from_row(row: Model) -> Result<Reservation, DbErr> {
+fn from_row(row: Model) -> Result<Reservation, StorageError> {
+    // The text may be anything, so only its length is reported.
+    let length = row.stage.len() as i64;
     let stage = match (row.stage.as_str(), row.member_id, row.refusal) {
         (PENDING, None, None) => Stage::Pending,
         (CONFIRMED, Some(member), None) => Stage::Confirmed(MemberId::from_uuid(member)),
         (RELEASED, None, Some(reason)) => Stage::Released(reason),
-        (other, ..) => return Err(DbErr::Type(format!("reservation stage `{other}`"))),
+        _ => return Err(StorageError::unknown_value("reservation.stage", length)),
     };
     Ok(Reservation {
         id: ReservationId::from_uuid(row.id),
@@ -55,7 +57,7 @@ pub(crate) async fn insert(
     scope: &OrgScope,
     reservation: &Reservation,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         id: Set(reservation.id.uuid()),
@@ -79,7 +81,7 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: ReservationId,
-) -> Result<Option<Reservation>, DbErr> {
+) -> Result<Option<Reservation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
@@ -93,7 +95,7 @@ pub(crate) async fn find_by_flow(
     scope: &OrgScope,
     invitation: InvitationId,
     flow: FlowId,
-) -> Result<Option<Reservation>, DbErr> {
+) -> Result<Option<Reservation>, StorageError> {
     Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::InvitationId.eq(invitation.uuid()))
@@ -120,7 +122,7 @@ pub(crate) async fn update_leased(
     id: ReservationId,
     now: DateTime<Utc>,
     lease_time: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::LeaseTime, Expr::value(lease_time))
         .filter(pending(scope, id).add(Column::LeaseTime.lte(now)))
@@ -136,7 +138,7 @@ pub(crate) async fn update_confirmed(
     id: ReservationId,
     member: MemberId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::Stage, Expr::value(CONFIRMED))
         .col_expr(Column::MemberId, Expr::value(member.uuid()))
@@ -154,7 +156,7 @@ pub(crate) async fn update_released(
     id: ReservationId,
     reason: &str,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::Stage, Expr::value(RELEASED))
         .col_expr(Column::Refusal, Expr::value(reason))
@@ -171,7 +173,7 @@ pub(crate) async fn update_unleased(
     scope: &OrgScope,
     id: ReservationId,
     now: DateTime<Utc>,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     Entity::update_many()
         .col_expr(Column::LeaseTime, Expr::value(now))
         .filter(pending(scope, id))
@@ -187,7 +189,7 @@ pub(crate) async fn list_uses(
     invitation: InvitationId,
     after: Option<ReservationId>,
     limit: u64,
-) -> Result<Vec<LinkUse>, DbErr> {
+) -> Result<Vec<LinkUse>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::InvitationId.eq(invitation.uuid()))
@@ -204,7 +206,7 @@ pub(crate) async fn list_uses(
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<(OrgId, InvitationId, MemberId)>, DbErr> {
+) -> Result<Vec<(OrgId, InvitationId, MemberId)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::Stage.eq(CONFIRMED))
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
