@@ -3,6 +3,7 @@
 //!
 //! The rules apply to comments, documents, string literals, and the comments and texts of configuration, Helm
 //! templates, SQL and scripts.
+#![expect(clippy::expect_used, reason = "a test may fail loudly")]
 mod sentences;
 mod texts;
 
@@ -232,8 +233,8 @@ fn literal_faults(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns what is wrong with a configuration file, a template, SQL or a script. Words are checked in the whole
-/// line, because values such as reasons are texts too.
+/// Returns what is wrong with a configuration file, a template, SQL or a script. Words are checked in the
+/// whole line, because values such as reasons are texts too.
 fn configuration_faults(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut begins = true;
@@ -304,19 +305,27 @@ fn faults(text: &str, is_source: bool) -> Vec<String> {
     found
 }
 
-/// Returns the files of the scopes with one of these endings: the path from the root, the ending and the text.
-/// A file without an ending has its name as the ending.
+/// Returns the files of the scopes with one of these endings: the path from the root, the ending and the
+/// text. A file without an ending has its name as the ending.
 fn files(scopes: &[&str], endings: &[&str]) -> Vec<(String, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root");
     let mut found = Vec::new();
     for scope in scopes {
         for entry in walkdir::WalkDir::new(root.join(scope)).sort_by_file_name() {
-            let entry = entry.unwrap();
+            let entry = entry.expect("a file");
             let path = entry.path();
             let ending = path.extension().unwrap_or(entry.file_name()).to_string_lossy();
             if entry.file_type().is_file() && endings.contains(&ending.as_ref()) {
-                let shown = path.strip_prefix(root).unwrap().display().to_string();
-                found.push((shown, ending.into_owned(), fs::read_to_string(path).unwrap()));
+                let shown = path
+                    .strip_prefix(root)
+                    .expect("a path below the root")
+                    .display()
+                    .to_string();
+                found.push((
+                    shown,
+                    ending.into_owned(),
+                    fs::read_to_string(path).expect("a text"),
+                ));
             }
         }
         let has_file = found.iter().any(|(path, ..)| path.starts_with(scope));
@@ -387,7 +396,8 @@ fn refusals_are_sentences_and_log_lines_are_not() {
     assert_none(&wrong);
 }
 
-/// Services, programs and tests have no API for other developers, so only the libraries require documentation.
+/// Services, programs and tests have no API for other developers, so only the libraries require
+/// documentation.
 #[test]
 fn libraries_require_documentation_of_their_api() {
     let mut wrong = files(&["libs"], &["rs"]);

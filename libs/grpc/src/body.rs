@@ -30,8 +30,8 @@ pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
 /// it, so that each of 10,000 streams has a single wrapper.
 #[derive(Default)]
 pub(crate) struct ResponseGuard {
-    /// Counted until the end. The recorded code is that of the trailers, or CANCELLED if the body is dropped
-    /// before.
+    /// Counted until the end. The recorded code is that of the trailers, or `CANCELLED` if the body is
+    /// dropped before.
     pub(crate) in_flight: Option<InFlight>,
     /// Held until the end.
     pub(crate) permit: Option<OwnedSemaphorePermit>,

@@ -15,6 +15,7 @@ mod methods;
 mod routes;
 mod rpc;
 pub mod server;
+mod status_headers;
 mod stream;
 #[cfg(test)]
 mod tests;

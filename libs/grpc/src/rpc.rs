@@ -12,16 +12,6 @@ pub(crate) type HttpResponse = http::Response<Body>;
 /// The result of a layer: a response, or a status that the `status` layer converts to one.
 pub(crate) type RpcResult = Result<RpcResponse, Status>;
 
-/// Reads the status of a response without a body, or of trailers. Layers read a status; only `parta_status`
-/// makes one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the status was sent by a server and is not a new refusal"
-)]
-pub(crate) fn received_status(headers: &http::HeaderMap) -> Option<Status> {
-    Status::from_header_map(headers)
-}
-
 /// A request on its way through the layers.
 pub(crate) struct RpcRequest {
     pub(crate) http: HttpRequest,

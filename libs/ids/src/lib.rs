@@ -94,7 +94,7 @@ typed_ids! {
     MemberId = "mbr";
     /// A person. This id is never sent outside membership (R28).
     AccountId = "acc";
-    /// A sign-in, or its pairwise form towards one organization.
+    /// A sign-in, or its pairwise form toward one organization.
     SessionId = "ses";
     /// A link by which people join.
     InvitationId = "inv";

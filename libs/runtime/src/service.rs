@@ -191,7 +191,7 @@ pub struct ServiceContext {
     pub verifier: Arc<Verifier>,
     /// Secrets of this service only, derived from the master secret.
     pub secrets: Secrets,
-    /// The identity of this service towards other services. The client layers already present it.
+    /// The identity of this service toward other services. The client layers already present it.
     pub identity: Arc<ServiceIdentity>,
     /// Spawns tasks that the shutdown waits for.
     pub tracker: TaskTracker,

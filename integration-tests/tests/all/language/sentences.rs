@@ -78,7 +78,7 @@ impl<'ast> Visit<'ast> for Faults {
 /// Returns the refusals that are not sentences and the log lines that are.
 pub(super) fn faults(source: &str) -> Vec<String> {
     let mut faults = Faults::default();
-    faults.visit_file(&syn::parse_file(source).unwrap());
+    faults.visit_file(&syn::parse_file(source).expect("a Rust source"));
     faults.0
 }
 
@@ -110,7 +110,7 @@ impl<'ast> Visit<'ast> for TestNames {
 /// Returns the names of the tests of a source, also those that a macro makes.
 pub(super) fn test_names(source: &str) -> Vec<String> {
     let mut names = TestNames::default();
-    names.visit_file(&syn::parse_file(source).unwrap());
+    names.visit_file(&syn::parse_file(source).expect("a Rust source"));
     names.0
 }
 

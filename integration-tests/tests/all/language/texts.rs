@@ -1,4 +1,5 @@
-//! Texts outside comments and documents: string literals of Rust, and the comments and texts of configuration.
+//! Texts outside comments and documents: string literals of Rust, and the comments and texts of
+//! configuration.
 use std::iter::Peekable;
 
 /// Returns the string literals of a source that contain a space, each with the number of its first line.

@@ -20,7 +20,8 @@ use super::{Idempotent, replicas::Unreachable};
 use crate::{
     body::{self, SingleChunk},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
-    rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult, received_status},
+    rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
+    status_headers::received_status,
 };
 
 /// Attempts of a call without [`Patience`], and attempts to connect.

@@ -4,7 +4,7 @@ use parta_proto::Method;
 use parta_status::RpcError;
 use tracing::Level;
 
-use crate::rpc::received_status;
+use crate::status_headers::received_status;
 
 /// The target of the events, which `parta_testkit` and the processes of the integration tests use.
 const TARGET: &str = "parta_grpc::refusal";

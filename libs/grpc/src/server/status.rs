@@ -7,7 +7,8 @@ use tower::Service;
 
 use crate::{
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
-    rpc::{RpcRequest, RpcResponse, RpcResult, received_status},
+    rpc::{RpcRequest, RpcResponse, RpcResult},
+    status_headers::received_status,
 };
 
 /// Gives every refusal exactly one documented reason, including those of tonic. UNIMPLEMENTED is not changed:

@@ -1,7 +1,7 @@
 //! Moves old entries from the log to the archive, so that the log stays small.
 //!
-//! Owns the table `archive_position` and has no RPCs. Invariant: an entry is in exactly one of the two tables,
-//! and the `archived_seq` of its chat says in which.
+//! Owns the table `archive_position` and has no RPCs. Invariant: an entry is in exactly one of the two
+//! tables, and the `archived_seq` of its chat says in which.
 mod operations;
 mod storage;
 
