@@ -1,5 +1,6 @@
 //! The layers of servers and clients, over a real in-memory connection.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+mod hostile;
 mod retries;
 mod test_env;
 
@@ -28,6 +29,7 @@ fn layers_are_in_the_documented_order() {
                 "shed",
                 "deadline",
                 "authenticate",
+                "receive",
                 "capture_request"
             ]
         );
@@ -288,7 +290,14 @@ fn server_replies_before_the_deadline_of_the_caller() {
 #[test]
 fn calls_and_streams_beyond_their_limits_are_refused() {
     parta_testkit::run(async {
-        let test_env = TestEnv::with(Limits { calls: 1, streams: 1 }, chrono::TimeDelta::minutes(10));
+        let test_env = TestEnv::with(
+            Limits {
+                calls: 1,
+                streams: 1,
+                ..Limits::default()
+            },
+            chrono::TimeDelta::minutes(10),
+        );
         let (person, _) = test_env.person();
         let (out, held) = (test_env.outside(), bearer("wait", &person));
         let waiting = test_env.tracker.spawn(call(out, GET_CHAT, held));

@@ -2,18 +2,19 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use parta_access::{AccessRules, Secrets};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceClients,
     Target, in_memory, layers,
-    server::{ServeOptions, serve},
+    server::{Accepted, Admitted, ConnectionLimits, Connections, ServeOptions, serve},
 };
 use parta_ids::Env;
 use parta_proto::descriptors;
 use secrecy::ExposeSecret as _;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
@@ -124,6 +125,7 @@ impl Start<'_> {
         let limits = Limits {
             calls: settings.server.max_calls,
             streams: settings.server.max_streams,
+            receive: Duration::from_secs(settings.server.receive_seconds),
         };
         let methods = Methods::of(&packages);
         let stack = || {
@@ -141,17 +143,27 @@ impl Start<'_> {
         let (outer, inner) = (TaskGroup::default(), TaskGroup::default());
         for (part, connections) in parts.iter().zip(incoming) {
             open = open.merge(&part.routes);
-            inner.serve_memory(part.name, connections, part.routes.clone(), stack());
+            inner.serve_memory(connections, part.routes.clone(), stack());
         }
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let options = ServeOptions {
             max_connection_age: (mode == Mode::Standalone).then(|| connection_age(env)),
+            max_streams_per_connection: Some(settings.server.max_streams_per_connection),
+            stall: Some(Duration::from_secs(settings.server.stall_seconds)),
         };
+        let connections = Connections::new(ConnectionLimits {
+            total: settings.server.max_connections,
+            per_client: settings.server.max_connections_per_client,
+            request_bytes: settings.server.max_request_bytes,
+            ..ConnectionLimits::default()
+        });
         for task in tls.keep_current(&tasks.cancel) {
             tasks.tracker.spawn(task);
         }
-        outer.serve_public(listener, open, stack(), tls.server, options);
+        let listener = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = accept::admitted(accept::connections(listener), connections);
+        outer.serve_public(incoming, open, stack(), tls.server, options);
 
         let checked = services.iter().zip(&parts).zip(&dbs);
         let checked = checked.map(|((service, part), db)| Checked {
@@ -322,24 +334,16 @@ fn check_parts(service: &Service, parts: &ServiceParts) -> anyhow::Result<()> {
 }
 
 impl TaskGroup {
-    fn serve_memory(
-        &self,
-        name: &'static str,
-        connections: in_memory::Incoming,
-        routes: Routes,
-        stack: ServerLayers,
-    ) {
+    fn serve_memory(&self, connections: in_memory::Incoming, routes: Routes, stack: ServerLayers) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            if let Err(error) = serve(connections, routes, stack, ServeOptions::default(), cancelled).await {
-                tracing::error!(service = name, %error, "in-memory server failed");
-            }
+            serve(connections, routes, stack, ServeOptions::default(), cancelled).await;
         });
     }
 
     fn serve_public(
         &self,
-        listener: TcpListener,
+        incoming: impl Stream<Item = (TcpStream, Admitted)> + Send + 'static,
         routes: Routes,
         stack: ServerLayers,
         tls: Option<ServerTls>,
@@ -347,14 +351,17 @@ impl TaskGroup {
     ) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            let incoming = accept::connections(TcpIncoming::from(listener).with_nodelay(Some(true)));
-            let served = match tls {
-                None => serve(incoming, routes, stack, options, cancelled).await,
-                Some(tls) => serve(tls.accept(incoming), routes, stack, options, cancelled).await,
+            let Some(tls) = tls else {
+                let plain =
+                    incoming.map(|(connection, admitted)| Accepted::plain(connection, Some(admitted)));
+                return serve(plain, routes, stack, options, cancelled).await;
             };
-            if let Err(error) = served {
-                tracing::error!(%error, "server failed");
-            }
+            let acceptor = tls.acceptor();
+            let secured = incoming.map(move |(connection, admitted)| Accepted {
+                handshake: acceptor.accept(connection).boxed(),
+                admitted: Some(admitted),
+            });
+            serve(secured, routes, stack, options, cancelled).await;
         });
     }
 }

@@ -205,7 +205,14 @@ async fn repeat<S: RpcService>(mut service: S, request: RpcRequest, retry: Retry
     let (begun, mut notified) = (Instant::now(), false);
     loop {
         let http = HttpRequest::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
-        let failure = match service.call(RpcRequest { http, method }).await {
+        let failure = match service
+            .call(RpcRequest {
+                http,
+                method,
+                client: None,
+            })
+            .await
+        {
             Err(status) => Failure::of(status),
             // A refusal without a body carries its status in the headers.
             Ok(response) => match Status::from_header_map(response.http.headers()) {

@@ -26,7 +26,7 @@ const DEFAULT: Duration = Duration::from_secs(30);
 /// The longest deadline of a unary call, so that a client cannot hold its permit for longer.
 const MAX: Duration = Duration::from_secs(60);
 
-/// Replies before the outer timer of tonic, which returns CANCELLED without a reason. Streams have no
+/// Replies shortly before the deadline of the caller, whose own timer returns no reason. Streams have no
 /// deadline, but end when the server drains, so that their clients resume elsewhere.
 #[derive(Clone)]
 pub(super) struct ServerDeadline {

@@ -34,6 +34,7 @@ pub const SUBSCRIBE: &str = "/parta.chat.v1.LiveService/SubscribeChats";
 pub const ANNOUNCE: &str = "/parta.chat.internal.v1.AnnouncementService/PostAnnouncement";
 pub const ADMIT: &str = "/parta.membership.internal.v1.AdmissionService/AdmitMember";
 pub const WATCH: &str = "/parta.membership.v1.MembershipFeedService/Watch";
+pub const SUBMIT: &str = "/parta.org_registry.v1.ApplicationService/SubmitApplication";
 pub const RESOLVE: &str = "/parta.invitation.v1.InvitationService/ResolveInvitation";
 
 /// A message with one text field; every RPC of these tests accepts and returns it.
@@ -46,7 +47,9 @@ pub struct Note {
 #[derive(Default)]
 pub struct Seen {
     pub calls: AtomicUsize,
-    /// Notified when a waiting handler was entered.
+    /// Client streams that were received to their end.
+    pub uploads: AtomicUsize,
+    /// Notified when a waiting handler was entered, and when a client stream has brought a message or ended.
     pub entered: Notify,
     /// Releases one waiting handler.
     pub release: Notify,
@@ -70,6 +73,25 @@ async fn handle(seen: Arc<Seen>, request: Request<Note>) -> Result<Response<Note
         "undocumented" => return Err(std::io::Error::other("a detail of ours").into()),
         _ => format!("{} for {}", caller.principal.key(), caller.acting().key()),
     };
+    Ok(Response::new(Note { text }))
+}
+
+async fn upload(seen: Arc<Seen>, request: Request<tonic::Streaming<Note>>) -> Result<Response<Note>, Status> {
+    let mut stream = request.into_inner();
+    let received = async {
+        let mut bytes = 0;
+        while let Some(message) = stream.message().await? {
+            bytes += message.text.len();
+            seen.entered.notify_one();
+        }
+        Ok::<_, Status>(bytes)
+    };
+    let received = received.await;
+    if received.is_ok() {
+        seen.uploads.fetch_add(1, Ordering::SeqCst);
+    }
+    seen.entered.notify_one();
+    let text = received?.to_string();
     Ok(Response::new(Note { text }))
 }
 
@@ -102,10 +124,14 @@ impl Fake {
         request: http::Request<Body>,
     ) -> BoxFuture<'static, Result<http::Response<Body>, Infallible>> {
         let seen = self.0.clone();
+        let uploads = request.uri().path() == SUBMIT;
         let streams = [SUBSCRIBE, WATCH].contains(&request.uri().path());
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
-            Ok(if streams {
+            Ok(if uploads {
+                grpc.client_streaming(tower::service_fn(move |r| upload(seen.clone(), r)), request)
+                    .await
+            } else if streams {
                 grpc.server_streaming(tower::service_fn(move |r| stream(seen.clone(), r)), request)
                     .await
             } else {
@@ -149,7 +175,8 @@ fakes!(
     Announcement = "parta.chat.internal.v1.AnnouncementService",
     Admission = "parta.membership.internal.v1.AdmissionService",
     Feed = "parta.membership.v1.MembershipFeedService",
-    Invitation = "parta.invitation.v1.InvitationService"
+    Invitation = "parta.invitation.v1.InvitationService",
+    Applications = "parta.org_registry.v1.ApplicationService"
 );
 
 pub struct TestEnv {
@@ -236,6 +263,11 @@ impl TestEnv {
             pipe,
             identities,
         }
+    }
+
+    /// Returns the servers and the layers, for another server.
+    pub fn served(&self) -> (Routes, ServerLayers) {
+        (routes(&self.seen), self.layers.clone())
     }
 
     pub fn server_layers(&self) -> &[&'static str] {

@@ -258,6 +258,10 @@ fn take<T: DeserializeOwned + Default>(
     })
 }
 
+/// The smallest limit of the bytes of requests. One client has three quarters of it, which must be more than
+/// the files of a roster, 64 MiB.
+const LARGEST_REQUEST_BYTES: u64 = 96 * 1024 * 1024;
+
 fn validate(settings: &Settings, problems: &mut Vec<String>) {
     let server = &settings.server;
     if server.tls_certificate_file.is_some() != server.tls_key_file.is_some() {
@@ -265,6 +269,20 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
     }
     if server.max_calls == 0 || server.max_streams == 0 {
         problems.push("server: max_calls and max_streams must be at least 1".into());
+    }
+    if server.max_connections < 64 || server.max_connections_per_client == 0 {
+        let least = "max_connections must be at least 64 and max_connections_per_client at least 1";
+        problems.push(format!("server: {least}"));
+    }
+    if server.max_streams_per_connection == 0 || server.receive_seconds == 0 || server.stall_seconds == 0 {
+        let least = "max_streams_per_connection, receive_seconds and stall_seconds must be at least 1";
+        problems.push(format!("server: {least}"));
+    }
+    if server.max_request_bytes < LARGEST_REQUEST_BYTES {
+        problems.push(format!(
+            "server: max_request_bytes must be at least {LARGEST_REQUEST_BYTES}, so that one client can send \
+             the largest request"
+        ));
     }
     if !(0.0..=1.0).contains(&settings.telemetry.sample_ratio) {
         problems.push("telemetry: sample_ratio must lie between 0 and 1".into());

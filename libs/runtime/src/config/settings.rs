@@ -42,6 +42,19 @@ pub struct ServerSettings {
     pub max_calls: usize,
     /// Maximum number of open streams per service.
     pub max_streams: usize,
+    /// Maximum number of connections. The clients of one network have at most half.
+    pub max_connections: usize,
+    /// Maximum number of connections of one client, which is an IPv4 address or an IPv6 /64 network.
+    pub max_connections_per_client: usize,
+    /// Maximum number of concurrent calls and streams of one connection.
+    pub max_streams_per_connection: u32,
+    /// Time, in seconds, that a request may take to arrive.
+    pub receive_seconds: u64,
+    /// Bytes of requests, beyond small ones, that may be in memory while they arrive. One client has at most
+    /// three quarters.
+    pub max_request_bytes: u64,
+    /// Time, in seconds, after which a response of which its client takes nothing is ended.
+    pub stall_seconds: u64,
     /// Time, in seconds, between reporting NOT_SERVING and refusing connections, so that load balancers
     /// notice. At most half of `grace_seconds` is used.
     pub drain_seconds: u64,
@@ -59,6 +72,12 @@ impl Default for ServerSettings {
             tls_authority_file: None,
             max_calls: 1024,
             max_streams: 16_384,
+            max_connections: 16_384,
+            max_connections_per_client: 4_096,
+            max_streams_per_connection: 256,
+            receive_seconds: 120,
+            max_request_bytes: 134_217_728,
+            stall_seconds: 60,
             drain_seconds: 0,
             grace_seconds: 20,
         }

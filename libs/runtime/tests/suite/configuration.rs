@@ -139,6 +139,30 @@ fn all_problems_are_reported_together() {
     }
 }
 
+#[test]
+fn limits_that_would_refuse_every_call_are_problems() {
+    for key in [
+        "max_calls=0",
+        "max_streams=0",
+        "max_connections=63",
+        "max_connections_per_client=0",
+        "max_streams_per_connection=0",
+        "receive_seconds=0",
+        "max_request_bytes=100663295",
+        "stall_seconds=0",
+    ] {
+        let problems = Sources::set([format!("server.{key}")])
+            .load(&[CHAT])
+            .unwrap_err()
+            .0;
+        let name = key.split('=').next().unwrap();
+        assert!(
+            problems.len() == 1 && problems[0].contains(name),
+            "{key}: {problems:?}"
+        );
+    }
+}
+
 /// Invariant 10: logs contain no secrets.
 #[test]
 fn secrets_are_never_logged() {

@@ -181,10 +181,11 @@ impl<'a> Package<'a> {
             };
             for method in service.methods() {
                 let (streaming, mutation) = kind(&method);
+                let client_streaming = method.is_client_streaming();
                 writeln!(
                     code,
                     "::parta_proto::Method {{ path: \"/{}/{}\", owner: \"{}\", streaming: {streaming}, \
-                     mutation: {mutation} }},",
+                     client_streaming: {client_streaming}, mutation: {mutation} }},",
                     service.full_name(),
                     method.name(),
                     owner.replace('_', "-"),

@@ -210,6 +210,7 @@ fn start_chat(
     let limits = Limits {
         calls: 1_024,
         streams: 1_024,
+        ..Limits::default()
     };
     let layers = || test_env.layers(GRPC_SERVICES, limits);
     let service = layers().around(routes.clone());
