@@ -15,7 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
-use crate::server::{catch_panic::TraceSlot, exchange::Exchange, metrics::InFlight, refusal};
+use crate::server::{
+    account_streams::AccountStream, catch_panic::TraceSlot, exchange::Exchange, metrics::InFlight, refusal,
+};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
@@ -36,6 +38,8 @@ pub(crate) struct ResponseGuard {
     pub(crate) in_flight: Option<InFlight>,
     /// Held until the end.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Counted until the end, if the caller is a service account.
+    pub(crate) account_stream: Option<Box<AccountStream>>,
     /// The span that is entered for each poll.
     pub(crate) span: Option<Span>,
     /// The RPC whose refusals are reported; `None` on the client and for unknown paths.
@@ -95,6 +99,7 @@ impl ResponseGuard {
             call.end(code);
         }
         self.permit = None;
+        self.account_stream = None;
     }
 }
 

@@ -1,4 +1,5 @@
 //! The layers of the server, in request order, and the serving loop.
+pub(crate) mod account_streams;
 mod authenticate;
 mod capture;
 pub(crate) mod catch_panic;

@@ -339,6 +339,41 @@ fn calls_and_streams_beyond_their_limits_are_refused() {
 }
 
 #[test]
+fn streams_of_a_service_account_are_limited() {
+    parta_testkit::run(async {
+        let test_env = TestEnv::new();
+        let (one, other) = (
+            test_env.service_account("feed.watch"),
+            test_env.service_account("feed.watch"),
+        );
+        let watch = |token: String| {
+            let channel = test_env.outside();
+            async move { open(channel, WATCH, bearer("", &token)).await }
+        };
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            held.push(watch(one.clone()).await.unwrap());
+        }
+        let status = watch(one.clone()).await.unwrap_err();
+        let refusal = RpcError::from_status(&status).unwrap();
+        assert_eq!(
+            (status.code(), refusal.reason()),
+            (Code::ResourceExhausted, "TOO_MANY_STREAMS")
+        );
+        assert!(refusal.retry_delay().is_some());
+        watch(other).await.unwrap();
+
+        // All end when the server drains, and each gives its place back.
+        test_env.draining.cancel();
+        for mut stream in held {
+            assert_eq!(stream.message().await.unwrap().unwrap().text, "first");
+            assert_eq!(reason(&stream.message().await.unwrap_err()), "NOT_SERVING");
+        }
+        watch(one).await.unwrap();
+    });
+}
+
+#[test]
 fn stream_ends_with_its_credential() {
     parta_testkit::run(async {
         let test_env = TestEnv::with(Limits::default(), chrono::TimeDelta::seconds(2));
