@@ -16,7 +16,11 @@ use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
 use crate::server::{
-    account_streams::AccountStream, catch_panic::TraceSlot, exchange::Exchange, metrics::InFlight, refusal,
+    account_streams::AccountStream,
+    catch_panic::TraceSlot,
+    exchange::{Exchange, poll_ends},
+    metrics::InFlight,
+    refusal,
 };
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
@@ -101,16 +105,6 @@ impl ResponseGuard {
         self.permit = None;
         self.account_stream = None;
     }
-}
-
-/// Polls futures, and returns the status of the first that resolves.
-pub(crate) fn poll_ends(ends: &mut [BoxFuture<'static, Status>], cx: &mut Context<'_>) -> Poll<Status> {
-    for end in ends {
-        if let Poll::Ready(status) = end.as_mut().poll(cx) {
-            return Poll::Ready(status);
-        }
-    }
-    Poll::Pending
 }
 
 /// An instrumented body. `inner` is `None` after the stream was ended from outside.

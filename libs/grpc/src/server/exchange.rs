@@ -22,8 +22,6 @@ use tokio::{task::futures::TaskLocalFuture, time::Sleep};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use crate::body::poll_ends;
-
 /// The time that a client has to take the frame before the end of its response.
 const LAST_FRAME: Duration = Duration::from_secs(1);
 
@@ -94,6 +92,16 @@ impl Exchange {
     fn ends(&self) -> std::sync::MutexGuard<'_, Ends> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Polls futures, and returns the status of the first that resolves.
+pub(crate) fn poll_ends(ends: &mut [BoxFuture<'static, Status>], cx: &mut Context<'_>) -> Poll<Status> {
+    for end in ends {
+        if let Poll::Ready(status) = end.as_mut().poll(cx) {
+            return Poll::Ready(status);
+        }
+    }
+    Poll::Pending
 }
 
 /// Spawns the streams of one connection.
