@@ -162,7 +162,8 @@ impl Suite {
         Self::over(&builder, keys, addresses, Inner::Processes(processes))
     }
 
-    /// Starts five processes, each with its own PostgreSQL database, connected by NATS. `program` is
+    /// Starts five processes, each with its own PostgreSQL database, connected by NATS. One role owns each
+    /// schema, and another one serves. `program` is
     /// `suite-process`.
     pub async fn split(program: &str) -> Self {
         Self::split_over(program, &parta_testkit::nats_url(), None).await
@@ -192,7 +193,7 @@ impl Suite {
             let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
             let database_url = match chat_database {
                 Some(url) if service.name == "chat" => url.to_owned(),
-                _ => processes.new_database().await,
+                _ => processes.new_database_with_roles(&section).await,
             };
             processes.set(&format!("{section}.database_url"), &database_url);
             processes.set(&format!("{section}.database_max_connections"), "6");

@@ -15,6 +15,7 @@ mod lock;
 mod metrics;
 mod migrate;
 mod migrations;
+mod privileges;
 mod run_to_completion;
 mod schema;
 mod sqlite_writer;

@@ -1,15 +1,13 @@
 //! The entry points: all services in one process, and one standalone service.
 use std::{path::Path, process::ExitCode};
 
-use anyhow::Context as _;
-use parta_access::Secrets;
 use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
     keys::Keys,
     running::StopSignals,
-    start::{Mode, Start, connect, wait_for},
+    start::{Mode, Start, migrate_schema},
     telemetry,
 };
 
@@ -52,12 +50,7 @@ pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> any
 /// goes on.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
-    // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
-    let unused = Secrets::generate(&env);
-    let db = connect(&service, settings, Mode::Standalone, unused, &env).await?;
-    let migrated = wait_for(service.name, || db.migrate((service.migrations)())).await;
-    db.close().await;
-    migrated.with_context(|| format!("schema of {}", service.name))?;
+    migrate_schema(&service, settings, Mode::Standalone, &env).await?;
     tracing::info!(service = service.name, "schema up to date");
     Ok(())
 }

@@ -153,7 +153,6 @@ impl Health {
     /// Returns the routes of health checks, and of reflection of these packages by v1 and by v1alpha, which
     /// older tools require.
     pub(crate) fn routes(&self, packages: &[&Package]) -> anyhow::Result<Routes> {
-        let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
         let reflect = || {
             let builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -161,11 +160,16 @@ impl Health {
                 builder.register_encoded_file_descriptor_set(package.descriptors)
             })
         };
-        Ok(
-            Routes::new(tonic_health::pb::health_server::HealthServer::new(health))
-                .add_service(reflect().build_v1()?)
-                .add_service(reflect().build_v1alpha()?),
-        )
+        Ok(self
+            .checks()
+            .add_service(reflect().build_v1()?)
+            .add_service(reflect().build_v1alpha()?))
+    }
+
+    /// Returns the route of health checks.
+    pub(crate) fn checks(&self) -> Routes {
+        let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
+        Routes::new(tonic_health::pb::health_server::HealthServer::new(health))
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
 };
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
+use parta_database::DatabaseConfig;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use super::{Report, Section, ServiceSettings, Settings, settings::DatabaseSettings};
@@ -224,6 +226,7 @@ fn service(name: &str, mut keys: Map<String, Value>, problems: &mut Vec<String>)
     ServiceSettings {
         database: DatabaseSettings {
             url: one::<String>(name, &mut keys, "database_url", problems).map(Into::into),
+            migrate_url: one::<String>(name, &mut keys, "database_migrate_url", problems).map(Into::into),
             max_connections: one(name, &mut keys, "database_max_connections", problems),
         },
         listen: one(name, &mut keys, "listen", problems),
@@ -279,6 +282,15 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
             .is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://"))
         {
             problems.push(format!("{name}: address must begin with http:// or https://"));
+        }
+        let is_postgres = |url: &SecretString| DatabaseConfig::new(url.expose_secret()).is_postgres();
+        let database = &service.database;
+        let serves = database.url.as_ref().is_some_and(is_postgres);
+        let migrates = database.migrate_url.as_ref().map(is_postgres);
+        if migrates.is_some_and(|migrates| !migrates || !serves) {
+            problems.push(format!(
+                "{name}: database_migrate_url and database_url must both begin with postgres://, or leave the first one out"
+            ));
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct ServerSettings {
     /// PEM file of the authority that issues the certificates of the other services; without it, the system
     /// roots are used.
     pub tls_authority_file: Option<PathBuf>,
+    /// Address of a second port that answers health checks without TLS; without it, there is none.
+    pub health_listen: Option<SocketAddr>,
     /// Maximum number of concurrent unary calls per service.
     pub max_calls: usize,
     /// Maximum number of open streams per service.
@@ -57,6 +59,7 @@ impl Default for ServerSettings {
             tls_certificate_file: None,
             tls_key_file: None,
             tls_authority_file: None,
+            health_listen: None,
             max_calls: 1024,
             max_streams: 16_384,
             drain_seconds: 0,
@@ -184,6 +187,9 @@ pub struct DatabaseSettings {
     /// `sqlite://…` or `postgres://…`. If it is empty and all services run in one process, a file in the data
     /// folder.
     pub url: Option<SecretString>,
+    /// `postgres://…` of the same database by the role that owns the schema. Migrations use it and grant the
+    /// role of `url` what serving needs. Without it, the role of `url` migrates.
+    pub migrate_url: Option<SecretString>,
     /// Number of connections to PostgreSQL, or of readers of the SQLite file.
     pub max_connections: Option<u32>,
 }

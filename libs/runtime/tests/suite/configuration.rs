@@ -106,6 +106,25 @@ fn each_layer_overrides_the_one_below() {
 }
 
 #[test]
+fn owner_of_the_schema_is_for_postgresql() {
+    let owner = "chat.database_migrate_url=postgres://owner:p@db/chat";
+    let serving = "chat.database_url=postgres://chat:p@db/chat";
+    Sources::set([owner, serving]).load(&[CHAT]).unwrap();
+    for keys in [
+        vec![owner],
+        vec![owner, "chat.database_url=sqlite://chat.db"],
+        vec!["chat.database_migrate_url=sqlite://chat.db", serving],
+    ] {
+        let error = Sources::set(keys).load(&[CHAT]).unwrap_err().to_string();
+        assert!(
+            error.contains("chat: database_migrate_url and database_url must both"),
+            "{error}"
+        );
+        assert!(!error.contains("owner:p"), "{error}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_reported_in_every_layer() {
     for (key, named) in [
         ("server.lisen=127.0.0.1:1", "lisen"),

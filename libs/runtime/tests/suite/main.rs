@@ -1,5 +1,6 @@
 //! Configuration, startup and shutdown of services.
 
 mod configuration;
+mod roles;
 mod running;
 mod two_services;

@@ -313,6 +313,35 @@ fn standalone_service_connects_by_address() {
     });
 }
 
+/// Kubernetes asks for health without TLS.
+#[test]
+fn health_port_answers_without_tls_and_nothing_else() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = parta_testkit::Authority::new();
+        let certificate = authority.issue("localhost");
+        let (chain, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        std::fs::write(&chain, &certificate.certificate).unwrap();
+        std::fs::write(&key, &certificate.key).unwrap();
+        let keys = [
+            format!("server.tls_certificate_file={}", chain.display()),
+            format!("server.tls_key_file={}", key.display()),
+            "server.health_listen=127.0.0.1:0".to_owned(),
+        ];
+        let running = compose(&[MEMBERSHIP, CHAT], &settings(folder.path(), &keys))
+            .await
+            .unwrap();
+        let client = Client::at(running.health_address().unwrap());
+        for name in ["startup", "readiness", "liveness", ""] {
+            assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
+        }
+        let token = person(folder.path());
+        let refused = client.call(GET_CHAT, Some(&token)).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unimplemented, "{refused:?}");
+        running.stop().await;
+    });
+}
+
 #[test]
 fn declared_and_built_services_must_agree() {
     parta_testkit::run(async {

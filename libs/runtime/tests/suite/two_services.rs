@@ -193,7 +193,11 @@ pub struct Client(pub parta_grpc::ServiceChannel);
 
 impl Client {
     pub fn of(running: &Running) -> Self {
-        let target = parta_grpc::Target::Uri(format!("http://{}", running.address()));
+        Self::at(running.address())
+    }
+
+    pub fn at(address: std::net::SocketAddr) -> Self {
+        let target = parta_grpc::Target::Uri(format!("http://{address}"));
         Self(
             parta_grpc::ClientBuilder::new(
                 Env::system(),
