@@ -78,9 +78,12 @@ enum Task {
     },
     /// Renders the chart in all profiles, and checks the manifests.
     K8s {
-        /// Keeps the render in k8s/base and k8s/components.
+        /// Keeps the render in k8s/base, k8s/single-node and k8s/components.
         #[arg(long)]
         write: bool,
+        /// Prints what reviewers count in the manifests, one row per profile, and checks nothing.
+        #[arg(long, conflicts_with = "write")]
+        table: bool,
     },
 }
 
@@ -94,7 +97,8 @@ fn main() -> ExitCode {
         Task::Docs { check } => docs::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
-        Task::K8s { write } => k8s::run(write),
+        Task::K8s { table: true, .. } => k8s::table(),
+        Task::K8s { write, .. } => k8s::run(write),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,6 +26,24 @@ impl Manifests {
             .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
     }
 
+    /// The images of all objects.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
+        let containers = self
+            .workloads()
+            .flat_map(containers)
+            .map(|container| &container["image"]);
+        let databases = self.of("Cluster").map(|cluster| &cluster["spec"]["imageName"]);
+        containers.chain(databases).filter_map(Value::as_str)
+    }
+
+    /// The objects that create pods of Parta; the others run programs of other projects.
+    pub(crate) fn parta(&self) -> impl Iterator<Item = &Value> {
+        self.workloads().filter(|workload| {
+            items(&pod(workload)["containers"])
+                .any(|container| items(&container["args"]).any(|a| a == "serve"))
+        })
+    }
+
     /// The objects that create pods.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = &Value> {
         self.0
