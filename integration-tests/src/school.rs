@@ -182,8 +182,11 @@ impl Suite {
         self.sign_in(&new_phone(), full_name).await
     }
 
-    /// Returns the last code that was sent to a phone, from the development outbox.
+    /// Returns the last code that was sent to a phone, from the development outbox or the SMS gateway.
     pub async fn code(&self, phone: &str) -> String {
+        if let Some(gateway) = self.sms_gateway() {
+            return gateway.next_code(phone).await;
+        }
         let outbox = json!({"recipient": phone});
         let messages = self
             .operator()

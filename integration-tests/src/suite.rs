@@ -13,7 +13,7 @@ use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_proto_all::PACKAGES;
 use parta_runtime::{Running, Sources};
-use parta_testkit::Link;
+use parta_testkit::{Link, SmsGateway};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tonic::transport::{Certificate, ClientTlsConfig};
@@ -52,12 +52,14 @@ pub struct Suite {
     operator: Client,
     keys: PathBuf,
     addresses: Arc<BTreeMap<String, String>>,
+    sms: Option<Arc<SmsGateway>>,
     inner: Arc<Mutex<Option<Inner>>>,
 }
 
 enum Inner {
     Together(Box<Running>, Arc<tempfile::TempDir>),
     Processes(Processes),
+    Elsewhere,
 }
 
 impl Suite {
@@ -282,8 +284,30 @@ impl Suite {
             client,
             keys,
             addresses: Arc::new(addresses),
+            sms: None,
             inner: Arc::new(Mutex::new(Some(inner))),
         }
+    }
+
+    /// Returns a suite that runs elsewhere and sends its codes to this gateway. `keys` has the operator's
+    /// key. [`Suite::stop`] leaves it running.
+    pub fn elsewhere(addresses: BTreeMap<String, String>, keys: PathBuf, sms: Arc<SmsGateway>) -> Self {
+        let builder = ClientBuilder::new(Env::system(), PACKAGES);
+        Self {
+            sms: Some(sms),
+            ..Self::over(&builder, keys, addresses, Inner::Elsewhere)
+        }
+    }
+
+    /// Returns the gateway that receives the codes, if the suite has no outbox.
+    pub(crate) fn sms_gateway(&self) -> Option<&SmsGateway> {
+        self.sms.as_deref()
+    }
+
+    /// Returns a client without a credential, over connections that nobody else uses.
+    pub fn connect(&self) -> Client {
+        let builder = ClientBuilder::new(Env::system(), PACKAGES);
+        Client::new(channels(&builder, &self.addresses))
     }
 
     /// Returns process ids by service, and by name for replicas. Empty if the suite runs in this process.
@@ -358,7 +382,7 @@ impl Suite {
                 }
                 assert!(complaints.is_empty(), "{complaints:#?}");
             }
-            None => {}
+            Some(Inner::Elsewhere) | None => {}
         }
     }
 }

@@ -70,7 +70,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
     administrator: &Person,
 ) -> anyhow::Result<()> {
