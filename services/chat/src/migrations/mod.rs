@@ -1,9 +1,18 @@
 //! The tables and the functions of the database.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
+#[cfg(feature = "upgrade-test")]
+mod upgrade_test;
+
 /// The service's own migrations.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables), Box::new(Archive), Box::new(MessageFunctions)]
+    vec![
+        Box::new(Tables),
+        Box::new(Archive),
+        Box::new(MessageFunctions),
+        #[cfg(feature = "upgrade-test")]
+        Box::new(upgrade_test::UpgradeTest),
+    ]
 }
 
 struct Tables;
