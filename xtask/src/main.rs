@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask test | soak | ci | requirements | reasons | docs | bench |
-//! instructions | k8s`.
+//! instructions | k8s | image | cluster`.
 #![expect(
     clippy::print_stdout,
     reason = "a command-line tool prints to standard output"
@@ -8,9 +8,12 @@
 mod bench;
 mod build;
 mod ci;
+mod cluster;
+mod containers;
 mod dependencies;
 mod docs;
 mod elapsed;
+mod image;
 mod instructions;
 mod k8s;
 mod protos;
@@ -82,6 +85,20 @@ enum Task {
         #[arg(long)]
         write: bool,
     },
+    /// Builds the image of the dev build, prints its size, and starts the five services from it as the chart
+    /// says, in containers.
+    Image {
+        /// Builds the static program that is shipped instead.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Runs the five services in containers with the settings of the chart, plays the demo, and kills, cuts
+    /// off, restarts, upgrades and rolls back parts of them under a load of messages.
+    Cluster {
+        /// Plays the demo and kills one replica only.
+        #[arg(long)]
+        short: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,6 +112,8 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
         Task::K8s { write } => k8s::run(write),
+        Task::Image { release } => image::run(release),
+        Task::Cluster { short } => cluster::run(short),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
