@@ -141,8 +141,8 @@ pub(crate) fn bare(arguments: Vec<OsString>) -> ExitCode {
     let BareArguments { task, config } = BareArguments::parse_from(arguments);
     parta_runtime::run(async move {
         match task {
-            BareTask::Serve => parta_runtime::serve_alone(BARE, config).await,
-            BareTask::Migrate => parta_runtime::migrate_alone(BARE, config).await,
+            BareTask::Serve => parta_runtime::serve_standalone(BARE, config).await,
+            BareTask::Migrate => parta_runtime::migrate_standalone(BARE, config).await,
         }
     })
 }

@@ -16,7 +16,6 @@ use crate::{
 /// A workload and its variants.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The databases that the case is measured on.
     databases: &'static [Database],
     pub(crate) goals: &'static [Goal],
     pub(crate) run: fn(Options) -> LocalBoxFuture<'static, anyhow::Result<Measured>>,

@@ -37,7 +37,7 @@ use crate::cases::fanout::{Publish, Receive};
 /// Approximate size of an encoded entry, in bytes.
 const FRAME_BYTES: usize = 350;
 /// The first byte that a client sends: the kind of its connection.
-const RECEIVER: u8 = b'l';
+const RECEIVER: u8 = b'r';
 const SENDER: u8 = b's';
 
 /// Runs the process that writes each frame of its sender to all receiving sockets, one after the other.
@@ -111,7 +111,6 @@ impl Receive for Socket {
 #[derive(Clone)]
 struct SharedBytes(broadcast::Sender<Bytes>);
 
-/// A stream of encoded responses.
 type EncodedResponses = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 fn encode(item: Item) -> Bytes {

@@ -143,8 +143,8 @@ def main(address: str, operator_key_file: str) -> None:
     sent = suite.messages.SendMessage(send, metadata=administrator)
     again = suite.messages.SendMessage(send, metadata=administrator)
     assert (again.entry_id, again.seq) == (sent.entry_id, sent.seq), "a repeated act has one effect"
-    heard = next(item.entry for item in stream if item.entry.WhichOneof("content") == "message")
-    assert heard.id == sent.entry_id and heard.message.text == send.text
+    received = next(item.entry for item in stream if item.entry.WhichOneof("content") == "message")
+    assert received.id == sent.entry_id and received.message.text == send.text
     stream.cancel()
 
     # An outsider is refused with a documented reason.
@@ -154,7 +154,7 @@ def main(address: str, operator_key_file: str) -> None:
         assert refused.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED), refused
     else:
         raise AssertionError("a stranger wrote")
-    print(f"ok: {heard.message.text} (seq {heard.seq})")
+    print(f"ok: {received.message.text} (seq {received.seq})")
 
 
 if __name__ == "__main__":

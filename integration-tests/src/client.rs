@@ -87,6 +87,15 @@ impl Client {
         }
     }
 
+    /// Returns the same client over the connections of another one.
+    #[must_use]
+    pub fn over(&self, other: &Self) -> Self {
+        Self {
+            channels: other.channels.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the same client without a credential.
     #[must_use]
     pub fn anonymous(&self) -> Self {

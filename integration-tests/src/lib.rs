@@ -22,9 +22,9 @@ pub use client::{Client, Refused, reason};
 pub use postgres::Postgres;
 pub use process::{Process, open_descriptors, resident_kib};
 pub use school::{Account, Person, School, new_phone, ogrn};
-pub use seeded_rng::{SEED, SeededRng, number};
-pub use suite::{REPLICAS, Replicated, Suite, eventually};
-pub use two_schools::{Place, TwoSchools};
+pub use seeded_rng::{SEED, SeededRng, number_from_env};
+pub use suite::{REPLICAS, Replicated, Suite};
+pub use two_schools::{SampleSchool, TwoSchools};
 
 /// Defines two tests with one body: `name::one_process` on SQLite and `name::split` on PostgreSQL and NATS.
 /// Each test has its own suite and runs under [`parta_testkit::run`]. An unexpected WARN or ERROR in any

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use parta_testkit::{Link, TestDatabase};
+use parta_testkit::{Link, TestDatabase, eventually};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
 };
 
-use crate::{eventually, suite::free_ports_from};
+use crate::suite::free_ports_from;
 
 /// Environment variable with the folder of the PostgreSQL programs, if the tests run local servers.
 const BIN: &str = "PARTA_TEST_POSTGRES_BIN";

@@ -5,7 +5,7 @@ use std::sync::{
 
 use serde_json::{Value, json};
 
-use crate::{Client, Suite, eventually};
+use crate::{Client, Suite};
 
 /// Numbers the organizations and people of one test process, so that numbers and phones are unique.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -37,7 +37,6 @@ pub struct Account {
 pub struct Person {
     /// A client with a token of the organization.
     pub client: Client,
-    /// The account of the member.
     pub account: Account,
     /// `mbr_...`.
     pub member_id: String,
@@ -83,7 +82,7 @@ impl Suite {
             .await;
         let org_id = approved["organization"]["id"].as_str().expect("an id").to_owned();
         let account = self.sign_in(&phone, &administrator_name).await;
-        eventually("the appointment of the founding administrator", async || {
+        parta_testkit::eventually("the appointment of the founding administrator", async || {
             let list = account
                 .client
                 .must("AppointmentService/ListAppointments", json!({}))
@@ -182,8 +181,11 @@ impl Suite {
         self.sign_in(&new_phone(), full_name).await
     }
 
-    /// Returns the last code that was sent to a phone, from the development outbox.
+    /// Returns the last code that was sent to a phone, from the development outbox or the SMS gateway.
     pub async fn code(&self, phone: &str) -> String {
+        if let Some(gateway) = self.sms_gateway() {
+            return gateway.next_code(phone).await;
+        }
         let outbox = json!({"recipient": phone});
         let messages = self
             .operator()
@@ -259,7 +261,6 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    /// Joins by a link.
     pub async fn join(&self, link_token: &str) -> Person {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});
@@ -279,7 +280,6 @@ impl School {
         }
     }
 
-    /// Returns the suite of the school.
     pub fn suite(&self) -> &Suite {
         &self.suite
     }

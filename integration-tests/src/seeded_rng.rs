@@ -2,7 +2,7 @@
 pub const SEED: &str = "PARTA_TEST_SEED";
 
 /// Reads a whole number from the environment.
-pub fn number(variable: &str, otherwise: u64) -> u64 {
+pub fn number_from_env(variable: &str, otherwise: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text.parse().expect("a whole number"),
         Err(_) => otherwise,

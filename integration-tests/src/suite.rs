@@ -5,7 +5,6 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use parta_access::{KeyPair, ServiceIdentity};
@@ -13,7 +12,7 @@ use parta_grpc::{ClientBuilder, ServiceChannel, Target};
 use parta_ids::Env;
 use parta_proto_all::PACKAGES;
 use parta_runtime::{Running, Sources};
-use parta_testkit::Link;
+use parta_testkit::{Link, SmsGateway};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tonic::transport::{Certificate, ClientTlsConfig};
@@ -37,7 +36,6 @@ pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
 
 /// A split suite with [`REPLICAS`] of chat, and with connections that a test can interrupt.
 pub struct Replicated {
-    /// The suite.
     pub suite: Suite,
     /// The connection of every process to NATS.
     pub bus: Link,
@@ -52,12 +50,14 @@ pub struct Suite {
     operator: Client,
     keys: PathBuf,
     addresses: Arc<BTreeMap<String, String>>,
+    sms: Option<Arc<SmsGateway>>,
     inner: Arc<Mutex<Option<Inner>>>,
 }
 
 enum Inner {
     Together(Box<Running>, Arc<tempfile::TempDir>),
     Processes(Processes),
+    Elsewhere,
 }
 
 impl Suite {
@@ -162,7 +162,8 @@ impl Suite {
         Self::over(&builder, keys, addresses, Inner::Processes(processes))
     }
 
-    /// Starts five processes, each with its own PostgreSQL database, connected by NATS. `program` is
+    /// Starts five processes, each with its own PostgreSQL database, connected by NATS. One role owns each
+    /// schema, and another one serves. `program` is
     /// `suite-process`.
     pub async fn split(program: &str) -> Self {
         Self::split_over(program, &parta_testkit::nats_url(), None).await
@@ -192,7 +193,7 @@ impl Suite {
             let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
             let database_url = match chat_database {
                 Some(url) if service.name == "chat" => url.to_owned(),
-                _ => processes.new_database().await,
+                _ => processes.new_database_with_roles(&section).await,
             };
             processes.set(&format!("{section}.database_url"), &database_url);
             processes.set(&format!("{section}.database_max_connections"), "6");
@@ -282,8 +283,30 @@ impl Suite {
             client,
             keys,
             addresses: Arc::new(addresses),
+            sms: None,
             inner: Arc::new(Mutex::new(Some(inner))),
         }
+    }
+
+    /// Returns a suite that runs elsewhere and sends its codes to this gateway. `keys` has the operator's
+    /// key. [`Suite::stop`] leaves it running.
+    pub fn elsewhere(addresses: BTreeMap<String, String>, keys: PathBuf, sms: Arc<SmsGateway>) -> Self {
+        let builder = ClientBuilder::new(Env::system(), PACKAGES);
+        Self {
+            sms: Some(sms),
+            ..Self::over(&builder, keys, addresses, Inner::Elsewhere)
+        }
+    }
+
+    /// Returns the gateway that receives the codes, if the suite has no outbox.
+    pub(crate) fn sms_gateway(&self) -> Option<&SmsGateway> {
+        self.sms.as_deref()
+    }
+
+    /// Returns a client without a credential, over connections that nobody else uses.
+    pub fn connect(&self) -> Client {
+        let builder = ClientBuilder::new(Env::system(), PACKAGES);
+        Client::new(channels(&builder, &self.addresses))
     }
 
     /// Returns process ids by service, and by name for replicas. Empty if the suite runs in this process.
@@ -320,12 +343,10 @@ impl Suite {
         &self.client
     }
 
-    /// Returns the client of the operator.
     pub fn operator(&self) -> &Client {
         &self.operator
     }
 
-    /// Returns a client with the key of a service.
     pub fn service(&self, name: &str) -> Client {
         let pem = std::fs::read_to_string(self.keys.join(format!("{name}.pem"))).expect("the service's key");
         let pair = KeyPair::from_pem(&pem).expect("a key pair");
@@ -358,7 +379,7 @@ impl Suite {
                 }
                 assert!(complaints.is_empty(), "{complaints:#?}");
             }
-            None => {}
+            Some(Inner::Elsewhere) | None => {}
         }
     }
 }
@@ -386,19 +407,4 @@ pub(crate) fn free_ports_from(skip: usize, count: usize) -> Vec<u16> {
     let ports = (0..16_000_u16).map(|n| 12_000 + (spread + n) % 16_000);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.filter(free).skip(skip).take(count).collect()
-}
-
-/// Polls until an asynchronous result is there. Panics after a time limit.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), found)
-        .await
-        .unwrap_or_else(|_| panic!("not seen within the time limit: {what}"))
 }

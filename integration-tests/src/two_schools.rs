@@ -7,8 +7,7 @@ use crate::{Account, Client, Person, School, Suite};
 
 /// A school with classes, members and an invitation, in addition to the principals of [`TwoSchools`].
 #[derive(Clone)]
-pub struct Place {
-    /// The school.
+pub struct SampleSchool {
     pub school: School,
     /// The class of the members, `unt_...`.
     pub class: String,
@@ -16,7 +15,6 @@ pub struct Place {
     pub other_class: String,
     /// A verified subject teacher of the class.
     pub colleague: Person,
-    /// A pupil of the class.
     pub pupil: Person,
     /// The link of an invitation for pupils of the class.
     pub link: String,
@@ -24,13 +22,11 @@ pub struct Place {
 
 /// Two schools, with a principal of every kind in the first school.
 pub struct TwoSchools {
-    /// The suite.
     pub suite: Suite,
     /// The first school, to which all principals belong.
-    pub own: Place,
+    pub own: SampleSchool,
     /// The other school.
-    pub foreign: Place,
-    /// The members by kind.
+    pub foreign: SampleSchool,
     pub people: BTreeMap<PrincipalKind, Person>,
     /// An account that is a member of the first school.
     pub account: Account,
@@ -40,7 +36,7 @@ pub struct TwoSchools {
     system: Client,
 }
 
-impl Place {
+impl SampleSchool {
     async fn new(suite: &Suite, name: &str) -> Self {
         let school = suite.school(name).await;
         let (class, other_class) = (school.class("5А").await, school.class("6Б").await);
@@ -69,7 +65,10 @@ impl Place {
 impl TwoSchools {
     /// Creates both schools and their principals.
     pub async fn new(suite: &Suite) -> Self {
-        let (own, foreign) = tokio::join!(Place::new(suite, "Школа № 1"), Place::new(suite, "Школа № 2"));
+        let (own, foreign) = tokio::join!(
+            SampleSchool::new(suite, "Школа № 1"),
+            SampleSchool::new(suite, "Школа № 2")
+        );
         let (school, class) = (&own.school, &own.class);
         let leader = school.class_teacher("Анна Белова", class).await;
         let teacher = school.teacher("Олег Быков").await;

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::{cargo, describe};
 
-/// The programs of one build.
 pub(crate) struct Build(Vec<Program>);
 
 struct Program {

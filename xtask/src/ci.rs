@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::{
-    build::Build, cargo, dependencies, docs, elapsed::Elapsed, execute, instructions, k8s, protos, reasons,
-    requirements,
+    build::Build, cargo, cluster, containers::Engine, dependencies, docs, elapsed::Elapsed, execute,
+    instructions, k8s, protos, reasons, requirements,
 };
 use crate::{root, test, tools};
 
@@ -91,6 +91,7 @@ fn run_checks(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
     elapsed.part("clippy", || {
         let mut clippy = cargo();
         clippy.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
+        clippy.args(["--features", cluster::FEATURE]);
         execute(clippy.args(["--", "-D", "warnings"]))
     })?;
     elapsed.part("rustdoc", || {
@@ -114,7 +115,17 @@ fn run_checks(elapsed: &mut Elapsed, notes: &mut Notes) -> anyhow::Result<()> {
         let nextest = notes.tool("cargo nextest", tools::wheel("cargo-nextest"))?;
         test::all(nextest.as_deref())
     })?;
-    elapsed.part("reasons", reasons::run)
+    elapsed.part("reasons", reasons::run)?;
+    elapsed.part("cluster", || {
+        let Some(tools) = notes.tool("cluster", k8s::Tools::install())? else {
+            return Ok(());
+        };
+        let tests = cluster::build_tests()?;
+        match notes.tool("cluster", Engine::provide())? {
+            Some(engine) => cluster::short_form(&engine, &tools, &tests),
+            None => Ok(()),
+        }
+    })
 }
 
 #[cfg(test)]

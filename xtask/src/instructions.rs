@@ -33,7 +33,6 @@ pub(crate) fn run(write: bool, release: bool) -> anyhow::Result<()> {
     count(&valgrind, &build, write, release)
 }
 
-/// Returns the path of valgrind.
 pub(crate) fn valgrind() -> anyhow::Result<PathBuf> {
     servers::local("valgrind", "valgrind", || servers::in_path("valgrind"))
 }
@@ -66,7 +65,7 @@ fn count(valgrind: &Path, build: &Build, write: bool, release: bool) -> anyhow::
     }
     let file = root().join(BASELINE);
     if write {
-        let mut text = "# Instructions per operation in the server, without transport and database. Written by `cargo xtask instructions --write`.\n".to_owned();
+        let mut text = "# Instructions per operation in the server, without transport and database.\n# Written by `cargo xtask instructions --write`.\n".to_owned();
         for (name, number) in &counted {
             text += &format!("{name} = {number}\n");
         }

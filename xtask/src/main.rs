@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask test | soak | ci | requirements | reasons | docs | bench |
-//! instructions | k8s`.
+//! instructions | k8s | image | cluster`.
 #![expect(
     clippy::print_stdout,
     reason = "a command-line tool prints to standard output"
@@ -8,9 +8,12 @@
 mod bench;
 mod build;
 mod ci;
+mod cluster;
+mod containers;
 mod dependencies;
 mod docs;
 mod elapsed;
+mod image;
 mod instructions;
 mod k8s;
 mod protos;
@@ -78,9 +81,26 @@ enum Task {
     },
     /// Renders the chart in all profiles, and checks the manifests.
     K8s {
-        /// Keeps the render in k8s/base and k8s/components.
+        /// Keeps the render in k8s/base, k8s/single-node and k8s/components.
         #[arg(long)]
         write: bool,
+        /// Prints what reviewers count in the manifests, one row per profile, and checks nothing.
+        #[arg(long, conflicts_with = "write")]
+        table: bool,
+    },
+    /// Builds the image of the dev build, prints its size, and starts the five services from it as the chart
+    /// says, in containers.
+    Image {
+        /// Builds the static program that is shipped instead.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Runs the five services in containers with the settings of the chart, plays the demo, and kills, cuts
+    /// off, restarts, upgrades and rolls back parts of them under a load of messages.
+    Cluster {
+        /// Plays the demo and kills one replica only.
+        #[arg(long)]
+        short: bool,
     },
 }
 
@@ -94,7 +114,10 @@ fn main() -> ExitCode {
         Task::Docs { check } => docs::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Instructions { write, release } => instructions::run(write, release),
-        Task::K8s { write } => k8s::run(write),
+        Task::K8s { table: true, .. } => k8s::table(),
+        Task::K8s { write, .. } => k8s::run(write),
+        Task::Image { release } => image::run(release),
+        Task::Cluster { short } => cluster::run(short),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,7 +159,20 @@ fn describe(command: &Command) -> String {
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    outside_of_package(&mut command);
     command
+}
+
+/// Removes the variables that cargo sets for xtask. The build script of ring depends on some of them, so that
+/// cargo would compile ring and all crates above it again after each change between `cargo build` and
+/// `cargo xtask`.
+fn outside_of_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// Returns the target directory of cargo.
@@ -170,7 +206,6 @@ fn walk(extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns a free port.
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

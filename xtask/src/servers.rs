@@ -177,7 +177,8 @@ impl Servers {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process runs as root.
+pub(crate) fn is_root() -> bool {
     Command::new("id")
         .arg("-u")
         .output()
@@ -186,7 +187,7 @@ fn is_root() -> bool {
 
 /// Returns a command that is stopped when this process ends, and that runs as `nobody` if this process is
 /// root, because PostgreSQL refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
+pub(crate) fn unprivileged(program: &Path) -> Command {
     if !crate::is_available("setpriv", "--version") {
         return Command::new(program);
     }
@@ -212,7 +213,7 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
 
 /// Finds a server program of PostgreSQL. Debian installs them outside of the path, in a folder for each
 /// version.
-fn postgres_bin(program: &str) -> Option<PathBuf> {
+pub(crate) fn postgres_bin(program: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> = versions
         .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(program)))

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::{cargo, describe, reasons, root, servers::Servers, tools};
+use crate::{cargo, describe, outside_of_package, reasons, root, servers::Servers, tools};
 
 /// The selection of tests.
 #[derive(clap::Args, Default)]
@@ -46,6 +46,7 @@ fn runner(nextest: Option<&Path>, options: &Options) -> anyhow::Result<Command> 
     if let Some(nextest) = nextest {
         command = Command::new(nextest);
         command.current_dir(root());
+        outside_of_package(&mut command);
         command.args(["nextest", "run", "--no-fail-fast", "--workspace"]);
         if let Some(package) = &options.package {
             // nextest runs the union of several `-E` filters, so a second one would not restrict the first.

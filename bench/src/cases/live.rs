@@ -56,7 +56,8 @@ pub(super) async fn idle(options: Options) -> anyhow::Result<Measured> {
 
 /// Returns how much the memory of a new server grows when `(streams, connections)` are opened.
 async fn measure_memory(options: &Options, counts: (usize, usize)) -> anyhow::Result<Numbers> {
-    let test_env = TestEnv::open(options, &[]).await?;
+    // All connections come from one address.
+    let test_env = TestEnv::open(options, &[("server.max_connections_per_client", "8192")]).await?;
     let people = test_env.pupils(50).await?;
     let credentials = credentials(&test_env, &people)?;
     let server = *test_env.server.first().context("no server")?;

@@ -16,7 +16,6 @@ use crate::{
 pub(super) struct Peak(Cell<[f64; 2]>);
 
 impl Peak {
-    /// Records the rate of a variant.
     pub(super) fn record(&self, variant: usize, numbers: &Numbers) {
         let mut rates = self.0.get();
         if let (Some(last), Some(rate)) = (rates.get_mut(variant), numbers.get("rate")) {

@@ -1,4 +1,5 @@
 //! The cases that send messages: one sender, many senders, one chat, outsiders, SQLite, and new members.
+//! docs/performance.md describes the cases and their variants.
 use std::{future::Future, rc::Rc, time::Instant};
 
 use anyhow::{Context as _, ensure};

@@ -137,7 +137,6 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join("out.log")).unwrap_or_default()
     }
 
-    /// Executes SQL in the database of the server.
     pub(super) async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         execute(&self.database, sql).await
     }

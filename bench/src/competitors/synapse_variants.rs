@@ -17,7 +17,6 @@ use crate::{
     measure::{Variant, cpu},
 };
 
-/// Creates clients with new accounts.
 async fn clients(server: &Server, people: std::ops::Range<usize>) -> anyhow::Result<Vec<Client>> {
     let new_members = people.map(|n| async move { Client::register(server.address, &account_name(n)).await });
     stream::iter(new_members).buffered(4).try_collect().await

@@ -44,12 +44,10 @@ const MUC_OWNER: &str = "http://jabber.org/protocol/muc#owner";
 
 type Connection = BufReader<TcpStream>;
 
-/// Returns the name of an account.
 pub(super) fn account_name(n: usize) -> String {
     format!("u{n}")
 }
 
-/// Returns the address of a room.
 pub(super) fn room_address(name: &str) -> String {
     format!("{name}@conference.{DOMAIN}")
 }
@@ -233,7 +231,6 @@ impl Member {
         .await
     }
 
-    /// Leaves a room.
     pub(super) async fn leave(&mut self, room: &str) -> anyhow::Result<()> {
         let occupant = self.occupant(room)?;
         self.send(Presence::unavailable().with_to(occupant.clone()))
@@ -259,7 +256,6 @@ impl Member {
             .await
     }
 
-    /// Waits for an invitation.
     pub(super) async fn wait_for_invitation(&mut self) -> anyhow::Result<()> {
         self.read_until(|stanza| {
             let Stanza::Message(message) = stanza else {
@@ -270,7 +266,6 @@ impl Member {
         .await
     }
 
-    /// Sends a message and returns its id.
     async fn send_text(&mut self, room: &str, text: &str) -> anyhow::Result<Id> {
         let id = Id(self.new_id('m'));
         let mut message =
@@ -384,7 +379,6 @@ fn stream_header() -> StreamHeader<'static> {
     }
 }
 
-/// Reads the next element of a stream.
 async fn read_element(stream: &mut XmppStream<Connection>) -> anyhow::Result<XmppStreamElement> {
     loop {
         match stream.next().await.context("the server closed the connection")? {
@@ -420,7 +414,6 @@ fn presence_of<'a>(stanza: &'a Stanza, occupant: &Jid) -> Option<&'a Presence> {
     }
 }
 
-/// Returns the message with this id, if the stanza is that message.
 fn message_of<'a>(stanza: &'a Stanza, id: &Id) -> Option<&'a Message> {
     match stanza {
         Stanza::Message(message) if message.id.as_ref() == Some(id) => Some(message),

@@ -60,6 +60,15 @@ impl Processes {
         url
     }
 
+    /// Creates a database for a service that is served by a role without the right to change the schema.
+    pub(super) async fn new_database_with_roles(&mut self, section: &str) -> String {
+        let database = TestDatabase::postgres().await;
+        let serving = database.serving_url().await;
+        self.set(&format!("{section}.database_migrate_url"), database.url());
+        self._databases.push(database);
+        serving
+    }
+
     /// Adds a process of a service.
     pub(super) fn replica(&mut self, name: &'static str, service: &'static str, own: &[(&str, &str)]) {
         let own = own

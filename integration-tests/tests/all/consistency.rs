@@ -26,7 +26,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use parta_integration_tests::{REPLICAS, SEED, Suite, number};
+use parta_integration_tests::{REPLICAS, SEED, Suite, number_from_env};
 
 use faults::{FaultCounts, Faults};
 use round::Round;
@@ -57,7 +57,6 @@ struct Size {
     /// Number of concurrent writers, and of messages per writer.
     writers: usize,
     messages: usize,
-    /// Number of pupils of the two classes.
     pupils: usize,
     /// Number of custom chats with changing participants, besides the two derived chats of the classes.
     changing_chats: usize,
@@ -88,7 +87,7 @@ impl Size {
 
 async fn check_consistency(suite: &Suite, replicas: &[&'static str], size: Size, faults: Faults<'_>) {
     // The default seed is fixed, so that a failure can be repeated.
-    let seed = number(SEED, 1);
+    let seed = number_from_env(SEED, 1);
     println!("{SEED}={seed}");
     suite.expect_complaints(&COMPLAINTS).await;
     let stats = Arc::new(Stats::default());

@@ -6,7 +6,7 @@
 )]
 use bytes::{Buf as _, BufMut as _, Bytes};
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Client, SEED, SeededRng, Suite, TwoSchools, number};
+use parta_integration_tests::{Client, SEED, SeededRng, Suite, TwoSchools, number_from_env};
 use parta_status::RpcError;
 use parta_testkit::dynamic;
 use prost::Message as _;
@@ -240,7 +240,7 @@ fn malformed_messages_do_not_stop_a_service() {
         let suite = Suite::one_process().await;
         let two_schools = TwoSchools::new(&suite).await;
         // The default seed is fixed, so that a failure can be repeated.
-        let seed = number(SEED, 1);
+        let seed = number_from_env(SEED, 1);
         println!("{SEED}={seed}");
         let texts = texts(&two_schools);
         let mut maker = Maker {
@@ -263,7 +263,7 @@ fn malformed_messages_do_not_stop_a_service() {
                     _ => "call-scheduling",
                 };
                 let client = two_schools.client(kind, service);
-                for round in 0..number(COUNT, 12) {
+                for round in 0..number_from_env(COUNT, 12) {
                     let mut messages = Vec::new();
                     let count = if method.is_client_streaming() {
                         maker.seeded_rng.below(4)

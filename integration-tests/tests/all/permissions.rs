@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 #![expect(
     clippy::print_stdout,
-    reason = "the output of the test tells how long its parts took"
+    reason = "the output of the test shows the duration of its parts"
 )]
+mod departed;
 mod refused;
 mod requests;
 mod samples;
@@ -16,7 +17,7 @@ use std::{
 
 use futures::StreamExt as _;
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Client, Place, Suite, TwoSchools, permissions, reason};
+use parta_integration_tests::{Client, SampleSchool, Suite, TwoSchools, permissions, reason};
 use parta_testkit::dynamic;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -131,7 +132,7 @@ struct Cell {
 }
 
 impl Cell {
-    fn place<'a>(&self, two_schools: &'a TwoSchools) -> &'a Place {
+    fn place<'a>(&self, two_schools: &'a TwoSchools) -> &'a SampleSchool {
         if self.own {
             &two_schools.own
         } else {

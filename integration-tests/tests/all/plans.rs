@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
 use parta_integration_tests::{Person, School, Suite};
-use parta_testkit::TestDatabase;
+use parta_testkit::{TestDatabase, on_postgres};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ async fn suite_on(databases: &BTreeMap<String, TestDatabase>, folder: &Arc<tempf
     Suite::one_process_in(folder.clone(), &settings).await
 }
 
-struct Cast {
+struct SampleSchool {
     school: School,
     leader: Person,
     pupil: Person,
@@ -141,7 +141,7 @@ struct Cast {
 }
 
 /// Creates a small school with a row in every table.
-async fn found(suite: &Suite) -> Cast {
+async fn create_sample_school(suite: &Suite) -> SampleSchool {
     let school = suite.school("Школа № 1").await;
     let class = school.class("5А").await;
     let leader = school.class_teacher("Мария Кузнецова", &class).await;
@@ -173,7 +173,7 @@ async fn found(suite: &Suite) -> Cast {
         .client
         .call("ServiceAccountService/CreateServiceAccount", permissions)
         .await;
-    Cast {
+    SampleSchool {
         school,
         leader,
         pupil,
@@ -186,18 +186,21 @@ async fn found(suite: &Suite) -> Cast {
 }
 
 /// Requests of daily use and of administration.
-async fn a_day(suite: &Suite, cast: &Cast) {
-    let enter = async |person: &Person| suite.again(&person.account).enter(&cast.school.org_id).await;
-    let (admin, leader) = (enter(&cast.school.administrator).await, enter(&cast.leader).await);
-    let (pupil, parent) = (enter(&cast.pupil).await, enter(&cast.parent).await);
-    let (class, chat) = (&cast.class, &cast.chat);
+async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
+    let enter = async |person: &Person| suite.again(&person.account).enter(&sample.school.org_id).await;
+    let (admin, leader) = (
+        enter(&sample.school.administrator).await,
+        enter(&sample.leader).await,
+    );
+    let (pupil, parent) = (enter(&sample.pupil).await, enter(&sample.parent).await);
+    let (class, chat) = (&sample.class, &sample.chat);
     for who in [&admin, &leader, &pupil, &parent] {
         for (rpc, body) in [
             ("ChatService/ListChats", json!({})),
             ("MemberService/ListMembers", json!({"unit_id": class})),
             (
                 "MemberService/GetMember",
-                json!({"member_id": cast.pupil.member_id}),
+                json!({"member_id": sample.pupil.member_id}),
             ),
             ("UnitService/ListUnits", json!({})),
             ("OrganizationService/GetOrganization", json!({})),
@@ -208,15 +211,15 @@ async fn a_day(suite: &Suite, cast: &Cast) {
             ("ChatService/ListParticipants", json!({"chat_id": chat})),
             (
                 "GuardianshipService/ListGuardianships",
-                json!({"child_id": cast.pupil.member_id}),
+                json!({"child_id": sample.pupil.member_id}),
             ),
             ("AssignmentService/ListAssignments", json!({"unit_id": class})),
             ("InvitationService/ListInvitations", json!({})),
             (
                 "InvitationService/ListInvitationUses",
-                json!({"invitation_id": cast.invitation}),
+                json!({"invitation_id": sample.invitation}),
             ),
-            ("CallService/GetCall", json!({"call_id": cast.call})),
+            ("CallService/GetCall", json!({"call_id": sample.call})),
             (
                 "CallService/ListOccurrences",
                 json!({"window_start_time": "2027-01-01T00:00:00Z", "window_end_time": "2027-02-01T00:00:00Z"}),
@@ -253,7 +256,7 @@ async fn a_day(suite: &Suite, cast: &Cast) {
     ] {
         suite.operator().must(rpc, body).await;
     }
-    let school = School::clone(&cast.school).with(suite, admin.clone());
+    let school = School::clone(&sample.school).with(suite, admin.clone());
     let other = school.class("6Б").await;
     let newcomer = school.pupil(&leader, "Анна Новикова", class).await;
     let transfer = json!({"member_id": newcomer.member_id, "from_unit_id": class, "to_unit_id": other});
@@ -263,7 +266,7 @@ async fn a_day(suite: &Suite, cast: &Cast) {
         .await;
     let left = json!({"member_id": newcomer.member_id});
     admin.client.must("MemberService/RemoveMember", left).await;
-    let link = json!({"invitation_id": cast.invitation});
+    let link = json!({"invitation_id": sample.invitation});
     leader
         .client
         .must("InvitationService/GetInvitationLink", link.clone())
@@ -277,42 +280,39 @@ async fn a_day(suite: &Suite, cast: &Cast) {
         .client
         .must("InvitationService/BulkRevokeInvitations", bulk_revoke)
         .await;
-    let custom = json!({"title": "Поход", "member_ids": [cast.pupil.member_id]});
+    let custom = json!({"title": "Поход", "member_ids": [sample.pupil.member_id]});
     leader.client.must("ChatService/CreateChat", custom).await;
-    let direct = json!({"member_id": cast.parent.member_id});
+    let direct = json!({"member_id": sample.parent.member_id});
     leader.client.must("ChatService/CreateDirectChat", direct).await;
-    let cancel = json!({"call_id": cast.call});
+    let cancel = json!({"call_id": sample.call});
     leader.client.must("CallService/CancelCall", cancel).await;
 }
 
-mod requests_scan_no_large_table {
-    use super::*;
+on_postgres!(
+    requests_scan_no_large_table,
+    "SQLite does not count the rows that it reads from end to end",
+    |database: TestDatabase| async move {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let mut databases = BTreeMap::new();
+        for service in &parta::SERVICES {
+            databases.insert(service.section(), database.another().await);
+        }
+        let suite = suite_on(&databases, &folder).await;
+        let sample = create_sample_school(&suite).await;
+        suite.stop().await;
+        join_all(databases.values().map(|database| grow(database.url()))).await;
 
-    #[test]
-    fn postgres() {
-        parta_testkit::run(async {
-            let folder = Arc::new(tempfile::tempdir().unwrap());
-            let mut databases = BTreeMap::new();
-            for service in &parta::SERVICES {
-                databases.insert(service.section(), TestDatabase::postgres().await);
-            }
-            let suite = suite_on(&databases, &folder).await;
-            let cast = found(&suite).await;
-            suite.stop().await;
-            join_all(databases.values().map(|database| grow(database.url()))).await;
-
-            let suite = suite_on(&databases, &folder).await;
-            a_day(&suite, &cast).await;
-            // The counters are complete once the connections are closed.
-            suite.stop().await;
-            let (mut whole, mut large) = (Vec::new(), 0);
-            for (section, database) in &databases {
-                let (tables, count) = read_whole(database.url()).await;
-                whole.extend(tables.iter().map(|table| format!("{section}.{table}")));
-                large += count;
-            }
-            assert!(large >= 20, "only {large} tables were large");
-            assert!(whole.is_empty(), "read from end to end: {whole:#?}");
-        });
+        let suite = suite_on(&databases, &folder).await;
+        send_daily_requests(&suite, &sample).await;
+        // The counters are complete once the connections are closed.
+        suite.stop().await;
+        let (mut whole, mut large) = (Vec::new(), 0);
+        for (section, database) in &databases {
+            let (tables, count) = read_whole(database.url()).await;
+            whole.extend(tables.iter().map(|table| format!("{section}.{table}")));
+            large += count;
+        }
+        assert!(large >= 20, "only {large} tables were large");
+        assert!(whole.is_empty(), "read from end to end: {whole:#?}");
     }
-}
+);

@@ -396,3 +396,22 @@ fn reasons_have_a_code_and_snake_case_keys() {
     assert!(seen > 40, "the reasons were not found");
     none("reasons", &wrong);
 }
+
+/// Both databases store microseconds, so that a time has the same value before and after it is stored.
+#[test]
+fn times_are_truncated_to_microseconds() {
+    let message = |seconds, nanos| {
+        let mut message = parta_proto::timestamp(chrono::DateTime::UNIX_EPOCH);
+        (message.seconds, message.nanos) = (seconds, nanos);
+        message
+    };
+    let time = parta_proto::time(&message(1_788_249_600, 123_456_789)).expect("a time");
+    assert_eq!(parta_proto::timestamp(time), message(1_788_249_600, 123_456_000));
+    for (seconds, nanos) in [(0, -1), (i64::MAX, 0), (i64::MIN, 0)] {
+        assert_eq!(
+            parta_proto::time(&message(seconds, nanos)),
+            None,
+            "{seconds} {nanos}"
+        );
+    }
+}

@@ -9,8 +9,8 @@ app.kubernetes.io/part-of: parta
 {{ printf "%s/%s@%s" .Values.image.registry .Values.image.repository .Values.image.digest }}
 {{- end }}
 
-{{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. Everybody fetches the
-keys of tokens from membership. */}}
+{{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. All
+services fetch the keys of tokens from membership. */}}
 {{- define "parta.peers" -}}
 org-registry: [membership]
 membership: [org-registry]
@@ -28,11 +28,115 @@ chat: [ChatService, MessageService, LiveService, ChatFeedService]
 call-scheduling: [CallService, CallSchedulingFeedService]
 {{- end }}
 
-{{/* What protects a container. The uid is that of the image, so that platforms may choose another one. */}}
+{{/* The smallest number of pods of a service: the context has the service's name and the root. */}}
+{{- define "parta.fewest" -}}
+{{- $auto := index .root.Values.autoscaling.services .name }}
+{{- if and .root.Values.autoscaling.enabled $auto }}{{ $auto.min }}{{ else }}{{ (index .root.Values.services .name).replicas }}{{ end }}
+{{- end }}
+
+{{/* The security context of a container. The uid is that of the image, so that platforms may choose another
+one. */}}
 {{- define "parta.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* The settings of every pod: no token of the cluster, and the credentials of the registry. */}}
+{{- define "parta.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Files of Secrets are read by the group of the image and by nobody else. The mode is 0440 in decimal:
+YAML 1.1 and 1.2 read an octal number differently. */}}
+{{- define "parta.mode" -}}
+288
+{{- end }}
+
+{{/* Replicas prefer different nodes. The context is the service's name. */}}
+{{- define "parta.spread" -}}
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "parta.labels" . | nindent 6 }}
+{{- end }}
+
+{{/* The ports of a container of Parta. Kubernetes cannot check health over TLS, so that a listener with TLS
+has a second port, which answers nothing else. */}}
+{{- define "parta.ports" -}}
+- {name: grpc, containerPort: 7710, protocol: TCP}
+{{- if .Values.certManager.enabled }}
+- {name: health, containerPort: 7720, protocol: TCP}
+{{- end }}
+{{- end }}
+
+{{/* Where the key of the certificate is. Not in the ConfigMap: a scanner takes the path for a key. */}}
+{{- define "parta.tlsKey" -}}
+- {name: PARTA__SERVER__TLS_KEY_FILE, value: /etc/parta/tls/tls.key}
+{{- end }}
+
+{{- define "parta.probes" -}}
+{{- $port := ternary 7720 7710 .Values.certManager.enabled -}}
+startupProbe:
+  grpc: {port: {{ $port }}, service: startup}
+  periodSeconds: 2
+  failureThreshold: 150
+readinessProbe:
+  grpc: {port: {{ $port }}, service: readiness}
+  periodSeconds: 5
+livenessProbe:
+  grpc: {port: {{ $port }}, service: liveness}
+  periodSeconds: 10
+  timeoutSeconds: 5
+{{- end }}
+
+{{/* How a Service says what its port speaks. */}}
+{{- define "parta.appProtocol" -}}
+{{ ternary "https" "kubernetes.io/h2c" .Values.certManager.enabled }}
+{{- end }}
+
+{{/* The rules of egress that every pod of Parta has. */}}
+{{- define "parta.egressDns" -}}
+# Names.
+- ports:
+    {{- range .Values.networkPolicy.dns.ports }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  to:
+    {{- toYaml .Values.networkPolicy.dns.to | nindent 4 }}
+{{- end }}
+
+{{- define "parta.egressDelivery" -}}
+# The mail server and the SMS gateway.
+- ports:
+    {{- range .Values.networkPolicy.delivery.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  to:
+    {{- toYaml .Values.networkPolicy.delivery.to | nindent 4 }}
+{{- end }}
+
+{{- define "parta.egressTelemetry" -}}
+# The collector of telemetry.
+- ports: [{port: {{ ternary 4317 .Values.networkPolicy.telemetry.port .Values.otelCollector.enabled }}, protocol: TCP}]
+  to:
+    {{- if .Values.otelCollector.enabled }}
+    - podSelector:
+        matchLabels:
+          {{- include "parta.labels" "otel-collector" | nindent 10 }}
+    {{- else }}
+    {{- toYaml .Values.networkPolicy.telemetry.to | nindent 4 }}
+    {{- end }}
 {{- end }}

@@ -3,6 +3,9 @@
 //! A credential proves an identity only: a token never contains roles. The access rule of each RPC, an option
 //! in its proto, states which kinds of caller are accepted. The policy of the service decides the rest.
 //! [`authorize`] turns its decision into an [`OrgScope`], without which no storage function can be called.
+//! Where a call is decided by a row that it has yet to read, other functions return the scope, and
+//! [`OrgScope`] says what each of them proves.
+#![warn(missing_docs)]
 
 mod caller;
 mod keys;
@@ -20,7 +23,7 @@ pub use operator::OperatorCredential;
 pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
 };
-pub use scope::{Decision, OrgScope, authorize};
+pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, service_scope};
 pub use service::{ServiceIdentity, ServiceKeys};
 pub use table::{AccessError, AccessRules, Rule};
 pub use tokens::{Jwks, SignedToken, SigningKey, TokenIssuer};

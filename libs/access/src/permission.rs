@@ -91,7 +91,7 @@ pub struct CreatorPermission {
 pub struct PermissionRule {
     rpc: &'static str,
     allows: fn(PrincipalKind) -> bool,
-    /// Towards an object that the principal created.
+    /// Toward an object that the principal created.
     allows_creator: Option<fn(PrincipalKind) -> bool>,
     everywhere: bool,
 }

@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{Env, ManualClock, MemberId, OrgId, SeededIds, SessionId};
 use parta_proto::status::v1::ErrorReason;
+use parta_status::RpcError;
 
 use crate::*;
 
@@ -303,6 +304,56 @@ fn member_of_another_organization_gets_not_found() {
         "parta.x.v1.S/M",
     );
     assert!(authorize(&account, other, Decision::Allow).is_err());
+}
+
+/// Each function that makes a scope accepts the kinds of principals that it names, and no principal of
+/// another organization.
+#[test]
+fn scope_accepts_only_the_principals_that_its_function_names() {
+    let (_, env) = env();
+    let (own, other) = (env.id::<OrgId>(), env.id::<OrgId>());
+    let person = Principal::Person {
+        org_id: own,
+        member_id: env.id(),
+        session_id: env.id(),
+    };
+    let service_account = Principal::ServiceAccount {
+        org_id: own,
+        id: env.id(),
+        permissions: BTreeSet::new(),
+    };
+    let account = Principal::Account {
+        account_id: env.id(),
+        session_id: env.id(),
+    };
+    let joiner = Principal::Joiner { flow_id: env.id() };
+    let operator = Principal::Operator { name: "one".into() };
+    let service = Principal::Service { name: "chat".into() };
+    type Make = fn(&Caller, OrgId) -> Result<OrgScope, RpcError>;
+    let functions: [Make; 3] = [belongs, service_scope, lookup_scope];
+    for (principal, accepting) in [
+        (&Principal::Anonymous, [false, false, false]),
+        (&person, [true, false, false]),
+        (&service_account, [true, false, false]),
+        (&account, [false, false, true]),
+        (&joiner, [false, false, true]),
+        (&operator, [false, false, false]),
+        (&service, [false, true, false]),
+    ] {
+        let caller = Caller::new(principal.clone(), "parta.x.v1.S/M");
+        for (function, accepts) in functions.iter().zip(accepting) {
+            match function(&caller, own) {
+                Ok(scope) => assert!(accepts && scope.org_id() == own, "{principal:?}"),
+                Err(refusal) => assert!(!accepts && refusal.is(ErrorReason::NotFound), "{principal:?}"),
+            }
+        }
+        assert!(belongs(&caller, other).is_err(), "{principal:?}");
+    }
+    // The person on whose behalf a service calls decides about the organization.
+    let mut caller = Caller::new(service, "parta.x.v1.S/M");
+    caller.on_behalf_of = Some(person);
+    assert!(belongs(&caller, own).is_ok() && service_scope(&caller, own).is_ok());
+    assert!(belongs(&caller, other).is_err() && service_scope(&caller, other).is_err());
 }
 
 #[test]

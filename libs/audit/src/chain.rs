@@ -1,7 +1,5 @@
 //! The hash chain: the hash of each sealed row covers the row, its sequence number and the previous hash,
 //! with the key of the service.
-use std::time::Duration;
-
 use hmac::{Hmac, KeyInit, Mac};
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::OrgId;
@@ -11,7 +9,6 @@ use sea_orm::{
 };
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -21,7 +18,6 @@ use crate::{
 
 /// Rows per transaction or query.
 const BATCH: u64 = 500;
-const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The reason why a chain could not be verified.
 #[derive(Debug, thiserror::Error)]
@@ -147,23 +143,6 @@ async fn seal_batch(tx: &Tx, chain: Uuid) -> Result<u64, StorageError> {
         .exec(tx)
         .await?;
     Ok(count)
-}
-
-/// Seals every few seconds until cancelled, and once more at the end.
-pub async fn sealing_task(db: Db, cancel: CancellationToken) {
-    loop {
-        let is_stopping = cancel.is_cancelled();
-        if let Err(error) = seal(&db).await {
-            tracing::warn!(%error, "audit log sealing failed");
-        }
-        if is_stopping {
-            return;
-        }
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = tokio::time::sleep(SEAL_INTERVAL) => {}
-        }
-    }
 }
 
 /// Recomputes and verifies the chain of an organization, or that of the platform.

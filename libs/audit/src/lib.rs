@@ -5,12 +5,13 @@
 //! each other. Invariants: a change is not committed without its row; [`verify`] detects a sealed row that
 //! was edited, removed or inserted. The rows contain only pseudonymous ids. When the personal data of a
 //! member is erased, which is stored elsewhere, the chain does not change.
+#![warn(missing_docs)]
 
 mod chain;
 mod entities;
 mod migrations;
 mod record;
 
-pub use chain::{AuditError, Chain, seal, sealing_task, verify};
+pub use chain::{AuditError, Chain, seal, verify};
 pub use migrations::migrations;
 pub use record::record;

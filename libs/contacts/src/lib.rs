@@ -2,6 +2,7 @@
 //!
 //! An application names the phone of the future administrator, who later signs in with it. Therefore both
 //! services parse contacts with these types, so that they accept the same contacts.
+#![warn(missing_docs)]
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,7 @@
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use serde::Deserialize;
+
+use crate::StorageError;
 
 /// The address of the database and the limits on its use by a process.
 #[derive(Clone, Deserialize)]
@@ -33,6 +36,19 @@ impl DatabaseConfig {
             url: url.into(),
             ..Self::default()
         }
+    }
+
+    /// Returns the role and the database that the address of a PostgreSQL server names.
+    pub fn role_and_database(&self) -> Result<(String, String), StorageError> {
+        // The error of the parser may repeat the address, which carries a password.
+        let options: PgConnectOptions = self
+            .url
+            .parse()
+            .map_err(|_| StorageError::Config("url is not postgres://user:password@host/database".into()))?;
+        let role = options.get_username().to_owned();
+        // The server takes the name of the role where the address names no database.
+        let database = options.get_database().unwrap_or(&role).to_owned();
+        Ok((role, database))
     }
 
     /// Returns whether the address names a PostgreSQL database.

@@ -6,7 +6,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use crate::{Connection, DatabaseConfig, StorageError, connection_cache::IDLE_CHECK_AFTER, lock::FileLock};
 
-/// A pool for reads and a pool for writes.
 pub(crate) struct Pools {
     pub(crate) reader: Connection,
     pub(crate) writer: Connection,

@@ -2,7 +2,7 @@
 //!
 //! The pool of the driver pings each released connection, which costs every query and transaction one more
 //! round trip and two more context switches. Therefore connections return to this cache. They return to the
-//! pool only after a failure, after a cancelled call, and periodically, so that the pool can close
+//! pool only after a failure, after a canceled call, and periodically, so that the pool can close
 //! connections that are too old or too many.
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -99,10 +99,9 @@ impl ConnectionCache {
         }
     }
 
-    /// Begins a transaction.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<CachedTransaction, DbErr> {
         let mut connection = self.take().await?;
-        // Set before the statement is sent: a cancelled future may have begun the transaction.
+        // Set before the statement is sent: a canceled future may have begun the transaction.
         connection.open = true;
         let begun = connection.connection().execute("BEGIN").await;
         connection.keep(begun).map_err(execution_failed)?;
@@ -207,7 +206,7 @@ impl Drop for PooledConnection {
             }
             return;
         }
-        // Cancelled in the middle of a use. The transaction must end before the connection can be reused.
+        // Canceled in the middle of a use. The transaction must end before the connection can be reused.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             cached.connection.close_on_drop();
             return;

@@ -12,8 +12,8 @@ pub enum StorageError {
     /// The database cannot be reached, or is starting or stopping.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The database is at a limit that time or an operator lifts: a statement took too long, the disk is full,
-    /// memory or locks are used up, or the server accepts no writes. An immediate retry would add load.
+    /// The database is at a limit that time or an operator lifts: a statement took too long, the disk is
+    /// full, memory or locks are used up, or the server accepts no writes. An immediate retry would add load.
     #[error("the database is at a limit: {0}")]
     Exhausted(String),
     /// The transaction conflicted with others in every attempt.
@@ -42,7 +42,7 @@ pub enum StorageError {
     UnknownValue {
         /// `table.column`.
         column: &'static str,
-        /// The numeric value.
+        /// The numeric value, or the length of a text.
         value: i64,
     },
     /// Stored data is invalid or the library is used incorrectly; a fault of the server.
@@ -69,6 +69,24 @@ impl StorageError {
         Self::UnknownValue {
             column,
             value: value.into(),
+        }
+    }
+
+    /// Like [`StorageError::unknown_value`], for a column of text. Only its length is kept, because the text
+    /// may be personal data.
+    pub fn unknown_text(column: &'static str, text: &str) -> Self {
+        Self::unknown_value(column, i64::try_from(text.len()).unwrap_or(i64::MAX))
+    }
+
+    /// Returns whether the stored data is at fault and not the database. Work on other rows can continue.
+    pub fn is_damaged_data(&self) -> bool {
+        match self {
+            Self::UnknownValue { .. }
+            | Self::Fault(_)
+            | Self::UniqueViolation { .. }
+            | Self::ForeignKeyViolation { .. } => true,
+            Self::Database(error) => is_decoding(error),
+            _ => false,
         }
     }
 
@@ -129,6 +147,15 @@ pub(crate) fn class(error: &DbErr) -> Class {
     }
 }
 
+/// Returns whether a stored value could not be decoded.
+fn is_decoding(error: &DbErr) -> bool {
+    matches!(error, DbErr::Type(_) | DbErr::TryIntoErr { .. })
+        || matches!(
+            driver(error),
+            Some(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+        )
+}
+
 /// The class of an error code: five characters on PostgreSQL, a number of at most four digits on SQLite.
 fn class_of_code(code: &str) -> Class {
     if code.len() != 5 {
@@ -141,7 +168,7 @@ fn class_of_code(code: &str) -> Class {
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Class::Broken,
         // A statement that took too long; a server that accepts no writes, for example a deposed primary.
         "57014" | "25006" => Class::Exhausted,
-        // Class 53, insufficient resources: disk, memory, lock slots. Class 58, system errors: input and output.
+        // Class 53, insufficient resources: disk, memory, lock slots. Class 58, system errors: input, output.
         _ if code.starts_with("53") || code.starts_with("58") => Class::Exhausted,
         _ if code.starts_with("08") => Class::Broken,
         _ => Class::Final,

@@ -3,6 +3,7 @@
 //! It owns connections, transactions with their retries, and the head of the event log (position and
 //! incarnation). Invariants: on SQLite, every write holds the fair write lock; commit hooks notify only after
 //! the commit.
+#![warn(missing_docs)]
 
 mod config;
 mod connect;
@@ -15,6 +16,7 @@ mod lock;
 mod metrics;
 mod migrate;
 mod migrations;
+mod privileges;
 mod run_to_completion;
 mod schema;
 mod sqlite_writer;
@@ -29,6 +31,7 @@ pub use connection_cache::PooledConnection;
 pub use db::Db;
 pub use error::StorageError;
 pub use head::LogHead;
+pub use metrics::count_skipped_row;
 pub use migrations::migrations;
 pub use schema::{SchemaState, require_migration};
 pub use sqlite_writer::SqliteWriter;

@@ -11,6 +11,18 @@ static UNKNOWN_VALUES: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
+static SKIPPED_ROWS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    global::meter("parta")
+        .u64_counter("parta.storage.skipped_rows")
+        .with_description("Rows that background work skipped because their stored data is damaged")
+        .build()
+});
+
+/// Counts a row of a table that background work skips because its stored data is damaged.
+pub fn count_skipped_row(table: &'static str) {
+    SKIPPED_ROWS.add(1, &[KeyValue::new("table", table)]);
+}
+
 /// Counts a read of a value that this build does not know, by its `table.column`. Ids and values are no
 /// attributes.
 pub(crate) fn count_unknown_value(column: &'static str) {

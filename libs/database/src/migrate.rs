@@ -6,6 +6,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
 
 use crate::{
     Db, StorageError, Tx, head,
+    privileges::{self, grant},
     schema::{Applied, SchemaState},
     tx::End,
 };
@@ -19,6 +20,16 @@ impl Db {
     /// [`StorageError::Conflict`]: every query of the table would wait behind it. Nothing is applied then,
     /// and a later attempt can succeed.
     pub async fn migrate(&self, migrations: Vec<Box<dyn MigrationTrait>>) -> Result<(), StorageError> {
+        self.migrate_for(migrations, None).await
+    }
+
+    /// Does the same as [`Db::migrate`] as the owner of the schema, and grants the role that serves what it
+    /// needs, in the same transaction. PostgreSQL only.
+    pub async fn migrate_for(
+        &self,
+        migrations: Vec<Box<dyn MigrationTrait>>,
+        serving: Option<&str>,
+    ) -> Result<(), StorageError> {
         let pass = self.write_gate().enter().await;
         let conn = self
             .writer()
@@ -52,11 +63,12 @@ impl Db {
                     )));
                 }
                 if applied.pending().next().is_none() {
-                    return Ok(());
+                    return grant(transaction, serving).await;
                 }
             }
             Migrations(Mutex::new(migrations)).up(transaction, None).await?;
-            head::ensure(&tx, self.env().ids.uuid()).await
+            head::ensure(&tx, self.env().ids.uuid()).await?;
+            grant(transaction, serving).await
         }
         .await;
         match tx.end(result, false).await {
@@ -85,6 +97,23 @@ impl Db {
             other => other?,
         };
         applied.check(self.service())
+    }
+
+    /// Checks that the role of the connection may read and write the rows of all tables. On SQLite, the file
+    /// has no roles.
+    pub async fn check_privileges(&self) -> Result<(), StorageError> {
+        if !self.is_postgres() {
+            return Ok(());
+        }
+        let missing = privileges::missing(self.conn(), None).await?;
+        let (Some(table), service) = (missing.first(), self.service()) else {
+            return Ok(());
+        };
+        Err(StorageError::Schema(format!(
+            "the role of database_url may not read and write {table} ({} of the tables are missing a grant); run `parta \
+             migrate {service}` with database_migrate_url, which grants it",
+            missing.len()
+        )))
     }
 
     /// Invalidates every cursor and token issued before. Required after a restore or a failover that lost

@@ -6,7 +6,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parta_ids::Env;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -124,6 +124,17 @@ impl Tx {
     /// Returns the connection for queries, which is the handle itself.
     pub fn conn(&self) -> &Self {
         self
+    }
+
+    /// Executes a statement by hand with the values of its parameters. Returns the number of rows that it
+    /// changed.
+    pub async fn execute_sql(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<u64, DbErr> {
+        let statement = Statement::from_sql_and_values(self.get_database_backend(), sql, values);
+        Ok(self.execute_raw(statement).await?.rows_affected())
     }
 
     /// Returns the database of the transaction.

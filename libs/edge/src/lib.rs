@@ -19,6 +19,7 @@
 //! feature implements [`Mutation`] and [`Query`]; its gRPC struct holds an [`Edge`] and only decodes and
 //! encodes. An act without a `request_id` is an [`UnclaimedMutation`]; it may be refused and keep what it
 //! counted. See docs/adr/0010.
+#![warn(missing_docs)]
 
 mod call;
 mod mutation;

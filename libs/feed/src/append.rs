@@ -8,7 +8,7 @@ use opentelemetry::trace::TraceContextExt;
 use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{EventId, OrgId, TypedId};
 use prost::Message;
-use sea_orm::{ConnectionTrait, Statement, Value};
+use sea_orm::Value;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::EventPayload;
@@ -86,12 +86,7 @@ impl CommitStep for Outbox {
                 placeholders.join(", ")
             );
             let values = chunk.iter().flatten().cloned();
-            tx.execute_raw(Statement::from_sql_and_values(
-                tx.get_database_backend(),
-                sql,
-                values,
-            ))
-            .await?;
+            tx.execute_sql(&sql, values).await?;
         }
         self.position.store(head.position, Ordering::Relaxed);
         Ok(())

@@ -1,17 +1,15 @@
 use chrono::{DateTime, Utc};
 use parta_ids::{EventId, OrgId};
-use parta_proto::FeedEvent;
+use parta_proto::{FeedEvent, timestamp};
 
 /// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
 pub(crate) struct EventMeta {
-    /// The id of the event.
     pub(crate) event_id: EventId,
     /// The organization it belongs to.
     pub(crate) org_id: OrgId,
     /// The position in the log.
     pub(crate) position: i64,
-    /// The time of the event.
     pub(crate) occur_time: DateTime<Utc>,
     /// The W3C `traceparent` of the cause; empty if there is none.
     pub(crate) trace_parent: String,
@@ -27,13 +25,5 @@ impl EventMeta {
             occur_time: timestamp(self.occur_time),
             trace_parent: self.trace_parent,
         });
-    }
-}
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.timestamp(),
-        // Less than 2e9 even in a leap second.
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
     }
 }

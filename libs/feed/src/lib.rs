@@ -4,6 +4,7 @@
 //! `feed_cursor`, `feed_quarantine`, `feed_quarantine_event` of a consuming service. Invariants: positions
 //! are dense and in commit order; a consumer applies each event exactly once, in order per organization; an
 //! event that cannot be applied stops only its organization.
+#![warn(missing_docs)]
 
 mod append;
 mod bus;
@@ -24,7 +25,7 @@ pub use consumer::{
 };
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
-pub use log::{RETENTION_DAYS, purge_task};
+pub use log::{RETENTION_DAYS, purge};
 pub use migrations::migrations;
 pub use parta_proto::{EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;

@@ -1,11 +1,8 @@
 //! Reads the event log and purges events older than the retention.
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use parta_database::{Db, LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement, Value};
-use tokio_util::sync::CancellationToken;
 
 use crate::{FeedEvent, kind::EventMeta};
 
@@ -63,29 +60,19 @@ pub(crate) async fn list_after<E: FeedEvent>(
 
 /// Deletes the oldest events up to the first one within the retention, so that the remaining positions are
 /// dense.
-pub(crate) async fn purge(db: &Db) -> Result<u64, StorageError> {
+pub async fn purge(db: &Db) -> Result<(), StorageError> {
     let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-    db.write(|tx| async move {
-        let sql = "DELETE FROM event WHERE position < COALESCE(\
-                   (SELECT MIN(position) FROM event WHERE occur_time >= $1), \
-                   (SELECT position + 1 FROM event_head WHERE head_id = 1))";
-        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
-        Ok(tx.execute_raw(statement).await?.rows_affected())
-    })
-    .await
-}
-
-/// Deletes events older than the retention, once an hour, until cancelled.
-pub async fn purge_task(db: Db, cancel: CancellationToken) {
-    loop {
-        match purge(&db).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "events purged"),
-            Err(error) => tracing::warn!(%error, "event purge failed"),
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-        }
+    let count = db
+        .write(|tx| async move {
+            let sql = "DELETE FROM event WHERE position < COALESCE(\
+                       (SELECT MIN(position) FROM event WHERE occur_time >= $1), \
+                       (SELECT position + 1 FROM event_head WHERE head_id = 1))";
+            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
+            Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
+        })
+        .await?;
+    if count > 0 {
+        tracing::info!(count, "events purged");
     }
+    Ok(())
 }

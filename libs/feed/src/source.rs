@@ -2,7 +2,7 @@ use std::marker::PhantomData;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use parta_ids::OrgId;
+use parta_ids::{OrgId, optional_text};
 use parta_proto::{FeedChannel, WatchItem};
 use tonic::Status;
 
@@ -88,7 +88,7 @@ impl<K: FeedKind, T: FeedChannel> Source for FeedClient<K, T> {
         cursor: &str,
         org_id: Option<OrgId>,
     ) -> Result<BoxStream<'static, Result<Delivery<K::Event>, Status>>, Status> {
-        let messages = K::watch(self.channel.clone(), cursor.to_owned(), text(org_id)).await?;
+        let messages = K::watch(self.channel.clone(), cursor.to_owned(), optional_text(org_id)).await?;
         let deliveries = messages.map_ok(|(cursor, item)| Delivery {
             cursor,
             item: match item {
@@ -103,15 +103,11 @@ impl<K: FeedKind, T: FeedChannel> Source for FeedClient<K, T> {
         &self,
         org_id: Option<OrgId>,
     ) -> Result<BoxStream<'static, Result<SnapshotItem<K::Event>, Status>>, Status> {
-        let messages = K::snapshot(self.channel.clone(), text(org_id)).await?;
+        let messages = K::snapshot(self.channel.clone(), optional_text(org_id)).await?;
         let items = messages.map_ok(|(cursor, event)| match event {
             Some(event) => SnapshotItem::Event(event),
             None => SnapshotItem::End { cursor },
         });
         Ok(items.boxed())
     }
-}
-
-fn text(org_id: Option<OrgId>) -> String {
-    org_id.map(|id| id.to_string()).unwrap_or_default()
 }

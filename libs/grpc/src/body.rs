@@ -3,6 +3,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +15,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
-use crate::server::{catch_panic::TraceSlot, metrics::InFlight, refusal};
+use crate::server::{
+    account_streams::AccountStream,
+    catch_panic::TraceSlot,
+    exchange::{Exchange, poll_ends},
+    metrics::InFlight,
+    refusal,
+};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
@@ -30,17 +37,19 @@ pub(crate) fn code_in_head<B>(response: &http::Response<B>) -> Option<Code> {
 /// it, so that each of 10,000 streams has a single wrapper.
 #[derive(Default)]
 pub(crate) struct ResponseGuard {
-    /// Counted until the end. The recorded code is that of the trailers, or CANCELLED if the body is dropped
-    /// before.
+    /// Counted until the end. The recorded code is that of the trailers, or `CANCELLED` if the body is
+    /// dropped before.
     pub(crate) in_flight: Option<InFlight>,
     /// Held until the end.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Counted until the end, if the caller is a service account.
+    pub(crate) account_stream: Option<Box<AccountStream>>,
     /// The span that is entered for each poll.
     pub(crate) span: Option<Span>,
     /// The RPC whose refusals are reported; `None` on the client and for unknown paths.
     pub(crate) method: Option<&'static Method>,
     /// Futures, the first of which to resolve ends the stream with its status. The stream ends only between
-    /// frames, which are complete messages here.
+    /// frames, which are complete messages here, unless the client does not read it ([`Exchange`]).
     pub(crate) ends: Vec<BoxFuture<'static, Status>>,
     /// If set, a panic becomes trailers that contain this trace id.
     pub(crate) catches: Option<TraceSlot>,
@@ -54,16 +63,24 @@ impl fmt::Debug for ResponseGuard {
 
 impl ResponseGuard {
     /// Wraps the body of a response.
-    pub(crate) fn wrap(mut self, response: http::Response<Body>) -> http::Response<Body> {
+    pub(crate) fn wrap(
+        mut self,
+        response: http::Response<Body>,
+        exchange: Option<Arc<Exchange>>,
+    ) -> http::Response<Body> {
         if let Some(code) = code_in_head(&response) {
             self.report(code, response.headers());
             self.finish(code);
             return response;
         }
+        if let Some(exchange) = &exchange {
+            exchange.end_with(std::mem::take(&mut self.ends));
+        }
         response.map(|inner| {
             Body::new(InstrumentedBody {
                 inner: Some(inner),
                 guard: self,
+                exchange,
             })
         })
     }
@@ -86,27 +103,41 @@ impl ResponseGuard {
             call.end(code);
         }
         self.permit = None;
+        self.account_stream = None;
     }
-}
-
-/// Polls the next frame, or the status with which one of `ends` ends the stream.
-fn poll(inner: &mut Option<Body>, ends: &mut [BoxFuture<'static, Status>], cx: &mut Context<'_>) -> Polled {
-    let Some(body) = inner else {
-        return Poll::Ready(None);
-    };
-    for end in ends {
-        if let Poll::Ready(status) = end.as_mut().poll(cx) {
-            *inner = None;
-            return Poll::Ready(Some(trailers(&status)));
-        }
-    }
-    Pin::new(body).poll_frame(cx)
 }
 
 /// An instrumented body. `inner` is `None` after the stream was ended from outside.
 struct InstrumentedBody {
     inner: Option<Body>,
     guard: ResponseGuard,
+    /// The stream of a server, which then has the futures that end the response.
+    exchange: Option<Arc<Exchange>>,
+}
+
+impl InstrumentedBody {
+    fn can_be_ended(&self) -> bool {
+        match &self.exchange {
+            Some(exchange) => exchange.can_be_ended(),
+            None => !self.guard.ends.is_empty(),
+        }
+    }
+}
+
+/// Polls the next frame, or the status with which the stream ends.
+fn poll(
+    inner: &mut Option<Body>,
+    ended: impl FnOnce(&mut Context<'_>) -> Poll<Status>,
+    cx: &mut Context<'_>,
+) -> Polled {
+    let Some(body) = inner else {
+        return Poll::Ready(None);
+    };
+    if let Poll::Ready(status) = ended(cx) {
+        *inner = None;
+        return Poll::Ready(Some(trailers(&status)));
+    }
+    Pin::new(body).poll_frame(cx)
 }
 
 impl http_body::Body for InstrumentedBody {
@@ -114,20 +145,31 @@ impl http_body::Body for InstrumentedBody {
     type Error = Status;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let Self { inner, guard } = self.get_mut();
+        let Self {
+            inner,
+            guard,
+            exchange,
+        } = self.get_mut();
         let polled = {
             let _entered = guard.span.as_ref().map(Span::enter);
             let ends = &mut guard.ends;
+            let ended = |cx: &mut Context<'_>| match exchange.as_ref() {
+                Some(exchange) => exchange.poll_ended(cx),
+                None => poll_ends(ends, cx),
+            };
             match &guard.catches {
-                None => poll(inner, ends, cx),
+                None => poll(inner, ended, cx),
                 Some(slot) => {
-                    catch_unwind(AssertUnwindSafe(|| poll(inner, ends, cx))).unwrap_or_else(|panic| {
+                    catch_unwind(AssertUnwindSafe(|| poll(inner, ended, cx))).unwrap_or_else(|panic| {
                         *inner = None;
                         Poll::Ready(Some(trailers(&slot.refuse(panic.as_ref()))))
                     })
                 }
             }
         };
+        if let Some(exchange) = exchange {
+            exchange.polled(polled.is_ready());
+        }
         let polled = ready!(polled);
         match &polled {
             None => guard.finish(Code::Ok),
@@ -154,7 +196,7 @@ impl http_body::Body for InstrumentedBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Some(inner) if self.guard.ends.is_empty() => inner.size_hint(),
+            Some(inner) if !self.can_be_ended() => inner.size_hint(),
             _ => SizeHint::default(),
         }
     }
@@ -189,10 +231,9 @@ pub(crate) async fn collect(mut body: Body) -> Result<(Bytes, Option<http::Heade
     Ok((data.freeze(), trailers))
 }
 
-/// A body of a single chunk.
-pub(crate) struct Whole(pub(crate) Option<Bytes>);
+pub(crate) struct SingleChunk(pub(crate) Option<Bytes>);
 
-impl http_body::Body for Whole {
+impl http_body::Body for SingleChunk {
     type Data = Bytes;
     type Error = Status;
 

@@ -173,7 +173,7 @@ impl ClientBuilder {
             })
             // Added per attempt, because service tokens are valid for one minute.
             .layer(credentials::Credentials::new(self.identity.clone(), name));
-        let convert = |result: RpcResult| result.map(RpcResponse::into_http);
+        let convert = |result: RpcResult| result.map(|response| response.into_http(None));
         ServiceChannel {
             names: layer::names(&builder),
             methods: self.methods.clone(),

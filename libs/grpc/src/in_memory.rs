@@ -5,6 +5,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::Stream;
 
+use crate::server::Accepted;
+
 /// The buffer size of one direction, in bytes, before the writer waits; two HTTP/2 windows.
 const PIPE: usize = 128 * 1024;
 
@@ -47,7 +49,7 @@ impl InMemoryTransport {
 }
 
 impl Stream for Incoming {
-    type Item = io::Result<DuplexStream>;
+    type Item = Accepted<DuplexStream>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
@@ -55,6 +57,6 @@ impl Stream for Incoming {
     ) -> Poll<Option<Self::Item>> {
         self.connections
             .poll_recv(cx)
-            .map(|connection| connection.map(Ok))
+            .map(|connection| connection.map(Accepted::local))
     }
 }

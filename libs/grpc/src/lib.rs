@@ -3,6 +3,7 @@
 //! The layers are tower layers. The list of the server is in [`server`], that of the client in [`client`].
 //! Services in one process call each other through an in-memory pipe with exactly these layers
 //! ([`in_memory`]).
+#![warn(missing_docs)]
 
 mod body;
 pub mod client;
@@ -14,7 +15,10 @@ mod methods;
 mod routes;
 mod rpc;
 pub mod server;
+mod status_headers;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use client::{
     ClientBuilder, ClientError, Idempotent, OnBehalf, Patience, RequestExt, ServiceChannel, Target, TlsSource,

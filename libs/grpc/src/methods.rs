@@ -41,6 +41,11 @@ pub(crate) fn is_open(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.Health/") || path.starts_with("/grpc.reflection.")
 }
 
+/// Returns whether the path is a health check with one response.
+pub(crate) fn is_health_check(path: &str) -> bool {
+    path == "/grpc.health.v1.Health/Check"
+}
+
 #[cfg(test)]
 mod tests {
     use parta_proto_all::PACKAGES;

@@ -1,10 +1,15 @@
 //! The layers of the server, in request order, and the serving loop.
+pub(crate) mod account_streams;
 mod authenticate;
 mod capture;
 pub(crate) mod catch_panic;
+pub(crate) mod connections;
 pub(crate) mod deadline;
+pub(crate) mod exchange;
 pub(crate) mod metrics;
+mod receive;
 pub(crate) mod refusal;
+mod sent;
 mod serve;
 mod shed;
 mod status;
@@ -24,17 +29,19 @@ use tonic::Status;
 use tower::{Service, ServiceBuilder};
 
 pub use authenticate::Authenticator;
-pub use serve::{ServeOptions, serve};
+pub use connections::{Admitted, ConnectionLimits, Connections};
+pub use serve::{Accepted, ServeOptions, serve};
 pub use shed::Limits;
 
+use self::connections::RequestBytes;
 use crate::{
     layer::{self, Outermost},
     methods::Methods,
     routes::Routes,
-    rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResponse, RpcResult},
+    rpc::{HttpRequest, HttpResponse, RpcRequest, RpcResult},
 };
 
-/// Returns the layers of one server of the RPCs `methods`. Its streams end when `draining` is cancelled. Each
+/// Returns the layers of one server of the RPCs `methods`. Its streams end when `draining` is canceled. Each
 /// server has its own instance, so that external and internal calls have separate limits.
 #[must_use]
 pub fn layers(
@@ -65,16 +72,24 @@ pub fn layers(
         // Determines the caller and whether the RPC accepts such callers. The operations decide about
         // permissions.
         .layer(authenticate::Authenticate::new(authenticator, env))
+        // Limits the time and the bytes of the request. After authentication, so that only a caller whom the
+        // RPC accepts takes of the bytes.
+        .layer(receive::Receive::new(limits.receive))
         // Innermost, so that a call to another service made by the layers above is not captured as the
         // request.
         .layer(capture::CaptureRequest);
     ServerLayers {
         names: layer::names(&builder),
         around: Arc::new(move |routes| {
-            let convert =
-                |result: RpcResult| Ok(result.map_or_else(Status::into_http, RpcResponse::into_http));
+            // Called in the task of the stream.
+            let convert = |result: RpcResult| {
+                Ok(result.map_or_else(Status::into_http, |response| {
+                    response.into_http(exchange::Exchange::current())
+                }))
+            };
             StackService {
                 methods: methods.clone(),
+                client: None,
                 service: layer::outermost(builder.service(routes), convert),
             }
         }),
@@ -101,11 +116,21 @@ impl ServerLayers {
     }
 }
 
-/// Routes inside of the layers, as the service that the server of tonic requires. Cheap to clone.
+/// Routes inside of the layers, as a tower service. Cheap to clone.
 #[derive(Clone)]
 pub struct StackService {
     methods: Methods,
+    /// The request bytes of the client of the connection.
+    client: Option<Arc<RequestBytes>>,
     service: Outermost<Infallible>,
+}
+
+impl StackService {
+    fn serve(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, Infallible>> {
+        let mut request = RpcRequest::new(request, &self.methods);
+        request.client.clone_from(&self.client);
+        (self.service)(request)
+    }
 }
 
 impl Service<HttpRequest> for StackService {
@@ -118,6 +143,6 @@ impl Service<HttpRequest> for StackService {
     }
 
     fn call(&mut self, request: HttpRequest) -> Self::Future {
-        (self.service)(RpcRequest::new(request, &self.methods))
+        self.serve(request)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only this crate reads the clock and the random source of the machine. All other code receives both as
 //! parameters, so that tests can control them.
+#![warn(missing_docs)]
 
 mod env;
 mod typeid;
@@ -29,6 +30,11 @@ pub trait TypedId:
     fn from_uuid(uuid: Uuid) -> Self;
     /// Returns the UUID that a database stores.
     fn uuid(self) -> Uuid;
+}
+
+/// Returns the text form of an optional id, as protobuf messages have it: without an id it is empty.
+pub fn optional_text<T: TypedId>(id: Option<T>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 macro_rules! typed_ids {
@@ -93,7 +99,7 @@ typed_ids! {
     MemberId = "mbr";
     /// A person. This id is never sent outside membership (R28).
     AccountId = "acc";
-    /// A sign-in, or its pairwise form towards one organization.
+    /// A sign-in, or its pairwise form toward one organization.
     SessionId = "ses";
     /// A link by which people join.
     InvitationId = "inv";

@@ -5,9 +5,10 @@
 //! replica at a time. Its `request_id` is derived from its cause, so that its effect happens once if the
 //! callee detects repetitions.
 //!
-//! The lease ends by the clock of the database, and a running attempt renews it. A replica that vanishes loses
-//! its jobs after a minute, and an attempt may run for hours. Each kind has its own [`Limits`], also for the jobs of
-//! one organization, so that a stalled destination or a long import delays no other kind.
+//! The lease ends by the clock of the database, and a running attempt renews it. A replica that vanishes
+//! loses its jobs after a minute, and an attempt may run for hours. Each kind has its own [`Limits`], also
+//! for the jobs of one organization, so that a stalled destination or a long import delays no other kind.
+#![warn(missing_docs)]
 
 mod lease;
 mod limits;
@@ -20,7 +21,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_ids::{JobId, OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -108,12 +108,7 @@ pub async fn enqueue_at(
         tx.now().into(),
         due_time.into(),
     ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    tx.execute_sql(sql, values).await?;
     tx.step::<Wake>();
     Ok(())
 }

@@ -6,9 +6,8 @@ use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
 use sha2::Sha256;
-use std::{future::Future, time::Duration};
+use std::future::Future;
 use subtle::ConstantTimeEq;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Mutation;
@@ -43,12 +42,7 @@ impl ClaimedRecord {
             mutation.request_id().into(),
             outcome.into(),
         ];
-        tx.execute_raw(Statement::from_sql_and_values(
-            tx.get_database_backend(),
-            sql,
-            values,
-        ))
-        .await?;
+        tx.execute_sql(sql, values).await?;
         Ok(())
     }
 }
@@ -153,26 +147,18 @@ async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     }))
 }
 
-/// Deletes records older than the retention, once an hour, until cancelled.
-pub async fn purge_task(db: Db, cancel: CancellationToken) {
-    loop {
-        let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-        let purged = db
-            .write(|tx| async move {
-                let sql = "DELETE FROM idempotency_record WHERE create_time < $1";
-                let statement =
-                    Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
-                Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
-            })
-            .await;
-        match purged {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "idempotency records purged"),
-            Err(error) => tracing::warn!(%error, "purging idempotency records failed"),
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-        }
+/// Deletes records older than the retention.
+pub async fn purge(db: &Db) -> Result<(), StorageError> {
+    let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
+    let count = db
+        .write(|tx| async move {
+            let sql = "DELETE FROM idempotency_record WHERE create_time < $1";
+            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
+            Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
+        })
+        .await?;
+    if count > 0 {
+        tracing::info!(count, "idempotency records purged");
     }
+    Ok(())
 }

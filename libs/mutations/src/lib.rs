@@ -2,6 +2,7 @@
 //!
 //! Invariants: a repeated mutation finds the outcome of its first run; a record holds ids and numbers, never
 //! names; a token that the server did not issue is refused.
+#![warn(missing_docs)]
 
 mod etag;
 mod idempotency;
@@ -10,7 +11,7 @@ mod mutation;
 mod token;
 
 pub use etag::{check_etag, etag};
-pub use idempotency::{Claim, ClaimedRecord, RETENTION_DAYS, Record, mutate, purge_task};
+pub use idempotency::{Claim, ClaimedRecord, RETENTION_DAYS, Record, mutate, purge};
 pub use migrations::migrations;
 pub use mutation::{Mutation, REQUEST_ID, REQUEST_ID_RULE, request_uuid};
 pub use token::{ConsistencyToken, ServicePosition, consistency_token, finish};

@@ -4,6 +4,7 @@
 //! for people. Reasons that any RPC may answer have `common: true` in the proto that declares them and are
 //! not listed. An RPC without reasons of its own says `Reasons: none of its own.` The tests of all services
 //! and `cargo xtask reasons` read the lists here, from descriptors that keep their comments.
+#![warn(missing_docs)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

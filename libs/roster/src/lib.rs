@@ -6,6 +6,7 @@
 //! while the projection is stale or the organization is quarantined; a projection that was rebuilt from a
 //! snapshot equals one that followed the feed; a role, state or kind of an event that this build does not
 //! know is read the stricter way.
+#![warn(missing_docs)]
 
 mod change;
 mod consumer_names;

@@ -38,7 +38,8 @@ impl Role {
         Self::Deputy,
     ];
 
-    /// Decodes a set of roles from a bit mask, which is one column instead of a table of roles.
+    /// Decodes a set of roles from a bit mask, which is one column instead of a table of roles. Ignores bits
+    /// that this build does not know: a caller that reads a stored mask compares it with that of the result.
     pub fn set_of(mask: i32) -> BTreeSet<Self> {
         Self::ALL
             .into_iter()
@@ -90,7 +91,7 @@ impl TryFrom<membership::Role> for Role {
 /// The state of a member in an organization.
 ///
 /// Unknown in a feed event: the stricter reading. A member in a state that this build does not know is not
-/// active.
+/// active. The number is stored as received, so that the next build that knows it needs no snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// In the roster, without an account.
@@ -124,6 +125,9 @@ impl TryFrom<membership::MemberState> for State {
 }
 
 /// The policies of an organization that other services need (R9).
+///
+/// Unknown in a feed event: the stricter reading. A policy with a value that this build does not know is read
+/// as the stricter one, and a duration that cannot be read as that of [`Policies::default`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
     /// Whether only verified teachers may have contact with minors.
@@ -153,7 +157,6 @@ impl From<&org_registry::Policies> for Policies {
             .unused_after
             .and_then(|duration| Duration::try_from(duration).ok());
         Self {
-            // Values of a later release are read as the stricter policy.
             verification_required: policies.teacher_verification()
                 != org_registry::TeacherVerification::Optional,
             parent_inviters_class_staff: policies.parent_inviters()

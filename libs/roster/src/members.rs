@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use parta_database::Tx;
 use parta_feed::{HandleError, Handler};
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, TypedId, UnitId};
@@ -14,6 +13,7 @@ use crate::{
     Change, Role, RosterObserver,
     entities::{assignment, enrollment, guardianship, member},
     organizations::id,
+    unit_kind::is_sent,
 };
 
 /// Applies the feed of membership.
@@ -253,6 +253,11 @@ async fn put_member(
     roles: i32,
     teacher_verified: bool,
 ) -> Result<(), HandleError> {
+    if !is_sent(state) {
+        return Err(HandleError::Failed(
+            "the event names no state of the member".into(),
+        ));
+    }
     let row = member::ActiveModel {
         org_id: Set(org.uuid()),
         member_id: Set(member_id.uuid()),
@@ -293,9 +298,7 @@ async fn put_assignment(
         }
     };
     let expire_time = match &made.expire_time {
-        Some(time) => u32::try_from(time.nanos)
-            .ok()
-            .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        Some(time) => parta_proto::time(time)
             .map(Some)
             .ok_or_else(|| HandleError::Failed("the event has no valid expire_time".into()))?,
         None => None,

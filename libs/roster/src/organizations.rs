@@ -12,6 +12,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query
 use crate::{
     Change, Policies, RosterObserver,
     entities::{organization, unit},
+    unit_kind::is_sent,
 };
 
 /// Applies the feed of org-registry.
@@ -174,6 +175,9 @@ impl Organizations {
 
 async fn unit_created(tx: &Tx, org: OrgId, created: &UnitCreated) -> Result<Change, HandleError> {
     let unit_id: UnitId = id(&created.unit_id)?;
+    if !is_sent(created.kind) {
+        return Err(HandleError::Failed("the event names no kind of unit".into()));
+    }
     let row = unit::ActiveModel {
         org_id: Set(org.uuid()),
         unit_id: Set(unit_id.uuid()),

@@ -8,9 +8,8 @@ use parta_access::Caller;
 use parta_database::StorageError;
 use parta_feed::{Freshness, is_quarantined};
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
-use parta_proto::status::v1::ErrorReason;
 use parta_proto_membership::v1::MemberState;
-use parta_status::{RpcError, not_found};
+use parta_status::{RpcError, not_found, quarantined};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::SelectStatement,
@@ -19,6 +18,7 @@ use sea_orm::{
 use crate::{
     Child, ConsumerNames, MemberContext, Policies, Role, State, UnitKind,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
+    unit_kind::is_sent,
 };
 
 /// An organization in the projection.
@@ -43,8 +43,7 @@ pub struct Unit {
     pub kind: UnitKind,
     /// Its label.
     pub label: String,
-    /// Whether it is archived. Unknown in a feed event: the stricter reading. A unit of a kind that this
-    /// build does not know counts as archived, so that nothing new begins in it.
+    /// Whether it is archived, or of a kind that this build does not know.
     pub archived: bool,
 }
 
@@ -112,13 +111,7 @@ impl Roster {
             (self.names.members, "membership"),
         ] {
             if is_quarantined(conn, consumer, org).await? {
-                let refusal = RpcError::new(
-                    ErrorReason::OrganizationQuarantined,
-                    "The organization is quarantined. Try again after the operator has released it.",
-                )
-                .meta("service", service)
-                .retry_after(Duration::from_secs(60));
-                return Err(refusal);
+                return Err(quarantined(service));
             }
         }
         Ok(())
@@ -149,7 +142,7 @@ impl Roster {
             .one(conn)
             .await
             .map_err(map_db_error)?;
-        Ok(state.and_then(state_of))
+        Self::found_state(state)
     }
 
     /// Returns the query of [`Roster::state`], for a service that embeds it in a query of its own.
@@ -181,8 +174,8 @@ impl Roster {
     }
 
     /// Decodes the result of [`Roster::state_query`].
-    pub fn found_state(number: Option<i32>) -> Option<State> {
-        number.and_then(state_of)
+    pub fn found_state(number: Option<i32>) -> Result<Option<State>, RpcError> {
+        Ok(number.map(state_of).transpose()?.flatten())
     }
 
     /// Returns the contexts of these members without the freshness check, for consumers, which work at the
@@ -273,11 +266,14 @@ impl Roster {
             .one(conn)
             .await
             .map_err(map_db_error)?;
-        Ok(row.map(|row| Organization {
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        Ok(Some(Organization {
             org_id: org,
-            display_name: row.display_name.clone(),
-            time_zone: row.time_zone.clone(),
-            policies: policies(&row),
+            policies: policies(&row)?,
+            display_name: row.display_name,
+            time_zone: row.time_zone,
         }))
     }
 
@@ -292,7 +288,7 @@ impl Roster {
             .one(conn)
             .await
             .map_err(map_db_error)?;
-        Ok(row.map(unit_of))
+        Ok(row.map(unit_of).transpose()?)
     }
 
     /// Returns all units, including archived ones.
@@ -302,7 +298,7 @@ impl Roster {
             .all(conn)
             .await
             .map_err(map_db_error)?;
-        Ok(rows.into_iter().map(unit_of).collect())
+        Ok(rows.into_iter().map(unit_of).collect::<Result<_, _>>()?)
     }
 
     /// Returns the ids of all organizations in the projection.
@@ -342,18 +338,18 @@ impl Roster {
             .map_err(map_db_error)?;
         // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
         // defaults apply.
-        let policies = stored.as_ref().map(policies).unwrap_or_default();
-        let mut facts: BTreeMap<Uuid, MemberContext> = rows
-            .into_iter()
-            .filter_map(|row| {
-                let state = state_of(row.state)?;
-                let member = MemberId::from_uuid(row.member_id);
-                let mut facts = MemberContext::new(org, member, state, Role::set_of(row.roles));
-                facts.teacher_verified = row.teacher_verified;
-                facts.policies = policies.clone();
-                Some((row.member_id, facts))
-            })
-            .collect();
+        let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
+        let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
+        for row in rows {
+            let Some(state) = state_of(row.state)? else {
+                continue;
+            };
+            let member = MemberId::from_uuid(row.member_id);
+            let mut context = MemberContext::new(org, member, state, roles(row.roles)?);
+            context.teacher_verified = row.teacher_verified;
+            context.policies = policies.clone();
+            facts.insert(row.member_id, context);
+        }
         let ids: Vec<Uuid> = facts.keys().copied().collect();
         for chunk in ids.chunks(5_000) {
             let assignments = assignment::Entity::find()
@@ -422,27 +418,46 @@ fn state_column(org: OrgId, member: MemberId) -> Select<member::Entity> {
         .column(member::Column::State)
 }
 
-/// Returns the state that an event gave a member. In a state that this build does not know, the member is not
-/// active: no query finds the member.
-fn state_of(number: i32) -> Option<State> {
-    State::try_from(MemberState::try_from(number).ok()?).ok()
+/// Returns the state that an event gave a member; `None` for a state that this build does not know, so that
+/// no query finds the member.
+fn state_of(number: i32) -> Result<Option<State>, StorageError> {
+    let state = MemberState::try_from(number).ok();
+    let state = state.and_then(|state| State::try_from(state).ok());
+    if state.is_none() && !is_sent(number) {
+        return Err(StorageError::unknown_value("roster_member.state", number));
+    }
+    Ok(state)
 }
 
-fn policies(row: &organization::Model) -> Policies {
-    Policies {
+/// Returns the roles of a member. The mask has only bits of known roles, because the handler of the feed
+/// drops others.
+fn roles(mask: i32) -> Result<BTreeSet<Role>, StorageError> {
+    let roles = Role::set_of(mask);
+    if Role::mask_of(roles.iter().copied()) != mask {
+        return Err(StorageError::unknown_value("roster_member.roles", mask));
+    }
+    Ok(roles)
+}
+
+fn policies(row: &organization::Model) -> Result<Policies, StorageError> {
+    let seconds = row.unused_after_seconds;
+    let unused_after = u64::try_from(seconds)
+        .map_err(|_| StorageError::unknown_value("roster_organization.unused_after_seconds", seconds))?;
+    Ok(Policies {
         verification_required: row.verification_required,
         parent_inviters_class_staff: row.parent_inviters_class_staff,
         school_channel_open_to_families: row.school_channel_open_to_families,
-        unused_after: Duration::from_secs(u64::try_from(row.unused_after_seconds).unwrap_or(0)),
-    }
+        unused_after: Duration::from_secs(unused_after),
+    })
 }
 
-fn unit_of(row: unit::Model) -> Unit {
-    let kind = UnitKind::from_number(row.kind);
-    Unit {
+fn unit_of(row: unit::Model) -> Result<Unit, StorageError> {
+    let kind = UnitKind::from_number(row.kind)
+        .ok_or_else(|| StorageError::unknown_value("roster_unit.kind", row.kind))?;
+    Ok(Unit {
         unit_id: UnitId::from_uuid(row.unit_id),
         kind,
         label: row.label,
         archived: row.archived || kind == UnitKind::Unknown,
-    }
+    })
 }

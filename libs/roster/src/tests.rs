@@ -1,13 +1,15 @@
-//! Events with numbers that this build does not know, as a later release may publish them.
+//! Events with numbers that this build does not know, as a later release may publish them, and rows with
+//! numbers that no release writes.
 use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_database::{DatabaseConfig, Db};
 use parta_feed::{Freshness, HandleError, Handler as _, Progress};
-use parta_ids::{AssignmentId, Env, MemberId, OrgId, UnitId};
+use parta_ids::{AssignmentId, Env, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::{TestDatabase, on_both};
+use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit, UnitKind};
 
@@ -49,6 +51,59 @@ impl Projection {
         }
     }
 
+    /// Another organization in the same projection.
+    fn another(&self) -> Self {
+        Self {
+            db: self.db.clone(),
+            roster: self.roster.clone(),
+            org: self.db.env().id(),
+            member: self.db.env().id(),
+            unit: self.db.env().id(),
+            assignment: self.db.env().id(),
+        }
+    }
+
+    /// Applies an organization with a teacher and a class.
+    async fn populate(&self) {
+        let created = Org::OrganizationCreated(orgs::OrganizationCreated::default());
+        self.apply_org(created).await.unwrap();
+        self.apply(self.changed(ACTIVE, vec![TEACHER])).await.unwrap();
+        self.unit_of_kind(orgs::UnitKind::Class as i32).await;
+    }
+
+    /// The reads that are refused because of a stored value, and the reasons.
+    async fn refused(&self) -> Vec<(&'static str, String)> {
+        let (roster, conn) = (&self.roster, self.db.conn());
+        let results = [
+            (
+                "contexts",
+                roster.contexts_of(conn, self.org, &[self.member]).await.err(),
+            ),
+            ("state", roster.state(conn, self.org, self.member).await.err()),
+            ("organization", roster.organization(conn, self.org).await.err()),
+            ("unit", roster.unit(conn, self.org, self.unit).await.err()),
+            ("units", roster.units(conn, self.org).await.err()),
+        ];
+        let refused = results
+            .into_iter()
+            .filter_map(|(read, refusal)| Some((read, refusal?)));
+        refused
+            .map(|(read, refusal)| (read, refusal.reason().to_owned()))
+            .collect()
+    }
+
+    async fn apply_org(&self, payload: Org) -> Result<(), HandleError> {
+        let event = &orgs::OrgRegistryEvent {
+            org_id: self.org.to_string(),
+            payload: Some(payload),
+            ..Default::default()
+        };
+        let handler = &Organizations::new(Arc::new(NoObserver));
+        self.db
+            .write(|tx| async move { handler.apply(&tx, event).await })
+            .await
+    }
+
     async fn apply(&self, payload: Member) -> Result<(), HandleError> {
         let event = &members::MembershipEvent {
             org_id: self.org.to_string(),
@@ -86,20 +141,17 @@ impl Projection {
         found.await.unwrap().pop()
     }
 
-    async fn unit_of_kind(&self, kind: i32) -> Unit {
-        let event = &orgs::OrgRegistryEvent {
-            org_id: self.org.to_string(),
-            payload: Some(Org::UnitCreated(orgs::UnitCreated {
-                unit_id: self.unit.to_string(),
-                kind,
-                label: "5А".into(),
-                ..Default::default()
-            })),
+    fn created(&self, kind: i32) -> Org {
+        Org::UnitCreated(orgs::UnitCreated {
+            unit_id: self.unit.to_string(),
+            kind,
+            label: "5А".into(),
             ..Default::default()
-        };
-        let handler = &Organizations::new(Arc::new(NoObserver));
-        let apply = |tx| async move { handler.apply(&tx, event).await };
-        self.db.write(apply).await.unwrap();
+        })
+    }
+
+    async fn unit_of_kind(&self, kind: i32) -> Unit {
+        self.apply_org(self.created(kind)).await.unwrap();
         let found = self.roster.unit(self.db.conn(), self.org, self.unit).await;
         found.unwrap().unwrap()
     }
@@ -204,3 +256,46 @@ on_both!(
         assert_eq!(units, [unit]);
     }
 );
+
+// A row with a number that no release writes is damaged. The organization answers UNAVAILABLE, and another
+// one is not affected.
+on_both!(unknown_stored_value_is_unavailable, |database| async move {
+    parta_testkit::logs().allow("a stored value is not known to this build");
+    let damaged = Projection::open(&database).await;
+    let other = damaged.another();
+    other.populate().await;
+    for (assignment, reads) in [
+        (
+            "roster_organization SET unused_after_seconds = -1",
+            &["contexts", "organization"][..],
+        ),
+        ("roster_member SET state = 0", &["contexts", "state"]),
+        ("roster_member SET state = -1", &["contexts", "state"]),
+        ("roster_member SET roles = 1073741824", &["contexts"]),
+        ("roster_unit SET kind = 0", &["unit", "units"]),
+        ("roster_unit SET kind = -1", &["unit", "units"]),
+    ] {
+        damaged.populate().await;
+        assert_eq!(damaged.refused().await, [], "{assignment}");
+        let sql = format!("UPDATE {assignment} WHERE org_id = $1");
+        let values = [damaged.org.uuid().into()];
+        let statement = Statement::from_sql_and_values(damaged.db.backend(), sql, values);
+        let done = damaged.db.writer().execute_raw(statement).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{assignment}");
+        let reason = "STORED_VALUE_UNKNOWN".to_owned();
+        let expected: Vec<_> = reads.iter().map(|read| (*read, reason.clone())).collect();
+        assert_eq!(damaged.refused().await, expected, "{assignment}");
+        assert_eq!(other.refused().await, [], "{assignment}");
+    }
+});
+
+// An event without a kind or a state is malformed: no release publishes it.
+on_both!(event_without_a_kind_or_state_is_rejected, |database| async move {
+    let projection = Projection::open(&database).await;
+    for number in [0, -1] {
+        let refused = projection.apply_org(projection.created(number)).await;
+        assert!(matches!(refused, Err(HandleError::Failed(_))), "{refused:?}");
+        let refused = projection.apply(projection.changed(number, vec![TEACHER])).await;
+        assert!(matches!(refused, Err(HandleError::Failed(_))), "{refused:?}");
+    }
+});

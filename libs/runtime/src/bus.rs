@@ -8,7 +8,7 @@ use crate::config::BusSettings;
 /// Opens the bus. `name` identifies the connection in NATS.
 pub(crate) async fn open(settings: &BusSettings, name: &str) -> anyhow::Result<Arc<dyn Bus>> {
     let Some(url) = &settings.url else {
-        return Ok(Arc::new(LocalBus::alone()));
+        return Ok(Arc::new(LocalBus::single_replica()));
     };
     let nats = NatsConfig {
         servers: vec![url.clone()],

@@ -1,15 +1,13 @@
 //! The entry points: all services in one process, and one standalone service.
 use std::{path::Path, process::ExitCode};
 
-use anyhow::Context as _;
-use parta_access::Secrets;
 use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
     keys::Keys,
     running::StopSignals,
-    start::{Mode, Start, connect, wait_for},
+    start::{Mode, Start, migrate_schema},
     telemetry,
 };
 
@@ -35,7 +33,7 @@ pub async fn compose_with(services: &[Service], settings: &Settings, env: Env) -
 
 /// Starts one service of a cluster. Its schema and keys must exist; it connects to the others by their
 /// addresses.
-pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
+pub async fn start_standalone(service: Service, settings: &Settings, env: Env) -> anyhow::Result<Running> {
     use_one_tls_provider();
     Start {
         services: &[service],
@@ -52,12 +50,7 @@ pub async fn start_alone(service: Service, settings: &Settings, env: Env) -> any
 /// goes on.
 pub async fn migrate(service: Service, settings: &Settings, env: Env) -> anyhow::Result<()> {
     use_one_tls_provider();
-    // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
-    let unused = Secrets::generate(&env);
-    let db = connect(&service, settings, Mode::Standalone, unused, &env).await?;
-    let migrated = wait_for(service.name, || db.migrate((service.migrations)())).await;
-    db.close().await;
-    migrated.with_context(|| format!("schema of {}", service.name))?;
+    migrate_schema(&service, settings, Mode::Standalone, &env).await?;
     tracing::info!(service = service.name, "schema up to date");
     Ok(())
 }
@@ -96,12 +89,12 @@ pub async fn serve_composed_with(
 
 /// Runs `serve` for a process with one service of a cluster, including configuration, logging and signal
 /// handling.
-pub async fn serve_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+pub async fn serve_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up(service.name, &[service], args)?;
     let served = async {
         let mut signals = StopSignals::listen()?;
         let running = tokio::select! {
-            running = start_alone(service, &settings, Env::system()) => running?,
+            running = start_standalone(service, &settings, Env::system()) => running?,
             () = signals.recv() => return Ok(()),
         };
         running.until(&mut signals).await;
@@ -112,7 +105,7 @@ pub async fn serve_alone(service: Service, args: ConfigArgs) -> anyhow::Result<(
 }
 
 /// Runs [`migrate`] for a process, including configuration and logging.
-pub async fn migrate_alone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
+pub async fn migrate_standalone(service: Service, args: ConfigArgs) -> anyhow::Result<()> {
     let (settings, telemetry) = set_up(service.name, &[service], args)?;
     let migrated = migrate(service, &settings, Env::system()).await;
     end(migrated, telemetry).await

@@ -37,13 +37,11 @@ const FAILURES: u32 = 2;
 
 /// The facts that decide whether one service is healthy.
 pub(crate) struct Checked {
-    /// Its name.
     pub(crate) service: &'static str,
     /// Its gRPC services.
     pub(crate) names: Vec<&'static str>,
     /// Its database.
     pub(crate) db: Db,
-    /// Its migrations.
     pub(crate) migrations: fn() -> Vec<Box<dyn MigrationTrait>>,
     /// Its projections of other services.
     pub(crate) projections: Vec<Freshness>,
@@ -153,7 +151,6 @@ impl Health {
     /// Returns the routes of health checks, and of reflection of these packages by v1 and by v1alpha, which
     /// older tools require.
     pub(crate) fn routes(&self, packages: &[&Package]) -> anyhow::Result<Routes> {
-        let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
         let reflect = || {
             let builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -161,11 +158,16 @@ impl Health {
                 builder.register_encoded_file_descriptor_set(package.descriptors)
             })
         };
-        Ok(
-            Routes::new(tonic_health::pb::health_server::HealthServer::new(health))
-                .add_service(reflect().build_v1()?)
-                .add_service(reflect().build_v1alpha()?),
-        )
+        Ok(self
+            .checks()
+            .add_service(reflect().build_v1()?)
+            .add_service(reflect().build_v1alpha()?))
+    }
+
+    /// Returns the route of health checks.
+    pub(crate) fn checks(&self) -> Routes {
+        let health = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
+        Routes::new(tonic_health::pb::health_server::HealthServer::new(health))
     }
 }
 

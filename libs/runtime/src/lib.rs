@@ -1,8 +1,9 @@
 //! Runs services: layered configuration, telemetry, health checks, reflection, keys and ordered shutdown.
 //!
-//! There are two entry points. [`serve_alone`] runs one service of a cluster. [`compose`] runs several
+//! There are two entry points. [`serve_standalone`] runs one service of a cluster. [`compose`] runs several
 //! services in one process, on one port, each with its own database. In both, services call each other
 //! through the same client and server layers, so that one process behaves like a cluster.
+#![warn(missing_docs)]
 
 mod accept;
 mod bus;
@@ -11,17 +12,20 @@ mod entry;
 mod health;
 mod jwks;
 mod keys;
+mod periodic;
 mod running;
 mod service;
 mod start;
 mod supervise;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use config::{ConfigArgs, Section, ServiceConfig, Settings, Sources};
 pub use entry::{
-    compose, compose_with, make_keys, migrate, migrate_alone, run, serve_alone, serve_composed,
-    serve_composed_with, start_alone, use_one_tls_provider,
+    compose, compose_with, make_keys, migrate, migrate_standalone, run, serve_composed, serve_composed_with,
+    serve_standalone, start_standalone, use_one_tls_provider,
 };
 pub use keys::{Rotation, key_files, rotate_signing_key};
 pub use running::Running;

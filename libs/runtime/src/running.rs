@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::ServerSettings, health::Health};
 
-/// A group of tasks that are cancelled and awaited together.
+/// A group of tasks that are canceled and awaited together.
 #[derive(Default)]
 pub(crate) struct TaskGroup {
     pub(crate) cancel: CancellationToken,
@@ -35,6 +35,7 @@ impl TaskGroup {
 /// Running services. If it is dropped without [`Running::stop`], the services run until the runtime ends.
 pub struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) health_address: Option<SocketAddr>,
     pub(crate) operator_key_file: PathBuf,
     pub(crate) server: ServerSettings,
     pub(crate) health: Health,
@@ -50,6 +51,11 @@ impl Running {
     /// Returns the listen address, including a port chosen by the system.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the address of the port that answers health checks without TLS, if there is one.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health_address
     }
 
     /// Returns the URL of the server for a client on this machine: `http://127.0.0.1:7710`. If the server

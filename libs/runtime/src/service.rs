@@ -1,5 +1,5 @@
 //! The interface between a service and the runtime.
-use std::{borrow::Cow, future::Future, sync::Arc};
+use std::{borrow::Cow, fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use parta_access::{Secrets, ServiceIdentity, SigningKey, Verifier};
@@ -11,7 +11,10 @@ use parta_proto::Package;
 use sea_orm_migration::MigrationTrait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::config::{Section, ServiceConfig};
+use crate::{
+    config::{Section, ServiceConfig},
+    periodic,
+};
 
 /// The definition of a service of Parta. A service crate exports one value of it:
 ///
@@ -119,6 +122,26 @@ impl Task {
         Self::new(name, move |cancel| start(value.clone(), cancel))
     }
 
+    /// Creates a task that runs `work` over a value at once, and again after every `interval`. A failed run
+    /// is logged and repeated after the interval. `work` ends early if its token is canceled.
+    pub fn periodic<T, F, Fut, E>(
+        name: impl Into<Cow<'static, str>>,
+        interval: Duration,
+        value: T,
+        work: F,
+    ) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(T, CancellationToken) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        Self::over(name, (value, work), move |(value, work), cancel| async move {
+            periodic::run(interval, &cancel, || work(value.clone(), cancel.clone())).await;
+            Ok(())
+        })
+    }
+
     /// Creates the task of a consumer of a feed.
     pub fn consumer<S, H>(name: &'static str, consumer: Consumer<S, H>) -> Self
     where
@@ -139,6 +162,11 @@ impl Task {
     }
 }
 
+/// Between two runs of the tasks that remove old rows.
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+/// Between two runs of the task that seals the audit log.
+const SEAL_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Returns the tasks that every service runs on its own database: sealing the audit log, purging idempotency
 /// records and events, and notifying other replicas of new events. Tasks are named `<service>.<task>`.
 pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
@@ -146,21 +174,26 @@ pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
     let name = |task: &str| format!("{section}.{task}");
     vec![
         Task::over(name("audit"), db.clone(), |db, cancel| async move {
-            parta_audit::sealing_task(db, cancel).await;
+            periodic::run(SEAL_INTERVAL, &cancel, || async {
+                parta_audit::seal(&db).await.map(drop)
+            })
+            .await;
+            // The acts of the last calls.
+            parta_audit::seal(&db).await?;
             Ok(())
         }),
-        Task::over(
+        Task::periodic(
             name("purge_idempotency_records"),
+            PURGE_INTERVAL,
             db.clone(),
-            |db, cancel| async move {
-                parta_mutations::purge_task(db, cancel).await;
-                Ok(())
-            },
+            |db, _| async move { parta_mutations::purge(&db).await },
         ),
-        Task::over(name("purge_events"), db.clone(), |db, cancel| async move {
-            parta_feed::purge_task(db, cancel).await;
-            Ok(())
-        }),
+        Task::periodic(
+            name("purge_events"),
+            PURGE_INTERVAL,
+            db.clone(),
+            |db, _| async move { parta_feed::purge(&db).await },
+        ),
         Task::over(
             name("event_notifier"),
             (db.clone(), bus.clone()),
@@ -191,13 +224,13 @@ pub struct ServiceContext {
     pub verifier: Arc<Verifier>,
     /// Secrets of this service only, derived from the master secret.
     pub secrets: Secrets,
-    /// The identity of this service towards other services. The client layers already present it.
+    /// The identity of this service toward other services. The client layers already present it.
     pub identity: Arc<ServiceIdentity>,
     /// Spawns tasks that the shutdown waits for.
     pub tracker: TaskTracker,
-    /// Cancelled when background work must end. Streams need not observe it: `draining` is cancelled earlier.
+    /// Canceled when background work must end. Streams need not observe it: `draining` is canceled earlier.
     pub cancel: CancellationToken,
-    /// Cancelled first, when the server drains. Open streams end with NOT_SERVING
+    /// Canceled first, when the server drains. Open streams end with NOT_SERVING
     /// ([`parta_grpc::until_shutdown`]).
     pub draining: CancellationToken,
     /// The keys of the token issuer, one of which signs; empty except for membership.

@@ -2,18 +2,19 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use parta_access::{AccessRules, Secrets};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceClients,
     Target, in_memory, layers,
-    server::{ServeOptions, serve},
+    server::{Accepted, Admitted, ConnectionLimits, Connections, ServeOptions, serve},
 };
 use parta_ids::Env;
 use parta_proto::descriptors;
 use secrecy::ExposeSecret as _;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
@@ -76,12 +77,14 @@ impl Start<'_> {
 
         let (mut dbs, mut parts) = (Vec::new(), Vec::new());
         for service in services {
+            // Before the database, which may have to be waited for: a missing file is an error at once.
+            let identity = Arc::new(keys.identity(service.name, env)?);
+            let signing_keys = keys.signing_keys(service.name)?;
             let db = self
                 .open(service, &keys)
                 .await
                 .with_context(|| format!("database of {}", service.name))?;
             dbs.push(db.clone());
-            let identity = Arc::new(keys.identity(service.name, env)?);
             let client = ClientBuilder::new(env.clone(), service.calls).identity(identity.clone());
             let client = tls.client(client);
             let others = targets.iter().filter(|(name, _)| name != service.name).cloned();
@@ -97,7 +100,7 @@ impl Start<'_> {
                 tracker: tasks.tracker.clone(),
                 cancel: tasks.cancel.clone(),
                 draining: draining.clone(),
-                signing_keys: keys.signing_keys(service.name)?,
+                signing_keys,
                 loopback_only: listen.ip().is_loopback(),
                 issuer: settings.keys.issuer.clone(),
                 section: settings
@@ -124,6 +127,7 @@ impl Start<'_> {
         let limits = Limits {
             calls: settings.server.max_calls,
             streams: settings.server.max_streams,
+            receive: Duration::from_secs(settings.server.receive_seconds),
         };
         let methods = Methods::of(&packages);
         let stack = || {
@@ -141,17 +145,38 @@ impl Start<'_> {
         let (outer, inner) = (TaskGroup::default(), TaskGroup::default());
         for (part, connections) in parts.iter().zip(incoming) {
             open = open.merge(&part.routes);
-            inner.serve_memory(part.name, connections, part.routes.clone(), stack());
+            inner.serve_memory(connections, part.routes.clone(), stack());
         }
         let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
         let address = listener.local_addr()?;
         let options = ServeOptions {
             max_connection_age: (mode == Mode::Standalone).then(|| connection_age(env)),
+            max_streams_per_connection: Some(settings.server.max_streams_per_connection),
+            stall: Some(Duration::from_secs(settings.server.stall_seconds)),
         };
+        let connection_limits = ConnectionLimits {
+            total: settings.server.max_connections,
+            per_client: settings.server.max_connections_per_client,
+            request_bytes: settings.server.max_request_bytes,
+            ..ConnectionLimits::default()
+        };
+        let connections = Connections::new(connection_limits);
         for task in tls.keep_current(&tasks.cancel) {
             tasks.tracker.spawn(task);
         }
-        outer.serve_public(listener, open, stack(), tls.server, options);
+        let listener = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let public = accept::admitted(accept::connections(listener), connections);
+        outer.serve_public(public, open, stack(), tls.server, options);
+        let mut health_address = None;
+        if let Some(listen) = settings.server.health_listen {
+            let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
+            health_address = Some(listener.local_addr()?);
+            let listener = TcpIncoming::from(listener).with_nodelay(Some(true));
+            // The limits are those of the first port, counted apart, so that its clients take no probe away.
+            let connections = Connections::new(connection_limits);
+            let probes = accept::admitted(accept::connections(listener), connections);
+            outer.serve_public(probes, health.checks(), stack(), None, options);
+        }
 
         let checked = services.iter().zip(&parts).zip(&dbs);
         let checked = checked.map(|((service, part), db)| Checked {
@@ -176,6 +201,7 @@ impl Start<'_> {
         let server = settings.server.clone();
         Ok(Running {
             address,
+            health_address,
             operator_key_file,
             server,
             health,
@@ -229,12 +255,17 @@ impl Start<'_> {
         // All services share one secret, so that each can decode the consistency tokens of the others.
         let db = connect(service, self.settings, self.mode, keys.suite_secrets(), &self.env).await?;
         let mode = self.mode;
+        let owned = owner_url(service, self.settings).is_some();
+        if mode == Mode::Embedded && owned {
+            migrate_schema(service, self.settings, mode, &self.env).await?;
+        }
         wait_for(service.name, || async {
             let migrations = (service.migrations)();
-            if mode == Mode::Embedded {
+            if mode == Mode::Embedded && !owned {
                 db.migrate(migrations).await?;
                 return Ok(());
             }
+            db.check_privileges().await?;
             let newer = db.check_schema(&migrations).await?.newer;
             if !newer.is_empty() {
                 tracing::info!(service = service.name, ?newer, "schema of a newer version");
@@ -251,7 +282,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the
 /// last to come. Any other failure is final.
-pub(crate) async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
+async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
     service: &str,
     attempt: impl Fn() -> F,
 ) -> Result<(), StorageError> {
@@ -268,14 +299,62 @@ pub(crate) async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
     }
 }
 
+/// The address of the database by the role that owns the schema, if that is another one than the role that
+/// serves.
+fn owner_url<'a>(service: &Service, settings: &'a Settings) -> Option<&'a str> {
+    let section = settings.services.get(&service.section())?;
+    section
+        .database
+        .migrate_url
+        .as_ref()
+        .map(secrecy::ExposeSecret::expose_secret)
+}
+
+/// Migrates the schema of a service. If another role owns it, the role that serves gets its grants.
+pub(crate) async fn migrate_schema(
+    service: &Service,
+    settings: &Settings,
+    mode: Mode,
+    env: &Env,
+) -> anyhow::Result<()> {
+    let mut config = database(service, settings, mode)?;
+    let mut serving = None;
+    if let Some(url) = owner_url(service, settings) {
+        let (role, name) = config.role_and_database()?;
+        config.url = url.to_owned();
+        let (owner, owned) = config.role_and_database()?;
+        anyhow::ensure!(
+            name == owned,
+            "{}.database_url is the database {name}, and database_migrate_url {owned}",
+            service.section()
+        );
+        serving = (role != owner).then_some(role);
+    }
+    // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
+    let unused = Secrets::generate(env);
+    let db = Db::connect(&config, service.name, unused, env.clone()).await?;
+    let migrated = wait_for(service.name, || {
+        db.migrate_for((service.migrations)(), serving.as_deref())
+    })
+    .await;
+    db.close().await;
+    migrated.with_context(|| format!("schema of {}", service.name))
+}
+
 /// Opens the database of a service without migrating its schema.
-pub(crate) async fn connect(
+async fn connect(
     service: &Service,
     settings: &Settings,
     mode: Mode,
     secrets: Secrets,
     env: &Env,
 ) -> anyhow::Result<Db> {
+    let config = database(service, settings, mode)?;
+    Ok(Db::connect(&config, service.name, secrets, env.clone()).await?)
+}
+
+/// The database of a service by the role that serves.
+fn database(service: &Service, settings: &Settings, mode: Mode) -> anyhow::Result<DatabaseConfig> {
     let section = service.section();
     let chosen = settings
         .services
@@ -295,7 +374,7 @@ pub(crate) async fn connect(
     if let Some(connections) = chosen.max_connections {
         config.max_connections = connections;
     }
-    Ok(Db::connect(&config, service.name, secrets, env.clone()).await?)
+    Ok(config)
 }
 
 fn sqlite_url(file: &Path) -> String {
@@ -322,24 +401,16 @@ fn check_parts(service: &Service, parts: &ServiceParts) -> anyhow::Result<()> {
 }
 
 impl TaskGroup {
-    fn serve_memory(
-        &self,
-        name: &'static str,
-        connections: in_memory::Incoming,
-        routes: Routes,
-        stack: ServerLayers,
-    ) {
+    fn serve_memory(&self, connections: in_memory::Incoming, routes: Routes, stack: ServerLayers) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            if let Err(error) = serve(connections, routes, stack, ServeOptions::default(), cancelled).await {
-                tracing::error!(service = name, %error, "in-memory server failed");
-            }
+            serve(connections, routes, stack, ServeOptions::default(), cancelled).await;
         });
     }
 
     fn serve_public(
         &self,
-        listener: TcpListener,
+        incoming: impl Stream<Item = (TcpStream, Admitted)> + Send + 'static,
         routes: Routes,
         stack: ServerLayers,
         tls: Option<ServerTls>,
@@ -347,14 +418,17 @@ impl TaskGroup {
     ) {
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            let incoming = accept::connections(TcpIncoming::from(listener).with_nodelay(Some(true)));
-            let served = match tls {
-                None => serve(incoming, routes, stack, options, cancelled).await,
-                Some(tls) => serve(tls.accept(incoming), routes, stack, options, cancelled).await,
+            let Some(tls) = tls else {
+                let plain =
+                    incoming.map(|(connection, admitted)| Accepted::plain(connection, Some(admitted)));
+                return serve(plain, routes, stack, options, cancelled).await;
             };
-            if let Err(error) = served {
-                tracing::error!(%error, "server failed");
-            }
+            let acceptor = tls.acceptor();
+            let secured = incoming.map(move |(connection, admitted)| Accepted {
+                handshake: acceptor.accept(connection).boxed(),
+                admitted: Some(admitted),
+            });
+            serve(secured, routes, stack, options, cancelled).await;
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Restarts background tasks until they are cancelled.
+//! Restarts background tasks until they are canceled.
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failing_task_is_restarted_until_cancelled() {
+    fn failing_task_is_restarted_until_canceled() {
         parta_testkit::run_paused(async {
             parta_testkit::logs().allow("starting again");
             let (runs, third) = (Arc::new(AtomicU32::new(0)), Arc::new(tokio::sync::Notify::new()));

@@ -5,14 +5,13 @@
 //! files that cannot be used are logged, and the former ones stay. Open connections keep the certificate and
 //! the authority with which they began.
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use futures::{Stream, StreamExt as _};
 use parta_grpc::ClientBuilder;
 use parta_ids::Env;
 use rustls::{
@@ -20,25 +19,16 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{
-    accept::{HANDSHAKES_PER_CLIENT, Handshakes},
-    config::ServerSettings,
-};
+use crate::config::ServerSettings;
 
 /// Mounted files are replaced without a notice that all platforms give, so that they are read again this
 /// often.
 const PERIOD: Duration = Duration::from_secs(30);
-/// A client that does not complete the handshake within this time is disconnected.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Most handshakes at once. It is the number of connections that may wait to be accepted. One client can have
-/// [`HANDSHAKES_PER_CLIENT`] of them.
-const HANDSHAKES: usize = 16_384;
 
 /// The TLS of a process.
 pub(crate) struct Tls {
@@ -151,7 +141,6 @@ impl Reload for TrustedAuthority {
     }
 }
 
-/// Reads the certificates of an authority.
 fn authority(file: &Path) -> anyhow::Result<Vec<u8>> {
     let pem = std::fs::read(file).with_context(|| format!("file {}", file.display()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
@@ -200,49 +189,13 @@ impl ServerTls {
         })
     }
 
-    /// Performs the handshake of each connection. Drops connections whose handshake fails, and those of a
-    /// client that has too many unfinished handshakes.
-    pub(crate) fn accept(
-        &self,
-        connections: impl Stream<Item = io::Result<TcpStream>> + Send,
-    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
-        self.accept_within(Handshakes::new(HANDSHAKES_PER_CLIENT), connections)
-    }
-
-    fn accept_within(
-        &self,
-        unfinished: Handshakes,
-        connections: impl Stream<Item = io::Result<TcpStream>> + Send,
-    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
+    /// Returns an acceptor that performs the handshakes with the certificate that is current at each.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let mut config = rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let begun = connections.filter_map(move |connection| {
-            let begun = connection.and_then(|connection| {
-                let address = connection.peer_addr()?.ip();
-                Ok(unfinished.begin(address).map(|begun| (connection, begun)))
-            });
-            std::future::ready(begun.transpose())
-        });
-        let handshakes = begun.map(move |begun| {
-            let acceptor = acceptor.clone();
-            async move {
-                let (connection, _unfinished) = begun?;
-                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(connection));
-                handshake.await.map_err(|_| io::ErrorKind::TimedOut)?
-            }
-        });
-        handshakes
-            .buffer_unordered(HANDSHAKES)
-            .filter_map(|accepted| async {
-                // A scanner or a client that does not trust the certificate is no fault of the server.
-                accepted
-                    .inspect_err(|error| tracing::debug!(%error, "TLS handshake failed"))
-                    .ok()
-                    .map(Ok)
-            })
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 

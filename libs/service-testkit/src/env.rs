@@ -5,20 +5,22 @@ use parta_access::{
     AccessRules, JwkSource, KeyPair, OperatorCredential, Secrets, ServiceIdentity, ServiceKeys, SigningKey,
     TokenIssuer, Verifier,
 };
-use parta_database::{DatabaseConfig, Db};
+use parta_database::{DatabaseConfig, Db, StorageError, Tx};
 use parta_feed::{Freshness, Handler as _, Progress};
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceChannel,
     ServiceClients, Target, layers,
     server::{ServeOptions, serve},
 };
-use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
+use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
+use parta_jobs::JobRunner;
 use parta_proto_all::PACKAGES;
 use parta_proto_membership::v1::{MembershipEvent, membership_event::Payload as MembershipPayload};
 use parta_proto_org_registry::v1::{OrgRegistryEvent, org_registry_event::Payload as OrgRegistryPayload};
 use parta_roster::{ConsumerNames, Members, NoObserver, Organizations, Roster, RosterObserver};
 use parta_status::RpcError;
 use parta_testkit::{TestDatabase, Time};
+use sea_orm::{ConnectionTrait as _, Statement};
 use sea_orm_migration::MigrationTrait;
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
@@ -226,8 +228,7 @@ impl ServiceEnv {
         let (transport, incoming) = InMemoryTransport::pair();
         let ended = self.stop.clone().cancelled_owned();
         self.tracker.spawn(async move {
-            let served = serve(incoming, routes, layers, ServeOptions::default(), ended).await;
-            served.expect("the server ends without an error");
+            serve(incoming, routes, layers, ServeOptions::default(), ended).await;
         });
         transport
     }
@@ -281,12 +282,12 @@ impl ServiceEnv {
 
     /// Returns a request of a member.
     pub fn member_request<T>(&self, org: OrgId, member: MemberId, message: T) -> Request<T> {
-        with_credential(message, &self.member_token(org, member))
+        with_token(message, &self.member_token(org, member))
     }
 
     /// Returns a request of a person who accepts an invitation.
     pub fn joiner_request<T>(&self, flow: FlowId, message: T) -> Request<T> {
-        with_credential(message, &self.issuer.joiner(flow).expect("a token").text)
+        with_token(message, &self.issuer.joiner(flow).expect("a token").text)
     }
 
     /// Returns a request of a service account with these permissions.
@@ -294,12 +295,38 @@ impl ServiceEnv {
         let id = self.env.id::<ServiceAccountId>();
         let permissions = permissions.iter().map(|name| (*name).to_owned()).collect();
         let token = self.issuer.service_account(org, id, permissions);
-        with_credential(message, &token.expect("a token").text)
+        with_token(message, &token.expect("a token").text)
     }
 
     /// Returns a request of the operator.
     pub fn operator_request<T>(&self, message: T) -> Request<T> {
-        with_credential(message, &self.operator)
+        with_token(message, &self.operator)
+    }
+
+    /// Sets columns of the row whose `key` column has this id, bypassing the service. Fails if not exactly
+    /// one row matches.
+    pub async fn change_row(&self, table: &str, assignments: &str, key: &str, id: Uuid) {
+        let sql = &format!("UPDATE {table} SET {assignments} WHERE {key} = $1");
+        let change = |tx: Tx| async move {
+            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [id.into()]);
+            let done = tx.execute_raw(statement).await?;
+            assert_eq!(done.rows_affected(), 1, "{sql}");
+            Ok::<_, StorageError>(())
+        };
+        self.db.write(change).await.expect("a changed row");
+    }
+
+    /// Returns the number of rows of a table.
+    pub async fn count_rows(&self, table: &str) -> i64 {
+        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
+        let statement = Statement::from_string(self.db.backend(), sql);
+        let row = self.db.conn().query_one_raw(statement).await.expect("a count");
+        row.expect("a row").try_get("", "n").expect("a number")
+    }
+
+    /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
+    pub async fn run_due_jobs(&self, runner: &JobRunner) {
+        runner.run_due(&self.stop).await.expect("a lookup of jobs");
     }
 
     /// Applies an event of membership to the roster.
@@ -342,9 +369,10 @@ async fn connect(database: &TestDatabase, service: &'static str, secrets: &Secre
         .expect("a database")
 }
 
-fn with_credential<T>(message: T, credential: &str) -> Request<T> {
+/// Returns a request that presents a token, or another credential of the scheme Bearer.
+pub fn with_token<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
-    let value = format!("Bearer {credential}").parse().expect("a header value");
+    let value = format!("Bearer {token}").parse().expect("a header value");
     request.metadata_mut().insert("authorization", value);
     request
 }

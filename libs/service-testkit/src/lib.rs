@@ -2,7 +2,7 @@
 //! transports, callers of every kind, and a roster that the test changes.
 //!
 //! The tests of a service add its `Ports` or `Wiring`, fakes of the other services, and requests.
-
+#![warn(missing_docs)]
 #![expect(
     clippy::expect_used,
     reason = "this crate runs in tests only, which may panic"
@@ -11,5 +11,5 @@
 mod env;
 mod school;
 
-pub use env::{OPERATOR, ServiceEnv, fields, reason};
+pub use env::{OPERATOR, ServiceEnv, fields, reason, with_token};
 pub use school::School;

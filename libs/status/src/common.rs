@@ -15,7 +15,8 @@ pub fn invalid(field: &str, why: impl Into<String>) -> RpcError {
 
 /// Returns NOT_FOUND: the object does not exist, or the caller may not know whether it exists.
 pub fn not_found(kind: &str, name: impl Display) -> RpcError {
-    RpcError::new(ErrorReason::NotFound, format!("there is no such {kind}")).resource(kind, name)
+    let message = format!("There is no such {kind}, or you have no access to it.");
+    RpcError::new(ErrorReason::NotFound, message).resource(kind, name)
 }
 
 /// Returns PERMISSION_DENIED: the caller belongs to the organization but lacks the permission.
@@ -65,4 +66,34 @@ pub fn etag_mismatch() -> RpcError {
         ErrorReason::EtagMismatch,
         "It has changed since its etag was read. Read it again.",
     )
+}
+
+/// Returns CALLER_NOT_ACCEPTED: the RPC does not accept callers of this kind.
+pub fn caller_not_accepted(rpc: &str, why: &str) -> RpcError {
+    RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", rpc)
+}
+
+/// Returns ORGANIZATION_QUARANTINED: an event of the organization could not be applied, and its data waits
+/// for the operator. `service` names the service whose feed or projection is affected.
+pub fn quarantined(service: &str) -> RpcError {
+    RpcError::new(
+        ErrorReason::OrganizationQuarantined,
+        "The organization is paused until the operator repairs its data. Try again later.",
+    )
+    .meta("service", service)
+    .retry_after(Duration::from_secs(60))
+}
+
+/// Returns OVERLOADED: the server accepts no more work for a moment.
+pub fn overloaded(why: &str, retry_after: Duration) -> RpcError {
+    RpcError::new(ErrorReason::Overloaded, why).retry_after(retry_after)
+}
+
+/// Returns NOT_SERVING: the server is stopping.
+pub fn not_serving() -> RpcError {
+    RpcError::new(
+        ErrorReason::NotServing,
+        "The server is stopping. Try again in a moment.",
+    )
+    .retry_after(Duration::from_secs(1))
 }

@@ -2,14 +2,15 @@
 //! statuses.
 //!
 //! The code of a reason is that of the proto that declares it, so that code and documentation cannot diverge.
+#![warn(missing_docs)]
 
 mod common;
 pub mod field;
 mod rpc_error;
 
 pub use common::{
-    conflict, etag_mismatch, invalid, not_found, permission_denied, stale, unauthenticated_missing,
-    unavailable,
+    caller_not_accepted, conflict, etag_mismatch, invalid, not_found, not_serving, overloaded,
+    permission_denied, quarantined, stale, unauthenticated_missing, unavailable,
 };
 pub use field::FieldViolations;
 pub use parta_proto::Reason;

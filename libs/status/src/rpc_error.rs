@@ -170,6 +170,10 @@ impl RpcError {
 }
 
 impl From<RpcError> for Status {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only place that makes the status of a refusal"
+    )]
     fn from(refusal: RpcError) -> Self {
         let inner = *refusal.0;
         let mut details = ErrorDetails::new();

@@ -63,6 +63,24 @@ impl TestDatabase {
         }
     }
 
+    /// Returns the URL of a PostgreSQL database by a role that owns nothing, and that the database grants
+    /// nothing. The role is created at the first call and deleted with the database.
+    pub async fn serving_url(&self) -> String {
+        let Backend::Postgres { server, name } = &self.0.backend else {
+            panic!("SQLite has no roles");
+        };
+        let exists = format!("SELECT FROM pg_roles WHERE rolname = '{name}'");
+        let sql = format!(
+            "DO $$ BEGIN IF NOT EXISTS ({exists}) THEN CREATE ROLE {name} LOGIN PASSWORD '{name}'; END IF; END $$"
+        );
+        execute(server, &sql)
+            .await
+            .unwrap_or_else(|error| panic!("{POSTGRES_URL} names no user who can create roles: {error}"));
+        let (scheme, rest) = self.url().split_once("://").expect("a URL");
+        let (_, host) = rest.rsplit_once('@').expect("a URL with a user");
+        format!("{scheme}://{name}:{name}@{host}")
+    }
+
     /// Returns the URL.
     pub fn url(&self) -> &str {
         &self.0.url
@@ -100,10 +118,12 @@ impl Drop for Inner {
         let Backend::Postgres { server, name } = &self.backend else {
             return;
         };
-        let (server, sql) = (
-            server.clone(),
+        let server = server.clone();
+        // The role of `serving_url`, if a test has created it.
+        let statements = [
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-        );
+            format!("DROP ROLE IF EXISTS {name}"),
+        ];
         // The runtime of the test is shutting down when the database is dropped, so the statement needs a
         // runtime of its own.
         let thread = std::thread::spawn(move || {
@@ -111,7 +131,10 @@ impl Drop for Inner {
                 .enable_all()
                 .build()
                 .ok()?;
-            runtime.block_on(execute(&server, &sql)).ok()
+            for sql in &statements {
+                runtime.block_on(execute(&server, sql)).ok()?;
+            }
+            Some(())
         });
         let _ = thread.join();
     }

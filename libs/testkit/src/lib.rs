@@ -4,7 +4,7 @@
 //! a gateway of an SMS provider, and certificates for it; data that others have published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
-
+#![warn(missing_docs)]
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -20,6 +20,7 @@ mod logs;
 mod refusals;
 mod shared_data;
 mod sms_gateway;
+mod wait;
 
 pub use certificates::{Authority, ServerCertificate};
 pub use database::{TestDatabase, databases};
@@ -28,6 +29,7 @@ pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 pub use shared_data::shared_data;
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
+pub use wait::eventually;
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be created and dropped.
 pub const POSTGRES_URL: &str = "PARTA_TEST_POSTGRES_URL";

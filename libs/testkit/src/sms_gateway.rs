@@ -1,8 +1,8 @@
 //! A gateway of an SMS provider. It answers as SMS.RU does: a result of the request, and one of each number.
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -88,6 +88,8 @@ pub enum SmsReply {
     Close,
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// A running gateway, which stops when it is dropped.
 pub struct SmsGateway {
     address: SocketAddr,
@@ -99,17 +101,24 @@ pub struct SmsGateway {
 struct State {
     requests: watch::Sender<Vec<SmsRequest>>,
     replies: Mutex<VecDeque<SmsReply>>,
+    /// Number of messages that [`SmsGateway::next_code`] has read, by phone.
+    read: Mutex<BTreeMap<String, usize>>,
     cancel: CancellationToken,
 }
 
 impl SmsGateway {
     /// Starts a gateway without TLS.
     pub async fn start() -> Self {
-        Self::serve(None).await
+        Self::serve(LOOPBACK, None).await
     }
 
     /// Starts a gateway that presents this certificate.
     pub async fn start_tls(server: &ServerCertificate) -> Self {
+        Self::start_tls_at(server, LOOPBACK).await
+    }
+
+    /// [`SmsGateway::start_tls`] on another address of the machine, for servers in containers.
+    pub async fn start_tls_at(server: &ServerCertificate, ip: IpAddr) -> Self {
         let certificate =
             CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("a key");
@@ -120,16 +129,17 @@ impl SmsGateway {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .expect("a certificate with its key");
-        Self::serve(Some(TlsAcceptor::from(Arc::new(config)))).await
+        Self::serve(ip, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
-    async fn serve(tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    async fn serve(ip: IpAddr, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let cancel = CancellationToken::new();
         let state = Arc::new(State {
             requests: watch::Sender::default(),
             replies: Mutex::default(),
+            read: Mutex::default(),
             cancel: cancel.clone(),
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -156,7 +166,12 @@ impl SmsGateway {
 
     /// Returns the URL of a path, by the name `localhost`.
     pub fn url(&self, path: &str) -> String {
-        format!("{}://localhost:{}{path}", self.scheme, self.address.port())
+        self.url_by("localhost", path)
+    }
+
+    /// Returns the URL of a path, by another name of the gateway's address.
+    pub fn url_by(&self, name: &str, path: &str) -> String {
+        format!("{}://{name}:{}{path}", self.scheme, self.address.port())
     }
 
     /// Plans the reactions to the next requests. Without a plan, messages are taken.
@@ -175,6 +190,32 @@ impl SmsGateway {
         let mut requests = self.state.requests.subscribe();
         let enough = requests.wait_for(|requests| requests.len() >= count).await;
         enough.expect("the gateway runs").clone()
+    }
+}
+
+impl SmsGateway {
+    /// Waits for the next code that was sent to a phone. Each message is read once.
+    ///
+    /// The request has the fields `to`, the digits of the phone, and `msg`.
+    pub async fn next_code(&self, phone: &str) -> String {
+        let digits = phone.trim_start_matches('+');
+        let mut requests = self.state.requests.subscribe();
+        let read = {
+            let mut read = self.state.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = read.entry(digits.to_owned()).or_default();
+            *count += 1;
+            *count - 1
+        };
+        let of_phone = |requests: &Vec<SmsRequest>| {
+            let mut own = requests
+                .iter()
+                .filter(|request| request.field("to").as_deref() == Some(digits));
+            own.nth(read).and_then(|request| request.field("msg"))
+        };
+        let arrived = requests.wait_for(|requests| of_phone(requests).is_some()).await;
+        let text = of_phone(&arrived.expect("the gateway runs")).unwrap_or_default();
+        let mut words = text.split(|c: char| !c.is_ascii_digit());
+        words.rfind(|word| word.len() == 6).expect("a code").to_owned()
     }
 }
 

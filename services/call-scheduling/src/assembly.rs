@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, context::Context, feed, grpc::Server, join::LiveKit};
 
-/// Names of the consumers of the roster.
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "call_scheduling.roster_organizations",
     members: "call_scheduling.roster_members",
@@ -37,7 +36,7 @@ pub(crate) struct Ports {
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub(crate) peers: ServiceClients,
+    pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
     /// Whether only this machine can reach the process, so that a development media server is sufficient.
@@ -50,7 +49,7 @@ impl Ports {
             db: self.db.clone(),
             roster: self.roster.clone(),
             secrets: self.secrets.clone(),
-            clients: self.peers.clone(),
+            clients: self.clients.clone(),
             config: self.config.clone(),
             loopback_only: self.loopback_only,
         })

@@ -42,7 +42,7 @@ impl From<Error> for RpcError {
                 "A series must have 1 to 400 occurrences within two years.",
             ),
             Error::CallCanceled => {
-                precondition_failed(ErrorReason::CallCancelled, "STATE", "The call was cancelled.")
+                precondition_failed(ErrorReason::CallCanceled, "STATE", "The call was canceled.")
             }
             Error::Unknown(id) => not_found("call", id),
             Error::UnknownOccurrence(id) => not_found("occurrence", id),

@@ -9,7 +9,6 @@ use crate::{announcements::grpc::Announcements, calls::grpc::Calls, context::Con
 
 type Reply<T> = Result<Response<T>, Status>;
 
-/// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Server {
     calls: Calls,

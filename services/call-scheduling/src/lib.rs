@@ -62,7 +62,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         roster,
         secrets: context.secrets.clone(),
-        peers: context.clients.clone(),
+        clients: context.clients.clone(),
         draining: context.draining.clone(),
         loopback_only: context.loopback_only,
     };

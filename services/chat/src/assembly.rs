@@ -85,7 +85,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         roster: context.roster.clone(),
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
     });
-    let archived = (db.clone(), config.archive_after_days);
+    let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
     let service = MessageService::new(context.clone(), writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
@@ -100,7 +100,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         Task::consumer(NAMES.organizations, projection.organizations),
         Task::consumer(NAMES.members, projection.members),
     ];
-    let tasks = vec![
+    let mut tasks = vec![
         Task::over("chat.writer", writing, |writer, cancel| async move {
             writer.run(cancel).await
         }),
@@ -118,14 +118,22 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
             (db, context.quarantined.clone()),
             |(db, quarantined), cancel| async move { quarantined.run(&db, cancel).await },
         ),
-        Task::over("chat.archive", archived, |(db, days), cancel| async move {
-            archive::run(db, days, cancel).await;
-            Ok(())
-        }),
     ];
+    tasks.extend(archive);
     Assembly {
         routes,
         consumers,
         tasks,
     }
+}
+
+/// The task that archives old entries. There is none if entries are never archived.
+fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
+    let task = Task::periodic(
+        "chat.archive",
+        archive::INTERVAL,
+        db.clone(),
+        move |db, cancel| async move { archive::run(&db, after_days, &cancel).await },
+    );
+    (after_days > 0).then_some(task)
 }

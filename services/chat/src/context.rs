@@ -22,16 +22,7 @@ pub(crate) struct Context {
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND
 /// (organization), as in every service (R26).
 pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) -> Result<OrgScope, RpcError> {
-    let active = state == Some(State::Active);
-    authorize(
-        caller,
-        org,
-        if active {
-            Decision::Allow
-        } else {
-            Decision::Outside
-        },
-    )
+    authorize(caller, org, Decision::inside_if(state == Some(State::Active)))
 }
 
 impl Context {

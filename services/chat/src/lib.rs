@@ -40,7 +40,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.chat.internal.v1.AnnouncementService",
 ];
 
-/// The service as the runtime sees it.
+/// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
     package: &parta_proto_chat::PACKAGE,

@@ -7,9 +7,8 @@ use std::{
 use parta_database::Db;
 use parta_feed::list_quarantined;
 use parta_ids::OrgId;
-use parta_proto::status::v1::ErrorReason;
 use parta_roster::Roster;
-use parta_status::RpcError;
+use parta_status::{RpcError, quarantined};
 use tokio_util::sync::CancellationToken;
 
 /// The quarantined organizations, loaded once a second and not for every message.
@@ -28,12 +27,7 @@ impl Quarantined {
             .unwrap_or_else(PoisonError::into_inner)
             .contains(&org)
         {
-            return Err(RpcError::new(
-                ErrorReason::OrganizationQuarantined,
-                "Your organization is paused until the operator repairs its data. Try again later.",
-            )
-            .meta("service", "chat")
-            .retry_after(Duration::from_secs(60)));
+            return Err(quarantined("chat"));
         }
         Ok(())
     }

@@ -27,7 +27,6 @@ use crate::{
     invitations::ImportObserver,
 };
 
-/// Names of the consumers of the roster.
 const CONSUMERS: ConsumerNames = ConsumerNames {
     organizations: "invitation.roster_organizations",
     members: "invitation.roster_members",
@@ -45,7 +44,7 @@ pub(crate) struct Ports {
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
     /// Channels to the other services.
-    pub(crate) peers: ServiceClients,
+    pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
 }
@@ -56,7 +55,7 @@ impl Ports {
             db: self.db.clone(),
             roster: self.roster.clone(),
             secrets: self.secrets.clone(),
-            clients: self.peers.clone(),
+            clients: self.clients.clone(),
             config: self.config.clone(),
         })
     }

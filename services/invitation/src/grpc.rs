@@ -11,7 +11,6 @@ use crate::{
 
 type Reply<T> = Result<Response<T>, Status>;
 
-/// The server of the service.
 #[derive(Clone)]
 pub(crate) struct Server {
     invitations: Invitations,

@@ -32,7 +32,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.invitation.v1.InvitationFeedService",
 ];
 
-/// The service as the runtime sees it.
+/// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
     package: &parta_proto_invitation::PACKAGE,
@@ -59,7 +59,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         roster,
         secrets: context.secrets.clone(),
-        peers: context.clients.clone(),
+        clients: context.clients.clone(),
         draining: context.draining.clone(),
     };
     Ok(ServiceParts {

@@ -4,3 +4,4 @@
 pub(crate) mod fixture;
 pub(crate) mod membership;
 mod repeating;
+mod stored_values;

@@ -60,7 +60,6 @@ pub(crate) struct Config {
     pub(crate) sms_headers: Vec<String>,
     /// The body of the request, with placeholders.
     pub(crate) sms_body: String,
-    /// The format of the body.
     pub(crate) sms_body_format: BodyFormat,
     /// The value of the placeholder `{secret}`.
     pub(crate) sms_secret: Option<SecretString>,

@@ -1,13 +1,12 @@
 //! The dependencies of the features.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_feed::{AtLeast, Freshness, is_quarantined};
 use parta_ids::{MemberId, OrgId, UnitId, Uuid};
-use parta_proto::status::v1::ErrorReason as Common;
 use parta_roster::{MemberContext, Roster, UnitKind};
-use parta_status::{RpcError, not_found};
+use parta_status::{RpcError, not_found, quarantined};
 use sea_orm::ConnectionTrait;
 
 use crate::{delivery::Channels, error::Error};
@@ -33,12 +32,7 @@ impl Context {
     async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
         self.organizations.require()?;
         if is_quarantined(conn, self.consumer, org).await? {
-            return Err(RpcError::new(
-                Common::OrganizationQuarantined,
-                "the organization waits for the operator",
-            )
-            .meta("service", "org-registry")
-            .retry_after(Duration::from_secs(60)));
+            return Err(quarantined("org-registry"));
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ impl From<Error> for RpcError {
         match error {
             Error::State { reason, message } => {
                 let refusal = Self::new(reason, message);
-                if refusal.code() == tonic::Code::FailedPrecondition {
+                if refusal.code() == parta_status::Code::FailedPrecondition {
                     let subject = reason.as_str_name().trim_start_matches("ERROR_REASON_");
                     return refusal.precondition("STATE", subject, message);
                 }

@@ -5,7 +5,6 @@
 //! never stale.
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use parta_database::Tx;
 use parta_feed::{self as feed, EventPayload as _, HandleError, Handler as _};
 use parta_ids::OrgId;
@@ -26,21 +25,6 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     })?;
     feed::append_event(tx, org, payload);
     Ok(())
-}
-
-/// Converts a time to its message.
-pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    // The value is below 2e9 even in a leap second.
-    prost_types::Timestamp {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
-    }
-}
-
-/// Parses a time, truncated to the microseconds that both databases store. Returns `None` if it is out of
-/// range.
-pub(crate) fn time(time: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()? / 1_000 * 1_000)
 }
 
 /// Returns the events that build the current state from an empty one.

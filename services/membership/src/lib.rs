@@ -65,7 +65,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.MembershipFeedService",
 ];
 
-/// The service as the runtime sees it.
+/// The definition of the service for the runtime.
 pub const SERVICE: Service = Service {
     name: NAME,
     package: &parta_proto_membership::PACKAGE,

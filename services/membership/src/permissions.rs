@@ -111,7 +111,7 @@ const RULES: [(&str, Rule); 44] = [
     ("parta.membership.v1.EnrollmentService/EnrollPupil", enrolls),
     ("parta.membership.v1.EnrollmentService/TransferPupil", enrolls),
     ("parta.membership.v1.GuardianshipService/ListGuardianships", |k| {
-        person(k, guardianships::read)
+        person(k, |f| guardianships::read(f).is_allowed())
     }),
     (
         "parta.membership.v1.GuardianshipService/ConfirmGuardianship",

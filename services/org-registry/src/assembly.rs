@@ -41,7 +41,7 @@ pub(crate) struct Ports {
     /// Organizations, units and members.
     pub(crate) roster: Roster,
     /// Channels to the other services.
-    pub(crate) peers: ServiceClients,
+    pub(crate) clients: ServiceClients,
     /// Canceled when streams must end.
     pub(crate) draining: CancellationToken,
 }
@@ -50,7 +50,7 @@ impl Ports {
     fn context(&self) -> Arc<Context> {
         Arc::new(Context {
             roster: self.roster.clone(),
-            clients: self.peers.clone(),
+            clients: self.clients.clone(),
         })
     }
 

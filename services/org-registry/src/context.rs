@@ -2,9 +2,8 @@
 use parta_access::{Caller, Principal, PrincipalKind};
 use parta_grpc::ServiceClients;
 use parta_ids::OrgId;
-use parta_proto::status::v1::ErrorReason;
 use parta_roster::{MemberContext, Roster};
-use parta_status::{RpcError, not_found};
+use parta_status::{RpcError, caller_not_accepted, not_found};
 use sea_orm::ConnectionTrait;
 
 /// The dependencies of the features.
@@ -66,10 +65,10 @@ impl Operator {
     pub(crate) fn of(caller: &Caller) -> Result<Self, RpcError> {
         match &caller.principal {
             Principal::Operator { name } => Ok(Self { name: name.clone() }),
-            _ => Err(
-                RpcError::new(ErrorReason::CallerNotAccepted, "Only the operator can call this.")
-                    .meta("rpc", caller.rpc),
-            ),
+            _ => Err(caller_not_accepted(
+                caller.rpc,
+                "Only the operator can call this.",
+            )),
         }
     }
 }

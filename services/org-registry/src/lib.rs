@@ -57,7 +57,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     let ports = Ports {
         db: context.db.clone(),
         roster,
-        peers: context.clients.clone(),
+        clients: context.clients.clone(),
         draining: context.draining.clone(),
     };
     Ok(ServiceParts {

@@ -68,10 +68,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             crate::greet,
         )),
         Task::Serve { only: Some(name) } => {
-            parta_runtime::run(async move { parta_runtime::serve_alone(service(&name)?, cli.config).await })
+            parta_runtime::run(
+                async move { parta_runtime::serve_standalone(service(&name)?, cli.config).await },
+            )
         }
         Task::Migrate { service: name } => {
-            parta_runtime::run(async move { parta_runtime::migrate_alone(service(&name)?, cli.config).await })
+            parta_runtime::run(
+                async move { parta_runtime::migrate_standalone(service(&name)?, cli.config).await },
+            )
         }
         Task::Other(command) => crate::run(command, &cli.common),
     }

@@ -175,33 +175,25 @@ impl Session {
     }
 
     clients! {
-        /// Applications of organizations.
         applications: ApplicationServiceClient of "org-registry";
         /// Organizations and their policies.
         organizations: OrganizationServiceClient of "org-registry";
         /// Classes.
         units: UnitServiceClient of "org-registry";
-        /// Authentication.
         authentication: AuthenticationServiceClient of "membership";
         /// Appointments of founding administrators.
         appointments: AppointmentServiceClient of "membership";
-        /// Members.
         members: MemberServiceClient of "membership";
         /// Assignments of teachers.
         assignments: AssignmentServiceClient of "membership";
         /// Enrollments of pupils.
         enrollments: EnrollmentServiceClient of "membership";
-        /// Guardianships.
         guardianships: GuardianshipServiceClient of "membership";
-        /// Roster imports.
         roster_imports: RosterImportServiceClient of "membership";
         /// Methods of membership for the operator.
         operators: OperatorServiceClient of "membership";
-        /// Invitations.
         invitations: InvitationServiceClient of "invitation";
-        /// Chats.
         chats: ChatServiceClient of "chat";
-        /// Messages.
         messages: MessageServiceClient of "chat";
         /// Live delivery.
         live: LiveServiceClient of "chat";

@@ -1,6 +1,7 @@
 //! The `parta` program: its start, its output and its end.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod busy_server;
+mod single_node;
 
 use std::{
     path::Path,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use busy_server::BusyServer;
+use single_node::Pod;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -99,6 +101,109 @@ fn greeting_is_omitted_when_the_log_is_json() {
         }
         let (well, said, log) = serving.end().await;
         assert!(well && said.is_empty(), "{said}{log}");
+    });
+}
+
+/// Starts the pod as it is rendered, except for the folders and the port.
+#[test]
+fn rendered_single_node_serves_with_its_mounted_keys() {
+    parta_testkit::run(async {
+        let (folder, pod) = (tempfile::tempdir().unwrap(), Pod::read());
+        let made = ["keys", "make", "--folder", "keys", "--kubernetes"];
+        let made = run(folder.path(), &made).await;
+        let mounted = folder.path().join("mounted");
+        pod.mount_keys(&made.stdout, &mounted);
+        let before = std::fs::read_dir(&mounted).unwrap().count();
+        let more = [
+            "server.listen=127.0.0.1:0",
+            "server.drain_seconds=0",
+            "data.folder=volume",
+            "keys.folder=mounted",
+        ];
+        let mut child = parta(folder.path())
+            .args(&pod.arguments)
+            .args(more.iter().flat_map(|key| ["--set", *key]))
+            .envs(pod.environment.clone())
+            .env("PARTA__MEMBERSHIP__DELIVERY", "sms_gateway")
+            .env("PARTA__MEMBERSHIP__SMS_URL", "https://sms.example/send")
+            .env("PARTA__MEMBERSHIP__SMS_BODY", "to={phone}&text={text}")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Serving { child, said, log };
+        let mut line = String::new();
+        while !line.contains(r#""message":"serving""#) {
+            line.clear();
+            assert_ne!(serving.log.read_line(&mut line).await.unwrap(), 0, "it ended");
+        }
+        let (_, rest) = line.split_once(r#""address":""#).unwrap();
+        let address = format!("http://{}", rest.split('"').next().unwrap());
+        // The mounted keys have the digest of the operator's key, which stays where it was made.
+        let list = ["application", "list", "--server", address.as_str()];
+        let key = ["--operator-key-file", "keys/operator.key"];
+        let listed = run(folder.path(), &[list.as_slice(), &key].concat()).await;
+        assert_eq!(listed.stdout, b"no applications are waiting\n");
+        let (well, _, log) = serving.end().await;
+        assert!(well && !log.contains("ERROR"), "{log}");
+        assert_eq!(
+            std::fs::read_dir(&mounted).unwrap().count(),
+            before,
+            "no key is made beside the mounted ones"
+        );
+    });
+}
+
+#[test]
+fn missing_keys_and_settings_are_named_at_the_start() {
+    parta_testkit::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let made = ["keys", "make", "--folder", "keys"];
+        assert!(run(folder.path(), &made).await.status.success());
+        let url = "postgres://chat@127.0.0.1:9/chat";
+        let cases = [
+            (vec!["chat.database_url="], "set `chat.database_url`"),
+            (vec!["chat.database_urll=x"], "database_urll"),
+            (
+                vec!["chat.database_migrate_url=sqlite://x"],
+                "database_migrate_url",
+            ),
+        ];
+        for (keys, named) in cases {
+            let set = keys.iter().flat_map(|key| ["--set", *key]);
+            let words = ["--profile", "kubernetes", "--set", "keys.folder=keys"];
+            let words: Vec<&str> = words.into_iter().chain(set).collect();
+            for task in [vec!["migrate", "chat"], vec!["serve", "--only", "chat"]] {
+                let output = run(folder.path(), &[words.as_slice(), task.as_slice()].concat()).await;
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert!(
+                    !output.status.success() && said.contains(named),
+                    "{task:?}: {said}"
+                );
+            }
+        }
+        // The keys are read before the database, which cannot be reached here.
+        let set = format!("chat.database_url={url}");
+        let words = [
+            "--profile",
+            "kubernetes",
+            "--set",
+            "keys.folder=keys",
+            "--set",
+            set.as_str(),
+        ];
+        for file in ["keys/chat.pem", "keys/suite.secret"] {
+            std::fs::remove_file(folder.path().join(file)).unwrap();
+            let output = run(
+                folder.path(),
+                &[words.as_slice(), &["serve", "--only", "chat"]].concat(),
+            )
+            .await;
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success() && said.contains(file), "{said}");
+        }
     });
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub(crate) peers: BTreeMap<String, BTreeSet<String>>,
     /// The full names of the public gRPC services of each service.
     pub(crate) public: BTreeMap<String, BTreeSet<String>>,
+    /// The files that the keys of each service consist of.
+    pub(crate) keys: BTreeMap<String, BTreeSet<String>>,
     /// The names of the health checks that are no gRPC services.
     pub(crate) health: BTreeSet<String>,
 }
@@ -43,7 +45,10 @@ impl Facts {
         Ok(Self {
             peers: peers(&read("ARCHITECTURE.md")?, &services)?,
             public: public(&services)?,
-            health: health(&read("libs/runtime/src/health.rs")?),
+            keys: keys(&read("libs/runtime/src/keys.rs")?, &services)?,
+            health: constants(&read("libs/runtime/src/health.rs")?)
+                .into_values()
+                .collect(),
             services,
             port,
             config_keys,
@@ -89,14 +94,33 @@ fn public(services: &BTreeSet<String>) -> anyhow::Result<BTreeMap<String, BTreeS
     Ok(services.iter().map(of).collect())
 }
 
-/// The constants of the health checks.
-fn health(source: &str) -> BTreeSet<String> {
+/// The files that `parta keys make --kubernetes` puts into the Secret of each service.
+fn keys(source: &str, services: &BTreeSet<String>) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let names = constants(source);
+    let file = |constant: &str| {
+        let found = names.get(constant).cloned();
+        found.with_context(|| format!("libs/runtime/src/keys.rs has no {constant}"))
+    };
+    let (suite, digest, signing) = (
+        file("SUITE_SECRET")?,
+        file("OPERATOR_DIGEST")?,
+        file("TOKEN_SIGNING")?,
+    );
+    let signs = file("MEMBERSHIP")?;
+    let of = |service: &String| {
+        let mut files = BTreeSet::from([suite.clone(), digest.clone(), format!("{service}.pem")]);
+        files.extend(services.iter().map(|other| format!("{other}.pub")));
+        files.extend((*service == signs).then(|| signing.clone()));
+        (service.clone(), files)
+    };
+    Ok(services.iter().map(of).collect())
+}
+
+/// The texts of the constants of a source file that are not empty.
+fn constants(source: &str) -> BTreeMap<String, String> {
     let constants = source.lines().filter_map(|line| {
-        let (_, value) = line.strip_prefix("const ")?.split_once(": &str = \"")?;
-        value.strip_suffix("\";")
+        let (name, value) = line.strip_prefix("const ")?.split_once(": &str = \"")?;
+        Some((name.to_owned(), value.strip_suffix("\";")?.to_owned()))
     });
-    constants
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    constants.filter(|(_, value)| !value.is_empty()).collect()
 }

@@ -14,7 +14,6 @@ impl Manifests {
         ))
     }
 
-    /// The objects of a kind.
     pub(crate) fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
         self.0.iter().filter(move |object| object["kind"] == kind)
     }
@@ -24,6 +23,24 @@ impl Manifests {
         self.0
             .iter()
             .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
+    /// The images of all objects.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
+        let containers = self
+            .workloads()
+            .flat_map(containers)
+            .map(|container| &container["image"]);
+        let databases = self.of("Cluster").map(|cluster| &cluster["spec"]["imageName"]);
+        containers.chain(databases).filter_map(Value::as_str)
+    }
+
+    /// The objects that create pods of Parta; the others run programs of other projects.
+    pub(crate) fn parta(&self) -> impl Iterator<Item = &Value> {
+        self.workloads().filter(|workload| {
+            items(&pod(workload)["containers"])
+                .any(|container| items(&container["args"]).any(|a| a == "serve"))
+        })
     }
 
     /// The objects that create pods.

@@ -1,23 +1,31 @@
 //! `cargo xtask k8s`: renders the chart, and checks what it renders.
 
+mod components;
 mod facts;
 mod manifests;
+mod measure;
 mod render;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod validators;
+mod versions;
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{bail, ensure};
 
+use components::COMPONENTS;
 use facts::Facts;
 use manifests::Manifests;
-pub(crate) use render::Tools;
+use render::DEFAULT;
+pub(crate) use render::{CHART, Tools};
 
-/// Renders every profile and checks it. With `write`, the render of the default values is kept in `k8s/base`
-/// and `k8s/components`; otherwise it must be what is committed.
+/// Renders every profile and checks it. With `write`, the renders that are committed are written; otherwise
+/// they must be what is committed.
 pub(crate) fn run(write: bool) -> anyhow::Result<()> {
     check(&Tools::install()?, write)
 }
@@ -28,30 +36,38 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
     tools.lint()?;
     render::refuse_bad_values(tools)?;
     let mut rendered = Vec::new();
-    for profile in render::profiles()? {
-        let text = tools.render(&profile)?;
+    let profiles = render::profiles()?;
+    for profile in &profiles {
+        let text = profile.render(tools, Path::new(CHART))?;
+        let name = &profile.name;
         ensure!(
-            text == tools.render(&profile)?,
-            "the profile {profile} renders differently each time"
+            text == profile.render(tools, Path::new(CHART))?,
+            "the profile {name} renders differently each time"
         );
-        let found = rules::violations(&Manifests::parse(&text)?, &facts);
-        if !found.is_empty() {
-            bail!("profile {profile}:\n{}", found.join("\n"));
+        let manifests = Manifests::parse(&text)?;
+        let mut found = rules::violations(&manifests, &facts);
+        if name.starts_with("openshift") {
+            found.extend(rules::chosen_ids(&manifests));
         }
-        rendered.push((profile, text));
+        if !found.is_empty() {
+            bail!("profile {name}:\n{}", found.join("\n"));
+        }
+        rendered.push((name.clone(), text));
     }
-    render::keep(&rendered, write)?;
-    tools.build_with_kustomize()?;
+    versions::unchanged(tools, &profiles, &rendered)?;
+    render::keep(&render::committed(&rendered)?, write)?;
     let folder = tempfile::tempdir()?;
-    for (profile, text) in &rendered {
-        let file = folder.path().join(format!("{profile}.yaml"));
-        std::fs::write(&file, text)?;
-        validators::schemas(tools, &file)?;
+    let built = overlays(tools, &rendered, &facts)?;
+    for (name, text) in different(rendered.iter().chain(&built))? {
+        std::fs::write(folder.path().join(format!("{name}.yaml")), text)?;
     }
+    validators::schemas(tools, folder.path())?;
+    validators::custom(tools, folder.path())?;
     validators::scan(tools, folder.path())?;
     println!(
-        "xtask: {} profiles, {} rules, {} objects in the largest",
+        "xtask: {} profiles, {} components, {} rules, {} objects in the largest",
         rendered.len(),
+        COMPONENTS.len(),
         rules::RULES.len(),
         rendered
             .iter()
@@ -59,6 +75,106 @@ pub(crate) fn check(tools: &Tools, write: bool) -> anyhow::Result<()> {
             .max()
             .unwrap_or(0)
     );
+    Ok(())
+}
+
+/// The objects of each render that no render before has. Most objects are the same in many of them, and the
+/// validators take their time.
+fn different<'a>(
+    rendered: impl Iterator<Item = &'a (String, String)>,
+) -> anyhow::Result<Vec<(&'a str, String)>> {
+    let (mut seen, mut files) = (BTreeSet::new(), Vec::new());
+    for (name, text) in rendered {
+        let mut unseen = Vec::new();
+        for document in text.split("\n---\n") {
+            let objects = Manifests::parse(document)?.0;
+            if objects.iter().any(|object| seen.insert(object.to_string())) {
+                unseen.push(document);
+            }
+        }
+        if !unseen.is_empty() {
+            files.push((name.as_str(), unseen.join("\n---\n")));
+        }
+    }
+    Ok(files)
+}
+
+/// Builds what kustomize lays over the committed renders: each component gives what the chart renders with
+/// its values, and all that do not exclude each other obey the rules together. Returns the builds of the
+/// overlays.
+fn overlays(
+    tools: &Tools,
+    rendered: &[(String, String)],
+    facts: &Facts,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let by_name = |text: &str| -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
+        let manifests = Manifests::parse(text)?;
+        Ok(manifests
+            .0
+            .into_iter()
+            .map(|object| (manifests::name(&object), object))
+            .collect())
+    };
+    // kustomize takes relative paths only, so that the folder lies beside the components.
+    let folder = tempfile::tempdir_in(crate::root().join("k8s"))?;
+    let build = |components: &[&str]| {
+        let list: String = components
+            .iter()
+            .map(|component| format!("  - ../components/{component}\n"))
+            .collect();
+        let text = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../base]\ncomponents:\n{list}"
+        );
+        std::fs::write(folder.path().join("kustomization.yaml"), text)?;
+        tools.kustomize(folder.path())
+    };
+    for (component, _) in COMPONENTS {
+        let (_, chart) = rendered
+            .iter()
+            .find(|(name, _)| name == component)
+            .ok_or_else(|| anyhow::anyhow!("{component} is not rendered"))?;
+        let (built, chart) = (by_name(&build(&[component])?)?, by_name(chart)?);
+        let other: Vec<&String> = built
+            .iter()
+            .filter(|(name, object)| chart.get(*name) != Some(*object))
+            .map(|(name, _)| name)
+            .collect();
+        ensure!(
+            other.is_empty() && built.len() == chart.len(),
+            "the component {component} is not what the chart renders: {other:?}"
+        );
+    }
+    let all: Vec<&str> = COMPONENTS.iter().map(|(component, _)| *component).collect();
+    let mut built = Vec::new();
+    // The route speaks without TLS to the pods, so that it excludes cert-manager.
+    for excluded in ["cert-manager", "gateway-api"] {
+        let others: Vec<&str> = all
+            .iter()
+            .copied()
+            .filter(|component| *component != excluded)
+            .collect();
+        built.push((format!("without-{excluded}"), build(&others)?));
+    }
+    for overlay in ["base", "single-node", "overlays/dev", "overlays/production"] {
+        let folder = crate::root().join("k8s").join(overlay);
+        built.push((overlay.replace('/', "-"), tools.kustomize(&folder)?));
+    }
+    for (name, text) in &built {
+        let found = rules::violations(&Manifests::parse(text)?, facts);
+        ensure!(found.is_empty(), "kustomize, {name}:\n{}", found.join("\n"));
+    }
+    Ok(built)
+}
+
+/// Prints the row of the default profile and of the largest one for a table that compares charts.
+pub(crate) fn table() -> anyhow::Result<()> {
+    let tools = Tools::install()?;
+    for profile in render::profiles()? {
+        if [DEFAULT, "single-node", "ha", "openshift-ha"].contains(&profile.name.as_str()) {
+            let text = profile.render(&tools, Path::new(CHART))?;
+            println!("{}", measure::row(&tools, &profile.name, &text)?);
+        }
+    }
     Ok(())
 }
 

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::manifests::Manifests;
+use super::{
+    components::{self, COMPONENTS},
+    manifests::Manifests,
+};
 use crate::{execute, python, root, target};
 
 /// Requirements of the validators.
@@ -28,8 +31,10 @@ for name in ('helm/helm', 'kubectl/kubectl'):
     os.chmod(path, 0o755)
 ";
 
+/// The chart.
+pub(crate) const CHART: &str = "k8s/chart";
 /// The chart's profile without a file of its own.
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// Values that the schema refuses, each a mistake that operators make.
 const BAD_VALUES: &[&str] = &[
@@ -54,6 +59,42 @@ const BAD_VALUES: &[&str] = &[
     "networkPolicy.clients=null",
     "route.enabled=maybe",
     "route.hostnames={not a host}",
+    "singleNode.enabled=yes",
+    "singleNode.replicas=2",
+    "singleNode.storage.size=10",
+    "singleNode.storage.accessMode=ReadWriteMany",
+    "singleNode.fsGroup=0",
+    "singleNode.serviceType=NodePort",
+    "singleNode.serviceType=LoadBalancer",
+    "singleNode.enabled=true,natsServer.enabled=true",
+    "singleNode.enabled=true,cnpg.enabled=true",
+    "singleNode.enabled=true,autoscaling.enabled=true",
+    "natsServer.replicas=2",
+    "natsServer.image.digest=latest",
+    "natsServer.image.tag=2",
+    "cnpg.instances=0",
+    "cnpg.maxConnections=10",
+    "autoscaling.services.invitation.min=2",
+    "autoscaling.services.chat.min=1",
+    "autoscaling.services.chat.averageCpu=80%",
+    "otelCollector.forward.endpoint=http://collector:4317",
+    "externalSecrets.store.kind=Vault",
+    "externalSecrets.refreshInterval=often",
+    "certManager.issuer.kind=Authority",
+    "certManager.enabled=true,route.enabled=true",
+    "networkPolicy.dns.ports={}",
+];
+
+/// Values that the schema cannot compare, and a word of the chart's own refusal.
+const BAD_COMBINATIONS: &[(&str, &str)] = &[
+    (
+        "autoscaling.enabled=true,autoscaling.services.chat.min=9",
+        "min is 9, max is 6",
+    ),
+    (
+        "singleNode.enabled=true,certManager.enabled=true",
+        "a single node needs certManager.dnsNames",
+    ),
 ];
 
 /// Installed programs.
@@ -120,9 +161,9 @@ impl Tools {
     }
 
     /// Renders the chart with these arguments of Helm.
-    pub(crate) fn template(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn template(&self, chart: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         let mut template = self.helm();
-        template.args(["template", "parta", "k8s/chart"]).args(arguments);
+        template.args(["template", "parta"]).arg(chart).args(arguments);
         let output = template.output()?;
         if !output.status.success() {
             bail!("helm: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -130,58 +171,107 @@ impl Tools {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Renders a profile.
-    pub(crate) fn render(&self, profile: &str) -> anyhow::Result<String> {
-        if profile == DEFAULT {
-            return self.template(&[]);
+    /// Builds a folder as `kubectl apply -k` does. Nothing outside of `root` is read.
+    pub(crate) fn kustomize(&self, folder: &Path) -> anyhow::Result<String> {
+        let mut build = Command::new(self.binaries.join("kubectl"));
+        build.current_dir(root()).args(["kustomize"]).arg(folder);
+        let output = build.output()?;
+        if !output.status.success() {
+            bail!(
+                "kubectl kustomize {}: {}",
+                folder.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
-        self.template(&["--values", &format!("k8s/chart/values/{profile}.yaml")])
-    }
-
-    /// Builds the committed render and what is laid over it, as `kubectl apply -k` does.
-    pub(crate) fn build_with_kustomize(&self) -> anyhow::Result<()> {
-        for folder in ["k8s/base", "k8s/overlays/dev", "k8s/overlays/production"] {
-            let mut build = Command::new(self.binaries.join("kubectl"));
-            let output = build.current_dir(root()).args(["kustomize", folder]).output()?;
-            if !output.status.success() {
-                bail!(
-                    "kubectl kustomize {folder}: {}",
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-            }
-        }
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 
-/// The profiles of the chart: the default values, and each file of `k8s/chart/values`.
-pub(crate) fn profiles() -> anyhow::Result<Vec<String>> {
-    let mut found = vec![DEFAULT.to_owned()];
+/// The values of one render: files of `k8s/chart/values` and single values.
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    arguments: Vec<String>,
+}
+
+impl Profile {
+    fn new(name: &str, files: &[&str], values: &[&str]) -> Self {
+        let files = files
+            .iter()
+            .flat_map(|file| ["--values".to_owned(), format!("k8s/chart/values/{file}.yaml")]);
+        let values = values
+            .iter()
+            .flat_map(|value| ["--set".to_owned(), (*value).to_owned()]);
+        Self {
+            name: name.to_owned(),
+            arguments: files.chain(values).collect(),
+        }
+    }
+
+    pub(crate) fn render(&self, tools: &Tools, chart: &Path) -> anyhow::Result<String> {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        tools.template(chart, &arguments)
+    }
+}
+
+/// The profiles of the chart: the default values; each file of `k8s/chart/values`; openshift together with
+/// the smallest and the largest profile; each optional part; and combinations of parts.
+pub(crate) fn profiles() -> anyhow::Result<Vec<Profile>> {
+    let mut found = vec![Profile::new(DEFAULT, &[], &[])];
+    let mut names = Vec::new();
     for entry in fs::read_dir(root().join("k8s/chart/values"))? {
         let path = entry?.path();
-        let name = path
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .context("a name")?;
-        found.push(name.to_owned());
+        let name = path.file_stem().and_then(|name| name.to_str());
+        names.push(name.context("a name")?.to_owned());
     }
-    found.sort();
+    names.sort();
+    found.extend(names.iter().map(|name| Profile::new(name, &[name], &[])));
+    for (component, values) in COMPONENTS {
+        found.push(Profile::new(component, &[], values));
+    }
+    found.push(Profile::new(
+        "openshift-single-node",
+        &["single-node", "openshift"],
+        &["otelCollector.enabled=true"],
+    ));
+    let parts = [
+        "natsServer.enabled=true",
+        "otelCollector.enabled=true",
+        "otelCollector.forward.endpoint=collector.monitoring:4317",
+        "autoscaling.enabled=true",
+        "cnpg.enabled=true",
+        "externalSecrets.enabled=true",
+    ];
+    found.push(Profile::new("openshift-ha", &["ha", "openshift"], &parts));
+    let public = [
+        "route.enabled=false",
+        "certManager.enabled=true",
+        "certManager.dnsNames={parta.school.example}",
+        "singleNode.serviceType=LoadBalancer",
+        "externalSecrets.enabled=true",
+    ];
+    found.push(Profile::new("single-node-public", &["single-node"], &public));
     Ok(found)
 }
 
 /// Fails if the schema lets a mistake through.
 pub(crate) fn refuse_bad_values(tools: &Tools) -> anyhow::Result<()> {
     for value in BAD_VALUES {
-        match tools.template(&["--set", value]) {
+        match tools.template(Path::new(CHART), &["--set", value]) {
             Ok(_) => bail!("the chart renders with {value}"),
             Err(error) => ensure!(error.to_string().contains("schema"), "{value}: {error}"),
+        }
+    }
+    for (values, why) in BAD_COMBINATIONS {
+        match tools.template(Path::new(CHART), &["--set", values]) {
+            Ok(_) => bail!("the chart renders with {values}"),
+            Err(error) => ensure!(error.to_string().contains(why), "{values}: {error}"),
         }
     }
     Ok(())
 }
 
-/// Writes the committed files, or compares them.
-pub(crate) fn keep(rendered: &[(String, String)], write: bool) -> anyhow::Result<()> {
+/// The files that are rendered and committed, by path.
+pub(crate) fn committed(rendered: &[(String, String)]) -> anyhow::Result<Vec<(String, String)>> {
     let text = |profile: &str| {
         let found = rendered.iter().find(|(name, _)| name == profile);
         found
@@ -189,32 +279,39 @@ pub(crate) fn keep(rendered: &[(String, String)], write: bool) -> anyhow::Result
             .with_context(|| format!("profile {profile}"))
     };
     let base = text(DEFAULT)?;
-    let routed = text("ha")?;
-    let route = routed
-        .split("---\n")
-        .find(|document| document.contains("kind: GRPCRoute"))
-        .context("the profile ha has no route")?;
-    for (path, text) in [
-        ("k8s/base/parta.yaml", base),
-        ("k8s/components/gateway-api/route.yaml", route),
-        ("k8s/images.txt", &images(base)?),
-    ] {
+    let mut files = vec![
+        ("k8s/base/parta.yaml".to_owned(), base.to_owned()),
+        (
+            "k8s/single-node/parta.yaml".to_owned(),
+            text("single-node")?.to_owned(),
+        ),
+    ];
+    for (component, _) in COMPONENTS {
+        files.extend(components::files(component, base, text(component)?)?);
+    }
+    files.push(("k8s/images.txt".to_owned(), images(rendered)?));
+    Ok(files)
+}
+
+/// Writes the committed files, or compares them.
+pub(crate) fn keep(files: &[(String, String)], write: bool) -> anyhow::Result<()> {
+    for (path, text) in files {
         let file = root().join(path);
         if write {
             fs::create_dir_all(file.parent().context("a folder")?)?;
             fs::write(&file, text)?;
-        } else if fs::read_to_string(&file).unwrap_or_default() != text {
+        } else if fs::read_to_string(&file).unwrap_or_default() != *text {
             bail!("{path} is not what the chart renders: run `cargo xtask k8s --write` and commit it");
         }
     }
     Ok(())
 }
 
-/// The images of the render, one a line.
-fn images(text: &str) -> anyhow::Result<String> {
-    let manifests = Manifests::parse(text)?;
-    let all = manifests.workloads().flat_map(super::manifests::containers);
-    let names: std::collections::BTreeSet<&str> =
-        all.filter_map(|container| container["image"].as_str()).collect();
+/// The images of all renders, one a line.
+fn images(rendered: &[(String, String)]) -> anyhow::Result<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for (_, text) in rendered {
+        names.extend(Manifests::parse(text)?.images().map(str::to_owned));
+    }
     Ok(names.into_iter().map(|name| format!("{name}\n")).collect())
 }

@@ -1,5 +1,10 @@
 //! Validators that others keep: the schemas of Kubernetes, and two scanners.
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{bail, ensure};
 
 use super::Tools;
 use crate::execute;
@@ -32,15 +37,89 @@ const SKIPPED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Validates a file against the strict schemas of several versions of Kubernetes.
-pub(crate) fn schemas(tools: &Tools, file: &Path) -> anyhow::Result<()> {
+/// Schemas of kinds of other projects, from their own definitions.
+const CUSTOM: &str = "xtask/k8s-schemas";
+/// Validates each object of the files at the further arguments by the schema of its kind in the folder at the
+/// first one. An object of another project without a schema is an error.
+const VALIDATE: &str = "import json, os, sys, jsonschema, yaml
+known = {os.path.splitext(n)[0]: json.load(open(os.path.join(sys.argv[1], n)))
+    for n in os.listdir(sys.argv[1]) if n.endswith('.json')}
+wrong, seen = [], set()
+for path in sys.argv[2:]:
+    for document in yaml.safe_load_all(open(path)):
+        if not document or document['apiVersion'].split('/')[0] in ('v1', 'apps', 'policy', 'autoscaling'):
+            continue
+        kind, name = document['kind'], document['metadata']['name']
+        if kind in known:
+            seen.add(kind)
+            errors = jsonschema.Draft202012Validator(known[kind]).iter_errors(document)
+            wrong += [f'{path}: {kind}/{name} {e.json_path}: {e.message}' for e in errors]
+        elif not document['apiVersion'].startswith('networking.k8s.io/'):
+            wrong.append(f'{path}: {kind}/{name} has no schema')
+wrong += [f'no object has the kind {kind}' for kind in known.keys() - seen]
+sys.exit('\\n'.join(wrong) or 0)
+";
+
+/// The files of a folder.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// Validates the files of a folder against the strict schemas of several versions of Kubernetes.
+pub(crate) fn schemas(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
     for version in VERSIONS {
         let mut validate = Command::new(tools.wheel("kubernetes-validate"));
-        // Kinds of other projects (GRPCRoute) have no schema there.
+        // Kinds of other projects have no schema there.
         validate.args(["--strict", "--quiet", "--no-warn", "-k", version]);
-        execute(validate.arg(file))?;
+        execute(validate.args(files(folder)?))?;
     }
     Ok(())
+}
+
+/// Validates the objects of other projects.
+pub(crate) fn custom(tools: &Tools, folder: &Path) -> anyhow::Result<()> {
+    let mut validate = Command::new(tools.wheel("python"));
+    validate
+        .args(["-c", VALIDATE])
+        .arg(crate::root().join(CUSTOM))
+        .args(files(folder)?);
+    let output = validate.output()?;
+    if !output.status.success() {
+        bail!(
+            "custom resources: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// The findings of trivy without a skipped check: high (with critical), medium, low.
+pub(crate) fn findings(tools: &Tools, text: &str) -> anyhow::Result<[usize; 3]> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("render.yaml"), text)?;
+    let mut trivy = Command::new(tools.trivy()?);
+    trivy.args(["config", "--quiet", "--skip-check-update", "--format", "json"]);
+    let output = trivy.arg(folder.path()).output()?;
+    ensure!(
+        output.status.success(),
+        "trivy: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let results = report["Results"].as_array().into_iter().flatten();
+    let found = results.flat_map(|result| result["Misconfigurations"].as_array().into_iter().flatten());
+    let severities: Vec<&str> = found.filter_map(|one| one["Severity"].as_str()).collect();
+    let count = |wanted: &[&str]| {
+        severities
+            .iter()
+            .filter(|severity| wanted.contains(severity))
+            .count()
+    };
+    Ok([count(&["HIGH", "CRITICAL"]), count(&["MEDIUM"]), count(&["LOW"])])
 }
 
 /// Scans a folder with checkov and trivy.

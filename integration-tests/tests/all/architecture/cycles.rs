@@ -102,7 +102,6 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-/// The files of one crate.
 struct Crate {
     files: BTreeMap<Module, String>,
     aliases: BTreeMap<(Module, String), (Module, Module)>,

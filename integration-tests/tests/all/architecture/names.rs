@@ -80,7 +80,7 @@ impl<'ast> Visit<'ast> for Names {
         if let syn::Expr::Path(path) = &*call.func {
             let names: Vec<_> = path.path.segments.iter().map(|s| s.ident.to_string()).collect();
             match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["Task", "new" | "over" | "consumer"] => {
+                ["Task", "new" | "over" | "periodic" | "consumer"] => {
                     self.background.extend(call.args.first().and_then(text));
                 }
                 [.., "parta_jobs", "enqueue" | "enqueue_at"] => self.job(call.args.get(1)),
@@ -171,6 +171,8 @@ fn names_of_migrations_follow_the_scheme() {
         }
     }
     for (owner, mut numbers) in numbers.clone() {
+        // The migration of the feature `upgrade-test` is in no program that is shipped.
+        numbers.retain(|number| *number != 9999);
         numbers.sort_unstable();
         if numbers != (1..=numbers.len()).collect::<Vec<_>>() {
             wrong.push(format!("{owner} has the migrations {numbers:?}"));
@@ -184,10 +186,10 @@ fn names_of_migrations_follow_the_scheme() {
 fn names_of_every_kind_are_read() {
     let names = Names::of(
         "const MAIL_JOB: &str = \"a.mail\"; const N: ConsumerNames = ConsumerNames { members: \"a.members\" };
-         fn f() { Task::over(\"a.jobs\", db); runner.handle(MAIL_JOB, h); parta_jobs::enqueue(tx, \"mail\"); }
+         fn f() { Task::over(\"a.jobs\", db); Task::periodic(\"a.purge\", HOUR, db); runner.handle(MAIL_JOB, h); parta_jobs::enqueue(tx, \"mail\"); }
          fn name() -> &str { \"a_0001_tables\" }",
     );
-    assert_eq!(names.background, ["a.mail", "a.members", "a.jobs"]);
+    assert_eq!(names.background, ["a.mail", "a.members", "a.jobs", "a.purge"]);
     assert_eq!(names.unnamed, [""]);
     assert_eq!(names.numbered, ["a_0001_tables"]);
     assert_eq!(number("a", "a_0001_tables"), Some(1));

@@ -75,7 +75,7 @@ fn exported(source: &str) -> Vec<String> {
         let (first, rest) = path.split_once("::").unwrap_or((path, ""));
         PROTO_CRATES.contains(&first) && rest.split("::").any(|part| part == "v1")
     };
-    exports.0.iter().filter(is_generated).cloned().collect()
+    exports.paths.iter().filter(is_generated).cloned().collect()
 }
 
 /// Otherwise a layer could use a generated type without naming its crate.

@@ -14,13 +14,28 @@ pub(super) const ASSEMBLY_FILES: [&str; 2] = ["lib.rs", "assembly.rs"];
 pub(super) const RULES: &[Rule] = &[
     Rule {
         paths: &["tonic", "tonic_types", "prost"],
-        layers: &["grpc", "events", "live", "error.rs"],
-        reason: "protobuf stops at grpc/: decode there and decide on our own types; error.rs maps errors to a status",
+        layers: &["grpc", "events", "feed", "live"],
+        reason: "protobuf stops at grpc/: decode there and decide on our own types",
+    },
+    Rule {
+        paths: PROTO_CRATES,
+        layers: &["grpc", "events", "feed", "live"],
+        reason: "generated types stop at grpc/ and events: other layers have types of their own, and common \
+                 refusals are functions of parta_status",
     },
     Rule {
         paths: &["sea_orm", "sea_orm_migration"],
         layers: &["storage", "writer", "migrations", "error.rs"],
         reason: "the database stops at storage/: other layers only pass a connection and name only its trait",
+    },
+    Rule {
+        paths: &[
+            "Decision::Allow",
+            "parta_access::Decision::Allow",
+            "parta_access::Decision::*",
+        ],
+        layers: &["policy"],
+        reason: "only a policy permits an act; `belongs` and the other functions of parta_access prove less",
     },
     Rule {
         paths: &["parta_runtime"],
@@ -107,6 +122,9 @@ pub(super) const FORBIDDEN_IN_PURE_LAYERS: &[&str] = &[
     "std::net",
 ];
 
+/// Generated types that `error.rs` of a service or feature may name: the reasons of its refusals.
+pub(super) const REASONS: &str = "ErrorReason";
+
 /// Paths that every layer may name: a connection that is only passed to storage.
 pub(super) const ALWAYS_ALLOWED: &[&str] = &["sea_orm::ConnectionTrait"];
 
@@ -128,8 +146,18 @@ pub(super) const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "calls membership by its generated client and reads the code of a refusal",
     ),
     (
+        "services/invitation/src/acceptance/admission.rs",
+        "parta_proto_membership",
+        "calls membership by its generated client",
+    ),
+    (
+        "services/call-scheduling/src/announcements/chat.rs",
+        "parta_proto_chat",
+        "calls chat by its generated client",
+    ),
+    (
         "services/org-registry/src/applications/appoint.rs",
-        "prost",
-        "the payload of its job is an encoded message",
+        "parta_proto_membership",
+        "calls membership by its generated client",
     ),
 ];

@@ -44,6 +44,11 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "feeds: one insert for all events of a transaction",
     ),
     (
+        "libs/database/src/privileges.rs",
+        2,
+        "database: grants, and the tables that a role may not read or write",
+    ),
+    (
         "libs/feed/src/consumer/apply.rs",
         3,
         "feeds: the cursor is inserted if it is absent, locked and advanced",
@@ -74,9 +79,9 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "jobs: an insert that ignores a duplicate of the same kind",
     ),
     (
-        "libs/jobs/src/runner.rs",
-        6,
-        "jobs: the lease of the job that has been due the longest",
+        "libs/jobs/src/lease.rs",
+        5,
+        "jobs: the lease of the job that has been due the longest, by the clock of the database",
     ),
     (
         "libs/mutations/src/idempotency.rs",

@@ -8,7 +8,6 @@ use crate::consistency::{
     writer::{Outcome, SentMessage},
 };
 
-/// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogEntry {
     pub(crate) seq: i64,
@@ -16,7 +15,6 @@ pub(crate) struct LogEntry {
     pub(crate) content: EntryContent,
 }
 
-/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryContent {
     Message { sender: String, text: String },

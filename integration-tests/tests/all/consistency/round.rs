@@ -103,7 +103,6 @@ impl Round {
         SeededRng::for_actor(self.seed, kind, number)
     }
 
-    /// Returns one of the replicas.
     pub(crate) fn replica(&self, seeded_rng: &mut SeededRng) -> &'static str {
         seeded_rng.choose::<&'static str>(&self.replicas)
     }

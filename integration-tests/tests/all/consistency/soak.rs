@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parta_integration_tests::{REPLICAS, SEED, Suite, number, open_descriptors, resident_kib};
+use parta_integration_tests::{REPLICAS, SEED, Suite, number_from_env, open_descriptors, resident_kib};
 use tokio_util::sync::CancellationToken;
 
 use crate::consistency::{
@@ -121,10 +121,10 @@ impl ProcessStats {
 #[test]
 #[ignore = "runs for PARTA_SOAK_MINUTES minutes: use `cargo xtask soak`"]
 fn soak() {
-    let duration = Duration::from_secs(60 * number(MINUTES, 1));
+    let duration = Duration::from_secs(60 * number_from_env(MINUTES, 1));
     // The number of rounds has a minimum, and the last round always runs to its end.
     parta_testkit::run_for(2 * duration + Duration::from_mins(30), async {
-        let seed = number(SEED, 1);
+        let seed = number_from_env(SEED, 1);
         println!("{SEED}={seed}");
         let cluster = Suite::replicated(PROGRAM).await;
         println!("{}", cluster.database.way_to_crash());

@@ -1,5 +1,5 @@
 //! The members and chats of a run.
-use parta_integration_tests::{Client, Person, School, Suite, eventually};
+use parta_integration_tests::{Client, Person, School, Suite};
 use serde_json::{Value, json};
 
 use crate::consistency::Size;
@@ -43,15 +43,13 @@ fn text(value: &Value) -> String {
 
 /// Returns the pupils' chat of a class, as listed by its teacher.
 async fn class_chat(teacher: &Client, class: &str) -> String {
-    eventually("the chat of the class", async || {
-        let all = teacher
-            .must("ChatService/ListChats", json!({"page_size": 200}))
-            .await;
-        let mut chats = all["chats"].as_array().cloned().unwrap_or_default().into_iter();
-        let found = chats.find(|c| c["unit_id"] == class && c["kind"] == "CHAT_KIND_CLASS_PUPILS")?;
-        Some(text(&found["id"]))
-    })
-    .await
+    // The call presents the consistency tokens of the class and of its members.
+    let all = teacher
+        .must("ChatService/ListChats", json!({"page_size": 200}))
+        .await;
+    let is_wanted = |chat: &&Value| chat["unit_id"] == class && chat["kind"] == "CHAT_KIND_CLASS_PUPILS";
+    let chats = all["chats"].as_array().expect("a list of chats");
+    text(&chats.iter().find(is_wanted).expect("the chat of the class")["id"])
 }
 
 impl Workload {
@@ -128,7 +126,6 @@ impl Workload {
         self.school.administrator = self.people[ADMINISTRATOR].clone();
     }
 
-    /// Returns the index of a chat.
     pub(crate) fn index_of(&self, chat: &str) -> Option<usize> {
         self.chats.iter().position(|c| c.id == chat)
     }

@@ -12,7 +12,6 @@ use crate::consistency::round::Round;
 /// Time limit for a definite outcome of a message.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The outcome of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The message was stored in the log.
@@ -33,7 +32,6 @@ pub(crate) struct SentMessage {
     pub(crate) outcome: Outcome,
 }
 
-/// The result of one attempt.
 pub(crate) enum AttemptResult<T> {
     Done(T),
     /// Refused with a documented reason that a retry does not change.
@@ -80,7 +78,6 @@ struct Message {
     text: String,
 }
 
-/// Sends the messages of one writer.
 pub(crate) async fn send_messages(round: Arc<Round>, number: usize) -> Vec<SentMessage> {
     let person = &round.workload.people[number % round.workload.people.len()];
     let mut writer = Writer {

@@ -282,7 +282,7 @@ fn invalid_call_import_and_application_requests_are_refused() {
         let planned = by.must("CallService/PlanCall", plan).await;
         let call = json!({"call_id": planned["call"]["id"]});
         by.must("CallService/CancelCall", call.clone()).await;
-        expect(&by, "CallService/AnnounceCall", call, "CALL_CANCELLED").await;
+        expect(&by, "CallService/AnnounceCall", call, "CALL_CANCELED").await;
 
         let import = json!({"roster_import_id": school.checked_import().await});
         let by = &school.administrator.client;

@@ -228,7 +228,6 @@ fn invalid_credentials_are_refused() {
     });
 }
 
-/// The key with which the suite signs tokens.
 fn pair_of(suite: &Suite) -> KeyPair {
     let pem = std::fs::read_to_string(suite.keys().join("token-signing.pem")).unwrap();
     KeyPair::from_pem(&pem).unwrap()

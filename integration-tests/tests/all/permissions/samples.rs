@@ -1,6 +1,6 @@
 //! Returns a valid request for each RPC. Only the caller may be wrong.
 use parta_access::PrincipalKind as Kind;
-use parta_integration_tests::{Client, Place, TwoSchools, new_phone};
+use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
 /// Returns an id of a response.
@@ -13,7 +13,7 @@ fn id(answer: &Value, path: &str) -> String {
 }
 
 /// Creates new objects of a school, so that calls do not depend on earlier calls.
-struct Fresh<'a>(&'a Place);
+struct Fresh<'a>(&'a SampleSchool);
 
 impl Fresh<'_> {
     async fn unit(&self) -> String {
@@ -104,7 +104,7 @@ async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
 /// Creates the request. `own` says whether the caller belongs to the school of `place`.
 pub async fn sample(
     two_schools: &TwoSchools,
-    place: &Place,
+    place: &SampleSchool,
     kind: Kind,
     own: bool,
     rpc: &str,

@@ -124,9 +124,9 @@ fn membership_outage_is_distinct_from_an_invalid_token() {
     });
 }
 
-/// A call that is cancelled during a fetch leaves neither a held lock nor a wrong result.
+/// A call that is canceled during a fetch leaves neither a held lock nor a wrong result.
 #[test]
-fn cancelled_fetch_does_not_invalidate_tokens() {
+fn canceled_fetch_does_not_invalidate_tokens() {
     parta_testkit::run(async {
         use std::sync::atomic::{AtomicBool, Ordering};
         let test = test_env();

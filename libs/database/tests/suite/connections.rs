@@ -80,19 +80,19 @@ on_postgres!(
 );
 
 /// The number of notified commits.
-static TOLD: AtomicUsize = AtomicUsize::new(0);
+static NOTIFIED_COMMITS: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Default)]
-struct Told;
+struct CountCommits;
 
 #[async_trait::async_trait]
-impl CommitStep for Told {
+impl CommitStep for CountCommits {
     async fn before_commit(&self, _: &Tx) -> Result<(), StorageError> {
         Ok(())
     }
 
     fn after_commit(&self, _: &Db) {
-        TOLD.fetch_add(1, Ordering::Relaxed);
+        NOTIFIED_COMMITS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -101,15 +101,15 @@ on_both!(
     commit_hooks_run_when_the_caller_is_dropped,
     |database| async move {
         let store = Store::open(&database, migrations()).await;
-        TOLD.store(0, Ordering::Relaxed);
+        NOTIFIED_COMMITS.store(0, Ordering::Relaxed);
         for n in 0..80 {
-            let name = format!("told {n}");
+            let name = format!("dropped {n}");
             let mut work = store
                 .db
                 .write(|tx| {
                     let name = name.clone();
                     async move {
-                        tx.step::<Told>();
+                        tx.step::<CountCommits>();
                         insert(&tx, &name).await
                     }
                 })
@@ -121,13 +121,13 @@ on_both!(
                 tokio::time::sleep(std::time::Duration::from_micros(200)).await;
             }
         }
-        let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'told %'";
+        let sql = "SELECT count(*) AS n FROM counter WHERE name LIKE 'dropped %'";
         let counted = async {
             loop {
                 let statement = Statement::from_string(store.db.backend(), sql);
                 let row = store.db.conn().query_one_raw(statement).await.unwrap().unwrap();
                 let rows = row.try_get::<i64>("", "n").unwrap();
-                if rows > 0 && usize::try_from(rows) == Ok(TOLD.load(Ordering::Relaxed)) {
+                if rows > 0 && usize::try_from(rows) == Ok(NOTIFIED_COMMITS.load(Ordering::Relaxed)) {
                     return;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;

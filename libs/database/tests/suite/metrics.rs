@@ -1,4 +1,4 @@
-//! The metric of stored values that this build does not know.
+//! The metrics of stored values that this build does not know, and of rows that work skips.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::{
@@ -55,9 +55,10 @@ impl PushMetricExporter for Sums {
     }
 }
 
-/// Each read of an unknown value is counted by its table and column, without ids and without the value.
+/// Each read of an unknown value is counted by its table and column, without ids and without the value. A
+/// skipped row is counted by its table.
 #[test]
-fn unknown_values_are_counted_by_column() {
+fn unknown_values_and_skipped_rows_are_counted() {
     let sums = Sums::default();
     let provider = SdkMeterProvider::builder()
         .with_periodic_exporter(sums.clone())
@@ -67,8 +68,17 @@ fn unknown_values_are_counted_by_column() {
         let error = StorageError::unknown_value("unit.kind", value);
         assert!(error.to_string().contains("unit.kind"), "{error}");
     }
+    parta_database::count_skipped_row("chat");
     provider.force_flush().unwrap();
-    let attributes = vec!["column=kind".to_owned(), "table=unit".to_owned()];
-    let expected = ("parta.storage.unknown_values".to_owned(), attributes, 2);
-    assert_eq!(*sums.0.lock().unwrap(), [expected]);
+    let sum = |name: &str, attributes: &[&str], count| {
+        let attributes = attributes.iter().copied().map(str::to_owned).collect();
+        (name.to_owned(), attributes, count)
+    };
+    let mut found = sums.0.lock().unwrap().clone();
+    found.sort();
+    let expected = [
+        sum("parta.storage.skipped_rows", &["table=chat"], 1),
+        sum("parta.storage.unknown_values", &["column=kind", "table=unit"], 2),
+    ];
+    assert_eq!(found, expected);
 }

@@ -28,7 +28,7 @@ impl LocalBus {
     }
 
     /// Returns a bus for a process that has at most one replica of each service.
-    pub fn alone() -> Self {
+    pub fn single_replica() -> Self {
         Self {
             is_single_replica: true,
             ..Self::default()

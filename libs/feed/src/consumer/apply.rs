@@ -88,12 +88,7 @@ async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), 
         at.position.into(),
         tx.now().into(),
     ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    tx.execute_sql(sql, values).await?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parta_database::{Db, StorageError, Tx};
 use parta_ids::OrgId;
+use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::DbErr;
 use tokio::sync::watch;
@@ -42,7 +43,10 @@ impl From<DbErr> for HandleError {
 
 impl From<RpcError> for HandleError {
     fn from(refusal: RpcError) -> Self {
-        if refusal.code() == tonic::Code::Unavailable {
+        // A stored value that this build does not know affects one organization. A retry would stop all
+        // others.
+        let is_unknown_value = refusal.is(ErrorReason::StoredValueUnknown);
+        if refusal.code() == tonic::Code::Unavailable && !is_unknown_value {
             return Self::Storage(StorageError::Unavailable(refusal.to_string()));
         }
         Self::Failed(refusal.to_string())

@@ -69,12 +69,7 @@ pub(super) async fn organizations(tx: &Tx, consumer: &str) -> Result<BTreeSet<Or
 
 pub(super) async fn clear(tx: &Tx, consumer: &str) -> Result<(), StorageError> {
     let sql = "DELETE FROM feed_quarantine WHERE consumer = $1";
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        [consumer.into()],
-    ))
-    .await?;
+    tx.execute_sql(sql, [consumer.into()]).await?;
     Ok(())
 }
 
@@ -94,12 +89,7 @@ pub(super) async fn quarantine(
         reason.into(),
         tx.now().into(),
     ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    tx.execute_sql(sql, values).await?;
     Ok(())
 }
 
@@ -116,11 +106,6 @@ pub(super) async fn queue(
         consumer.into(),
         event.encode_to_vec().into(),
     ];
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        values,
-    ))
-    .await?;
+    tx.execute_sql(sql, values).await?;
     Ok(())
 }

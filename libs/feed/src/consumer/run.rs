@@ -66,7 +66,7 @@ impl std::fmt::Display for StreamEnd {
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Follows the feed until cancelled. A batch in progress is committed or rolled back.
+    /// Follows the feed until canceled. A batch in progress is committed or rolled back.
     pub async fn run(&self, cancel: CancellationToken) {
         let (mut failures, mut gaps, mut rebuild) = (0_u32, 0_u32, false);
         while !cancel.is_cancelled() {

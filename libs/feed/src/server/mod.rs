@@ -10,7 +10,7 @@ use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
 use parta_database::{Db, LogHead, Tx};
 use parta_ids::{EventId, OrgId};
-use parta_proto::{WatchItem, status::v1::ErrorReason};
+use parta_proto::WatchItem;
 use parta_status::{self as status, RpcError};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ impl<K: FeedKind> Clone for FeedServer<K> {
 impl<K: FeedKind> FeedServer<K> {
     /// Returns a server. `snapshot` returns the events that build the current state of one organization, or
     /// of all, from nothing; it reads through the transaction that it receives. Streams end when `cancel` is
-    /// cancelled.
+    /// canceled.
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
         F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,
@@ -159,11 +159,10 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
             }
             Ok(Some(requested))
         }
-        _ => Err(RpcError::new(
-            ErrorReason::CallerNotAccepted,
+        _ => Err(status::caller_not_accepted(
+            caller.rpc,
             "Only services and service accounts can read feeds.",
-        )
-        .meta("rpc", caller.rpc)),
+        )),
     }
 }
 

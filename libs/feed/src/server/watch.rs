@@ -3,12 +3,12 @@ use std::{collections::VecDeque, time::Duration};
 use chrono::{DateTime, Utc};
 use parta_database::{Db, LogHead};
 use parta_ids::OrgId;
-use parta_proto::{WatchItem, status::v1::ErrorReason};
+use parta_proto::{WatchItem, status::v1::ErrorReason, timestamp};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cursor, FeedEvent, kind::timestamp, log};
+use crate::{Cursor, FeedEvent, log};
 
 const BATCH: u64 = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
@@ -66,11 +66,7 @@ impl<E: FeedEvent> Watch<E> {
                 return Ok((self.cursor(event.position()), WatchItem::Event(event)));
             }
             if self.cancel.is_cancelled() {
-                return Err(RpcError::new(
-                    ErrorReason::NotServing,
-                    "The server is stopping. Try again in a moment.",
-                )
-                .retry_after(Duration::from_secs(1)));
+                return Err(parta_status::not_serving());
             }
             // Marked before the read, so that a commit after the read leaves its hint unseen.
             self.hints.mark_unchanged();

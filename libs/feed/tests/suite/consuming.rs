@@ -4,8 +4,9 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use parta_database::{Db, StorageError};
-use parta_feed::{AtLeast, Freshness, Progress, is_quarantined, list_quarantined};
+use parta_feed::{AtLeast, Freshness, HandleError, Progress, is_quarantined, list_quarantined};
 use parta_ids::TypedId;
+use parta_status::RpcError;
 use parta_testkit::on_both;
 
 use crate::{
@@ -46,6 +47,22 @@ on_both!(
         assert_eq!(roster.snapshots.load(Ordering::SeqCst), 0);
     }
 );
+
+// A stored value that this build does not know affects one organization. A retry would stop all others.
+#[test]
+fn unknown_stored_value_fails_only_its_event() {
+    parta_testkit::run(async {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let refusal = RpcError::from(StorageError::unknown_value("unit.kind", 7));
+        assert!(matches!(HandleError::from(refusal), HandleError::Failed(_)));
+        parta_testkit::logs().allow("the database is unavailable");
+        let refusal = RpcError::from(StorageError::Unavailable("stopping".into()));
+        assert!(matches!(
+            HandleError::from(refusal),
+            HandleError::Storage(error) if error.is_transient()
+        ));
+    });
+}
 
 // An event that fails stops only its organization. After the release, waiting events are applied in order.
 on_both!(

@@ -179,9 +179,7 @@ on_both!(
             .clock
             .advance(TimeDelta::days(parta_feed::RETENTION_DAYS) + TimeDelta::seconds(1));
         add(db, org(1), "c", "x").await;
-        let cancel = tokio_util::sync::CancellationToken::new();
-        cancel.cancel();
-        parta_feed::purge_task(db.clone(), cancel).await;
+        parta_feed::purge(db).await.unwrap();
 
         assert_eq!(watch(db, &second_cursor, 1).await.0, [3]);
         let source: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(db));

@@ -229,7 +229,7 @@ impl fmt::Display for Reason<'_> {
 }
 
 impl Connector {
-    /// Resolves the name and connects, now and again, until it is cancelled.
+    /// Resolves the name and connects, now and again, until it is canceled.
     async fn keep_connected(self) {
         let mut was_reachable = None;
         loop {
@@ -312,7 +312,6 @@ impl Connector {
     }
 }
 
-/// Returns an error with its causes.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

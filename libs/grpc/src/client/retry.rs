@@ -18,9 +18,10 @@ use tower::{
 
 use super::{Idempotent, replicas::Unreachable};
 use crate::{
-    body::{self, Whole},
+    body::{self, SingleChunk},
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{HttpRequest, RpcRequest, RpcResponse, RpcResult},
+    status_headers::received_status,
 };
 
 /// Attempts of a call without [`Patience`], and attempts to connect.
@@ -204,11 +205,18 @@ async fn repeat<S: RpcService>(mut service: S, request: RpcRequest, retry: Retry
         .build();
     let (begun, mut notified) = (Instant::now(), false);
     loop {
-        let http = HttpRequest::from_parts(head.clone(), Body::new(Whole(Some(data.clone()))));
-        let failure = match service.call(RpcRequest { http, method }).await {
+        let http = HttpRequest::from_parts(head.clone(), Body::new(SingleChunk(Some(data.clone()))));
+        let failure = match service
+            .call(RpcRequest {
+                http,
+                method,
+                client: None,
+            })
+            .await
+        {
             Err(status) => Failure::of(status),
             // A refusal without a body carries its status in the headers.
-            Ok(response) => match Status::from_header_map(response.http.headers()) {
+            Ok(response) => match received_status(response.http.headers()) {
                 Some(status) if status.code() == Code::Unavailable => Failure::Answered(status),
                 _ => return Ok(response),
             },

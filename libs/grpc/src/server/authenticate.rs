@@ -14,6 +14,7 @@ use parta_status::{RpcError, unauthenticated_missing};
 use tonic::Status;
 use tower::Service;
 
+use super::account_streams::AccountStreams;
 use crate::{
     SERVICE_TOKEN,
     layer::{Layered, RpcService, layer},
@@ -40,6 +41,7 @@ pub struct Authenticator {
 pub(super) struct Authenticate {
     authenticator: Arc<Authenticator>,
     clock: Arc<dyn Clock>,
+    streams: AccountStreams,
 }
 
 impl Authenticate {
@@ -47,6 +49,7 @@ impl Authenticate {
         Self {
             authenticator,
             clock: env.clock.clone(),
+            streams: AccountStreams::default(),
         }
     }
 
@@ -93,8 +96,10 @@ where
             }
             let (caller, method) = layer.authenticate(request.method, request.http.headers()).await?;
             let end = (caller.expire_time, caller.acting().clone());
+            let stream = layer.streams.begin(&caller.principal, method)?;
             request.http.extensions_mut().insert(caller);
             let mut response = inner.call(request).await?;
+            response.guard.account_stream = stream;
             if let (Some(end), who) = end
                 && method.streaming
             {
@@ -188,7 +193,7 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         return Ok(());
     }
     let why = "This RPC does not accept callers of this kind.";
-    Err(RpcError::new(ErrorReason::CallerNotAccepted, why).meta("rpc", caller.rpc))
+    Err(parta_status::caller_not_accepted(caller.rpc, why))
 }
 
 fn invalid(why: &str) -> RpcError {

@@ -25,7 +25,6 @@ use crate::{
 pub(crate) struct TraceSlot(pub(super) Arc<OnceLock<TraceId>>);
 
 impl TraceSlot {
-    /// Returns the status for a panic.
     pub(crate) fn refuse(&self, panic: &(dyn Any + Send)) -> Status {
         let said = panic.downcast_ref::<&str>().copied();
         let said = said

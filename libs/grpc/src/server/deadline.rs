@@ -26,7 +26,7 @@ const DEFAULT: Duration = Duration::from_secs(30);
 /// The longest deadline of a unary call, so that a client cannot hold its permit for longer.
 const MAX: Duration = Duration::from_secs(60);
 
-/// Replies before the outer timer of tonic, which returns CANCELLED without a reason. Streams have no
+/// Replies shortly before the deadline of the caller, whose own timer returns no reason. Streams have no
 /// deadline, but end when the server drains, so that their clients resume elsewhere.
 #[derive(Clone)]
 pub(super) struct ServerDeadline {
@@ -104,11 +104,7 @@ pub(crate) fn exceeded() -> Status {
 }
 
 pub(crate) fn not_serving() -> Status {
-    let refusal = RpcError::new(
-        ErrorReason::NotServing,
-        "The server is stopping. Try again in a moment.",
-    );
-    refusal.retry_after(Duration::from_secs(1)).into()
+    parta_status::not_serving().into()
 }
 
 /// Returns the time that a call may take: `None` for a stream without a timeout.

@@ -2,8 +2,9 @@
 //! with the list in the comment of the RPC.
 use parta_proto::Method;
 use parta_status::RpcError;
-use tonic::Status;
 use tracing::Level;
+
+use crate::status_headers::received_status;
 
 /// The target of the events, which `parta_testkit` and the processes of the integration tests use.
 const TARGET: &str = "parta_grpc::refusal";
@@ -14,7 +15,7 @@ pub(crate) fn report(method: &Method, headers: &http::HeaderMap) {
     if !tracing::enabled!(target: TARGET, Level::DEBUG) {
         return;
     }
-    let refusal = Status::from_header_map(headers).and_then(|status| RpcError::from_status(&status));
+    let refusal = received_status(headers).and_then(|status| RpcError::from_status(&status));
     if let Some(refusal) = refusal {
         tracing::debug!(
             target: TARGET,

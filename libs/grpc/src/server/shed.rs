@@ -6,8 +6,6 @@ use std::{
 };
 
 use futures::future::Either;
-use parta_proto::{Method, status::v1::ErrorReason};
-use parta_status::RpcError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tower::Service;
@@ -17,13 +15,16 @@ use crate::{
     rpc::{RpcRequest, RpcResponse, RpcResult},
 };
 
-/// The maximum number of concurrent calls per service and server. Calls beyond it are refused, never queued.
+/// The limits of the calls of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Unary calls.
+    /// Concurrent unary calls of one service. Calls beyond it are refused, never queued.
     pub calls: usize,
-    /// Open streams, which are counted separately because they last for hours.
+    /// Open streams of one service, which are counted separately because they last for hours. Health checks
+    /// that watch and reflection together may have as many.
     pub streams: usize,
+    /// The time that a request may take to arrive. A unary call has its deadline as well.
+    pub receive: Duration,
 }
 
 impl Default for Limits {
@@ -31,9 +32,13 @@ impl Default for Limits {
         Self {
             calls: 1024,
             streams: 16_384,
+            receive: Duration::from_secs(120),
         }
     }
 }
+
+/// Counts the watching health checks and reflection, which no service owns.
+const OPEN: &str = "open";
 
 struct Counters {
     calls: Arc<Semaphore>,
@@ -57,9 +62,9 @@ impl Shed {
     }
 
     /// Returns a permit for a call; `None` if the limit is reached.
-    fn acquire(&self, method: &Method) -> Option<OwnedSemaphorePermit> {
-        let counters = self.counters(method.owner);
-        let semaphore = if method.streaming {
+    fn acquire(&self, owner: &'static str, streaming: bool) -> Option<OwnedSemaphorePermit> {
+        let counters = self.counters(owner);
+        let semaphore = if streaming {
             &counters.streams
         } else {
             &counters.calls
@@ -69,7 +74,7 @@ impl Shed {
 
     fn counters(&self, owner: &'static str) -> Arc<Counters> {
         let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let Limits { calls, streams } = self.0.limits;
+        let Limits { calls, streams, .. } = self.0.limits;
         counters
             .entry(owner)
             .or_insert_with(|| {
@@ -95,9 +100,16 @@ impl<S: RpcService> Service<RpcRequest> for Layered<Shed, S> {
     }
 
     fn call(&mut self, request: RpcRequest) -> Self::Future {
-        let permit = match request.method {
+        let counted = match request.method {
+            Some(method) => Some((method.owner, method.streaming)),
+            // Streams without a credential, which last as long as their clients wish.
+            None if request.is_open() && !request.is_health_check() => Some((OPEN, true)),
+            // A health check is answered also while other calls are refused.
             None => None,
-            Some(method) => match self.layer.acquire(method) {
+        };
+        let permit = match counted {
+            None => None,
+            Some((owner, streaming)) => match self.layer.acquire(owner, streaming) {
                 None => return Either::Left(refused(overloaded())),
                 permit => permit,
             },
@@ -106,7 +118,7 @@ impl<S: RpcService> Service<RpcRequest> for Layered<Shed, S> {
     }
 }
 
-/// The permit of a call. Unknown RPCs need none.
+/// The permit of a call. Unknown RPCs and single health checks need none.
 pub(crate) struct Permit(Option<OwnedSemaphorePermit>);
 
 impl OnResponse<RpcResult> for Permit {
@@ -119,9 +131,6 @@ impl OnResponse<RpcResult> for Permit {
 }
 
 fn overloaded() -> Status {
-    let refusal = RpcError::new(
-        ErrorReason::Overloaded,
-        "The server is overloaded. Try again in a moment.",
-    );
-    refusal.retry_after(Duration::from_secs(1)).into()
+    let why = "The server is overloaded. Try again in a moment.";
+    parta_status::overloaded(why, Duration::from_secs(1)).into()
 }

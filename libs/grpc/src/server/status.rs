@@ -8,6 +8,7 @@ use tower::Service;
 use crate::{
     layer::{Layered, OnResponse, ResponseFuture, RpcService, layer},
     rpc::{RpcRequest, RpcResponse, RpcResult},
+    status_headers::received_status,
 };
 
 /// Gives every refusal exactly one documented reason, including those of tonic. UNIMPLEMENTED is not changed:
@@ -43,7 +44,7 @@ impl OnResponse<RpcResult> for Explain {
             Err(status) => return Ok(explain(status).into_http().into()),
         };
         if !self.open
-            && let Some(status) = Status::from_header_map(response.http.headers())
+            && let Some(status) = received_status(response.http.headers())
             && status.code() != Code::Ok
             && status.details().is_empty()
         {

@@ -18,7 +18,6 @@ use parta_status::{Reason, RpcError};
 use parta_testkit::{on_both, on_postgres};
 use sea_orm::{ConnectionTrait, Statement};
 use sea_orm_migration::MigrationTrait;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 fn migrations() -> Vec<Box<dyn MigrationTrait>> {
@@ -209,10 +208,7 @@ on_both!(record_is_purged_after_its_retention, |database| async move {
     let (runs, mutation) = (AtomicUsize::new(0), mutation(&caller("one"), new_id(), "same"));
     for (days, expected) in [(0, 1), (RETENTION_DAYS, 1), (1, 2)] {
         store.clock.advance(TimeDelta::days(days));
-        // The task purges once before it looks at its token.
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        parta_mutations::purge_task(store.db.clone(), cancel).await;
+        parta_mutations::purge(&store.db).await.unwrap();
         act(&store.db, &mutation, &runs).await.unwrap();
         assert_eq!(runs.load(Ordering::SeqCst), expected, "after {days} more days");
     }

@@ -6,6 +6,8 @@ use std::{
 };
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
+use parta_database::DatabaseConfig;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use super::{Report, Section, ServiceSettings, Settings, settings::DatabaseSettings};
@@ -224,6 +226,7 @@ fn service(name: &str, mut keys: Map<String, Value>, problems: &mut Vec<String>)
     ServiceSettings {
         database: DatabaseSettings {
             url: one::<String>(name, &mut keys, "database_url", problems).map(Into::into),
+            migrate_url: one::<String>(name, &mut keys, "database_migrate_url", problems).map(Into::into),
             max_connections: one(name, &mut keys, "database_max_connections", problems),
         },
         listen: one(name, &mut keys, "listen", problems),
@@ -258,6 +261,10 @@ fn take<T: DeserializeOwned + Default>(
     })
 }
 
+/// The smallest limit of the bytes of requests. One client has three quarters of it, which must be more than
+/// the files of a roster, 64 MiB.
+const LARGEST_REQUEST_BYTES: u64 = 96 * 1024 * 1024;
+
 fn validate(settings: &Settings, problems: &mut Vec<String>) {
     let server = &settings.server;
     if server.tls_certificate_file.is_some() != server.tls_key_file.is_some() {
@@ -265,6 +272,20 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
     }
     if server.max_calls == 0 || server.max_streams == 0 {
         problems.push("server: max_calls and max_streams must be at least 1".into());
+    }
+    if server.max_connections < 64 || server.max_connections_per_client == 0 {
+        let least = "max_connections must be at least 64 and max_connections_per_client at least 1";
+        problems.push(format!("server: {least}"));
+    }
+    if server.max_streams_per_connection == 0 || server.receive_seconds == 0 || server.stall_seconds == 0 {
+        let least = "max_streams_per_connection, receive_seconds and stall_seconds must be at least 1";
+        problems.push(format!("server: {least}"));
+    }
+    if server.max_request_bytes < LARGEST_REQUEST_BYTES {
+        problems.push(format!(
+            "server: max_request_bytes must be at least {LARGEST_REQUEST_BYTES}, so that one client can send \
+             the largest request"
+        ));
     }
     if !(0.0..=1.0).contains(&settings.telemetry.sample_ratio) {
         problems.push("telemetry: sample_ratio must lie between 0 and 1".into());
@@ -279,6 +300,15 @@ fn validate(settings: &Settings, problems: &mut Vec<String>) {
             .is_some_and(|a| !a.starts_with("http://") && !a.starts_with("https://"))
         {
             problems.push(format!("{name}: address must begin with http:// or https://"));
+        }
+        let is_postgres = |url: &SecretString| DatabaseConfig::new(url.expose_secret()).is_postgres();
+        let database = &service.database;
+        let serves = database.url.as_ref().is_some_and(is_postgres);
+        let migrates = database.migrate_url.as_ref().map(is_postgres);
+        if migrates.is_some_and(|migrates| !migrates || !serves) {
+            problems.push(format!(
+                "{name}: database_migrate_url and database_url must both begin with postgres://, or leave the first one out"
+            ));
         }
     }
 }

@@ -38,10 +38,25 @@ pub struct ServerSettings {
     /// PEM file of the authority that issues the certificates of the other services; without it, the system
     /// roots are used.
     pub tls_authority_file: Option<PathBuf>,
+    /// Address of a second port that answers health checks without TLS; without it, there is none.
+    pub health_listen: Option<SocketAddr>,
     /// Maximum number of concurrent unary calls per service.
     pub max_calls: usize,
     /// Maximum number of open streams per service.
     pub max_streams: usize,
+    /// Maximum number of connections. The clients of one network have at most half.
+    pub max_connections: usize,
+    /// Maximum number of connections of one client, which is an IPv4 address or an IPv6 /64 network.
+    pub max_connections_per_client: usize,
+    /// Maximum number of concurrent calls and streams of one connection.
+    pub max_streams_per_connection: u32,
+    /// Time, in seconds, that a request may take to arrive.
+    pub receive_seconds: u64,
+    /// Bytes of requests, beyond small ones, that may be in memory while they arrive. One client has at most
+    /// three quarters.
+    pub max_request_bytes: u64,
+    /// Time, in seconds, after which a response of which its client takes nothing is ended.
+    pub stall_seconds: u64,
     /// Time, in seconds, between reporting NOT_SERVING and refusing connections, so that load balancers
     /// notice. At most half of `grace_seconds` is used.
     pub drain_seconds: u64,
@@ -57,8 +72,15 @@ impl Default for ServerSettings {
             tls_certificate_file: None,
             tls_key_file: None,
             tls_authority_file: None,
+            health_listen: None,
             max_calls: 1024,
             max_streams: 16_384,
+            max_connections: 16_384,
+            max_connections_per_client: 4_096,
+            max_streams_per_connection: 256,
+            receive_seconds: 120,
+            max_request_bytes: 134_217_728,
+            stall_seconds: 60,
             drain_seconds: 0,
             grace_seconds: 20,
         }
@@ -184,6 +206,9 @@ pub struct DatabaseSettings {
     /// `sqlite://…` or `postgres://…`. If it is empty and all services run in one process, a file in the data
     /// folder.
     pub url: Option<SecretString>,
+    /// `postgres://…` of the same database by the role that owns the schema. Migrations use it and grant the
+    /// role of `url` what serving needs. Without it, the role of `url` migrates.
+    pub migrate_url: Option<SecretString>,
     /// Number of connections to PostgreSQL, or of readers of the SQLite file.
     pub max_connections: Option<u32>,
 }

@@ -1,12 +1,5 @@
 use parta_ids::ManualClock;
-use parta_testkit::{Authority, logs, run};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpListener, TcpSocket},
-};
-use tokio_rustls::TlsConnector;
-use tonic::transport::server::TcpIncoming;
+use parta_testkit::Authority;
 
 use super::*;
 
@@ -122,58 +115,4 @@ fn replaced_authority_is_used_and_an_unusable_one_is_not() {
     std::fs::write(&file, second.certificate()).unwrap();
     assert!(trusted.reload().unwrap());
     assert_eq!(pem(), second.certificate().as_bytes());
-}
-
-/// Connects from an address of this machine.
-async fn connect(from: [u8; 4], to: std::net::SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((from, 0).into()).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
-#[test]
-fn client_with_too_many_unfinished_handshakes_does_not_keep_others_out() {
-    run(async {
-        logs().allow("too many unfinished TLS handshakes");
-        let (files, authority) = (Files::new(), Authority::new());
-        let issued = authority.issue("localhost");
-        let (certificate, key) = files.write(&issued.certificate, &issued.key);
-        let tls = ServerTls::read(&certificate, &key, &files.env).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepted = tls.accept_within(Handshakes::new(2), TcpIncoming::from(listener));
-        let clients = async {
-            let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
-            // The handshakes of these never begin.
-            let idle = [connect(one, address).await, connect(one, address).await];
-            let closed = connect(one, address).await.read(&mut [0]).await;
-            assert!(
-                closed.is_ok_and(|read| read == 0),
-                "the server closed the connection"
-            );
-            for connection in &idle {
-                let read = connection.try_read(&mut [0]);
-                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "still open");
-            }
-            let mut trusted = RootCertStore::empty();
-            trusted
-                .add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap())
-                .unwrap();
-            let config = ClientConfig::builder()
-                .with_root_certificates(trusted)
-                .with_no_client_auth();
-            let stream = connect(other, address).await;
-            let connector = TlsConnector::from(Arc::new(config));
-            connector
-                .connect("localhost".try_into().unwrap(), stream)
-                .await
-                .unwrap()
-        };
-        let mut accepted = std::pin::pin!(accepted);
-        let (first, _connected) = tokio::join!(accepted.next(), clients);
-        assert_eq!(
-            first.unwrap().unwrap().get_ref().0.peer_addr().unwrap().ip(),
-            std::net::Ipv4Addr::new(127, 0, 0, 2)
-        );
-    });
 }

@@ -141,16 +141,14 @@ impl<'a> Package<'a> {
             .services()
             .any(|service| self.is_own(service.parent_file().package_name()));
         // The code of clients and servers has attributes that clippy refuses.
-        let attributes = if services {
-            "clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, "
-        } else {
-            ""
-        };
-        writeln!(
-            code,
-            "#[expect(missing_docs, {attributes}reason = \"generated; the protos carry the comments\")]\n\
-             mod generated {{"
-        )?;
+        if services {
+            writeln!(
+                code,
+                "#[expect(clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, \
+                 reason = \"generated\")]"
+            )?;
+        }
+        writeln!(code, "mod generated {{")?;
         let mut roots = BTreeSet::new();
         for package in packages {
             let path = self.path(package);
@@ -181,10 +179,11 @@ impl<'a> Package<'a> {
             };
             for method in service.methods() {
                 let (streaming, mutation) = kind(&method);
+                let client_streaming = method.is_client_streaming();
                 writeln!(
                     code,
                     "::parta_proto::Method {{ path: \"/{}/{}\", owner: \"{}\", streaming: {streaming}, \
-                     mutation: {mutation} }},",
+                     client_streaming: {client_streaming}, mutation: {mutation} }},",
                     service.full_name(),
                     method.name(),
                     owner.replace('_', "-"),

@@ -20,6 +20,8 @@ pub struct Method {
     pub owner: &'static str,
     /// Whether the client or the server streams.
     pub streaming: bool,
+    /// Whether the client streams.
+    pub client_streaming: bool,
     /// Whether it changes state, with one request message that has a `request_id`.
     pub mutation: bool,
 }

@@ -6,6 +6,7 @@ extern crate self as parta_proto;
 mod codec;
 pub mod descriptors;
 mod feed_kind;
+mod times;
 
 pub use codec::{
     CaptureRequest, ProtoCodec, ProtoDecoder, ProtoEncoder, capture_request, captured_request, decoder,
@@ -18,6 +19,7 @@ pub use feed_kind::{
 pub use futures;
 #[doc(hidden)]
 pub use prost;
+pub use times::{time, timestamp};
 #[doc(hidden)]
 pub use tonic;
 

@@ -2,7 +2,7 @@
 //!
 //! No transaction is open while chat is called. Every AnnounceCall, including repetitions, calls chat unless
 //! the call is marked as announced.
-use parta_access::{Caller, Decision, authorize};
+use parta_access::{Caller, belongs};
 use parta_database::Tx;
 use parta_edge::Mutation;
 use parta_ids::{CallId, OrgId};
@@ -49,7 +49,6 @@ impl Mutation for AnnounceCall {
 
 /// The result of an announcement.
 pub(crate) struct Announcement {
-    /// The call after the announcement.
     pub(crate) view: CallView,
     /// The consistency token after the call was marked; `None` if nothing changed.
     pub(crate) consistency_token: Option<String>,
@@ -78,7 +77,8 @@ pub(crate) async fn announce(
     if let Some(refusal) = chat::post(context, caller, call).await? {
         return Ok(unchanged(view, Some(refusal.into())));
     }
-    let scope = &authorize(caller, call.draft.org_id, Decision::Allow)?;
+    // The act before decided that the caller may announce the call.
+    let scope = &belongs(caller, call.draft.org_id)?;
     let id = call.id;
     let (call, consistency_token) = context
         .db

@@ -3,22 +3,15 @@ use chrono::{DateTime, Utc};
 use parta_database::{StorageError, Tx};
 use parta_feed::append_event;
 use parta_ids::{CallId, OrgId, UnitId};
+use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1::{
-    CallCancelled, CallPlanned, OccurrenceCancelled, call_scheduling_event::Payload,
+    CallCanceled, CallPlanned, OccurrenceCanceled, call_scheduling_event::Payload,
 };
-use prost_types::Timestamp;
 
 use super::{
     model::CallView,
     storage::{calls, occurrences},
 };
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
-}
 
 fn planning(id: CallId, unit: UnitId, start: DateTime<Utc>) -> Payload {
     Payload::CallPlanned(CallPlanned {
@@ -29,13 +22,13 @@ fn planning(id: CallId, unit: UnitId, start: DateTime<Utc>) -> Payload {
 }
 
 fn cancellation(id: CallId) -> Payload {
-    Payload::CallCancelled(CallCancelled {
+    Payload::CallCanceled(CallCanceled {
         call_id: id.to_string(),
     })
 }
 
 fn occurrence_cancellation(id: CallId, start: DateTime<Utc>) -> Payload {
-    Payload::OccurrenceCancelled(OccurrenceCancelled {
+    Payload::OccurrenceCanceled(OccurrenceCanceled {
         call_id: id.to_string(),
         start_time: Some(timestamp(start)),
     })
@@ -61,10 +54,11 @@ pub(super) fn occurrence_canceled(tx: &Tx, org: OrgId, id: CallId, start: DateTi
 /// Returns the events that build the current calls from an empty state.
 pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
     let mut events = Vec::new();
-    for (org, id, unit, start, canceled) in calls::list_for_snapshot(tx, org).await? {
-        events.push((org, planning(id, unit, start)));
-        if canceled {
-            events.push((org, cancellation(id)));
+    for call in calls::list_for_snapshot(tx, org).await? {
+        let planned = planning(call.call_id, call.unit_id, call.start_time);
+        events.push((call.org_id, planned));
+        if call.canceled {
+            events.push((call.org_id, cancellation(call.call_id)));
         }
     }
     for (org, id, start) in occurrences::list_for_snapshot(tx, org).await? {

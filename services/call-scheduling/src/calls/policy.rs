@@ -38,26 +38,28 @@ fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
 /// considered.
 ///
 /// Members of the administration who may meet minors belong to the audience of calls for families.
-pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, of_class: bool) -> bool {
+pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, unit_is_class: bool) -> bool {
     if !facts.is_active() {
         return false;
     }
     let audience = kind.rule().audience;
-    let is_in_family = of_class
+    let belongs_as_family = unit_is_class
         && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
-    let is_near_unit = !of_class || facts.teaches_in(unit) || facts.is_administration();
-    let staff = facts.is_staff() && is_near_unit && (!kind.is_for_families() || facts.may_meet_minors());
-    is_in_family || staff
+    // Calls of a unit of the staff are for all staff.
+    let may_enter_unit = !unit_is_class || facts.teaches_in(unit) || facts.is_administration();
+    let may_meet_participants = !kind.is_for_families() || facts.may_meet_minors();
+    let belongs_as_staff = facts.is_staff() && may_enter_unit && may_meet_participants;
+    belongs_as_family || belongs_as_staff
 }
 
-/// Whether the caller may join the call.
 pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
     if call.organizer_id == facts.member_id && may_organize(facts, kind, unit) {
         return true;
     }
-    let named = call.draft.participants.is_empty() || call.draft.participants.contains(&facts.member_id);
-    named && is_in_audience(facts, kind, unit, call.of_class)
+    let participants = &call.draft.participants;
+    let is_invited = participants.is_empty() || participants.contains(&facts.member_id);
+    is_invited && is_in_audience(facts, kind, unit, call.unit_is_class)
 }
 
 /// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents
@@ -66,20 +68,20 @@ pub(crate) fn may_see(facts: &MemberContext, call: &Call) -> bool {
     if !facts.is_active() {
         return false;
     }
-    let is_organizer =
+    let organizes_or_administers =
         facts.is_staff() && (call.organizer_id == facts.member_id || facts.is_administration());
-    is_organizer || may_join(facts, call) || concerns_child(facts, call)
+    organizes_or_administers || may_join(facts, call) || is_for_own_child(facts, call)
 }
 
-fn concerns_child(facts: &MemberContext, call: &Call) -> bool {
-    let named = &call.draft.participants;
-    let of_child = |child: &Child| {
-        child.units.contains(&call.draft.unit_id) && (named.is_empty() || named.contains(&child.member_id))
+fn is_for_own_child(facts: &MemberContext, call: &Call) -> bool {
+    let participants = &call.draft.participants;
+    let is_invited = |child: &Child| {
+        let is_participant = participants.is_empty() || participants.contains(&child.member_id);
+        child.units.contains(&call.draft.unit_id) && is_participant
     };
-    call.draft.kind.rule().audience.pupils && facts.children.iter().any(of_child)
+    call.draft.kind.rule().audience.pupils && facts.children.iter().any(is_invited)
 }
 
-/// Whether the caller may see the call.
 pub(crate) fn see(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(may_see(facts, call), "The call does not concern you.")
 }
@@ -92,10 +94,10 @@ pub(crate) fn list(facts: &MemberContext) -> Decision {
 /// Whether the caller may cancel and announce the call: the administration, and the organizer while the
 /// organizer may organize such a call.
 pub(crate) fn manage(facts: &MemberContext, call: &Call) -> Decision {
-    let is_organizer =
+    let organizes =
         call.organizer_id == facts.member_id && may_organize(facts, call.draft.kind, call.draft.unit_id);
     Decision::allow_if(
-        facts.is_active() && (is_organizer || facts.is_administration()),
+        facts.is_active() && (organizes || facts.is_administration()),
         "Only the organizer and the administration can manage the call.",
     )
 }
@@ -152,7 +154,7 @@ pub(crate) fn sample_call(facts: &MemberContext) -> Call {
             room: String::new(),
             participants: Vec::new(),
         },
-        of_class: true,
+        unit_is_class: true,
         organizer_id: MemberId::from_uuid(Uuid::from_u128(8)),
         schedule: Schedule {
             start: DateTime::UNIX_EPOCH.naive_utc(),

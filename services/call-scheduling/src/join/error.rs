@@ -5,10 +5,9 @@ use parta_proto_call_scheduling::v1::ErrorReason;
 use crate::error::{Error, precondition_failed};
 
 impl Error {
-    /// The occurrence was canceled.
     pub(in crate::join) fn occurrence_canceled() -> Self {
-        let why = "This occurrence of the call was cancelled.";
-        precondition_failed(ErrorReason::OccurrenceCancelled, "STATE", why).into()
+        let why = "This occurrence of the call was canceled.";
+        precondition_failed(ErrorReason::OccurrenceCanceled, "STATE", why).into()
     }
 
     /// The room is not open.

@@ -1,15 +1,13 @@
 //! Joining calls in `parta.call_scheduling.v1.CallService`: decodes requests, calls the edge, and encodes
 //! responses.
 use parta_edge::Edge;
+use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1 as pb;
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::IssueJoinToken;
-use crate::{
-    calls::grpc::{time, timestamp},
-    context::Context,
-};
+use crate::{calls::grpc::time, context::Context};
 
 /// Implements the RPC that issues tokens of the media server.
 #[derive(Clone)]

@@ -88,7 +88,6 @@ impl LiveKit {
         })
     }
 
-    /// Signs the claims of a token.
     pub(crate) fn sign(&self, claims: &TokenClaims) -> Result<String, RpcError> {
         let may_use_media = claims.access != RoomAccess::Lobby;
         let jwt = Claims {

@@ -4,7 +4,6 @@ use parta_roster::MemberContext;
 
 use crate::calls::{Call, may_join, sample_call};
 
-/// Whether the caller may join the call.
 pub(super) fn join(facts: &MemberContext, call: &Call) -> Decision {
     Decision::allow_if(
         may_join(facts, call),

@@ -160,7 +160,7 @@ on_both!(
         assert_eq!(reason(&fixture.join(s.pupil, &hybrid).await), "OK");
         assert_eq!(
             reason(&fixture.join(s.pupil, &online).await),
-            "OCCURRENCE_CANCELLED"
+            "OCCURRENCE_CANCELED"
         );
         let unknown = Some(prost_types::Timestamp {
             seconds: 1_788_253_260,

@@ -58,7 +58,7 @@ impl Fixture {
             db: test_env.db.clone(),
             roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
-            peers: test_env.clients(vec![("chat", transport)]),
+            clients: test_env.clients(vec![("chat", transport)]),
             draining: test_env.stop.clone(),
             loopback_only: true,
         };

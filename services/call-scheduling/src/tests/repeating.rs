@@ -151,7 +151,7 @@ on_both!(repeated_announcement_is_authorized_again, |database| async move {
     // The administration cancels the call. A repeated announcement returns the current call.
     fixture.cancel(s.administrator, &call).await.unwrap();
     let shown = announce().await.unwrap().into_inner().call.unwrap();
-    assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Cancelled));
+    assert_eq!((shown.announced, shown.state()), (true, pb::CallState::Canceled));
     remove_member(&fixture, s.teacher).await;
     assert_eq!(reason(&announce().await), "NOT_FOUND");
 });
@@ -175,7 +175,7 @@ on_both!(
         assert_eq!(String::from_utf8(stored).unwrap(), golden);
         fixture.cancel(s.administrator, &call).await.unwrap();
         let again = fixture.plan(s.teacher, request.clone()).await.unwrap();
-        assert_eq!((&again.id, again.state()), (&call.id, pb::CallState::Cancelled));
+        assert_eq!((&again.id, again.state()), (&call.id, pb::CallState::Canceled));
         remove_member(&fixture, s.teacher).await;
         assert_eq!(reason(&fixture.plan(s.teacher, request).await), "NOT_FOUND");
     }
@@ -228,20 +228,7 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
     ] {
         let call = fixture.lesson(|w| w.weekly = count(2)).await;
         let id = call.id.parse::<CallId>().unwrap().uuid();
-        let db = &fixture.test_env.db;
-        let sql = if db.is_postgres() {
-            format!("UPDATE call SET {change} WHERE id = '{id}'")
-        } else {
-            // SQLite stores ids as blobs.
-            format!("UPDATE call SET {change} WHERE id = X'{}'", id.simple())
-        };
-        let sql = &sql;
-        let write = db.write(|tx| async move {
-            let done = tx.execute_unprepared(sql).await?;
-            assert_eq!(done.rows_affected(), 1);
-            Ok::<_, parta_database::StorageError>(())
-        });
-        write.await.unwrap();
+        fixture.test_env.change_row("call", change, "id", id).await;
         let refused = get(&call.id).await;
         assert_eq!(reason(&refused), "STORED_VALUE_UNKNOWN", "{change}");
         assert_eq!(refused.unwrap_err().code(), Code::Unavailable);

@@ -11,23 +11,17 @@ const BATCH_MAX_ENTRIES: u64 = 1_000;
 /// Between two transactions, so that messages are not delayed.
 const PAUSE_BETWEEN_BATCHES: Duration = Duration::from_millis(10);
 
-/// Archives entries older than this many days once an hour, until canceled. Never, if `days` is 0.
-pub(crate) async fn run(db: Db, days: u32, cancel: CancellationToken) {
-    if days == 0 {
-        return cancel.cancelled().await;
+/// Between two passes through all chats.
+pub(crate) const INTERVAL: Duration = Duration::from_hours(1);
+
+/// Archives entries older than this many days.
+pub(crate) async fn run(db: &Db, days: u32, cancel: &CancellationToken) -> Result<(), StorageError> {
+    let horizon = db.env().now() - TimeDelta::days(days.into());
+    let count = archive_all(db, horizon, BATCH_MAX_ENTRIES, cancel).await?;
+    if count > 0 {
+        tracing::info!(count, "archived old entries");
     }
-    loop {
-        let horizon = db.env().now() - TimeDelta::days(days.into());
-        match archive_all(&db, horizon, BATCH_MAX_ENTRIES, &cancel).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "archived old entries"),
-            Err(error) => tracing::warn!(%error, "failed to archive entries"),
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-        }
-    }
+    Ok(())
 }
 
 /// Archives up to the last chat, unless another replica does. Returns the number of entries moved.
@@ -41,7 +35,7 @@ pub(crate) async fn archive_all(
     while !cancel.is_cancelled() {
         match storage::archive_step(db, horizon, batch).await? {
             Step::Moved(moved) => count += moved,
-            Step::Checked => {}
+            Step::Checked | Step::Skipped => {}
             Step::Finished | Step::Busy => break,
         }
         tokio::select! {

@@ -1,6 +1,7 @@
-//! The table `archive_walk`, and the queries that move entries to the archive.
+//! The table `archive_position`, and the queries that move entries to the archive.
 use chrono::{DateTime, Utc};
-use parta_database::{Db, StorageError, Tx, table};
+use parta_database::{Db, StorageError, Tx, count_skipped_row, table};
+use parta_ids::{ChatId, OrgId, TypedId as _};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
     QueryResult, QuerySelect as _, Statement, Value,
@@ -10,18 +11,21 @@ use uuid::Uuid;
 
 use crate::entries::{chat, entry};
 
-table!(walk, "archive_walk", {
+table!(archive_position, "archive_position", {
     #[sea_orm(primary_key, auto_increment = false)]
-    walk_id: i16,
+    position_id: i16,
     org_id: Uuid,
     chat_id: Uuid,
 });
 
-/// The id of the only row of `archive_walk`: the position.
-const WALK: i16 = 1;
+/// The id of the only row.
+const POSITION_ID: i16 = 1;
 
 /// The organization and the chat.
 type Key = (Uuid, Uuid);
+
+/// The time of the oldest entry of a chat that is not archived.
+type Oldest = Result<Option<DateTime<Utc>>, StorageError>;
 
 /// Before every chat.
 const START: Key = (Uuid::nil(), Uuid::nil());
@@ -40,6 +44,8 @@ pub(crate) enum Step {
     Checked,
     /// Reached the last chat. The next step begins with the first.
     Finished,
+    /// A chat with old entries cannot be archived, because its rows are damaged.
+    Skipped,
     /// Another replica is archiving.
     Busy,
 }
@@ -50,7 +56,7 @@ fn sql(conn: &impl ConnectionTrait, sql: &str, values: impl IntoIterator<Item = 
 
 /// Checks the next chats in the order of their keys, and moves up to `batch` entries older than `horizon` of
 /// the first chat that has some. The position is stored in the database, so that the next step may be another
-/// replica's.
+/// replica's. A damaged chat is skipped until the next pass.
 pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) -> Result<Step, StorageError> {
     let Some(from) = position(db.conn(), false).await? else {
         return Err(StorageError::Fault("the archive has no position".into()));
@@ -59,16 +65,19 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
     let mut before = from;
     let mut found = None;
     for (chat, oldest) in &chats {
-        if oldest.is_some_and(|time| time < horizon) {
-            found = Some(*chat);
-            break;
+        match oldest {
+            Ok(Some(time)) if *time < horizon => {
+                found = Some(*chat);
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => report_damaged(*chat, error),
         }
         before = *chat;
     }
     let finished = (chats.len() as u64) < STEP_MAX_CHATS;
-    db.write(|tx| async move {
-        // A replica works while it holds the row. A moved position means that another one did this step.
-        if position(&tx, db.is_postgres()).await? != Some(from) {
+    let step = db.write(|tx| async move {
+        if !holds_position(&tx, from).await? {
             return Ok(Step::Busy);
         }
         let (to, step) = match found {
@@ -81,20 +90,56 @@ pub(crate) async fn archive_step(db: &Db, horizon: DateTime<Utc>, batch: u64) ->
             None if finished => (START, Step::Finished),
             None => (before, Step::Checked),
         };
-        walk::Entity::update_many()
-            .col_expr(walk::Column::OrgId, Expr::value(to.0))
-            .col_expr(walk::Column::ChatId, Expr::value(to.1))
-            .filter(walk::Column::WalkId.eq(WALK))
-            .exec(&tx)
-            .await?;
-        Ok(step)
-    })
-    .await
+        set_position(&tx, to).await?;
+        Ok::<_, StorageError>(step)
+    });
+    match (step.await, found) {
+        (Err(error), Some(chat)) if error.is_damaged_data() => skip(db, from, chat, &error).await,
+        (step, _) => step,
+    }
+}
+
+/// Moves the position past a damaged chat.
+async fn skip(db: &Db, from: Key, chat: Key, error: &StorageError) -> Result<Step, StorageError> {
+    let moved = db.write(|tx| async move {
+        let holds = holds_position(&tx, from).await?;
+        if holds {
+            set_position(&tx, chat).await?;
+        }
+        Ok::<_, StorageError>(holds)
+    });
+    if !moved.await? {
+        return Ok(Step::Busy);
+    }
+    report_damaged(chat, error);
+    Ok(Step::Skipped)
+}
+
+fn report_damaged((org, chat): Key, error: &StorageError) {
+    count_skipped_row("chat");
+    let (org_id, chat_id) = (OrgId::from_uuid(org), ChatId::from_uuid(chat));
+    tracing::warn!(%error, %org_id, %chat_id, "a chat is damaged and was not archived");
+}
+
+/// Whether the position is still `from`. A replica works while it holds the row; a moved position means that
+/// another one did this step.
+async fn holds_position(tx: &Tx, from: Key) -> Result<bool, StorageError> {
+    Ok(position(tx, tx.db().is_postgres()).await? == Some(from))
+}
+
+async fn set_position(tx: &Tx, to: Key) -> Result<(), StorageError> {
+    archive_position::Entity::update_many()
+        .col_expr(archive_position::Column::OrgId, Expr::value(to.0))
+        .col_expr(archive_position::Column::ChatId, Expr::value(to.1))
+        .filter(archive_position::Column::PositionId.eq(POSITION_ID))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// The position; `None` while another transaction holds its row.
 async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>, StorageError> {
-    let query = walk::Entity::find_by_id(WALK);
+    let query = archive_position::Entity::find_by_id(POSITION_ID);
     let query = if lock {
         query.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
     } else {
@@ -104,11 +149,9 @@ async fn position(conn: &impl ConnectionTrait, lock: bool) -> Result<Option<Key>
     Ok(row.map(|row| (row.org_id, row.chat_id)))
 }
 
-/// The next chats, each with the time of the oldest entry of its log. Two lookups by key for each chat.
-async fn oldest_after(
-    conn: &impl ConnectionTrait,
-    from: Key,
-) -> Result<Vec<(Key, Option<DateTime<Utc>>)>, StorageError> {
+/// The next chats, each with the time of the oldest entry of its log, or the error if that cannot be read.
+/// Two lookups by key for each chat.
+async fn oldest_after(conn: &impl ConnectionTrait, from: Key) -> Result<Vec<(Key, Oldest)>, StorageError> {
     let select = format!(
         "SELECT c.org_id, c.chat_id, (
            SELECT e.create_time FROM entry e
@@ -121,7 +164,7 @@ async fn oldest_after(
         .await?;
     let read = |row: &QueryResult| {
         let key = (row.try_get("", "org_id")?, row.try_get("", "chat_id")?);
-        Ok((key, row.try_get("", "oldest")?))
+        Ok((key, row.try_get("", "oldest").map_err(StorageError::from)))
     };
     rows.iter()
         .map(read)

@@ -8,7 +8,7 @@ use parta_proto_chat::v1::{
     self as pb, ChatKind::*, live_service_client::LiveServiceClient, subscribe_chats_response::Item,
 };
 use parta_runtime::config::ServiceConfig;
-use parta_testkit::on_both;
+use parta_testkit::{on_both, on_sqlite};
 use sea_orm::{ConnectionTrait, Statement};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,15 @@ async fn archive_state(db: &Db, chat: ChatId) -> (i64, i64, i64) {
         count(db, "SELECT COUNT(*) FROM entry_archive WHERE chat_id = $1", chat).await,
         count(db, "SELECT archived_seq FROM chat WHERE chat_id = $1", chat).await,
     )
+}
+
+/// An entry of the chat that is in both tables, so that the chat cannot be archived.
+const STRAY: &str = "INSERT INTO entry_archive SELECT * FROM entry WHERE chat_id = $1 AND seq = 6";
+
+async fn execute(db: &Db, sql: &str, chat: ChatId) {
+    let statement = Statement::from_sql_and_values(db.backend(), sql, [chat.uuid().into()]);
+    let done = db.writer().execute_raw(statement).await.unwrap();
+    assert_eq!(done.rows_affected(), 1, "{sql}");
 }
 
 async fn archive(db: &Db, horizon: DateTime<Utc>) -> u64 {
@@ -269,24 +278,87 @@ on_both!(archive_batch_is_atomic, |database| async move {
     // If the process ended here, readers would get the same entries.
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
     // A batch that fails halfway.
-    let stray = "INSERT INTO entry_archive SELECT * FROM entry WHERE chat_id = $1 AND seq = 6";
-    let statement = Statement::from_sql_and_values(db.backend(), stray, [chat.uuid().into()]);
-    db.writer().execute_raw(statement).await.unwrap();
-    archive_step(db, later(&school), 4).await.unwrap_err();
+    parta_testkit::logs().allow("a chat is damaged");
+    execute(db, STRAY, chat).await;
+    assert_eq!(archive_step(db, later(&school), 4).await.unwrap(), Step::Skipped);
     assert_eq!(
         archive_state(db, chat).await,
         (all - 4, 5, 4),
         "no entry was moved"
     );
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
-    let stray = "DELETE FROM entry_archive WHERE chat_id = $1 AND seq = 6";
-    let statement = Statement::from_sql_and_values(db.backend(), stray, [chat.uuid().into()]);
-    db.writer().execute_raw(statement).await.unwrap();
-    // Another process continues where the first one ended.
+    execute(
+        db,
+        "DELETE FROM entry_archive WHERE chat_id = $1 AND seq = 6",
+        chat,
+    )
+    .await;
+    // Another process continues where the first one ended. The next pass begins with the first chat.
+    archive(db, later(&school)).await;
     archive(db, later(&school)).await;
     assert_eq!(archive_state(db, chat).await, (0, all, all));
     assert_eq!(in_pages(&school, chat, Some(0)).await, log);
 });
+
+on_both!(damaged_chat_delays_no_other_chat, |database| async move {
+    parta_testkit::logs().allow("a chat is damaged");
+    let school = School::open(database).await;
+    let (chat, log) = chat_with_messages(&school, 10).await;
+    let db = &school.fixture.db;
+    let next = "SELECT COUNT(*) FROM chat WHERE chat_id > $1";
+    assert!(
+        count(db, next, chat).await > 0,
+        "chats that follow the damaged one"
+    );
+    let remaining = "SELECT COUNT(*) FROM entry WHERE chat_id <> $1";
+    assert!(count(db, remaining, chat).await > 0);
+    let damages = || {
+        parta_testkit::logs()
+            .lines()
+            .iter()
+            .filter(|line| line.text.contains("a chat is damaged"))
+            .count()
+    };
+
+    execute(db, STRAY, chat).await;
+    archive(db, later(&school)).await;
+    assert_eq!(count(db, remaining, chat).await, 0, "the others are archived");
+    let all = log.len() as i64;
+    // The batch before the damage was moved.
+    assert_eq!(archive_state(db, chat).await, (all - 4, 5, 4));
+    assert_eq!(damages(), 1);
+
+    execute(
+        db,
+        "DELETE FROM entry_archive WHERE chat_id = $1 AND seq = 6",
+        chat,
+    )
+    .await;
+    archive(db, later(&school)).await;
+    assert_eq!(
+        archive_state(db, chat).await,
+        (0, all, all),
+        "the next pass archives it"
+    );
+    assert_eq!(damages(), 1);
+});
+
+on_sqlite!(
+    chat_with_an_unreadable_time_delays_no_other_chat,
+    "PostgreSQL accepts only valid times",
+    |database| async move {
+        parta_testkit::logs().allow("a chat is damaged");
+        let school = School::open(database).await;
+        let (chat, log) = chat_with_messages(&school, 10).await;
+        let db = &school.fixture.db;
+        let damage = "UPDATE entry SET create_time = 'never' WHERE chat_id = $1 AND seq = 1";
+        execute(db, damage, chat).await;
+        archive(db, later(&school)).await;
+        let remaining = "SELECT COUNT(*) FROM entry WHERE chat_id <> $1";
+        assert_eq!(count(db, remaining, chat).await, 0, "the others are archived");
+        assert_eq!(archive_state(db, chat).await, (log.len() as i64, 0, 0));
+    }
+);
 
 #[test]
 fn archive_age_is_limited_to_31_to_36500_days() {

@@ -12,7 +12,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use grpc::{Chats, timestamp};
+pub(crate) use grpc::Chats;
 pub(crate) use model::MAX_PARTICIPANTS;
 pub(crate) use operations::{Readable, load_present, load_readable_at_once};
 pub(crate) use policy::rules;

@@ -2,7 +2,7 @@
 use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::append_event;
-use parta_ids::{ChatId, MemberId, UnitId};
+use parta_ids::{ChatId, MemberId, UnitId, optional_text};
 use parta_proto_chat::v1::{self as pb, chat_event::Payload};
 
 use super::{Content, Entry};
@@ -10,7 +10,7 @@ use super::{Content, Entry};
 pub(crate) fn chat_created(chat: ChatId, unit: Option<UnitId>) -> Payload {
     Payload::ChatCreated(pb::ChatCreated {
         chat_id: chat.to_string(),
-        unit_id: unit.map(|u| u.to_string()).unwrap_or_default(),
+        unit_id: optional_text(unit),
     })
 }
 

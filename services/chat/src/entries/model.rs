@@ -15,7 +15,6 @@ pub(crate) enum ChatKind {
     ClassPupils = 3,
     /// The parents of a class with its class teacher.
     ClassParents = 4,
-    /// The teachers of a class.
     ClassTeachers = 5,
     /// A chat whose participants are named by staff.
     Custom = 6,
@@ -50,7 +49,6 @@ impl ChatKind {
 pub(crate) enum Rule {
     /// The whole organization; families only if the policy of the organization says so.
     School,
-    /// All staff.
     Staff,
     /// The pupils of the class, its class teacher and its subject teachers.
     Pupils(UnitId),
@@ -125,9 +123,7 @@ pub(crate) struct Participation {
 /// The difference between the present and the wanted participants of a chat.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ParticipantDiff {
-    /// Members who join.
     pub(crate) joins: BTreeMap<MemberId, Participation>,
-    /// Members who leave.
     pub(crate) leaves: BTreeSet<MemberId>,
     /// Members who stay and whose rights change.
     pub(crate) changes: BTreeMap<MemberId, Participation>,
@@ -180,14 +176,12 @@ pub(crate) fn difference(
 /// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// A message.
     Message {
         sender: MemberId,
         text: String,
         /// The service that wrote for the sender.
         service: Option<String>,
     },
-    /// The member joined.
     Joining(MemberId),
     /// The member left.
     Leaving(MemberId),

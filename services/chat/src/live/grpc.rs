@@ -1,5 +1,4 @@
 //! LiveService, with its own codec: an entry is encoded once and shared as bytes by every stream.
-use parta_access::PermissionRule;
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -11,6 +10,7 @@ use std::{
 
 use bytes::{BufMut as _, Bytes};
 use futures::{Stream, future::BoxFuture, stream};
+use parta_access::PermissionRule;
 use parta_edge::Edge;
 use parta_ids::ChatId;
 use parta_proto::ProtoDecoder;
@@ -49,7 +49,8 @@ pub(crate) struct LiveServer {
     settings: Arc<Settings>,
 }
 
-fn cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatId, i64> {
+/// Decodes the cursors of a request, and adds a violation for each that is invalid or repeated.
+fn decode_cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatId, i64> {
     v.check(
         cursors.len() <= MAX_CURSORS,
         "cursors",
@@ -90,7 +91,7 @@ impl LiveServer {
         let call = self.edge.enter(request).await?;
         let (org, cursors) = call.query(|v, r| {
             let org = field::id(v, "org_id", &r.org_id);
-            let cursors = cursors(v, &r.cursors);
+            let cursors = decode_cursors(v, &r.cursors);
             Some((org?, cursors))
         })?;
         let context = &self.context;
@@ -114,6 +115,7 @@ impl NamedService for LiveServer {
 
 const SUBSCRIBE_PATH: &str = "/parta.chat.v1.LiveService/SubscribeChats";
 
+/// By hand, because the generated server always uses the codec that encodes each response for each stream.
 impl tower::Service<http::Request<Body>> for LiveServer {
     type Response = http::Response<Body>;
     type Error = Infallible;

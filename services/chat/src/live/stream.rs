@@ -52,6 +52,9 @@ pub(crate) struct Subscription {
     /// The cursor stays: without it an old joining in the queue would be delivered again, and a participation
     /// whose joining the bus lost would be skipped.
     left_chats: BTreeSet<ChatId>,
+    /// Whether the member left a chat since the last check of the membership. A member who leaves the
+    /// organization leaves its chats, and the stream ends without waiting for the next heartbeat.
+    unchecked: bool,
     /// Chats with undelivered entries, and where to find those.
     behind: BTreeMap<ChatId, Missing>,
     /// Live entries from the queue. They are processed one by one: a gap that one shows is filled before the
@@ -102,6 +105,7 @@ pub(crate) async fn subscribe(
         heartbeat_timer,
         cursors,
         left_chats: BTreeSet::new(),
+        unchecked: false,
         behind: BTreeMap::new(),
         incoming: VecDeque::new(),
         ready: VecDeque::new(),
@@ -136,6 +140,11 @@ impl Subscription {
             }
             if let Some(entry) = self.incoming.pop_front() {
                 self.accept(&entry);
+                continue;
+            }
+            // After all entries that are present: the leavings of several chats arrive together.
+            if std::mem::take(&mut self.unchecked) {
+                Box::pin(self.check_active()).await?;
                 continue;
             }
             tokio::select! {
@@ -192,6 +201,7 @@ impl Subscription {
 
     fn leave(&mut self, chat: ChatId) {
         self.left_chats.insert(chat);
+        self.unchecked = true;
         self.settings.live.registry().detach(self.id, chat);
     }
 

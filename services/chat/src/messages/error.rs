@@ -22,7 +22,6 @@ impl Error {
             .into()
     }
 
-    /// The sender used the `request_id` for another message.
     pub(in crate::messages) fn request_id_reused(id: Uuid) -> Self {
         let why =
             "The request_id was used for another message in this chat. Send the message with a new one.";

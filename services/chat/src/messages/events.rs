@@ -1,10 +1,8 @@
 //! Entries as responses and live streams carry them.
+use parta_proto::timestamp;
 use parta_proto_chat::v1::{self as pb, entry::Content as Wire};
 
-use crate::{
-    chats::timestamp,
-    entries::{Content, Entry},
-};
+use crate::entries::{Content, Entry};
 
 pub(crate) fn entry_to_proto(entry: Entry) -> pb::Entry {
     let content = match entry.content {

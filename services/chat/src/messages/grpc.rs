@@ -2,6 +2,7 @@
 use parta_edge::{Edge, PageRequest};
 use parta_ids::TypedId;
 use parta_mutations::{REQUEST_ID, REQUEST_ID_RULE, request_uuid};
+use parta_proto::timestamp;
 use parta_proto_chat::{
     internal::v1::{self as internal, announcement_service_server::AnnouncementService},
     v1::{self as pb, message_service_server::MessageService as MessageServer},
@@ -14,7 +15,7 @@ use super::{
     model::{Message, TEXT_MAX},
     operations::{ListEntries, MarkRead, MessageService},
 };
-use crate::{chats::timestamp, context::Context};
+use crate::context::Context;
 
 /// The server of MessageService.
 #[derive(Clone)]

@@ -1,9 +1,18 @@
 //! The tables and the functions of the database.
 use sea_orm_migration::{prelude::*, schema::*, sea_orm::DbBackend};
 
+#[cfg(feature = "upgrade-test")]
+mod upgrade_test;
+
 /// The service's own migrations.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables), Box::new(Archive), Box::new(MessageFunctions)]
+    vec![
+        Box::new(Tables),
+        Box::new(Archive),
+        Box::new(MessageFunctions),
+        #[cfg(feature = "upgrade-test")]
+        Box::new(upgrade_test::UpgradeTest),
+    ]
 }
 
 struct Tables;
@@ -161,8 +170,8 @@ impl MigrationTrait for Archive {
         .await?;
         // One row: the last chat checked by the archiving. Its lock allows one replica at a time.
         db.execute_unprepared(&format!(
-            "CREATE TABLE archive_walk (
-               walk_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
+            "CREATE TABLE archive_position (
+               position_id smallint NOT NULL PRIMARY KEY, org_id {uuid} NOT NULL, chat_id {uuid} NOT NULL
              )"
         ))
         .await?;
@@ -171,7 +180,7 @@ impl MigrationTrait for Archive {
         } else {
             "zeroblob(16)"
         };
-        db.execute_unprepared(&format!("INSERT INTO archive_walk VALUES (1, {nil}, {nil})"))
+        db.execute_unprepared(&format!("INSERT INTO archive_position VALUES (1, {nil}, {nil})"))
             .await?;
         if postgres {
             for n in 0..ENTRY_PARTITIONS {

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parta_database::{Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
-use parta_ids::{Env, MemberId, OrgId};
+use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId as _};
 use parta_proto_membership::{
     MembershipFeed, v1::membership_feed_service_server::MembershipFeedServiceServer,
 };
@@ -97,6 +97,14 @@ impl Fixture {
             feeds,
             database,
         }
+    }
+
+    /// Sets the number of the kind in the row of a chat, bypassing the service.
+    pub(crate) async fn set_stored_kind(&self, chat: ChatId, kind: i16) {
+        let kind = format!("kind = {kind}");
+        self.test_env
+            .change_row("chat", &kind, "chat_id", chat.uuid())
+            .await;
     }
 
     /// Starts another replica of chat on the same database, with this bus.
@@ -210,6 +218,7 @@ fn start_chat(
     let limits = Limits {
         calls: 1_024,
         streams: 1_024,
+        ..Limits::default()
     };
     let layers = || test_env.layers(GRPC_SERVICES, limits);
     let service = layers().around(routes.clone());

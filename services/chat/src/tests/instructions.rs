@@ -30,7 +30,6 @@ fn request(rpc: &str, credential: &http::HeaderValue, message: &impl prost::Mess
         .unwrap()
 }
 
-/// A body of one frame.
 struct SingleFrame(Option<Bytes>);
 
 impl http_body::Body for SingleFrame {

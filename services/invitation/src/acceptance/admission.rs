@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use parta_grpc::RequestExt as _;
-use parta_ids::{MemberId, TypedId as _};
+use parta_ids::{MemberId, TypedId as _, optional_text};
 use parta_proto_membership::internal::v1::{
     AdmitMemberRequest, AdmitMemberResponse, admission_service_client::AdmissionServiceClient,
 };
@@ -84,17 +84,16 @@ fn admitted(response: AdmitMemberResponse) -> Result<Admitted, RpcError> {
 
 fn request(invitation: &Invitation, reservation: &Reservation) -> AdmitMemberRequest {
     let draft = &invitation.draft;
-    let text = |member: Option<MemberId>| member.map(|m| m.to_string()).unwrap_or_default();
     AdmitMemberRequest {
         request_id: reservation.id.uuid().to_string(),
         org_id: draft.org_id.to_string(),
         invitation_id: invitation.id.to_string(),
         flow_id: reservation.flow_id.to_string(),
         role: role_to_proto(draft.role).into(),
-        unit_id: draft.unit_id.map(|u| u.to_string()).unwrap_or_default(),
-        child_id: text(draft.child_id),
-        claim_member_id: text(draft.claim_member_id),
-        issuer_id: text(invitation.issuer_id),
+        unit_id: optional_text(draft.unit_id),
+        child_id: optional_text(draft.child_id),
+        claim_member_id: optional_text(draft.claim_member_id),
+        issuer_id: optional_text(invitation.issuer_id),
     }
 }
 

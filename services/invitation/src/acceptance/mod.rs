@@ -4,8 +4,8 @@
 //! mutation reserves the use and enqueues the job that finishes it, membership admits outside any
 //! transaction, and a second transaction confirms the reservation or releases it. Invariants: at most one
 //! reservation per link and flow is not released; one attempt at a time calls membership, by a lease; a use
-//! is given back only after a final refusal; a flow that accepts again, with any
-//! `request_id`, takes no second use.
+//! is released only after a final refusal; a flow that accepts again, with any `request_id`, reserves no
+//! second use.
 
 mod admission;
 mod events;

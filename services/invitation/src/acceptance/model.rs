@@ -5,11 +5,11 @@ use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId};
 /// The stage of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The use is taken; the decision of membership is not known yet.
+    /// The use is reserved; the decision of membership is not known yet.
     Pending,
     /// The person has joined.
     Confirmed(MemberId),
-    /// Membership refused for this reason; the use was given back.
+    /// Membership refused for this reason; the use was released.
     Released(String),
 }
 

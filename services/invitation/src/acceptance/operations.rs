@@ -3,13 +3,13 @@
 //! No transaction is open while membership is called. The reservation's stage says what has happened, and the
 //! job was enqueued in the transaction of the reservation, so that the job finishes an acceptance after a
 //! crash at any point. One attempt at a time holds the lease: a refusal that one attempt receives must not
-//! give back the use by which another attempt admitted the person.
+//! release the use by which another attempt admitted the person.
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use backon::BackoffBuilder as _;
 use chrono::TimeDelta;
-use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_access::{Caller, OrgScope, Principal, lookup_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
@@ -76,7 +76,7 @@ impl Mutation for AcceptInvitation {
         let invitation = invitations::find_by_secret(tx, secret)
             .await?
             .ok_or(Error::NotUsable)?;
-        let scope = authorize(caller, invitation.draft.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, invitation.draft.org_id)?;
         if invitation.state(tx.now()) != State::Active {
             storage::find_by_flow(tx, &scope, invitation.id, flow_id)
                 .await?
@@ -114,7 +114,7 @@ impl Mutation for AcceptInvitation {
             let earlier = storage::find_by_flow(tx, scope, invitation.id, *flow_id).await?;
             return Ok(reserved(earlier.ok_or_else(status::conflict)?.id));
         }
-        if !invitations::take_use(tx, scope, invitation.id, now).await? {
+        if !invitations::reserve_use(tx, scope, invitation.id, now).await? {
             return Err(Error::NotUsable);
         }
         let (id, due) = (reservation.id, now + LEASE);
@@ -129,7 +129,7 @@ impl Mutation for AcceptInvitation {
     }
 
     /// The flow that reserved the use learns the outcome, also after the link was used up or revoked: the act
-    /// itself may have taken the last use.
+    /// itself may have reserved the last use.
     async fn regrant(
         &self,
         _: &Context,
@@ -138,7 +138,7 @@ impl Mutation for AcceptInvitation {
         outcome: &Reserved,
     ) -> Result<MayAccept, Error> {
         let flow_id = join_flow(caller)?;
-        let scope = authorize(caller, outcome.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, outcome.org_id)?;
         let invitation = invitations::find(tx, &scope, outcome.invitation_id).await?;
         Ok(MayAccept {
             scope,
@@ -172,7 +172,7 @@ pub(crate) async fn finish(
     caller: &Caller,
     reserved: &Reserved,
 ) -> Result<Accepted, Error> {
-    let scope = authorize(caller, reserved.org_id, Decision::Allow)?;
+    let scope = lookup_scope(caller, reserved.org_id)?;
     finish_in(context, caller, &scope, reserved.reservation_id).await
 }
 
@@ -283,8 +283,8 @@ async fn confirm(
             let now = tx.now();
             if storage::update_confirmed(&tx, scope, reservation.id, member, now).await? {
                 if admitted.already_member {
-                    // Nobody new joined, so the use is given back (R16).
-                    invitations::give_back_use(&tx, scope, invitation).await?;
+                    // Nobody new joined, so the use is released (R16).
+                    invitations::release_use(&tx, scope, invitation).await?;
                 }
                 invitations::update_last_use(&tx, scope, invitation, now).await?;
                 parta_audit::record(&tx, caller, Some(org), resource_name(reservation)).await?;
@@ -306,7 +306,7 @@ async fn release(
         .db
         .write(|tx| async move {
             if storage::update_released(&tx, scope, reservation.id, reason, tx.now()).await? {
-                invitations::give_back_use(&tx, scope, reservation.invitation_id).await?;
+                invitations::release_use(&tx, scope, reservation.invitation_id).await?;
                 let object = resource_name(reservation);
                 parta_audit::record(&tx, caller, Some(scope.org_id()), object).await?;
             }

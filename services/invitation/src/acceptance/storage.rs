@@ -1,11 +1,11 @@
 //! The table `reservation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::table;
+use parta_database::{StorageError, table};
 use parta_ids::{FlowId, InvitationId, MemberId, OrgId, ReservationId, TypedId as _};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
@@ -32,12 +32,12 @@ const PENDING: &str = "pending";
 const CONFIRMED: &str = "confirmed";
 const RELEASED: &str = "released";
 
-fn model(row: Model) -> Result<Reservation, DbErr> {
+fn from_row(row: Model) -> Result<Reservation, StorageError> {
     let stage = match (row.stage.as_str(), row.member_id, row.refusal) {
         (PENDING, None, None) => Stage::Pending,
         (CONFIRMED, Some(member), None) => Stage::Confirmed(MemberId::from_uuid(member)),
         (RELEASED, None, Some(reason)) => Stage::Released(reason),
-        (other, ..) => return Err(DbErr::Type(format!("reservation stage `{other}`"))),
+        (other, ..) => return Err(StorageError::unknown_text("reservation.stage", other)),
     };
     Ok(Reservation {
         id: ReservationId::from_uuid(row.id),
@@ -55,7 +55,7 @@ pub(crate) async fn insert(
     scope: &OrgScope,
     reservation: &Reservation,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         id: Set(reservation.id.uuid()),
@@ -79,11 +79,11 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: ReservationId,
-) -> Result<Option<Reservation>, DbErr> {
+) -> Result<Option<Reservation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn find_by_flow(
     scope: &OrgScope,
     invitation: InvitationId,
     flow: FlowId,
-) -> Result<Option<Reservation>, DbErr> {
+) -> Result<Option<Reservation>, StorageError> {
     Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::InvitationId.eq(invitation.uuid()))
@@ -101,7 +101,7 @@ pub(crate) async fn find_by_flow(
         .filter(Column::Stage.ne(RELEASED))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn update_leased(
     id: ReservationId,
     now: DateTime<Utc>,
     lease_time: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::LeaseTime, Expr::value(lease_time))
         .filter(pending(scope, id).add(Column::LeaseTime.lte(now)))
@@ -136,7 +136,7 @@ pub(crate) async fn update_confirmed(
     id: ReservationId,
     member: MemberId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::Stage, Expr::value(CONFIRMED))
         .col_expr(Column::MemberId, Expr::value(member.uuid()))
@@ -154,7 +154,7 @@ pub(crate) async fn update_released(
     id: ReservationId,
     reason: &str,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let done = Entity::update_many()
         .col_expr(Column::Stage, Expr::value(RELEASED))
         .col_expr(Column::Refusal, Expr::value(reason))
@@ -171,7 +171,7 @@ pub(crate) async fn update_unleased(
     scope: &OrgScope,
     id: ReservationId,
     now: DateTime<Utc>,
-) -> Result<(), DbErr> {
+) -> Result<(), StorageError> {
     Entity::update_many()
         .col_expr(Column::LeaseTime, Expr::value(now))
         .filter(pending(scope, id))
@@ -187,7 +187,7 @@ pub(crate) async fn list_uses(
     invitation: InvitationId,
     after: Option<ReservationId>,
     limit: u64,
-) -> Result<Vec<LinkUse>, DbErr> {
+) -> Result<Vec<LinkUse>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::InvitationId.eq(invitation.uuid()))
@@ -197,14 +197,14 @@ pub(crate) async fn list_uses(
         .limit(limit)
         .all(conn)
         .await?;
-    Ok(rows.iter().filter_map(used).collect())
+    Ok(rows.iter().filter_map(to_link_use).collect())
 }
 
 /// Lists the members who joined and their invitations, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<(OrgId, InvitationId, MemberId)>, DbErr> {
+) -> Result<Vec<(OrgId, InvitationId, MemberId)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::Stage.eq(CONFIRMED))
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
@@ -212,17 +212,17 @@ pub(crate) async fn list_for_snapshot(
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    let of = |row: Model| {
+    let joined = |row: Model| {
         let (org, invitation) = (
             OrgId::from_uuid(row.org_id),
             InvitationId::from_uuid(row.invitation_id),
         );
-        used(&row).map(|link_use| (org, invitation, link_use.member_id))
+        to_link_use(&row).map(|link_use| (org, invitation, link_use.member_id))
     };
-    Ok(rows.into_iter().filter_map(of).collect())
+    Ok(rows.into_iter().filter_map(joined).collect())
 }
 
-fn used(row: &Model) -> Option<LinkUse> {
+fn to_link_use(row: &Model) -> Option<LinkUse> {
     Some(LinkUse {
         reservation_id: ReservationId::from_uuid(row.id),
         member_id: MemberId::from_uuid(row.member_id?),

@@ -1,9 +1,9 @@
 //! Invitations: links that staff create, pass on and revoke (R13 to R15).
 //!
 //! Owns the table `invitation`: role, unit, child, number of uses, expiry, issuer, and the digests of the
-//! secrets. Invariants: a link of N uses never has more than N uses taken; a secret is derived from the
-//! invitation's id and is never stored or published; the holder of an unusable secret does not learn why it
-//! is unusable; a roster import creates one link per expected member.
+//! secrets. Invariants: a link of N uses never has more than N uses reserved or confirmed; a secret is
+//! derived from the invitation's id and is never stored or published; the holder of an unusable secret does
+//! not learn why it is unusable; a roster import creates one link per expected member.
 
 mod error;
 mod events;
@@ -22,4 +22,4 @@ pub(crate) use model::{Invitation, State};
 pub(crate) use operations::managed;
 pub(crate) use policy::{manages_sample, rules};
 pub(crate) use secret::Presented;
-pub(crate) use storage::{find, find_by_secret, give_back_use, take_use, update_last_use};
+pub(crate) use storage::{find, find_by_secret, release_use, reserve_use, update_last_use};

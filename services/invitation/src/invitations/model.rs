@@ -9,7 +9,6 @@ pub(crate) enum InviteRole {
     Pupil,
     /// A parent of one named child.
     Parent,
-    /// A teacher.
     Teacher,
     /// Staff that does not teach.
     Staff,
@@ -18,7 +17,6 @@ pub(crate) enum InviteRole {
 impl InviteRole {
     pub(crate) const ALL: [Self; 4] = [Self::Pupil, Self::Parent, Self::Teacher, Self::Staff];
 
-    /// Whether the role is a staff role.
     pub(crate) fn is_staff(self) -> bool {
         matches!(self, Self::Teacher | Self::Staff)
     }
@@ -79,7 +77,7 @@ pub(crate) struct Draft {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Active,
-    /// Every use is taken, uses of unfinished acceptances included.
+    /// Every use is reserved or confirmed.
     UsedUp,
     Expired,
     Revoked,
@@ -102,7 +100,7 @@ pub(crate) struct Invitation {
     pub(crate) id: InvitationId,
     /// The requested contents; `ttl` is the span from creation to expiry.
     pub(crate) draft: Draft,
-    /// Uses taken, uses of unfinished acceptances included.
+    /// Uses that are reserved or confirmed.
     pub(crate) use_count: i32,
     /// The member who created it; `None` if a roster import did.
     pub(crate) issuer_id: Option<MemberId>,
@@ -139,7 +137,7 @@ impl Invitation {
 
 /// Which links to revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub(crate) enum RevocationCondition {
     /// Nobody has joined since it was created.
     Unused,
     /// Nobody has joined within the period of the organization's policy `unused_after`.

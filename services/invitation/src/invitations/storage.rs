@@ -1,17 +1,17 @@
 //! The table `invitation` and named queries over it.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
-use parta_database::table;
+use parta_database::{StorageError, table};
 use parta_ids::{InvitationId, MemberId, OrgId, RosterImportId, TypedId as _, UnitId};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait as _, Condition as Where, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition as Where, ConnectionTrait, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, UpdateMany,
     sea_query::{Expr, Func, OnConflict, SimpleExpr},
 };
 
 use super::{
-    model::{Condition, Draft, Invitation, InviteRole, State},
+    model::{Draft, Invitation, InviteRole, RevocationCondition, State},
     secret::Presented,
 };
 use entity::{ActiveModel, Column, Entity, Model};
@@ -49,8 +49,9 @@ pub(crate) struct Filter {
     pub(crate) issuer_id: Option<MemberId>,
 }
 
-fn model(row: Model) -> Result<Invitation, DbErr> {
-    let role = InviteRole::from_text(&row.role).ok_or_else(|| DbErr::Type(format!("role `{}`", row.role)))?;
+fn from_row(row: Model) -> Result<Invitation, StorageError> {
+    let role = InviteRole::from_text(&row.role)
+        .ok_or_else(|| StorageError::unknown_text("invitation.role", &row.role))?;
     Ok(Invitation {
         id: InvitationId::from_uuid(row.id),
         draft: Draft {
@@ -81,7 +82,7 @@ pub(crate) async fn insert(
     invitation: &Invitation,
     token_digest: Vec<u8>,
     code_digest: Vec<u8>,
-) -> Result<bool, DbErr> {
+) -> Result<bool, StorageError> {
     let draft = &invitation.draft;
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
@@ -105,7 +106,8 @@ pub(crate) async fn insert(
     };
     let insert = Entity::insert(row);
     if invitation.roster_import_id.is_none() {
-        return insert.exec_without_returning(conn).await.map(|_| true);
+        insert.exec_without_returning(conn).await?;
+        return Ok(true);
     }
     let inserted = insert
         .on_conflict(OnConflict::new().do_nothing().to_owned())
@@ -118,11 +120,11 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -131,12 +133,12 @@ pub(super) async fn lock(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .lock_exclusive()
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -145,14 +147,14 @@ pub(super) async fn list_by_ids(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     ids: &[InvitationId],
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let rows = Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
         .filter(Column::Id.is_in(ids.iter().map(|id| id.uuid())))
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Finds the invitation of a secret. It is the only query across organizations: the holder of the secret may
@@ -160,7 +162,7 @@ pub(super) async fn list_by_ids(
 pub(crate) async fn find_by_secret(
     conn: &impl ConnectionTrait,
     secret: &Presented,
-) -> Result<Option<Invitation>, DbErr> {
+) -> Result<Option<Invitation>, StorageError> {
     let matches = match secret {
         Presented::Token(digest) => Column::TokenDigest.eq(digest.clone()),
         Presented::Code(digest) => Column::CodeDigest.eq(digest.clone()),
@@ -169,7 +171,7 @@ pub(crate) async fn find_by_secret(
         .filter(matches)
         .one(conn)
         .await?
-        .map(model)
+        .map(from_row)
         .transpose()
 }
 
@@ -180,43 +182,43 @@ fn active(now: DateTime<Utc>) -> Where {
         .add(Expr::col(Column::UseCount).lt(Expr::col(Column::MaxUses)))
 }
 
-fn of(scope: &OrgScope, id: InvitationId) -> Where {
+fn by_id(scope: &OrgScope, id: InvitationId) -> Where {
     Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add(Column::Id.eq(id.uuid()))
 }
 
-fn next_revision() -> SimpleExpr {
-    Expr::col(Column::Revision).add(1)
+/// Returns the statement that changes one invitation, with the next revision.
+fn update(scope: &OrgScope, id: InvitationId) -> UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
+        .filter(by_id(scope, id))
 }
 
-/// Takes one use if the link is active. Test and increment are one statement, so that concurrent calls are
-/// safe.
-pub(crate) async fn take_use(
+/// Reserves one use if the link is active; returns `false` otherwise. Test and increment are one statement,
+/// so that concurrent calls cannot reserve more uses than the link has.
+pub(crate) async fn reserve_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let done = Entity::update_many()
+) -> Result<bool, StorageError> {
+    let done = update(scope, id)
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).add(1))
-        .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id).add(active(now)))
+        .filter(active(now))
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
 }
 
-/// Gives one use back.
-pub(crate) async fn give_back_use(
+/// Releases one reserved use, so that another person can join with it.
+pub(crate) async fn release_use(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     id: InvitationId,
-) -> Result<(), DbErr> {
-    Entity::update_many()
+) -> Result<(), StorageError> {
+    update(scope, id)
         .col_expr(Column::UseCount, Expr::col(Column::UseCount).sub(1))
-        .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id))
         .exec(conn)
         .await?;
     Ok(())
@@ -228,11 +230,9 @@ pub(crate) async fn update_last_use(
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    Entity::update_many()
+) -> Result<(), StorageError> {
+    update(scope, id)
         .col_expr(Column::LastUseTime, Expr::value(now))
-        .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id))
         .exec(conn)
         .await?;
     Ok(())
@@ -244,11 +244,10 @@ pub(crate) async fn update_revoked(
     scope: &OrgScope,
     id: InvitationId,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let done = Entity::update_many()
+) -> Result<bool, StorageError> {
+    let done = update(scope, id)
         .col_expr(Column::RevokeTime, Expr::value(now))
-        .col_expr(Column::Revision, next_revision())
-        .filter(of(scope, id).add(Column::RevokeTime.is_null()))
+        .filter(Column::RevokeTime.is_null())
         .exec(conn)
         .await?;
     Ok(done.rows_affected == 1)
@@ -262,7 +261,7 @@ pub(crate) async fn list(
     now: DateTime<Utc>,
     after: Option<InvitationId>,
     limit: u64,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let mut wanted = Where::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
         .add_option(filter.unit_id.map(|u| Column::UnitId.eq(u.uuid())))
@@ -291,13 +290,13 @@ pub(crate) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// The filter of BulkRevokeInvitations.
 #[derive(Debug, Clone)]
-pub(crate) struct Abandoned {
-    pub(crate) condition: Condition,
+pub(crate) struct RevocationFilter {
+    pub(crate) condition: RevocationCondition,
     /// An idle link has no use since this moment.
     pub(crate) idle_since: DateTime<Utc>,
     pub(crate) created_before: DateTime<Utc>,
@@ -306,18 +305,18 @@ pub(crate) struct Abandoned {
 }
 
 /// Lists matching active links, oldest first.
-pub(crate) async fn list_abandoned(
+pub(crate) async fn list_revocable(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    wanted: &Abandoned,
+    wanted: &RevocationFilter,
     now: DateTime<Utc>,
     limit: u64,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let condition = match wanted.condition {
-        Condition::Unused => Where::all()
+        RevocationCondition::Unused => Where::all()
             .add(Column::UseCount.eq(0))
             .add(Column::LastUseTime.is_null()),
-        Condition::Idle => {
+        RevocationCondition::Idle => {
             let last: SimpleExpr =
                 Func::coalesce([Expr::col(Column::LastUseTime), Expr::col(Column::CreateTime)]).into();
             Where::all().add(last.lte(wanted.idle_since))
@@ -337,19 +336,19 @@ pub(crate) async fn list_abandoned(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Lists the invitations of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<Invitation>, DbErr> {
+) -> Result<Vec<Invitation>, StorageError> {
     let rows = Entity::find()
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }

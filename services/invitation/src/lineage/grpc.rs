@@ -1,11 +1,12 @@
 //! Lineage in `parta.invitation.v1.InvitationService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_invitation::v1 as pb;
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
 use super::operations::ListInvitationUses;
-use crate::{acceptance::LinkUse, context::Context, invitations::grpc::timestamp};
+use crate::{acceptance::LinkUse, context::Context};
 
 /// The part of the server that lists the uses of links.
 #[derive(Clone)]

@@ -39,7 +39,7 @@ impl Fixture {
             db: test_env.db.clone(),
             roster: test_env.roster(),
             secrets: test_env.secrets.clone(),
-            peers: test_env.clients(vec![("membership", pipe)]),
+            clients: test_env.clients(vec![("membership", pipe)]),
             draining: test_env.stop.clone(),
         };
         let pipe = test_env.serve(GRPC_SERVICES, ports.routes());

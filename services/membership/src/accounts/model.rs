@@ -11,7 +11,6 @@ pub(crate) struct Account {
 /// A phone number or an e-mail address to which codes are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
-    /// A phone number.
     Phone(PhoneNumber),
     /// An e-mail address.
     Email(EmailAddress),

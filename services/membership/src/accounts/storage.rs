@@ -77,7 +77,6 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Loads an account.
 pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     id: AccountId,

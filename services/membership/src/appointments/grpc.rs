@@ -1,5 +1,6 @@
 //! `parta.membership.v1.AppointmentService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, appointment_service_server::AppointmentService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
@@ -8,7 +9,7 @@ use super::{
     model::Appointment,
     operations::{ClaimAppointment, ListAppointments},
 };
-use crate::{context::Context, feed::timestamp, members::to_proto as member};
+use crate::{context::Context, members::to_proto as member};
 
 /// The server of the service.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, lookup_scope, service_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{AccountId, MemberId, OrgId};
@@ -33,7 +33,7 @@ impl Mutation for AppointFoundingAdministrator {
     type Error = Error;
 
     async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(authorize(caller, self.org_id, Decision::Allow)?)
+        Ok(service_scope(caller, self.org_id)?)
     }
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
@@ -98,7 +98,7 @@ impl Mutation for ClaimAppointment {
 
     async fn authorize(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<MayClaim, Error> {
         let (account_id, _) = sessions::signed_in(tx, caller).await?;
-        let scope = authorize(caller, self.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, self.org_id)?;
         let phones = accounts::phones(tx, account_id).await?;
         let appointment = storage::find_open(tx, &scope, &phones).await?;
         let appointment = appointment.ok_or_else(|| not_found("appointment", self.org_id))?;
@@ -161,7 +161,7 @@ impl Mutation for ClaimAppointment {
         outcome: &Claimed,
     ) -> Result<MayClaim, Error> {
         let (account_id, _) = sessions::signed_in(tx, caller).await?;
-        let scope = authorize(caller, self.org_id, Decision::Allow)?;
+        let scope = lookup_scope(caller, self.org_id)?;
         member_records::find_by_account(tx, &scope, account_id)
             .await?
             .filter(|member| member.id == outcome.member_id && member.state == State::Active)

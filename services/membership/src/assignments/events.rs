@@ -1,13 +1,11 @@
 //! Events of assignments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{AssignmentId, OrgId};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{AssignmentCreated, AssignmentEnded, membership_event::Payload};
 
 use super::{Assignment, storage};
-use crate::{
-    error::Error,
-    feed::{state, timestamp},
-};
+use crate::{error::Error, feed::state};
 
 fn beginning(row: &Assignment) -> Payload {
     Payload::AssignmentCreated(AssignmentCreated {

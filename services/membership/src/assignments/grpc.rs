@@ -1,5 +1,6 @@
 //! `parta.membership.v1.AssignmentService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
+use parta_proto::{time, timestamp};
 use parta_proto_membership::v1::{self as pb, assignment_service_server::AssignmentService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
@@ -8,10 +9,7 @@ use super::{
     Assignment, AssignmentKind,
     operations::{CreateAssignment, EndAssignment, ListAssignments},
 };
-use crate::{
-    context::Context,
-    feed::{time, timestamp},
-};
+use crate::context::Context;
 
 /// The server of the service.
 #[derive(Clone)]

@@ -94,7 +94,6 @@ impl Mutation for CreateAssignment {
     }
 }
 
-/// Ends an assignment.
 #[derive(Debug)]
 pub(crate) struct EndAssignment {
     pub(crate) org_id: OrgId,

@@ -1,10 +1,11 @@
 //! `parta.membership.v1.OperatorService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, operator_service_server::OperatorService};
 use tonic::{Request, Response, Status};
 
 use super::{model::OutboxMessage, operations::ListOutboxMessages};
-use crate::{context::Context, feed::timestamp};
+use crate::context::Context;
 
 /// The server of the service.
 #[derive(Clone)]

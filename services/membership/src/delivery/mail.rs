@@ -28,7 +28,6 @@ impl Mailer {
         })
     }
 
-    /// Sends one message.
     pub(super) async fn send(&self, address: &EmailAddress, text: String) -> Result<(), Failure> {
         let invalid = |_| Failure::Permanent("message_invalid".to_owned());
         let to = address

@@ -19,7 +19,6 @@ pub(crate) struct OutboxMessage {
     pub(crate) create_time: DateTime<Utc>,
 }
 
-/// The text of a message with a code.
 pub(super) fn text(code: &str) -> String {
     format!(
         "Код для входа в Parta: {code}. Никому его не сообщайте.\n\

@@ -18,7 +18,6 @@ table!(entity, "outbox_message", {
     create_time: DateTimeUtc,
 });
 
-/// Inserts a message.
 pub(super) async fn insert(conn: &impl ConnectionTrait, message: &OutboxMessage) -> Result<(), StorageError> {
     let row = ActiveModel {
         message_id: Set(message.id),

@@ -1,4 +1,4 @@
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -114,7 +114,7 @@ impl Mutation for RemoveMember {
             return self.authorize(context, tx, caller).await;
         }
         Ok(MayRemove {
-            scope: authorize(caller, self.org_id, Decision::Allow)?,
+            scope: belongs(caller, self.org_id)?,
             facts: None,
         })
     }

@@ -9,9 +9,9 @@ use parta_proto_membership::{
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{Person, Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
 
-async fn change_roles(test_env: &TestEnv, by_whom: &Seat, member_id: &str, roles: &[Role]) {
+async fn change_roles(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str, roles: &[Role]) {
     let request = pb::ChangeMemberRolesRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -23,7 +23,7 @@ async fn change_roles(test_env: &TestEnv, by_whom: &Seat, member_id: &str, roles
     test_env.members().change_member_roles(request).await.unwrap();
 }
 
-async fn remove(test_env: &TestEnv, by_whom: &Seat, member_id: &str) {
+async fn remove(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) {
     let request = pb::RemoveMemberRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -52,7 +52,7 @@ async fn admit(test_env: &TestEnv, person: &Person, link: &str, role: Role) -> S
     invitation_id
 }
 
-async fn member(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> pb::Member {
+async fn member(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> pb::Member {
     let request = pb::GetMemberRequest {
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
@@ -61,7 +61,7 @@ async fn member(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> pb::Memb
     found.unwrap().into_inner().member.unwrap()
 }
 
-async fn assignments(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> usize {
+async fn assignments(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> usize {
     let request = pb::ListAssignmentsRequest {
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
@@ -73,27 +73,26 @@ async fn assignments(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> usi
 }
 
 /// A second administrator of the first organization.
-async fn second_administrator(test_env: &TestEnv, first: &Seat) -> Seat {
-    let seat = test_env
+async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> MemberSession {
+    let caller = test_env
         .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
         .await;
     change_roles(
         test_env,
         first,
-        &seat.member_id,
+        &caller.member_id,
         &[Role::Staff, Role::Administrator],
     )
     .await;
-    seat
+    caller
 }
 
 /// Makes the appointment of the first organization claimable again, as a new order of its head will (R24).
 async fn appoint_again(test_env: &TestEnv) {
-    let sql = format!(
-        "UPDATE appointment SET claim_account = NULL, claim_time = NULL WHERE org_id = '{}'",
-        org(1).uuid()
-    );
-    test_env.change_row(&sql).await;
+    let unclaimed = "claim_account = NULL, claim_time = NULL";
+    test_env
+        .change_row("appointment", unclaimed, "org_id", org(1).uuid())
+        .await;
 }
 
 // Covers: R3 allowed, R24 allowed
@@ -170,7 +169,7 @@ on_both!(
         api.claim_appointment(by(&person.token, claim.clone()))
             .await
             .unwrap();
-        let first = test_env.seat(org(1), person.clone()).await.unwrap();
+        let first = test_env.member_session(org(1), person.clone()).await.unwrap();
         let second = second_administrator(&test_env, &first).await;
         // The right to claim was used up by the claim itself, so an active member gets the present record.
         change_roles(&test_env, &second, &first.member_id, &[Role::Staff]).await;
@@ -180,7 +179,10 @@ on_both!(
         remove(&test_env, &second, &first.member_id).await;
         let refused = api.claim_appointment(by(&person.token, claim)).await;
         assert_eq!(reason(&refused), "NOT_FOUND");
-        assert_eq!(refused.unwrap_err().message(), "there is no such organization");
+        assert_eq!(
+            refused.unwrap_err().message(),
+            "There is no such organization, or you have no access to it."
+        );
         test_env.close().await;
     }
 );
@@ -212,7 +214,7 @@ on_both!(
             .unwrap();
         let anew = test_env.start(&flow, &staff.person.account_id, "").await.unwrap();
         admit(&test_env, &anew, "second", Role::Staff).await;
-        let anew = test_env.seat(org(1), anew).await.unwrap();
+        let anew = test_env.member_session(org(1), anew).await.unwrap();
         assert_eq!(test_env.list(&anew).await.unwrap().len(), 2);
         assert_eq!(reason(&test_env.list(&staff).await), "CREDENTIAL_REVOKED");
         test_env.close().await;
@@ -220,7 +222,7 @@ on_both!(
 );
 
 /// Checks a set of files with one pupil in a class.
-async fn check(test_env: &TestEnv, seat: &Seat, class: &str) -> Result<pb::RosterImport, Status> {
+async fn check(test_env: &TestEnv, caller: &MemberSession, class: &str) -> Result<pb::RosterImport, Status> {
     let header = Part::Header(pb::CheckRosterImportHeader {
         org_id: org(1).to_string(),
     });
@@ -249,12 +251,11 @@ async fn check(test_env: &TestEnv, seat: &Seat, class: &str) -> Result<pb::Roste
         });
     let stream = futures::stream::iter(messages.collect::<Vec<_>>());
     let mut api = test_env.roster_imports();
-    let answer = api.check_roster_import(by(&seat.token, stream)).await?;
+    let answer = api.check_roster_import(by(&caller.token, stream)).await?;
     Ok(answer.into_inner().roster_import.unwrap())
 }
 
-/// Starts an import and carries it out.
-async fn carry_out(test_env: &TestEnv, seat: &Seat, import: &pb::RosterImport) {
+async fn carry_out(test_env: &TestEnv, caller: &MemberSession, import: &pb::RosterImport) {
     let start = pb::StartRosterImportRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -263,13 +264,13 @@ async fn carry_out(test_env: &TestEnv, seat: &Seat, import: &pb::RosterImport) {
         allow_mass_removal: true,
     };
     let mut api = test_env.roster_imports();
-    api.start_roster_import(by(&seat.token, start)).await.unwrap();
+    api.start_roster_import(by(&caller.token, start)).await.unwrap();
     test_env.run_due_jobs().await;
     let request = pb::GetRosterImportRequest {
         org_id: org(1).to_string(),
         roster_import_id: import.id.clone(),
     };
-    let found = api.get_roster_import(by(&seat.token, request)).await.unwrap();
+    let found = api.get_roster_import(by(&caller.token, request)).await.unwrap();
     let import = found.into_inner().roster_import.unwrap();
     assert_eq!(import.state(), RosterImportState::Done);
 }

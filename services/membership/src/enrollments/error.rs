@@ -17,7 +17,6 @@ impl Error {
         )
     }
 
-    /// The pupil is not enrolled in the unit.
     pub(super) fn not_enrolled() -> Self {
         Self::state(ErrorReason::NotEnrolled, "The pupil is not enrolled in the unit.")
     }

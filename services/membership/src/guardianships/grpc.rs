@@ -1,5 +1,6 @@
 //! `parta.membership.v1.GuardianshipService`: decodes, calls the edge, encodes.
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, guardianship_service_server::GuardianshipService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
@@ -8,7 +9,7 @@ use super::{
     Guardianship,
     operations::{ConfirmGuardianship, EndGuardianship, ListGuardianships},
 };
-use crate::{context::Context, feed::timestamp};
+use crate::context::Context;
 
 /// The server of the service.
 #[derive(Clone)]

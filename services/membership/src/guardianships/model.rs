@@ -18,7 +18,6 @@ pub(crate) struct Guardianship {
 }
 
 impl Guardianship {
-    /// Whether it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.end_time.is_some()
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId};
@@ -28,8 +28,8 @@ async fn may_decide(
     id: GuardianshipId,
 ) -> Result<MayDecide, Error> {
     let facts = context.facts(tx, caller, org).await?;
-    // The scope of a member; which relation it may touch is decided below, when the row is known.
-    let scope = authorize(caller, org, Decision::Allow)?;
+    // Which relation the member may touch is decided below, when the row is known.
+    let scope = belongs(caller, org)?;
     let unknown = || Error::unknown(KIND, id);
     let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
     let child = context
@@ -167,12 +167,7 @@ impl Query for ListGuardianships {
     ) -> Result<Read<Page<Guardianship>>, Error> {
         let org = self.org_id;
         let facts = context.facts(tx, caller, org).await?;
-        let decision = if policy::read(&facts) {
-            Decision::Allow
-        } else {
-            Decision::Outside
-        };
-        let scope = authorize(caller, org, decision)?;
+        let scope = authorize(caller, org, policy::read(&facts))?;
         let visible = if facts.is_administration() {
             storage::Visible::All
         } else {

@@ -4,8 +4,8 @@ use parta_ids::MemberId;
 use parta_roster::MemberContext;
 
 /// Whether the caller may list guardianships at all; the list holds only those that [`see`] allows.
-pub(crate) fn read(caller: &MemberContext) -> bool {
-    caller.is_active()
+pub(crate) fn read(caller: &MemberContext) -> Decision {
+    Decision::inside_if(caller.is_active())
 }
 
 /// Whether the caller may confirm or end relations of guardians with this child (R27). Whether a given

@@ -43,7 +43,7 @@ impl From<Model> for Guardianship {
 }
 
 /// The row of a relation; refuses one of another organization than the scope's.
-fn model(scope: &OrgScope, row: &Guardianship) -> Result<Model, StorageError> {
+fn to_row(scope: &OrgScope, row: &Guardianship) -> Result<Model, StorageError> {
     if row.org_id != scope.org_id() {
         return Err(StorageError::Fault(
             "a row of another organization than the scope's was to be written".into(),
@@ -67,7 +67,7 @@ pub(super) async fn insert(
     scope: &OrgScope,
     row: &Guardianship,
 ) -> Result<bool, StorageError> {
-    let inserted = Entity::insert(model(scope, row)?.into_active_model())
+    let inserted = Entity::insert(to_row(scope, row)?.into_active_model())
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .exec_without_returning(conn)
         .await?;
@@ -105,7 +105,7 @@ pub(super) async fn update(
     scope: &OrgScope,
     row: &Guardianship,
 ) -> Result<(), StorageError> {
-    Entity::update(model(scope, row)?.into_active_model().reset_all())
+    Entity::update(to_row(scope, row)?.into_active_model().reset_all())
         .exec(conn)
         .await?;
     Ok(())

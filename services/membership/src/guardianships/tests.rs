@@ -7,12 +7,12 @@ use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
 use parta_testkit::on_both;
 use tonic::{Status, client::Grpc};
 
-use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
 
 /// A class with its teacher, a child, and a parent whose guardianship is not confirmed.
 struct Family {
-    administrator: Seat,
-    teacher: Seat,
+    administrator: MemberSession,
+    teacher: MemberSession,
     assignment_id: String,
     guardianship_id: String,
 }
@@ -96,17 +96,23 @@ impl Family {
 
 async fn confirm(
     test_env: &TestEnv,
-    seat: &Seat,
+    caller: &MemberSession,
     request: &pb::ConfirmGuardianshipRequest,
 ) -> Result<pb::ConfirmGuardianshipResponse, Status> {
     let mut api = test_env.guardianships();
-    let answer = api.confirm_guardianship(by(&seat.token, request.clone())).await?;
+    let answer = api
+        .confirm_guardianship(by(&caller.token, request.clone()))
+        .await?;
     Ok(answer.into_inner())
 }
 
-async fn end(test_env: &TestEnv, seat: &Seat, request: &pb::EndGuardianshipRequest) -> Result<(), Status> {
+async fn end(
+    test_env: &TestEnv,
+    caller: &MemberSession,
+    request: &pb::EndGuardianshipRequest,
+) -> Result<(), Status> {
     let mut api = test_env.guardianships();
-    api.end_guardianship(by(&seat.token, request.clone())).await?;
+    api.end_guardianship(by(&caller.token, request.clone())).await?;
     Ok(())
 }
 

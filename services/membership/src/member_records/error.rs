@@ -4,7 +4,6 @@ use parta_proto_membership::v1::ErrorReason;
 use crate::error::Error;
 
 impl Error {
-    /// The member has left.
     pub(crate) fn member_left() -> Self {
         Self::state(ErrorReason::MemberLeft, "The member has left.")
     }

@@ -1,6 +1,6 @@
 //! Events of members in the feed of membership.
 use parta_database::{StorageError, Tx};
-use parta_ids::OrgId;
+use parta_ids::{OrgId, optional_text};
 use parta_proto_membership::v1::{MemberAdmitted, MemberChanged, Role as PbRole, membership_event::Payload};
 
 use super::{
@@ -24,7 +24,7 @@ fn admission(member: &Member) -> Payload {
         state: state_number(member.state),
         roles: roles(member),
         teacher_verified: member.teacher_verified,
-        invitation_id: member.invitation_id.map(|id| id.to_string()).unwrap_or_default(),
+        invitation_id: optional_text(member.invitation_id),
     })
 }
 

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, Decision, OrgScope, Principal, authorize};
+use parta_access::{Caller, OrgScope, Principal, belongs};
 use parta_database::Tx;
 use parta_ids::{InvitationId, MemberId, OrgId};
 use parta_roster::{Role, State};
-use parta_status::RpcError;
+use parta_status::{RpcError, not_found};
 
 use super::{
     Member, events,
@@ -39,16 +39,14 @@ pub(crate) async fn visible_members(
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
     // The rule of the RPC has asked for the permission.
     if let Principal::ServiceAccount { .. } = caller.acting() {
-        return Ok((authorize(caller, org, Decision::Allow)?, None));
+        return Ok((belongs(caller, org)?, None));
     }
     let facts = context.facts(tx, caller, org).await?;
-    let Some(visibility) = policy::visibility(&facts) else {
-        return Ok((authorize(caller, org, Decision::Outside)?, None));
-    };
-    let scope = authorize(caller, org, Decision::Allow)?;
+    let scope = belongs(caller, org)?;
+    let visibility = policy::visibility(&facts).ok_or_else(|| not_found("organization", org))?;
     let mut visible = BTreeSet::from([facts.member_id]);
     match visibility {
-        Visibility::Everybody => return Ok((scope, None)),
+        Visibility::AllMembers => return Ok((scope, None)),
         Visibility::Staff => {
             let all = context.roster.all_members(tx, org).await?;
             visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));

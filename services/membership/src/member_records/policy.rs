@@ -5,8 +5,7 @@ use parta_roster::MemberContext;
 /// The members whom a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
-    /// All members.
-    Everybody,
+    AllMembers,
     /// Only staff: a teacher who is not verified learns nothing of minors (R22).
     Staff,
     /// The people of the own units, and oneself.
@@ -19,7 +18,7 @@ pub(crate) fn visibility(caller: &MemberContext) -> Option<Visibility> {
         return None;
     }
     Some(match (caller.is_staff(), caller.may_meet_minors()) {
-        (true, true) => Visibility::Everybody,
+        (true, true) => Visibility::AllMembers,
         (true, false) => Visibility::Staff,
         (false, _) => Visibility::OwnUnits,
     })
@@ -27,10 +26,10 @@ pub(crate) fn visibility(caller: &MemberContext) -> Option<Visibility> {
 
 /// Whether the caller may do what only administrators do.
 pub(crate) fn administer(caller: &MemberContext) -> Decision {
-    Decision::allow_if(caller.is_administrator(), "only an administrator may do this")
+    Decision::allow_if(caller.is_administrator(), "Only an administrator can do this.")
 }
 
 /// Whether the caller may do what the administration does.
 pub(crate) fn manage(caller: &MemberContext) -> Decision {
-    Decision::allow_if(caller.is_administration(), "only the administration may do this")
+    Decision::allow_if(caller.is_administration(), "Only the administration can do this.")
 }

@@ -86,7 +86,7 @@ fn members(rows: Vec<Model>) -> Result<Vec<Member>, StorageError> {
 }
 
 /// The row of a member; refuses one of another organization than the scope's.
-fn model(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
+fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
     if member.org_id != scope.org_id() {
         return Err(StorageError::Fault(
             "a row of another organization than the scope's was to be written".into(),
@@ -119,7 +119,7 @@ pub(crate) async fn insert(
     scope: &OrgScope,
     member: &Member,
 ) -> Result<(), StorageError> {
-    Entity::insert(model(scope, member)?.into_active_model())
+    Entity::insert(to_row(scope, member)?.into_active_model())
         .exec_without_returning(conn)
         .await?;
     Ok(())
@@ -132,7 +132,7 @@ pub(crate) async fn update(
     member: &mut Member,
 ) -> Result<(), StorageError> {
     member.revision += 1;
-    Entity::update(model(scope, member)?.into_active_model().reset_all())
+    Entity::update(to_row(scope, member)?.into_active_model().reset_all())
         .exec(conn)
         .await?;
     Ok(())

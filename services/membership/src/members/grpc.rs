@@ -2,6 +2,7 @@
 use parta_edge::{Edge, PageRequest};
 use parta_ids::MemberId;
 use parta_mutations::etag;
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, member_service_server::MemberService};
 use parta_roster::Role;
 use parta_status::{FieldViolations, field, not_found};
@@ -11,7 +12,6 @@ use super::operations::{CreateMember, GetMembers, ListMembers};
 use crate::{
     context::Context,
     departures::RemoveMember,
-    feed::timestamp,
     member_records::{MemberView, events::roles},
     roles::{ChangeRoles, SetVerification},
 };

@@ -3,11 +3,11 @@ use parta_proto_membership::v1::{self as pb, AssignmentKind, MemberState, Role};
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
 
 async fn change_roles(
     test_env: &TestEnv,
-    seat: &Seat,
+    caller: &MemberSession,
     member_id: &str,
     roles: &[Role],
     etag: &str,
@@ -21,14 +21,14 @@ async fn change_roles(
     };
     Ok(test_env
         .members()
-        .change_member_roles(by(&seat.token, request))
+        .change_member_roles(by(&caller.token, request))
         .await?
         .into_inner()
         .member
         .unwrap())
 }
 
-async fn remove(test_env: &TestEnv, seat: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+async fn remove(test_env: &TestEnv, caller: &MemberSession, member_id: &str) -> Result<pb::Member, Status> {
     let request = pb::RemoveMemberRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -37,7 +37,7 @@ async fn remove(test_env: &TestEnv, seat: &Seat, member_id: &str) -> Result<pb::
     };
     Ok(test_env
         .members()
-        .remove_member(by(&seat.token, request))
+        .remove_member(by(&caller.token, request))
         .await?
         .into_inner()
         .member
@@ -46,7 +46,7 @@ async fn remove(test_env: &TestEnv, seat: &Seat, member_id: &str) -> Result<pb::
 
 async fn create(
     test_env: &TestEnv,
-    seat: &Seat,
+    caller: &MemberSession,
     name: &str,
     role: Role,
     unit_id: &str,
@@ -60,7 +60,7 @@ async fn create(
     };
     Ok(test_env
         .members()
-        .create_member(by(&seat.token, request))
+        .create_member(by(&caller.token, request))
         .await?
         .into_inner()
         .member

@@ -9,7 +9,8 @@ impl MigrationName for Tables {
     }
 }
 
-fn of_import(table: &'static str) -> TableCreateStatement {
+/// A table of the rows of an import, numbered by `seq`.
+fn numbered_rows_of_import(table: &'static str) -> TableCreateStatement {
     Table::create()
         .table(table)
         .col(uuid("org_id"))
@@ -25,7 +26,8 @@ fn of_import(table: &'static str) -> TableCreateStatement {
         .to_owned()
 }
 
-fn by_source(table: &'static str) -> TableCreateStatement {
+/// A table that finds a record of ours by its key in the imported files.
+fn rows_by_source_key(table: &'static str) -> TableCreateStatement {
     Table::create()
         .table(table)
         .col(uuid("org_id"))
@@ -56,7 +58,7 @@ impl MigrationTrait for Tables {
             .col(big_integer("revision"))
             .primary_key(Index::create().col("org_id").col("import_id"))
             .to_owned();
-        let change = of_import("roster_import_change")
+        let change = numbered_rows_of_import("roster_import_change")
             .col(small_integer("kind"))
             .col(text("source_key"))
             .col(text("other_key"))
@@ -66,15 +68,17 @@ impl MigrationTrait for Tables {
             .col(text("after"))
             .col(integer("value"))
             .to_owned();
-        let problem = of_import("roster_import_problem")
+        let problem = numbered_rows_of_import("roster_import_problem")
             .col(text("file"))
             .col(big_integer("line"))
             .col(text("column_name"))
             .col(text("description"))
             .col(boolean("fatal"))
             .to_owned();
-        let person = by_source("roster_person").col(uuid("member_id")).to_owned();
-        let class = by_source("roster_class").col(text("label")).to_owned();
+        let person = rows_by_source_key("roster_person")
+            .col(uuid("member_id"))
+            .to_owned();
+        let class = rows_by_source_key("roster_class").col(text("label")).to_owned();
         for table in [import, change, problem, person, class] {
             manager.create_table(table).await?;
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
@@ -88,12 +88,7 @@ impl Mutation for ChangeRoles {
         outcome: &Changed,
     ) -> Result<OrgScope, Error> {
         let facts = context.facts(tx, caller, self.org_id).await?;
-        let own = facts.member_id == outcome.member_id;
-        let decision = if own {
-            Decision::Allow
-        } else {
-            policy::administer(&facts)
-        };
+        let decision = policy::learn_change(&facts, outcome.member_id);
         Ok(authorize(caller, self.org_id, decision)?)
     }
 }

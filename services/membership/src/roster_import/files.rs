@@ -43,7 +43,6 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
-/// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// The line number, counted from 1. The header is line 1.
@@ -117,7 +116,6 @@ impl LineCounter<'_> {
     }
 }
 
-/// Reads one file.
 pub(crate) fn read(file: &'static str, bytes: &[u8], problems: &mut Problems) -> Table {
     let text = decode(bytes);
     let mut reader = csv::ReaderBuilder::new()

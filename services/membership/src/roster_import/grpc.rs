@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use parta_edge::{Call, Edge, PageRequest};
 use parta_mutations::etag;
+use parta_proto::{status::v1::ErrorReason as Common, timestamp};
 use parta_proto_membership::v1::{
     self as pb, check_roster_import_request::Part, roster_import_service_server::RosterImportService,
 };
-use parta_status::{FieldViolations, field, invalid};
+use parta_status::{FieldViolations, RpcError, field, invalid, permission_denied};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     plan::Change,
     upload::Upload,
 };
-use crate::{context::Context, error::Error, feed::timestamp};
+use crate::{context::Context, error::Error};
 
 /// Interval at which a watcher reads the progress of other replicas. Progress in this process wakes it at
 /// once.
@@ -288,6 +289,16 @@ impl RosterImportService for RosterImports {
     }
 }
 
+/// Returns the error with which an open stream ends. Its caller knew the import, so that NOT_FOUND can only
+/// mean that the caller has left the organization.
+fn ended(error: Error) -> Error {
+    let refusal = RpcError::from(error);
+    if refusal.is(Common::NotFound) {
+        return permission_denied("You are no longer a member of the organization.").into();
+    }
+    refusal.into()
+}
+
 /// A watcher of an import.
 struct Watch {
     edge: Edge<Context>,
@@ -306,7 +317,8 @@ impl Watch {
             let _woken = tokio::time::timeout(POLL_INTERVAL, self.progress.changed()).await;
             match self.edge.query(&self.call, &self.query).await {
                 Ok(import) if import == last => {}
-                other => return Some(other),
+                Err(error) => return Some(Err(ended(error))),
+                changed => return Some(changed),
             }
         }
     }

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use parta_ids::RosterImportId;
 use serde::{Deserialize, Serialize};
 
-/// The state of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImportState {
     /// The files were checked; nothing was changed yet.
@@ -112,7 +111,6 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Counts one change.
     pub(crate) fn add(&mut self, kind: ChangeKind) {
         match kind {
             ChangeKind::CreateUnit => self.units += 1,

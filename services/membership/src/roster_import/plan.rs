@@ -254,7 +254,6 @@ fn plan_enrollments(p: &mut Planner<'_>) {
     }
 }
 
-/// Counts the changes of a plan by kind.
 pub(crate) fn counts(changes: &[Change]) -> Counts {
     let mut counts = Counts::default();
     changes.iter().for_each(|change| counts.add(change.kind));
@@ -263,8 +262,9 @@ pub(crate) fn counts(changes: &[Change]) -> Counts {
 
 /// Whether more than ten members, and more than a tenth of the members created by imports, would be removed.
 pub(crate) fn is_mass_removal(counts: &Counts, current_count: usize) -> bool {
-    let removals = usize::try_from(counts.removals).unwrap_or(0);
-    removals > 10 && removals * 10 > current_count
+    // A number that no release stores is read as the largest, so that the import asks for a confirmation.
+    let removals = usize::try_from(counts.removals).unwrap_or(usize::MAX);
+    removals > 10 && removals.saturating_mul(10) > current_count
 }
 
 /// Decodes the kind of an assignment in a stored change.

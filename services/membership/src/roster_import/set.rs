@@ -322,7 +322,7 @@ impl Parser<'_> {
             }
             _ => {
                 self.problems
-                    .skipped(file, line, column, "names somebody who is not in the set");
+                    .skipped(file, line, column, "names a person who is not in the set");
                 return;
             }
         };

@@ -118,7 +118,7 @@ fn import(row: roster_import::Model) -> Result<Import, StorageError> {
     })
 }
 
-fn model(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
+fn to_row(scope: &OrgScope, import: &Import) -> Result<roster_import::Model, StorageError> {
     let fault = |error| StorageError::Fault(format!("classes cannot be encoded: {error}"));
     Ok(roster_import::Model {
         org_id: scope.org_id().uuid(),
@@ -157,15 +157,17 @@ fn change(row: roster_import_change::Model) -> Result<(i64, Change), StorageErro
     Ok((row.seq, change))
 }
 
-fn problem(row: roster_import_problem::Model) -> (i64, Problem) {
+fn problem(row: roster_import_problem::Model) -> Result<(i64, Problem), StorageError> {
+    let line = u32::try_from(row.line)
+        .map_err(|_| StorageError::unknown_value("roster_import_problem.line", row.line))?;
     let problem = Problem {
         file: row.file,
-        line: u32::try_from(row.line).unwrap_or(u32::MAX),
+        line,
         column: row.column_name,
         description: row.description,
         fatal: row.fatal,
     };
-    (row.seq, problem)
+    Ok((row.seq, problem))
 }
 
 /// Inserts an import with its planned changes and its problems.
@@ -176,7 +178,7 @@ pub(super) async fn insert(
     changes: &[Change],
     problems: &[Problem],
 ) -> Result<(), StorageError> {
-    roster_import::Entity::insert(model(scope, import)?.into_active_model())
+    roster_import::Entity::insert(to_row(scope, import)?.into_active_model())
         .exec_without_returning(conn)
         .await?;
     let (org_id, import_id) = (scope.org_id().uuid(), import.id.uuid());
@@ -277,7 +279,7 @@ pub(super) async fn update(
     scope: &OrgScope,
     import: &Import,
 ) -> Result<(), StorageError> {
-    roster_import::Entity::update(model(scope, import)?.into_active_model().reset_all())
+    roster_import::Entity::update(to_row(scope, import)?.into_active_model().reset_all())
         .exec(conn)
         .await?;
     Ok(())
@@ -340,7 +342,7 @@ pub(super) async fn list_problems(
         .limit(limit)
         .all(conn)
         .await?;
-    Ok(rows.into_iter().map(problem).collect())
+    rows.into_iter().map(problem).collect()
 }
 
 /// Returns the members that imports created, by their ids in the source.

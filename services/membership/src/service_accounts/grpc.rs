@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use parta_access::Verifier;
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, service_account_service_server::ServiceAccountService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
@@ -11,9 +12,8 @@ use super::{
     model::{self, ServiceAccount},
     operations::{CreateServiceAccount, IssueToken, ListServiceAccounts, RevokeServiceAccount},
 };
-use crate::{context::Context, feed::timestamp};
+use crate::context::Context;
 
-/// The server of the service.
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
     edge: Edge<Context>,

@@ -24,7 +24,6 @@ pub(crate) struct Named {
 
 impl Stored for Named {}
 
-/// Creates an account.
 #[derive(Debug)]
 pub(crate) struct CreateServiceAccount {
     pub(crate) org_id: OrgId,

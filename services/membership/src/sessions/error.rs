@@ -15,7 +15,7 @@ impl Error {
     pub(super) fn credential_revoked() -> Self {
         RpcError::new(
             Common::CredentialRevoked,
-            "the session behind the token was ended",
+            "The session of the token has ended. Sign in again.",
         )
         .into()
     }

@@ -6,6 +6,7 @@ use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
 use parta_mutations::request_uuid;
+use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, authentication_service_server::AuthenticationService};
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
@@ -22,7 +23,6 @@ use crate::{
     admission::CreateJoinTicket,
     context::Context,
     error::Error,
-    feed::timestamp,
     member_records::events::roles,
     sign_in::{RequestCode, VerifyCode},
 };

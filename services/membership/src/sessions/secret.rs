@@ -6,7 +6,6 @@ use subtle::ConstantTimeEq as _;
 
 use crate::context::derived_uuid;
 
-/// The refresh token of a generation of a session.
 pub(super) fn refresh_token(secrets: &Secrets, session: SessionId, generation: i64) -> String {
     let parts = [&session.uuid().as_bytes()[..], &generation.to_be_bytes()].concat();
     let digest = secrets.hmac("membership.refresh", &parts);

@@ -36,7 +36,6 @@ impl From<Model> for Session {
     }
 }
 
-/// Inserts a session.
 pub(super) async fn insert(conn: &impl ConnectionTrait, session: &Session) -> Result<(), StorageError> {
     let row = Model {
         session_id: session.id.uuid(),

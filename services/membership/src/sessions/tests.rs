@@ -1,5 +1,5 @@
 //! Sessions and the memberships of an account.
-use parta_ids::{MemberId, OrgId, TypedId as _};
+use parta_ids::{MemberId, TypedId as _};
 use parta_proto_membership::{
     internal::v1::AdmitMemberRequest,
     v1::{
@@ -10,30 +10,31 @@ use parta_proto_membership::{
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{Person, Seat, TestEnv, by, org, reason};
+use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason};
 
-/// Adds the person of a seat to the second organization as staff.
-async fn join_second(test_env: &TestEnv, seat: &Seat) -> Seat {
+/// Adds the person of a caller to the second organization as staff.
+async fn join_second(test_env: &TestEnv, caller: &MemberSession) -> MemberSession {
     let request = AdmitMemberRequest {
         request_id: test_env.act(),
         org_id: org(2).to_string(),
         invitation_id: test_env.env.id::<parta_ids::InvitationId>().to_string(),
-        flow_id: test_env.flow(&seat.person, "second").await,
+        flow_id: test_env.flow(&caller.person, "second").await,
         role: Role::Staff.into(),
         ..Default::default()
     };
     test_env.admission().admit_member(request).await.unwrap();
-    test_env.seat(org(2), seat.person.clone()).await.unwrap()
+    test_env
+        .member_session(org(2), caller.person.clone())
+        .await
+        .unwrap()
 }
 
 /// Gives a member roles that this build does not know.
-async fn give_unknown_roles(test_env: &TestEnv, org: OrgId, member_id: &str) {
+async fn give_unknown_roles(test_env: &TestEnv, member_id: &str) {
     let member = member_id.parse::<MemberId>().unwrap().uuid();
-    let sql = format!(
-        "UPDATE member SET roles = 1073741824 WHERE org_id = '{}' AND member_id = '{member}'",
-        org.uuid()
-    );
-    test_env.change_row(&sql).await;
+    test_env
+        .change_row("member", "roles = 1073741824", "member_id", member)
+        .await;
 }
 
 async fn memberships(test_env: &TestEnv, person: &Person) -> Result<Vec<String>, Status> {
@@ -56,11 +57,11 @@ on_both!(
         let person = first.person.clone();
         let both = [org(1).to_string(), org(2).to_string()];
         assert_eq!(memberships(&test_env, &person).await.unwrap(), both);
-        give_unknown_roles(&test_env, org(1), &first.member_id).await;
+        give_unknown_roles(&test_env, &first.member_id).await;
         assert_eq!(memberships(&test_env, &person).await.unwrap(), both[1..]);
-        let refused = test_env.seat(org(1), person.clone()).await;
+        let refused = test_env.member_session(org(1), person.clone()).await;
         assert_eq!(reason(&refused), "STORED_VALUE_UNKNOWN");
-        let issued = test_env.seat(org(2), person.clone()).await.unwrap();
+        let issued = test_env.member_session(org(2), person.clone()).await.unwrap();
         assert_eq!(issued.member_id, second.member_id);
         let end = pb::EndSessionRequest {
             request_id: test_env.act(),
@@ -130,8 +131,8 @@ on_both!(
     end_of_own_session_is_repeatable_at_a_replica,
     |database| async move {
         let test_env = TestEnv::open(database).await;
-        let seat = test_env.administrator(1).await;
-        let token = &seat.person.token;
+        let caller = test_env.administrator(1).await;
+        let token = &caller.person.token;
         let request = pb::EndSessionRequest {
             request_id: test_env.act(),
             session_id: String::new(),
@@ -159,7 +160,7 @@ on_both!(
             "CREDENTIAL_REVOKED"
         );
         let other = pb::EndSessionRequest {
-            session_id: seat.person.session_id.clone(),
+            session_id: caller.person.session_id.clone(),
             ..request.clone()
         };
         assert_eq!(
@@ -173,7 +174,7 @@ on_both!(
             ..Default::default()
         };
         let refused = MemberServiceClient::new(channel)
-            .list_members(by(&seat.token, request))
+            .list_members(by(&caller.token, request))
             .await;
         assert_eq!(reason(&refused), "CREDENTIAL_REVOKED");
         test_env.close().await;

@@ -91,7 +91,6 @@ pub(super) async fn update_counter(
     Ok(())
 }
 
-/// Inserts a flow.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,
     id: FlowId,

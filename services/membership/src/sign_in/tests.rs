@@ -171,27 +171,27 @@ on_both!(reused_refresh_token_ends_the_session, |database| async move {
 // Covers: R29 allowed, R29 refused
 on_both!(ended_session_revokes_its_tokens, |database| async move {
     let test_env = TestEnv::open(database).await;
-    let seat = test_env.administrator(1).await;
+    let caller = test_env.administrator(1).await;
     let stranger = test_env.newcomer("+79161234567", "Чужой").await;
     let request = pb::EndSessionRequest {
         request_id: test_env.act(),
-        session_id: seat.person.session_id.clone(),
+        session_id: caller.person.session_id.clone(),
     };
     let refused = test_env
         .authentication()
         .end_session(by(&stranger.token, request.clone()))
         .await;
     assert_eq!(reason(&refused), "NOT_FOUND");
-    assert_eq!(sessions(&test_env, &seat.person).await.unwrap(), 1);
-    assert_eq!(test_env.list(&seat).await.unwrap(), ["Анна Петрова"]);
+    assert_eq!(sessions(&test_env, &caller.person).await.unwrap(), 1);
+    assert_eq!(test_env.list(&caller).await.unwrap(), ["Анна Петрова"]);
     test_env
         .authentication()
-        .end_session(by(&seat.person.token, request))
+        .end_session(by(&caller.person.token, request))
         .await
         .unwrap();
-    assert_eq!(reason(&test_env.list(&seat).await), "CREDENTIAL_REVOKED");
+    assert_eq!(reason(&test_env.list(&caller).await), "CREDENTIAL_REVOKED");
     assert_eq!(
-        reason(&sessions(&test_env, &seat.person).await),
+        reason(&sessions(&test_env, &caller.person).await),
         "CREDENTIAL_REVOKED"
     );
     test_env.close().await;
@@ -207,9 +207,12 @@ on_both!(
         assert_eq!(reason(&test_env.claim(&stranger, org(1)).await), "NOT_FOUND");
         let second = test_env.newcomer("+79160000002", "Пётр Ильин").await;
         assert_eq!(reason(&test_env.claim(&second, org(1)).await), "NOT_FOUND");
-        let seat = test_env.administrator(1).await;
-        assert_eq!(reason(&test_env.claim(&seat.person, org(1)).await), "NOT_FOUND");
-        assert_eq!(reason(&test_env.seat(org(1), stranger).await), "NOT_FOUND");
+        let caller = test_env.administrator(1).await;
+        assert_eq!(reason(&test_env.claim(&caller.person, org(1)).await), "NOT_FOUND");
+        assert_eq!(
+            reason(&test_env.member_session(org(1), stranger).await),
+            "NOT_FOUND"
+        );
         test_env.close().await;
     }
 );

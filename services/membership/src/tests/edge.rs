@@ -4,21 +4,21 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use crate::tests::test_env::{Seat, TestEnv, by, org, reason, unit};
+use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason, unit};
 
-async fn second_administrator(test_env: &TestEnv, first: &Seat) -> Seat {
-    let seat = test_env
+async fn second_administrator(test_env: &TestEnv, first: &MemberSession) -> MemberSession {
+    let caller = test_env
         .join("+79165555555", "Павел Соколов", Role::Staff, |_| ())
         .await;
     change_roles(
         test_env,
         first,
-        &seat.member_id,
+        &caller.member_id,
         &[Role::Staff, Role::Administrator],
     )
     .await
     .unwrap();
-    seat
+    caller
 }
 
 fn roles_request(test_env: &TestEnv, member_id: &str, roles: &[Role]) -> pb::ChangeMemberRolesRequest {
@@ -33,14 +33,14 @@ fn roles_request(test_env: &TestEnv, member_id: &str, roles: &[Role]) -> pb::Cha
 
 async fn change_roles(
     test_env: &TestEnv,
-    seat: &Seat,
+    caller: &MemberSession,
     member_id: &str,
     roles: &[Role],
 ) -> Result<(), Status> {
     let request = roles_request(test_env, member_id, roles);
     test_env
         .members()
-        .change_member_roles(by(&seat.token, request))
+        .change_member_roles(by(&caller.token, request))
         .await?;
     Ok(())
 }
@@ -191,12 +191,15 @@ on_both!(unknown_stored_value_is_unavailable, |database| async move {
     let test_env = TestEnv::open(database).await;
     let administrator = test_env.administrator(1).await;
     let other = test_env.administrator(2).await;
-    let sql = format!(
-        "UPDATE member SET state = 77 WHERE org_id = '{}' AND member_id = '{}'",
-        parta_ids::TypedId::uuid(org(1)),
-        parta_ids::TypedId::uuid(administrator.member_id.parse::<parta_ids::MemberId>().unwrap()),
-    );
-    test_env.change_row(&sql).await;
+    let member = administrator.member_id.parse::<parta_ids::MemberId>().unwrap();
+    test_env
+        .change_row(
+            "member",
+            "state = 77",
+            "member_id",
+            parta_ids::TypedId::uuid(member),
+        )
+        .await;
     let list = test_env.list(&administrator).await;
     assert_eq!(reason(&list), "STORED_VALUE_UNKNOWN");
     assert_eq!(list.unwrap_err().code(), tonic::Code::Unavailable);

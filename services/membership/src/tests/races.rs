@@ -6,12 +6,12 @@ use parta_testkit::on_both;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use super::test_env::{Seat, TestEnv, by, org, reason, unit};
+use super::test_env::{MemberSession, TestEnv, by, org, reason, unit};
 
 /// Rounds of each pair. Without the lock, every third round went wrong on PostgreSQL.
 const ROUNDS: u32 = 12;
 
-async fn enroll(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> Result<(), Status> {
+async fn enroll(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> Result<(), Status> {
     let request = pb::EnrollPupilRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -22,7 +22,7 @@ async fn enroll(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> Result<(
     api.enroll_pupil(by(&by_whom.token, request)).await.map(|_| ())
 }
 
-async fn remove(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> Result<(), Status> {
+async fn remove(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> Result<(), Status> {
     let request = pb::RemoveMemberRequest {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
@@ -33,12 +33,12 @@ async fn remove(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> Result<(
     api.remove_member(by(&by_whom.token, request)).await.map(|_| ())
 }
 
-async fn assign(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> Result<(), Status> {
+async fn assign(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> Result<(), Status> {
     let assigned = test_env.assign(by_whom, member_id, unit(1), AssignmentKind::SubjectTeacher);
     assigned.await.map(|_| ())
 }
 
-async fn member(test_env: &TestEnv, by_whom: &Seat, member_id: &str) -> pb::Member {
+async fn member(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) -> pb::Member {
     let request = pb::GetMemberRequest {
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
@@ -68,7 +68,7 @@ on_both!(
         let test_env = TestEnv::open(database).await;
         let administrator = test_env.administrator(1).await;
         for n in 0..ROUNDS {
-            let pupil = test_env.join(&phone(n), "Пётр Иванов", Role::Pupil, |_| {}).await.member_id;
+            let pupil = test_env.join(&phone(n), "Пётр Иванов", Role::Pupil, |admit| admit.unit_id = unit(2).to_string()).await.member_id;
             let (enrolled, removed) = join(
                 enroll(&test_env, &administrator, &pupil),
                 remove(&test_env, &administrator, &pupil),
@@ -112,7 +112,7 @@ on_both!(
         let test_env = TestEnv::open(database).await;
         let administrator = test_env.administrator(1).await;
         for n in 0..ROUNDS {
-            let pupil = test_env.join(&phone(2 * n), "Пётр Иванов", Role::Pupil, |_| {}).await.member_id;
+            let pupil = test_env.join(&phone(2 * n), "Пётр Иванов", Role::Pupil, |admit| admit.unit_id = unit(2).to_string()).await.member_id;
             let (one, other) = join(
                 enroll(&test_env, &administrator, &pupil),
                 enroll(&test_env, &administrator, &pupil),

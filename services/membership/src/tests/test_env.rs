@@ -25,8 +25,8 @@ use parta_proto_membership::{
 use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationKind, UnitCreated, UnitKind, org_registry_event::Payload as OrgRegistry,
 };
-use parta_service_testkit::ServiceEnv;
-use parta_status::RpcError;
+pub(crate) use parta_service_testkit::reason;
+use parta_service_testkit::{ServiceEnv, with_token};
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::{Request, Status};
@@ -44,7 +44,7 @@ pub(crate) struct Person {
 
 /// A member with a token of the organization.
 #[derive(Clone)]
-pub(crate) struct Seat {
+pub(crate) struct MemberSession {
     pub(crate) person: Person,
     pub(crate) member_id: String,
     pub(crate) token: String,
@@ -270,7 +270,7 @@ impl TestEnv {
         self.start(&flow, "", full_name).await.unwrap()
     }
 
-    pub(crate) async fn seat(&self, org: OrgId, person: Person) -> Result<Seat, Status> {
+    pub(crate) async fn member_session(&self, org: OrgId, person: Person) -> Result<MemberSession, Status> {
         let request = pb::IssueOrganizationTokenRequest {
             org_id: org.to_string(),
         };
@@ -279,7 +279,7 @@ impl TestEnv {
             .issue_organization_token(by(&person.token, request))
             .await?
             .into_inner();
-        Ok(Seat {
+        Ok(MemberSession {
             person,
             member_id: issued.member_id,
             token: issued.access_token,
@@ -299,10 +299,10 @@ impl TestEnv {
     }
 
     /// The administrator of the n-th school.
-    pub(crate) async fn administrator(&self, n: u128) -> Seat {
+    pub(crate) async fn administrator(&self, n: u128) -> MemberSession {
         let person = self.newcomer(&format!("+7916000000{n}"), "Анна Петрова").await;
         self.claim(&person, org(n)).await.unwrap();
-        self.seat(org(n), person).await.unwrap()
+        self.member_session(org(n), person).await.unwrap()
     }
 
     /// Issues a join ticket and returns the join flow of a person and a link.
@@ -326,7 +326,7 @@ impl TestEnv {
         name: &str,
         role: pb::Role,
         change: impl FnOnce(&mut AdmitMemberRequest),
-    ) -> Seat {
+    ) -> MemberSession {
         let person = self.newcomer(phone, name).await;
         let flow_id = self.flow(&person, phone).await;
         let mut request = AdmitMemberRequest {
@@ -340,10 +340,14 @@ impl TestEnv {
         };
         change(&mut request);
         self.admission().admit_member(request).await.unwrap();
-        self.seat(org(1), person).await.unwrap()
+        self.member_session(org(1), person).await.unwrap()
     }
 
-    pub(crate) async fn verify_teacher(&self, by_whom: &Seat, member_id: &str) -> Result<pb::Member, Status> {
+    pub(crate) async fn verify_teacher(
+        &self,
+        by_whom: &MemberSession,
+        member_id: &str,
+    ) -> Result<pb::Member, Status> {
         let request = pb::VerifyTeacherRequest {
             request_id: self.act(),
             org_id: org(1).to_string(),
@@ -362,7 +366,7 @@ impl TestEnv {
     /// Creates an assignment of a teacher.
     pub(crate) async fn assign(
         &self,
-        by_whom: &Seat,
+        by_whom: &MemberSession,
         member_id: &str,
         unit: UnitId,
         kind: pb::AssignmentKind,
@@ -383,43 +387,30 @@ impl TestEnv {
         Ok(made.assignment.unwrap().id)
     }
 
-    pub(crate) async fn list(&self, seat: &Seat) -> Result<Vec<String>, Status> {
+    pub(crate) async fn list(&self, caller: &MemberSession) -> Result<Vec<String>, Status> {
         let request = pb::ListMembersRequest {
             org_id: org(1).to_string(),
             ..Default::default()
         };
         let members = self
             .members()
-            .list_members(by(&seat.token, request))
+            .list_members(by(&caller.token, request))
             .await?
             .into_inner()
             .members;
         Ok(members.into_iter().map(|m| m.full_name).collect())
     }
 
-    /// Changes one row by SQL, bypassing the service. Ids are in quotes.
-    pub(crate) async fn change_row(&self, sql: &str) {
-        let sql = if self.db.is_postgres() {
-            sql.to_owned()
-        } else {
-            // SQLite stores ids as blobs.
-            sql.replace("= '", "= X'").replace('-', "")
-        };
-        let change = |tx: parta_database::Tx| {
-            let sql = sql.clone();
-            async move {
-                let done = tx.execute_unprepared(&sql).await?;
-                assert_eq!(done.rows_affected(), 1);
-                Ok::<_, parta_database::StorageError>(())
-            }
-        };
-        self.db.write(change).await.unwrap();
+    /// Sets columns of one row, bypassing the service.
+    pub(crate) async fn change_row(&self, table: &str, assignments: &str, key: &str, id: parta_ids::Uuid) {
+        self.test_env.change_row(table, assignments, key, id).await;
     }
 
     /// Runs the jobs that are due, and returns once each has ended or waits for its next attempt.
     pub(crate) async fn run_due_jobs(&self) {
-        let runner = self.ports.job_runner().unwrap();
-        runner.run_due(&self.test_env.stop).await.unwrap();
+        self.test_env
+            .run_due_jobs(&self.ports.job_runner().unwrap())
+            .await;
     }
 
     /// The jobs that wait: the texts of their payloads and why the latest attempt failed.
@@ -455,19 +446,5 @@ pub(crate) fn unit(n: u128) -> UnitId {
 }
 
 pub(crate) fn by<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
-}
-
-/// The documented reason of a refusal, or "OK" for a success.
-pub(crate) fn reason<T>(outcome: &Result<T, Status>) -> String {
-    match outcome {
-        Ok(_) => "OK".to_owned(),
-        Err(status) => {
-            RpcError::from_status(status).map_or_else(|| format!("{status:?}"), |r| r.reason().to_owned())
-        }
-    }
+    with_token(message, token)
 }

@@ -18,8 +18,8 @@ use crate::context::Context;
 /// The kind of the job.
 pub(crate) const APPOINT_JOB: &str = "org_registry.appoint_administrator";
 
-/// Adds the job to the transaction of the approval. The job names the application, which holds the name and the
-/// phone of the administrator.
+/// Adds the job to the transaction of the approval. The job names the application, which holds the name and
+/// the phone of the administrator.
 pub(super) async fn enqueue(tx: &Tx, application: ApplicationId, org: OrgId) -> Result<(), StorageError> {
     let payload = application.to_string().into_bytes();
     parta_jobs::enqueue(tx, APPOINT_JOB, Some(org), payload, application.uuid()).await

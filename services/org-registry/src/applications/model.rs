@@ -6,7 +6,6 @@ use crate::organizations::{OrganizationKind, Registration};
 /// The largest order, in bytes.
 pub(super) const DOCUMENT_MAX_BYTES: usize = 20 * 1024 * 1024;
 
-/// The state of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ApplicationState {
     /// It waits for the operator.
@@ -124,7 +123,6 @@ pub(crate) struct Order {
     pub(crate) sha256: String,
 }
 
-/// An application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Application {
     pub(crate) id: ApplicationId,

@@ -66,7 +66,7 @@ fn content_type(text: &str) -> Result<ContentType, StorageError> {
         .ok_or_else(|| StorageError::unknown_value("application.order_content_type", length))
 }
 
-fn model(row: application::Model) -> Result<Application, StorageError> {
+fn from_row(row: application::Model) -> Result<Application, StorageError> {
     let kind = OrganizationKind::from_number(row.kind)
         .ok_or_else(|| StorageError::unknown_value("application.kind", row.kind))?;
     Ok(Application {
@@ -210,7 +210,7 @@ pub(super) async fn find(
     id: ApplicationId,
 ) -> Result<Option<Application>, StorageError> {
     let row = application::Entity::find_by_id(id.uuid()).one(conn).await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Loads an application, decided or not, and locks its row until the transaction ends.
@@ -222,7 +222,7 @@ pub(super) async fn lock(
         .lock_exclusive()
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 pub(super) async fn update_state(
@@ -255,5 +255,5 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }

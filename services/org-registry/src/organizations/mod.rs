@@ -14,7 +14,7 @@ mod storage;
 mod tests;
 
 pub(crate) use events::snapshot;
-pub(crate) use grpc::{Organizations, time_zone, timestamp, to_proto};
+pub(crate) use grpc::{Organizations, time_zone, to_proto};
 pub(crate) use model::{Organization, OrganizationKind, Registration};
 pub(crate) use operations::create;
 pub(crate) use policy::rules;

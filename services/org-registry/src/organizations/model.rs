@@ -2,7 +2,6 @@ use chrono::{DateTime, Utc};
 use parta_ids::OrgId;
 use parta_roster::Policies;
 
-/// The kind of an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrganizationKind {
     /// A general school.
@@ -52,7 +51,6 @@ pub(crate) struct Registration {
     pub(crate) head_full_name: String,
 }
 
-/// An organization.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Organization {
     pub(crate) id: OrgId,

@@ -37,6 +37,18 @@ async fn may_administer(
     })
 }
 
+impl AdministrationGrant {
+    /// Returns the organization with the next revision. Fails if it has changed since the caller read it.
+    fn next_revision(&self, tx: &Tx, etag: &str) -> Result<Organization, Error> {
+        check_etag(etag, self.organization.revision)?;
+        Ok(Organization {
+            update_time: tx.now(),
+            revision: self.organization.revision + 1,
+            ..self.organization.clone()
+        })
+    }
+}
+
 async fn load(tx: &Tx, scope: &OrgScope) -> Result<Organization, Error> {
     let organization = storage::find(tx, scope).await?;
     organization.ok_or_else(|| Error::UnknownOrganization(scope.org_id()))
@@ -75,11 +87,8 @@ impl Mutation for UpdateOrganization {
         grant: &AdministrationGrant,
     ) -> Result<(), Error> {
         let org = self.org_id;
-        let mut changed = grant.organization.clone();
-        check_etag(&self.etag, changed.revision)?;
+        let mut changed = grant.next_revision(tx, &self.etag)?;
         self.changes.apply(&mut changed);
-        changed.update_time = tx.now();
-        changed.revision += 1;
         storage::update(tx, &grant.scope, &changed).await?;
         events::updated(tx, &changed).await?;
         parta_audit::record(tx, caller, Some(org), format!("organizations/{org}")).await?;
@@ -130,12 +139,9 @@ impl Mutation for ChangePolicies {
         grant: &AdministrationGrant,
     ) -> Result<(), Error> {
         let org = self.org_id;
-        let mut changed = grant.organization.clone();
-        check_etag(&self.etag, changed.revision)?;
+        let mut changed = grant.next_revision(tx, &self.etag)?;
         changed.policies = self.policies.clone();
         changed.policies_version += 1;
-        changed.update_time = tx.now();
-        changed.revision += 1;
         storage::update(tx, &grant.scope, &changed).await?;
         events::policies_changed(tx, &changed).await?;
         parta_audit::record(tx, caller, Some(org), format!("organizations/{org}/policies")).await?;
@@ -153,7 +159,6 @@ impl Mutation for ChangePolicies {
     }
 }
 
-/// Returns an organization.
 #[derive(Debug)]
 pub(crate) struct GetOrganization {
     pub(crate) org_id: OrgId,

@@ -33,7 +33,7 @@ table!(entity, "organization", {
     revision: i64,
 });
 
-fn model(row: Model) -> Result<Organization, StorageError> {
+fn from_row(row: Model) -> Result<Organization, StorageError> {
     let kind = OrganizationKind::from_number(row.kind)
         .ok_or_else(|| StorageError::unknown_value("organization.kind", row.kind))?;
     let seconds = row.unused_after_seconds;
@@ -111,7 +111,7 @@ pub(crate) async fn find(
     scope: &OrgScope,
 ) -> Result<Option<Organization>, StorageError> {
     let row = Entity::find_by_id(scope.org_id().uuid()).one(conn).await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Loads the organization of the scope and locks its row until the transaction ends.
@@ -123,7 +123,7 @@ pub(super) async fn lock(
         .lock_exclusive()
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Lists organizations in the order of their ids, after a key. Only the operator lists them.
@@ -138,7 +138,7 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Lists one organization, or all, for the snapshot of the feed.
@@ -151,5 +151,5 @@ pub(super) async fn list_for_snapshot(
         .order_by_asc(Column::OrgId)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }

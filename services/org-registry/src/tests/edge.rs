@@ -74,7 +74,11 @@ on_both!(member_who_left_gets_not_found, |database| async move {
         let status = fixture.call(&administrator, rpc, body).await.unwrap_err();
         let refusal = RpcError::from_status(&status).unwrap();
         assert_eq!(refusal.reason(), "NOT_FOUND", "{rpc}");
-        assert_eq!(status.message(), "there is no such organization", "{rpc}");
+        assert_eq!(
+            status.message(),
+            "There is no such organization, or you have no access to it.",
+            "{rpc}"
+        );
     }
     assert_eq!(fixture.rows().await, rows);
     fixture.close().await;

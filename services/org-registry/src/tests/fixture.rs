@@ -15,7 +15,6 @@ use parta_proto_org_registry::v1::{
 use parta_roster::Roster;
 use parta_service_testkit::ServiceEnv;
 use parta_testkit::{TestDatabase, Time, dynamic, dynamic::DynamicClient};
-use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Status};
@@ -55,7 +54,7 @@ impl Fixture {
         let ports = Ports {
             db: test_env.db.clone(),
             roster: Roster::within_org_registry(NAMES, test_env.env.clone(), freshness),
-            peers: test_env.clients([("membership", transport)]),
+            clients: test_env.clients([("membership", transport)]),
             draining: test_env.stop.clone(),
         };
         let transport = test_env.serve(GRPC_SERVICES, ports.routes());
@@ -146,7 +145,6 @@ impl Fixture {
         self.send(&None, messages).await
     }
 
-    /// Downloads the order of an application.
     pub(crate) async fn download(&self, application_id: &str) -> Vec<u8> {
         let request = pb::DownloadApplicationOrderRequest {
             application_id: application_id.to_owned(),
@@ -246,6 +244,15 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
+    pub(crate) async fn run_due_jobs(&self) {
+        self.test_env.run_due_jobs(&self.ports.job_runner()).await;
+    }
+
+    /// Sets columns of one row, bypassing the service.
+    pub(crate) async fn change_row(&self, table: &str, assignments: &str, key: &str, id: parta_ids::Uuid) {
+        self.test_env.change_row(table, assignments, key, id).await;
+    }
+
     /// Returns the number of rows of each table that a change writes.
     pub(crate) async fn rows(&self) -> Vec<i64> {
         let mut counts = Vec::new();
@@ -258,16 +265,12 @@ impl Fixture {
             "audit_entry",
             "job",
         ] {
-            let sql = format!("SELECT COUNT(*) AS n FROM {table}");
-            let statement = Statement::from_string(self.db.backend(), sql);
-            let row = self.db.conn().query_one_raw(statement).await.unwrap().unwrap();
-            counts.push(row.try_get::<i64>("", "n").unwrap());
+            counts.push(self.test_env.count_rows(table).await);
         }
         counts
     }
 }
 
-/// The credential of a request.
 fn authorization<T>(request: &Request<T>) -> Credential {
     let value = request.metadata().get("authorization")?;
     Some(value.to_str().unwrap().to_owned())

@@ -24,7 +24,6 @@ impl Membership {
         Routes::new(AdmissionServiceServer::new(self.clone()))
     }
 
-    /// Makes the next calls fail.
     pub(crate) fn fail_next(&self, calls: u32) {
         self.0.lock().unwrap().failures_left = calls;
     }

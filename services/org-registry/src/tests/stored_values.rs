@@ -2,29 +2,10 @@
 use parta_ids::TypedId as _;
 use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
-use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 use tonic::Code;
 
 use crate::tests::fixture::{Credential, Fixture, PDF, form, reason_and_fields};
-
-/// Sets a column of one row to a value that this build does not know.
-async fn set_unknown_value(fixture: &Fixture, assignment: &str, key: &str, id: parta_ids::Uuid) {
-    // SQLite stores ids as blobs.
-    let id = if fixture.db.is_postgres() {
-        format!("'{id}'")
-    } else {
-        format!("X'{}'", id.simple())
-    };
-    let table = key.trim_end_matches("_id").replace("org", "organization");
-    let sql = &format!("UPDATE {table} SET {assignment} WHERE {key} = {id}");
-    let write = fixture.db.write(|tx| async move {
-        let done = tx.execute_unprepared(sql).await?;
-        assert_eq!(done.rows_affected(), 1, "{sql}");
-        Ok::<_, parta_database::StorageError>(())
-    });
-    write.await.unwrap();
-}
 
 async fn is_unavailable(fixture: &Fixture, credential: &Credential, rpc: &str, body: serde_json::Value) {
     let status = fixture.call(credential, rpc, body).await.unwrap_err();
@@ -50,7 +31,9 @@ on_both!(
                 json!({"org_id": org.to_string()}),
             );
             fixture.expect_success(&administrator, get, body.clone()).await;
-            set_unknown_value(&fixture, assignment, "org_id", org.uuid()).await;
+            fixture
+                .change_row("organization", assignment, "org_id", org.uuid())
+                .await;
             is_unavailable(&fixture, &administrator, get, body.clone()).await;
             let mut update = body;
             update["organization"] = json!({"display_name": "Лицей"});
@@ -82,7 +65,9 @@ on_both!(unknown_kind_of_a_unit_is_unavailable, |database| async move {
         .expect_success(&administrator, "UnitService/CreateUnit", request)
         .await;
     let unit: parta_ids::UnitId = created["unit"]["id"].as_str().unwrap().parse().unwrap();
-    set_unknown_value(&fixture, "kind = 77", "unit_id", unit.uuid()).await;
+    fixture
+        .change_row("unit", "kind = 77", "unit_id", unit.uuid())
+        .await;
     let body = json!({"org_id": org.to_string(), "unit_id": unit.to_string()});
     is_unavailable(&fixture, &administrator, "UnitService/GetUnit", body.clone()).await;
     is_unavailable(&fixture, &administrator, "UnitService/ArchiveUnit", body).await;
@@ -108,7 +93,9 @@ on_both!(
                 .unwrap();
             let id: parta_ids::ApplicationId = created.application_id.parse().unwrap();
             let body = json!({"application_id": created.application_id});
-            set_unknown_value(&fixture, assignment, "application_id", id.uuid()).await;
+            fixture
+                .change_row("application", assignment, "application_id", id.uuid())
+                .await;
             for rpc in [
                 "ApplicationService/GetApplication",
                 "ApplicationService/ApproveApplication",

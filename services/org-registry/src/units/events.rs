@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_feed::HandleError;
-use parta_ids::{OrgId, RosterImportId};
+use parta_ids::{OrgId, RosterImportId, optional_text};
 use parta_proto_membership::v1::RosterImportStaged;
 use parta_proto_org_registry::v1::{UnitArchived, UnitCreated, UnitRenamed, org_registry_event::Payload};
 use parta_roster::{Change, RosterObserver};
@@ -19,12 +19,12 @@ use crate::{error::Error, events::publish};
 const IMPORT: &str = "org-registry.import";
 
 fn creation(unit: &Unit, source: Option<&ImportSource>) -> Payload {
-    let import = source.map(|source| source.roster_import_id.to_string());
+    let import = source.map(|source| source.roster_import_id);
     Payload::UnitCreated(UnitCreated {
         unit_id: unit.id.to_string(),
         kind: unit.kind.number(),
         label: unit.label.clone(),
-        roster_import_id: import.unwrap_or_default(),
+        roster_import_id: optional_text(import),
         source_key: source.map(|source| source.key.clone()).unwrap_or_default(),
         archived: unit.archive_time.is_some(),
     })

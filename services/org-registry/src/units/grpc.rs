@@ -1,6 +1,7 @@
 //! `parta.org_registry.v1.UnitService`: decodes requests, calls the edge, and encodes responses.
 use parta_edge::{Edge, PageRequest};
 use parta_mutations::etag;
+use parta_proto::timestamp;
 use parta_proto_org_registry::v1::{self as pb, unit_service_server::UnitService};
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
@@ -9,7 +10,7 @@ use super::{
     model::{Unit, UnitKind},
     operations::{ArchiveUnit, CreateUnit, GetUnit, ListUnits, RenameUnit},
 };
-use crate::{context::Context, organizations::timestamp};
+use crate::context::Context;
 
 /// The server of the service.
 #[derive(Clone)]

@@ -4,7 +4,6 @@ use parta_ids::{OrgId, RosterImportId, UnitId};
 /// The label of the unit that is created with each organization.
 pub(super) const STAFF_ROOM_LABEL: &str = "Учительская";
 
-/// The kind of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnitKind {
     /// The unit of the whole staff.

@@ -1,7 +1,7 @@
 //! The table `unit` and named queries over it.
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid};
+use parta_ids::{OrgId, RosterImportId, TypedId as _, UnitId, Uuid, optional_text};
 use parta_roster::label_key;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
@@ -37,7 +37,7 @@ pub(crate) struct Filter {
     pub(crate) only: Option<Vec<UnitId>>,
 }
 
-fn model(row: Model) -> Result<Unit, StorageError> {
+fn from_row(row: Model) -> Result<Unit, StorageError> {
     let kind =
         UnitKind::from_number(row.kind).ok_or_else(|| StorageError::unknown_value("unit.kind", row.kind))?;
     Ok(Unit {
@@ -92,14 +92,14 @@ pub(super) async fn insert(
     unit: &Unit,
     source: Option<&ImportSource>,
 ) -> Result<(), StorageError> {
-    let import = source.map(|source| source.roster_import_id.to_string());
+    let import = optional_text(source.map(|source| source.roster_import_id));
     let row = ActiveModel {
         org_id: Set(scope.org_id().uuid()),
         unit_id: Set(unit.id.uuid()),
         kind: Set(unit.kind.number()),
         label: Set(unit.label.clone()),
         label_key: Set(label_key(&unit.label)),
-        roster_import_id: Set(import.unwrap_or_default()),
+        roster_import_id: Set(import),
         source_key: Set(source.map(|source| source.key.clone()).unwrap_or_default()),
         create_time: Set(unit.create_time),
         archive_time: Set(unit.archive_time),
@@ -144,7 +144,7 @@ pub(super) async fn find(
     let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Loads a unit, archived or not, and locks its row until the transaction ends.
@@ -157,7 +157,7 @@ pub(super) async fn lock(
         .lock_exclusive()
         .one(conn)
         .await?;
-    row.map(model).transpose()
+    row.map(from_row).transpose()
 }
 
 /// Lists units in the order of their ids, after a key.
@@ -181,7 +181,7 @@ pub(super) async fn list(
         .limit(limit)
         .all(conn)
         .await?;
-    rows.into_iter().map(model).collect()
+    rows.into_iter().map(from_row).collect()
 }
 
 /// Lists the units of one organization, or of all, with their imports, for the snapshot of the feed.
@@ -198,7 +198,7 @@ pub(super) async fn list_for_snapshot(
     rows.into_iter()
         .map(|row| {
             let source = source(&row)?;
-            Ok((model(row)?, source))
+            Ok((from_row(row)?, source))
         })
         .collect()
 }

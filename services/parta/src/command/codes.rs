@@ -1,3 +1,4 @@
+//! `parta codes`: prints one-time codes from the development outbox.
 use clap::Args;
 use parta_proto_membership::v1 as pb;
 

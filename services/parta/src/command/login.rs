@@ -52,12 +52,12 @@ pub struct Logout {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredSession {
     refresh_token: String,
     org_id: String,
 }
 
-fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
+fn store(file: &Path, stored: &StoredSession) -> anyhow::Result<()> {
     let unfinished = file.with_extension("unfinished");
     // An existing file may be readable by others and would keep its permissions.
     match fs::remove_file(&unfinished) {
@@ -76,7 +76,7 @@ fn keep(file: &Path, kept: &Kept) -> anyhow::Result<()> {
     let mut out = options
         .open(&unfinished)
         .with_context(|| unfinished.display().to_string())?;
-    out.write_all(&serde_json::to_vec(kept)?)?;
+    out.write_all(&serde_json::to_vec(stored)?)?;
     out.sync_all()?;
     Ok(fs::rename(unfinished, file)?)
 }
@@ -92,24 +92,25 @@ impl Remembered {
                 file.display()
             )
         })?;
-        let mut kept: Kept = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        let mut stored: StoredSession =
+            serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
         let request = pb::RefreshSessionRequest {
             request_id: session.act(),
-            refresh_token: kept.refresh_token,
+            refresh_token: stored.refresh_token,
         };
         let fresh = session
             .authentication()
             .refresh_session(request)
             .await?
             .into_inner();
-        kept.refresh_token = fresh.refresh_token;
-        keep(file, &kept)?;
+        stored.refresh_token = fresh.refresh_token;
+        store(file, &stored)?;
         let account = session.with(&fresh.access_token)?;
         let request = pb::IssueOrganizationTokenRequest {
-            org_id: kept.org_id.clone(),
+            org_id: stored.org_id.clone(),
         };
         let issued = account.authentication().issue_organization_token(request).await?;
-        Ok((session.with(&issued.into_inner().access_token)?, kept.org_id))
+        Ok((session.with(&issued.into_inner().access_token)?, stored.org_id))
     }
 }
 
@@ -188,9 +189,9 @@ impl Login {
         let account = session.with(&started.access_token)?;
         claim(&account).await?;
         let org_id = organization(&account, self.org.as_deref()).await?;
-        keep(
+        store(
             &self.remembered.session_file,
-            &Kept {
+            &StoredSession {
                 refresh_token: started.refresh_token,
                 org_id: org_id.clone(),
             },
@@ -249,11 +250,12 @@ impl Logout {
     pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
         let file = &self.remembered.session_file;
         let text = fs::read(file).with_context(|| file.display().to_string())?;
-        let kept: Kept = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        let stored: StoredSession =
+            serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
         let session = common.anonymous()?;
         let request = pb::RefreshSessionRequest {
             request_id: session.act(),
-            refresh_token: kept.refresh_token,
+            refresh_token: stored.refresh_token,
         };
         // An expired session needs no sign-out.
         if let Ok(fresh) = session.authentication().refresh_session(request).await {

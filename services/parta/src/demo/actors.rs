@@ -2,23 +2,46 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures::future::BoxFuture;
 use parta_proto_invitation::v1 as inv;
 use parta_proto_membership::v1 as mbr;
 use parta_proto_org_registry::v1 as org;
 use uuid::Uuid;
 
-use super::said;
+use super::{Codes, said};
 use crate::client::Session;
 
 /// Time limit for asynchronous changes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The clients of the scenario, and the source of its phone and registration numbers.
-pub(super) struct Actors {
+pub(super) struct Actors<'a> {
     pub(super) anonymous: Session,
     pub(super) operator: Session,
+    codes: &'a dyn Codes,
     /// Distinguishes runs from each other. Below 100,000.
     run: u128,
+}
+
+/// The development outbox, read by the operator.
+pub(super) struct Outbox(pub(super) Session);
+
+impl Codes for Outbox {
+    fn code<'a>(&'a self, phone: &'a str) -> BoxFuture<'a, anyhow::Result<String>> {
+        Box::pin(async move {
+            let request = mbr::ListOutboxMessagesRequest {
+                recipient: phone.to_owned(),
+                page_size: 1,
+                ..Default::default()
+            };
+            let sent = self.0.operators().list_outbox_messages(request).await;
+            let sent = sent.map_err(said)?.into_inner().messages;
+            let text = &sent.first().context("no code was sent")?.text;
+            let mut words = text.split(|c: char| !c.is_ascii_digit());
+            let code = words.rfind(|word| word.len() == 6);
+            Ok(code.context("the message holds no code")?.to_owned())
+        })
+    }
 }
 
 /// A signed-in account.
@@ -41,12 +64,13 @@ fn ogrn(number: u128) -> String {
     format!("{first}{}", first % 11 % 10)
 }
 
-impl Actors {
-    pub(super) fn new(anonymous: Session, operator: Session) -> Self {
+impl<'a> Actors<'a> {
+    pub(super) fn new(anonymous: Session, operator: Session, codes: &'a dyn Codes) -> Self {
         let run = Uuid::parse_str(&anonymous.act()).map_or(0, |id| id.as_u128() % 100_000);
         Self {
             anonymous,
             operator,
+            codes,
             run,
         }
     }
@@ -105,7 +129,7 @@ impl Actors {
         Ok(answer.organization.context("no organization was answered")?.id)
     }
 
-    /// Signs in a new person with a one-time code that the operator reads from the development outbox.
+    /// Signs in a new person with a one-time code.
     pub(super) async fn newcomer(&self, phone: &str, full_name: &str) -> anyhow::Result<Account> {
         let mut api = self.anonymous.authentication();
         let request = mbr::RequestCodeRequest {
@@ -119,21 +143,10 @@ impl Actors {
             .map_err(said)?
             .into_inner()
             .flow_id;
-        let request = mbr::ListOutboxMessagesRequest {
-            recipient: phone.to_owned(),
-            page_size: 1,
-            ..Default::default()
-        };
-        let sent = self.operator.operators().list_outbox_messages(request).await;
-        let sent = sent.map_err(said)?.into_inner().messages;
-        let text = &sent.first().context("no code was sent")?.text;
-        let mut words = text.split(|c: char| !c.is_ascii_digit());
-        let code = words
-            .rfind(|w| w.len() == 6)
-            .context("the message holds no code")?;
+        let code = self.codes.code(phone).await?;
         let request = mbr::VerifyCodeRequest {
             flow_id: flow_id.clone(),
-            code: code.to_owned(),
+            code,
         };
         let profiles = api
             .verify_code(request)
@@ -194,7 +207,6 @@ impl Actors {
 }
 
 impl Account {
-    /// Gets a token for an organization of the account.
     pub(super) async fn enter(&self, org_id: &str) -> anyhow::Result<Person> {
         let request = mbr::IssueOrganizationTokenRequest {
             org_id: org_id.to_owned(),
@@ -231,7 +243,6 @@ impl Account {
         Ok(answer.map(tonic::Response::into_inner))
     }
 
-    /// Joins by a link.
     pub(super) async fn join(&self, link: &str) -> anyhow::Result<Person> {
         let accepted = self.accept(link).await?.map_err(said)?;
         self.session
@@ -258,7 +269,6 @@ impl Person {
         Ok(answer)
     }
 
-    /// Creates an invitation and returns the token of its link.
     pub(super) async fn link(&self, request: inv::CreateInvitationRequest) -> anyhow::Result<String> {
         let made = self.invite(request).await.map_err(said)?;
         Ok(made.link.context("no link was answered")?.link_token)

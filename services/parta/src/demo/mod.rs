@@ -13,6 +13,7 @@ mod talk;
 use std::fmt;
 
 use anyhow::ensure;
+use futures::future::BoxFuture;
 use serde::Serialize;
 use tonic::{Code, Status};
 
@@ -61,15 +62,33 @@ impl<F: FnMut(&Step)> Narrator<F> {
     }
 }
 
-/// Plays the whole scenario. Fails at the first unexpected result.
+/// The way in which the one-time codes of the actors arrive.
+pub trait Codes: Send + Sync {
+    /// Returns the code that was sent last to a phone.
+    fn code<'a>(&'a self, phone: &'a str) -> BoxFuture<'a, anyhow::Result<String>>;
+}
+
+/// Plays the whole scenario against a server that keeps its codes in the development outbox. Fails at the
+/// first unexpected result.
 pub async fn play(
     endpoints: &Endpoints,
     operator_key: &str,
     on_step: impl FnMut(&Step),
 ) -> anyhow::Result<Vec<Step>> {
+    let outbox = actors::Outbox(Session::new(endpoints)?.with(operator_key)?);
+    play_with_codes(endpoints, operator_key, &outbox, on_step).await
+}
+
+/// [`play`] against a server that sends its codes elsewhere.
+pub async fn play_with_codes(
+    endpoints: &Endpoints,
+    operator_key: &str,
+    codes: &dyn Codes,
+    on_step: impl FnMut(&Step),
+) -> anyhow::Result<Vec<Step>> {
     let anonymous = Session::new(endpoints)?;
     let operator = anonymous.with(operator_key)?;
-    let actors = actors::Actors::new(anonymous, operator);
+    let actors = actors::Actors::new(anonymous, operator, codes);
     let mut narrator = Narrator {
         steps: Vec::new(),
         on_step,

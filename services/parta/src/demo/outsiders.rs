@@ -22,7 +22,7 @@ pub(super) struct Known {
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
     school: &School,
     known: &Known,
@@ -94,7 +94,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
     Ok(())
 }
 
-async fn parent_of_another_class(actors: &Actors, school: &School) -> anyhow::Result<Person> {
+async fn parent_of_another_class(actors: &Actors<'_>, school: &School) -> anyhow::Result<Person> {
     let class = &school.other_class;
     let child = participants::pupil(actors, &school.administrator, 11, "Анна Новикова", class).await?;
     let parents = participants::parents(

@@ -20,7 +20,7 @@ pub(super) struct School {
     pub(super) parents: [Person; 2],
 }
 pub(super) async fn registration<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
 ) -> anyhow::Result<Person> {
     let (phone, another) = (actors.phone(1), actors.phone(2));
@@ -78,7 +78,7 @@ async fn class(administrator: &Person, label: &str) -> anyhow::Result<String> {
 }
 
 /// Joins a teacher by the administrator's link and verifies the teacher.
-async fn teacher(actors: &Actors, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
+async fn teacher(actors: &Actors<'_>, by: &Person, phone: u8, full_name: &str) -> anyhow::Result<Person> {
     let invitation = inv::CreateInvitationRequest {
         role: Role::Teacher.into(),
         recipient_label: full_name.to_owned(),
@@ -129,7 +129,7 @@ async fn lead(by: &Person, teacher: &Person, unit_id: &str) -> anyhow::Result<()
 
 /// Joins a pupil of a class by the link of the class teacher.
 pub(super) async fn pupil(
-    actors: &Actors,
+    actors: &Actors<'_>,
     by: &Person,
     phone: u8,
     name: &str,
@@ -150,7 +150,7 @@ pub(super) async fn pupil(
 
 /// Joins the parents of a child by one link of the class teacher, who confirms each guardianship.
 pub(super) async fn parents<const N: usize>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     by: &Person,
     people: [(u8, &str); N],
     child: &Person,
@@ -210,7 +210,7 @@ pub(super) async fn parents<const N: usize>(
 }
 
 pub(super) async fn people<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
     administrator: Person,
 ) -> anyhow::Result<School> {

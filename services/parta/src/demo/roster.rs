@@ -70,7 +70,7 @@ async fn link(of: &Person, role: Role) -> anyhow::Result<(inv::Invitation, Strin
 }
 
 pub(super) async fn play<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
     administrator: &Person,
 ) -> anyhow::Result<()> {
@@ -107,7 +107,7 @@ pub(super) async fn play<F: FnMut(&Step)>(
         .await?;
     ensure!(
         came.member_id == invitation.claim_member_id,
-        "the link led to somebody else"
+        "the link belongs to another person"
     );
     let request = mbr::GetMemberRequest {
         org_id: org_id.to_owned(),

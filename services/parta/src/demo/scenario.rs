@@ -15,7 +15,10 @@ use super::{
     talk::{self, entries, list, says, subscribe, wait_for_entry, write},
 };
 
-pub(super) async fn play<F: FnMut(&Step)>(actors: &Actors, narrator: &mut Narrator<F>) -> anyhow::Result<()> {
+pub(super) async fn play<F: FnMut(&Step)>(
+    actors: &Actors<'_>,
+    narrator: &mut Narrator<F>,
+) -> anyhow::Result<()> {
     let administrator = participants::registration(actors, narrator).await?;
     let school = participants::people(actors, narrator, administrator).await?;
     roster::play(actors, narrator, &school.administrator).await?;
@@ -185,7 +188,7 @@ async fn movement<F: FnMut(&Step)>(
 
 /// Revokes an unused link and checks that it admits nobody.
 async fn bulk_revocation<F: FnMut(&Step)>(
-    actors: &Actors,
+    actors: &Actors<'_>,
     narrator: &mut Narrator<F>,
     school: &School,
 ) -> anyhow::Result<()> {

@@ -72,7 +72,6 @@ pub(super) async fn subscribe(who: &Person) -> anyhow::Result<Live> {
     }
 }
 
-/// Waits for an entry.
 pub(super) async fn wait_for_entry(
     stream: &mut Live,
     what: &str,

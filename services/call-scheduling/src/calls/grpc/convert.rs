@@ -1,12 +1,12 @@
 //! Converts calls from and to protobuf messages.
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use parta_ids::MemberId;
+use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1 as pb;
 use parta_status::{FieldViolations, field};
 use prost_types::{Duration, Timestamp};
 
 use super::super::{
-    events::timestamp,
     model::{CallView, Draft, Format, Kind, OccurrenceView},
     operations::PlanCall,
 };
@@ -29,7 +29,7 @@ pub(crate) fn call(shown: &CallView) -> pb::Call {
         }),
     });
     let state = if call.cancel_time.is_some() {
-        pb::CallState::Cancelled
+        pb::CallState::Canceled
     } else {
         pb::CallState::Planned
     };
@@ -73,7 +73,7 @@ pub(super) fn occurrence(shown: &OccurrenceView) -> pb::Occurrence {
         format: format_to_proto(draft.format).into(),
         room: draft.room.clone(),
         organizer_id: call.organizer_id.to_string(),
-        cancelled: shown.canceled,
+        canceled: shown.canceled,
         may_join: shown.may_join,
     }
 }
@@ -97,13 +97,13 @@ fn format_from_proto(format: pb::CallFormat) -> Option<Format> {
 
 /// Decodes a required time, truncated to the precision of both databases.
 pub(crate) fn time(v: &mut FieldViolations, path: &str, given: Option<&Timestamp>) -> Option<DateTime<Utc>> {
-    let found = given.and_then(|t| DateTime::from_timestamp(t.seconds, u32::try_from(t.nanos).ok()?));
+    let found = given.and_then(parta_proto::time);
     v.check(
         found.is_some(),
         path,
         "is required, a time between the years 1 and 9999",
     );
-    found.map(|t| t.trunc_subsecs(6))
+    found
 }
 
 fn weekly(v: &mut FieldViolations, from: &pb::WeeklyRecurrence) -> Option<Weekly> {

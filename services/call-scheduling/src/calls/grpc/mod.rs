@@ -9,7 +9,6 @@ use parta_proto_call_scheduling::v1 as pb;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
-pub(crate) use super::events::timestamp;
 pub(crate) use convert::{call as call_to_proto, time};
 
 use super::operations::{CancelCall, CancelOccurrence, GetCall, ListOccurrences};
@@ -144,7 +143,7 @@ fn list(v: &mut FieldViolations, r: &pb::ListOccurrencesRequest) -> Option<ListO
         r.org_id,
         window.unwrap_or_default(),
         r.unit_id,
-        r.show_cancelled
+        r.show_canceled
     );
     let page = PageRequest::decode(v, r.page_size, &r.page_token, filter);
     Some(ListOccurrences {
@@ -152,7 +151,7 @@ fn list(v: &mut FieldViolations, r: &pb::ListOccurrencesRequest) -> Option<ListO
         window_start: start?,
         window_end: end?,
         unit_id,
-        show_canceled: r.show_cancelled,
+        show_canceled: r.show_canceled,
         page: page?,
     })
 }

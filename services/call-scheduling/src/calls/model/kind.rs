@@ -30,13 +30,9 @@ pub(crate) enum Organizers {
     UnitTeachersAndAdministration,
     /// The class teacher of the unit.
     ClassTeacher,
-    /// The class teacher and the administration.
     ClassTeacherAndAdministration,
-    /// The administration.
     Administration,
-    /// All staff.
     Staff,
-    /// All teachers.
     Teachers,
 }
 

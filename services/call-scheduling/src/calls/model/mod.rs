@@ -57,7 +57,7 @@ pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) draft: Draft,
     /// Whether the unit is a class or group, and not a unit of the staff.
-    pub(crate) of_class: bool,
+    pub(crate) unit_is_class: bool,
     pub(crate) organizer_id: MemberId,
     pub(crate) schedule: Schedule,
     pub(crate) announced: bool,

@@ -36,7 +36,6 @@ pub(crate) struct PlanCall {
     pub(crate) weekly: Option<Weekly>,
 }
 
-/// The grant to organize this call.
 pub(crate) struct OrganizeGrant {
     scope: OrgScope,
     facts: MemberContext,
@@ -117,10 +116,10 @@ impl PlanCall {
         if unit.archived || !draft.kind.suits(unit.kind) {
             return Err(Error::unit_not_suitable(unit_id));
         }
-        let of_class = is_class(unit.kind);
+        let unit_is_class = is_class(unit.kind);
         for member in &draft.participants {
             let facts = roster.facts(tx, org, *member).await?;
-            if !facts.is_some_and(|f| policy::is_in_audience(&f, draft.kind, unit_id, of_class)) {
+            if !facts.is_some_and(|f| policy::is_in_audience(&f, draft.kind, unit_id, unit_is_class)) {
                 return Err(Error::participant_not_concerned(*member));
             }
         }
@@ -140,7 +139,7 @@ impl PlanCall {
         Ok(Call {
             id: tx.env().id::<CallId>(),
             draft: draft.clone(),
-            of_class,
+            unit_is_class,
             organizer_id,
             schedule: Schedule {
                 start,

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{context::Context, error::Error};
 
-/// Returns one call.
 #[derive(Debug)]
 pub(crate) struct GetCall {
     pub(crate) org_id: OrgId,

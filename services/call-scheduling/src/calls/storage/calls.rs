@@ -19,11 +19,12 @@ use crate::{
     recurrence::{End, Schedule, Slot, Weekly},
 };
 
-fn fault(field: &str) -> StorageError {
+/// Returns the error for a field that cannot be converted between its column and its type.
+fn invalid_field(field: &str) -> StorageError {
     StorageError::Fault(format!("the {field} of a call cannot be encoded or decoded"))
 }
 
-fn weekly(row: &Model) -> Result<Option<Weekly>, StorageError> {
+fn recurrence_from_row(row: &Model) -> Result<Option<Weekly>, StorageError> {
     let end = match (row.until_date, row.occurrence_count) {
         (Some(date), None) => End::Until(date),
         (None, Some(count)) => {
@@ -31,16 +32,16 @@ fn weekly(row: &Model) -> Result<Option<Weekly>, StorageError> {
             End::Count(known.ok_or_else(|| StorageError::unknown_value("call.occurrence_count", count))?)
         }
         (None, None) if row.interval_weeks.is_none() => return Ok(None),
-        _ => return Err(fault("end of the recurrence")),
+        _ => return Err(invalid_field("end of the recurrence")),
     };
-    let stored = row.interval_weeks.ok_or_else(|| fault("interval"))?;
+    let stored = row.interval_weeks.ok_or_else(|| invalid_field("interval"))?;
     let interval = u16::try_from(stored).ok().filter(|interval| *interval > 0);
     let interval = interval.ok_or_else(|| StorageError::unknown_value("call.interval_weeks", stored))?;
     Ok(Some(Weekly { interval, end }))
 }
 
-fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageError> {
-    let weekly = weekly(&row)?;
+fn from_row(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageError> {
+    let weekly = recurrence_from_row(&row)?;
     let kind = Kind::from_number(row.kind.into())
         .ok_or_else(|| StorageError::unknown_value("call.kind", row.kind))?;
     let format = Format::from_number(row.format)
@@ -62,11 +63,11 @@ fn model(row: Model, participants: Vec<MemberId>) -> Result<Call, StorageError> 
             room: row.room,
             participants,
         },
-        of_class: row.of_class,
+        unit_is_class: row.of_class,
         organizer_id: MemberId::from_uuid(row.organizer_id),
         schedule: Schedule {
             start: row.start_civil_time,
-            zone: row.time_zone.parse().map_err(|_| fault("time zone"))?,
+            zone: row.time_zone.parse().map_err(|_| invalid_field("time zone"))?,
             duration: TimeDelta::minutes(row.duration_minutes.into()),
             weekly,
         },
@@ -87,7 +88,7 @@ pub(crate) async fn insert(
     let (first, last) = slots
         .first()
         .zip(slots.last())
-        .ok_or_else(|| fault("first occurrence"))?;
+        .ok_or_else(|| invalid_field("first occurrence"))?;
     let weekly = call.schedule.weekly;
     let (until, count) = match weekly.map(|w| w.end) {
         Some(End::Until(date)) => (Some(date), None),
@@ -98,7 +99,7 @@ pub(crate) async fn insert(
         org_id: Set(scope.org_id().uuid()),
         id: Set(call.id.uuid()),
         unit_id: Set(call.draft.unit_id.uuid()),
-        of_class: Set(call.of_class),
+        of_class: Set(call.unit_is_class),
         title: Set(call.draft.title.clone()),
         kind: Set(call.draft.kind.number()),
         format: Set(call.draft.format.number()),
@@ -107,7 +108,7 @@ pub(crate) async fn insert(
         start_civil_time: Set(call.schedule.start),
         time_zone: Set(call.schedule.zone.name().to_owned()),
         duration_minutes: Set(
-            i32::try_from(call.schedule.duration.num_minutes()).map_err(|_| fault("duration"))?
+            i32::try_from(call.schedule.duration.num_minutes()).map_err(|_| invalid_field("duration"))?
         ),
         interval_weeks: Set(weekly.map(|w| w.interval.cast_signed())),
         until_date: Set(until),
@@ -120,7 +121,7 @@ pub(crate) async fn insert(
         revision: Set(call.revision),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
-    let named = call
+    let participants = call
         .draft
         .participants
         .iter()
@@ -129,9 +130,9 @@ pub(crate) async fn insert(
             call_id: Set(call.id.uuid()),
             member_id: Set(member.uuid()),
         });
-    let named: Vec<_> = named.collect();
-    if !named.is_empty() {
-        participant::Entity::insert_many(named)
+    let participants: Vec<_> = participants.collect();
+    if !participants.is_empty() {
+        participant::Entity::insert_many(participants)
             .exec_without_returning(conn)
             .await?;
     }
@@ -143,7 +144,7 @@ async fn with_participants(
     scope: &OrgScope,
     rows: Vec<Model>,
 ) -> Result<Vec<Call>, StorageError> {
-    let mut named: BTreeMap<_, Vec<MemberId>> = BTreeMap::new();
+    let mut by_call: BTreeMap<_, Vec<MemberId>> = BTreeMap::new();
     // A statement has a limited number of parameters.
     for chunk in rows.chunks(500) {
         let found = participant::Entity::find()
@@ -153,7 +154,7 @@ async fn with_participants(
             .all(conn)
             .await?;
         for row in found {
-            named
+            by_call
                 .entry(row.call_id)
                 .or_default()
                 .push(MemberId::from_uuid(row.member_id));
@@ -161,8 +162,8 @@ async fn with_participants(
     }
     rows.into_iter()
         .map(|row| {
-            let participants = named.remove(&row.id).unwrap_or_default();
-            model(row, participants)
+            let participants = by_call.remove(&row.id).unwrap_or_default();
+            from_row(row, participants)
         })
         .collect()
 }
@@ -276,27 +277,33 @@ pub(crate) async fn update_announced(
     Ok(done.rows_affected == 1)
 }
 
-/// A call in the snapshot of the feed: organization, call, unit, first start, whether it is canceled.
-pub(crate) type Summary = (OrgId, CallId, UnitId, DateTime<Utc>, bool);
+/// A call in the snapshot of the feed.
+pub(crate) struct CallSummary {
+    pub(crate) org_id: OrgId,
+    pub(crate) call_id: CallId,
+    pub(crate) unit_id: UnitId,
+    /// The start of the first occurrence.
+    pub(crate) start_time: DateTime<Utc>,
+    pub(crate) canceled: bool,
+}
 
 /// Lists the calls of one organization, or of all, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
     org: Option<OrgId>,
-) -> Result<Vec<Summary>, StorageError> {
+) -> Result<Vec<CallSummary>, StorageError> {
     let rows = Entity::find()
         .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
-    let summary = |r: Model| {
-        let (org, call, unit) = (
-            OrgId::from_uuid(r.org_id),
-            CallId::from_uuid(r.id),
-            UnitId::from_uuid(r.unit_id),
-        );
-        (org, call, unit, r.first_start_time, r.cancel_time.is_some())
+    let summary = |row: Model| CallSummary {
+        org_id: OrgId::from_uuid(row.org_id),
+        call_id: CallId::from_uuid(row.id),
+        unit_id: UnitId::from_uuid(row.unit_id),
+        start_time: row.first_start_time,
+        canceled: row.cancel_time.is_some(),
     };
     Ok(rows.into_iter().map(summary).collect())
 }

@@ -222,7 +222,7 @@ on_both!(
                     .cancel_occurrence(s.teacher, &call, second)
                     .await
                     .unwrap()
-                    .cancelled
+                    .canceled
             );
         }
         let starts: Vec<_> = fixture
@@ -240,14 +240,14 @@ on_both!(
         );
         assert_eq!(
             fixture.cancel(s.administrator, &call).await.unwrap().state(),
-            pb::CallState::Cancelled
+            pb::CallState::Canceled
         );
         assert!(fixture.list(s.pupil).await.is_empty());
         assert_eq!(
             reason(&fixture.cancel_occurrence(s.teacher, &call, second).await),
-            "CALL_CANCELLED"
+            "CALL_CANCELED"
         );
-        assert_eq!(reason(&fixture.join(s.teacher, &call).await), "CALL_CANCELLED");
+        assert_eq!(reason(&fixture.join(s.teacher, &call).await), "CALL_CANCELED");
     }
 );
 
@@ -272,11 +272,11 @@ on_both!(
             unit_id: s.class.to_string(),
             start_time: call.start_time,
         });
-        let occurrence_canceled = Payload::OccurrenceCancelled(pb::OccurrenceCancelled {
+        let occurrence_canceled = Payload::OccurrenceCanceled(pb::OccurrenceCanceled {
             call_id: call.id.clone(),
             start_time: second,
         });
-        let call_canceled = Payload::CallCancelled(pb::CallCancelled {
+        let call_canceled = Payload::CallCanceled(pb::CallCanceled {
             call_id: call.id.clone(),
         });
         let channel = fixture

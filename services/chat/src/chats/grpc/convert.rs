@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use parta_ids::{MemberId, OrgId, TypedId, UnitId};
+use parta_ids::{MemberId, OrgId, TypedId, UnitId, optional_text};
+use parta_proto::timestamp;
 use parta_proto_chat::v1 as pb;
 use parta_status::{FieldViolations, field};
-use prost_types::Timestamp;
 
 use crate::{
     chats::{
@@ -13,13 +12,6 @@ use crate::{
     },
     entries::{ChatKind, participant},
 };
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
-}
 
 /// Decodes `member_ids`, without duplicates.
 pub(super) fn members(v: &mut FieldViolations, texts: &[String]) -> Vec<MemberId> {
@@ -57,13 +49,10 @@ pub(super) fn chat(view: &ChatView) -> pb::Chat {
         id: view.membership.chat_id().to_string(),
         org_id: OrgId::from_uuid(chat.org_id).to_string(),
         kind: kind(view.kind).into(),
-        unit_id: chat
-            .unit_id
-            .map(|id| UnitId::from_uuid(id).to_string())
-            .unwrap_or_default(),
+        unit_id: optional_text(chat.unit_id.map(UnitId::from_uuid)),
         title,
         title_english,
-        peer_id: view.peer.map(|id| id.to_string()).unwrap_or_default(),
+        peer_id: optional_text(view.peer),
         head_seq,
         read_seq: own.read_seq,
         unread_count: (head_seq - own.read_seq).max(0),

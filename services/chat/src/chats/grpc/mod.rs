@@ -6,8 +6,6 @@ use parta_proto_chat::v1::{self as pb, chat_service_server::ChatService};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
-pub(crate) use convert::timestamp;
-
 use super::operations::{
     AddParticipants, CreateChat, CreateDirectChat, GetChat, ListChats, ListParticipants, RemoveParticipants,
 };

@@ -2,7 +2,7 @@
 mod mutations;
 mod queries;
 
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, belongs};
 use parta_database::StorageError;
 use parta_ids::{ChatId, MemberId, OrgId};
 use parta_roster::Roster;
@@ -17,7 +17,6 @@ use crate::{
     error::Error,
 };
 
-/// A chat that a member may read.
 pub(crate) struct Readable {
     pub(crate) membership: ChatMembership,
     /// The last sequence number that the member may read.
@@ -102,7 +101,7 @@ pub(crate) async fn load_readable_at_once(
     let member = Roster::caller_member(caller, org)?;
     context.quarantined.require(&context.roster, org)?;
     // The query also returns the member's state, which is checked before anything else of the result is used.
-    let scope = authorize(caller, org, Decision::Allow)?;
+    let scope = belongs(caller, org)?;
     let state = Roster::state_query(org, member);
     let found = find_membership_and_state(conn, &scope, chat, member, state).await?;
     let Some((membership, state)) = found else {
@@ -110,7 +109,7 @@ pub(crate) async fn load_readable_at_once(
         context.reader(conn, caller, org).await?;
         return Err(Error::UnknownChat(chat));
     };
-    let scope = active_scope(caller, org, Roster::found_state(state))?;
+    let scope = active_scope(caller, org, Roster::found_state(state)?)?;
     let upto = membership.readable_upto()?.ok_or(Error::UnknownChat(chat))?;
     Ok((scope, Readable { membership, upto }))
 }

@@ -1,4 +1,4 @@
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
@@ -116,7 +116,7 @@ impl Mutation for CreateDirectChat {
         if !may_talk(&facts, &peer) {
             return Err(Error::not_reachable(self.member_id));
         }
-        let scope = authorize(caller, self.org_id, parta_access::Decision::Allow)?;
+        let scope = belongs(caller, self.org_id)?;
         Ok(Grant { scope, facts })
     }
 

@@ -1,10 +1,9 @@
 //! The edge of a call: repetitions, and callers who have left the organization.
-use parta_database::{StorageError, Tx};
-use parta_ids::{ChatId, MemberId, TypedId as _};
+use parta_ids::{ChatId, MemberId};
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_testkit::on_both;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -232,16 +231,7 @@ on_both!(
         let s = School::open(database).await;
         let class = s.chat(s.pupil, ClassPupils).await;
         parta_testkit::logs().allow("a stored value is not known to this build");
-        let update = |tx: Tx| async move {
-            let sql = Statement::from_sql_and_values(
-                tx.get_database_backend(),
-                "UPDATE chat SET kind = 99 WHERE chat_id = $1",
-                [class.uuid().into()],
-            );
-            assert_eq!(tx.execute_raw(sql).await?.rows_affected(), 1);
-            Ok::<_, StorageError>(())
-        };
-        s.fixture.db.write(update).await.unwrap();
+        s.fixture.set_stored_kind(class, 99).await;
         let refused = code(s.read(s.pupil, class).await);
         assert_eq!(refused, (Code::Unavailable, "STORED_VALUE_UNKNOWN".into()));
     }

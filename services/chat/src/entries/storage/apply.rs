@@ -4,7 +4,7 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, EntryId, MemberId, TypedId};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set,
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, Value,
     sea_query::{Expr, OnConflict},
 };
 
@@ -52,7 +52,8 @@ pub(crate) async fn apply_diff(
     // Removals come first, so that a removed participant cannot read the joins of the same change.
     for member in &leaves {
         let at = record(Content::Leaving(*member), tx.now(), new_id());
-        set_left(tx, scope, chat, *member, at).await?;
+        let column = participant::Column::LeftSeq;
+        update_participant(tx, scope, (chat, *member), column, at).await?;
     }
     let rows: Vec<_> = joins
         .iter()
@@ -81,7 +82,8 @@ pub(crate) async fn apply_diff(
             .await?;
     }
     for (member, rights) in &diff.changes {
-        set_posting(tx, scope, chat, *member, rights.may_post).await?;
+        let column = participant::Column::MayPost;
+        update_participant(tx, scope, (chat, *member), column, rights.may_post).await?;
     }
     for some in entries.chunks(500) {
         entry::Entity::insert_many(some.iter().map(to_row))
@@ -96,32 +98,16 @@ pub(crate) async fn apply_diff(
     Ok(entries)
 }
 
-async fn set_left(
+/// Sets a column of the row of a participant.
+async fn update_participant(
     tx: &Tx,
     scope: &OrgScope,
-    chat: ChatId,
-    member: MemberId,
-    at: i64,
+    (chat, member): (ChatId, MemberId),
+    column: participant::Column,
+    value: impl Into<Value>,
 ) -> Result<(), StorageError> {
     participant::Entity::update_many()
-        .col_expr(participant::Column::LeftSeq, Expr::value(at))
-        .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(participant::Column::ChatId.eq(chat.uuid()))
-        .filter(participant::Column::MemberId.eq(member.uuid()))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-async fn set_posting(
-    tx: &Tx,
-    scope: &OrgScope,
-    chat: ChatId,
-    member: MemberId,
-    may_post: bool,
-) -> Result<(), StorageError> {
-    participant::Entity::update_many()
-        .col_expr(participant::Column::MayPost, Expr::value(may_post))
+        .col_expr(column, Expr::value(value))
         .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .filter(participant::Column::MemberId.eq(member.uuid()))

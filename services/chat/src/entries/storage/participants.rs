@@ -4,8 +4,7 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, MemberId, OrgId, TypedId};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
-    sea_query::Expr,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr,
 };
 use uuid::Uuid;
 
@@ -28,7 +27,6 @@ pub(crate) async fn lock_chat(
     Ok(query.one(tx).await?)
 }
 
-/// The rights of a participant row.
 fn rights(row: &participant::Model) -> Participation {
     Participation {
         may_post: row.may_post,
@@ -174,11 +172,6 @@ pub(crate) async fn lock_organization(tx: &Tx, org: OrgId, exclusive: bool) -> R
     };
     // The low half of a UUIDv7 is random.
     let key = org.uuid().as_u64_pair().1.cast_signed();
-    tx.execute_raw(Statement::from_sql_and_values(
-        tx.get_database_backend(),
-        sql,
-        [key.into()],
-    ))
-    .await?;
+    tx.execute_sql(sql, [key.into()]).await?;
     Ok(())
 }

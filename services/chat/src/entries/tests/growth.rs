@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use parta_access::{OrgScope, Secrets};
 use parta_database::{DatabaseConfig, Db};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId};
-use parta_testkit::TestDatabase;
+use parta_testkit::{TestDatabase, on_both};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, QueryTrait,
     Statement, Value, sea_query::SelectStatement,
@@ -228,149 +228,149 @@ async fn cost(conn: &DatabaseConnection, name: &str, query: &SelectStatement) ->
     most
 }
 
-mod read_cost_does_not_grow_with_the_log {
-    use super::*;
-
-    async fn measure(conn: &DatabaseConnection, (chats, entries): (u64, u64)) -> Vec<(&'static str, Cost)> {
-        conn.execute_unprepared("SET session_replication_role = replica; SET synchronous_commit = off")
-            .await
-            .unwrap();
-        for sql in fill(true, (chats, entries)) {
-            conn.execute_unprepared(&sql).await.unwrap();
-        }
-        conn.execute_unprepared("VACUUM ANALYZE").await.unwrap();
-        let mut costs = Vec::new();
-        for (name, query, rows) in Reads::new().all(entries.cast_signed()) {
-            let cost = cost(conn, name, &query).await;
-            assert!(
-                cost.rows > 0 && cost.rows <= rows,
-                "{name} at {entries}: {cost:?}"
-            );
-            costs.push((name, cost));
-        }
-        costs
+async fn measure(conn: &DatabaseConnection, (chats, entries): (u64, u64)) -> Vec<(&'static str, Cost)> {
+    conn.execute_unprepared("SET session_replication_role = replica; SET synchronous_commit = off")
+        .await
+        .unwrap();
+    for sql in fill(true, (chats, entries)) {
+        conn.execute_unprepared(&sql).await.unwrap();
     }
+    conn.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+    let mut costs = Vec::new();
+    for (name, query, rows) in Reads::new().all(entries.cast_signed()) {
+        let cost = cost(conn, name, &query).await;
+        assert!(
+            cost.rows > 0 && cost.rows <= rows,
+            "{name} at {entries}: {cost:?}"
+        );
+        costs.push((name, cost));
+    }
+    costs
+}
 
-    #[test]
-    fn postgres() {
-        parta_testkit::run(async {
-            let test = TestDatabase::postgres().await;
-            let (db, conn) = database(&test).await;
-            let small = measure(&conn, (60_000, 1_000)).await;
-            let large = measure(&conn, (60_000, 1_000_000)).await;
-            for ((name, small), (_, large)) in small.iter().zip(&large) {
-                println!("{name}: {small:?} of a thousand, {large:?} of a million");
-                // A page of entries takes a few blocks, a page of chats a few per chat.
-                let few = if small.rows <= PAGE { 16 } else { 8 * CHATS };
-                assert!(large.blocks <= few, "{name}: {large:?}");
-                // The index of a million rows is one or two levels deeper than that of a thousand.
-                let higher = 2 * small.rows.max(4);
+async fn check_postgres(test: &TestDatabase) {
+    let (db, conn) = database(test).await;
+    let small = measure(&conn, (60_000, 1_000)).await;
+    let large = measure(&conn, (60_000, 1_000_000)).await;
+    for ((name, small), (_, large)) in small.iter().zip(&large) {
+        println!("{name}: {small:?} of a thousand, {large:?} of a million");
+        // A page of entries takes a few blocks, a page of chats a few per chat.
+        let few = if small.rows <= PAGE { 16 } else { 8 * CHATS };
+        assert!(large.blocks <= few, "{name}: {large:?}");
+        // The index of a million rows is one or two levels deeper than that of a thousand.
+        let higher = 2 * small.rows.max(4);
+        assert!(
+            large.rows <= small.rows && large.blocks <= small.blocks + higher,
+            "{name}: {small:?}, then {large:?}"
+        );
+    }
+    check_updates_stay_in_page(&conn).await;
+    // The archiving also reads by key, and a batch reads only the entries that it moves.
+    check_archiving_reads_by_key(&db, &conn).await;
+    conn.close().await.unwrap();
+}
+
+async fn counter(conn: &DatabaseConnection, expression: &str, tables: &str) -> i64 {
+    let sql = format!(
+        "SELECT COALESCE(SUM({expression}), 0)::bigint FROM pg_stat_user_tables WHERE relname {tables}"
+    );
+    rows(conn, &sql).await[0].try_get_by_index(0).unwrap()
+}
+
+/// A message updates the row of its chat without updating an index.
+async fn check_updates_stay_in_page(conn: &DatabaseConnection) {
+    // Earlier counts must not be included.
+    for sql in ["SELECT pg_stat_force_next_flush()", "SELECT pg_stat_reset()"] {
+        conn.execute_unprepared(sql).await.unwrap();
+    }
+    for round in 0..20 {
+        let insert = format!(
+            "WITH p AS (SELECT i, {} AS chat FROM generate_series(2, {CHATS}) i)
+             SELECT COUNT(*) FILTER (WHERE refusal IS NULL) FROM chat_post_many(
+               ARRAY(SELECT '{org}'::uuid FROM p ORDER BY i), ARRAY(SELECT chat FROM p ORDER BY i),
+               ARRAY(SELECT i - 1 FROM p ORDER BY i), ARRAY(SELECT '{me}'::uuid FROM p ORDER BY i), ARRAY(SELECT gen_random_uuid() FROM p),
+               ARRAY(SELECT 'x'::bytea FROM p), ARRAY(SELECT gen_random_uuid() FROM p),
+               ARRAY(SELECT 'text {round}' FROM p), ARRAY(SELECT NULL::text FROM p), now())",
+            POSTGRES_ID.replace('#', "i"),
+            org = id(0),
+            me = id(7),
+        );
+        let sent: i64 = rows(conn, &insert).await[0].try_get_by_index(0).unwrap();
+        assert_eq!(sent.unsigned_abs(), CHATS - 1);
+    }
+    conn.execute_unprepared("SELECT pg_stat_force_next_flush()")
+        .await
+        .unwrap();
+    let updates = counter(conn, "n_tup_upd", "= 'chat'").await;
+    let hot = counter(conn, "n_tup_hot_upd", "= 'chat'").await;
+    println!("chat rows: {updates} updates, {hot} of them within their page");
+    assert!(updates >= 20 * 199 && hot * 2 >= updates, "{hot} of {updates}");
+    // No message reads the log: the unique constraint rejects repetitions.
+    let read = counter(conn, "seq_tup_read + idx_tup_fetch", "LIKE 'entry%'").await;
+    assert_eq!(read, 0, "rows of the log read by {updates} messages");
+}
+
+async fn check_archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {
+    for sql in ["TRUNCATE entry_archive", "SELECT pg_stat_reset()"] {
+        conn.execute_unprepared(sql).await.unwrap();
+    }
+    let horizon = db.env().now() + TimeDelta::days(1);
+    for _ in 0..3 {
+        let step = archive_step(db, horizon, 1_000).await.unwrap();
+        assert_eq!(step, Step::Moved(1_000));
+    }
+    // The counters are complete when the connections are closed.
+    db.close().await;
+    let scans = counter(conn, "seq_tup_read", "= 'chat' OR relname LIKE 'entry%'").await;
+    let read = counter(conn, "idx_tup_fetch", "LIKE 'entry%'").await;
+    println!("three batches of the archive: {scans} rows by scans, {read} by keys");
+    assert!(
+        scans == 0 && read <= 3 * 4_000,
+        "{scans} by scans, {read} by keys"
+    );
+}
+
+/// SQLite counts no rows. Its plans show that each statement reads by a key.
+async fn check_sqlite(test: &TestDatabase) {
+    const ENTRIES: u64 = 1_000_000;
+    let (db, conn) = database(test).await;
+    db.close().await;
+    conn.execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
+    for sql in fill(false, (20_000, ENTRIES)) {
+        conn.execute_unprepared(&sql).await.unwrap();
+    }
+    for analyzed in [false, true] {
+        if analyzed {
+            conn.execute_unprepared("ANALYZE").await.unwrap();
+        }
+        for (name, query, count) in Reads::new().all(ENTRIES.cast_signed()) {
+            let statement = DbBackend::Sqlite.build(&query);
+            let found = conn.query_all_raw(statement.clone()).await.unwrap().len() as u64;
+            assert!(found > 0 && found <= count, "{name}: {found} rows");
+            let explain = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+            let plan = Statement {
+                sql: explain,
+                ..statement
+            };
+            for row in conn.query_all_raw(plan).await.unwrap() {
+                let detail: String = row.try_get("", "detail").unwrap();
                 assert!(
-                    large.rows <= small.rows && large.blocks <= small.blocks + higher,
-                    "{name}: {small:?}, then {large:?}"
+                    detail.starts_with("SEARCH "),
+                    "{name}, analyzed {analyzed}: {detail}"
                 );
             }
-            check_updates_stay_in_page(&conn).await;
-            // The archiving also reads by key, and a batch reads only the entries that it moves.
-            check_archiving_reads_by_key(&db, &conn).await;
-            conn.close().await.unwrap();
-        });
-    }
-
-    async fn counter(conn: &DatabaseConnection, expression: &str, tables: &str) -> i64 {
-        let sql = format!(
-            "SELECT COALESCE(SUM({expression}), 0)::bigint FROM pg_stat_user_tables WHERE relname {tables}"
-        );
-        rows(conn, &sql).await[0].try_get_by_index(0).unwrap()
-    }
-
-    /// A message updates the row of its chat without updating an index.
-    async fn check_updates_stay_in_page(conn: &DatabaseConnection) {
-        // Earlier counts must not be included.
-        for sql in ["SELECT pg_stat_force_next_flush()", "SELECT pg_stat_reset()"] {
-            conn.execute_unprepared(sql).await.unwrap();
         }
-        for round in 0..20 {
-            let insert = format!(
-                "WITH p AS (SELECT i, {} AS chat FROM generate_series(2, {CHATS}) i)
-                 SELECT COUNT(*) FILTER (WHERE refusal IS NULL) FROM chat_post_many(
-                   ARRAY(SELECT '{org}'::uuid FROM p ORDER BY i), ARRAY(SELECT chat FROM p ORDER BY i),
-                   ARRAY(SELECT i - 1 FROM p ORDER BY i), ARRAY(SELECT '{me}'::uuid FROM p ORDER BY i), ARRAY(SELECT gen_random_uuid() FROM p),
-                   ARRAY(SELECT 'x'::bytea FROM p), ARRAY(SELECT gen_random_uuid() FROM p),
-                   ARRAY(SELECT 'text {round}' FROM p), ARRAY(SELECT NULL::text FROM p), now())",
-                POSTGRES_ID.replace('#', "i"),
-                org = id(0),
-                me = id(7),
-            );
-            let sent: i64 = rows(conn, &insert).await[0].try_get_by_index(0).unwrap();
-            assert_eq!(sent.unsigned_abs(), CHATS - 1);
-        }
-        conn.execute_unprepared("SELECT pg_stat_force_next_flush()")
-            .await
-            .unwrap();
-        let updates = counter(conn, "n_tup_upd", "= 'chat'").await;
-        let hot = counter(conn, "n_tup_hot_upd", "= 'chat'").await;
-        println!("chat rows: {updates} updates, {hot} of them within their page");
-        assert!(updates >= 20 * 199 && hot * 2 >= updates, "{hot} of {updates}");
-        // No message reads the log: the unique constraint rejects repetitions.
-        let read = counter(conn, "seq_tup_read + idx_tup_fetch", "LIKE 'entry%'").await;
-        assert_eq!(read, 0, "rows of the log read by {updates} messages");
     }
-
-    async fn check_archiving_reads_by_key(db: &Db, conn: &DatabaseConnection) {
-        for sql in ["TRUNCATE entry_archive", "SELECT pg_stat_reset()"] {
-            conn.execute_unprepared(sql).await.unwrap();
-        }
-        let horizon = db.env().now() + TimeDelta::days(1);
-        for _ in 0..3 {
-            let step = archive_step(db, horizon, 1_000).await.unwrap();
-            assert_eq!(step, Step::Moved(1_000));
-        }
-        // The counters are complete when the connections are closed.
-        db.close().await;
-        let scans = counter(conn, "seq_tup_read", "= 'chat' OR relname LIKE 'entry%'").await;
-        let read = counter(conn, "idx_tup_fetch", "LIKE 'entry%'").await;
-        println!("three batches of the archive: {scans} rows by scans, {read} by keys");
-        assert!(
-            scans == 0 && read <= 3 * 4_000,
-            "{scans} by scans, {read} by keys"
-        );
-    }
-
-    #[test]
-    fn sqlite() {
-        parta_testkit::run(async {
-            const ENTRIES: u64 = 1_000_000;
-            let test = TestDatabase::sqlite();
-            let (db, conn) = database(&test).await;
-            db.close().await;
-            conn.execute_unprepared("PRAGMA synchronous = OFF").await.unwrap();
-            for sql in fill(false, (20_000, ENTRIES)) {
-                conn.execute_unprepared(&sql).await.unwrap();
-            }
-            for analyzed in [false, true] {
-                if analyzed {
-                    conn.execute_unprepared("ANALYZE").await.unwrap();
-                }
-                for (name, query, count) in Reads::new().all(ENTRIES.cast_signed()) {
-                    let statement = DbBackend::Sqlite.build(&query);
-                    let found = conn.query_all_raw(statement.clone()).await.unwrap().len() as u64;
-                    assert!(found > 0 && found <= count, "{name}: {found} rows");
-                    let explain = format!("EXPLAIN QUERY PLAN {}", statement.sql);
-                    let plan = Statement {
-                        sql: explain,
-                        ..statement
-                    };
-                    for row in conn.query_all_raw(plan).await.unwrap() {
-                        let detail: String = row.try_get("", "detail").unwrap();
-                        assert!(
-                            detail.starts_with("SEARCH "),
-                            "{name}, analyzed {analyzed}: {detail}"
-                        );
-                    }
-                }
-            }
-            conn.close().await.unwrap();
-        });
-    }
+    conn.close().await.unwrap();
 }
+
+on_both!(
+    read_cost_does_not_grow_with_the_log,
+    |test: TestDatabase| async move {
+        if test.is_postgres() {
+            check_postgres(&test).await;
+        } else {
+            check_sqlite(&test).await;
+        }
+    }
+);

@@ -1,3 +1,4 @@
+mod departed;
 mod encoding;
 mod reordered;
 mod streams;

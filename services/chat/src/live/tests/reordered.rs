@@ -43,7 +43,7 @@ on_both!(
         // A separate replica, to which the test publishes the entries.
         let live = Live::new(
             new_uuid(&school.fixture),
-            Arc::new(LocalBus::alone()),
+            Arc::new(LocalBus::single_replica()),
             512,
             FRAME_TIMEOUT,
         );

@@ -1,4 +1,4 @@
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, belongs};
 use parta_ids::MemberId;
 use parta_roster::Roster;
 
@@ -18,7 +18,7 @@ impl MessageService {
     /// precedes that of the writer.
     pub(crate) async fn send(&self, caller: &Caller, message: Message) -> Result<Stored, Error> {
         let member = Roster::caller_member(caller, message.org_id)?;
-        let scope = authorize(caller, message.org_id, Decision::Allow)?;
+        let scope = belongs(caller, message.org_id)?;
         self.context
             .quarantined
             .require(&self.context.roster, message.org_id)?;

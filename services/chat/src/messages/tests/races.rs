@@ -1,5 +1,5 @@
 //! Invariants 3 and 5 under concurrency, and the reason for the second check of a send on PostgreSQL.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt as _;
 use parta_database::{Db, Transaction};
@@ -218,18 +218,16 @@ async fn removal(school: &School, chat: ChatId) -> Transaction {
 async fn wait_for_locks(db: &Db, many: i64) {
     let waiting = "SELECT count(*) AS n FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    loop {
+    parta_testkit::eventually("sessions that wait for a lock", async || {
         let row = db
             .conn()
             .query_one_raw(sql(db, waiting, Vec::new()))
             .await
             .unwrap()
             .unwrap();
-        if row.try_get::<i64>("", "n").unwrap() >= many {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        (row.try_get::<i64>("", "n").unwrap() >= many).then_some(())
+    })
+    .await;
 }
 
 // G11

@@ -14,8 +14,7 @@ use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
 use parta_database::{Db, SqliteWriter, StorageError};
 use parta_ids::{ChatId, EntryId, Env, MemberId, OrgId};
-use parta_proto::status::v1::ErrorReason;
-use parta_status::RpcError;
+use parta_status::{RpcError, not_serving, overloaded};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -149,20 +148,12 @@ impl Writer {
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => {
                     let why = "The server has too many messages to store. Try again in a moment.";
-                    RpcError::new(ErrorReason::Overloaded, why).retry_after(Duration::from_millis(500))
+                    overloaded(why, Duration::from_millis(500))
                 }
-                mpsc::error::TrySendError::Closed(_) => stopping(),
+                mpsc::error::TrySendError::Closed(_) => not_serving(),
             })?;
-        outcome.await.unwrap_or_else(|_| Err(stopping()))
+        outcome.await.unwrap_or_else(|_| Err(not_serving()))
     }
-}
-
-fn stopping() -> RpcError {
-    RpcError::new(
-        ErrorReason::NotServing,
-        "The server is stopping. Try again in a moment.",
-    )
-    .retry_after(Duration::from_secs(1))
 }
 
 impl WriterTask {
@@ -260,8 +251,8 @@ impl WriterTask {
         outcomes
     }
 
-    /// Commits one batch and retries with the same rows where an immediate retry can help. If the reply to a commit was lost,
-    /// the retry waits for the locked rows of the chats and then finds the messages stored.
+    /// Commits one batch and retries with the same rows where an immediate retry can help. If the reply to a
+    /// commit was lost, the retry waits for the locked rows of the chats and then finds the messages stored.
     async fn commit(
         &self,
         session: &mut postgres::Session,

@@ -3,7 +3,6 @@ use parta_ids::EntryId;
 use super::{PendingMessage, Time};
 use crate::messages::policy::Refused;
 
-/// The outcome of storing a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The message is stored.

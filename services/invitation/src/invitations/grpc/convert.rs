@@ -1,27 +1,21 @@
 //! Invitations to and from protobuf.
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use parta_access::Secrets;
-use parta_ids::{MemberId, TypedId, UnitId};
+use parta_ids::{MemberId, UnitId, optional_text};
+use parta_proto::timestamp;
 use parta_proto_invitation::v1 as pb;
 use parta_proto_membership::v1::Role;
 use parta_status::{FieldViolations, field};
-use prost_types::{Duration, Timestamp};
+use prost_types::Duration;
 
 use super::super::{
     events::{role_from_proto, role_to_proto},
-    model::{Condition, DEFAULT_TTL, Draft, InviteRole, Shown, State, TTL_MAX, TTL_MIN},
+    model::{DEFAULT_TTL, Draft, InviteRole, RevocationCondition, Shown, State, TTL_MAX, TTL_MIN},
     operations::BulkRevokeInvitations,
     secret::{LinkSecret, Presented},
     storage::Filter,
 };
 use crate::config::Config;
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
-}
 
 pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
     let (from, draft) = (&shown.invitation, &shown.invitation.draft);
@@ -35,15 +29,15 @@ pub(crate) fn invitation(shown: &Shown) -> pb::Invitation {
         id: from.id.to_string(),
         org_id: draft.org_id.to_string(),
         role: role_to_proto(draft.role).into(),
-        unit_id: text(draft.unit_id),
-        child_id: text(draft.child_id),
-        claim_member_id: text(draft.claim_member_id),
+        unit_id: optional_text(draft.unit_id),
+        child_id: optional_text(draft.child_id),
+        claim_member_id: optional_text(draft.claim_member_id),
         max_uses: draft.max_uses,
         use_count: from.use_count,
         state: state.into(),
         recipient_label: draft.recipient_label.clone(),
-        issuer_id: text(from.issuer_id),
-        roster_import_id: text(from.roster_import_id),
+        issuer_id: optional_text(from.issuer_id),
+        roster_import_id: optional_text(from.roster_import_id),
         create_time: Some(timestamp(from.create_time)),
         expire_time: Some(timestamp(from.expire_time)),
         last_use_time: from.last_use_time.map(timestamp),
@@ -62,10 +56,6 @@ pub(crate) fn link(secret: &LinkSecret, config: &Config) -> pb::InvitationLink {
         code: secret.grouped_code(),
         url,
     }
-}
-
-fn text<T: TypedId>(id: Option<T>) -> String {
-    id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 fn span(
@@ -179,8 +169,8 @@ pub(crate) fn bulk_revoke(
 ) -> Option<BulkRevokeInvitations> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let condition = match from.condition() {
-        pb::RevocationCondition::Unused => Some(Condition::Unused),
-        pb::RevocationCondition::Idle => Some(Condition::Idle),
+        pb::RevocationCondition::Unused => Some(RevocationCondition::Unused),
+        pb::RevocationCondition::Idle => Some(RevocationCondition::Idle),
         pb::RevocationCondition::Unspecified => None,
     };
     v.check(condition.is_some(), "condition", "must be UNUSED or IDLE");

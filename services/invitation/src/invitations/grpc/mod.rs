@@ -4,11 +4,12 @@ mod convert;
 use std::sync::Arc;
 
 use parta_edge::{Edge, PageRequest};
+use parta_proto::timestamp;
 use parta_proto_invitation::v1::{self as pb, resolve_invitation_request::Secret};
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
-pub(crate) use convert::{presented, timestamp};
+pub(crate) use convert::presented;
 
 use super::{
     events::role_to_proto,

@@ -18,7 +18,6 @@ use crate::{context::Context, error::Error};
 /// Name of the consumer that creates the links of roster imports.
 pub(crate) const IMPORT: &str = "invitation.import";
 
-/// Creates an invitation.
 #[derive(Debug)]
 pub(crate) struct CreateInvitation {
     pub(crate) draft: Draft,

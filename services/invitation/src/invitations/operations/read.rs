@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{context::Context, error::Error};
 
-/// Returns one invitation.
 #[derive(Debug)]
 pub(crate) struct GetInvitation {
     pub(crate) org_id: OrgId,

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     events,
-    model::{Condition, Invitation, InviteRole, Shown},
+    model::{Invitation, InviteRole, RevocationCondition, Shown},
     policy,
-    storage::{self, Abandoned},
+    storage::{self, RevocationFilter},
 };
 use crate::{context::Context, error::Error};
 
@@ -79,7 +79,7 @@ impl Mutation for RevokeInvitation {
 #[derive(Debug)]
 pub(crate) struct BulkRevokeInvitations {
     pub(crate) org_id: OrgId,
-    pub(crate) condition: Condition,
+    pub(crate) condition: RevocationCondition,
     /// Only links that were created at least this long ago.
     pub(crate) older_than: TimeDelta,
     pub(crate) unit_id: Option<UnitId>,
@@ -103,7 +103,6 @@ pub(crate) struct RevokedIds {
 
 impl Stored for RevokedIds {}
 
-/// The links that matched.
 pub(crate) struct RevokedInvitations {
     pub(crate) invitations: Vec<Shown>,
     /// Whether more links match than one call revokes.
@@ -133,7 +132,7 @@ impl Mutation for BulkRevokeInvitations {
         grant: &MayBulkRevoke,
     ) -> Result<RevokedIds, Error> {
         let now = tx.now();
-        let filter = Abandoned {
+        let filter = RevocationFilter {
             condition: self.condition,
             idle_since: now - grant.unused_after,
             created_before: now - self.older_than,
@@ -141,7 +140,7 @@ impl Mutation for BulkRevokeInvitations {
             role: self.role,
         };
         let limit = MAX_REVOKED as u64 + 1;
-        let mut found = storage::list_abandoned(tx, &grant.scope, &filter, now, limit).await?;
+        let mut found = storage::list_revocable(tx, &grant.scope, &filter, now, limit).await?;
         let more = found.len() > MAX_REVOKED;
         found.truncate(MAX_REVOKED);
         if !self.dry_run {

@@ -1,5 +1,5 @@
 //! Creating, reading and resolving invitations (R13, R14).
-use parta_ids::MemberId;
+use parta_ids::{InvitationId, MemberId, TypedId as _};
 use parta_proto_invitation::v1 as pb;
 use parta_proto_membership::v1::{
     MemberState, Role, RosterImportStaged, StagedInvitation, membership_event::Payload as Said,
@@ -440,3 +440,43 @@ on_both!(staged_import_creates_each_link_once, |database| async move {
         (s.expected.to_string(), i32::from(Role::Pupil))
     );
 });
+
+// A guess could admit a person in a role with more rights.
+// Covers: R13 refused
+on_both!(unknown_stored_role_is_unavailable, |database| async move {
+    parta_testkit::logs().allow("a stored value is not known to this build");
+    let fixture = Fixture::open(&database).await;
+    let (id, token) = fixture.link(2).await;
+    let (_, other_token) = fixture.link(2).await;
+    let invitation = id.parse::<InvitationId>().unwrap().uuid();
+    fixture
+        .test_env
+        .change_row("invitation", "role = 'PRINCIPAL'", "id", invitation)
+        .await;
+    for refused in [
+        reason(&fixture.resolve(&token).await),
+        reason(&fixture.accept(fixture.flow(), &token).await),
+    ] {
+        assert_eq!(refused, "STORED_VALUE_UNKNOWN");
+    }
+    // Another invitation of the organization is not affected.
+    assert_eq!(reason(&fixture.resolve(&other_token).await), "OK");
+});
+
+on_both!(
+    unknown_stored_stage_of_a_reservation_is_unavailable,
+    |database| async move {
+        parta_testkit::logs().allow("a stored value is not known to this build");
+        let fixture = Fixture::open(&database).await;
+        let (id, token) = fixture.link(2).await;
+        let flow = fixture.flow();
+        fixture.accept(flow, &token).await.unwrap();
+        let invitation = id.parse::<InvitationId>().unwrap().uuid();
+        fixture
+            .test_env
+            .change_row("reservation", "stage = 'paused'", "invitation_id", invitation)
+            .await;
+        let repeated = fixture.accept(flow, &token).await;
+        assert_eq!(reason(&repeated), "STORED_VALUE_UNKNOWN");
+    }
+);

@@ -1,4 +1,4 @@
-use parta_access::{Caller, Decision, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, service_scope};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{AccountId, MemberId};
@@ -37,7 +37,7 @@ impl Mutation for AdmitMember {
     type Error = Error;
 
     async fn authorize(&self, _: &Context, _: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
-        Ok(authorize(caller, self.0.org_id, Decision::Allow)?)
+        Ok(service_scope(caller, self.0.org_id)?)
     }
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Admitted, Error> {

@@ -15,7 +15,6 @@ use crate::{
     },
 };
 
-/// Returns an import.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GetRosterImport {
     pub(crate) org_id: OrgId,

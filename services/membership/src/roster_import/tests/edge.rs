@@ -3,7 +3,7 @@ use parta_proto_membership::v1::{self as pb, Role, RosterImportState, check_rost
 use parta_testkit::on_both;
 use tonic::Status;
 
-use crate::tests::test_env::{Seat, TestEnv, by, org, reason};
+use crate::tests::test_env::{MemberSession, TestEnv, by, org, reason};
 
 fn header(request_id: &str) -> pb::CheckRosterImportRequest {
     pb::CheckRosterImportRequest {
@@ -45,12 +45,12 @@ fn set(request_id: &str, name: &str, cut: bool) -> Vec<pb::CheckRosterImportRequ
 
 async fn check(
     test_env: &TestEnv,
-    seat: &Seat,
+    caller: &MemberSession,
     messages: Vec<pb::CheckRosterImportRequest>,
 ) -> Result<pb::RosterImport, Status> {
     let stream = futures::stream::iter(messages);
     let mut api = test_env.roster_imports();
-    let answer = api.check_roster_import(by(&seat.token, stream)).await?;
+    let answer = api.check_roster_import(by(&caller.token, stream)).await?;
     Ok(answer.into_inner().roster_import.unwrap())
 }
 

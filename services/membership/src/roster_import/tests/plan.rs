@@ -335,6 +335,7 @@ fn mass_removal_is_recognized() {
     assert!(plan::is_mass_removal(&build(11), 100));
     assert!(!plan::is_mass_removal(&build(11), 110));
     assert!(!plan::is_mass_removal(&build(10), 10));
+    assert!(plan::is_mass_removal(&build(-1), 1_000_000), "a damaged number");
 }
 
 proptest! {

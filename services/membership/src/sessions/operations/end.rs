@@ -14,7 +14,6 @@ use crate::{
 
 const KIND: &str = "session";
 
-/// Ends a session of the caller.
 #[derive(Debug)]
 pub(crate) struct EndSession {
     /// `None`: the session of the call.

@@ -1,4 +1,4 @@
-use parta_access::{Caller, Decision, SignedToken, authorize};
+use parta_access::{Caller, SignedToken, lookup_scope};
 use parta_database::{StorageError, Tx};
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{MemberId, OrgId, SessionId};
@@ -19,7 +19,6 @@ pub(crate) struct ListSessions {
     pub(crate) page: PageRequest,
 }
 
-/// A page of sessions.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(crate) page: Page<Session>,
@@ -47,7 +46,6 @@ pub(crate) struct IssueOrganizationToken {
     pub(crate) org_id: OrgId,
 }
 
-/// A token of a member.
 #[derive(Debug)]
 pub(crate) struct OrganizationToken {
     pub(crate) member_id: MemberId,
@@ -67,7 +65,7 @@ impl Query for IssueOrganizationToken {
     ) -> Result<Read<OrganizationToken>, Error> {
         let org = self.org_id;
         let (account, session) = signed_in(tx, caller).await?;
-        let scope = authorize(caller, org, Decision::Allow)?;
+        let scope = lookup_scope(caller, org)?;
         let member = member_records::find_by_account(tx, &scope, account).await?;
         let member = member
             .filter(|member| member.state == State::Active)

@@ -2,7 +2,9 @@
 use std::{fmt::Display, str::FromStr};
 
 use parta_contacts::{EmailAddress, PhoneNumber};
+use parta_ids::optional_text;
 use parta_mutations::etag;
+use parta_proto::timestamp;
 use parta_proto_org_registry::v1 as pb;
 use parta_status::{FieldViolations, field};
 
@@ -13,9 +15,8 @@ use super::{
     },
     upload::Document,
 };
-use crate::organizations::{OrganizationKind, time_zone, timestamp};
+use crate::organizations::{OrganizationKind, time_zone};
 
-/// Encodes an application with its history.
 pub(super) fn history(from: &ApplicationHistory) -> pb::Application {
     pb::Application {
         changes: from.changes.iter().map(change).collect(),
@@ -55,7 +56,7 @@ pub(super) fn application(from: &Application) -> pb::Application {
             size_bytes: from.order.size_bytes,
             sha256: from.order.sha256.clone(),
         }),
-        org_id: from.org_id.map(|id| id.to_string()).unwrap_or_default(),
+        org_id: optional_text(from.org_id),
         changes: Vec::new(),
         create_time: Some(timestamp(from.create_time)),
         etag: etag(from.revision),

@@ -70,7 +70,6 @@ pub(crate) struct ApproveApplication {
     pub(crate) etag: String,
 }
 
-/// The grant to create the organization of this application.
 pub(crate) struct ApprovalGrant {
     decision: DecisionGrant,
     /// The scope of the organization that the approval creates or has created.
@@ -131,7 +130,6 @@ impl Mutation for ApproveApplication {
     }
 }
 
-/// Refuses an application with a reason.
 #[derive(Debug)]
 pub(crate) struct RefuseApplication {
     pub(crate) application_id: ApplicationId,

@@ -17,7 +17,6 @@ use crate::{context::Context, error::Error};
 /// The actor name of the applicant in the history.
 const APPLICANT: &str = "applicant";
 
-/// Submits an application with its order.
 pub(crate) struct SubmitApplication {
     pub(crate) form: Form,
     pub(crate) order: Order,

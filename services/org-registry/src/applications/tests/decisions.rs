@@ -248,17 +248,8 @@ on_both!(
         fixture.membership.fail_next(3);
         let org = fixture.school(1).await;
         for attempt in 1..=4 {
-            // A runner polls when it starts and its clock does not move, so that each runner makes the one
-            // due attempt.
-            let cancel = fixture.ports.draining.child_token();
-            let runner = fixture.ports.job_runner().run(cancel.clone());
-            let called = async {
-                while fixture.membership.calls().len() < attempt {
-                    tokio::task::yield_now().await;
-                }
-                cancel.cancel();
-            };
-            tokio::join!(runner, called);
+            fixture.run_due_jobs().await;
+            assert_eq!(fixture.membership.calls().len(), attempt);
             fixture.time.advance(TimeDelta::hours(1));
         }
         assert_eq!(fixture.rows().await[JOBS], 0, "no job is left");

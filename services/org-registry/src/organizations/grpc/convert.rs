@@ -1,8 +1,8 @@
 //! Converts organizations from and to protobuf.
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use parta_mutations::etag;
+use parta_proto::timestamp;
 use parta_proto_org_registry::v1::{self as pb, ParentInviters, TeacherVerification};
 use parta_roster::Policies;
 use parta_status::{FieldViolations, field};
@@ -15,13 +15,6 @@ use super::super::{
 /// The shortest and the longest `unused_after`.
 const UNUSED_AFTER_MIN: Duration = Duration::from_hours(1);
 const UNUSED_AFTER_MAX: Duration = Duration::from_hours(365 * 24);
-
-pub(crate) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.timestamp(),
-        nanos: time.timestamp_subsec_nanos().cast_signed(),
-    }
-}
 
 pub(crate) fn to_proto(from: &Organization) -> pb::Organization {
     pb::Organization {
@@ -78,7 +71,6 @@ pub(super) fn changes(v: &mut FieldViolations, from: &pb::UpdateOrganizationRequ
     changes
 }
 
-/// Decodes all policies.
 pub(super) fn policies(v: &mut FieldViolations, from: Option<&pb::Policies>) -> Option<Policies> {
     let none = pb::Policies::default();
     v.check(from.is_some(), "policies", "is required");

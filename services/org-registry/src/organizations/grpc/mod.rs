@@ -6,7 +6,7 @@ use parta_proto_org_registry::v1::{self as pb, organization_service_server::Orga
 use parta_status::field;
 use tonic::{Request, Response, Status};
 
-pub(crate) use convert::{time_zone, timestamp, to_proto};
+pub(crate) use convert::{time_zone, to_proto};
 
 use super::operations::{ChangePolicies, GetOrganization, ListOrganizations, UpdateOrganization};
 use crate::context::Context;

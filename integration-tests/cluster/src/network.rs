@@ -1,0 +1,175 @@
+//! Two networks. Pods start on `nodes`, by which the tests reach them. The names of the services are on
+//! `names`: a container gets them after its start, because the client of the engine gives none.
+//!
+//! PostgreSQL and NATS have addresses of their own that they keep when they start again, as a Service of
+//! Kubernetes has, and every pod knows their names. The engine's own names would be gone while a server does
+//! not run.
+use std::net::{IpAddr, Ipv4Addr};
+
+use testcontainers::{
+    bollard::{
+        Docker,
+        models::{
+            EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest,
+            NetworkCreateRequest, NetworkDisconnectRequest,
+        },
+    },
+    core::client::docker_client_instance,
+};
+
+/// The networks of one cluster.
+#[derive(Clone)]
+pub(crate) struct Network {
+    docker: Docker,
+    nodes: String,
+    names: String,
+    /// The address of this machine on `nodes`.
+    gateway: IpAddr,
+    /// The last address of `nodes`. The engine gives pods the first ones.
+    last: Ipv4Addr,
+}
+
+async fn create(docker: &Docker, name: &str, range: Option<IpamConfig>) {
+    let request = NetworkCreateRequest {
+        name: name.to_owned(),
+        ipam: range.map(|range| Ipam {
+            config: Some(vec![range]),
+            ..Ipam::default()
+        }),
+        ..NetworkCreateRequest::default()
+    };
+    docker.create_network(request).await.expect("a network");
+}
+
+/// Returns the last address of a range such as `172.18.0.0/16`.
+fn last_address(range: &str) -> Option<Ipv4Addr> {
+    let (first, bits) = range.split_once('/')?;
+    let first = u32::from(first.parse::<Ipv4Addr>().ok()?);
+    let others = u32::MAX.checked_shr(bits.parse().ok()?).unwrap_or_default();
+    Some(Ipv4Addr::from(first | others))
+}
+
+impl Network {
+    pub(crate) async fn create(cluster: &str) -> Self {
+        let docker = docker_client_instance().await.expect("an engine");
+        let (nodes, names) = (format!("{cluster}-nodes"), format!("{cluster}-names"));
+        create(&docker, &names, None).await;
+        // An address can only be chosen on a network whose range was chosen, so the range that the engine
+        // found free is chosen.
+        create(&docker, &nodes, None).await;
+        let network = docker.inspect_network(&nodes, None).await.expect("a network");
+        let config = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let config = config.into_iter().next().expect("a range of addresses");
+        docker
+            .remove_network(&nodes)
+            .await
+            .expect("the network is not used");
+        let gateway = config.gateway.as_ref().and_then(|text| text.parse().ok());
+        let last = last_address(config.subnet.as_deref().unwrap_or_default());
+        create(&docker, &nodes, Some(config)).await;
+        Self {
+            gateway: gateway.expect("a gateway"),
+            last: last.expect("a range of IPv4 addresses"),
+            docker,
+            nodes,
+            names,
+        }
+    }
+
+    pub(crate) async fn remove(&self) {
+        for name in [&self.nodes, &self.names] {
+            // Containers of a test that failed are still there; the engine of the test removes all with it.
+            let _ = self.docker.remove_network(name).await;
+        }
+    }
+
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    pub(crate) fn nodes(&self) -> &str {
+        &self.nodes
+    }
+
+    pub(crate) fn gateway(&self) -> IpAddr {
+        self.gateway
+    }
+
+    /// Gives a pod the name of its service.
+    pub(crate) async fn name_pod(&self, container: &str, service: &str) {
+        let settings = EndpointSettings {
+            aliases: Some(vec![service.to_owned()]),
+            ..EndpointSettings::default()
+        };
+        self.connect(&self.names, container, settings).await;
+    }
+
+    /// Returns the address of a server, counted from the end of the network.
+    pub(crate) fn server_address(&self, number: u32) -> IpAddr {
+        Ipv4Addr::from(u32::from(self.last) - number).into()
+    }
+
+    /// Gives a server an address that it keeps. It has no connections yet.
+    pub(crate) async fn place_server(&self, container: &str, address: IpAddr) {
+        self.disconnect(&self.nodes, container).await;
+        let settings = EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(address.to_string()),
+                ..EndpointIpamConfig::default()
+            }),
+            ..EndpointSettings::default()
+        };
+        self.connect(&self.nodes, container, settings).await;
+    }
+
+    /// Takes a pod off both networks.
+    pub(crate) async fn cut(&self, container: &str) {
+        self.disconnect(&self.names, container).await;
+        self.disconnect(&self.nodes, container).await;
+    }
+
+    /// Ends [`Network::cut`].
+    pub(crate) async fn restore(&self, container: &str, service: &str) {
+        let settings = EndpointSettings::default();
+        self.connect(&self.nodes, container, settings).await;
+        self.name_pod(container, service).await;
+    }
+
+    /// Returns the address of a container on `nodes`; none while it is cut off or does not run.
+    pub(crate) async fn address(&self, container: &str) -> Option<IpAddr> {
+        let found = self.docker.inspect_container(container, None).await.ok()?;
+        let networks = found.network_settings?.networks?;
+        networks.get(&self.nodes)?.ip_address.as_ref()?.parse().ok()
+    }
+
+    async fn connect(&self, network: &str, container: &str, settings: EndpointSettings) {
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(settings),
+        };
+        let connected = self.docker.connect_network(network, request).await;
+        connected.expect("the container joins the network");
+    }
+
+    async fn disconnect(&self, network: &str, container: &str) {
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            force: Some(true),
+        };
+        let disconnected = self.docker.disconnect_network(network, request).await;
+        disconnected.expect("the container leaves the network");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_address_of_a_range_is_found() {
+        let last = |range: &str| last_address(range).map(|address| address.to_string());
+        assert_eq!(last("172.18.0.0/16").as_deref(), Some("172.18.255.255"));
+        assert_eq!(last("192.168.16.0/20").as_deref(), Some("192.168.31.255"));
+        assert_eq!(last("fd00::/64"), None);
+    }
+}

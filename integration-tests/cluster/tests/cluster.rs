@@ -1,0 +1,116 @@
+//! The tests of the cluster. `cargo xtask cluster` builds the images and runs them; `cargo xtask image` runs
+//! the first one.
+#![expect(clippy::print_stdout, reason = "`cargo xtask cluster` shows the measurements")]
+use std::time::{Duration, Instant};
+
+use parta_cluster_tests::{Cluster, Images, Load};
+use tokio_util::task::TaskTracker;
+
+/// Time limit of a test.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// Runs a test. The client logs the faults that it meets.
+fn run(body: impl Future<Output = ()>) {
+    parta_testkit::run_for(DEADLINE, async {
+        parta_testkit::logs().allow("no replica can be reached");
+        body.await;
+    });
+}
+
+async fn start(image: &str) -> Cluster {
+    let began = Instant::now();
+    let cluster = Cluster::start(image).await;
+    println!(
+        "cluster: all pods are ready after {:.1} s; from the start of a process to readiness, in ms: {:?}",
+        began.elapsed().as_secs_f64(),
+        cluster.starts()
+    );
+    cluster
+}
+
+async fn demo(cluster: &Cluster) {
+    let began = Instant::now();
+    let steps = cluster.demo().await;
+    assert!(steps >= 21, "{steps} steps");
+    let seconds = began.elapsed().as_secs_f64();
+    println!("cluster: the demo passed from outside, {steps} steps in {seconds:.1} s");
+}
+
+#[test]
+fn image_starts_as_the_chart_says() {
+    run(async {
+        let cluster = start(&Images::given().current).await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn demo_passes_and_a_killed_replica_loses_nothing() {
+    run(async {
+        let image = Images::given().current;
+        let cluster = start(&image).await;
+        demo(&cluster).await;
+        let load = Load::start(cluster.suite(), &TaskTracker::new()).await;
+        load.under("replica of chat killed", cluster.kill("chat", &image))
+            .await;
+        load.check().await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn faults_lose_nothing() {
+    run(async {
+        let image = Images::given().current;
+        let cluster = start(&image).await;
+        let load = Load::start(cluster.suite(), &TaskTracker::new()).await;
+        for service in ["chat", "membership"] {
+            let name = |fault: &str| format!("replica of {service} {fault}");
+            load.under(&name("killed"), cluster.kill(service, &image)).await;
+            load.under(&name("paused"), cluster.pause(service, load.served()))
+                .await;
+            let served = load.served();
+            load.under(&name("disconnected"), cluster.disconnect(service, served))
+                .await;
+        }
+        load.under("NATS crashed", cluster.crash_nats()).await;
+        let crash = async {
+            let seconds = cluster.crash_postgresql().await;
+            println!("cluster: PostgreSQL was away for {seconds:.1} s");
+        };
+        load.under("PostgreSQL crashed", crash).await;
+        load.under("all pods replaced", cluster.replace_all(&image)).await;
+        demo(&cluster).await;
+        load.check().await;
+        cluster.stop().await;
+    });
+}
+
+#[test]
+fn upgrade_and_rollback_lose_nothing() {
+    run(async {
+        let Images { current, upgraded } = Images::given();
+        let upgraded = upgraded.unwrap();
+        let cluster = start(&current).await;
+        let load = Load::start(cluster.suite(), &TaskTracker::new()).await;
+        let mixed = async {
+            cluster.replace_one("chat", &upgraded).await;
+            load.served().await;
+        };
+        load.under("one replica of chat upgraded", mixed).await;
+        demo(&cluster).await;
+        load.under("all pods upgraded", cluster.replace_all(&upgraded))
+            .await;
+        // The schema stays that of the newer version.
+        load.under("one replica of chat rolled back", async {
+            cluster.replace_one("chat", &current).await;
+            load.served().await;
+        })
+        .await;
+        load.under("all pods rolled back", cluster.replace_all(&current))
+            .await;
+        demo(&cluster).await;
+        load.check().await;
+        cluster.stop().await;
+    });
+}

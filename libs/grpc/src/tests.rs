@@ -1,0 +1,5 @@
+//! The layers of servers and clients, over a real in-memory connection.
+mod hostile;
+mod layers;
+mod retries;
+mod test_env;

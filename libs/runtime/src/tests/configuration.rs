@@ -1,0 +1,234 @@
+//! Configuration in layers.
+use crate::{
+    Section, Service, ServiceConfig, Sources,
+    config::{ConfigArgs, check},
+};
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    send_queue: u64,
+    send_batch: u64,
+    live_queue: u64,
+    heartbeat_seconds: u64,
+    archive_after_days: u32,
+}
+
+impl ServiceConfig for Config {
+    fn validate(&self, problems: &mut Vec<String>) {
+        if self.send_batch == 0 {
+            problems.push("send_batch must be at least 1".into());
+        }
+    }
+}
+
+const CHAT: Service = Service {
+    name: "chat",
+    package: &parta_proto_chat::PACKAGE,
+    calls: &[],
+    grpc_services: &[],
+    config: check::<Config>,
+    build: |_| Box::pin(async { anyhow::bail!("is not built here") }),
+    migrations: Vec::new,
+};
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+#[test]
+fn built_in_defaults_are_complete_and_valid() {
+    let (settings, _) = Sources::default().load(&[CHAT]).unwrap();
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:7710");
+    assert!(
+        settings.server.listen.ip().is_loopback(),
+        "nothing is offered to the network unasked"
+    );
+    assert_eq!(settings.server.tls_key_file, None, "an empty text is not set");
+    assert_eq!(settings.services.len(), 5);
+    let chat: Config = settings.services["chat"].own.parse().unwrap();
+    assert_eq!((chat.send_queue, chat.heartbeat_seconds), (8192, 15));
+    assert_eq!(chat.archive_after_days, 400);
+}
+
+/// The code defaults must equal those in the file that documents them.
+#[test]
+fn documented_defaults_equal_the_code() {
+    let (documented, _) = Sources::default().load(&[]).unwrap();
+    let code = crate::config::ServerSettings::default();
+    assert_eq!(format!("{:?}", documented.server), format!("{code:?}"));
+    let code = crate::config::LogSettings::default();
+    assert_eq!(format!("{:?}", documented.log), format!("{code:?}"));
+    let code = crate::config::TelemetrySettings::default();
+    assert_eq!(format!("{:?}", documented.telemetry), format!("{code:?}"));
+    let code = crate::config::KeySettings::default();
+    assert_eq!(format!("{:?}", documented.keys), format!("{code:?}"));
+    let code = crate::config::DataSettings::default();
+    assert_eq!(format!("{:?}", documented.data), format!("{code:?}"));
+}
+
+#[test]
+fn each_layer_overrides_the_one_below() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("school.toml"),
+        "[server]\nmax_calls = 10\nmax_streams = 10\ngrace_seconds = 10\n",
+    )
+    .unwrap();
+    let sources = Sources {
+        args: ConfigArgs {
+            profile: Some("school".into()),
+            config: Some(folder.path().to_owned()),
+            set: vec!["server.max_streams=30".into()],
+        },
+        environment: environment(&[
+            ("PARTA__SERVER__MAX_CALLS", "20"),
+            ("PARTA__SERVER__MAX_STREAMS", "20"),
+            ("PARTA_PORT_7710_TCP", "tcp://10.0.0.1:7710"),
+            ("PATH", "/bin"),
+        ]),
+    };
+    let (settings, _) = sources.load(&[CHAT]).unwrap();
+    let server = settings.server;
+    assert_eq!(
+        (
+            server.drain_seconds,
+            server.grace_seconds,
+            server.max_calls,
+            server.max_streams
+        ),
+        (0, 10, 20, 30)
+    );
+}
+
+#[test]
+fn owner_of_the_schema_is_for_postgresql() {
+    let owner = "chat.database_migrate_url=postgres://owner:p@db/chat";
+    let serving = "chat.database_url=postgres://chat:p@db/chat";
+    Sources::set([owner, serving]).load(&[CHAT]).unwrap();
+    for keys in [
+        vec![owner],
+        vec![owner, "chat.database_url=sqlite://chat.db"],
+        vec!["chat.database_migrate_url=sqlite://chat.db", serving],
+    ] {
+        let error = Sources::set(keys).load(&[CHAT]).unwrap_err().to_string();
+        assert!(
+            error.contains("chat: database_migrate_url and database_url must both"),
+            "{error}"
+        );
+        assert!(!error.contains("owner:p"), "{error}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_reported_in_every_layer() {
+    for (key, named) in [
+        ("server.lisen=127.0.0.1:1", "lisen"),
+        ("sevrer.listen=127.0.0.1:1", "sevrer"),
+        ("chat.databse_url=sqlite:x", "databse_url"),
+    ] {
+        let error = Sources::set([key]).load(&[CHAT]).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+    let sources = Sources {
+        environment: environment(&[("PARTA__CHAT__SEND_QEUE", "1")]),
+        ..Sources::default()
+    };
+    let error = sources.load(&[CHAT]).unwrap_err().to_string();
+    assert!(error.contains("send_qeue"), "{error}");
+}
+
+#[test]
+fn all_problems_are_reported_together() {
+    let keys = [
+        "server.listen=nowhere",
+        "server2.a=b",
+        "chat.send_batch=0",
+        "telemetry.sample_ratio=2",
+        "membership.address=membership:7710",
+    ];
+    let problems = Sources::set(keys).load(&[CHAT]).unwrap_err().0;
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    for word in ["server", "server2", "send_batch", "sample_ratio", "membership"] {
+        assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:?}");
+    }
+}
+
+#[test]
+fn limits_that_would_refuse_every_call_are_problems() {
+    for key in [
+        "max_calls=0",
+        "max_streams=0",
+        "max_connections=63",
+        "max_connections_per_client=0",
+        "max_streams_per_connection=0",
+        "receive_seconds=0",
+        "max_request_bytes=100663295",
+        "stall_seconds=0",
+    ] {
+        let problems = Sources::set([format!("server.{key}")])
+            .load(&[CHAT])
+            .unwrap_err()
+            .0;
+        let name = key.split('=').next().unwrap();
+        assert!(
+            problems.len() == 1 && problems[0].contains(name),
+            "{key}: {problems:?}"
+        );
+    }
+}
+
+/// Invariant 10: logs contain no secrets.
+#[test]
+fn secrets_are_never_logged() {
+    let keys = [
+        "chat.database_url=postgres://app:hunter2@db/chat",
+        "bus.password=hunter2",
+        "bus.url=nats://bus:4222",
+    ];
+    let (settings, report) = Sources::set(keys).load(&[CHAT]).unwrap();
+    assert_eq!(report.shown("chat.database_url"), Some("postgres://***@db/chat"));
+    assert_eq!(report.shown("bus.password"), Some("***"));
+    assert_eq!(report.shown("bus.url"), Some("nats://bus:4222"));
+    assert!(!format!("{settings:?} {report:?}").contains("hunter2"));
+}
+
+#[test]
+fn kubernetes_profile_is_built_in_and_valid() {
+    let args = ConfigArgs {
+        profile: Some("kubernetes".into()),
+        ..ConfigArgs::default()
+    };
+    let (settings, _) = Sources {
+        args,
+        ..Sources::default()
+    }
+    .load(&[CHAT])
+    .unwrap();
+    assert_eq!(
+        settings.services["call_scheduling"].address.as_deref(),
+        Some("http://call-scheduling:7710")
+    );
+    let args = ConfigArgs {
+        profile: Some("nowhere".into()),
+        ..ConfigArgs::default()
+    };
+    let error = Sources {
+        args,
+        ..Sources::default()
+    }
+    .load(&[CHAT])
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("nowhere.toml"), "{error}");
+}
+
+#[test]
+fn section_parses_text_from_the_environment() {
+    let section = Section::from_toml("chat", "send_batch = \"7\"").unwrap();
+    assert_eq!(section.parse::<Config>().unwrap().send_batch, 7);
+}

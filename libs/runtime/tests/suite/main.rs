@@ -1,5 +1,0 @@
-//! Configuration, startup and shutdown of services.
-
-mod configuration;
-mod running;
-mod two_services;

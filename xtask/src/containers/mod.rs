@@ -1,0 +1,7 @@
+//! Containers: the engine that runs them, and the images that are built for it.
+
+mod engine;
+mod images;
+
+pub(crate) use engine::Engine;
+pub(crate) use images::{NATS, PARTA, POSTGRES, make_nats, make_parta, make_postgres};

@@ -1,0 +1,104 @@
+//! Rules that the schemas of Kubernetes do not know. Each is proved by a change that it alone finds (tests).
+mod network;
+mod objects;
+mod parts;
+mod pods;
+
+use serde_json::Value;
+
+use super::{
+    facts::Facts,
+    manifests::{Manifests, name},
+};
+pub(crate) use pods::chosen_ids;
+
+/// The name of the pod with all services, and of the settings that all pods share.
+const ALL: &str = "parta";
+
+type Rule = fn(&Manifests, &Facts) -> Vec<String>;
+
+/// The rules by name.
+pub(crate) const RULES: &[(&str, Rule)] = &[
+    ("objects are unique", objects::unique),
+    ("selectors match the labels of their pods", objects::selectors),
+    ("references lead to objects", objects::references),
+    ("no Secret is rendered", objects::secrets),
+    ("arguments name a service", objects::arguments),
+    ("settings are keys of the configuration", objects::settings),
+    ("ports are those of the binary", objects::ports),
+    ("probes ask for health checks of the binary", objects::probes),
+    ("images are named by one digest", objects::images),
+    ("containers are hardened", pods::hardened),
+    ("user ids are fixed only where they must be", pods::user_ids),
+    (
+        "resources are requested, and only memory is limited",
+        pods::resources,
+    ),
+    ("pods use no token of the cluster", pods::tokens),
+    ("a pod has the keys of its own service", pods::keys),
+    ("the grace period covers the stop", pods::grace),
+    ("a rollout takes no replica away", pods::rollouts),
+    ("several replicas have a disruption budget", pods::budgets),
+    ("several replicas are spread", pods::spread),
+    (
+        "services find replicas that are not ready",
+        network::internal_services,
+    ),
+    ("clients reach ready replicas only", network::public_services),
+    (
+        "every pod has a network policy of both directions",
+        network::policies,
+    ),
+    ("egress goes to the table of calls", network::egress),
+    (
+        "ingress comes from the table of calls and from clients",
+        network::ingress,
+    ),
+    (
+        "only membership reaches the mail server and the SMS gateway",
+        network::delivery,
+    ),
+    ("the route has the public services and no other", network::route),
+    ("one pod has a volume", parts::volumes),
+    ("claim templates have no label", parts::claims),
+    ("an autoscaler sets the replicas", parts::autoscalers),
+    ("only a migration gets the owner of the schema", parts::owners),
+    ("a database has a role that serves and an owner", parts::roles),
+    (
+        "external Secrets have the keys that pods read",
+        parts::external_secrets,
+    ),
+    ("certificates are for their listeners", parts::certificates),
+    ("optional servers are where the settings say", parts::servers),
+    ("only pods of Parta reach the optional servers", parts::callers),
+    ("files of settings are mounted", parts::files),
+];
+
+/// The violations, each with the name of its rule.
+pub(crate) fn violations(manifests: &Manifests, facts: &Facts) -> Vec<String> {
+    let found = RULES.iter().flat_map(|(rule, check)| {
+        check(manifests, facts)
+            .into_iter()
+            .map(move |what| format!("{rule}: {what}"))
+    });
+    found.collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+/// The objects of `all` for which `holds` is false.
+fn failing<'a>(all: impl Iterator<Item = &'a Value>, holds: impl Fn(&Value) -> bool) -> Vec<String> {
+    all.filter(|object| !holds(object)).map(name).collect()
+}
+
+/// A setting that all pods share.
+fn setting<'a>(manifests: &'a Manifests, variable: &str) -> Option<&'a str> {
+    manifests.find("ConfigMap", ALL)?["data"][variable].as_str()
+}
+
+/// The port at the end of an address.
+fn port_of(address: &str) -> Option<u64> {
+    address.rsplit_once(':')?.1.trim_end_matches('/').parse().ok()
+}
