@@ -295,7 +295,8 @@ impl Attempt {
         };
         match ended {
             Ok(Ok(result)) => result,
-            // The panic's message may contain personal data; the panic hook has logged its place.
+            // The message of the panic may contain personal data. The standard hook has written it to the
+            // standard error; the row and the log get none of it.
             Ok(Err(_panic)) => Err(JobError::Retry("the handler panicked".to_owned())),
             Err(timeout) => Err(JobError::Retry(format!(
                 "took longer than {} s",
