@@ -5,9 +5,9 @@ use std::{
 };
 
 use parta_access::Secrets;
-use parta_ids::Env;
+use parta_ids::{Env, OrgId};
 use sea_orm::{ConnectionTrait, DbBackend};
-use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     Connection, DatabaseConfig, LogHead, PooledConnection, SqliteWriter, StorageError, WriteLock,
@@ -26,7 +26,6 @@ struct Inner {
     secrets: Secrets,
     pools: Pools,
     gate: WriteLock,
-    events: watch::Sender<i64>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     lock: Mutex<Option<FileLock>>,
 }
@@ -64,7 +63,6 @@ impl Db {
             secrets,
             pools,
             gate,
-            events: watch::Sender::new(0),
             shared: Mutex::default(),
             lock,
         })))
@@ -115,19 +113,6 @@ impl Db {
         &self.0.gate
     }
 
-    /// Notifies after events were committed here or, by way of the bus, in another replica. A hint only.
-    pub fn event_hints(&self) -> watch::Receiver<i64> {
-        self.0.events.subscribe()
-    }
-    /// Notifies the receivers that the event log has reached this position.
-    pub fn hint_events(&self, position: i64) {
-        self.0.events.send_if_modified(|known| {
-            let news = position > *known;
-            *known = (*known).max(position);
-            news
-        });
-    }
-
     /// Returns the value of this type that all handles of this database share. It is created at the first
     /// call.
     pub fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
@@ -139,9 +124,14 @@ impl Db {
         value.clone().downcast::<T>().unwrap_or_default()
     }
 
-    /// Returns the committed head of the event log.
-    pub async fn head(&self) -> Result<LogHead, StorageError> {
-        head::read(self.conn()).await
+    /// Returns the committed head of the event log of an organization.
+    pub async fn head(&self, org_id: OrgId) -> Result<LogHead, StorageError> {
+        head::read(self.conn(), org_id).await
+    }
+
+    /// Returns the epoch of the event logs.
+    pub async fn epoch(&self) -> Result<Uuid, StorageError> {
+        head::epoch(self.conn()).await
     }
 
     /// Closes the connections and unlocks the file for other processes.

@@ -1,8 +1,7 @@
 //! The database of a service: one API for embedded SQLite and PostgreSQL.
 //!
-//! It owns connections, transactions with their retries, and the head of the event log (position and
-//! incarnation). Invariants: on SQLite, every write holds the fair write lock; commit hooks notify only after
-//! the commit.
+//! It owns connections, transactions with their retries, and the heads of the event logs. Invariants: on
+//! SQLite, every write holds the fair write lock; commit hooks notify only after the commit.
 #![warn(missing_docs)]
 
 mod config;

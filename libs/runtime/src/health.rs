@@ -3,7 +3,7 @@
 //! | name | SERVING means |
 //! |---|---|
 //! | `startup` | the process has opened its databases and listens |
-//! | `readiness` | each service answers (below); each of its projections was complete once since the start |
+//! | `readiness` | each service answers (below); each of its projections has applied the backlog of the start |
 //! | `liveness` | the process answers at all; a restart would cure nothing else |
 //! | a gRPC service | its database answers, with a schema that this build may serve with |
 //! | the empty name | all gRPC services of the process are SERVING |
@@ -223,7 +223,6 @@ impl Check {
 
     /// Returns whether each projection was complete once.
     fn is_complete(&self) -> bool {
-        let complete = |of: &Freshness| of.progress().checkpoint.is_some();
-        self.of.projections.iter().all(complete)
+        self.of.projections.iter().all(Freshness::is_complete)
     }
 }

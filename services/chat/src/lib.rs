@@ -18,7 +18,6 @@ mod live;
 mod messages;
 mod migrations;
 mod permissions;
-mod quarantined;
 mod talk_policy;
 
 #[cfg(test)]
@@ -65,7 +64,6 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         bus: context.bus.clone(),
         frame_timeout: live::FRAME_TIMEOUT,
-        verifier: context.verifier.clone(),
         draining: context.draining.clone(),
         org_registry: context.clients.watch("org-registry")?,
         membership: context.clients.watch("membership")?,

@@ -24,7 +24,7 @@ use crate::{
     context::Context,
     feed,
     grpc::Server,
-    invitations::ImportObserver,
+    invitations::{CreateImportedLinks, IMPORT_JOB, ImportObserver},
 };
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
@@ -70,16 +70,22 @@ impl Ports {
             .add_service(InvitationFeedServiceServer::new(feed))
     }
 
-    /// Runs the jobs that finish interrupted acceptances.
+    /// Runs the jobs: they finish interrupted acceptances and create the links of imports.
     pub(crate) fn job_runner(&self) -> JobRunner {
-        let handler = ResumeAdmissions(self.context());
-        JobRunner::new(self.db.clone()).handle(RESUME_JOB, Limits::default(), Arc::new(handler))
+        let resume = ResumeAdmissions(self.context());
+        let import = CreateImportedLinks {
+            db: self.db.clone(),
+            secrets: self.secrets.clone(),
+        };
+        JobRunner::new(self.db.clone())
+            .handle(RESUME_JOB, Limits::default(), Arc::new(resume))
+            .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
     }
 }
 
-/// Creates the links of staged roster imports.
-pub(crate) fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
-    Arc::new(ImportObserver(secrets))
+/// Enqueues the jobs that create the links of staged roster imports.
+pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
+    Arc::new(ImportObserver)
 }
 
 /// The roster, and the tasks that keep it up to date.
@@ -89,7 +95,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         &context.db,
         context.clients.watch("org-registry")?,
         context.clients.watch("membership")?,
-        roster_observer(context.secrets.clone()),
+        roster_observer(),
     );
     let tasks = vec![
         Task::consumer(CONSUMERS.organizations, projection.organizations),

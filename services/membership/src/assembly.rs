@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parta_access::{Secrets, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness, Progress};
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
 use parta_proto_membership::{
@@ -23,7 +23,7 @@ use parta_proto_membership::{
     },
 };
 use parta_proto_org_registry::OrgRegistryFeed;
-use parta_roster::{ConsumerNames, Organizations, Roster};
+use parta_roster::{Organizations, Roster};
 use parta_runtime::Task;
 use tokio_util::sync::CancellationToken;
 
@@ -46,18 +46,15 @@ use crate::{
 };
 
 /// The consumer of org-registry. The service itself writes the other half of the projection.
-const NAMES: ConsumerNames = ConsumerNames {
-    organizations: "membership.roster_organizations",
-    members: "membership.roster_members",
-};
+const CONSUMER: &str = "membership.roster_organizations";
 
 /// Returns the consumer of the feed of org-registry, as a task, and its freshness.
 pub(crate) fn organizations(db: &Db, org_registry: ServiceChannel) -> (Task, Freshness) {
     let source = FeedClient::<OrgRegistryFeed, _>::new(org_registry);
     let handler = Organizations::new(Arc::new(roster_import::ClassCreatedObserver));
-    let consumer = Consumer::new(NAMES.organizations, db.clone(), source, handler);
+    let consumer = Consumer::new(CONSUMER, db.clone(), source, handler);
     let freshness = consumer.freshness();
-    (Task::consumer(NAMES.organizations, consumer), freshness)
+    (Task::consumer(CONSUMER, consumer), freshness)
 }
 
 /// The dependencies of the service, provided by the runtime or by a test.
@@ -84,12 +81,11 @@ pub(crate) struct Ports {
 impl Ports {
     fn context(&self) -> Context {
         // The members' half is written in the transaction of each change, so that it is never stale.
-        let members = Freshness::fixed(NAME, Progress::default());
+        let members = Freshness::always(NAME);
         Context {
             db: self.db.clone(),
-            roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
+            roster: Roster::new(self.db.env().clone(), self.organizations.clone(), members),
             organizations: self.organizations.clone(),
-            consumer: NAMES.organizations,
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),

@@ -63,7 +63,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 44] = [
+const RULES: [(&str, Rule); 46] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -170,8 +170,10 @@ const RULES: [(&str, Rule); 44] = [
         "parta.membership.internal.v1.AdmissionService/AppointFoundingAdministrator",
         service,
     ),
+    ("parta.membership.v1.MembershipFeedService/Read", follows),
     ("parta.membership.v1.MembershipFeedService/Watch", follows),
     ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
+    ("parta.membership.v1.MembershipFeedService/WatchHeads", service),
 ];
 
 /// RPCs that an account may call only for its own organizations and sessions.

@@ -29,7 +29,7 @@ fn absent_server_is_unavailable() {
         )
         .await
         .unwrap();
-        let refused = RpcError::from(db.head().await.unwrap_err());
+        let refused = RpcError::from(db.epoch().await.unwrap_err());
         assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
         let refused = db
             .write(|tx| async move { insert(&tx, "a").await.map_err(RpcError::from) })

@@ -13,7 +13,8 @@ pub use codec::{
 };
 pub use descriptors::{Method, Package};
 pub use feed_kind::{
-    EventMeta, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream, ServeFeed, WatchItem,
+    EventMeta, EventPage, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream,
+    HeadStream, ReadFrom, ServeFeed, WatchItem,
 };
 #[doc(hidden)]
 pub use futures;

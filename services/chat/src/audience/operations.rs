@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use parta_access::{OrgScope, Verifier};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
@@ -23,7 +23,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AudienceUpdater {
     sink: Arc<dyn EntrySink>,
-    pub(super) verifier: Arc<Verifier>,
     // The roster is created together with the consumers that call this.
     roster: Arc<OnceLock<Roster>>,
 }
@@ -31,10 +30,9 @@ pub(crate) struct AudienceUpdater {
 impl AudienceUpdater {
     /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first
     /// change.
-    pub(crate) fn new(sink: Arc<dyn EntrySink>, verifier: Arc<Verifier>) -> Self {
+    pub(crate) fn new(sink: Arc<dyn EntrySink>) -> Self {
         Self {
             sink,
-            verifier,
             roster: Arc::default(),
         }
     }
@@ -122,7 +120,7 @@ impl AudienceUpdater {
                 None => self.diff_of_named(tx, scope, &row).await?,
             };
             if !diff.is_empty() {
-                apply_diff(tx, &*self.sink, scope, chat, &diff).await?;
+                apply_diff(tx, &*self.sink, scope, (chat, kind_of(&row)?), &diff).await?;
             }
         }
         Ok(())

@@ -20,8 +20,8 @@ pub(crate) use sink::EntrySink;
 pub(crate) use storage::{
     ChatMembership, MESSAGE, chat, entry, find_chat_by_key, find_membership, find_membership_and_state,
     find_own_move, find_peer, find_peers, kind_of, list_chats, list_chats_concerning, list_entries,
-    list_members, list_memberships, list_memberships_page, list_organizations, list_participants, lock_chat,
-    move_read_mark, participant, participants, participants_among, relabel_unit, rule_of,
+    list_members, list_memberships, list_memberships_page, list_participants, lock_chat, move_read_mark,
+    participant, participants, participants_among, relabel_unit, rule_of,
 };
 #[cfg(test)]
 pub(crate) use storage::{EntryTable, entries_query, memberships_query, peers_query};

@@ -16,21 +16,26 @@ pub(crate) async fn create_chat(
     label: &str,
 ) -> Result<ChatId, StorageError> {
     let chat = storage::insert_chat(tx, scope, kind, unit, key, label).await?;
-    events::append_chat_created(tx, scope, chat, unit);
+    if kind != ChatKind::Direct {
+        events::append_chat_created(tx, scope, chat, unit);
+    }
     Ok(chat)
 }
 
-/// Changes the participants of a chat. The entries are published after the commit.
+/// Changes the participants of a chat. The entries are published after the commit. The feed has no events of
+/// personal chats: external systems read it, and no service needs them.
 pub(crate) async fn apply_diff(
     tx: &Tx,
     sink: &dyn EntrySink,
     scope: &OrgScope,
-    chat: ChatId,
+    (chat, kind): (ChatId, ChatKind),
     diff: &ParticipantDiff,
 ) -> Result<(), StorageError> {
     let entries = storage::apply_diff(tx, scope, chat, diff).await?;
-    for entry in &entries {
-        events::append_participant_moved(tx, scope, entry);
+    if kind != ChatKind::Direct {
+        for entry in &entries {
+            events::append_participant_moved(tx, scope, entry);
+        }
     }
     sink.publish_after_commit(tx, entries);
     Ok(())

@@ -203,21 +203,18 @@ pub(crate) async fn list_uses(
 /// Lists the members who joined and their invitations, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
-) -> Result<Vec<(OrgId, InvitationId, MemberId)>, StorageError> {
+    org: OrgId,
+) -> Result<Vec<(InvitationId, MemberId)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::Stage.eq(CONFIRMED))
-        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
     let joined = |row: Model| {
-        let (org, invitation) = (
-            OrgId::from_uuid(row.org_id),
-            InvitationId::from_uuid(row.invitation_id),
-        );
-        to_link_use(&row).map(|link_use| (org, invitation, link_use.member_id))
+        let invitation = InvitationId::from_uuid(row.invitation_id);
+        to_link_use(&row).map(|link_use| (invitation, link_use.member_id))
     };
     Ok(rows.into_iter().filter_map(joined).collect())
 }

@@ -221,7 +221,9 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
         InvitationFeedServiceClient::new(fixture.test_env.channel_of("chat", "invitation", &fixture.pipe));
     let mut events = Vec::new();
     let mut stream = feed
-        .snapshot(pb::SnapshotRequest::default())
+        .snapshot(pb::SnapshotRequest {
+            org_id: fixture.school.org.to_string(),
+        })
         .await
         .unwrap()
         .into_inner();
@@ -241,7 +243,10 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
     assert_eq!(events, wanted);
     let mut watched = Vec::new();
     let mut stream = feed
-        .watch(pb::WatchRequest::default())
+        .watch(pb::WatchRequest {
+            org_id: fixture.school.org.to_string(),
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();

@@ -285,10 +285,10 @@ pub(crate) async fn list(
 /// Every member, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Member>, StorageError> {
     let rows = Entity::find()
-        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .all(conn)
         .await?;
     members(rows)

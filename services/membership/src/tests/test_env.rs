@@ -77,7 +77,7 @@ impl TestEnv {
         let ports = Ports {
             config,
             db: test_env.db.clone(),
-            organizations: ServiceEnv::freshness("org-registry"),
+            organizations: parta_feed::Freshness::always("org-registry"),
             secrets: test_env.secrets.clone(),
             verifier: test_env.verifier.clone(),
             issuer: test_env.issuer.clone(),

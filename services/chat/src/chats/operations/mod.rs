@@ -99,7 +99,7 @@ pub(crate) async fn load_readable_at_once(
     chat: ChatId,
 ) -> Result<(OrgScope, Readable), Error> {
     let member = Roster::caller_member(caller, org)?;
-    context.quarantined.require(&context.roster, org)?;
+    context.roster.require(org)?;
     // The query also returns the member's state, which is checked before anything else of the result is used.
     let scope = belongs(caller, org)?;
     let state = Roster::state_query(org, member);

@@ -74,7 +74,7 @@ impl Mutation for CreateChat {
         check_reachable(context, tx, facts, &people, &[]).await?;
         let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
         let diff = ParticipantDiff::joining(people, WRITER);
-        apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+        apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
     }
@@ -139,7 +139,7 @@ impl Mutation for CreateDirectChat {
             .into();
         let diff = difference(&present, &pair);
         if !diff.is_empty() {
-            apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+            apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Direct), &diff).await?;
         }
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
@@ -196,7 +196,7 @@ impl Mutation for AddParticipants {
         check_reachable(context, tx, facts, &joining, &present).await?;
         if !joining.is_empty() {
             let diff = ParticipantDiff::joining(joining, WRITER);
-            apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+            apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         }
         audit(tx, caller, self.org_id, self.chat_id).await
     }
@@ -250,7 +250,7 @@ impl Mutation for RemoveParticipants {
     ) -> Result<(), Error> {
         lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
         let diff = ParticipantDiff::leaving(self.member_ids.iter().copied());
-        apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+        apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
-use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
+use parta_ids::{ChatId, MemberId, TypedId, UnitId};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
     JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, SelectA, SelectB, SelectTwo, Set,
@@ -242,22 +242,6 @@ pub(crate) async fn list_chats(
 ) -> Result<Vec<chat::Model>, StorageError> {
     let query = chat::Entity::find().filter(chat::Column::OrgId.eq(scope.org_id().uuid()));
     Ok(query.order_by_asc(chat::Column::ChatId).all(conn).await?)
-}
-
-/// The organizations that have chats; with `only`, that one if it has any.
-pub(crate) async fn list_organizations(
-    conn: &impl ConnectionTrait,
-    only: Option<OrgId>,
-) -> Result<Vec<OrgId>, StorageError> {
-    let mut query = chat::Entity::find()
-        .select_only()
-        .column(chat::Column::OrgId)
-        .distinct();
-    if let Some(org) = only {
-        query = query.filter(chat::Column::OrgId.eq(org.uuid()));
-    }
-    let ids: Vec<Uuid> = query.into_tuple().all(conn).await?;
-    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
 /// The chats in which these members participate, and those with these unique keys.

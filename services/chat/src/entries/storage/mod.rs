@@ -11,7 +11,7 @@ pub(crate) use apply::apply_diff;
 pub(crate) use chats::{
     ChatMembership, archive_chat, find_chat_by_key, find_membership, find_membership_and_state, find_peer,
     find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_chats_of_unit,
-    list_memberships, list_memberships_page, list_organizations, relabel_unit, rule_of,
+    list_memberships, list_memberships_page, relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
 pub(crate) use log::{MESSAGE, find_own_move, list_entries};
