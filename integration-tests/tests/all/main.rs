@@ -15,5 +15,6 @@ mod plans;
 mod power_cut;
 mod protos;
 mod python;
+mod revocations;
 mod roster_import;
 mod tables;

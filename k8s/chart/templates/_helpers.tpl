@@ -10,7 +10,7 @@ app.kubernetes.io/part-of: parta
 {{- end }}
 
 {{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. All
-services fetch the keys of tokens from membership. */}}
+services fetch the keys of tokens from membership and poll its revocations. */}}
 {{- define "parta.peers" -}}
 org-registry: [membership]
 membership: [org-registry]

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, UnitId};
+use parta_ids::{MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::RosterImportStaged;
 
 /// A change of the projection by an event.
@@ -25,10 +25,6 @@ pub enum Change {
     /// The [`crate::MemberContext`] of a member changed. Also reported for the guardians when the classes of
     /// a child change.
     Member(MemberId),
-    /// A session was revoked before it expired.
-    SessionRevoked(SessionId),
-    /// A service account was revoked.
-    ServiceAccountRevoked(ServiceAccountId),
     /// A roster import was staged and requests units and invitations.
     RosterImportStaged(RosterImportStaged),
     /// The projection was rebuilt from a snapshot: anything in the organization may have changed.

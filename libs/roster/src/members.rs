@@ -174,18 +174,6 @@ impl Handler for Members {
                 self.notify(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
                     .await
             }
-            Some(Payload::SessionRevoked(revoked)) => {
-                self.notify(tx, org, Change::SessionRevoked(id(&revoked.session_id)?))
-                    .await
-            }
-            Some(Payload::ServiceAccountRevoked(revoked)) => {
-                self.notify(
-                    tx,
-                    org,
-                    Change::ServiceAccountRevoked(id(&revoked.service_account_id)?),
-                )
-                .await
-            }
             Some(Payload::RosterImportStaged(staged)) => {
                 self.notify(tx, org, Change::RosterImportStaged(staged.clone()))
                     .await

@@ -13,6 +13,7 @@ mod health;
 mod jwks;
 mod keys;
 mod periodic;
+mod revocations;
 mod running;
 mod service;
 mod start;

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod limits;
+mod revocations;
 mod roles;
 mod running;
 mod two_services;

@@ -1,7 +1,6 @@
 //! Builds the routes and the background tasks of the service from its dependencies.
 use std::{sync::Arc, time::Duration};
 
-use parta_access::Verifier;
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, FeedServer};
@@ -40,7 +39,6 @@ pub(crate) struct Wiring {
     pub(crate) bus: Arc<dyn Bus>,
     /// Without a frame for this long, a replica or the bus is considered dead.
     pub(crate) frame_timeout: Duration,
-    pub(crate) verifier: Arc<Verifier>,
     pub(crate) draining: CancellationToken,
     pub(crate) org_registry: ServiceChannel,
     pub(crate) membership: ServiceChannel,
@@ -59,14 +57,13 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         db,
         bus,
         frame_timeout,
-        verifier,
         draining,
         org_registry,
         membership,
     } = wiring;
     let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue, frame_timeout);
     let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
-    let audiences = AudienceUpdater::new(sink.clone(), verifier);
+    let audiences = AudienceUpdater::new(sink.clone());
     let projection =
         Projection::from_channels(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
     audiences.set_roster(projection.roster.clone());

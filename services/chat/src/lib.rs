@@ -65,7 +65,6 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         bus: context.bus.clone(),
         frame_timeout: live::FRAME_TIMEOUT,
-        verifier: context.verifier.clone(),
         draining: context.draining.clone(),
         org_registry: context.clients.watch("org-registry")?,
         membership: context.clients.watch("membership")?,

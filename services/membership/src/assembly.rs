@@ -9,7 +9,9 @@ use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
 use parta_proto_membership::{
     MembershipFeed,
-    internal::v1::admission_service_server::AdmissionServiceServer,
+    internal::v1::{
+        admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
+    },
     v1::{
         appointment_service_server::AppointmentServiceServer,
         assignment_service_server::AssignmentServiceServer,
@@ -39,6 +41,7 @@ use crate::{
     feed,
     guardianships::Guardianships,
     members::Members,
+    revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
     sessions::Authentication,
@@ -71,7 +74,7 @@ pub(crate) struct Ports {
     pub(crate) organizations: Freshness,
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
-    /// Verifies tokens. It receives the revocations of sessions and service accounts.
+    /// Verifies tokens. It learns at once what this process revokes.
     pub(crate) verifier: Arc<Verifier>,
     /// Signs tokens.
     pub(crate) issuer: Arc<TokenIssuer>,
@@ -135,6 +138,7 @@ impl Ports {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
@@ -147,7 +151,8 @@ impl Ports {
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
-            .add_service(AdmissionServiceServer::new(Admission::new(edge)))
+            .add_service(AdmissionServiceServer::new(Admission::new(edge.clone())))
+            .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
     }
 }

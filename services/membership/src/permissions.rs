@@ -63,7 +63,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 44] = [
+const RULES: [(&str, Rule); 45] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -168,6 +168,10 @@ const RULES: [(&str, Rule); 44] = [
     ),
     (
         "parta.membership.internal.v1.AdmissionService/AppointFoundingAdministrator",
+        service,
+    ),
+    (
+        "parta.membership.internal.v1.RevocationService/GetRevocations",
         service,
     ),
     ("parta.membership.v1.MembershipFeedService/Watch", follows),

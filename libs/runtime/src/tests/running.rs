@@ -336,6 +336,13 @@ fn health_port_answers_without_tls_and_nothing_else() {
             .await
             .unwrap();
         let client = Client::at(running.health_address().unwrap());
+        // After the first list of revocations.
+        let request = HealthCheckRequest {
+            service: "readiness".into(),
+        };
+        let watch = HealthClient::new(client.0.clone()).watch(request).await;
+        let mut watch = watch.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
         for name in ["startup", "readiness", "liveness", ""] {
             assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
         }

@@ -36,15 +36,6 @@ impl RosterObserver for AudienceUpdater {
                 }
                 self.recompute_all(tx, scope).await
             }
-            // Revoked before the commit: membership has already committed the revocation.
-            Change::SessionRevoked(session) => {
-                self.verifier.revoke_session(*session);
-                Ok(())
-            }
-            Change::ServiceAccountRevoked(id) => {
-                self.verifier.revoke_service_account(*id);
-                Ok(())
-            }
             Change::RosterImportStaged(_) => Ok(()),
         }
     }

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use parta_access::{OrgScope, Verifier};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
@@ -23,7 +23,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AudienceUpdater {
     sink: Arc<dyn EntrySink>,
-    pub(super) verifier: Arc<Verifier>,
     // The roster is created together with the consumers that call this.
     roster: Arc<OnceLock<Roster>>,
 }
@@ -31,12 +30,9 @@ pub(crate) struct AudienceUpdater {
 impl AudienceUpdater {
     /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first
     /// change.
-    pub(crate) fn new(sink: Arc<dyn EntrySink>, verifier: Arc<Verifier>) -> Self {
-        Self {
-            sink,
-            verifier,
-            roster: Arc::default(),
-        }
+    pub(crate) fn new(sink: Arc<dyn EntrySink>) -> Self {
+        let roster = Arc::default();
+        Self { sink, roster }
     }
 
     pub(crate) fn set_roster(&self, roster: Roster) {

@@ -200,7 +200,6 @@ fn start_chat(
         db: db.clone(),
         bus: bus.clone(),
         frame_timeout,
-        verifier: test_env.verifier.clone(),
         draining: test_env.stop.clone(),
         org_registry: test_env.channel_of("chat", "org-registry", organizations),
         membership: test_env.channel_of("chat", "membership", members),

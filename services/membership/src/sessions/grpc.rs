@@ -31,8 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Authentication {
     edge: Edge<Context>,
-    /// Signs tokens, and forgets those of an ended session in this process at once; other processes learn it
-    /// from the feed.
+    /// Signs tokens, and refuses those of an ended session in this process at once; other processes learn it
+    /// at their next poll.
     context: Arc<Context>,
 }
 

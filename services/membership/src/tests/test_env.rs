@@ -2,13 +2,15 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
+use parta_access::{Secrets, Verifier};
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
 use parta_proto_membership::{
     internal::v1::{
-        AdmitMemberRequest, AppointFoundingAdministratorRequest,
-        admission_service_client::AdmissionServiceClient,
+        AdmitMemberRequest, AppointFoundingAdministratorRequest, GetRevocationsRequest,
+        GetRevocationsResponse, admission_service_client::AdmissionServiceClient,
+        revocation_service_client::RevocationServiceClient,
     },
     v1::{
         self as pb, appointment_service_client::AppointmentServiceClient,
@@ -146,13 +148,44 @@ impl TestEnv {
     /// A channel to another process of the service on the same database, which has not received the
     /// revocations.
     pub(crate) fn replica(&self) -> ServiceChannel {
+        self.test_env.channel("membership", &self.other_process())
+    }
+
+    fn other_process(&self) -> InMemoryTransport {
         let ports = Ports {
-            verifier: Arc::new(self.test_env.new_verifier()),
+            verifier: Arc::new(self.new_verifier()),
             ..self.ports.clone()
         };
         let layers = self.test_env.layers_of(ports.verifier.clone(), GRPC_SERVICES);
-        let transport = self.test_env.serve_behind(layers, ports.routes());
-        self.test_env.channel("membership", &transport)
+        self.test_env.serve_behind(layers, ports.routes())
+    }
+
+    /// A verifier that knows no revocations.
+    pub(crate) fn new_verifier(&self) -> Verifier {
+        self.test_env.new_verifier()
+    }
+
+    /// The secrets of the service.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.ports.secrets.clone()
+    }
+
+    /// The revocations that a service reads from another process, which has read none before.
+    pub(crate) async fn revocations(
+        &self,
+        service: &str,
+        known_revision: &str,
+    ) -> Result<Vec<GetRevocationsResponse>, Status> {
+        let channel = self
+            .test_env
+            .channel_of(service, "membership", &self.other_process());
+        let request = GetRevocationsRequest {
+            known_revision: known_revision.to_owned(),
+        };
+        let responses = RevocationServiceClient::new(channel)
+            .get_revocations(request)
+            .await?;
+        responses.into_inner().try_collect().await
     }
 
     pub(crate) fn outside(&self) -> ServiceChannel {
