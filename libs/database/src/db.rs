@@ -2,6 +2,7 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use parta_access::Secrets;
@@ -48,7 +49,7 @@ impl Db {
         env: Env,
     ) -> Result<Self, StorageError> {
         let mut pools = if config.is_postgres() {
-            connect::postgres(config, service).await?
+            connect::postgres(config, service)?
         } else if config.url.starts_with("sqlite:") {
             connect::sqlite(config).await?
         } else {
@@ -99,11 +100,14 @@ impl Db {
     pub fn writer(&self) -> &Connection {
         &self.0.pools.writer
     }
-    /// Acquires a write connection for exclusive use by one caller. PostgreSQL only.
-    pub async fn lease_writer(&self) -> Result<PooledConnection, StorageError> {
+    /// Acquires a write connection for exclusive use by one caller. The server ends its statements after
+    /// `limit`. PostgreSQL only.
+    pub async fn lease_writer(&self, limit: Duration) -> Result<PooledConnection, StorageError> {
         let fault = || StorageError::Fault("only PostgreSQL connections can be leased".into());
         let cache = self.writer().cache().ok_or_else(fault)?;
-        Ok(cache.take().await?)
+        let mut leased = cache.take().await?;
+        leased.limit_statements(limit).await?;
+        Ok(leased)
     }
     /// Returns a dedicated connection for a hot path that writes to SQLite; `None` on PostgreSQL.
     pub fn sqlite_writer(&self) -> Option<SqliteWriter> {
@@ -144,12 +148,12 @@ impl Db {
         head::read(self.conn()).await
     }
 
-    /// Closes the connections and unlocks the file for other processes.
+    /// Closes the connections and unlocks the file for other processes. On PostgreSQL, it waits at most
+    /// `reply_timeout` for connections in use, so that a lost host does not hold up the end of a process.
     pub async fn close(&self) {
-        for pool in [&self.0.pools.writer, &self.0.pools.reader] {
-            if let Err(error) = pool.close().await {
-                tracing::warn!(%error, "database close failed");
-            }
+        let (writer, reader) = tokio::join!(self.0.pools.writer.close(), self.0.pools.reader.close());
+        if let Err(error) = writer.and(reader) {
+            tracing::warn!(%error, "database close failed");
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -260,6 +260,7 @@ impl Start<'_> {
             migrate_schema(service, self.settings, mode, &self.env).await?;
         }
         wait_for(service.name, || async {
+            db.check_server().await?;
             let migrations = (service.migrations)();
             if mode == Mode::Embedded && !owned {
                 db.migrate(migrations).await?;
@@ -280,22 +281,30 @@ impl Start<'_> {
 /// The first pause before a database that cannot be reached is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the
-/// last to come. Any other failure is final.
+/// Repeats what needs a database until the database can be reached and accepts writes: at the start of a
+/// cluster it is often the last to come. Any other failure is final.
 async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
     service: &str,
     attempt: impl Fn() -> F,
 ) -> Result<(), StorageError> {
-    let mut pause = PAUSES.0;
+    let (mut pause, mut cause) = (PAUSES.0, None);
     loop {
-        match attempt().await {
-            Err(StorageError::Unavailable(error)) => {
-                tracing::warn!(service, error, "database unavailable, waiting for it");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+        let error = match attempt().await {
+            Err(StorageError::Unavailable(error) | StorageError::Exhausted(error)) => error,
+            other => {
+                if cause.is_some() && other.is_ok() {
+                    tracing::info!(service, "database available");
+                }
+                return other;
             }
-            other => return other,
+        };
+        // Each cause is logged once, however long it lasts.
+        if cause.as_ref() != Some(&error) {
+            tracing::warn!(service, error, "database unavailable, waiting for it");
+            cause = Some(error);
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
     }
 }
 
@@ -333,8 +342,9 @@ pub(crate) async fn migrate_schema(
     // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
     let unused = Secrets::generate(env);
     let db = Db::connect(&config, service.name, unused, env.clone()).await?;
-    let migrated = wait_for(service.name, || {
-        db.migrate_for((service.migrations)(), serving.as_deref())
+    let migrated = wait_for(service.name, || async {
+        db.check_server().await?;
+        db.migrate_for((service.migrations)(), serving.as_deref()).await
     })
     .await;
     db.close().await;

@@ -39,6 +39,16 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "PRAGMA statements on the connection of the hot path",
     ),
     (
+        "libs/database/src/session.rs",
+        4,
+        "the settings of a session of PostgreSQL",
+    ),
+    (
+        "libs/database/src/server.rs",
+        2,
+        "the settings of a server of PostgreSQL, and the process that runs a session",
+    ),
+    (
         "libs/feed/src/append.rs",
         1,
         "feeds: one insert for all events of a transaction",

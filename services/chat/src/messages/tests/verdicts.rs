@@ -18,7 +18,7 @@ use super::super::{
 use crate::entries::{ChatKind, Entry, EntrySink, chat, participant};
 
 /// Publishes nothing.
-struct NoSubscribers;
+pub(super) struct NoSubscribers;
 
 impl EntrySink for NoSubscribers {
     fn publish(&self, _: Vec<Entry>) {}
@@ -28,7 +28,7 @@ impl EntrySink for NoSubscribers {
 
 /// The organization whose chat the sender has a row in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowOf {
+pub(super) enum RowOf {
     Nobody,
     AnotherOrganization,
     TheOrganization,
@@ -36,18 +36,18 @@ enum RowOf {
 
 /// A chat and the one who sends to it.
 #[derive(Debug, Clone, Copy)]
-struct Case {
+pub(super) struct Case {
     chat: ChatId,
     sender: MemberId,
-    chat_exists: bool,
-    row: RowOf,
+    pub(super) chat_exists: bool,
+    pub(super) row: RowOf,
     /// The facts of the row and of the chat, if they exist.
     facts: SenderFacts,
 }
 
 impl Case {
     /// All combinations of facts.
-    fn all(env: &Env) -> Vec<Self> {
+    pub(super) fn all(env: &Env) -> Vec<Self> {
         let mut cases = Vec::new();
         for row in [RowOf::Nobody, RowOf::AnotherOrganization, RowOf::TheOrganization] {
             for bits in 0..8 {
@@ -78,15 +78,15 @@ impl Case {
     }
 }
 
-struct Fixture {
-    db: Db,
-    env: Env,
-    org: OrgId,
+pub(super) struct Fixture {
+    pub(super) db: Db,
+    pub(super) env: Env,
+    pub(super) org: OrgId,
     other_org: OrgId,
 }
 
 impl Fixture {
-    async fn start(database: &TestDatabase) -> Self {
+    pub(super) async fn start(database: &TestDatabase) -> Self {
         let env = Env::system();
         let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
         let db = Db::connect(&config, "chat", secrets, env.clone()).await.unwrap();
@@ -119,7 +119,7 @@ impl Fixture {
     }
 
     /// Inserts the rows of a case. The sender may write by them.
-    async fn insert(&self, tx: &Tx, case: &Case) -> Result<(), StorageError> {
+    pub(super) async fn insert(&self, tx: &Tx, case: &Case) -> Result<(), StorageError> {
         if case.chat_exists {
             self.insert_chat(tx, self.org, case.chat).await?;
         }
@@ -166,7 +166,7 @@ impl Fixture {
         Ok(())
     }
 
-    fn message(&self, case: &Case, request_id: Uuid) -> (MemberId, Message) {
+    pub(super) fn message(&self, case: &Case, request_id: Uuid) -> (MemberId, Message) {
         let message = Message {
             org_id: self.org,
             to: case.chat,

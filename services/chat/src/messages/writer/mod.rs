@@ -8,7 +8,12 @@ mod outcome;
 mod postgres;
 mod sqlite;
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
@@ -259,7 +264,10 @@ impl WriterTask {
         batch: &Batch,
     ) -> Result<Vec<Outcome>, StorageError> {
         const ATTEMPTS: u32 = 6;
-        let mut attempt = 0;
+        // The first attempt may wait for a lost host, and so may the next one for a new connection. The senders
+        // of later messages do not wait for more.
+        const LAST_ATTEMPT_AFTER: Duration = Duration::from_secs(12);
+        let (mut attempt, started) = (0, Instant::now());
         loop {
             let now = self.db.env().now();
             let result = match &self.sqlite {
@@ -268,7 +276,11 @@ impl WriterTask {
             };
             attempt += 1;
             match result {
-                Err(error) if error.is_worth_an_immediate_retry() && attempt < ATTEMPTS => {
+                Err(error)
+                    if error.is_worth_an_immediate_retry()
+                        && attempt < ATTEMPTS
+                        && started.elapsed() < LAST_ATTEMPT_AFTER =>
+                {
                     tracing::debug!(%error, attempt, "batch insert failed, retrying");
                     tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                 }

@@ -1,11 +1,14 @@
 //! Stores a batch in one round trip by a database function, in a transaction of its own.
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use parta_database::{Db, PooledConnection, StorageError};
 use parta_ids::{EntryId, TypedId};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, PgConnection, Row, postgres::PgRow},
+    sqlx::{self, Row, postgres::PgRow},
 };
 use uuid::Uuid;
 
@@ -24,26 +27,28 @@ fn failed(error: sqlx::Error) -> StorageError {
     DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
 }
 
-/// The connection of the writer, kept between batches. The pool would check the connection before and after
-/// each use, which costs two round trips more, and each connection caches its own plans.
+/// The time after which PostgreSQL ends a statement of the writer. All senders wait for the writer, so that it
+/// gives up a lost host earlier than others do.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The connection of the writer, kept between batches: each connection caches its own plans.
 #[derive(Default)]
 pub(super) struct Session(Option<PooledConnection>);
 
 impl Session {
-    async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
-        let connection = match self.0.take() {
-            Some(connection) => connection,
-            None => db.lease_writer().await?,
-        };
-        Ok(self.0.insert(connection).connection())
-    }
-
-    /// Returns the connection to the pool after an error. The pool checks whether it is still alive.
-    fn release_on_error<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        if result.is_err() {
-            self.0 = None;
+    /// Returns the connection, or another one if it was lost.
+    async fn connection(&mut self, db: &Db) -> Result<&mut PooledConnection, StorageError> {
+        let mut kept = self.0.take();
+        if let Some(connection) = &mut kept
+            && !connection.is_usable().await
+        {
+            kept = None;
         }
-        result.map_err(failed)
+        let connection = match kept {
+            Some(connection) => connection,
+            None => db.lease_writer(STATEMENT_TIMEOUT).await?,
+        };
+        Ok(self.0.insert(connection))
     }
 
     async fn insert(
@@ -53,17 +58,17 @@ impl Session {
         now: Time,
     ) -> Result<Vec<PgRow>, StorageError> {
         let rows = insert(self.connection(db).await?, messages, now).await;
-        self.release_on_error(rows)
+        rows.map_err(failed)
     }
 
     async fn find(&mut self, db: &Db, messages: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
         let rows = find(self.connection(db).await?, messages).await;
-        self.release_on_error(rows)
+        rows.map_err(failed)
     }
 }
 
 async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut PooledConnection,
     messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -79,7 +84,7 @@ async fn insert(
             .bind(message.text.as_str())
             .bind(pending.service.as_deref())
             .bind(now);
-        return query.fetch_all(connection).await;
+        return connection.fetch_all(query).await;
     }
     let mut chats: BTreeMap<(Uuid, Uuid), i32> =
         messages.iter().map(|pending| (chat_key(pending), 0)).collect();
@@ -118,11 +123,11 @@ async fn insert(
                 .collect::<Vec<_>>(),
         )
         .bind(now);
-    query.fetch_all(connection).await
+    connection.fetch_all(query).await
 }
 
 async fn find(
-    connection: &mut PgConnection,
+    connection: &mut PooledConnection,
     messages: &[&PendingMessage],
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let query = sqlx::query(FIND_REPEATED)
@@ -130,7 +135,7 @@ async fn find(
         .bind(ids(messages, |pending| pending.message.to.uuid()))
         .bind(ids(messages, |pending| pending.sender.uuid()))
         .bind(ids(messages, |pending| pending.message.request_id));
-    query.fetch_all(connection).await
+    connection.fetch_all(query).await
 }
 
 /// The organization and the chat.
