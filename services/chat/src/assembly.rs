@@ -70,7 +70,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let projection =
         Projection::from_channels(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
     audiences.set_roster(projection.roster.clone());
-    let (writer, writing) = messages::writer(db.clone(), sink.clone(), config.send_queue, config.send_batch);
+    let writing = messages::writer(db.clone(), sink.clone(), config.send_queue, config.send_batch);
     let context = Arc::new(Context {
         db: db.clone(),
         roster: projection.roster,
@@ -85,9 +85,14 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         roster: context.roster.clone(),
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
     });
+    let comparing = (
+        live.clone(),
+        db.clone(),
+        Duration::from_secs(config.heartbeat_seconds),
+    );
     let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
-    let service = MessageService::new(context.clone(), writer);
+    let service = MessageService::new(context.clone(), writing.writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
         .add_service(MessageServiceServer::new(Messages::new(
             edge.clone(),
@@ -101,15 +106,25 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         Task::consumer(NAMES.members, projection.members),
     ];
     let mut tasks = vec![
-        Task::over("chat.writer", writing, |writer, cancel| async move {
+        Task::over("chat.writer", writing.task, |writer, cancel| async move {
             writer.run(cancel).await
         }),
+        Task::over(
+            "chat.locked_chats",
+            writing.locked_chats,
+            |locked, cancel| async move { locked.run(cancel).await },
+        ),
         Task::over("chat.live_send", live.clone(), |live, cancel| async move {
             live.send(cancel).await
         }),
         Task::over("chat.live_receive", live.clone(), |live, cancel| async move {
             live.receive(cancel).await
         }),
+        Task::over(
+            "chat.live_compare",
+            comparing,
+            |(live, db, interval), cancel| async move { live.run_comparisons(&db, interval, cancel).await },
+        ),
         Task::over("chat.live_fanout", live, |live, cancel| async move {
             live.run_fanout(cancel).await
         }),

@@ -94,14 +94,19 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "copies entries to another table in bulk, and reads the oldest entry of many chats at once",
     ),
     (
+        "services/chat/src/entries/storage/heads.rs",
+        4,
+        "the heads of many chats of many organizations in one statement, over rows of values",
+    ),
+    (
         "services/chat/src/entries/storage/participants.rs",
         2,
         "advisory locks of an organization, which sea-orm cannot express",
     ),
     (
         "services/chat/src/messages/writer/postgres.rs",
-        3,
-        "the hot path: functions of the schema and one lookup of duplicates",
+        6,
+        "the hot path: functions of the schema, one lookup of duplicates, and the limit of a wait",
     ),
     (
         "services/chat/src/messages/writer/sqlite.rs",

@@ -88,6 +88,10 @@ impl Mutation for CreateChat {
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
     }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
+    }
 }
 
 /// Opens the personal chat of the caller and another member. A pair has one chat; an existing one is
@@ -154,6 +158,10 @@ impl Mutation for CreateDirectChat {
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
     }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
+    }
 }
 
 /// Adds participants to a custom chat. A present participant stays.
@@ -209,6 +217,10 @@ impl Mutation for AddParticipants {
         (): &(),
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 
@@ -273,6 +285,10 @@ impl Mutation for RemoveParticipants {
         let grant = self.grant(caller, facts)?;
         load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;
         Ok(grant)
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 

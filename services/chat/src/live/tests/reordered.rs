@@ -21,9 +21,9 @@ async fn entries_after(school: &School, member: MemberId, chat: ChatId, after: i
     let membership = entries::find_membership(conn, &scope, chat, member)
         .await
         .unwrap();
-    let head = membership.unwrap().chat;
-    let range = (after, head.head_seq);
-    entries::list_entries(conn, &scope, &head, range, false, 10)
+    let membership = membership.unwrap();
+    let range = (after, membership.chat.head_seq);
+    entries::list_entries(conn, &scope, membership.log(), range, false, 10)
         .await
         .unwrap()
 }

@@ -5,15 +5,34 @@ use parta_database::{Db, PooledConnection, StorageError};
 use parta_ids::{EntryId, TypedId};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, PgConnection, Row, postgres::PgRow},
+    sqlx::{self, Connection as _, Executor as _, PgConnection, Row, postgres::PgRow},
 };
 use uuid::Uuid;
 
 use super::{Outcome, PendingMessage, Stored, Time};
 use crate::messages::policy::Refused;
 
-const STORE_BATCH: &str = "SELECT place, refusal, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
-const STORE_ONE: &str = "SELECT 1::bigint, refusal, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+/// The functions that store one message and many.
+struct Functions {
+    one: &'static str,
+    many: &'static str,
+}
+
+/// They wait for the rows of the chats.
+const WAITING: Functions = Functions {
+    one: "SELECT 1::bigint, refusal, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)",
+    many: "SELECT place, refusal, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+};
+/// They return [`LOCKED`] for a chat whose row another transaction has locked.
+const TRYING: Functions = Functions {
+    one: "SELECT 1::bigint, refusal, seq FROM chat_try_one($1,$2,$3,$4,$5,$6,$7,$8,$9)",
+    many: "SELECT place, refusal, seq FROM chat_try_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+};
+const LOCKED: i16 = 0;
+/// The longest wait for the row of a chat in one transaction, so that other chats get the connection.
+const LIMIT_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
+/// The code of PostgreSQL for a lock that was not acquired in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const FIND_REPEATED: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
        AS i(org_id, chat_id, sender, request_id, place) \
@@ -27,49 +46,91 @@ fn failed(error: sqlx::Error) -> StorageError {
 /// The connection of the writer, kept between batches. The pool would check the connection before and after
 /// each use, which costs two round trips more, and each connection caches its own plans.
 #[derive(Default)]
-pub(super) struct Session(Option<PooledConnection>);
+pub(super) struct Session {
+    connection: Option<PooledConnection>,
+    /// Whether to wait for the row of a chat.
+    waits: bool,
+}
 
 impl Session {
+    /// A session that waits, for a limited time, for the row of a chat.
+    pub(super) fn waiting() -> Self {
+        Self {
+            connection: None,
+            waits: true,
+        }
+    }
+
     async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
-        let connection = match self.0.take() {
+        let connection = match self.connection.take() {
             Some(connection) => connection,
             None => db.lease_writer().await?,
         };
-        Ok(self.0.insert(connection).connection())
+        Ok(self.connection.insert(connection).connection())
     }
 
-    /// Returns the connection to the pool after an error. The pool checks whether it is still alive.
-    fn release_on_error<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        if result.is_err() {
-            self.0 = None;
+    /// Returns the connection to the pool: after an error, and after each use if the session waits. The pool
+    /// checks whether a connection is still alive that had an error.
+    fn release<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
+        let ends = self.waits || result.is_err();
+        match self.connection.take_if(|_| ends) {
+            Some(mut connection) => connection.keep(result).map_err(failed),
+            None => result.map_err(failed),
         }
-        result.map_err(failed)
     }
 
+    /// Inserts messages; `None` if the row of their chat was not free in time.
     async fn insert(
         &mut self,
         db: &Db,
         messages: &[&PendingMessage],
         now: Time,
-    ) -> Result<Vec<PgRow>, StorageError> {
-        let rows = insert(self.connection(db).await?, messages, now).await;
-        self.release_on_error(rows)
+    ) -> Result<Option<Vec<PgRow>>, StorageError> {
+        let waits = self.waits;
+        let connection = self.connection(db).await?;
+        let rows = if waits {
+            insert_waiting(connection, messages, now).await
+        } else {
+            insert(connection, &TRYING, messages, now).await
+        };
+        match rows {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                self.connection = None;
+                Ok(None)
+            }
+            rows => self.release(rows).map(Some),
+        }
     }
 
     async fn find(&mut self, db: &Db, messages: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
         let rows = find(self.connection(db).await?, messages).await;
-        self.release_on_error(rows)
+        self.release(rows)
     }
+}
+
+/// Inserts messages in a transaction that waits for the row of their chat.
+async fn insert_waiting(
+    connection: &mut PgConnection,
+    messages: &[&PendingMessage],
+    now: Time,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    // Dropped after an error, which rolls it back before the connection is used again.
+    let mut tx = connection.begin().await?;
+    tx.execute(LIMIT_WAIT).await?;
+    let rows = insert(&mut tx, &WAITING, messages, now).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 async fn insert(
     connection: &mut PgConnection,
+    functions: &Functions,
     messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     if let [pending] = messages {
         let message = &pending.message;
-        let query = sqlx::query(STORE_ONE)
+        let query = sqlx::query(functions.one)
             .bind(message.org_id.uuid())
             .bind(message.to.uuid())
             .bind(pending.sender.uuid())
@@ -87,7 +148,7 @@ async fn insert(
         *index = number;
     }
     let chat_index = |pending: &PendingMessage| chats.get(&chat_key(pending)).copied().unwrap_or_default();
-    let query = sqlx::query(STORE_BATCH)
+    let query = sqlx::query(functions.many)
         .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
         .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
         .bind(
@@ -143,12 +204,13 @@ fn ids(messages: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uui
 }
 
 /// Stores new messages and finds the stored entries of repetitions, which the unique constraint rejects.
+/// `None` for a message whose chat another transaction has locked.
 pub(super) async fn store(
     db: &Db,
     session: &mut Session,
     messages: &[PendingMessage],
     now: Time,
-) -> Result<Vec<Outcome>, StorageError> {
+) -> Result<Vec<Option<Outcome>>, StorageError> {
     let all: Vec<&PendingMessage> = messages.iter().collect();
     let (mut known, mut new) = (HashMap::new(), all.clone());
     let mut outcomes = loop {
@@ -164,7 +226,7 @@ pub(super) async fn store(
                     return Err(error);
                 }
                 new.retain(|pending| !found.contains_key(&pending.entry_id));
-                known.extend(found);
+                known.extend(found.into_iter().map(|(id, outcome)| (id, Some(outcome))));
             }
             other => break other?,
         }
@@ -175,11 +237,12 @@ pub(super) async fn store(
         .copied()
         .filter(|pending| {
             let outcome = outcomes.get(&pending.entry_id);
-            matches!(outcome, Some(Outcome::Refused(refused)) if refused.may_repeat())
+            matches!(outcome, Some(Some(Outcome::Refused(refused))) if refused.may_repeat())
         })
         .collect();
     if !rejected.is_empty() {
-        known.extend(find_repeated(db, session, &rejected).await?);
+        let found = find_repeated(db, session, &rejected).await?;
+        known.extend(found.into_iter().map(|(id, outcome)| (id, Some(outcome))));
     }
     all.iter()
         .map(|pending| {
@@ -191,25 +254,30 @@ pub(super) async fn store(
         .collect()
 }
 
-/// Inserts messages in one round trip. Returns the outcomes by the new entry ids.
+/// Inserts messages in one round trip. Returns the outcomes by the new entry ids; `None` for a message whose
+/// chat is locked.
 async fn insert_new(
     db: &Db,
     session: &mut Session,
     messages: &[&PendingMessage],
     now: Time,
-) -> Result<HashMap<EntryId, Outcome>, StorageError> {
-    let rows = session.insert(db, messages, now).await?;
+) -> Result<HashMap<EntryId, Option<Outcome>>, StorageError> {
+    let Some(rows) = session.insert(db, messages, now).await? else {
+        return Ok(messages.iter().map(|pending| (pending.entry_id, None)).collect());
+    };
     let outcome = |row: PgRow| {
         let pending = message_at(messages, &row)?;
         let outcome = match row.try_get::<Option<i16>, _>(1)? {
-            None => Outcome::Stored(Stored {
+            None => Some(Outcome::Stored(Stored {
                 entry_id: pending.entry_id,
                 seq: row.try_get(2)?,
                 create_time: now,
-            }),
+            })),
+            Some(LOCKED) => None,
             Some(number) => {
                 let unknown = || sqlx::Error::Protocol(format!("unknown refusal {number} of a message"));
-                Outcome::Refused(Refused::from_number(number).ok_or_else(unknown)?)
+                let refused = Refused::from_number(number).ok_or_else(unknown)?;
+                Some(Outcome::Refused(refused))
             }
         };
         Ok((pending.entry_id, outcome))
