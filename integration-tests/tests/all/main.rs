@@ -6,6 +6,7 @@ mod command_line;
 mod consistency;
 mod edge;
 mod founding;
+mod jobs;
 mod journey;
 mod language;
 mod malformed;

@@ -324,17 +324,20 @@ macro_rules! cases {
 cases! {
     call_scheduling: [
         "parta.call_scheduling.v1.CallSchedulingFeedService",
+        "parta.call_scheduling.v1.CallSchedulingJobService",
         "parta.call_scheduling.v1.CallService",
     ],
     chat: [
         "parta.chat.internal.v1.AnnouncementService",
         "parta.chat.v1.ChatFeedService",
+        "parta.chat.v1.ChatJobService",
         "parta.chat.v1.ChatService",
         "parta.chat.v1.LiveService",
         "parta.chat.v1.MessageService",
     ],
     invitation: [
         "parta.invitation.v1.InvitationFeedService",
+        "parta.invitation.v1.InvitationJobService",
         "parta.invitation.v1.InvitationService",
     ],
     membership: [
@@ -346,6 +349,7 @@ cases! {
         "parta.membership.v1.GuardianshipService",
         "parta.membership.v1.MemberService",
         "parta.membership.v1.MembershipFeedService",
+        "parta.membership.v1.MembershipJobService",
         "parta.membership.v1.OperatorService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
@@ -353,6 +357,7 @@ cases! {
     org_registry: [
         "parta.org_registry.v1.ApplicationService",
         "parta.org_registry.v1.OrgRegistryFeedService",
+        "parta.org_registry.v1.OrgRegistryJobService",
         "parta.org_registry.v1.OrganizationService",
         "parta.org_registry.v1.UnitService",
     ],

@@ -253,6 +253,11 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
         ("ApplicationService/ListApplications", json!({})),
         ("OrganizationService/ListOrganizations", json!({})),
         ("OperatorService/ListOutboxMessages", json!({})),
+        ("OrgRegistryJobService/ListJobs", json!({})),
+        ("MembershipJobService/ListJobs", json!({})),
+        ("InvitationJobService/ListJobs", json!({})),
+        ("ChatJobService/ListJobs", json!({})),
+        ("CallSchedulingJobService/ListJobs", json!({})),
     ] {
         suite.operator().must(rpc, body).await;
     }

@@ -1,17 +1,18 @@
 //! Builds the routes and the background tasks of the service from its dependencies.
 use std::{sync::Arc, time::Duration};
 
-use parta_access::Verifier;
+use parta_access::{PermissionRule, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
+use parta_operations::JobServer;
 use parta_proto_chat::{
-    ChatFeed,
+    ChatFeed, ChatJobs,
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
-        chat_feed_service_server::ChatFeedServiceServer, chat_service_server::ChatServiceServer,
-        message_service_server::MessageServiceServer,
+        chat_feed_service_server::ChatFeedServiceServer, chat_job_service_server::ChatJobServiceServer,
+        chat_service_server::ChatServiceServer, message_service_server::MessageServiceServer,
     },
 };
 use parta_roster::{ConsumerNames, Projection};
@@ -87,6 +88,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     });
     let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
+    let jobs = JobServer::<ChatJobs>::new(db.clone());
     let service = MessageService::new(context.clone(), writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
         .add_service(MessageServiceServer::new(Messages::new(
@@ -95,6 +97,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         )))
         .add_service(LiveServer::new(edge.clone(), context.clone(), settings))
         .add_service(ChatFeedServiceServer::new(feed))
+        .add_service(ChatJobServiceServer::new(jobs))
         .add_service(AnnouncementServiceServer::new(Announcements::new(edge, service)));
     let consumers = vec![
         Task::consumer(NAMES.organizations, projection.organizations),
@@ -136,4 +139,9 @@ fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
         move |db, cancel| async move { archive::run(&db, after_days, &cancel).await },
     );
     (after_days > 0).then_some(task)
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<ChatJobs>()
 }

@@ -1,16 +1,18 @@
 //! Puts the parts of the service together.
 use std::sync::Arc;
 
-use parta_access::Secrets;
+use parta_access::{PermissionRule, Secrets};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
+use parta_operations::JobServer;
 use parta_proto_invitation::{
-    InvitationFeed,
+    InvitationFeed, InvitationJobs,
     v1::{
         invitation_feed_service_server::InvitationFeedServiceServer,
+        invitation_job_service_server::InvitationJobServiceServer,
         invitation_service_server::InvitationServiceServer,
     },
 };
@@ -66,8 +68,10 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let jobs = JobServer::<InvitationJobs>::new(self.db.clone());
         Routes::new(InvitationServiceServer::new(Server::new(edge, context)))
             .add_service(InvitationFeedServiceServer::new(feed))
+            .add_service(InvitationJobServiceServer::new(jobs))
     }
 
     /// Runs the jobs that finish interrupted acceptances.
@@ -106,4 +110,9 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
         Ok(())
     }));
     tasks
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<InvitationJobs>()
 }

@@ -1,14 +1,15 @@
 //! Builds the servers and the background tasks of the service from its dependencies.
 use std::sync::Arc;
 
-use parta_access::{Secrets, TokenIssuer, Verifier};
+use parta_access::{PermissionRule, Secrets, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness, Progress};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
+use parta_operations::JobServer;
 use parta_proto_membership::{
-    MembershipFeed,
+    MembershipFeed, MembershipJobs,
     internal::v1::admission_service_server::AdmissionServiceServer,
     v1::{
         appointment_service_server::AppointmentServiceServer,
@@ -17,6 +18,7 @@ use parta_proto_membership::{
         enrollment_service_server::EnrollmentServiceServer,
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
+        membership_job_service_server::MembershipJobServiceServer,
         operator_service_server::OperatorServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
@@ -138,6 +140,7 @@ impl Ports {
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
+        let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
             .add_service(MemberServiceServer::new(Members::new(edge.clone())))
@@ -149,5 +152,11 @@ impl Ports {
             .add_service(RosterImportServiceServer::new(imports))
             .add_service(AdmissionServiceServer::new(Admission::new(edge)))
             .add_service(MembershipFeedServiceServer::new(feed))
+            .add_service(MembershipJobServiceServer::new(jobs))
     }
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<MembershipJobs>()
 }

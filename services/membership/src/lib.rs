@@ -63,6 +63,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",
     "parta.membership.v1.MembershipFeedService",
+    "parta.membership.v1.MembershipJobService",
 ];
 
 /// The definition of the service for the runtime.

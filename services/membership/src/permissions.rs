@@ -1,11 +1,11 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
-use parta_access::{Permission, PrincipalKind};
+use parta_access::{Permission, PrincipalKind, permission_rows};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assignments, departures, enrollments, guardianships, member_records, members, roles, roster_import,
-    service_accounts,
+    assembly, assignments, departures, enrollments, guardianships, member_records, members, roles,
+    roster_import, service_accounts,
 };
 
 type Rule = fn(PrincipalKind) -> bool;
@@ -198,5 +198,6 @@ pub fn permissions() -> Vec<Permission> {
             });
         }
     }
+    rows.extend(permission_rows(assembly::job_rules()));
     rows
 }

@@ -1,17 +1,20 @@
 //! Assembles the service from its features.
 use std::sync::Arc;
 
+use parta_access::PermissionRule;
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
+use parta_operations::JobServer;
 use parta_proto_membership::MembershipFeed;
 use parta_proto_org_registry::{
-    OrgRegistryFeed,
+    OrgRegistryFeed, OrgRegistryJobs,
     v1::{
         application_service_server::ApplicationServiceServer,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+        org_registry_job_service_server::OrgRegistryJobServiceServer,
         organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
     },
 };
@@ -59,10 +62,12 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, self.context());
         let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let jobs = JobServer::<OrgRegistryJobs>::new(self.db.clone());
         Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
             .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
             .add_service(UnitServiceServer::new(Units::new(edge)))
             .add_service(OrgRegistryFeedServiceServer::new(feed))
+            .add_service(OrgRegistryJobServiceServer::new(jobs))
     }
 
     /// Returns the runner of the jobs that appoint founding administrators.
@@ -103,4 +108,9 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
         },
     ));
     tasks
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<OrgRegistryJobs>()
 }

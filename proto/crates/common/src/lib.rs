@@ -6,6 +6,7 @@ extern crate self as parta_proto;
 mod codec;
 pub mod descriptors;
 mod feed_kind;
+mod job_api;
 mod times;
 
 pub use codec::{
@@ -17,6 +18,7 @@ pub use feed_kind::{
 };
 #[doc(hidden)]
 pub use futures;
+pub use job_api::{JobApi, JobPage, ListsJobs, NamesJob, ServeJobs};
 #[doc(hidden)]
 pub use prost;
 pub use times::{time, timestamp};
