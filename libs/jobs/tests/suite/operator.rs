@@ -1,9 +1,5 @@
-//! What the operator does with failed jobs, on both databases.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may fail loudly and spawn freely"
-)]
+//! Failed jobs and the operator, on both databases.
+#![expect(clippy::disallowed_methods, reason = "a test may spawn freely")]
 
 use chrono::TimeDelta;
 use parta_database::StorageError;
@@ -18,8 +14,8 @@ use crate::{
 };
 
 on_both!(
-    /// The operator's retry wakes the runner, and the job has as many attempts as a new one.
-    retried_job_runs_at_once_with_new_attempts,
+    /// A job that the operator retries has as many attempts as a new one.
+    retried_job_runs_with_new_attempts,
     |database| async move {
         parta_testkit::logs().allow("job failed permanently");
         let store = Store::open(&database, migrations()).await;
