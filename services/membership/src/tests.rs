@@ -3,6 +3,7 @@
 
 mod codes;
 mod edge;
+mod pairs;
 mod permissions;
 mod races;
 pub(crate) mod test_env;

@@ -19,7 +19,7 @@ mod run;
 mod set;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 
 pub(crate) use grpc::RosterImports;

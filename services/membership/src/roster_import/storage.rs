@@ -251,6 +251,30 @@ pub(super) async fn lock(
     row.map(import).transpose()
 }
 
+/// Loads an import and locks it with all imports of the organization that may run, in the order of their ids, so
+/// that of two that start at once the second sees that the first one runs.
+pub(super) async fn lock_to_start(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: RosterImportId,
+) -> Result<Option<Import>, StorageError> {
+    use roster_import::Column;
+    let may_run = [ImportState::Checked, ImportState::Running].map(ImportState::number);
+    let rows = roster_import::Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(
+            Condition::any()
+                .add(Column::ImportId.eq(id.uuid()))
+                .add(Column::State.is_in(may_run)),
+        )
+        .order_by_asc(Column::ImportId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    let row = rows.into_iter().find(|row| row.import_id == id.uuid());
+    row.map(import).transpose()
+}
+
 /// Whether another import is running, or finished after `since`, so that the plan of this import may be
 /// outdated.
 pub(super) async fn is_superseded(

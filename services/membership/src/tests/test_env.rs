@@ -105,42 +105,52 @@ impl TestEnv {
     /// Adds two organizations with two classes each and appoints their administrators.
     async fn create_schools(&self) {
         for (org, phone) in [(org(1), "+79160000001"), (org(2), "+79160000002")] {
-            let created = OrganizationCreated {
-                display_name: "Школа № 5".to_owned(),
-                kind: OrganizationKind::General.into(),
-                time_zone: "Europe/Moscow".to_owned(),
-                policies: None,
+            self.create_school(org, phone).await;
+        }
+    }
+
+    /// Adds an organization with two classes and appoints its administrator.
+    pub(crate) async fn create_school(&self, org: OrgId, phone: &str) {
+        let created = OrganizationCreated {
+            display_name: "Школа № 5".to_owned(),
+            kind: OrganizationKind::General.into(),
+            time_zone: "Europe/Moscow".to_owned(),
+            policies: None,
+        };
+        self.test_env
+            .apply_org_registry(org, OrgRegistry::OrganizationCreated(created))
+            .await;
+        for n in [1, 2] {
+            let created = UnitCreated {
+                unit_id: unit(n).to_string(),
+                kind: UnitKind::Class.into(),
+                label: format!("{n}А"),
+                ..Default::default()
             };
             self.test_env
-                .apply_org_registry(org, OrgRegistry::OrganizationCreated(created))
+                .apply_org_registry(org, OrgRegistry::UnitCreated(created))
                 .await;
-            for n in [1, 2] {
-                let created = UnitCreated {
-                    unit_id: unit(n).to_string(),
-                    kind: UnitKind::Class.into(),
-                    label: format!("{n}А"),
-                    ..Default::default()
-                };
-                self.test_env
-                    .apply_org_registry(org, OrgRegistry::UnitCreated(created))
-                    .await;
-            }
-            let channel = self
-                .test_env
-                .channel_of("org-registry", "membership", &self.transport);
-            let request = AppointFoundingAdministratorRequest {
-                request_id: self.act(),
-                org_id: org.to_string(),
-                application_id: self.env.id::<ApplicationId>().to_string(),
-                phone: phone.to_owned(),
-                full_name: "Анна Петрова".to_owned(),
-                organization_display_name: "Школа № 5".to_owned(),
-            };
-            AdmissionServiceClient::new(channel)
-                .appoint_founding_administrator(request)
-                .await
-                .unwrap();
         }
+        self.appoint(org, phone).await;
+    }
+
+    /// Appoints the administrator of an organization.
+    async fn appoint(&self, org: OrgId, phone: &str) {
+        let channel = self
+            .test_env
+            .channel_of("org-registry", "membership", &self.transport);
+        let request = AppointFoundingAdministratorRequest {
+            request_id: self.act(),
+            org_id: org.to_string(),
+            application_id: self.env.id::<ApplicationId>().to_string(),
+            phone: phone.to_owned(),
+            full_name: "Анна Петрова".to_owned(),
+            organization_display_name: "Школа № 5".to_owned(),
+        };
+        AdmissionServiceClient::new(channel)
+            .appoint_founding_administrator(request)
+            .await
+            .unwrap();
     }
 
     /// A channel to another process of the service on the same database, which has not received the
