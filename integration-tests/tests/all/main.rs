@@ -16,5 +16,6 @@ mod plans;
 mod power_cut;
 mod protos;
 mod python;
+mod retention;
 mod roster_import;
 mod tables;

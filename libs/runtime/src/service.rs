@@ -163,7 +163,7 @@ impl Task {
 }
 
 /// Between two runs of the tasks that remove old rows.
-const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+pub const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 /// Between two runs of the task that seals the audit log.
 const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 

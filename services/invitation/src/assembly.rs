@@ -17,11 +17,11 @@ use parta_proto_invitation::{
     },
 };
 use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
-use parta_runtime::{ServiceContext, Task};
+use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acceptance::{RESUME_JOB, ResumeAdmissions},
+    acceptance::{self, RESUME_JOB, ResumeAdmissions},
     config::Config,
     context::Context,
     feed,
@@ -105,6 +105,12 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
 /// Background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    tasks.push(Task::periodic(
+        "invitation.purge_reservations",
+        PURGE_INTERVAL,
+        context.db.clone(),
+        |db, _| async move { acceptance::purge(&db).await },
+    ));
     tasks.push(Task::over("invitation.jobs", ports, |ports, cancel| async move {
         ports.job_runner().run(cancel).await;
         Ok(())

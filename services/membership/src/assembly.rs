@@ -26,12 +26,12 @@ use parta_proto_membership::{
 };
 use parta_proto_org_registry::OrgRegistryFeed;
 use parta_roster::{ConsumerNames, Organizations, Roster};
-use parta_runtime::Task;
+use parta_runtime::{PURGE_INTERVAL, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     NAME,
-    admission::Admission,
+    admission::{self, Admission},
     appointments::Appointments,
     assignments::Assignments,
     config::Config,
@@ -43,7 +43,7 @@ use crate::{
     members::Members,
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
-    sessions::Authentication,
+    sessions::{self, Authentication},
     sign_in,
 };
 
@@ -130,6 +130,43 @@ impl Ports {
                 Ok(())
             },
         ))
+    }
+
+    /// The tasks that delete rows whose retention has passed. docs/operations/retention.md lists them.
+    pub(crate) fn purges(&self) -> Vec<Task> {
+        let db = || self.db.clone();
+        vec![
+            Task::periodic(
+                "membership.purge_sign_in",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { sign_in::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_sessions",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { sessions::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_join_flows",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { admission::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_outbox",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { delivery::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_roster_imports",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { roster_import::purge(&db).await },
+            ),
+        ]
     }
 
     /// The servers of the service's API.

@@ -113,6 +113,7 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     };
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
     tasks.push(ports.jobs()?);
+    tasks.extend(ports.purges());
     Ok(ServiceParts {
         name: NAME,
         routes: ports.routes(),

@@ -6,4 +6,5 @@ mod edge;
 mod pairs;
 mod permissions;
 mod races;
+mod retention;
 pub(crate) mod test_env;

@@ -229,3 +229,16 @@ fn to_link_use(row: &Model) -> Option<LinkUse> {
         use_time: row.finish_time?,
     })
 }
+
+/// Deletes reservations that were released before a time. They belong to no organization in particular.
+pub(crate) async fn delete_released(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::delete_many()
+        .filter(Column::Stage.eq(RELEASED))
+        .filter(Column::FinishTime.lt(before))
+        .exec(conn)
+        .await?;
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The migrations of the service's database.
 mod m0001_membership_tables;
 mod m0002_roster_import_tables;
+mod m0003_purge_indexes;
 
 use sea_orm_migration::MigrationTrait;
 
@@ -9,5 +10,6 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![
         Box::new(m0001_membership_tables::Tables),
         Box::new(m0002_roster_import_tables::Tables),
+        Box::new(m0003_purge_indexes::Indexes),
     ]
 }

@@ -468,3 +468,38 @@ pub(super) async fn put_classes(
     }
     Ok(())
 }
+
+/// Deletes an import that is not running and was finished, or else checked, before a time, with its rows.
+/// Returns `false` if there is none. It belongs to no organization in particular.
+pub(super) async fn delete_oldest(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    use roster_import::Column;
+    let over = Condition::any().add(Column::FinishTime.lt(before)).add(
+        Condition::all()
+            .add(Column::FinishTime.is_null())
+            .add(Column::CreateTime.lt(before)),
+    );
+    let found = roster_import::Entity::find()
+        .filter(Column::State.ne(ImportState::Running.number()))
+        .filter(over)
+        .limit(1)
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    let Some(import) = found else { return Ok(false) };
+    let (org, id) = (import.org_id, import.import_id);
+    roster_import_change::Entity::delete_many()
+        .filter(roster_import_change::Column::OrgId.eq(org))
+        .filter(roster_import_change::Column::ImportId.eq(id))
+        .exec(conn)
+        .await?;
+    roster_import_problem::Entity::delete_many()
+        .filter(roster_import_problem::Column::OrgId.eq(org))
+        .filter(roster_import_problem::Column::ImportId.eq(id))
+        .exec(conn)
+        .await?;
+    roster_import::Entity::delete_by_id((org, id)).exec(conn).await?;
+    Ok(true)
+}

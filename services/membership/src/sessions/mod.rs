@@ -10,6 +10,7 @@ mod events;
 mod grpc;
 mod model;
 mod operations;
+mod purge;
 mod secret;
 mod storage;
 
@@ -18,3 +19,4 @@ mod tests;
 
 pub(crate) use grpc::Authentication;
 pub(crate) use operations::signed_in;
+pub(crate) use purge::purge;

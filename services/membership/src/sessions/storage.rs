@@ -120,3 +120,19 @@ pub(super) async fn list_alive(
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
 }
+
+/// Deletes sessions that ended, or were last refreshed so long ago that they are over, before these times.
+pub(super) async fn delete_old(
+    conn: &impl ConnectionTrait,
+    ended_before: DateTime<Utc>,
+    refreshed_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    // One statement each, for the index of each time.
+    for old in [
+        Column::EndTime.lt(ended_before),
+        Column::RefreshTime.lt(refreshed_before),
+    ] {
+        Entity::delete_many().filter(old).exec(conn).await?;
+    }
+    Ok(())
+}

@@ -438,6 +438,15 @@ impl TestEnv {
         rows.into_iter().map(job).collect()
     }
 
+    /// Runs each task that deletes old rows once.
+    pub(crate) async fn purge(&self) {
+        let stopped = tokio_util::sync::CancellationToken::new();
+        stopped.cancel();
+        for task in self.ports.purges() {
+            task.run(stopped.clone()).await.unwrap();
+        }
+    }
+
     pub(crate) fn minute(&self) {
         self.time.advance(chrono::TimeDelta::seconds(61));
     }
