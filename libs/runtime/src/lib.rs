@@ -12,6 +12,7 @@ mod entry;
 mod health;
 mod jwks;
 mod keys;
+mod panics;
 mod periodic;
 mod running;
 mod service;

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod limits;
+mod panics;
 mod roles;
 mod running;
 mod two_services;

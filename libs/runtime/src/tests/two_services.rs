@@ -75,6 +75,15 @@ pub const CHAT: Service = Service {
     migrations: parta_database::migrations,
 };
 
+/// [`CHAT`], whose handler panics with a name in its message.
+pub const PANICKING_CHAT: Service = Service {
+    grpc_services: &["parta.chat.v1.ChatService"],
+    build: |context| Box::pin(panicking_chat(context)),
+    ..CHAT
+};
+/// The name in the message of [`PANICKING_CHAT`].
+pub const NAME_IN_PANIC: &str = "Анна Петрова";
+
 /// The ended parts, in order, with their suite, because tests run concurrently.
 pub static ENDED: Mutex<Vec<([u8; 32], &'static str)>> = Mutex::new(Vec::new());
 
@@ -129,6 +138,25 @@ async fn echo(request: Request<Note>) -> Result<Response<Note>, Status> {
     Ok(Response::new(Note {
         text: Caller::of(&request)?.acting().key(),
     }))
+}
+
+async fn panic_with_a_name(_: Request<Note>) -> Result<Response<Note>, Status> {
+    panic!("{NAME_IN_PANIC} has no class");
+}
+
+async fn panicking_chat(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let calls: Handler = Arc::new(|request| {
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
+            Ok(grpc.unary(tower::service_fn(panic_with_a_name), request).await)
+        })
+    });
+    let parts = chat(context).await?;
+    Ok(ServiceParts {
+        routes: Routes::new(Chat(calls)),
+        services: vec!["parta.chat.v1.ChatService"],
+        ..parts
+    })
 }
 
 async fn live(_: Request<Note>) -> Result<Response<BoxStream<'static, Result<Note, Status>>>, Status> {
