@@ -335,7 +335,7 @@ property_on_both!(
 
 on_both!(
     /// Covers: R75 allowed
-    released_reservation_is_deleted_after_its_retention_and_one_that_admitted_is_kept,
+    released_reservation_is_deleted_after_its_retention,
     |database| async move {
         let fixture = Fixture::open(&database).await;
         let (_, token) = fixture.link(1).await;

@@ -25,7 +25,8 @@ table!(admission, "admission", {
     create_time: DateTimeUtc,
 });
 
-/// Inserts the join flow of an account, which belongs to no organization. If it exists, it is kept from now on.
+/// Inserts the join flow of an account, which belongs to no organization. If it exists, its retention begins
+/// again.
 pub(super) async fn insert_join_flow(
     conn: &impl ConnectionTrait,
     id: FlowId,

@@ -73,8 +73,8 @@ impl Mutation for RemoveMember {
         let administrators = storage::lock_administrators(tx, scope).await?;
         let mut member = roles::present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
-        // Between the decision and the lock the member may have become an administrator, and the caller may have
-        // lost the role.
+        // Between the decision and the lock the member may have become an administrator, and the caller may
+        // have lost the role.
         self.authorize(context, tx, caller).await?;
         if member.has(Role::Administrator) {
             roles::keep_an_administrator(&administrators, &member)?;

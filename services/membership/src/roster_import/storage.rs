@@ -6,8 +6,11 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{MemberId, RosterImportId, TypedId as _};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{ExprTrait as _, OnConflict},
 };
 
 use super::{
@@ -251,8 +254,8 @@ pub(super) async fn lock(
     row.map(import).transpose()
 }
 
-/// Loads an import and locks it with all imports of the organization that may run, in the order of their ids, so
-/// that of two that start at once the second sees that the first one runs.
+/// Loads an import and locks all imports of the organization that may run, in the order of their ids, so that
+/// of two that start at once the second sees that the first one runs.
 pub(super) async fn lock_to_start(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -262,11 +265,7 @@ pub(super) async fn lock_to_start(
     let may_run = [ImportState::Checked, ImportState::Running].map(ImportState::number);
     let rows = roster_import::Entity::find()
         .filter(Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(
-            Condition::any()
-                .add(Column::ImportId.eq(id.uuid()))
-                .add(Column::State.is_in(may_run)),
-        )
+        .filter(Column::ImportId.eq(id.uuid()).or(Column::State.is_in(may_run)))
         .order_by_asc(Column::ImportId)
         .lock_exclusive()
         .all(conn)
@@ -476,14 +475,10 @@ pub(super) async fn delete_oldest(
     before: DateTime<Utc>,
 ) -> Result<bool, StorageError> {
     use roster_import::Column;
-    let over = Condition::any().add(Column::FinishTime.lt(before)).add(
-        Condition::all()
-            .add(Column::FinishTime.is_null())
-            .add(Column::CreateTime.lt(before)),
-    );
+    let unfinished = Column::FinishTime.is_null().and(Column::CreateTime.lt(before));
     let found = roster_import::Entity::find()
         .filter(Column::State.ne(ImportState::Running.number()))
-        .filter(over)
+        .filter(Column::FinishTime.lt(before).or(unfinished))
         .limit(1)
         .lock_exclusive()
         .one(conn)

@@ -14,8 +14,8 @@ async fn count(test_env: &TestEnv, table: &str) -> i64 {
     row.unwrap().try_get("", "n").unwrap()
 }
 
-/// Purges one second before the age and one second after it, and returns both numbers of rows. `age` is the time
-/// since the rows of the table were made, of which `passed` has passed.
+/// Purges one second before the age and one second after it, and returns both numbers of rows. `age` is the
+/// time since the rows of the table were made, of which `passed` has passed.
 async fn around(test_env: &TestEnv, table: &str, age: TimeDelta, passed: &mut TimeDelta) -> [i64; 2] {
     let second = TimeDelta::seconds(1);
     test_env.time.advance(age - *passed - second);
@@ -50,8 +50,8 @@ on_both!(
 );
 
 on_both!(
-    /// Rows that are still needed stay: another ticket keeps a join flow, wrong codes are counted for a year, an
-    /// import that runs is not over. A session that was ended goes before one that was left idle.
+    /// Rows that are still needed stay: wrong codes are counted for a year, and an import that runs is not
+    /// over. A session that was ended is deleted before one that was left idle.
     needed_rows_are_kept_beyond_the_retention_of_others,
     |database| async move {
         let test_env = TestEnv::open(database).await;
