@@ -59,7 +59,8 @@ pub(super) async fn lock_counter(
         .lock_exclusive()
         .one(conn)
         .await?;
-    let row = row.ok_or_else(|| StorageError::Fault("the counter of an address does not exist".into()))?;
+    // Purged between the two statements, because its retention has passed.
+    let row = row.ok_or_else(|| StorageError::Conflict("the counter was just purged".into()))?;
     Ok(Counter {
         send_time: row.send_time,
         hour: row.hour_time,
