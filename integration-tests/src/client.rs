@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_grpc::ServiceChannel;
 use parta_ids::Env;
 use parta_status::RpcError;
@@ -41,8 +42,9 @@ pub struct Client {
     /// The value of the header `authorization`.
     credential: Option<String>,
     org_id: Option<String>,
-    /// Last consistency token by service. Shared, so that all clients of a test see earlier changes.
-    seen: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Last consistency token by service and organization. Shared, so that all clients of a test see earlier
+    /// changes.
+    seen: Arc<Mutex<BTreeMap<(String, String), String>>>,
 }
 
 impl Client {
@@ -196,7 +198,7 @@ impl Client {
         let answer = self.dynamic(method).call(&dynamic::name(method), request).await?;
         if let Some(token) = answer["consistency_token"].as_str().filter(|t| !t.is_empty()) {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(service_of(method), token.to_owned());
+            seen.insert((service_of(method), organization_of(token)), token.to_owned());
         }
         Ok(answer)
     }
@@ -259,4 +261,11 @@ fn wait(status: &Status) -> Option<Duration> {
     refusal
         .retry_delay()
         .map(|delay| delay.min(Duration::from_millis(100)))
+}
+
+/// Returns the organization of a consistency token, which is opaque to other clients.
+fn organization_of(token: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.split('"').nth(3).unwrap_or_default().to_owned()
 }

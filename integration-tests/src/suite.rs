@@ -34,6 +34,9 @@ const LIVEKIT: [(&str, &str); 3] = [
 /// [`Suite::restart`].
 pub const REPLICAS: [&str; 3] = ["chat", "chat-2", "chat-3"];
 
+/// The second processes of membership and chat in [`Suite::doubled`], each with its service.
+const SECOND: [(&str, &str); 2] = [("membership-2", "membership"), ("chat-2", "chat")];
+
 /// A split suite with [`REPLICAS`] of chat, and with connections that a test can interrupt.
 pub struct Replicated {
     pub suite: Suite,
@@ -166,7 +169,13 @@ impl Suite {
     /// schema, and another one serves. `program` is
     /// `suite-process`.
     pub async fn split(program: &str) -> Self {
-        Self::split_over(program, &parta_testkit::nats_url(), None).await
+        Self::split_over(program, &parta_testkit::nats_url(), None, &[]).await
+    }
+
+    /// [`Suite::split`] with a second process of membership and of chat, `membership-2` and `chat-2`. The
+    /// other services call the first ones.
+    pub async fn doubled(program: &str) -> Self {
+        Self::split_over(program, &parta_testkit::nats_url(), None, &SECOND).await
     }
 
     /// [`Suite::split`] with three processes of chat, whose database and bus the test can interrupt.
@@ -174,14 +183,22 @@ impl Suite {
         let nats = parta_testkit::nats_url();
         let (database, bus) = (Postgres::start().await, Link::to(&nats).await);
         Replicated {
-            suite: Self::split_over(program, &bus.through(&nats), Some(database.url())).await,
+            suite: {
+                let more = [(REPLICAS[1], "chat"), (REPLICAS[2], "chat")];
+                Self::split_over(program, &bus.through(&nats), Some(database.url()), &more).await
+            },
             bus,
             database,
         }
     }
 
-    /// Starts separate processes. If chat has its own database, chat runs as [`REPLICAS`].
-    async fn split_over(program: &str, bus: &str, chat_database: Option<&str>) -> Self {
+    /// Starts separate processes: one for each service, and these replicas with their services.
+    async fn split_over(
+        program: &str,
+        bus: &str,
+        chat_database: Option<&str>,
+        replicas: &[(&'static str, &'static str)],
+    ) -> Self {
         let mut processes = Self::processes(program);
         let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
@@ -201,16 +218,11 @@ impl Suite {
             processes.set(&format!("{section}.address"), &format!("http://{listen}"));
             addresses.insert(service.name.to_owned(), format!("http://{listen}"));
         }
-        if chat_database.is_some() {
-            let more = &REPLICAS[1..];
-            for (name, port) in more
-                .iter()
-                .zip(free_ports_from(parta::SERVICES.len(), more.len()))
-            {
-                let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
-                addresses.insert((*name).to_owned(), format!("http://{listen}"));
-                processes.replica(name, "chat", &[("chat.listen", &listen)]);
-            }
+        let ports = free_ports_from(parta::SERVICES.len(), replicas.len());
+        for ((name, service), port) in replicas.iter().zip(ports) {
+            let listen = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+            addresses.insert((*name).to_owned(), format!("http://{listen}"));
+            processes.replica(name, service, &[(&format!("{service}.listen"), &listen)]);
         }
         let migrations: Vec<_> = parta::SERVICES
             .iter()

@@ -167,6 +167,7 @@ pub(super) async fn storm(options: Options) -> anyhow::Result<Measured> {
                 let cursor = parta_proto_chat::v1::ChatCursor {
                     chat_id: channel.to_owned(),
                     seq: first,
+                    ..Default::default()
                 };
                 let http = channels.get(n % channels.len()).context("no channel")?.clone();
                 let person = credentials.get(n % credentials.len()).context("no person")?;

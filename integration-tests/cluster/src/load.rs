@@ -395,6 +395,7 @@ impl Actor {
         let cursor = |seq| pb::ChatCursor {
             chat_id: self.chat_id.clone(),
             seq,
+            ..Default::default()
         };
         let request = self.client.request(pb::SubscribeChatsRequest {
             org_id: self.org_id(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// Runs `parta` with these arguments against a suite.
-async fn parta(suite: &Suite, words: &[&str]) -> Output {
+pub(crate) async fn parta(suite: &Suite, words: &[&str]) -> Output {
     let server = suite.addresses()["membership"].clone();
     let key = suite.keys().join("operator.key");
     let folder = suite.keys().parent().unwrap();
@@ -22,7 +22,7 @@ async fn parta(suite: &Suite, words: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

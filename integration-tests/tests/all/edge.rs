@@ -27,14 +27,15 @@ const SERVICES: [Service; 5] = [
 /// The methods of the edge that run a mutation or a query.
 const RUNS: [&str; 3] = ["mutate", "mutate_unclaimed", "query"];
 
-/// Returns the RPCs of a service, without those of its feed.
+/// Returns the RPCs of a service, without those that libraries serve: its feed and its jobs.
 fn rpcs(package: &str) -> BTreeSet<String> {
     let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     let prefix = format!("parta.{package}.");
     let services = pool
         .services()
         .filter(|service| service.full_name().starts_with(&prefix));
-    let services = services.filter(|service| !service.name().ends_with("FeedService"));
+    let own = |name: &str| !name.ends_with("FeedService") && !name.ends_with("JobService");
+    let services = services.filter(|service| own(service.name()));
     services
         .flat_map(|service| service.methods().collect::<Vec<_>>())
         .map(|method| format!("{}/{}", method.parent_service().full_name(), method.name()))
@@ -203,6 +204,16 @@ fn every_rpc_passes_the_edge_or_is_an_exception() {
                 (false, false) => wrong.push(format!("the handler of {rpc} does not call the edge")),
                 _ => {}
             }
+        }
+    }
+    // One implementation serves the jobs of every service.
+    let jobs = Handlers::below(&root.join("libs/operations/src"));
+    for method in ["ListJobs", "RetryJob", "DropJob"] {
+        let rpc = format!("parta.ServeJobs/{method}");
+        if !jobs.passes(&rpc) {
+            wrong.push(format!(
+                "the handler of {method} of libs/operations does not call the edge"
+            ));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

@@ -43,6 +43,7 @@ const SCOPES: &[&str] = &[
     "libs/ids",
     "libs/jobs",
     "libs/mutations",
+    "libs/operations",
     "libs/reasons",
     "libs/roster",
     "libs/runtime",

@@ -2,10 +2,12 @@
 //! binary is linked with the whole suite.
 
 mod architecture;
+mod busy_neighbors;
 mod command_line;
 mod consistency;
 mod edge;
 mod founding;
+mod jobs;
 mod journey;
 mod language;
 mod malformed;
@@ -15,5 +17,7 @@ mod plans;
 mod power_cut;
 mod protos;
 mod python;
+mod retention;
+mod revocations;
 mod roster_import;
 mod tables;

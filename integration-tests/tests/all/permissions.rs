@@ -108,18 +108,20 @@ fn wrong(allowed: bool, rpc: &str, outcome: &Result<(), Status>) -> Option<Strin
 /// The events of all feeds, which a refused call must not change.
 async fn state(two_schools: &TwoSchools) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
+    let client = two_schools.suite.service("call-scheduling");
     for rpc in served().iter().filter(|rpc| rpc.ends_with("/Snapshot")) {
-        let client = two_schools.suite.service("call-scheduling");
-        let mut items = client.open(rpc, json!({})).await.unwrap();
-        let (mut count, mut last) = (0, Value::Null);
-        while let Some(item) = items.next().await {
-            let item = dynamic::json(&item.unwrap());
-            count += 1;
-            if item["cursor"] != json!("") {
-                last = item["cursor"].clone();
+        for org_id in [&two_schools.own.school.org_id, &two_schools.foreign.school.org_id] {
+            let mut items = client.open(rpc, json!({"org_id": org_id})).await.unwrap();
+            let (mut count, mut last) = (0, Value::Null);
+            while let Some(item) = items.next().await {
+                let item = dynamic::json(&item.unwrap());
+                count += 1;
+                if item["cursor"] != json!("") {
+                    last = item["cursor"].clone();
+                }
             }
+            counts.insert(format!("{rpc} {org_id} {last}"), count);
         }
-        counts.insert(format!("{rpc} {last}"), count);
     }
     counts
 }
@@ -324,21 +326,25 @@ macro_rules! cases {
 cases! {
     call_scheduling: [
         "parta.call_scheduling.v1.CallSchedulingFeedService",
+        "parta.call_scheduling.v1.CallSchedulingJobService",
         "parta.call_scheduling.v1.CallService",
     ],
     chat: [
         "parta.chat.internal.v1.AnnouncementService",
         "parta.chat.v1.ChatFeedService",
+        "parta.chat.v1.ChatJobService",
         "parta.chat.v1.ChatService",
         "parta.chat.v1.LiveService",
         "parta.chat.v1.MessageService",
     ],
     invitation: [
         "parta.invitation.v1.InvitationFeedService",
+        "parta.invitation.v1.InvitationJobService",
         "parta.invitation.v1.InvitationService",
     ],
     membership: [
         "parta.membership.internal.v1.AdmissionService",
+        "parta.membership.internal.v1.RevocationService",
         "parta.membership.v1.AppointmentService",
         "parta.membership.v1.AssignmentService",
         "parta.membership.v1.AuthenticationService",
@@ -346,6 +352,7 @@ cases! {
         "parta.membership.v1.GuardianshipService",
         "parta.membership.v1.MemberService",
         "parta.membership.v1.MembershipFeedService",
+        "parta.membership.v1.MembershipJobService",
         "parta.membership.v1.OperatorService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
@@ -353,6 +360,7 @@ cases! {
     org_registry: [
         "parta.org_registry.v1.ApplicationService",
         "parta.org_registry.v1.OrgRegistryFeedService",
+        "parta.org_registry.v1.OrgRegistryJobService",
         "parta.org_registry.v1.OrganizationService",
         "parta.org_registry.v1.UnitService",
     ],

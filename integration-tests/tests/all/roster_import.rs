@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// Runs `parta roster import` as the administrator. Returns the exit code and the document.
-async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
+pub(crate) async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
     let suite = school.suite();
     let home = tempfile::tempdir().unwrap();
     let session = home.path().join("session.json");
@@ -42,8 +42,9 @@ async fn import(school: &School, folder: &Path, more: &[&str]) -> (i32, Value) {
     )
 }
 
-fn write(folder: &Path) {
-    for (name, text) in parta::demo::school::generate(600) {
+/// Writes the roster of a generated school.
+pub(crate) fn write(folder: &Path, people: usize) {
+    for (name, text) in parta::demo::school::generate(people) {
         std::fs::write(folder.join(name), text).unwrap();
     }
 }
@@ -54,7 +55,7 @@ on_both_topologies!(
     |suite: Suite| async move {
         let school = suite.school("Школа № 1").await;
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path());
+        write(folder.path(), 600);
 
         // Invalid rows change nothing and are reported by file and line.
         let users = folder.path().join("users.csv");

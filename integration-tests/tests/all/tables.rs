@@ -27,7 +27,7 @@ const JOINT: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Words after FROM, JOIN, INTO or UPDATE that are not tables of a service.
-const NOT_TABLES: &[&str] = &["unnest", "chat_post_one", "chat_post_many"];
+const NOT_TABLES: &[&str] = &["unnest", "wanted", "chat_try_one", "chat_try_many"];
 
 /// Returns the names after SQL keywords, with their line numbers.
 fn sql_names(text: &str) -> Vec<(usize, String)> {

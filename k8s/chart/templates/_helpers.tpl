@@ -10,7 +10,7 @@ app.kubernetes.io/part-of: parta
 {{- end }}
 
 {{/* The services that each service calls or whose feed it consumes, as ARCHITECTURE.md lists them. All
-services fetch the keys of tokens from membership. */}}
+services fetch the keys of tokens from membership and poll its revocations. */}}
 {{- define "parta.peers" -}}
 org-registry: [membership]
 membership: [org-registry]
@@ -21,11 +21,11 @@ call-scheduling: [org-registry, membership, chat]
 
 {{/* The gRPC services that clients may call. Those of `internal` packages are not among them. */}}
 {{- define "parta.public" -}}
-org-registry: [OrganizationService, UnitService, ApplicationService, OrgRegistryFeedService]
-membership: [AuthenticationService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, ServiceAccountService, OperatorService, RosterImportService, MembershipFeedService]
-invitation: [InvitationService, InvitationFeedService]
-chat: [ChatService, MessageService, LiveService, ChatFeedService]
-call-scheduling: [CallService, CallSchedulingFeedService]
+org-registry: [OrganizationService, UnitService, ApplicationService, OrgRegistryFeedService, OrgRegistryJobService]
+membership: [AuthenticationService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, ServiceAccountService, OperatorService, RosterImportService, MembershipFeedService, MembershipJobService]
+invitation: [InvitationService, InvitationFeedService, InvitationJobService]
+chat: [ChatService, MessageService, LiveService, ChatFeedService, ChatJobService]
+call-scheduling: [CallService, CallSchedulingFeedService, CallSchedulingJobService]
 {{- end }}
 
 {{/* The smallest number of pods of a service: the context has the service's name and the root. */}}

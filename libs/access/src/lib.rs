@@ -11,6 +11,7 @@ mod caller;
 mod keys;
 mod operator;
 mod permission;
+mod revocations;
 mod scope;
 mod service;
 mod table;
@@ -23,6 +24,7 @@ pub use operator::OperatorCredential;
 pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
 };
+pub use revocations::{MAX_REVOCATIONS, REVOCATION_LIFETIME, RevocationWatch, Revoked, TooManyRevocations};
 pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, service_scope};
 pub use service::{ServiceIdentity, ServiceKeys};
 pub use table::{AccessError, AccessRules, Rule};

@@ -8,6 +8,7 @@ use parta_status::RpcError;
 use crate::*;
 
 mod keys;
+mod revocations;
 
 fn env() -> (Arc<ManualClock>, Env) {
     let clock = Arc::new(ManualClock::new(

@@ -7,13 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
-use parta_ids::{Env, ServiceAccountId, SessionId, TypedId as _, Uuid};
+use parta_ids::{Env, ServiceAccountId, SessionId};
 use parta_proto::status::v1::ErrorReason;
 use parta_status::{RpcError, unavailable};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::{
-    Caller, Jwks, Principal,
+    Caller, Jwks, Principal, RevocationWatch, Revoked, TooManyRevocations,
+    revocations::Revocations,
     tokens::{Claims, JWKS_MAX_AGE, LEEWAY, MAX_TOKEN_LIFETIME, TYP},
 };
 
@@ -154,18 +156,28 @@ pub struct Verifier {
     issuer: String,
     env: Env,
     verified: Cache<[u8; 32], Verified>,
-    revoked: RwLock<HashMap<Uuid, DateTime<Utc>>>,
+    revocations: Revocations,
 }
 
 impl Verifier {
-    /// Returns a verifier of the tokens of `issuer`.
+    /// Returns a verifier of the tokens of `issuer` that knows only the revocations of its own process.
     pub fn new(source: JwkSource, issuer: impl Into<String>, env: Env) -> Self {
         Self {
             source,
             issuer: issuer.into(),
             env,
             verified: Cache::new(10_000),
-            revoked: RwLock::new(HashMap::new()),
+            revocations: Revocations::new(false),
+        }
+    }
+
+    /// Refuses tokens of people and service accounts unless membership has listed its revocations within the
+    /// last 30 s ([`Verifier::revocations_answered`]).
+    #[must_use]
+    pub fn polled(self) -> Self {
+        Self {
+            revocations: Revocations::new(true),
+            ..self
         }
     }
 
@@ -199,6 +211,8 @@ impl Verifier {
                 "The token has expired. Refresh it and call again.",
             ));
         }
+        self.revocations.known_soon(&verified.principal).await;
+        self.require_current(&verified.principal)?;
         if self.is_revoked(&verified.principal) {
             return Err(RpcError::new(
                 ErrorReason::CredentialRevoked,
@@ -208,35 +222,65 @@ impl Verifier {
         Ok(verified)
     }
 
-    /// Refuses every token of a session from now on.
+    /// Refuses every token of a session from now on, in this process. Other processes learn it from
+    /// membership.
     pub fn revoke_session(&self, session: SessionId) {
-        self.revoke(session.uuid());
+        let sessions = vec![session];
+        self.revoke(&Revoked {
+            sessions,
+            ..Revoked::default()
+        });
     }
 
-    /// Refuses every token of a service account from now on.
+    /// Refuses every token of a service account from now on, in this process. Other processes learn it from
+    /// membership.
     pub fn revoke_service_account(&self, id: ServiceAccountId) {
-        self.revoke(id.uuid());
+        let service_accounts = vec![id];
+        self.revoke(&Revoked {
+            service_accounts,
+            ..Revoked::default()
+        });
     }
 
-    /// Returns whether the session or service account of this principal was revoked. Streams check it
-    /// repeatedly.
+    fn revoke(&self, revoked: &Revoked) {
+        self.revocations.add(revoked, self.env.now());
+    }
+
+    /// Notes an answer of membership that was requested at `asked`: all revocations, or `None` if they are
+    /// those of the last answer. The list is merged with what is known, because the replicas of membership
+    /// read at different times; entries end when no token of theirs can live.
+    pub fn revocations_answered(
+        &self,
+        asked: Instant,
+        list: Option<&Revoked>,
+    ) -> Result<(), TooManyRevocations> {
+        self.revocations.answered(asked, list, self.env.now())
+    }
+
+    /// Returns whether membership has listed its revocations since the start.
+    pub fn knows_revocations(&self) -> bool {
+        self.revocations.is_known()
+    }
+
+    /// Waits until membership has listed its revocations since the start.
+    pub fn revocations_known(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.revocations.known()
+    }
+
+    /// Returns whether the session or service account of this principal was revoked.
     pub fn is_revoked(&self, principal: &Principal) -> bool {
-        let id = match principal {
-            Principal::Account { session_id, .. } | Principal::Person { session_id, .. } => session_id.uuid(),
-            Principal::ServiceAccount { id, .. } => id.uuid(),
-            _ => return false,
-        };
-        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        revoked.get(&id).is_some_and(|until| self.env.now() < *until)
+        self.revocations.contains(principal, self.env.now())
     }
 
-    fn revoke(&self, id: Uuid) {
-        let now = self.env.now();
-        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        // No token outlives its revocation entry: it was issued at most one leeway after now, and is valid
-        // for one lifetime and one leeway.
-        revoked.retain(|_, until| *until > now);
-        revoked.insert(id, now + MAX_TOKEN_LIFETIME + LEEWAY * 2);
+    /// Refuses a principal that could have been revoked with PROJECTION_STALE if the last answer of
+    /// membership is older than 30 s. Services and the operator are not refused.
+    pub fn require_current(&self, principal: &Principal) -> Result<(), RpcError> {
+        self.revocations.require_current(principal)
+    }
+
+    /// Returns the watch of an open stream of this principal.
+    pub fn watch(&self, principal: &Principal) -> RevocationWatch {
+        self.revocations.watch(principal)
     }
 
     async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, RpcError> {

@@ -1,10 +1,14 @@
-//! Opens the connection pools and verifies that the settings that durability depends on are in force.
+//! Opens the databases. On SQLite, it verifies that the settings that durability depends on are in force;
+//! [`crate::server`] does so on PostgreSQL.
 use std::{path::PathBuf, time::Duration};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, sqlx};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use crate::{Connection, DatabaseConfig, StorageError, connection_cache::IDLE_CHECK_AFTER, lock::FileLock};
+use crate::{
+    Connection, DatabaseConfig, StorageError, connection_cache::IDLE_CHECK_AFTER, lock::FileLock,
+    session::Opener,
+};
 
 pub(crate) struct Pools {
     pub(crate) reader: Connection,
@@ -18,61 +22,23 @@ pub(crate) struct Pools {
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 
 fn options(config: &DatabaseConfig) -> ConnectOptions {
-    let url = config.url.replacen("postgresql://", "postgres://", 1);
-    let mut options = ConnectOptions::new(url);
+    let mut options = ConnectOptions::new(config.url.clone());
     options
         .sqlx_logging(false)
-        .acquire_timeout(acquire_timeout(config));
+        .acquire_timeout(config.acquire_timeout);
     options
 }
 
-fn acquire_timeout(config: &DatabaseConfig) -> Duration {
-    Duration::from_secs(config.acquire_timeout_seconds.max(1))
-}
-
-/// Settings that make a read transaction a read-only snapshot. Per-transaction statements would cost two
-/// round trips.
-const MOMENT: &[(&str, &str)] = &[
-    ("default_transaction_isolation", "repeatable read"),
-    ("default_transaction_read_only", "on"),
-];
-
-pub(crate) async fn postgres(config: &DatabaseConfig, service: &'static str) -> Result<Pools, StorageError> {
+pub(crate) fn postgres(config: &DatabaseConfig, service: &'static str) -> Result<Pools, StorageError> {
     let readers = (config.max_connections / 2).max(2);
     let writers = config.max_connections.saturating_sub(readers).max(2);
+    let pool = |opener, connections| Connection::postgres(opener, connections, config.acquire_timeout);
     Ok(Pools {
-        reader: postgres_pool(config, service, readers, MOMENT).await?,
-        writer: postgres_pool(config, service, writers, &[]).await?,
+        reader: pool(Opener::reader(config, service)?, readers),
+        writer: pool(Opener::writer(config, service)?, writers),
         lock: None,
         file: None,
     })
-}
-
-async fn postgres_pool(
-    config: &DatabaseConfig,
-    service: &'static str,
-    connections: u32,
-    settings: &'static [(&'static str, &'static str)],
-) -> Result<Connection, StorageError> {
-    let mut options = options(config);
-    options
-        .max_connections(connections)
-        .connect_lazy(true)
-        .set_application_name(format!("parta-{service}"))
-        .statement_timeout(Duration::from_secs(config.statement_timeout_seconds.max(1)))
-        .map_sqlx_postgres_opts(|o| {
-            let o = o.options(settings.iter().copied());
-            // The server detects a dead peer as well, so that the locks of the peer do not outlive it.
-            o.options([
-                ("idle_in_transaction_session_timeout", "60000"),
-                ("tcp_user_timeout", "20000"),
-                ("tcp_keepalives_idle", "10"),
-                ("tcp_keepalives_interval", "5"),
-                ("tcp_keepalives_count", "3"),
-            ])
-        });
-    let pool = Database::connect(options).await?;
-    Ok(Connection::postgres(pool, acquire_timeout(config)))
 }
 
 fn file_of(url: &str) -> Result<PathBuf, StorageError> {

@@ -7,31 +7,30 @@ use sea_orm::{
 };
 
 use crate::{
-    connection_cache::{CachedTransaction, ConnectionCache},
-    run_to_completion::RunToCompletion,
+    connection_cache::ConnectionCache, pooled_connection::CachedTransaction,
+    run_to_completion::RunToCompletion, session::Opener,
 };
 
 /// Runs queries outside transactions and begins transactions. It implements `ConnectionTrait`. Cheap to
 /// clone.
 #[derive(Clone)]
-pub struct Connection {
+pub struct Connection(Pool);
+
+#[derive(Clone)]
+enum Pool {
     /// The pool of the driver.
-    pool: DatabaseConnection,
-    /// Present on PostgreSQL only.
-    cache: Option<Arc<ConnectionCache>>,
+    Sqlite(DatabaseConnection),
+    Postgres(Arc<ConnectionCache>),
 }
 
 impl Connection {
     pub(crate) fn sqlite(pool: DatabaseConnection) -> Self {
-        Self { pool, cache: None }
+        Self(Pool::Sqlite(pool))
     }
 
-    pub(crate) fn postgres(pool: DatabaseConnection, timeout: Duration) -> Self {
-        let cache = ConnectionCache::new(pool.get_postgres_connection_pool().clone(), timeout);
-        Self {
-            pool,
-            cache: Some(Arc::new(cache)),
-        }
+    pub(crate) fn postgres(opener: Opener, connections: u32, acquire_timeout: Duration) -> Self {
+        let cache = ConnectionCache::new(opener, connections, acquire_timeout);
+        Self(Pool::Postgres(Arc::new(cache)))
     }
 
     /// Begins a transaction that the caller ends. It is rolled back when dropped.
@@ -40,13 +39,14 @@ impl Connection {
     }
 
     pub(crate) async fn begin_with(&self, mode: Option<SqliteTransactionMode>) -> Result<Transaction, DbErr> {
-        match &self.cache {
-            Some(cache) => Ok(Transaction(Kind::Cached(cache.begin().await?))),
-            None => self.begin_driver(mode).await,
+        match &self.0 {
+            Pool::Postgres(cache) => Ok(Transaction(Kind::Cached(cache.begin().await?))),
+            Pool::Sqlite(_) => self.begin_driver(mode).await,
         }
     }
 
-    /// Begins a transaction of the driver, which SQLite and the migrations use.
+    /// Begins a transaction of the driver, which SQLite and the migrations use. On PostgreSQL it has a
+    /// connection of its own, beside the limit of connections, and no deadline for its statements.
     ///
     /// It runs to completion, because the driver registers a transaction only after the database has replied.
     /// If the future were dropped before that, for example because the caller disconnected, the connection
@@ -56,58 +56,67 @@ impl Connection {
         &self,
         sqlite_transaction_mode: Option<SqliteTransactionMode>,
     ) -> Result<Transaction, DbErr> {
-        if let Some(cache) = &self.cache {
-            cache.release();
-        }
         let options = TransactionOptions {
             sqlite_transaction_mode,
             ..TransactionOptions::default()
         };
-        let pool = self.pool.clone();
+        let pool = match &self.0 {
+            Pool::Sqlite(pool) => pool.clone(),
+            Pool::Postgres(cache) => cache.driver_pool(),
+        };
         let tx = RunToCompletion::new(async move { pool.begin_with_options(options).await }).await?;
         Ok(Transaction(Kind::Driver(tx)))
     }
 
     /// Returns the connection cache; `None` on SQLite.
     pub(crate) fn cache(&self) -> Option<&Arc<ConnectionCache>> {
-        self.cache.as_ref()
+        match &self.0 {
+            Pool::Sqlite(_) => None,
+            Pool::Postgres(cache) => Some(cache),
+        }
     }
 
     pub(crate) async fn close(&self) -> Result<(), DbErr> {
-        if let Some(cache) = &self.cache {
-            cache.close();
+        match &self.0 {
+            Pool::Sqlite(pool) => pool.close_by_ref().await,
+            Pool::Postgres(cache) => {
+                cache.close().await;
+                Ok(())
+            }
         }
-        self.pool.close_by_ref().await
     }
 }
 
 #[async_trait]
 impl ConnectionTrait for Connection {
     fn get_database_backend(&self) -> DbBackend {
-        self.pool.get_database_backend()
+        match &self.0 {
+            Pool::Sqlite(pool) => pool.get_database_backend(),
+            Pool::Postgres(_) => DbBackend::Postgres,
+        }
     }
     async fn execute_raw(&self, stmt: Statement) -> Result<ExecResult, DbErr> {
-        match &self.cache {
-            Some(cache) => cache.take().await?.execute(stmt).await,
-            None => self.pool.execute_raw(stmt).await,
+        match &self.0 {
+            Pool::Postgres(cache) => cache.take().await?.execute(stmt).await,
+            Pool::Sqlite(pool) => pool.execute_raw(stmt).await,
         }
     }
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        match &self.cache {
-            Some(cache) => cache.take().await?.execute_unprepared(sql).await,
-            None => self.pool.execute_unprepared(sql).await,
+        match &self.0 {
+            Pool::Postgres(cache) => cache.take().await?.execute_unprepared(sql).await,
+            Pool::Sqlite(pool) => pool.execute_unprepared(sql).await,
         }
     }
     async fn query_one_raw(&self, stmt: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match &self.cache {
-            Some(cache) => cache.take().await?.query_one(stmt).await,
-            None => self.pool.query_one_raw(stmt).await,
+        match &self.0 {
+            Pool::Postgres(cache) => cache.take().await?.query_one(stmt).await,
+            Pool::Sqlite(pool) => pool.query_one_raw(stmt).await,
         }
     }
     async fn query_all_raw(&self, stmt: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match &self.cache {
-            Some(cache) => cache.take().await?.query_all(stmt).await,
-            None => self.pool.query_all_raw(stmt).await,
+        match &self.0 {
+            Pool::Postgres(cache) => cache.take().await?.query_all(stmt).await,
+            Pool::Sqlite(pool) => pool.query_all_raw(stmt).await,
         }
     }
 }

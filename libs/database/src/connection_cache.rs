@@ -1,61 +1,85 @@
-//! Reuses connections to PostgreSQL without a ping on release (ADR 0009).
+//! Opens connections to PostgreSQL, reuses them without a ping on release (ADR 0009), and gives up those
+//! whose server does not reply (ADR 0019).
 //!
-//! The pool of the driver pings each released connection, which costs every query and transaction one more
-//! round trip and two more context switches. Therefore connections return to this cache. They return to the
-//! pool only after a failure, after a canceled call, and periodically, so that the pool can close
-//! connections that are too old or too many.
+//! Invariants: a connection that was given up is closed at once, without waiting for its server, and neither
+//! counts as in use nor is awaited; a connection is reused only if the server has replied to all of its
+//! statements and no transaction is open.
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use sea_orm::{
-    ConnAcquireErr, DbErr, ExecResult, QueryResult, RuntimeErr, Statement,
-    sqlx::{
-        self, AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, Postgres,
-        pool::PoolConnection, query::Query,
-    },
+    ConnAcquireErr, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, Connection as _, PgConnection},
 };
-use sea_query_sqlx::SqlxValues;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    metrics,
+    pooled_connection::PooledConnection,
+    session::{Opener, is_lost, reply_within},
+};
 
 /// A connection that was idle for longer is pinged before it is used. A connection that died more recently
 /// fails the call that uses it, as a connection that dies during the call does.
 pub(crate) const IDLE_CHECK_AFTER: Duration = Duration::from_secs(1);
-/// The longest time that a connection stays outside the pool, whether or not it is in use.
-const MAX_AGE: Duration = Duration::from_secs(60);
+/// A connection that was idle for longer is closed.
+const MAX_IDLE: Duration = Duration::from_secs(600);
+/// An older connection is closed when it is released: its server process has grown, and a new one may lead to
+/// another host.
+const MAX_AGE: Duration = Duration::from_secs(1800);
+/// The first pause before another attempt to open a connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The connections of one pool, which has no other user.
+/// The connections of one kind to a PostgreSQL server.
 pub(crate) struct ConnectionCache {
-    pool: PgPool,
-    /// One permit per connection of the pool, so that a caller that finds no idle connection can acquire one
-    /// from it.
+    opener: Opener,
+    /// One permit per connection in use.
     permits: Arc<Semaphore>,
-    timeout: Duration,
+    acquire_timeout: Duration,
     idle: Mutex<IdleConnections>,
+    /// The connections in use, and the tasks that make abandoned ones reusable.
+    used: TaskTracker,
 }
 
 #[derive(Default)]
 struct IdleConnections {
     closed: bool,
     /// A stack: the last released connection is reused first, so that unneeded connections age.
-    connections: Vec<(CachedConnection, Instant)>,
+    connections: Vec<CachedConnection>,
 }
 
-struct CachedConnection {
-    connection: PoolConnection<Postgres>,
-    /// The time when the pool released it.
-    since: Instant,
+/// An open connection and its times.
+pub(crate) struct CachedConnection {
+    pub(crate) connection: PgConnection,
+    opened: Instant,
+    pub(crate) last_used: Instant,
+}
+
+impl CachedConnection {
+    /// Pings the connection if it was idle for some time.
+    pub(crate) async fn check(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
+        if self.last_used.elapsed() < IDLE_CHECK_AFTER {
+            return Ok(());
+        }
+        reply_within(limit, self.connection.ping()).await?;
+        self.last_used = Instant::now();
+        Ok(())
+    }
 }
 
 impl ConnectionCache {
-    pub(crate) fn new(pool: PgPool, timeout: Duration) -> Self {
-        let permits = usize::try_from(pool.options().get_max_connections()).unwrap_or(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(opener: Opener, connections: u32, acquire_timeout: Duration) -> Self {
+        let permits = usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
-            pool,
+            opener,
             permits: Arc::new(Semaphore::new(permits)),
-            timeout,
+            acquire_timeout,
             idle: Mutex::default(),
+            used: TaskTracker::new(),
         }
     }
 
@@ -63,217 +87,147 @@ impl ConnectionCache {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn opener(&self) -> &Opener {
+        &self.opener
+    }
+
+    pub(crate) fn acquire_timeout(&self) -> Duration {
+        self.acquire_timeout
+    }
+
+    pub(crate) fn used(&self) -> &TaskTracker {
+        &self.used
+    }
+
     /// Acquires a connection. Waits while all connections are in use.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<PooledConnection, DbErr> {
+        let mut failure = None;
         let take = async {
             let permit = self.permits.clone().acquire_owned().await;
             let permit = permit.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-            let cached = match self.rested().await {
+            let cached = match self.idle_connection().await {
                 Some(cached) => cached,
-                None => CachedConnection {
-                    connection: self.pool.acquire().await.map_err(acquire_failed)?,
-                    since: Instant::now(),
-                },
+                None => self.open(&mut failure).await.map_err(connection_failed)?,
             };
-            Ok(PooledConnection {
-                cache: self.clone(),
-                cached: Some(cached),
-                permit: Some(permit),
-                whole: true,
-                open: false,
-            })
+            Ok(PooledConnection::new(self.clone(), cached, permit))
         };
-        let taken = tokio::time::timeout(self.timeout, take).await;
-        taken.unwrap_or(Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)))
+        let taken = tokio::time::timeout(self.acquire_timeout, take).await;
+        taken.unwrap_or_else(|_| {
+            Err(failure.map_or(
+                DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+                connection_failed,
+            ))
+        })
     }
 
-    async fn rested(&self) -> Option<CachedConnection> {
+    async fn idle_connection(&self) -> Option<CachedConnection> {
         loop {
             // The lock is not held during the ping.
             let last = self.idle().connections.pop();
-            let (mut cached, since) = last?;
-            // A connection that fails the ping is dropped into the pool, which closes it.
-            if since.elapsed() < IDLE_CHECK_AFTER || cached.connection.ping().await.is_ok() {
-                return Some(cached);
+            let mut cached = last?;
+            match cached.check(self.opener.reply_timeout()).await {
+                Ok(()) => return Some(cached),
+                Err(error) => self.lost(&error),
             }
         }
     }
 
-    pub(crate) async fn begin(self: &Arc<Self>) -> Result<CachedTransaction, DbErr> {
-        let mut connection = self.take().await?;
-        // Set before the statement is sent: a canceled future may have begun the transaction.
-        connection.open = true;
-        let begun = connection.connection().execute("BEGIN").await;
-        connection.keep(begun).map_err(execution_failed)?;
-        Ok(CachedTransaction(tokio::sync::Mutex::new(connection)))
+    /// Opens a connection. While the server starts or does not reply, it tries again until the caller gives
+    /// up; `failure` is then the last error.
+    async fn open(&self, failure: &mut Option<sqlx::Error>) -> Result<CachedConnection, sqlx::Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.opener.open().await {
+                Ok(connection) => {
+                    let now = Instant::now();
+                    return Ok(CachedConnection {
+                        connection,
+                        opened: now,
+                        last_used: now,
+                    });
+                }
+                Err(error) if may_come_up(&error) => *failure = Some(error),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(self.acquire_timeout / 5);
+        }
     }
 
-    /// Returns all idle connections to the pool, for users that bypass the cache.
-    pub(crate) fn release(&self) {
-        let idle = std::mem::take(&mut self.idle().connections);
-        drop(idle);
+    /// Records that a connection failed. If its server did not reply, the idle connections are closed as
+    /// well: each of them would cost its next user the same wait.
+    pub(crate) fn lost(&self, error: &sqlx::Error) {
+        if !is_lost(error) {
+            tracing::debug!(%error, "database connection failed");
+            return;
+        }
+        metrics::count_lost_connection();
+        tracing::warn!(%error, "database connection given up");
+        let suspects = std::mem::take(&mut self.idle().connections);
+        drop(suspects);
     }
 
-    /// Empties the cache. Connections released later return to the pool.
-    pub(crate) fn close(&self) {
-        self.idle().closed = true;
+    /// Returns a pool of the driver with one connection, for users that need a type of the driver.
+    pub(crate) fn driver_pool(&self) -> DatabaseConnection {
+        self.opener.driver_pool(self.acquire_timeout)
+    }
+
+    /// Closes all connections. Waits for those in use, and gives up those that do not end in time.
+    pub(crate) async fn close(&self) {
+        let idle = {
+            let mut idle = self.idle();
+            idle.closed = true;
+            std::mem::take(&mut idle.connections)
+        };
         self.permits.close();
-        self.release();
+        self.used.close();
+        let ended = async {
+            join_all(idle.into_iter().map(|cached| cached.connection.close())).await;
+            self.used.wait().await;
+        };
+        if tokio::time::timeout(self.opener.reply_timeout(), ended)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.used.len(),
+                "database connections given up at the close"
+            );
+        }
     }
 
-    fn put(&self, cached: CachedConnection) {
+    /// Keeps a connection for the next user.
+    pub(crate) fn put(&self, mut cached: CachedConnection) {
         let mut idle = self.idle();
         let now = Instant::now();
         let mut old = Vec::new();
-        if idle.closed || now.duration_since(cached.since) > MAX_AGE {
+        if idle.closed || now.duration_since(cached.opened) > MAX_AGE {
             old.push(cached);
         } else {
-            idle.connections.push((cached, now));
+            cached.last_used = now;
+            idle.connections.push(cached);
         }
-        let long_resting = idle
+        let long_idle = idle
             .connections
             .iter()
-            .take_while(|(_, since)| now.duration_since(*since) > MAX_AGE)
+            .take_while(|cached| now.duration_since(cached.last_used) > MAX_IDLE)
             .count();
-        old.extend(idle.connections.drain(..long_resting).map(|(cached, _)| cached));
+        old.extend(idle.connections.drain(..long_idle));
         drop(idle);
-        // Dropped into the pool after the lock is released.
+        // Closed after the lock is released.
         drop(old);
     }
 }
 
-/// A PostgreSQL connection in use. When dropped, it is cached for the next user.
-pub struct PooledConnection {
-    cache: Arc<ConnectionCache>,
-    cached: Option<CachedConnection>,
-    permit: Option<OwnedSemaphorePermit>,
-    /// Whether every statement completed without an error.
-    whole: bool,
-    /// Whether a transaction may be open.
-    open: bool,
-}
-
-impl PooledConnection {
-    /// Returns the connection. Pass the result of each use to [`PooledConnection::keep`]; otherwise the
-    /// connection is not cached.
-    ///
-    /// # Panics
-    ///
-    /// Never: the connection is present until the value is dropped.
-    #[expect(clippy::expect_used, reason = "the connection is present until the drop")]
-    pub fn connection(&mut self) -> &mut PgConnection {
-        self.whole = false;
-        &mut self.cached.as_mut().expect("not dropped").connection
-    }
-
-    /// Records the result of a use. An error prevents the connection from being cached.
-    pub fn keep<T, E>(&mut self, result: Result<T, E>) -> Result<T, E> {
-        self.whole = result.is_ok();
-        result
-    }
-
-    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let done = query(statement).execute(self.connection()).await;
-        self.keep(done).map(ExecResult::from).map_err(execution_failed)
-    }
-
-    pub(crate) async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
-        let done = self.connection().execute(AssertSqlSafe(sql.to_owned())).await;
-        self.keep(done).map(ExecResult::from).map_err(execution_failed)
-    }
-
-    pub(crate) async fn query_one(&mut self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let row = query(statement).fetch_optional(self.connection()).await;
-        let row = self.keep(row).map_err(query_failed)?;
-        Ok(row.map(QueryResult::from))
-    }
-
-    pub(crate) async fn query_all(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let rows = query(statement).fetch_all(self.connection()).await;
-        let rows = self.keep(rows).map_err(query_failed)?;
-        Ok(rows.into_iter().map(QueryResult::from).collect())
-    }
-}
-
-impl Drop for PooledConnection {
-    fn drop(&mut self) {
-        let (Some(mut cached), permit) = (self.cached.take(), self.permit.take()) else {
-            return;
-        };
-        if !self.open {
-            if self.whole {
-                self.cache.put(cached);
-            }
-            return;
-        }
-        // Canceled in the middle of a use. The transaction must end before the connection can be reused.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            cached.connection.close_on_drop();
-            return;
-        };
-        let cache = self.cache.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "Drop has no tracker; the task is one rollback and holds the pool's permit"
-        )]
-        runtime.spawn(async move {
-            let _permit = permit;
-            match cached.connection.execute("ROLLBACK").await {
-                Ok(_) => cache.put(cached),
-                Err(error) => {
-                    tracing::debug!(%error, "rollback of an abandoned transaction failed");
-                    cached.connection.close_on_drop();
-                }
-            }
-        });
-    }
-}
-
-/// An open transaction. It is rolled back when dropped.
-pub(crate) struct CachedTransaction(tokio::sync::Mutex<PooledConnection>);
-
-impl CachedTransaction {
-    pub(crate) async fn commit(self) -> Result<(), DbErr> {
-        self.end("COMMIT").await
-    }
-
-    pub(crate) async fn rollback(self) -> Result<(), DbErr> {
-        self.end("ROLLBACK").await
-    }
-
-    async fn end(self, how: &'static str) -> Result<(), DbErr> {
-        let mut connection = self.0.into_inner();
-        let ended = connection.connection().execute(how).await;
-        let ended = connection.keep(ended).map_err(execution_failed);
-        // After an error the transaction may still be open; it is then rolled back when it is dropped.
-        connection.open = ended.is_err();
-        ended.map(drop)
-    }
-
-    /// Locks the connection for one statement.
-    pub(crate) async fn connection(&self) -> tokio::sync::MutexGuard<'_, PooledConnection> {
-        self.0.lock().await
-    }
-}
-
-fn query(statement: Statement) -> Query<'static, Postgres, SqlxValues> {
-    let values = statement.values.unwrap_or(sea_orm::Values(Vec::new()));
-    // The SQL comes from the query builder or from this repository. Values are always bound.
-    sqlx::query_with(AssertSqlSafe(statement.sql), SqlxValues(values))
-}
-
-fn execution_failed(error: sqlx::Error) -> DbErr {
-    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
-}
-
-fn query_failed(error: sqlx::Error) -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(error.into()))
-}
-
-fn acquire_failed(error: sqlx::Error) -> DbErr {
+/// Returns whether another attempt to open a connection can succeed soon.
+fn may_come_up(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-        error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+        sqlx::Error::Io(e) => e.kind() == std::io::ErrorKind::ConnectionRefused || is_lost(error),
+        sqlx::Error::Database(e) => e.is_transient_in_connect_phase(),
+        _ => false,
     }
+}
+
+fn connection_failed(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }

@@ -2,12 +2,13 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use parta_access::Secrets;
-use parta_ids::Env;
+use parta_ids::{Env, OrgId};
 use sea_orm::{ConnectionTrait, DbBackend};
-use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     Connection, DatabaseConfig, LogHead, PooledConnection, SqliteWriter, StorageError, WriteLock,
@@ -26,7 +27,6 @@ struct Inner {
     secrets: Secrets,
     pools: Pools,
     gate: WriteLock,
-    events: watch::Sender<i64>,
     shared: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     lock: Mutex<Option<FileLock>>,
 }
@@ -48,7 +48,7 @@ impl Db {
         env: Env,
     ) -> Result<Self, StorageError> {
         let mut pools = if config.is_postgres() {
-            connect::postgres(config, service).await?
+            connect::postgres(config, service)?
         } else if config.url.starts_with("sqlite:") {
             connect::sqlite(config).await?
         } else {
@@ -64,7 +64,6 @@ impl Db {
             secrets,
             pools,
             gate,
-            events: watch::Sender::new(0),
             shared: Mutex::default(),
             lock,
         })))
@@ -99,11 +98,14 @@ impl Db {
     pub fn writer(&self) -> &Connection {
         &self.0.pools.writer
     }
-    /// Acquires a write connection for exclusive use by one caller. PostgreSQL only.
-    pub async fn lease_writer(&self) -> Result<PooledConnection, StorageError> {
+    /// Acquires a write connection for exclusive use by one caller. The server ends its statements after
+    /// `limit`. PostgreSQL only.
+    pub async fn lease_writer(&self, limit: Duration) -> Result<PooledConnection, StorageError> {
         let fault = || StorageError::Fault("only PostgreSQL connections can be leased".into());
         let cache = self.writer().cache().ok_or_else(fault)?;
-        Ok(cache.take().await?)
+        let mut leased = cache.take().await?;
+        leased.limit_statements(limit).await?;
+        Ok(leased)
     }
     /// Returns a dedicated connection for a hot path that writes to SQLite; `None` on PostgreSQL.
     pub fn sqlite_writer(&self) -> Option<SqliteWriter> {
@@ -113,19 +115,6 @@ impl Db {
     /// Returns the fair write lock that every writer of an SQLite file holds.
     pub fn write_gate(&self) -> &WriteLock {
         &self.0.gate
-    }
-
-    /// Notifies after events were committed here or, by way of the bus, in another replica. A hint only.
-    pub fn event_hints(&self) -> watch::Receiver<i64> {
-        self.0.events.subscribe()
-    }
-    /// Notifies the receivers that the event log has reached this position.
-    pub fn hint_events(&self, position: i64) {
-        self.0.events.send_if_modified(|known| {
-            let news = position > *known;
-            *known = (*known).max(position);
-            news
-        });
     }
 
     /// Returns the value of this type that all handles of this database share. It is created at the first
@@ -139,17 +128,22 @@ impl Db {
         value.clone().downcast::<T>().unwrap_or_default()
     }
 
-    /// Returns the committed head of the event log.
-    pub async fn head(&self) -> Result<LogHead, StorageError> {
-        head::read(self.conn()).await
+    /// Returns the committed head of the event log of an organization.
+    pub async fn head(&self, org_id: OrgId) -> Result<LogHead, StorageError> {
+        head::read(self.conn(), org_id).await
     }
 
-    /// Closes the connections and unlocks the file for other processes.
+    /// Returns the epoch of the event logs.
+    pub async fn epoch(&self) -> Result<Uuid, StorageError> {
+        head::epoch(self.conn()).await
+    }
+
+    /// Closes the connections and unlocks the file for other processes. On PostgreSQL, it waits at most
+    /// `reply_timeout` for connections in use, so that a lost host does not hold up the end of a process.
     pub async fn close(&self) {
-        for pool in [&self.0.pools.writer, &self.0.pools.reader] {
-            if let Err(error) = pool.close().await {
-                tracing::warn!(%error, "database close failed");
-            }
+        let (writer, reader) = tokio::join!(self.0.pools.writer.close(), self.0.pools.reader.close());
+        if let Err(error) = writer.and(reader) {
+            tracing::warn!(%error, "database close failed");
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -132,17 +132,20 @@ pub(crate) fn class(error: &DbErr) -> Class {
     if matches!(error, DbErr::ConnectionAcquire(_)) {
         return Class::Broken;
     }
-    match driver(error) {
-        Some(sqlx::Error::Database(e)) if e.is_unique_violation() => Class::Duplicate,
-        Some(sqlx::Error::Database(e)) => e.code().map_or(Class::Final, |code| class_of_code(&code)),
-        Some(
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed,
-        ) => Class::Broken,
+    driver(error).map_or(Class::Final, class_of_driver)
+}
+
+/// The class of an error of the driver.
+pub(crate) fn class_of_driver(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Database(e) if e.is_unique_violation() => Class::Duplicate,
+        sqlx::Error::Database(e) => e.code().map_or(Class::Final, |code| class_of_code(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Class::Broken,
         _ => Class::Final,
     }
 }

@@ -1,66 +1,68 @@
-//! The head of the event log of the service: the number of committed events and the incarnation of the
-//! database.
+//! The heads of the event logs. A service has one log for each organization; the log of an organization ends
+//! at its head.
+use parta_ids::{OrgId, TypedId};
 use sea_orm::{ConnectionTrait, Statement};
 use uuid::Uuid;
 
 use crate::StorageError;
 
-/// A position in the event log of one incarnation of a database.
+/// The end of the event log of one organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogHead {
-    /// Changes when the database is restored or loses data. Time-ordered, so that a later incarnation is
-    /// greater.
-    pub incarnation: Uuid,
-    /// The number of committed events, which is the position of the last one.
+    /// The epoch of the logs. Only the operator begins a new one, which makes every cursor and token of
+    /// earlier epochs void. Time-ordered, so that a later epoch is greater.
+    pub epoch: Uuid,
+    /// The position of the last event, which is the number of committed events.
     pub position: i64,
+    /// The id of the last event; nil if the log is empty.
+    pub event_id: Uuid,
 }
 
-fn decode(row: Option<sea_orm::QueryResult>) -> Result<LogHead, StorageError> {
-    let row = row.ok_or_else(|| StorageError::Schema("the database has no head row: migrate it".into()))?;
+fn missing() -> StorageError {
+    StorageError::Schema("the database has no epoch of its logs: migrate it".into())
+}
+
+/// Reads the committed head of the log of an organization without a lock.
+pub(crate) async fn read(conn: &impl ConnectionTrait, org_id: OrgId) -> Result<LogHead, StorageError> {
+    let sql = "SELECT e.epoch, h.position, h.event_id FROM event_epoch e \
+               LEFT JOIN event_head h ON h.org_id = $1";
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, [org_id.uuid().into()]);
+    let row = conn.query_one_raw(statement).await?.ok_or_else(missing)?;
+    let position: Option<i64> = row.try_get("", "position")?;
+    let event_id: Option<Uuid> = row.try_get("", "event_id")?;
     Ok(LogHead {
-        incarnation: row.try_get("", "incarnation")?,
-        position: row.try_get("", "position")?,
+        epoch: row.try_get("", "epoch")?,
+        position: position.unwrap_or_default(),
+        event_id: event_id.unwrap_or_default(),
     })
 }
 
-/// Reads the committed head without a lock.
-pub(crate) async fn read(conn: &impl ConnectionTrait) -> Result<LogHead, StorageError> {
-    let sql = "SELECT incarnation, position FROM event_head WHERE head_id = 1";
-    decode(
-        conn.query_one_raw(Statement::from_string(conn.get_database_backend(), sql))
-            .await?,
-    )
+/// Reads the epoch of the logs.
+pub(crate) async fn epoch(conn: &impl ConnectionTrait) -> Result<Uuid, StorageError> {
+    let statement = Statement::from_string(conn.get_database_backend(), "SELECT epoch FROM event_epoch");
+    let row = conn.query_one_raw(statement).await?.ok_or_else(missing)?;
+    Ok(row.try_get("", "epoch")?)
 }
 
-/// Takes `count` positions and locks the row of the head until the commit. Positions are dense, because a
-/// rollback returns them, and in commit order, because no other transaction can take one before.
-pub(crate) async fn advance(tx: &impl ConnectionTrait, count: i64) -> Result<LogHead, StorageError> {
-    let sql =
-        "UPDATE event_head SET position = position + $1 WHERE head_id = 1 RETURNING incarnation, position";
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [count.into()]);
-    decode(tx.query_one_raw(statement).await?)
-}
-
-/// Inserts the head row of a new database.
-pub(crate) async fn ensure(tx: &impl ConnectionTrait, incarnation: Uuid) -> Result<(), StorageError> {
-    let sql =
-        "INSERT INTO event_head (head_id, incarnation, position) VALUES (1, $1, 0) ON CONFLICT DO NOTHING";
+/// Begins the first epoch in a new database.
+pub(crate) async fn ensure(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
+    let sql = "INSERT INTO event_epoch (epoch_id, epoch) VALUES (1, $1) ON CONFLICT DO NOTHING";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),
         sql,
-        [incarnation.into()],
+        [epoch.into()],
     ))
     .await?;
     Ok(())
 }
 
-/// Starts a new incarnation, which invalidates every cursor and token issued before.
-pub(crate) async fn renew(tx: &impl ConnectionTrait, incarnation: Uuid) -> Result<(), StorageError> {
-    let sql = "UPDATE event_head SET incarnation = $1 WHERE head_id = 1";
+/// Begins a new epoch, which invalidates every cursor and token issued before.
+pub(crate) async fn renew(tx: &impl ConnectionTrait, epoch: Uuid) -> Result<(), StorageError> {
+    let sql = "UPDATE event_epoch SET epoch = $1 WHERE epoch_id = 1";
     tx.execute_raw(Statement::from_sql_and_values(
         tx.get_database_backend(),
         sql,
-        [incarnation.into()],
+        [epoch.into()],
     ))
     .await?;
     Ok(())

@@ -1,8 +1,7 @@
 //! The database of a service: one API for embedded SQLite and PostgreSQL.
 //!
-//! It owns connections, transactions with their retries, and the head of the event log (position and
-//! incarnation). Invariants: on SQLite, every write holds the fair write lock; commit hooks notify only after
-//! the commit.
+//! It owns connections, transactions with their retries, and the heads of the event logs. Invariants: on
+//! SQLite, every write holds the fair write lock; commit hooks notify only after the commit.
 #![warn(missing_docs)]
 
 mod config;
@@ -16,9 +15,12 @@ mod lock;
 mod metrics;
 mod migrate;
 mod migrations;
+mod pooled_connection;
 mod privileges;
 mod run_to_completion;
 mod schema;
+mod server;
+mod session;
 mod sqlite_writer;
 mod table;
 mod transactions;
@@ -27,12 +29,12 @@ mod write_lock;
 
 pub use config::DatabaseConfig;
 pub use connection::{Connection, Transaction};
-pub use connection_cache::PooledConnection;
 pub use db::Db;
 pub use error::StorageError;
 pub use head::LogHead;
 pub use metrics::count_skipped_row;
 pub use migrations::migrations;
+pub use pooled_connection::PooledConnection;
 pub use schema::{SchemaState, require_migration};
 pub use sqlite_writer::SqliteWriter;
 pub use tx::{CommitStep, Tx};

@@ -18,6 +18,18 @@ static SKIPPED_ROWS: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
+static LOST_CONNECTIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    global::meter("parta")
+        .u64_counter("parta.storage.lost_connections")
+        .with_description("Connections to PostgreSQL that were given up because no reply arrived")
+        .build()
+});
+
+/// Counts a connection that was given up because its server did not reply.
+pub(crate) fn count_lost_connection() {
+    LOST_CONNECTIONS.add(1, &[]);
+}
+
 /// Counts a row of a table that background work skips because its stored data is damaged.
 pub fn count_skipped_row(table: &'static str) {
     SKIPPED_ROWS.add(1, &[KeyValue::new("table", table)]);

@@ -116,11 +116,11 @@ impl Db {
         )))
     }
 
-    /// Invalidates every cursor and token issued before. Required after a restore or a failover that lost
-    /// data.
-    pub async fn renew_incarnation(&self) -> Result<(), StorageError> {
-        let incarnation = self.env().ids.uuid();
-        self.write(|tx| async move { head::renew(&tx, incarnation).await })
+    /// Begins a new epoch of the event logs: every cursor and consistency token issued before is void, and
+    /// every consumer takes snapshots.
+    pub async fn expire_cursors(&self) -> Result<(), StorageError> {
+        let epoch = self.env().ids.uuid();
+        self.write(|tx| async move { head::renew(&tx, epoch).await })
             .await
     }
 }

@@ -1,6 +1,7 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// Returns the migrations for the tables of this library: `event_head`, `schema_requirement`.
+/// Returns the migrations for the tables of this library: `event_epoch`, `event_head`,
+/// `schema_requirement`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(EventHead), Box::new(SchemaRequirement)]
 }
@@ -16,11 +17,19 @@ impl MigrationName for EventHead {
 #[async_trait::async_trait]
 impl MigrationTrait for EventHead {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let epoch = Table::create()
+            .table("event_epoch")
+            .col(small_integer("epoch_id").primary_key())
+            .col(uuid("epoch"))
+            .to_owned();
+        manager.create_table(epoch).await?;
+        // `previous_id` is the event before those of the last transaction, from which they take it.
         let head = Table::create()
             .table("event_head")
-            .col(small_integer("head_id").primary_key())
-            .col(uuid("incarnation"))
+            .col(uuid("org_id").primary_key())
             .col(big_integer("position"))
+            .col(uuid("event_id"))
+            .col(uuid("previous_id"))
             .to_owned();
         manager.create_table(head).await
     }

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use parta_ids::Env;
+use parta_ids::{Env, OrgId};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
 use uuid::Uuid;
 
@@ -50,6 +50,17 @@ struct Step {
     step: Arc<dyn ErasedStep>,
 }
 
+/// The event log to which a transaction appends: that of one organization.
+#[derive(Default)]
+struct Log {
+    /// The organization of the appended events.
+    appended: Option<OrgId>,
+    /// The organization for which the transaction acts, while it has appended nothing.
+    scope: Option<OrgId>,
+    /// The head after the appended events.
+    head: Option<LogHead>,
+}
+
 #[derive(Default)]
 struct Steps {
     pending: Vec<Step>,
@@ -67,6 +78,7 @@ struct Inner {
     conn: Transaction,
     db: Db,
     request_id: OnceLock<Uuid>,
+    log: Mutex<Log>,
     now: DateTime<Utc>,
     steps: Mutex<Steps>,
     failure: Mutex<Option<DbErr>>,
@@ -115,6 +127,7 @@ impl Tx {
             now: db.env().now(),
             db: db.clone(),
             request_id: OnceLock::new(),
+            log: Mutex::default(),
             steps: Mutex::default(),
             failure: Mutex::default(),
             _pass: pass,
@@ -184,15 +197,43 @@ impl Tx {
         step
     }
 
-    /// Returns the head of the event log as seen by this transaction.
-    pub async fn head(&self) -> Result<LogHead, StorageError> {
-        head::read(self).await
+    /// Names the organization to whose log this transaction appends. The first call counts.
+    pub fn append_to(&self, org_id: OrgId) {
+        self.log().appended.get_or_insert(org_id);
     }
 
-    /// Takes the next `count` positions of the event log and returns the head after them. It locks the row of
-    /// the head, so call it last.
-    pub async fn advance_head(&self, count: i64) -> Result<LogHead, StorageError> {
-        head::advance(self, count).await
+    /// Names the organization for which the transaction acts. It counts until the transaction appends an
+    /// event.
+    pub fn act_for(&self, org_id: Option<OrgId>) {
+        let mut log = self.log();
+        log.scope = log.scope.or(org_id);
+    }
+
+    /// Returns the organization to whose log the transaction has appended, or else for which it acts.
+    pub fn log_org(&self) -> Option<OrgId> {
+        let log = self.log();
+        log.appended.or(log.scope)
+    }
+
+    /// Notes the head of the log after the appended events.
+    pub fn set_head(&self, head: LogHead) {
+        self.log().head = Some(head);
+    }
+
+    /// Returns the head of the log of an organization as seen by this transaction.
+    pub async fn head(&self, org_id: OrgId) -> Result<LogHead, StorageError> {
+        let appended = {
+            let log = self.log();
+            log.head.filter(|_| log.appended == Some(org_id))
+        };
+        match appended {
+            Some(head) => Ok(head),
+            None => head::read(self, org_id).await,
+        }
+    }
+
+    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs the steps before the commit now; the commit runs them otherwise. The step of the event log takes

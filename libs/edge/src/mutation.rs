@@ -1,4 +1,7 @@
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use parta_access::Caller;
 use parta_database::{StorageError, Tx};
@@ -65,6 +68,13 @@ pub trait Mutation: Send + Sync + Sized {
         let _ = outcome;
         self.authorize(context, tx, caller)
     }
+
+    /// Called once, outside the transaction, after an attempt has found that an earlier one was committed,
+    /// whether or not the repetition is answered. The earlier attempt may have died between its commit and
+    /// what it does after the commit, which is done again here. By default nothing is.
+    fn repeated(&self, context: &Self::Context) {
+        let _ = context;
+    }
 }
 
 /// The result of a mutation.
@@ -87,7 +97,8 @@ impl<C: Send + Sync> Edge<C> {
     {
         let (context, caller) = (&*self.context, call.caller());
         let key = call.key()?;
-        parta_mutations::mutate(&self.db, &key, |tx, claim| async move {
+        let found = &AtomicBool::new(false);
+        let done = parta_mutations::mutate(&self.db, &key, |tx, claim| async move {
             let tx = &tx;
             let record = match claim {
                 Claim::New(claimed) => {
@@ -103,6 +114,7 @@ impl<C: Send + Sync> Edge<C> {
                 }
                 Claim::Before(record) => record,
             };
+            found.store(true, Ordering::Relaxed);
             if !record.is_same_request() {
                 mutation.authorize(context, tx, caller).await?;
             }
@@ -114,6 +126,10 @@ impl<C: Send + Sync> Edge<C> {
                 consistency_token: parta_mutations::finish(tx).await?,
             })
         })
-        .await
+        .await;
+        if found.load(Ordering::Relaxed) {
+            mutation.repeated(context);
+        }
+        done
     }
 }

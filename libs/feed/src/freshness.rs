@@ -1,47 +1,43 @@
 use std::{sync::Arc, time::Duration};
 
 use parta_database::Db;
+use parta_ids::OrgId;
 use parta_mutations::{ConsistencyToken, ServicePosition};
 use parta_proto::status::v1::ErrorReason;
-use parta_status::RpcError;
-use tokio::{sync::watch, time::Instant};
+use parta_status::{RpcError, quarantined};
+use tokio::time::Instant;
 
-use crate::Cursor;
+use crate::consumer::{Age, Progress};
 
 /// The metadata key by which a caller presents a consistency token. It may occur several times.
 pub const AT_LEAST: &str = "parta-at-least";
-/// The age of the last checkpoint after which a projection is stale and no decision uses it.
+/// The age after which the projection of an organization is stale and no decision uses it.
 pub const MAX_AGE: Duration = Duration::from_secs(30);
 /// The longest wait of a call until a projection catches up.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The progress of a consumer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Progress {
-    /// The cursor that was applied and committed; `None` before the first commit.
-    pub cursor: Option<Cursor>,
-    /// The time of the last checkpoint, at which the producer had no further events.
-    pub checkpoint: Option<Instant>,
-}
-
-/// The freshness of a projection of the data of one service. Cheap to clone.
+/// The freshness of a projection of the data of one service, for each organization. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Freshness {
     service: &'static str,
-    progress: watch::Receiver<Progress>,
+    /// `None` for a projection that the service changes in the transaction of the fact.
+    progress: Option<Arc<Progress>>,
 }
 
 impl Freshness {
-    pub(crate) fn new(service: &'static str, progress: watch::Receiver<Progress>) -> Self {
-        Self { service, progress }
-    }
-
-    /// Returns a projection with a fixed state, for tests. It never becomes fresher, because it has no
-    /// sender.
-    pub fn fixed(service: &'static str, progress: Progress) -> Self {
+    pub(crate) fn new(service: &'static str, progress: Arc<Progress>) -> Self {
         Self {
             service,
-            progress: watch::channel(progress).1,
+            progress: Some(progress),
+        }
+    }
+
+    /// Returns the freshness of a projection that is never stale, because the service changes it in the
+    /// transaction of the fact.
+    pub fn always(service: &'static str) -> Self {
+        Self {
+            service,
+            progress: None,
         }
     }
 
@@ -50,26 +46,36 @@ impl Freshness {
         self.service
     }
 
-    /// Returns the progress of the consumer.
-    pub fn progress(&self) -> Progress {
-        *self.progress.borrow()
+    /// Returns whether the backlog of the start was applied.
+    pub fn is_complete(&self) -> bool {
+        self.progress
+            .as_ref()
+            .is_none_or(|progress| progress.is_complete())
     }
 
-    /// Waits until the projection was complete once. Never returns if its consumer has ended before.
+    /// Waits until the backlog of the start was applied. Organizations whose events fail do not delay it.
     pub async fn completed(&self) {
-        let mut progress = self.progress.clone();
-        let complete = progress.wait_for(|progress| progress.checkpoint.is_some());
-        if complete.await.is_err() {
-            std::future::pending::<()>().await;
+        let Some(progress) = &self.progress else {
+            return;
+        };
+        let mut changed = progress.subscribe();
+        while !progress.is_complete() {
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
-    /// Returns an error if the last checkpoint is older than 30 s, because decisions could be based on old
-    /// data.
-    pub fn require(&self) -> Result<(), RpcError> {
-        match self.progress().checkpoint {
-            Some(at) if at.elapsed() <= MAX_AGE => Ok(()),
-            _ => Err(RpcError::new(
+    /// Refuses a decision about an organization if it could be based on old data: if the projection was not
+    /// complete within the last 30 s, or its consumer has quarantined the organization.
+    pub fn require(&self, org_id: OrgId) -> Result<(), RpcError> {
+        let Some(progress) = &self.progress else {
+            return Ok(());
+        };
+        match progress.age(org_id) {
+            Age::Known(age) if age <= MAX_AGE => Ok(()),
+            Age::Quarantined => Err(quarantined(self.service)),
+            Age::Known(_) | Age::Unknown => Err(RpcError::new(
                 ErrorReason::ProjectionStale,
                 format!("The data of {} is too old. Try again later.", self.service),
             )
@@ -78,19 +84,35 @@ impl Freshness {
         }
     }
 
-    /// Waits until the projection has reached the position.
-    pub async fn reach(&self, position: &ServicePosition) -> Result<(), RpcError> {
-        let mut progress = self.progress.clone();
-        let reached = progress.wait_for(|progress| {
-            progress.cursor.is_some_and(|cursor| {
-                // Incarnations are ordered by time. Positions of an earlier incarnation were lost with it, so
-                // waiting for them is useless.
-                (cursor.incarnation, cursor.position) >= (position.incarnation, position.position)
-            })
-        });
-        match tokio::time::timeout(MAX_WAIT, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(RpcError::new(
+    /// Waits until the projection of the organization has reached the position. A position of an earlier
+    /// epoch, or one that the log does not reach after it was restored, is void.
+    pub async fn reach(&self, org_id: OrgId, position: &ServicePosition) -> Result<(), RpcError> {
+        let Some(progress) = &self.progress else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let reached = async {
+            let mut changed = progress.subscribe();
+            let wanted = (position.epoch, position.position);
+            let mut has_hinted = false;
+            loop {
+                let cursor = progress.cursor(org_id);
+                if cursor.is_some_and(|cursor| (cursor.epoch, cursor.position) >= wanted)
+                    || progress.is_void(org_id, position.epoch, position.position, began)
+                {
+                    return;
+                }
+                // The caller knows of the events before the heads announce them.
+                if !std::mem::replace(&mut has_hinted, true) {
+                    progress.hint(org_id);
+                }
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(MAX_WAIT, reached).await.map_err(|_| {
+            RpcError::new(
                 ErrorReason::BehindConsistencyToken,
                 format!(
                     "The data of {} has not yet reached the state of the consistency token. Try again.",
@@ -98,8 +120,8 @@ impl Freshness {
                 ),
             )
             .meta("service", self.service)
-            .retry_after(Duration::from_secs(1))),
-        }
+            .retry_after(Duration::from_secs(1))
+        })
     }
 }
 
@@ -123,12 +145,15 @@ impl AtLeast {
     /// service reads its own data from its own primary, and exposes no data of services that it does not
     /// consume.
     pub async fn wait(&self, token: &str) -> Result<(), RpcError> {
-        let token = ConsistencyToken::decode(token, self.db.secrets())?;
+        let Some(token) = ConsistencyToken::decode(token, self.db.secrets())? else {
+            return Ok(());
+        };
+        let org_id = token.org_id();
         let waits = token.marks().iter().flat_map(|position| {
             self.consumed
                 .iter()
                 .filter(|f| f.service == position.service)
-                .map(move |f| f.reach(position))
+                .map(move |f| f.reach(org_id, position))
         });
         futures::future::try_join_all(waits).await.map(|_| ())
     }
@@ -142,24 +167,5 @@ impl AtLeast {
             self.wait(text).await
         });
         futures::future::try_join_all(waits).await.map(|_| ())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt as _;
-
-    use super::*;
-
-    #[test]
-    fn projection_completes_at_its_first_checkpoint() {
-        let (progress, receiver) = watch::channel(Progress::default());
-        let freshness = Freshness::new("membership", receiver);
-        assert!(freshness.completed().now_or_never().is_none());
-        progress.send_modify(|progress| progress.checkpoint = Some(Instant::now()));
-        assert!(freshness.completed().now_or_never().is_some());
-        // A consumer that ended before completes nothing.
-        let ended = Freshness::fixed("membership", Progress::default());
-        assert!(ended.completed().now_or_never().is_none());
     }
 }

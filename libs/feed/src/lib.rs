@@ -1,9 +1,10 @@
-//! Feeds: the database stores the log, gRPC transports it, and the bus only carries hints.
+//! Feeds: the database stores the logs, gRPC transports them, and the bus only carries hints.
 //!
-//! The library owns the table `event` of a producing service, the server of its feed, and the tables
-//! `feed_cursor`, `feed_quarantine`, `feed_quarantine_event` of a consuming service. Invariants: positions
-//! are dense and in commit order; a consumer applies each event exactly once, in order per organization; an
-//! event that cannot be applied stops only its organization.
+//! A feed has one log for each organization. The library owns the tables `event` and `feed_pulse` of a
+//! producing service, the server of its feed, and the tables `feed_cursor` and `feed_quarantine` of a
+//! consuming service. Invariants: positions of an organization are dense and in commit order; a consumer
+//! applies each event exactly once and in order; events that cannot be applied stop only their organization.
+//! See docs/adr/0022.
 #![warn(missing_docs)]
 
 mod append;
@@ -11,6 +12,7 @@ mod bus;
 mod consumer;
 mod cursor;
 mod freshness;
+mod heads;
 mod kind;
 mod log;
 mod migrations;
@@ -20,14 +22,12 @@ mod source;
 
 pub use append::append_event;
 pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
-pub use consumer::{
-    Consumer, HandleError, Handler, QuarantinedOrganization, is_quarantined, list_quarantined,
-};
+pub use consumer::{Consumer, HandleError, Handler, QuarantinedOrganization, list_quarantined, release};
 pub use cursor::Cursor;
-pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE, Progress};
+pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE};
 pub use log::{RETENTION_DAYS, purge};
 pub use migrations::migrations;
-pub use parta_proto::{EventPayload, FeedEvent, FeedKind};
+pub use parta_proto::{EventPage, EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;
 pub use server::FeedServer;
-pub use source::{Delivery, FeedClient, FeedItem, SnapshotItem, Source};
+pub use source::{FeedClient, SnapshotItem, Source};

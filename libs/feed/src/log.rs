@@ -1,78 +1,182 @@
-//! Reads the event log and purges events older than the retention.
-use chrono::TimeDelta;
+//! Reads the event logs and purges events older than the retention.
+use chrono::{DateTime, TimeDelta, Utc};
 use parta_database::{Db, LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
-use sea_orm::{ConnectionTrait, Statement, Value};
+use parta_proto::status::v1::ErrorReason;
+use parta_status::RpcError;
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
+use uuid::Uuid;
 
-use crate::{FeedEvent, kind::EventMeta};
+use crate::{Cursor, FeedEvent, kind::EventMeta};
 
 /// The retention of events, in days. Older cursors have expired.
 pub const RETENTION_DAYS: i64 = 30;
+/// Largest number of events of one page.
+pub(crate) const PAGE: u64 = 256;
+/// Largest number of events that one transaction purges, so that no writer waits for long.
+const PURGE: u64 = 5_000;
 
-/// Returns the position before the oldest stored event.
-pub(crate) async fn floor(conn: &impl ConnectionTrait, head: LogHead) -> Result<i64, StorageError> {
-    let sql = "SELECT MIN(position) AS position FROM event";
-    let row = conn
-        .query_one_raw(Statement::from_string(conn.get_database_backend(), sql))
-        .await?;
-    let oldest: Option<i64> = row.map(|row| row.try_get("", "position")).transpose()?.flatten();
-    Ok(oldest.map_or(head.position, |position| position - 1))
+/// Returns at most `limit` events of an organization after the cursor, which is `None` at the beginning of
+/// the log, and the cursor after them. Refuses a cursor of another history of the log and one whose events
+/// were purged.
+pub(crate) async fn read_page<E: FeedEvent>(
+    db: &Db,
+    org_id: OrgId,
+    after: Option<Cursor>,
+    limit: u64,
+) -> Result<(Vec<E>, Cursor), RpcError> {
+    // The head is read first: all events up to it are visible, because a head is locked until its transaction
+    // has committed.
+    let head = db.head(org_id).await?;
+    let after = after.unwrap_or(Cursor {
+        org_id,
+        epoch: head.epoch,
+        position: 0,
+        event_id: Uuid::nil(),
+    });
+    if after.epoch != head.epoch || after.position > head.position {
+        return Err(expired());
+    }
+    if after.position == head.position {
+        return if after.event_id == head.event_id {
+            Ok((Vec::new(), after))
+        } else {
+            Err(expired())
+        };
+    }
+    let rows = list_after(db.conn(), org_id, after.position, head.position, limit).await?;
+    let follows = rows
+        .first()
+        .is_some_and(|first| first.position == after.position + 1 && first.previous_id == after.event_id);
+    if !follows {
+        return Err(expired());
+    }
+    let mut events = Vec::with_capacity(rows.len());
+    let mut cursor = after;
+    for row in rows {
+        cursor = Cursor {
+            position: row.position,
+            event_id: row.event_id,
+            ..cursor
+        };
+        events.push(row.into_event(org_id)?);
+    }
+    Ok((events, cursor))
 }
 
-/// Returns at most `limit` events after one position and up to another.
-pub(crate) async fn list_after<E: FeedEvent>(
+/// Returns the refusal of a cursor whose events were purged, or that belongs to another history of the log.
+pub(crate) fn expired() -> RpcError {
+    RpcError::new(
+        ErrorReason::CursorExpired,
+        "The cursor has expired. Read a snapshot and resume from its cursor.",
+    )
+}
+
+struct Row {
+    position: i64,
+    event_id: Uuid,
+    previous_id: Uuid,
+    occur_time: DateTime<Utc>,
+    trace_parent: String,
+    payload: Vec<u8>,
+}
+
+impl Row {
+    fn read(row: &QueryResult) -> Result<Self, sea_orm::DbErr> {
+        Ok(Self {
+            position: row.try_get("", "position")?,
+            event_id: row.try_get("", "event_id")?,
+            previous_id: row.try_get("", "previous_id")?,
+            occur_time: row.try_get("", "occur_time")?,
+            trace_parent: row.try_get("", "trace_parent")?,
+            payload: row.try_get("", "payload")?,
+        })
+    }
+
+    fn into_event<E: FeedEvent>(self, org_id: OrgId) -> Result<E, StorageError> {
+        let decoded = E::decode(self.payload.as_slice());
+        let mut event = decoded
+            .map_err(|error| StorageError::Fault(format!("event {} of {org_id}: {error}", self.position)))?;
+        let meta = EventMeta {
+            event_id: EventId::from_uuid(self.event_id),
+            org_id,
+            position: self.position,
+            occur_time: self.occur_time,
+            trace_parent: self.trace_parent,
+        };
+        meta.set(&mut event);
+        Ok(event)
+    }
+}
+
+async fn list_after(
     conn: &impl ConnectionTrait,
+    org_id: OrgId,
     after: i64,
     until: i64,
-    org_id: Option<OrgId>,
     limit: u64,
-) -> Result<Vec<E>, StorageError> {
-    let mut values: Vec<Value> = vec![after.into(), until.into()];
-    let of_org = match org_id {
-        Some(org_id) => {
-            values.push(org_id.uuid().into());
-            "AND org_id = $3"
-        }
-        None => "",
-    };
+) -> Result<Vec<Row>, StorageError> {
     let sql = format!(
-        "SELECT position, event_id, org_id, occur_time, trace_parent, payload FROM event \
-         WHERE position > $1 AND position <= $2 {of_org} ORDER BY position LIMIT {limit}"
+        "SELECT position, event_id, previous_id, occur_time, trace_parent, payload FROM event \
+         WHERE org_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT {limit}"
     );
+    let values = [org_id.uuid().into(), after.into(), until.into()];
     let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
     let rows = conn.query_all_raw(statement).await?;
-    rows.into_iter()
-        .map(|row| {
-            let meta = EventMeta {
-                event_id: EventId::from_uuid(row.try_get("", "event_id")?),
-                org_id: OrgId::from_uuid(row.try_get("", "org_id")?),
-                position: row.try_get("", "position")?,
-                occur_time: row.try_get("", "occur_time")?,
-                trace_parent: row.try_get("", "trace_parent")?,
-            };
-            let payload: Vec<u8> = row.try_get("", "payload")?;
-            let mut event = E::decode(payload.as_slice()).map_err(|e| StorageError::Fault(e.to_string()))?;
-            meta.set(&mut event);
-            Ok(event)
-        })
-        .collect()
+    Ok(rows.iter().map(Row::read).collect::<Result<_, _>>()?)
 }
 
-/// Deletes the oldest events up to the first one within the retention, so that the remaining positions are
-/// dense.
+/// Returns the heads of all logs.
+pub(crate) async fn list_heads(
+    conn: &impl ConnectionTrait,
+) -> Result<(Uuid, Vec<(OrgId, LogHead)>), StorageError> {
+    let sql = "SELECT e.epoch, h.org_id, h.position, h.event_id FROM event_epoch e \
+               LEFT JOIN event_head h ON TRUE";
+    let rows = conn
+        .query_all_raw(Statement::from_string(conn.get_database_backend(), sql))
+        .await?;
+    let mut heads = Vec::with_capacity(rows.len());
+    let mut epoch = None;
+    for row in rows {
+        let of: Uuid = row.try_get("", "epoch")?;
+        epoch = Some(of);
+        let org_id: Option<Uuid> = row.try_get("", "org_id")?;
+        if let Some(org_id) = org_id {
+            let head = LogHead {
+                epoch: of,
+                position: row.try_get("", "position")?,
+                event_id: row.try_get("", "event_id")?,
+            };
+            heads.push((OrgId::from_uuid(org_id), head));
+        }
+    }
+    let epoch = epoch.ok_or_else(|| StorageError::Schema("the database has no epoch: migrate it".into()))?;
+    Ok((epoch, heads))
+}
+
+/// Deletes events that are older than the retention. The positions that remain in a log are dense.
 pub async fn purge(db: &Db) -> Result<(), StorageError> {
     let before = db.env().now() - TimeDelta::days(RETENTION_DAYS);
-    let count = db
-        .write(|tx| async move {
-            let sql = "DELETE FROM event WHERE position < COALESCE(\
-                       (SELECT MIN(position) FROM event WHERE occur_time >= $1), \
-                       (SELECT position + 1 FROM event_head WHERE head_id = 1))";
-            let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, [before.into()]);
-            Ok::<_, StorageError>(tx.execute_raw(statement).await?.rows_affected())
-        })
-        .await?;
-    if count > 0 {
-        tracing::info!(count, "events purged");
+    let mut total = 0;
+    loop {
+        let count = db.write(|tx| async move {
+            // An event can be older than one before it, because its time is that of the begin of its
+            // transaction. It is kept until the earlier one goes.
+            let sql = format!(
+                "DELETE FROM event WHERE (org_id, position) IN (SELECT old.org_id, old.position FROM event old \
+                 WHERE old.occur_time < $1 AND NOT EXISTS (SELECT 1 FROM event young WHERE young.org_id = old.org_id \
+                 AND young.position < old.position AND young.occur_time >= $1) LIMIT {PURGE})"
+            );
+            Ok::<_, StorageError>(tx.execute_sql(&sql, [before.into()]).await?)
+        });
+        let count = count.await?;
+        total += count;
+        if count < PURGE {
+            break;
+        }
+    }
+    if total > 0 {
+        tracing::info!(count = total, "events purged");
     }
     Ok(())
 }

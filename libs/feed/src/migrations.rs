@@ -1,7 +1,7 @@
 use sea_orm_migration::{prelude::*, schema::*};
 
-/// Returns the migrations for the tables of this library: `event`, `feed_cursor`, `feed_quarantine`,
-/// `feed_quarantine_event`.
+/// Returns the migrations for the tables of this library: `event`, `feed_pulse`, `feed_cursor`,
+/// `feed_quarantine`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     vec![Box::new(Tables)]
 }
@@ -17,23 +17,20 @@ impl MigrationName for Tables {
 #[async_trait::async_trait]
 impl MigrationTrait for Tables {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // `previous_id` is the id of the event before; nil for the first. A cursor names the last event that
+        // its reader has applied, so it can be checked when that event is purged, too.
         let event = Table::create()
             .table("event")
-            .col(big_integer("position").primary_key())
-            .col(uuid("event_id").unique_key())
             .col(uuid("org_id"))
+            .col(big_integer("position"))
+            .col(uuid("event_id"))
+            .col(uuid("previous_id"))
             .col(timestamp_with_time_zone("occur_time"))
             .col(string("trace_parent"))
             .col(blob("payload"))
+            .primary_key(Index::create().col("org_id").col("position"))
             .to_owned();
         manager.create_table(event).await?;
-        let by_org = Index::create()
-            .name("event_by_org")
-            .table("event")
-            .col("org_id")
-            .col("position")
-            .to_owned();
-        manager.create_index(by_org).await?;
         let by_time = Index::create()
             .name("event_by_time")
             .table("event")
@@ -41,41 +38,35 @@ impl MigrationTrait for Tables {
             .to_owned();
         manager.create_index(by_time).await?;
 
+        let pulse = Table::create()
+            .table("feed_pulse")
+            .col(uuid("replica_id").primary_key())
+            .col(timestamp_with_time_zone("pulse_time"))
+            .to_owned();
+        manager.create_table(pulse).await?;
+
         let cursor = Table::create()
             .table("feed_cursor")
-            .col(string("consumer").primary_key())
+            .col(uuid("org_id"))
+            .col(string("consumer"))
             .col(text("cursor"))
-            .col(uuid_null("incarnation"))
+            .col(uuid_null("epoch"))
             .col(big_integer("position"))
+            .col(uuid("event_id"))
             .col(timestamp_with_time_zone("update_time"))
+            .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();
         manager.create_table(cursor).await?;
 
-        let quarantined = Table::create()
+        let quarantine = Table::create()
             .table("feed_quarantine")
             .col(uuid("org_id"))
             .col(string("consumer"))
             .col(big_integer("position"))
             .col(text("reason"))
-            .col(timestamp_with_time_zone("park_time"))
+            .col(timestamp_with_time_zone("quarantine_time"))
             .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();
-        manager.create_table(quarantined).await?;
-
-        let queue = Table::create()
-            .table("feed_quarantine_event")
-            .col(uuid("org_id"))
-            .col(string("consumer"))
-            .col(big_integer("seq"))
-            .col(blob("event"))
-            .primary_key(Index::create().col("org_id").col("consumer").col("seq"))
-            .foreign_key(
-                ForeignKey::create()
-                    .from("feed_quarantine_event", ("org_id", "consumer"))
-                    .to("feed_quarantine", ("org_id", "consumer"))
-                    .on_delete(ForeignKeyAction::Cascade),
-            )
-            .to_owned();
-        manager.create_table(queue).await
+        manager.create_table(quarantine).await
     }
 }

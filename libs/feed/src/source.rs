@@ -2,29 +2,11 @@ use std::marker::PhantomData;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use parta_ids::{OrgId, optional_text};
-use parta_proto::{FeedChannel, WatchItem};
+use parta_ids::OrgId;
+use parta_proto::{EventPage, FeedChannel, HeadStream, ReadFrom};
 use tonic::Status;
 
 use crate::{FeedEvent, FeedKind};
-
-/// The content of one message of a feed.
-#[derive(Debug, Clone)]
-pub enum FeedItem<E> {
-    /// An event.
-    Event(E),
-    /// Everything up to the cursor has been delivered.
-    Checkpoint,
-}
-
-/// One message of a feed.
-#[derive(Debug, Clone)]
-pub struct Delivery<E> {
-    /// The cursor to resume from after this message.
-    pub cursor: String,
-    /// The content of the message.
-    pub item: FeedItem<E>,
-}
 
 /// One message of a snapshot.
 #[derive(Debug, Clone)]
@@ -33,7 +15,7 @@ pub enum SnapshotItem<E> {
     Event(E),
     /// The end of the snapshot.
     End {
-        /// The cursor from which to watch after the snapshot.
+        /// The cursor from which to read after the snapshot.
         cursor: String,
     },
 }
@@ -45,16 +27,14 @@ pub trait Source: Send + Sync + 'static {
     type Event: FeedEvent;
     /// Returns the name of the service that owns the feed.
     fn service(&self) -> &'static str;
-    /// Follows the feed after the cursor.
-    async fn watch(
-        &self,
-        cursor: &str,
-        org_id: Option<OrgId>,
-    ) -> Result<BoxStream<'static, Result<Delivery<Self::Event>, Status>>, Status>;
-    /// Streams the current state.
+    /// Follows the heads of all logs.
+    async fn watch_heads(&self) -> Result<HeadStream, Status>;
+    /// Reads the events of an organization after the cursor; empty for the beginning of its log.
+    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<Self::Event>, Status>;
+    /// Streams the current state of an organization.
     async fn snapshot(
         &self,
-        org_id: Option<OrgId>,
+        org_id: OrgId,
     ) -> Result<BoxStream<'static, Result<SnapshotItem<Self::Event>, Status>>, Status>;
 }
 
@@ -83,27 +63,24 @@ impl<K: FeedKind, T: FeedChannel> Source for FeedClient<K, T> {
         K::SERVICE
     }
 
-    async fn watch(
-        &self,
-        cursor: &str,
-        org_id: Option<OrgId>,
-    ) -> Result<BoxStream<'static, Result<Delivery<K::Event>, Status>>, Status> {
-        let messages = K::watch(self.channel.clone(), cursor.to_owned(), optional_text(org_id)).await?;
-        let deliveries = messages.map_ok(|(cursor, item)| Delivery {
-            cursor,
-            item: match item {
-                WatchItem::Event(event) => FeedItem::Event(event),
-                WatchItem::Checkpoint(_) => FeedItem::Checkpoint,
-            },
-        });
-        Ok(deliveries.boxed())
+    async fn watch_heads(&self) -> Result<HeadStream, Status> {
+        K::watch_heads(self.channel.clone()).await
+    }
+
+    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<K::Event>, Status> {
+        let from = ReadFrom {
+            org_id: org_id.to_string(),
+            cursor: cursor.to_owned(),
+            page_size: 0,
+        };
+        K::read(self.channel.clone(), from).await
     }
 
     async fn snapshot(
         &self,
-        org_id: Option<OrgId>,
+        org_id: OrgId,
     ) -> Result<BoxStream<'static, Result<SnapshotItem<K::Event>, Status>>, Status> {
-        let messages = K::snapshot(self.channel.clone(), optional_text(org_id)).await?;
+        let messages = K::snapshot(self.channel.clone(), org_id.to_string()).await?;
         let items = messages.map_ok(|(cursor, event)| match event {
             Some(event) => SnapshotItem::Event(event),
             None => SnapshotItem::End { cursor },

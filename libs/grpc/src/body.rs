@@ -160,9 +160,9 @@ impl http_body::Body for InstrumentedBody {
             match &guard.catches {
                 None => poll(inner, ended, cx),
                 Some(slot) => {
-                    catch_unwind(AssertUnwindSafe(|| poll(inner, ended, cx))).unwrap_or_else(|panic| {
+                    catch_unwind(AssertUnwindSafe(|| poll(inner, ended, cx))).unwrap_or_else(|_panic| {
                         *inner = None;
-                        Poll::Ready(Some(trailers(&slot.refuse(panic.as_ref()))))
+                        Poll::Ready(Some(trailers(&slot.refuse())))
                     })
                 }
             }

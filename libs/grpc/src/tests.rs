@@ -2,4 +2,5 @@
 mod hostile;
 mod layers;
 mod retries;
+mod revocations;
 mod test_env;

@@ -180,8 +180,8 @@ impl Lease {
                 vec![due.into(), why.into()],
             ),
             End::Failed(why) => (
-                format!("{released} due_time = NULL, failure = $3"),
-                vec![why.into()],
+                format!("{released} due_time = NULL, failure = $3, fail_time = $4"),
+                vec![why.into(), db.env().now().into()],
             ),
         };
         let sql = format!("{change} WHERE job_id = $1 AND lease = $2");

@@ -13,6 +13,7 @@
 mod lease;
 mod limits;
 mod migrations;
+mod operator;
 mod runner;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,9 @@ use uuid::Uuid;
 
 pub use limits::Limits;
 pub use migrations::migrations;
+pub use operator::{
+    FAILED_RETENTION, JobFilter, JobRecord, JobState, delete, find, list, lock, purge, retry,
+};
 pub use runner::{JobError, JobHandler, JobRunner};
 
 /// A job that is running.

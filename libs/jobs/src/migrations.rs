@@ -2,7 +2,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// Returns the migrations for the table of this library: `job`.
 pub fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(JobTable), Box::new(JobLease)]
+    vec![Box::new(JobTable), Box::new(JobLease), Box::new(JobFailTime)]
 }
 
 struct JobTable;
@@ -78,5 +78,31 @@ impl MigrationTrait for JobLease {
         manager
             .drop_index(Index::drop().name("job_due").table("job").to_owned())
             .await
+    }
+}
+
+/// The time of a permanent failure, from which the job is kept for the operator.
+struct JobFailTime;
+
+impl MigrationName for JobFailTime {
+    fn name(&self) -> &str {
+        "jobs_0003_job_fail_time"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for JobFailTime {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let add = Table::alter()
+            .table("job")
+            .add_column(timestamp_with_time_zone_null("fail_time"))
+            .to_owned();
+        manager.alter_table(add).await?;
+        // Jobs that failed before are kept from now on.
+        manager
+            .get_connection()
+            .execute_unprepared("UPDATE job SET fail_time = CURRENT_TIMESTAMP WHERE due_time IS NULL")
+            .await?;
+        Ok(())
     }
 }

@@ -295,8 +295,8 @@ impl Attempt {
         };
         match ended {
             Ok(Ok(result)) => result,
-            // The message of the panic may contain personal data. The standard hook has written it to the
-            // standard error; the row and the log get none of it.
+            // The message of the panic may contain personal data. The hook of the process has logged the
+            // place; the row and the log get none of the message.
             Ok(Err(_panic)) => Err(JobError::Retry("the handler panicked".to_owned())),
             Err(timeout) => Err(JobError::Retry(format!(
                 "took longer than {} s",

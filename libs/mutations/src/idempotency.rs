@@ -2,6 +2,7 @@
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit, Mac};
 use parta_database::{Db, StorageError, Tx};
+use parta_ids::{OrgId, TypedId};
 use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::{ConnectionTrait, Statement};
@@ -33,14 +34,17 @@ pub struct ClaimedRecord {
 
 impl ClaimedRecord {
     /// Stores the outcome of the mutation for repetitions within 30 days: ids and numbers, never names.
+    /// Events must have been appended before: a repetition answers the consistency token of their
+    /// organization.
     pub async fn keep(self, tx: &Tx, outcome: Vec<u8>) -> Result<(), StorageError> {
         let Self { mutation } = self;
-        let sql = "UPDATE idempotency_record SET response = $4 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
+        let sql = "UPDATE idempotency_record SET response = $4, log_org_id = $5 WHERE principal = $1 AND rpc = $2 AND request_id = $3";
         let values = [
             mutation.principal().into(),
             mutation.rpc().into(),
             mutation.request_id().into(),
             outcome.into(),
+            tx.log_org().map(TypedId::uuid).into(),
         ];
         tx.execute_sql(sql, values).await?;
         Ok(())
@@ -101,6 +105,7 @@ where
     let work = &work;
     db.write_idempotent(|tx| async move {
         tx.set_request_id(mutation.request_id());
+        tx.act_for(mutation.org_id());
         let claim = claim(&tx, mutation).await?;
         work(tx, claim).await
     })
@@ -130,7 +135,7 @@ async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
             mutation: mutation.clone(),
         }));
     }
-    let sql = "SELECT digest, response FROM idempotency_record \
+    let sql = "SELECT digest, response, log_org_id FROM idempotency_record \
                WHERE principal = $1 AND rpc = $2 AND request_id = $3";
     let row = tx
         .query_one_raw(Statement::from_sql_and_values(backend, sql, key()))
@@ -139,6 +144,8 @@ async fn claim(tx: &Tx, mutation: &Mutation) -> Result<Claim, StorageError> {
     let row = row.ok_or_else(|| StorageError::Conflict("the idempotency record was just purged".into()))?;
     let first: Vec<u8> = row.try_get("", "digest")?;
     let outcome: Option<Vec<u8>> = row.try_get("", "response")?;
+    let org_id: Option<Uuid> = row.try_get("", "log_org_id")?;
+    tx.act_for(org_id.map(OrgId::from_uuid));
     Ok(Claim::Before(Record {
         same_request: first.ct_eq(&digest).into(),
         request_id: mutation.request_id(),

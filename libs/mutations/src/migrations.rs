@@ -23,6 +23,7 @@ impl MigrationTrait for IdempotencyRecord {
             .col(uuid("request_id"))
             .col(blob("digest"))
             .col(blob_null("response"))
+            .col(uuid_null("log_org_id"))
             .col(timestamp_with_time_zone("create_time"))
             .primary_key(Index::create().col("principal").col("rpc").col("request_id"))
             .to_owned();

@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use parta_access::Caller;
+use parta_access::{Caller, Principal};
+use parta_ids::OrgId;
 use parta_status::{self as status, RpcError};
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ pub struct Mutation {
     rpc: String,
     request_id: Uuid,
     request: Bytes,
+    org_id: Option<OrgId>,
 }
 
 impl Mutation {
@@ -32,6 +34,7 @@ impl Mutation {
             rpc: caller.rpc.to_owned(),
             request_id: id,
             request,
+            org_id: principal_org(caller),
         })
     }
 
@@ -47,9 +50,18 @@ impl Mutation {
     pub fn request_id(&self) -> Uuid {
         self.request_id
     }
+    /// Returns the organization of the credential, if it has one.
+    pub(crate) fn org_id(&self) -> Option<OrgId> {
+        self.org_id
+    }
     pub(crate) fn request(&self) -> &[u8] {
         &self.request
     }
+}
+
+fn principal_org(caller: &Caller) -> Option<OrgId> {
+    let person = caller.on_behalf_of.as_ref().and_then(Principal::org_id);
+    person.or_else(|| caller.principal.org_id())
 }
 
 /// The name of the field that identifies a mutation.

@@ -1,6 +1,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parta_access::Secrets;
 use parta_database::{Db, LogHead, StorageError, Tx};
+use parta_ids::{OrgId, TypedId};
 use parta_status::{self as status, RpcError};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -9,35 +10,48 @@ use uuid::Uuid;
 const MAC: usize = 16;
 const LABEL: &str = "parta.consistency-token";
 
-/// A position in the event log of one service.
+/// A position in the event log of an organization at one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePosition {
     /// The name of the service, for example "membership".
     #[serde(rename = "s")]
     pub service: String,
-    /// The incarnation of its database.
-    #[serde(rename = "i")]
-    pub incarnation: Uuid,
+    /// The epoch of its logs.
+    #[serde(rename = "e")]
+    pub epoch: Uuid,
     /// The position that was reached.
     #[serde(rename = "p")]
     pub position: i64,
 }
 
-/// The states that a caller has seen: at most one position per service. The text form is authenticated, so
-/// that nobody can make a server wait for a state that never occurs. The services of a suite share the master
-/// secret.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The states of one organization that a caller has seen: at most one position per service. The text form is
+/// authenticated, so that nobody can make a server wait for a state that never occurs. The services of a
+/// suite share the master secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsistencyToken {
+    org_id: OrgId,
+    marks: Vec<ServicePosition>,
+}
+
+/// The authenticated content of the text form.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    #[serde(rename = "o")]
+    org_id: Uuid,
+    #[serde(rename = "m")]
     marks: Vec<ServicePosition>,
 }
 
 impl ConsistencyToken {
     /// Builds a token. Of two positions of one service, the later is kept.
-    pub fn new(marks: impl IntoIterator<Item = ServicePosition>) -> Self {
-        let mut token = Self::default();
+    pub fn new(org_id: OrgId, marks: impl IntoIterator<Item = ServicePosition>) -> Self {
+        let mut token = Self {
+            org_id,
+            marks: Vec::new(),
+        };
         for mark in marks {
             match token.marks.iter_mut().find(|m| m.service == mark.service) {
-                Some(known) if (known.incarnation, known.position) < (mark.incarnation, mark.position) => {
+                Some(known) if (known.epoch, known.position) < (mark.epoch, mark.position) => {
                     *known = mark;
                 }
                 Some(_) => {}
@@ -48,10 +62,20 @@ impl ConsistencyToken {
         token
     }
 
-    /// Returns the token that covers both tokens.
-    #[must_use]
-    pub fn merge(self, other: Self) -> Self {
-        Self::new(self.marks.into_iter().chain(other.marks))
+    /// Returns the token that covers both tokens. They must belong to the same organization.
+    pub fn merge(self, other: Self) -> Result<Self, RpcError> {
+        if self.org_id != other.org_id {
+            return Err(RpcError::internal(format!(
+                "consistency tokens of {} and {} cannot be merged",
+                self.org_id, other.org_id
+            )));
+        }
+        Ok(Self::new(self.org_id, self.marks.into_iter().chain(other.marks)))
+    }
+
+    /// Returns the organization to which the token belongs.
+    pub fn org_id(&self) -> OrgId {
+        self.org_id
     }
 
     /// Returns the positions, sorted by service name.
@@ -61,7 +85,11 @@ impl ConsistencyToken {
 
     /// Encodes the token as opaque text.
     pub fn encode(&self, secrets: &Secrets) -> String {
-        let Ok(mut bytes) = serde_json::to_vec(&self.marks) else {
+        let body = Body {
+            org_id: self.org_id.uuid(),
+            marks: self.marks.clone(),
+        };
+        let Ok(mut bytes) = serde_json::to_vec(&body) else {
             return String::new();
         };
         let mac = secrets.hmac(LABEL, &bytes);
@@ -69,10 +97,10 @@ impl ConsistencyToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Decodes the text form. An empty text is an empty token.
-    pub fn decode(text: &str, secrets: &Secrets) -> Result<Self, RpcError> {
+    /// Decodes the text form. An empty text names no state.
+    pub fn decode(text: &str, secrets: &Secrets) -> Result<Option<Self>, RpcError> {
         if text.is_empty() {
-            return Ok(Self::default());
+            return Ok(None);
         }
         let refused = || status::invalid("parta-at-least", "is not a consistency token of this suite");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
@@ -80,25 +108,29 @@ impl ConsistencyToken {
         if !bool::from(secrets.hmac(LABEL, body)[..MAC].ct_eq(given)) {
             return Err(refused());
         }
-        let marks: Vec<ServicePosition> = serde_json::from_slice(body).map_err(|_| refused())?;
-        Ok(Self::new(marks))
+        let body: Body = serde_json::from_slice(body).map_err(|_| refused())?;
+        Ok(Some(Self::new(OrgId::from_uuid(body.org_id), body.marks)))
     }
 }
 
-/// Encodes a consistency token for this position of the event log of the database. A service that receives it
+/// Encodes a consistency token for this position of the log of an organization. A service that receives it
 /// does not reply from an earlier state.
-pub fn consistency_token(db: &Db, head: LogHead) -> String {
+pub fn consistency_token(db: &Db, org_id: OrgId, head: LogHead) -> String {
     let mark = ServicePosition {
         service: db.service().to_owned(),
-        incarnation: head.incarnation,
+        epoch: head.epoch,
         position: head.position,
     };
-    ConsistencyToken::new([mark]).encode(db.secrets())
+    ConsistencyToken::new(org_id, [mark]).encode(db.secrets())
 }
 
 /// Runs the steps before the commit, which take the positions of the event log, and returns the consistency
-/// token of the state after the commit. It locks the head of the log, so call it after all other work.
+/// token of the state after the commit; empty if the transaction acted for no organization. It locks the head
+/// of the log, so call it after all other work.
 pub async fn finish(tx: &Tx) -> Result<String, StorageError> {
     tx.run_steps().await?;
-    Ok(consistency_token(tx.db(), tx.head().await?))
+    match tx.log_org() {
+        Some(org_id) => Ok(consistency_token(tx.db(), org_id, tx.head(org_id).await?)),
+        None => Ok(String::new()),
+    }
 }

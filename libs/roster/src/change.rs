@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, UnitId};
+use parta_ids::{EventId, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::RosterImportStaged;
 
 /// A change of the projection by an event.
@@ -25,12 +25,13 @@ pub enum Change {
     /// The [`crate::MemberContext`] of a member changed. Also reported for the guardians when the classes of
     /// a child change.
     Member(MemberId),
-    /// A session was revoked before it expired.
-    SessionRevoked(SessionId),
-    /// A service account was revoked.
-    ServiceAccountRevoked(ServiceAccountId),
     /// A roster import was staged and requests units and invitations.
-    RosterImportStaged(RosterImportStaged),
+    RosterImportStaged {
+        /// The event that requests them.
+        event_id: EventId,
+        /// The requested units and invitations.
+        staged: RosterImportStaged,
+    },
     /// The projection was rebuilt from a snapshot: anything in the organization may have changed.
     Resynced,
 }
@@ -38,8 +39,9 @@ pub enum Change {
 /// Acts on changes, in the transaction in which they are applied.
 #[async_trait]
 pub trait RosterObserver: Send + Sync + 'static {
-    /// Acts on a change. A permanent error quarantines the organization.
-    async fn changed(&self, tx: &Tx, org_id: OrgId, change: &Change) -> Result<(), HandleError>;
+    /// Acts on changes of one organization, in order, whose rows are all written. A permanent error
+    /// quarantines the organization, so the observer writes rows and jobs only, which no rule refuses.
+    async fn changed(&self, tx: &Tx, org_id: OrgId, changes: &[Change]) -> Result<(), HandleError>;
 }
 
 /// Ignores all changes, for services that only query the roster.
@@ -48,7 +50,7 @@ pub struct NoObserver;
 
 #[async_trait]
 impl RosterObserver for NoObserver {
-    async fn changed(&self, _tx: &Tx, _org_id: OrgId, _change: &Change) -> Result<(), HandleError> {
+    async fn changed(&self, _tx: &Tx, _org_id: OrgId, _changes: &[Change]) -> Result<(), HandleError> {
         Ok(())
     }
 }

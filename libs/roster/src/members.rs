@@ -27,28 +27,43 @@ impl Members {
         Self { observer }
     }
 
-    async fn notify(&self, tx: &Tx, org: OrgId, change: Change) -> Result<(), HandleError> {
-        self.observer.changed(tx, org, &change).await
-    }
-
-    /// Notifies for the child and the guardians, because the classes of a child are part of their contexts.
-    async fn notify_family(&self, tx: &Tx, org: OrgId, child: MemberId) -> Result<(), HandleError> {
-        self.notify(tx, org, Change::Member(child)).await?;
-        let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
-            .select_only()
-            .column(guardianship::Column::GuardianId)
-            .filter(guardianship::Column::OrgId.eq(org.uuid()))
-            .filter(guardianship::Column::ChildId.eq(child.uuid()))
-            .filter(guardianship::Column::Confirmed.eq(true))
-            .into_tuple()
-            .all(tx)
-            .await?;
-        for guardian in guardians {
-            self.notify(tx, org, Change::Member(MemberId::from_uuid(guardian)))
-                .await?;
+    /// Writes the rows of consecutive events. Returns the changes, on which the observer acts once all rows
+    /// are written.
+    async fn write(
+        &self,
+        tx: &Tx,
+        org: OrgId,
+        events: &[MembershipEvent],
+    ) -> Result<Vec<Change>, HandleError> {
+        let mut changes = Vec::new();
+        for event in events {
+            match &event.payload {
+                Some(Payload::RosterImportStaged(staged)) => changes.push(Change::RosterImportStaged {
+                    event_id: id(&event.event_id)?,
+                    staged: staged.clone(),
+                }),
+                Some(payload) => write_one(tx, org, payload, &mut changes).await?,
+                None => {}
+            }
         }
-        Ok(())
+        Ok(changes)
     }
+}
+
+/// Returns the changes of a child and of the guardians, because the classes of a child are part of their
+/// contexts.
+async fn family(tx: &Tx, org: OrgId, child: MemberId) -> Result<Vec<Change>, HandleError> {
+    let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
+        .select_only()
+        .column(guardianship::Column::GuardianId)
+        .filter(guardianship::Column::OrgId.eq(org.uuid()))
+        .filter(guardianship::Column::ChildId.eq(child.uuid()))
+        .filter(guardianship::Column::Confirmed.eq(true))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let guardians = guardians.into_iter().map(MemberId::from_uuid);
+    Ok([child].into_iter().chain(guardians).map(Change::Member).collect())
 }
 
 /// Encodes the roles of an event. A role that this build does not know grants nothing.
@@ -56,193 +71,191 @@ fn mask(roles: impl Iterator<Item = PbRole>) -> i32 {
     Role::mask_of(roles.filter_map(|role| Role::try_from(role).ok()))
 }
 
+/// Writes the row of an event and adds what it changes.
+async fn write_one(
+    tx: &Tx,
+    org: OrgId,
+    payload: &Payload,
+    changes: &mut Vec<Change>,
+) -> Result<(), HandleError> {
+    match payload {
+        Payload::MemberAdmitted(admitted) => {
+            let member_id = id(&admitted.member_id)?;
+            put_member(
+                tx,
+                org,
+                member_id,
+                admitted.state,
+                mask(admitted.roles()),
+                admitted.teacher_verified,
+            )
+            .await?;
+            changes.push(Change::Member(member_id));
+        }
+        Payload::MemberChanged(changed) => {
+            let member_id = id(&changed.member_id)?;
+            put_member(
+                tx,
+                org,
+                member_id,
+                changed.state,
+                mask(changed.roles()),
+                changed.teacher_verified,
+            )
+            .await?;
+            changes.push(Change::Member(member_id));
+        }
+        Payload::AssignmentCreated(made) => {
+            let member_id: MemberId = id(&made.member_id)?;
+            put_assignment(tx, org, member_id, made).await?;
+            changes.push(Change::Member(member_id));
+        }
+        Payload::AssignmentEnded(ended) => {
+            let key = (org.uuid(), id::<AssignmentId>(&ended.assignment_id)?.uuid());
+            let Some(row) = assignment::Entity::find_by_id(key).one(tx).await? else {
+                return Ok(());
+            };
+            assignment::Entity::delete_by_id(key).exec(tx).await?;
+            changes.push(Change::Member(MemberId::from_uuid(row.member_id)));
+        }
+        Payload::EnrollmentBegun(begun) => {
+            let member_id: MemberId = id(&begun.member_id)?;
+            let row = enrollment::ActiveModel {
+                org_id: Set(org.uuid()),
+                enrollment_id: Set(id::<EnrollmentId>(&begun.enrollment_id)?.uuid()),
+                member_id: Set(member_id.uuid()),
+                unit_id: Set(id::<UnitId>(&begun.unit_id)?.uuid()),
+                seen: Set(true),
+            };
+            use enrollment::Column as C;
+            let known = OnConflict::columns([C::OrgId, C::EnrollmentId])
+                .update_columns([C::MemberId, C::UnitId, C::Seen])
+                .to_owned();
+            enrollment::Entity::insert(row)
+                .on_conflict(known)
+                .exec_without_returning(tx)
+                .await?;
+            changes.extend(family(tx, org, member_id).await?);
+        }
+        Payload::EnrollmentEnded(ended) => {
+            let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
+            let Some(row) = enrollment::Entity::find_by_id(key).one(tx).await? else {
+                return Ok(());
+            };
+            enrollment::Entity::delete_by_id(key).exec(tx).await?;
+            changes.extend(family(tx, org, MemberId::from_uuid(row.member_id)).await?);
+        }
+        Payload::GuardianshipEstablished(made) => {
+            let guardian: MemberId = id(&made.guardian_id)?;
+            let row = guardianship::ActiveModel {
+                org_id: Set(org.uuid()),
+                guardianship_id: Set(id::<GuardianshipId>(&made.guardianship_id)?.uuid()),
+                guardian_id: Set(guardian.uuid()),
+                child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
+                confirmed: Set(made.confirmed),
+                seen: Set(true),
+            };
+            use guardianship::Column as C;
+            let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
+                .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::Seen])
+                .to_owned();
+            guardianship::Entity::insert(row)
+                .on_conflict(known)
+                .exec_without_returning(tx)
+                .await?;
+            changes.push(Change::Member(guardian));
+        }
+        Payload::GuardianshipChanged(changed) => {
+            let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
+            let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
+                return Ok(());
+            };
+            guardianship::Entity::update_many()
+                .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
+                .filter(guardianship::Column::OrgId.eq(key.0))
+                .filter(guardianship::Column::GuardianshipId.eq(key.1))
+                .exec(tx)
+                .await?;
+            changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
+        }
+        Payload::GuardianshipEnded(ended) => {
+            let key = (org.uuid(), id::<GuardianshipId>(&ended.guardianship_id)?.uuid());
+            let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
+                return Ok(());
+            };
+            guardianship::Entity::delete_by_id(key).exec(tx).await?;
+            changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
+        }
+        // It has no row.
+        Payload::RosterImportStaged(_) => {}
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Handler for Members {
     type Event = MembershipEvent;
 
-    async fn apply(&self, tx: &Tx, event: &MembershipEvent) -> Result<(), HandleError> {
-        let org: OrgId = id(&event.org_id)?;
-        match &event.payload {
-            Some(Payload::MemberAdmitted(admitted)) => {
-                let member_id = id(&admitted.member_id)?;
-                put_member(
-                    tx,
-                    org,
-                    member_id,
-                    admitted.state,
-                    mask(admitted.roles()),
-                    admitted.teacher_verified,
-                )
-                .await?;
-                self.notify(tx, org, Change::Member(member_id)).await
-            }
-            Some(Payload::MemberChanged(changed)) => {
-                let member_id = id(&changed.member_id)?;
-                put_member(
-                    tx,
-                    org,
-                    member_id,
-                    changed.state,
-                    mask(changed.roles()),
-                    changed.teacher_verified,
-                )
-                .await?;
-                self.notify(tx, org, Change::Member(member_id)).await
-            }
-            Some(Payload::AssignmentCreated(made)) => {
-                let member_id: MemberId = id(&made.member_id)?;
-                put_assignment(tx, org, member_id, made).await?;
-                self.notify(tx, org, Change::Member(member_id)).await
-            }
-            Some(Payload::AssignmentEnded(ended)) => {
-                let key = (org.uuid(), id::<AssignmentId>(&ended.assignment_id)?.uuid());
-                let Some(row) = assignment::Entity::find_by_id(key).one(tx).await? else {
-                    return Ok(());
-                };
-                assignment::Entity::delete_by_id(key).exec(tx).await?;
-                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.member_id)))
-                    .await
-            }
-            Some(Payload::EnrollmentBegun(begun)) => {
-                let member_id: MemberId = id(&begun.member_id)?;
-                let row = enrollment::ActiveModel {
-                    org_id: Set(org.uuid()),
-                    enrollment_id: Set(id::<EnrollmentId>(&begun.enrollment_id)?.uuid()),
-                    member_id: Set(member_id.uuid()),
-                    unit_id: Set(id::<UnitId>(&begun.unit_id)?.uuid()),
-                    seen: Set(true),
-                };
-                use enrollment::Column as C;
-                let known = OnConflict::columns([C::OrgId, C::EnrollmentId])
-                    .update_columns([C::MemberId, C::UnitId, C::Seen])
-                    .to_owned();
-                enrollment::Entity::insert(row)
-                    .on_conflict(known)
-                    .exec_without_returning(tx)
-                    .await?;
-                self.notify_family(tx, org, member_id).await
-            }
-            Some(Payload::EnrollmentEnded(ended)) => {
-                let key = (org.uuid(), id::<EnrollmentId>(&ended.enrollment_id)?.uuid());
-                let Some(row) = enrollment::Entity::find_by_id(key).one(tx).await? else {
-                    return Ok(());
-                };
-                enrollment::Entity::delete_by_id(key).exec(tx).await?;
-                self.notify_family(tx, org, MemberId::from_uuid(row.member_id))
-                    .await
-            }
-            Some(Payload::GuardianshipEstablished(made)) => {
-                let guardian: MemberId = id(&made.guardian_id)?;
-                let row = guardianship::ActiveModel {
-                    org_id: Set(org.uuid()),
-                    guardianship_id: Set(id::<GuardianshipId>(&made.guardianship_id)?.uuid()),
-                    guardian_id: Set(guardian.uuid()),
-                    child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
-                    confirmed: Set(made.confirmed),
-                    seen: Set(true),
-                };
-                use guardianship::Column as C;
-                let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
-                    .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::Seen])
-                    .to_owned();
-                guardianship::Entity::insert(row)
-                    .on_conflict(known)
-                    .exec_without_returning(tx)
-                    .await?;
-                self.notify(tx, org, Change::Member(guardian)).await
-            }
-            Some(Payload::GuardianshipChanged(changed)) => {
-                let key = (org.uuid(), id::<GuardianshipId>(&changed.guardianship_id)?.uuid());
-                let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
-                    return Ok(());
-                };
-                guardianship::Entity::update_many()
-                    .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
-                    .filter(guardianship::Column::OrgId.eq(key.0))
-                    .filter(guardianship::Column::GuardianshipId.eq(key.1))
-                    .exec(tx)
-                    .await?;
-                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
-                    .await
-            }
-            Some(Payload::GuardianshipEnded(ended)) => {
-                let key = (org.uuid(), id::<GuardianshipId>(&ended.guardianship_id)?.uuid());
-                let Some(row) = guardianship::Entity::find_by_id(key).one(tx).await? else {
-                    return Ok(());
-                };
-                guardianship::Entity::delete_by_id(key).exec(tx).await?;
-                self.notify(tx, org, Change::Member(MemberId::from_uuid(row.guardian_id)))
-                    .await
-            }
-            Some(Payload::SessionRevoked(revoked)) => {
-                self.notify(tx, org, Change::SessionRevoked(id(&revoked.session_id)?))
-                    .await
-            }
-            Some(Payload::ServiceAccountRevoked(revoked)) => {
-                self.notify(
-                    tx,
-                    org,
-                    Change::ServiceAccountRevoked(id(&revoked.service_account_id)?),
-                )
-                .await
-            }
-            Some(Payload::RosterImportStaged(staged)) => {
-                self.notify(tx, org, Change::RosterImportStaged(staged.clone()))
-                    .await
-            }
-            None => Ok(()),
-        }
+    async fn apply(&self, tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<(), HandleError> {
+        let changes = self.write(tx, org, events).await?;
+        self.observer.changed(tx, org, &changes).await
     }
 
-    async fn begin_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
-        member::Entity::update_many()
-            .col_expr(member::Column::Seen, false.into())
-            .exec(tx)
-            .await?;
-        assignment::Entity::update_many()
-            .col_expr(assignment::Column::Seen, false.into())
-            .exec(tx)
-            .await?;
-        enrollment::Entity::update_many()
-            .col_expr(enrollment::Column::Seen, false.into())
-            .exec(tx)
-            .await?;
-        guardianship::Entity::update_many()
-            .col_expr(guardianship::Column::Seen, false.into())
-            .exec(tx)
-            .await?;
-        Ok(())
+    async fn replace(&self, tx: &Tx, org: OrgId, events: &[MembershipEvent]) -> Result<(), HandleError> {
+        mark_unseen(tx, org).await?;
+        let mut changes = self.write(tx, org, events).await?;
+        delete_unseen(tx, org).await?;
+        changes.push(Change::Resynced);
+        self.observer.changed(tx, org, &changes).await
     }
+}
 
-    async fn end_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
-        let organizations: Vec<uuid::Uuid> = member::Entity::find()
-            .select_only()
-            .column(member::Column::OrgId)
-            .distinct()
-            .into_tuple()
-            .all(tx)
-            .await?;
-        member::Entity::delete_many()
-            .filter(member::Column::Seen.eq(false))
-            .exec(tx)
-            .await?;
-        assignment::Entity::delete_many()
-            .filter(assignment::Column::Seen.eq(false))
-            .exec(tx)
-            .await?;
-        enrollment::Entity::delete_many()
-            .filter(enrollment::Column::Seen.eq(false))
-            .exec(tx)
-            .await?;
-        guardianship::Entity::delete_many()
-            .filter(guardianship::Column::Seen.eq(false))
-            .exec(tx)
-            .await?;
-        for org in organizations {
-            self.notify(tx, OrgId::from_uuid(org), Change::Resynced).await?;
-        }
-        Ok(())
-    }
+async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    member::Entity::update_many()
+        .col_expr(member::Column::Seen, false.into())
+        .filter(member::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    assignment::Entity::update_many()
+        .col_expr(assignment::Column::Seen, false.into())
+        .filter(assignment::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    enrollment::Entity::update_many()
+        .col_expr(enrollment::Column::Seen, false.into())
+        .filter(enrollment::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    guardianship::Entity::update_many()
+        .col_expr(guardianship::Column::Seen, false.into())
+        .filter(guardianship::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    member::Entity::delete_many()
+        .filter(member::Column::OrgId.eq(org.uuid()))
+        .filter(member::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    assignment::Entity::delete_many()
+        .filter(assignment::Column::OrgId.eq(org.uuid()))
+        .filter(assignment::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    enrollment::Entity::delete_many()
+        .filter(enrollment::Column::OrgId.eq(org.uuid()))
+        .filter(enrollment::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    guardianship::Entity::delete_many()
+        .filter(guardianship::Column::OrgId.eq(org.uuid()))
+        .filter(guardianship::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 async fn put_member(

@@ -6,17 +6,17 @@ use std::{
 use chrono::{DateTime, Utc};
 use parta_access::Caller;
 use parta_database::StorageError;
-use parta_feed::{Freshness, is_quarantined};
+use parta_feed::Freshness;
 use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1::MemberState;
-use parta_status::{RpcError, not_found, quarantined};
+use parta_status::{RpcError, not_found};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::SelectStatement,
 };
 
 use crate::{
-    Child, ConsumerNames, MemberContext, Policies, Role, State, UnitKind,
+    Child, MemberContext, Policies, Role, State, UnitKind,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
     unit_kind::is_sent,
 };
@@ -50,10 +50,9 @@ pub struct Unit {
 /// Reads organizations, units and members from the projection. Cheap to clone.
 #[derive(Clone)]
 pub struct Roster {
-    names: ConsumerNames,
     env: Env,
-    organizations: Option<Freshness>,
-    members: Option<Freshness>,
+    organizations: Freshness,
+    members: Freshness,
 }
 
 fn map_db_error(error: sea_orm::DbErr) -> RpcError {
@@ -61,60 +60,25 @@ fn map_db_error(error: sea_orm::DbErr) -> RpcError {
 }
 
 impl Roster {
-    /// Returns a roster over the projection that the consumers with these names maintain.
-    pub fn new(names: ConsumerNames, env: Env, organizations: Freshness, members: Freshness) -> Self {
+    /// Returns a roster over the projection with this freshness of its two halves. The half that the service
+    /// itself keeps, in the transaction of each change, is always fresh.
+    pub fn new(env: Env, organizations: Freshness, members: Freshness) -> Self {
         Self {
-            names,
             env,
-            organizations: Some(organizations),
-            members: Some(members),
-        }
-    }
-
-    /// Returns a roster for org-registry, which maintains its half of the projection in the transaction of
-    /// each change.
-    pub fn within_org_registry(names: ConsumerNames, env: Env, members: Freshness) -> Self {
-        Self {
-            names,
-            env,
-            organizations: None,
-            members: Some(members),
-        }
-    }
-
-    /// Returns a roster for membership, which maintains its half of the projection in the transaction of each
-    /// change.
-    pub fn within_membership(names: ConsumerNames, env: Env, organizations: Freshness) -> Self {
-        Self {
-            names,
-            env,
-            organizations: Some(organizations),
-            members: None,
+            organizations,
+            members,
         }
     }
 
     /// Returns the freshness of both halves of the projection: that of org-registry and that of membership.
-    pub fn freshness(&self) -> Vec<Freshness> {
-        self.organizations.iter().chain(&self.members).cloned().collect()
+    pub fn freshness(&self) -> [Freshness; 2] {
+        [self.organizations.clone(), self.members.clone()]
     }
 
-    /// Returns an error if the projection is stale or the organization is quarantined.
-    pub async fn require(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
-        if let Some(organizations) = &self.organizations {
-            organizations.require()?;
-        }
-        if let Some(members) = &self.members {
-            members.require()?;
-        }
-        for (consumer, service) in [
-            (self.names.organizations, "org-registry"),
-            (self.names.members, "membership"),
-        ] {
-            if is_quarantined(conn, consumer, org).await? {
-                return Err(quarantined(service));
-            }
-        }
-        Ok(())
+    /// Refuses if the projection of the organization is stale or quarantined. Runs no query.
+    pub fn require(&self, org: OrgId) -> Result<(), RpcError> {
+        self.organizations.require(org)?;
+        self.members.require(org)
     }
 
     /// Returns everything on which authorization of a member is based; `None` if the organization has no such
@@ -125,7 +89,7 @@ impl Roster {
         org: OrgId,
         member: MemberId,
     ) -> Result<Option<MemberContext>, RpcError> {
-        self.require(conn, org).await?;
+        self.require(org)?;
         Ok(self.contexts_of(conn, org, &[member]).await?.pop())
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use parta_access::Secrets;
 use parta_database::{DatabaseConfig, Db};
-use parta_feed::{Freshness, HandleError, Handler as _, Progress};
+use parta_feed::{Freshness, HandleError, Handler as _};
 use parta_ids::{AssignmentId, Env, MemberId, OrgId, TypedId as _, UnitId};
 use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
 use parta_proto_org_registry::v1::{self as orgs, org_registry_event::Payload as Org};
 use parta_testkit::{TestDatabase, on_both};
 use sea_orm::{ConnectionTrait as _, Statement};
 
-use crate::{ConsumerNames, MemberContext, Members, NoObserver, Organizations, Roster, Unit, UnitKind};
+use crate::{MemberContext, Members, NoObserver, Organizations, Roster, Unit, UnitKind};
 
 /// A number that no enum has.
 const UNKNOWN: i32 = 30;
@@ -36,13 +36,9 @@ impl Projection {
         all.extend(parta_feed::migrations());
         all.extend(crate::migrations());
         db.migrate(all).await.unwrap();
-        let names = ConsumerNames {
-            organizations: "test.organizations",
-            members: "test.members",
-        };
-        let fresh = |service| Freshness::fixed(service, Progress::default());
+        let fresh = Freshness::always;
         Self {
-            roster: Roster::new(names, env.clone(), fresh("org-registry"), fresh("membership")),
+            roster: Roster::new(env.clone(), fresh("org-registry"), fresh("membership")),
             db,
             org: env.id(),
             member: env.id(),
@@ -100,7 +96,7 @@ impl Projection {
         };
         let handler = &Organizations::new(Arc::new(NoObserver));
         self.db
-            .write(|tx| async move { handler.apply(&tx, event).await })
+            .write(|tx| async move { handler.apply(&tx, self.org, std::slice::from_ref(event)).await })
             .await
     }
 
@@ -112,7 +108,7 @@ impl Projection {
         };
         let handler = &Members::new(Arc::new(NoObserver));
         self.db
-            .write(|tx| async move { handler.apply(&tx, event).await })
+            .write(|tx| async move { handler.apply(&tx, self.org, std::slice::from_ref(event)).await })
             .await
     }
 

@@ -1,11 +1,12 @@
 //! The entry points: all services in one process, and one standalone service.
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use parta_ids::Env;
 
 use crate::{
     ConfigArgs, Running, Service, Settings, Sources,
     keys::Keys,
+    panics,
     running::StopSignals,
     start::{Mode, Start, migrate_schema},
     telemetry,
@@ -111,13 +112,18 @@ pub async fn migrate_standalone(service: Service, args: ConfigArgs) -> anyhow::R
     end(migrated, telemetry).await
 }
 
-/// Runs the future of a binary on a runtime and prints a failure in one line.
+/// Runs the future of a binary on a runtime and prints a failure in one line. From then on a panic of any
+/// thread is logged without its message.
 #[expect(clippy::print_stderr, reason = "logging may not be initialized when it fails")]
 pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    panics::install_hook();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ended = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(main));
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(main);
+        // A lookup of a host name blocks its thread, and may do so for long when the network is lost.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

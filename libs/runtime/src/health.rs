@@ -3,17 +3,18 @@
 //! | name | SERVING means |
 //! |---|---|
 //! | `startup` | the process has opened its databases and listens |
-//! | `readiness` | each service answers (below); each of its projections was complete once since the start |
+//! | `readiness` | services answer (below); projections have applied their backlog; revocations are known |
 //! | `liveness` | the process answers at all; a restart would cure nothing else |
 //! | a gRPC service | its database answers, with a schema that this build may serve with |
 //! | the empty name | all gRPC services of the process are SERVING |
 //!
 //! All but `liveness` are NOT_SERVING from the moment the process begins to stop. A projection that falls
 //! behind later does not end `readiness`, because it falls behind in all replicas alike; calls that need it
-//! are refused with PROJECTION_STALE.
+//! are refused with PROJECTION_STALE. The same holds for revocations.
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::join_all};
+use parta_access::Verifier;
 use parta_database::Db;
 use parta_feed::Freshness;
 use parta_grpc::Routes;
@@ -79,35 +80,37 @@ impl Health {
     pub(crate) async fn watch(
         &self,
         services: Vec<Checked>,
+        verifier: Arc<Verifier>,
         cancel: &CancellationToken,
         tracker: &tokio_util::task::TaskTracker,
     ) {
         let mut checks: Vec<Check> = services.into_iter().map(Check::new).collect();
-        self.check(&mut checks).await;
+        self.check(&mut checks, &verifier).await;
         self.publish(vec![(STARTUP, true)]).await;
         let (health, cancel) = (self.clone(), cancel.clone());
         tracker.spawn(async move {
             // Readiness does not wait for the next period when the last projection becomes complete.
-            let mut completed = pin!(completed(&checks).fuse());
+            let completed = futures::future::join(completed(&checks), verifier.revocations_known());
+            let mut completed = pin!(completed.fuse());
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => return,
-                    () = &mut completed => {}
+                    _ = &mut completed => {}
                     () = tokio::time::sleep(PERIOD) => {}
                 }
-                health.check(&mut checks).await;
+                health.check(&mut checks, &verifier).await;
             }
         });
     }
 
-    async fn check(&self, checks: &mut [Check]) {
+    async fn check(&self, checks: &mut [Check], verifier: &Verifier) {
         let mut running = Vec::new();
         for check in &mut *checks {
             running.push(check.run());
         }
         join_all(running).await;
         let serving = checks.iter().all(|check| check.serving);
-        let complete = checks.iter().all(Check::is_complete);
+        let complete = verifier.knows_revocations() && checks.iter().all(Check::is_complete);
         let mut statuses = vec![(ALL, serving), (READINESS, serving && complete)];
         for check in checks {
             statuses.extend(check.of.names.iter().map(|name| (*name, check.serving)));
@@ -223,7 +226,6 @@ impl Check {
 
     /// Returns whether each projection was complete once.
     fn is_complete(&self) -> bool {
-        let complete = |of: &Freshness| of.progress().checkpoint.is_some();
-        self.of.projections.iter().all(complete)
+        self.of.projections.iter().all(Freshness::is_complete)
     }
 }

@@ -11,8 +11,8 @@ use parta_proto_membership::v1::{
 use parta_status::{RpcError, unavailable};
 use tonic::IntoRequest as _;
 
-/// Returns a verifier of the tokens of this suite. Without an address of membership, every token is refused
-/// with UNAVAILABLE.
+/// Returns a verifier of the tokens of this suite, which also needs the revocations that membership lists.
+/// Without an address of membership, every token is refused with UNAVAILABLE.
 pub(crate) fn verifier(
     client: &ClientBuilder,
     targets: &[(String, Target)],
@@ -27,7 +27,7 @@ pub(crate) fn verifier(
         let channel = channel.clone();
         Box::pin(async move { fetch(channel.ok_or_else(|| unavailable("membership"))?).await })
     }));
-    Ok(Verifier::new(source, issuer, env.clone()))
+    Ok(Verifier::new(source, issuer, env.clone()).polled())
 }
 
 async fn fetch(channel: ServiceChannel) -> Result<Jwks, RpcError> {

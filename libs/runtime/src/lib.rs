@@ -12,7 +12,9 @@ mod entry;
 mod health;
 mod jwks;
 mod keys;
+mod panics;
 mod periodic;
+mod revocations;
 mod running;
 mod service;
 mod start;
@@ -29,4 +31,4 @@ pub use entry::{
 };
 pub use keys::{Rotation, key_files, rotate_signing_key};
 pub use running::Running;
-pub use service::{Service, ServiceContext, ServiceParts, Task, maintenance, migrations};
+pub use service::{PURGE_INTERVAL, Service, ServiceContext, ServiceParts, Task, maintenance, migrations};

@@ -5,11 +5,15 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use parta_database::Db;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::ServerSettings, health::Health};
+
+/// The time that the databases have to close if the grace period is over.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// A group of tasks that are canceled and awaited together.
 #[derive(Default)]
@@ -81,7 +85,8 @@ impl Running {
 
     /// Shuts down in order: health checks report NOT_SERVING, load balancers notice, new connections are
     /// refused, streams end, calls in flight complete, consumers stop, then tasks, then calls between
-    /// services; the databases close last. All of it together takes at most `server.grace_seconds`.
+    /// services; the databases close last. All of it together takes at most `server.grace_seconds`, and
+    /// one second more if a database does not respond.
     pub async fn stop(self) {
         let grace = Duration::from_secs(self.server.grace_seconds.max(1));
         let deadline = Instant::now() + grace;
@@ -98,8 +103,11 @@ impl Running {
         self.consumers.end("consumers of feeds", deadline).await;
         self.tasks.end("background tasks", deadline).await;
         self.inner.end("calls among services", deadline).await;
-        for db in &self.dbs {
-            db.close().await;
+        // They close in a moment, unless the host of a database is lost.
+        let last = deadline.max(Instant::now() + CLOSE);
+        let closed = join_all(self.dbs.iter().map(Db::close));
+        if tokio::time::timeout_at(last, closed).await.is_err() {
+            tracing::warn!("databases did not close in time");
         }
         tracing::info!("stopped");
     }

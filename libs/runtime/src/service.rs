@@ -163,12 +163,13 @@ impl Task {
 }
 
 /// Between two runs of the tasks that remove old rows.
-const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+pub const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 /// Between two runs of the task that seals the audit log.
 const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Returns the tasks that every service runs on its own database: sealing the audit log, purging idempotency
-/// records and events, and notifying other replicas of new events. Tasks are named `<service>.<task>`.
+/// records, events and failed jobs, and notifying other replicas of new events. Tasks are named
+/// `<service>.<task>`.
 pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
     let section = service.replace('-', "_");
     let name = |task: &str| format!("{section}.{task}");
@@ -193,6 +194,12 @@ pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
             PURGE_INTERVAL,
             db.clone(),
             |db, _| async move { parta_feed::purge(&db).await },
+        ),
+        Task::periodic(
+            name("purge_failed_jobs"),
+            PURGE_INTERVAL,
+            db.clone(),
+            |db, _| async move { parta_jobs::purge(&db).await },
         ),
         Task::over(
             name("event_notifier"),

@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use parta_access::{AccessRules, Secrets};
+use parta_access::{AccessRules, Secrets, Verifier};
 use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::Bus;
 use parta_grpc::{
@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::{
-    Service, ServiceContext, ServiceParts, Settings, accept,
+    Service, ServiceContext, ServiceParts, Settings, Task, accept,
     health::{Checked, Health},
     jwks,
     keys::Keys,
+    revocations,
     running::{Running, TaskGroup},
     supervise,
     tls::{ServerTls, Tls},
@@ -75,6 +76,7 @@ impl Start<'_> {
         ));
         let verifier = Arc::new(jwks::verifier(&anonymous, &targets, &settings.keys.issuer, env)?);
 
+        let revocations = self.revocations(&keys, &tls, &targets, &verifier)?;
         let (mut dbs, mut parts) = (Vec::new(), Vec::new());
         for service in services {
             // Before the database, which may have to be waited for: a missing file is an error at once.
@@ -120,7 +122,7 @@ impl Start<'_> {
         let names: Vec<_> = services.iter().flat_map(|s| s.grpc_services).copied().collect();
         let authenticator = Arc::new(Authenticator {
             access: AccessRules::load(&descriptors::pool(&packages)?, &names)?,
-            verifier,
+            verifier: verifier.clone(),
             services: Arc::new(keys.service_keys(env)?),
             operators: keys.operators()?,
         });
@@ -195,7 +197,10 @@ impl Start<'_> {
             supervise::start(part.consumers, &consumers.cancel, &consumers.tracker);
             supervise::start(part.tasks, &tasks.cancel, &tasks.tracker);
         }
-        health.watch(checked, &tasks.cancel, &tasks.tracker).await;
+        supervise::start(revocations, &tasks.cancel, &tasks.tracker);
+        health
+            .watch(checked, verifier, &tasks.cancel, &tasks.tracker)
+            .await;
         tracing::info!(%address, services = services.len(), together = mode == Mode::Embedded, "serving");
         let operator_key_file = keys.operator_key_file();
         let server = settings.server.clone();
@@ -246,6 +251,27 @@ impl Start<'_> {
         self.settings.services.iter().filter_map(of).collect()
     }
 
+    /// The task that polls revocations, with the identity of a service of this process: membership admits
+    /// all. A process without an address of membership can verify no token, so that it has no such task.
+    fn revocations(
+        &self,
+        keys: &Keys,
+        tls: &Tls,
+        targets: &[(String, Target)],
+        verifier: &Arc<Verifier>,
+    ) -> anyhow::Result<Vec<Task>> {
+        let membership = targets.iter().find(|(name, _)| name == "membership");
+        let (Some((name, target)), Some(service)) = (membership, self.services.first()) else {
+            return Ok(Vec::new());
+        };
+        let identity = Arc::new(keys.identity(service.name, &self.env)?);
+        let client = ClientBuilder::new(self.env.clone(), &[&parta_proto_membership::PACKAGE]);
+        let channel = tls
+            .client(client.identity(identity))
+            .channel(name, target.clone())?;
+        Ok(vec![revocations::task(channel, verifier.clone())])
+    }
+
     async fn bus(&self) -> anyhow::Result<Arc<dyn Bus>> {
         let names: Vec<_> = self.services.iter().map(|s| s.name).collect();
         crate::bus::open(&self.settings.bus, &names.join(",")).await
@@ -260,6 +286,7 @@ impl Start<'_> {
             migrate_schema(service, self.settings, mode, &self.env).await?;
         }
         wait_for(service.name, || async {
+            db.check_server().await?;
             let migrations = (service.migrations)();
             if mode == Mode::Embedded && !owned {
                 db.migrate(migrations).await?;
@@ -280,22 +307,30 @@ impl Start<'_> {
 /// The first pause before a database that cannot be reached is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Repeats what needs a database until the database can be reached: at the start of a cluster it is often the
-/// last to come. Any other failure is final.
+/// Repeats what needs a database until the database can be reached and accepts writes: at the start of a
+/// cluster it is often the last to come. Any other failure is final.
 async fn wait_for<F: Future<Output = Result<(), StorageError>>>(
     service: &str,
     attempt: impl Fn() -> F,
 ) -> Result<(), StorageError> {
-    let mut pause = PAUSES.0;
+    let (mut pause, mut cause) = (PAUSES.0, None);
     loop {
-        match attempt().await {
-            Err(StorageError::Unavailable(error)) => {
-                tracing::warn!(service, error, "database unavailable, waiting for it");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+        let error = match attempt().await {
+            Err(StorageError::Unavailable(error) | StorageError::Exhausted(error)) => error,
+            other => {
+                if cause.is_some() && other.is_ok() {
+                    tracing::info!(service, "database available");
+                }
+                return other;
             }
-            other => return other,
+        };
+        // Each cause is logged once, however long it lasts.
+        if cause.as_ref() != Some(&error) {
+            tracing::warn!(service, error, "database unavailable, waiting for it");
+            cause = Some(error);
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
     }
 }
 
@@ -333,8 +368,9 @@ pub(crate) async fn migrate_schema(
     // A migration reads and writes nothing that is sealed, so that the secret is used for nothing.
     let unused = Secrets::generate(env);
     let db = Db::connect(&config, service.name, unused, env.clone()).await?;
-    let migrated = wait_for(service.name, || {
-        db.migrate_for((service.migrations)(), serving.as_deref())
+    let migrated = wait_for(service.name, || async {
+        db.check_server().await?;
+        db.migrate_for((service.migrations)(), serving.as_deref()).await
     })
     .await;
     db.close().await;

@@ -2,6 +2,8 @@
 
 mod configuration;
 mod limits;
+mod panics;
+mod revocations;
 mod roles;
 mod running;
 mod two_services;

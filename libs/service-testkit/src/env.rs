@@ -6,7 +6,7 @@ use parta_access::{
     TokenIssuer, Verifier,
 };
 use parta_database::{DatabaseConfig, Db, StorageError, Tx};
-use parta_feed::{Freshness, Handler as _, Progress};
+use parta_feed::{Freshness, Handler as _};
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceChannel,
     ServiceClients, Target, layers,
@@ -17,20 +17,14 @@ use parta_jobs::JobRunner;
 use parta_proto_all::PACKAGES;
 use parta_proto_membership::v1::{MembershipEvent, membership_event::Payload as MembershipPayload};
 use parta_proto_org_registry::v1::{OrgRegistryEvent, org_registry_event::Payload as OrgRegistryPayload};
-use parta_roster::{ConsumerNames, Members, NoObserver, Organizations, Roster, RosterObserver};
+use parta_roster::{Members, NoObserver, Organizations, Roster, RosterObserver};
 use parta_status::RpcError;
 use parta_testkit::{TestDatabase, Time};
 use sea_orm::{ConnectionTrait as _, Statement};
 use sea_orm_migration::MigrationTrait;
 use secrecy::ExposeSecret as _;
-use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Status};
-
-const CONSUMERS: ConsumerNames = ConsumerNames {
-    organizations: "test.organizations",
-    members: "test.members",
-};
 
 /// The services that may call each other.
 const SERVICES: [&str; 5] = [
@@ -159,22 +153,12 @@ impl ServiceEnv {
         connect(database, service, &self.secrets, &self.env).await
     }
 
-    /// The progress of a feed whose consumer has read everything.
-    pub fn freshness(name: &'static str) -> Freshness {
-        let progress = Progress {
-            cursor: None,
-            checkpoint: Some(Instant::now()),
-        };
-        Freshness::fixed(name, progress)
-    }
-
     /// The roster over the service's database. It holds what the test applies and is never stale.
     pub fn roster(&self) -> Roster {
         Roster::new(
-            CONSUMERS,
             self.env.clone(),
-            Self::freshness("org-registry"),
-            Self::freshness("membership"),
+            Freshness::always("org-registry"),
+            Freshness::always("membership"),
         )
     }
 
@@ -338,7 +322,7 @@ impl ServiceEnv {
             ..Default::default()
         };
         let handler = &Members::new(self.observer.clone());
-        let apply = |tx| async move { handler.apply(&tx, event).await };
+        let apply = |tx| async move { handler.apply(&tx, org, std::slice::from_ref(event)).await };
         self.db.write(apply).await.expect("an event of membership");
     }
 
@@ -351,7 +335,7 @@ impl ServiceEnv {
             ..Default::default()
         };
         let handler = &Organizations::new(self.observer.clone());
-        let apply = |tx| async move { handler.apply(&tx, event).await };
+        let apply = |tx| async move { handler.apply(&tx, org, std::slice::from_ref(event)).await };
         self.db.write(apply).await.expect("an event of org-registry");
     }
 }

@@ -9,7 +9,9 @@
 )]
 
 mod env;
+mod races;
 mod school;
 
 pub use env::{OPERATOR, ServiceEnv, fields, reason, with_token};
+pub use races::{Races, RacingAct};
 pub use school::School;

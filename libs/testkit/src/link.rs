@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{copy, copy_bidirectional, sink},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -11,7 +11,7 @@ use tokio_util::{
 };
 
 /// A TCP proxy to a server. While it is disconnected, open connections are broken and new ones are closed at
-/// once.
+/// once. While it is silent, it swallows every byte, and neither side learns that.
 pub struct Link {
     address: SocketAddr,
     state: watch::Sender<State>,
@@ -21,6 +21,9 @@ pub struct Link {
 #[derive(Default)]
 struct State {
     disconnected: bool,
+    silent: bool,
+    /// The number of times that the proxy became silent.
+    silences: usize,
     connections: usize,
 }
 
@@ -82,9 +85,21 @@ impl Link {
         _ = watched.wait_for(|state| state.connections == 0).await;
     }
 
-    /// Accepts connections again.
+    /// Swallows every byte of all connections from now on, as a host that vanishes does. Connections of this
+    /// time, old and new ones, stay silent for good and are not closed.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| {
+            state.silent = true;
+            state.silences += 1;
+        });
+    }
+
+    /// Accepts connections again. Those that became silent stay so.
     pub fn reconnect(&self) {
-        self.state.send_modify(|state| state.disconnected = false);
+        self.state.send_modify(|state| {
+            state.disconnected = false;
+            state.silent = false;
+        });
     }
 }
 
@@ -98,13 +113,30 @@ async fn forward(
     if watched.borrow_and_update().disconnected {
         return;
     }
+    let before = watched.borrow().silences;
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
     state.send_modify(|state| state.connections += 1);
+    let forwarded = async {
+        let mut watched = state.subscribe();
+        tokio::select! {
+            biased;
+            // Also a silence that is over by now.
+            _ = watched.wait_for(|state| state.silent || state.silences > before) => {}
+            // An error also ends the connection on both sides.
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+        }
+        let (mut from_client, mut from_server) = (sink(), sink());
+        _ = tokio::join!(
+            copy(&mut client, &mut from_client),
+            copy(&mut server, &mut from_server)
+        );
+        // A side that has closed its connection does not end the other one.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
-        // An error also ends the connection on both sides.
-        _ = copy_bidirectional(&mut client, &mut server) => {}
+        () = forwarded => {}
         _ = watched.wait_for(|state| state.disconnected) => {}
         () = cancel.cancelled() => {}
     }

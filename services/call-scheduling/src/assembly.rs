@@ -1,15 +1,17 @@
 //! Assembles the service from its features.
 use std::sync::Arc;
 
-use parta_access::Secrets;
+use parta_access::{PermissionRule, Secrets};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
+use parta_operations::JobServer;
 use parta_proto_call_scheduling::{
-    CallSchedulingFeed,
+    CallSchedulingFeed, CallSchedulingJobs,
     v1::{
         call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
+        call_scheduling_job_service_server::CallSchedulingJobServiceServer,
         call_service_server::CallServiceServer,
     },
 };
@@ -69,8 +71,10 @@ impl Ports {
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed =
             FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let jobs = JobServer::<CallSchedulingJobs>::new(self.db.clone());
         Routes::new(CallServiceServer::new(Server::new(edge, context)))
             .add_service(CallSchedulingFeedServiceServer::new(feed))
+            .add_service(CallSchedulingJobServiceServer::new(jobs))
     }
 }
 
@@ -88,4 +92,9 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         Task::consumer(CONSUMERS.members, projection.members),
     ];
     Ok((projection.roster, tasks))
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<CallSchedulingJobs>()
 }

@@ -32,6 +32,7 @@ const NAME: &str = "call-scheduling";
 const GRPC_SERVICES: &[&str] = &[
     "parta.call_scheduling.v1.CallService",
     "parta.call_scheduling.v1.CallSchedulingFeedService",
+    "parta.call_scheduling.v1.CallSchedulingJobService",
 ];
 
 /// The definition of the service for the runtime.

@@ -1,7 +1,7 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{CreatorPermission, Permission, PermissionRule, creator_rows, permission_rows};
 
-use crate::{announcements, calls, feed, join};
+use crate::{announcements, assembly, calls, feed, join};
 
 fn rules() -> impl Iterator<Item = PermissionRule> {
     let features = [
@@ -9,6 +9,7 @@ fn rules() -> impl Iterator<Item = PermissionRule> {
         join::rules(),
         announcements::rules(),
         feed::rules(),
+        assembly::job_rules(),
     ];
     features.into_iter().flatten()
 }

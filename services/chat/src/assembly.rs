@@ -1,17 +1,18 @@
 //! Builds the routes and the background tasks of the service from its dependencies.
 use std::{sync::Arc, time::Duration};
 
-use parta_access::Verifier;
+use parta_access::PermissionRule;
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
+use parta_operations::JobServer;
 use parta_proto_chat::{
-    ChatFeed,
+    ChatFeed, ChatJobs,
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
-        chat_feed_service_server::ChatFeedServiceServer, chat_service_server::ChatServiceServer,
-        message_service_server::MessageServiceServer,
+        chat_feed_service_server::ChatFeedServiceServer, chat_job_service_server::ChatJobServiceServer,
+        chat_service_server::ChatServiceServer, message_service_server::MessageServiceServer,
     },
 };
 use parta_roster::{ConsumerNames, Projection};
@@ -40,7 +41,6 @@ pub(crate) struct Wiring {
     pub(crate) bus: Arc<dyn Bus>,
     /// Without a frame for this long, a replica or the bus is considered dead.
     pub(crate) frame_timeout: Duration,
-    pub(crate) verifier: Arc<Verifier>,
     pub(crate) draining: CancellationToken,
     pub(crate) org_registry: ServiceChannel,
     pub(crate) membership: ServiceChannel,
@@ -59,23 +59,21 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         db,
         bus,
         frame_timeout,
-        verifier,
         draining,
         org_registry,
         membership,
     } = wiring;
     let live = live::Live::new(db.env().ids.uuid(), bus, config.live_queue, frame_timeout);
     let sink: Arc<dyn EntrySink> = Arc::new(live.clone());
-    let audiences = AudienceUpdater::new(sink.clone(), verifier);
+    let audiences = AudienceUpdater::new(sink.clone());
     let projection =
         Projection::from_channels(NAMES, &db, org_registry, membership, Arc::new(audiences.clone()));
     audiences.set_roster(projection.roster.clone());
-    let (writer, writing) = messages::writer(db.clone(), sink.clone(), config.send_queue, config.send_batch);
+    let writing = messages::writer(db.clone(), sink.clone(), config.send_queue, config.send_batch);
     let context = Arc::new(Context {
         db: db.clone(),
         roster: projection.roster,
         sink,
-        quarantined: Arc::default(),
     });
     let at_least = AtLeast::new(db.clone(), context.roster.freshness());
     let edge = Edge::new(db.clone(), at_least, context.clone());
@@ -85,9 +83,15 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         roster: context.roster.clone(),
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
     });
+    let comparing = (
+        live.clone(),
+        db.clone(),
+        Duration::from_secs(config.heartbeat_seconds),
+    );
     let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
-    let service = MessageService::new(context.clone(), writer);
+    let jobs = JobServer::<ChatJobs>::new(db.clone());
+    let service = MessageService::new(context.clone(), writing.writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
         .add_service(MessageServiceServer::new(Messages::new(
             edge.clone(),
@@ -95,29 +99,35 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         )))
         .add_service(LiveServer::new(edge.clone(), context.clone(), settings))
         .add_service(ChatFeedServiceServer::new(feed))
+        .add_service(ChatJobServiceServer::new(jobs))
         .add_service(AnnouncementServiceServer::new(Announcements::new(edge, service)));
     let consumers = vec![
         Task::consumer(NAMES.organizations, projection.organizations),
         Task::consumer(NAMES.members, projection.members),
     ];
     let mut tasks = vec![
-        Task::over("chat.writer", writing, |writer, cancel| async move {
+        Task::over("chat.writer", writing.task, |writer, cancel| async move {
             writer.run(cancel).await
         }),
+        Task::over(
+            "chat.locked_chats",
+            writing.locked_chats,
+            |locked, cancel| async move { locked.run(cancel).await },
+        ),
         Task::over("chat.live_send", live.clone(), |live, cancel| async move {
             live.send(cancel).await
         }),
         Task::over("chat.live_receive", live.clone(), |live, cancel| async move {
             live.receive(cancel).await
         }),
+        Task::over(
+            "chat.live_compare",
+            comparing,
+            |(live, db, interval), cancel| async move { live.run_comparisons(&db, interval, cancel).await },
+        ),
         Task::over("chat.live_fanout", live, |live, cancel| async move {
             live.run_fanout(cancel).await
         }),
-        Task::over(
-            "chat.quarantined",
-            (db, context.quarantined.clone()),
-            |(db, quarantined), cancel| async move { quarantined.run(&db, cancel).await },
-        ),
     ];
     tasks.extend(archive);
     Assembly {
@@ -136,4 +146,9 @@ fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
         move |db, cancel| async move { archive::run(&db, after_days, &cancel).await },
     );
     (after_days > 0).then_some(task)
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<ChatJobs>()
 }

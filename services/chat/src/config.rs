@@ -6,14 +6,16 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// At most this many messages wait for the database. Others are refused with OVERLOADED.
+    /// At most this many messages wait for the database, and as many for chats that other transactions have
+    /// locked. Others are refused with OVERLOADED.
     pub send_queue: usize,
     /// At most this many messages are stored in one commit.
     pub send_batch: usize,
     /// At most this many entries wait for one live stream, besides the same number that it is sending. A
     /// stream whose queue is full ends with SLOW_READER.
     pub live_queue: usize,
-    /// Interval of the heartbeats of a live stream, in seconds.
+    /// Interval of the heartbeats of a live stream, and of the comparisons of all streams with the database,
+    /// in seconds.
     pub heartbeat_seconds: u64,
     /// Entries older than this many days are moved to the archive. 0 disables the archive.
     pub archive_after_days: u32,

@@ -8,7 +8,7 @@ use parta_roster::{Roster, State};
 use parta_status::RpcError;
 use sea_orm::ConnectionTrait;
 
-use crate::{entries::EntrySink, quarantined::Quarantined};
+use crate::entries::EntrySink;
 
 /// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
@@ -16,7 +16,6 @@ pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
     pub(crate) sink: Arc<dyn EntrySink>,
-    pub(crate) quarantined: Arc<Quarantined>,
 }
 
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND
@@ -35,7 +34,7 @@ impl Context {
         org: OrgId,
     ) -> Result<(OrgScope, MemberId), RpcError> {
         let member = Roster::caller_member(caller, org)?;
-        self.quarantined.require(&self.roster, org)?;
+        self.roster.require(org)?;
         let state = self.roster.state(conn, org, member).await?;
         Ok((active_scope(caller, org, state)?, member))
     }

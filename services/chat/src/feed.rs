@@ -5,23 +5,24 @@ use parta_ids::{ChatId, OrgId, TypedId, UnitId};
 use parta_proto_chat::v1::chat_event::Payload;
 use parta_status::RpcError;
 
-use crate::entries::{events, list_chats, list_organizations, participants};
+use crate::entries::{ChatKind, events, kind_of, list_chats, participants};
 
-/// The present state as events.
-pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+/// The present state of an organization as events. Personal chats are no part of the feed.
+pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
+    let scope = OrgScope::for_consumer("chat.snapshot", org);
     let mut payloads = Vec::new();
-    for org in list_organizations(&tx, only).await? {
-        let scope = OrgScope::for_consumer("chat.snapshot", org);
-        for row in list_chats(&tx, &scope).await? {
-            let chat = ChatId::from_uuid(row.chat_id);
-            let unit = row.unit_id.map(UnitId::from_uuid);
-            payloads.push((org, events::chat_created(chat, unit)));
-            if row.archive_time.is_some() {
-                payloads.push((org, events::chat_archived(chat)));
-            }
-            for member in participants(&tx, &scope, chat).await?.into_keys() {
-                payloads.push((org, events::participant_joined(chat, member)));
-            }
+    for row in list_chats(&tx, &scope).await? {
+        if kind_of(&row)? == ChatKind::Direct {
+            continue;
+        }
+        let chat = ChatId::from_uuid(row.chat_id);
+        let unit = row.unit_id.map(UnitId::from_uuid);
+        payloads.push(events::chat_created(chat, unit));
+        if row.archive_time.is_some() {
+            payloads.push(events::chat_archived(chat));
+        }
+        for member in participants(&tx, &scope, chat).await?.into_keys() {
+            payloads.push(events::participant_joined(chat, member));
         }
     }
     Ok(payloads)
@@ -30,8 +31,11 @@ pub(crate) async fn snapshot(tx: Tx, only: Option<OrgId>) -> Result<Vec<(OrgId, 
 /// The rows of the permission matrix.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    let serves = |kind| matches!(kind, PrincipalKind::Service);
     vec![
+        PermissionRule::own("parta.chat.v1.ChatFeedService/Read", follows),
         PermissionRule::own("parta.chat.v1.ChatFeedService/Watch", follows),
         PermissionRule::own("parta.chat.v1.ChatFeedService/Snapshot", follows),
+        PermissionRule::own("parta.chat.v1.ChatFeedService/WatchHeads", serves),
     ]
 }

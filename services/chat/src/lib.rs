@@ -18,7 +18,6 @@ mod live;
 mod messages;
 mod migrations;
 mod permissions;
-mod quarantined;
 mod talk_policy;
 
 #[cfg(test)]
@@ -37,6 +36,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.chat.v1.MessageService",
     "parta.chat.v1.LiveService",
     "parta.chat.v1.ChatFeedService",
+    "parta.chat.v1.ChatJobService",
     "parta.chat.internal.v1.AnnouncementService",
 ];
 
@@ -65,7 +65,6 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
         db: context.db.clone(),
         bus: context.bus.clone(),
         frame_timeout: live::FRAME_TIMEOUT,
-        verifier: context.verifier.clone(),
         draining: context.draining.clone(),
         org_registry: context.clients.watch("org-registry")?,
         membership: context.clients.watch("membership")?,

@@ -1,10 +1,16 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
 use parta_access::{Permission, permission_rows};
 
-use crate::{chats, feed, live, messages};
+use crate::{assembly, chats, feed, live, messages};
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {
-    let rules = [chats::rules(), messages::rules(), live::rules(), feed::rules()];
+    let rules = [
+        chats::rules(),
+        messages::rules(),
+        live::rules(),
+        feed::rules(),
+        assembly::job_rules(),
+    ];
     permission_rows(rules.into_iter().flatten())
 }

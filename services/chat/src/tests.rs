@@ -4,3 +4,4 @@
 pub(crate) mod fixture;
 mod instructions;
 pub(crate) mod school;
+pub(crate) mod statements;

@@ -1,30 +1,32 @@
 //! Puts the parts of the service together.
 use std::sync::Arc;
 
-use parta_access::Secrets;
+use parta_access::{PermissionRule, Secrets};
 use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
+use parta_operations::JobServer;
 use parta_proto_invitation::{
-    InvitationFeed,
+    InvitationFeed, InvitationJobs,
     v1::{
         invitation_feed_service_server::InvitationFeedServiceServer,
+        invitation_job_service_server::InvitationJobServiceServer,
         invitation_service_server::InvitationServiceServer,
     },
 };
 use parta_roster::{ConsumerNames, Projection, Roster, RosterObserver};
-use parta_runtime::{ServiceContext, Task};
+use parta_runtime::{PURGE_INTERVAL, ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acceptance::{RESUME_JOB, ResumeAdmissions},
+    acceptance::{self, RESUME_JOB, ResumeAdmissions},
     config::Config,
     context::Context,
     feed,
     grpc::Server,
-    invitations::ImportObserver,
+    invitations::{CreateImportedLinks, IMPORT_JOB, ImportObserver},
 };
 
 const CONSUMERS: ConsumerNames = ConsumerNames {
@@ -66,20 +68,28 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let jobs = JobServer::<InvitationJobs>::new(self.db.clone());
         Routes::new(InvitationServiceServer::new(Server::new(edge, context)))
             .add_service(InvitationFeedServiceServer::new(feed))
+            .add_service(InvitationJobServiceServer::new(jobs))
     }
 
-    /// Runs the jobs that finish interrupted acceptances.
+    /// Runs the jobs: they finish interrupted acceptances and create the links of imports.
     pub(crate) fn job_runner(&self) -> JobRunner {
-        let handler = ResumeAdmissions(self.context());
-        JobRunner::new(self.db.clone()).handle(RESUME_JOB, Limits::default(), Arc::new(handler))
+        let resume = ResumeAdmissions(self.context());
+        let import = CreateImportedLinks {
+            db: self.db.clone(),
+            secrets: self.secrets.clone(),
+        };
+        JobRunner::new(self.db.clone())
+            .handle(RESUME_JOB, Limits::default(), Arc::new(resume))
+            .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
     }
 }
 
-/// Creates the links of staged roster imports.
-pub(crate) fn roster_observer(secrets: Secrets) -> Arc<dyn RosterObserver> {
-    Arc::new(ImportObserver(secrets))
+/// Enqueues the jobs that create the links of staged roster imports.
+pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
+    Arc::new(ImportObserver)
 }
 
 /// The roster, and the tasks that keep it up to date.
@@ -89,7 +99,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         &context.db,
         context.clients.watch("org-registry")?,
         context.clients.watch("membership")?,
-        roster_observer(context.secrets.clone()),
+        roster_observer(),
     );
     let tasks = vec![
         Task::consumer(CONSUMERS.organizations, projection.organizations),
@@ -101,9 +111,20 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
 /// Background tasks of the service.
 pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
+    tasks.push(Task::periodic(
+        "invitation.purge_reservations",
+        PURGE_INTERVAL,
+        context.db.clone(),
+        |db, _| async move { acceptance::purge(&db).await },
+    ));
     tasks.push(Task::over("invitation.jobs", ports, |ports, cancel| async move {
         ports.job_runner().run(cancel).await;
         Ok(())
     }));
     tasks
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<InvitationJobs>()
 }

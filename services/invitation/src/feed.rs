@@ -8,7 +8,7 @@ use parta_status::RpcError;
 use crate::{acceptance, invitations};
 
 /// Events that build the present state from nothing.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
     let mut events = invitations::snapshot(&tx, org).await?;
     events.extend(acceptance::snapshot(&tx, org).await?);
     Ok(events)
@@ -17,8 +17,11 @@ pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, P
 /// The feed's rows of the permission matrix.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    let serves = |kind| matches!(kind, PrincipalKind::Service);
     vec![
+        PermissionRule::own("parta.invitation.v1.InvitationFeedService/Read", follows),
         PermissionRule::own("parta.invitation.v1.InvitationFeedService/Watch", follows),
         PermissionRule::own("parta.invitation.v1.InvitationFeedService/Snapshot", follows),
+        PermissionRule::own("parta.invitation.v1.InvitationFeedService/WatchHeads", serves),
     ]
 }

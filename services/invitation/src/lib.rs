@@ -30,6 +30,7 @@ const NAME: &str = "invitation";
 const GRPC_SERVICES: &[&str] = &[
     "parta.invitation.v1.InvitationService",
     "parta.invitation.v1.InvitationFeedService",
+    "parta.invitation.v1.InvitationJobService",
 ];
 
 /// The definition of the service for the runtime.

@@ -3,5 +3,6 @@
 
 pub(crate) mod fixture;
 pub(crate) mod membership;
+mod pairs;
 mod repeating;
 mod stored_values;

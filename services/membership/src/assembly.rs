@@ -1,15 +1,18 @@
 //! Builds the servers and the background tasks of the service from its dependencies.
 use std::sync::Arc;
 
-use parta_access::{Secrets, TokenIssuer, Verifier};
+use parta_access::{PermissionRule, Secrets, TokenIssuer, Verifier};
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness, Progress};
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
+use parta_operations::JobServer;
 use parta_proto_membership::{
-    MembershipFeed,
-    internal::v1::admission_service_server::AdmissionServiceServer,
+    MembershipFeed, MembershipJobs,
+    internal::v1::{
+        admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
+    },
     v1::{
         appointment_service_server::AppointmentServiceServer,
         assignment_service_server::AssignmentServiceServer,
@@ -17,19 +20,20 @@ use parta_proto_membership::{
         enrollment_service_server::EnrollmentServiceServer,
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
+        membership_job_service_server::MembershipJobServiceServer,
         operator_service_server::OperatorServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
     },
 };
 use parta_proto_org_registry::OrgRegistryFeed;
-use parta_roster::{ConsumerNames, Organizations, Roster};
-use parta_runtime::Task;
+use parta_roster::{Organizations, Roster};
+use parta_runtime::{PURGE_INTERVAL, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     NAME,
-    admission::Admission,
+    admission::{self, Admission},
     appointments::Appointments,
     assignments::Assignments,
     config::Config,
@@ -39,25 +43,23 @@ use crate::{
     feed,
     guardianships::Guardianships,
     members::Members,
+    revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
     service_accounts::ServiceAccounts,
-    sessions::Authentication,
+    sessions::{self, Authentication},
     sign_in,
 };
 
 /// The consumer of org-registry. The service itself writes the other half of the projection.
-const NAMES: ConsumerNames = ConsumerNames {
-    organizations: "membership.roster_organizations",
-    members: "membership.roster_members",
-};
+const CONSUMER: &str = "membership.roster_organizations";
 
 /// Returns the consumer of the feed of org-registry, as a task, and its freshness.
 pub(crate) fn organizations(db: &Db, org_registry: ServiceChannel) -> (Task, Freshness) {
     let source = FeedClient::<OrgRegistryFeed, _>::new(org_registry);
     let handler = Organizations::new(Arc::new(roster_import::ClassCreatedObserver));
-    let consumer = Consumer::new(NAMES.organizations, db.clone(), source, handler);
+    let consumer = Consumer::new(CONSUMER, db.clone(), source, handler);
     let freshness = consumer.freshness();
-    (Task::consumer(NAMES.organizations, consumer), freshness)
+    (Task::consumer(CONSUMER, consumer), freshness)
 }
 
 /// The dependencies of the service, provided by the runtime or by a test.
@@ -71,7 +73,7 @@ pub(crate) struct Ports {
     pub(crate) organizations: Freshness,
     /// Keys derived for this service.
     pub(crate) secrets: Secrets,
-    /// Verifies tokens. It receives the revocations of sessions and service accounts.
+    /// Verifies tokens. It learns at once what this process revokes.
     pub(crate) verifier: Arc<Verifier>,
     /// Signs tokens.
     pub(crate) issuer: Arc<TokenIssuer>,
@@ -84,12 +86,11 @@ pub(crate) struct Ports {
 impl Ports {
     fn context(&self) -> Context {
         // The members' half is written in the transaction of each change, so that it is never stale.
-        let members = Freshness::fixed(NAME, Progress::default());
+        let members = Freshness::always(NAME);
         Context {
             db: self.db.clone(),
-            roster: Roster::new(NAMES, self.db.env().clone(), self.organizations.clone(), members),
+            roster: Roster::new(self.db.env().clone(), self.organizations.clone(), members),
             organizations: self.organizations.clone(),
-            consumer: NAMES.organizations,
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),
@@ -130,14 +131,53 @@ impl Ports {
         ))
     }
 
+    /// The tasks that delete rows whose retention has passed. docs/operations/retention.md lists them.
+    pub(crate) fn purges(&self) -> Vec<Task> {
+        let db = || self.db.clone();
+        vec![
+            Task::periodic(
+                "membership.purge_sign_in",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { sign_in::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_sessions",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { sessions::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_join_flows",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { admission::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_outbox",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { delivery::purge(&db).await },
+            ),
+            Task::periodic(
+                "membership.purge_roster_imports",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { roster_import::purge(&db).await },
+            ),
+        ]
+    }
+
     /// The servers of the service's API.
     pub(crate) fn routes(&self) -> Routes {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
+        let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
             .add_service(MemberServiceServer::new(Members::new(edge.clone())))
@@ -147,7 +187,14 @@ impl Ports {
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
-            .add_service(AdmissionServiceServer::new(Admission::new(edge)))
+            .add_service(AdmissionServiceServer::new(Admission::new(edge.clone())))
+            .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
+            .add_service(MembershipJobServiceServer::new(jobs))
     }
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<MembershipJobs>()
 }

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use parta_access::{Caller, Secrets, SignedToken, TokenIssuer, Verifier};
 use parta_database::Db;
-use parta_feed::{AtLeast, Freshness, is_quarantined};
+use parta_feed::{AtLeast, Freshness};
 use parta_ids::{MemberId, OrgId, UnitId, Uuid};
 use parta_roster::{MemberContext, Roster, UnitKind};
-use parta_status::{RpcError, not_found, quarantined};
+use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 
 use crate::{delivery::Channels, error::Error};
@@ -17,7 +17,6 @@ pub(crate) struct Context {
     pub(crate) db: Db,
     pub(crate) roster: Roster,
     pub(crate) organizations: Freshness,
-    pub(crate) consumer: &'static str,
     pub(crate) at_least: AtLeast,
     pub(crate) secrets: Secrets,
     pub(crate) verifier: Arc<Verifier>,
@@ -28,15 +27,6 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Refuses if the known policies and units of the organization are too old for a decision.
-    async fn require_fresh(&self, conn: &impl ConnectionTrait, org: OrgId) -> Result<(), RpcError> {
-        self.organizations.require()?;
-        if is_quarantined(conn, self.consumer, org).await? {
-            return Err(quarantined("org-registry"));
-        }
-        Ok(())
-    }
-
     /// Returns the facts about a member of the organization.
     pub(crate) async fn contexts_of(
         &self,
@@ -59,7 +49,7 @@ impl Context {
         if own != org {
             return Err(outside());
         }
-        self.require_fresh(conn, org).await?;
+        self.organizations.require(org)?;
         self.contexts_of(conn, org, member)
             .await?
             .filter(MemberContext::is_active)

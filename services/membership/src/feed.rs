@@ -16,9 +16,8 @@ use crate::{assignments, enrollments, error::Error, guardianships, member_record
 
 /// Appends an event to the feed and applies it to the projection.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
-    let mut event = payload.clone().into_event();
-    event.org_id = org.to_string();
-    let projected = Members::new(Arc::new(NoObserver)).apply(tx, &event).await;
+    let event = payload.clone().into_event();
+    let projected = Members::new(Arc::new(NoObserver)).apply(tx, org, &[event]).await;
     projected.map_err(|error| match error {
         HandleError::Storage(error) => Error::Storage(error),
         HandleError::Failed(why) => Error::Refused(RpcError::internal(why)),
@@ -28,7 +27,7 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
 }
 
 /// Returns the events that build the current state from an empty one.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
     let mut events = member_records::events::snapshot(&tx, org).await?;
     events.extend(assignments::snapshot(&tx, org).await?);
     events.extend(enrollments::snapshot(&tx, org).await?);

@@ -2,10 +2,10 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `assignments`,
 //! `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`; `members`;
-//! `service_accounts`; `roster_import`. Each states its invariants. An account id is returned only to its own
-//! person; each organization knows a person by a different id; contacts are never returned; an organization
-//! always has an administrator; a change, its event and its effect on permissions are committed in one
-//! transaction.
+//! `service_accounts`; `revocations`; `roster_import`. Each states its invariants. An account id is returned
+//! only to its own person; each organization knows a person by a different id; contacts are never returned;
+//! an organization always has an administrator; a change, its event and its effect on permissions are
+//! committed in one transaction.
 mod accounts;
 mod admission;
 mod appointments;
@@ -24,6 +24,7 @@ mod member_records;
 mod members;
 mod migrations;
 mod permissions;
+mod revocations;
 mod roles;
 mod roster_import;
 mod service_accounts;
@@ -34,11 +35,11 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use parta_access::TokenIssuer;
-use parta_runtime::{Service, ServiceContext, ServiceParts};
+use parta_runtime::{Service, ServiceContext, ServiceParts, Task};
 use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
@@ -51,6 +52,8 @@ use crate::{
 
 const NAME: &str = "membership";
 const TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// Between two removals of old revocations.
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AuthenticationService",
     "parta.membership.v1.AppointmentService",
@@ -62,7 +65,9 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",
     "parta.membership.internal.v1.AdmissionService",
+    "parta.membership.internal.v1.RevocationService",
     "parta.membership.v1.MembershipFeedService",
+    "parta.membership.v1.MembershipJobService",
 ];
 
 /// The definition of the service for the runtime.
@@ -112,6 +117,13 @@ async fn build(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     };
     let mut tasks = parta_runtime::maintenance(context.service, &context.db, &context.bus);
     tasks.push(ports.jobs()?);
+    tasks.push(Task::periodic(
+        "membership.purge_revocations",
+        PURGE_INTERVAL,
+        context.db.clone(),
+        |db, _| async move { revocations::purge(&db).await.map(drop) },
+    ));
+    tasks.extend(ports.purges());
     Ok(ServiceParts {
         name: NAME,
         routes: ports.routes(),

@@ -1,11 +1,11 @@
 //! The permission matrix of the service, computed by the policies of its features (`docs/permissions.md`).
-use parta_access::{Permission, PrincipalKind};
+use parta_access::{Permission, PrincipalKind, permission_rows};
 use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assignments, departures, enrollments, guardianships, member_records, members, roles, roster_import,
-    service_accounts,
+    assembly, assignments, departures, enrollments, guardianships, member_records, members, roles,
+    roster_import, service_accounts,
 };
 
 type Rule = fn(PrincipalKind) -> bool;
@@ -63,7 +63,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 44] = [
+const RULES: [(&str, Rule); 47] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -170,8 +170,14 @@ const RULES: [(&str, Rule); 44] = [
         "parta.membership.internal.v1.AdmissionService/AppointFoundingAdministrator",
         service,
     ),
+    (
+        "parta.membership.internal.v1.RevocationService/GetRevocations",
+        service,
+    ),
+    ("parta.membership.v1.MembershipFeedService/Read", follows),
     ("parta.membership.v1.MembershipFeedService/Watch", follows),
     ("parta.membership.v1.MembershipFeedService/Snapshot", follows),
+    ("parta.membership.v1.MembershipFeedService/WatchHeads", service),
 ];
 
 /// RPCs that an account may call only for its own organizations and sessions.
@@ -198,5 +204,6 @@ pub fn permissions() -> Vec<Permission> {
             });
         }
     }
+    rows.extend(permission_rows(assembly::job_rules()));
     rows
 }

@@ -3,6 +3,8 @@
 
 mod codes;
 mod edge;
+mod pairs;
 mod permissions;
 mod races;
+mod retention;
 pub(crate) mod test_env;

@@ -1,37 +1,38 @@
 //! Assembles the service from its features.
 use std::sync::Arc;
 
+use parta_access::PermissionRule;
 use parta_database::Db;
 use parta_edge::Edge;
-use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer};
+use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
+use parta_operations::JobServer;
 use parta_proto_membership::MembershipFeed;
 use parta_proto_org_registry::{
-    OrgRegistryFeed,
+    OrgRegistryFeed, OrgRegistryJobs,
     v1::{
         application_service_server::ApplicationServiceServer,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+        org_registry_job_service_server::OrgRegistryJobServiceServer,
         organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
     },
 };
-use parta_roster::{ConsumerNames, Members, Roster, RosterObserver};
+use parta_roster::{Members, Roster, RosterObserver};
 use parta_runtime::{ServiceContext, Task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    NAME,
     applications::{APPOINT_JOB, Applications, AppointAdministrator},
     context::Context,
     feed,
     organizations::Organizations,
-    units::{ImportObserver, Units},
+    units::{CreateImportedUnits, IMPORT_JOB, ImportObserver, Units},
 };
 
-/// Names of the consumers of the roster. The service maintains the half of organizations itself.
-pub(crate) const NAMES: ConsumerNames = ConsumerNames {
-    organizations: "org_registry.roster_organizations",
-    members: "org_registry.roster_members",
-};
+/// The name of the consumer of membership. The service keeps the half of organizations itself.
+const CONSUMER: &str = "org_registry.roster_members";
 
 /// The dependencies of the service, provided by the runtime or by a test.
 #[derive(Clone)]
@@ -59,20 +60,25 @@ impl Ports {
         let at_least = AtLeast::new(self.db.clone(), self.roster.freshness());
         let edge = Edge::new(self.db.clone(), at_least, self.context());
         let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let jobs = JobServer::<OrgRegistryJobs>::new(self.db.clone());
         Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
             .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
             .add_service(UnitServiceServer::new(Units::new(edge)))
             .add_service(OrgRegistryFeedServiceServer::new(feed))
+            .add_service(OrgRegistryJobServiceServer::new(jobs))
     }
 
-    /// Returns the runner of the jobs that appoint founding administrators.
+    /// Returns the runner of the jobs: they appoint founding administrators and create imported classes.
     pub(crate) fn job_runner(&self) -> JobRunner {
-        let handler = AppointAdministrator::new(self.db.clone(), self.context());
-        JobRunner::new(self.db.clone()).handle(APPOINT_JOB, Limits::default(), Arc::new(handler))
+        let appoint = AppointAdministrator::new(self.db.clone(), self.context());
+        let import = CreateImportedUnits(self.db.clone());
+        JobRunner::new(self.db.clone())
+            .handle(APPOINT_JOB, Limits::default(), Arc::new(appoint))
+            .handle(IMPORT_JOB, Limits::default(), Arc::new(import))
     }
 }
 
-/// Returns the observer that creates the classes of staged roster imports.
+/// Returns the observer that enqueues the jobs for the classes of staged roster imports.
 pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
     Arc::new(ImportObserver)
 }
@@ -81,13 +87,13 @@ pub(crate) fn roster_observer() -> Arc<dyn RosterObserver> {
 pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Task>)> {
     let source = FeedClient::<MembershipFeed, _>::new(context.clients.watch("membership")?);
     let members = Consumer::new(
-        NAMES.members,
+        CONSUMER,
         context.db.clone(),
         source,
         Members::new(roster_observer()),
     );
-    let roster = Roster::within_org_registry(NAMES, context.env.clone(), members.freshness());
-    let tasks = vec![Task::consumer(NAMES.members, members)];
+    let roster = Roster::new(context.env.clone(), Freshness::always(NAME), members.freshness());
+    let tasks = vec![Task::consumer(CONSUMER, members)];
     Ok((roster, tasks))
 }
 
@@ -103,4 +109,9 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
         },
     ));
     tasks
+}
+
+/// The rows of the permission matrix of the service's jobs.
+pub(crate) fn job_rules() -> Vec<PermissionRule> {
+    parta_operations::rules::<OrgRegistryJobs>()
 }

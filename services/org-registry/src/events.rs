@@ -13,13 +13,15 @@ use crate::error::Error;
 /// Appends an event to the feed and applies it to this service's own half of the roster projection, both in
 /// the transaction of the change. Therefore, the policies of this service never wait for its own feed.
 pub(crate) async fn publish(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
-    let mut event = payload.clone().into_event();
-    event.org_id = org.to_string();
+    let event = payload.clone().into_event();
     let projection = Organizations::new(Arc::new(NoObserver));
-    projection.apply(tx, &event).await.map_err(|error| match error {
-        HandleError::Storage(error) => Error::Storage(error),
-        HandleError::Failed(reason) => Error::Refused(RpcError::internal(reason)),
-    })?;
+    projection
+        .apply(tx, org, &[event])
+        .await
+        .map_err(|error| match error {
+            HandleError::Storage(error) => Error::Storage(error),
+            HandleError::Failed(reason) => Error::Refused(RpcError::internal(reason)),
+        })?;
     parta_feed::append_event(tx, org, payload);
     Ok(())
 }

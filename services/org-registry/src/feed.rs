@@ -8,7 +8,7 @@ use parta_status::RpcError;
 use crate::{organizations, units};
 
 /// Returns the events that build the current state from an empty one: organizations first, then their units.
-pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, RpcError> {
+pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
     let mut events = organizations::snapshot(&tx, org).await?;
     events.extend(units::snapshot(&tx, org).await?);
     Ok(events)
@@ -17,8 +17,11 @@ pub(crate) async fn snapshot(tx: Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, P
 /// The feed's rows of the permission matrix.
 pub(crate) fn rules() -> Vec<PermissionRule> {
     let follows = |kind| matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount);
+    let serves = |kind| matches!(kind, PrincipalKind::Service);
     vec![
+        PermissionRule::own("parta.org_registry.v1.OrgRegistryFeedService/Read", follows),
         PermissionRule::own("parta.org_registry.v1.OrgRegistryFeedService/Watch", follows),
         PermissionRule::own("parta.org_registry.v1.OrgRegistryFeedService/Snapshot", follows),
+        PermissionRule::own("parta.org_registry.v1.OrgRegistryFeedService/WatchHeads", serves),
     ]
 }

@@ -33,6 +33,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.OrganizationService",
     "parta.org_registry.v1.UnitService",
     "parta.org_registry.v1.OrgRegistryFeedService",
+    "parta.org_registry.v1.OrgRegistryJobService",
 ];
 
 /// The definition of the service for the runtime.

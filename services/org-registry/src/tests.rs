@@ -4,4 +4,5 @@
 mod edge;
 pub(crate) mod fixture;
 pub(crate) mod membership;
+mod pairs;
 mod stored_values;

@@ -174,6 +174,11 @@ impl Session {
         }
     }
 
+    /// Returns a channel for the jobs of a service.
+    pub(crate) fn jobs(&self, service: &'static str) -> Bound {
+        self.bound(service)
+    }
+
     clients! {
         applications: ApplicationServiceClient of "org-registry";
         /// Organizations and their policies.

@@ -82,6 +82,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "appointments",
             "members",
             "service_accounts",
+            "revocations",
             "roster_import",
         ],
     ),

@@ -21,7 +21,7 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     (
         "libs/database/src/head.rs",
         4,
-        "the head of the event log: one statement takes positions and returns them",
+        "the heads and the epoch of the event logs, read in one statement",
     ),
     (
         "libs/database/src/migrate.rs",
@@ -39,9 +39,19 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "PRAGMA statements on the connection of the hot path",
     ),
     (
+        "libs/database/src/session.rs",
+        4,
+        "the settings of a session of PostgreSQL",
+    ),
+    (
+        "libs/database/src/server.rs",
+        2,
+        "the settings of a server of PostgreSQL, and the process that runs a session",
+    ),
+    (
         "libs/feed/src/append.rs",
-        1,
-        "feeds: one insert for all events of a transaction",
+        3,
+        "feeds: one statement moves the head of the log and inserts all events of a transaction",
     ),
     (
         "libs/database/src/privileges.rs",
@@ -50,28 +60,23 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     ),
     (
         "libs/feed/src/consumer/apply.rs",
+        5,
+        "feeds: a cursor is inserted if it is absent, locked without waiting, and moved",
+    ),
+    (
+        "libs/feed/src/consumer/quarantine.rs",
         3,
-        "feeds: the cursor is inserted if it is absent, locked and advanced",
+        "feeds: a quarantine, written once however many replicas give up",
     ),
     (
-        "libs/feed/src/consumer/quarantined.rs",
-        6,
-        "feeds: an event takes the next number of its queue in one statement",
-    ),
-    (
-        "libs/feed/src/consumer/release.rs",
+        "libs/feed/src/heads.rs",
         2,
-        "feeds: the waiting events of one organization",
-    ),
-    (
-        "libs/feed/src/consumer/run.rs",
-        1,
-        "feeds: the cursor, read before each batch",
+        "feeds: the row by which a replica proves that its database accepts commits",
     ),
     (
         "libs/feed/src/log.rs",
         3,
-        "feeds: pages of the log, and a purge that keeps the last event",
+        "feeds: pages of a log, all heads, and a purge that leaves no hole",
     ),
     (
         "libs/jobs/src/lib.rs",
@@ -94,14 +99,19 @@ const BY_HAND: &[(&str, usize, &str)] = &[
         "copies entries to another table in bulk, and reads the oldest entry of many chats at once",
     ),
     (
+        "services/chat/src/entries/storage/heads.rs",
+        4,
+        "the heads of many chats of many organizations in one statement, over rows of values",
+    ),
+    (
         "services/chat/src/entries/storage/participants.rs",
         2,
         "advisory locks of an organization, which sea-orm cannot express",
     ),
     (
         "services/chat/src/messages/writer/postgres.rs",
-        3,
-        "the hot path: functions of the schema and one lookup of duplicates",
+        5,
+        "the hot path: functions of the schema, with and without a wait, and one lookup of duplicates",
     ),
     (
         "services/chat/src/messages/writer/sqlite.rs",

@@ -111,6 +111,7 @@ impl Reader {
         let cursors = self.cursors.iter().map(|(chat_id, seq)| pb::ChatCursor {
             chat_id: chat_id.clone(),
             seq: *seq,
+            ..Default::default()
         });
         let request = self.client.request(pb::SubscribeChatsRequest {
             org_id: self.client.org_id().unwrap().to_owned(),
@@ -154,6 +155,11 @@ impl Reader {
                         self.record_entry(entry, opened);
                         remaining -= 1;
                     }
+                    Some(Item::Reset(reset)) => {
+                        self.round.report(format!(
+                            "a chat began again, but no database was restored: {reset:?}"
+                        ));
+                    }
                     _ => continue,
                 },
                 Ok(None) | Err(_) => return StreamEnd::Reconnect,
@@ -168,7 +174,7 @@ impl Reader {
     /// Records where the stream begins: after the cursor, or at the first entry of a chat that is new to the
     /// reader.
     fn record_start(&mut self, started: pb::SubscriptionStarted) {
-        for pb::ChatCursor { chat_id, seq } in started.cursors {
+        for pb::ChatCursor { chat_id, seq, .. } in started.cursors {
             let Some(chat) = self.round.workload.index_of(&chat_id) else {
                 self.cursors.entry(chat_id).or_insert(seq);
                 continue;

@@ -43,11 +43,14 @@ fn rpcs_with_etag_refuse_a_stale_etag() {
     });
 }
 
+/// An organization that no feed has.
+const ORG: &str = "org_00000000000000000000000001";
+
 /// Returns the cursor after the snapshot of each feed, by the RPC that watches the feed.
 async fn cursors(client: &Client) -> BTreeMap<String, Value> {
     let mut cursors = BTreeMap::new();
     for rpc in served().iter().filter(|rpc| rpc.ends_with("/Snapshot")) {
-        let mut items = client.open(rpc, json!({})).await.unwrap();
+        let mut items = client.open(rpc, json!({"org_id": ORG})).await.unwrap();
         while let Some(item) = items.next().await {
             let cursor = dynamic::json(&item.unwrap())["cursor"].clone();
             cursors.insert(rpc.replace("/Snapshot", "/Watch"), cursor);
@@ -73,11 +76,16 @@ fn feeds_refuse_a_cursor_of_another_database() {
         let client = suite.service("call-scheduling");
         assert_eq!(cursors.len(), 5);
         for (rpc, cursor) in cursors {
-            let status = match client.open(&rpc, json!({"cursor": cursor})).await {
+            let status = match client.open(&rpc, json!({"org_id": ORG, "cursor": cursor})).await {
                 Ok(mut items) => items.next().await.unwrap().unwrap_err(),
                 Err(status) => status,
             };
             assert_eq!(reason(&status), "CURSOR_EXPIRED", "{rpc}");
+            let read = rpc.replace("/Watch", "/Read");
+            let refused = client
+                .refused(&read, json!({"org_id": ORG, "cursor": cursor}))
+                .await;
+            assert_eq!(refused.reason, "CURSOR_EXPIRED", "{read}");
         }
         suite.stop().await;
     });

@@ -32,7 +32,6 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
         "ChangePolicies" => body["policies"]["unused_after"] = json!("7200s"),
         "PlanCall" | "CreateChat" => body["title"] = json!("Другое"),
         "SendMessage" => body["text"] = json!("Другое"),
-        "MarkRead" => body["seq"] = json!(0),
         "CreateInvitation" => body["max_uses"] = json!(2),
         "CreateMember" => body["full_name"] = json!("Другой Человек"),
         "CreateServiceAccount" => body["display_name"] = json!("Другое"),

@@ -3,6 +3,8 @@ use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
+use crate::jobs;
+
 /// Returns an id of a response.
 fn id(answer: &Value, path: &str) -> String {
     answer
@@ -308,6 +310,11 @@ pub async fn sample(
                 oneself
             };
             json!({"chat_id": chat, "member_ids": [whom]})
+        }
+        name if name.ends_with("JobService/RetryJob") || name.ends_with("JobService/DropJob") => {
+            let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
+            let database = jobs::database(&two_schools.suite, &package).await;
+            json!({"job_id": jobs::insert(&database, true, None).await})
         }
         "AnnouncementService/PostAnnouncement" => json!({"unit_id": place.class, "text": "Урок"}),
         _ => json!({}),

@@ -1,6 +1,9 @@
 //! Databases that are unavailable or become unavailable.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures::FutureExt as _;
 use parta_database::{CommitStep, DatabaseConfig, Db, StorageError, Tx};
@@ -14,13 +17,15 @@ use crate::{
     support::Store,
 };
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// An absent server is an unavailable dependency, not an internal error.
 #[test]
 fn absent_server_is_unavailable() {
     parta_testkit::run(async {
         parta_testkit::logs().allow("the database is unavailable");
         let mut config = DatabaseConfig::new("postgres://nobody@127.0.0.1:9/none");
-        config.acquire_timeout_seconds = 1;
+        config.acquire_timeout = SECOND;
         let db = Db::connect(
             &config,
             "test",
@@ -29,7 +34,7 @@ fn absent_server_is_unavailable() {
         )
         .await
         .unwrap();
-        let refused = RpcError::from(db.head().await.unwrap_err());
+        let refused = RpcError::from(db.epoch().await.unwrap_err());
         assert_eq!(refused.reason(), ErrorReason::DependencyUnavailable.text());
         let refused = db
             .write(|tx| async move { insert(&tx, "a").await.map_err(RpcError::from) })
@@ -147,14 +152,14 @@ on_postgres!(
         parta_testkit::logs().allow("the database is unavailable");
         let store = Store::open(&database, migrations()).await;
         let mut config = DatabaseConfig::new(database.url());
-        (config.max_connections, config.acquire_timeout_seconds) = (2, 1);
+        (config.max_connections, config.acquire_timeout) = (2, SECOND);
         let (secrets, env) = (crate::support::secrets(), store.db.env().clone());
         let db = Db::connect(&config, "test", secrets, env).await.unwrap();
         let (one, other) = (
-            db.lease_writer().await.unwrap(),
+            db.lease_writer(SECOND).await.unwrap(),
             db.writer().begin().await.unwrap(),
         );
-        let refused = db.lease_writer().await.err().unwrap();
+        let refused = db.lease_writer(SECOND).await.err().unwrap();
         assert!(matches!(refused, StorageError::Unavailable(_)), "{refused}");
         drop(one);
         db.write(|tx| async move { insert(&tx, "served").await })

@@ -2,8 +2,10 @@
 
 mod connections;
 mod counter;
+mod lost_hosts;
 mod metrics;
 mod round_trips;
 mod schema;
+mod server_checks;
 mod support;
 mod transactions;

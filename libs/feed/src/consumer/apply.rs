@@ -1,29 +1,24 @@
 //! Applies batches and snapshots inside the transaction of the consumer.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    panic::AssertUnwindSafe,
-};
+use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use parta_database::{StorageError, Tx};
-use parta_ids::OrgId;
-use sea_orm::{ConnectionTrait, Statement};
+use parta_database::{Db, StorageError, Tx};
+use parta_ids::{OrgId, TypedId};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use uuid::Uuid;
 
-use super::{Consumer, HandleError, Handler, quarantined};
-use crate::{Cursor, FeedEvent, Source};
+use super::{Consumer, HandleError, Handler, quarantine};
+use crate::{Cursor, Source};
 
-/// The reason why a batch was rolled back.
+/// The reason why a transaction was rolled back.
 #[derive(Debug)]
 pub(super) enum Failure {
+    /// The database failed; a retry can succeed.
     Storage(StorageError),
-    /// The event with this index in the batch cannot be applied.
-    Event {
-        index: usize,
-        reason: String,
-    },
-    /// Another replica has switched to another incarnation.
-    Superseded,
+    /// The events cannot be applied.
+    Events(String),
+    /// Another replica holds the cursor.
+    Locked,
 }
 
 impl From<StorageError> for Failure {
@@ -32,167 +27,175 @@ impl From<StorageError> for Failure {
     }
 }
 
-/// The stored progress of a consumer.
-pub(super) struct StoredCursor {
+impl From<HandleError> for Failure {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::Storage(error) if error.is_transient() => Self::Storage(error),
+            error => Self::Events(error.to_string()),
+        }
+    }
+}
+
+/// The stored state of a consumer for one organization.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
     /// The cursor as text; empty before the first batch.
     pub(super) text: String,
     /// The decoded cursor; `None` before the first batch.
     pub(super) cursor: Option<Cursor>,
+    pub(super) is_quarantined: bool,
 }
 
-/// Loads the row of the cursor and locks it until the transaction ends.
-pub(super) async fn lock(tx: &Tx, consumer: &str) -> Result<StoredCursor, StorageError> {
-    let backend = tx.get_database_backend();
-    let sql = "INSERT INTO feed_cursor (consumer, cursor, position, update_time) VALUES ($1, '', 0, $2) \
-               ON CONFLICT DO NOTHING";
-    tx.execute_raw(Statement::from_sql_and_values(
-        backend,
-        sql,
-        [consumer.into(), tx.now().into()],
-    ))
-    .await?;
-    let lock = if tx.db().is_postgres() { "FOR UPDATE" } else { "" };
-    let sql = format!("SELECT cursor, incarnation, position FROM feed_cursor WHERE consumer = $1 {lock}");
-    let row = tx
-        .query_one_raw(Statement::from_sql_and_values(backend, sql, [consumer.into()]))
-        .await?;
-    decode(row)
-}
-
-pub(super) fn decode(row: Option<sea_orm::QueryResult>) -> Result<StoredCursor, StorageError> {
-    let Some(row) = row else {
-        return Ok(StoredCursor {
-            text: String::new(),
-            cursor: None,
-        });
+fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageError> {
+    let epoch: Option<Uuid> = row.try_get("", "epoch")?;
+    let Some(epoch) = epoch else {
+        return Ok(None);
     };
-    let incarnation: Option<Uuid> = row.try_get("", "incarnation")?;
-    let position = row.try_get("", "position")?;
-    let cursor = incarnation.map(|incarnation| Cursor {
-        incarnation,
-        position,
-    });
-    Ok(StoredCursor {
-        text: row.try_get("", "cursor")?,
-        cursor,
+    Ok(Some(Cursor {
+        org_id,
+        epoch,
+        position: row.try_get("", "position")?,
+        event_id: row.try_get("", "event_id")?,
+    }))
+}
+
+/// Returns all cursors of a consumer.
+pub(super) async fn list_cursors(db: &Db, consumer: &str) -> Result<Vec<Cursor>, StorageError> {
+    let sql = "SELECT org_id, epoch, position, event_id FROM feed_cursor WHERE consumer = $1";
+    let statement = Statement::from_sql_and_values(db.backend(), sql, [consumer.into()]);
+    let mut cursors = Vec::new();
+    for row in db.conn().query_all_raw(statement).await? {
+        let org_id = OrgId::from_uuid(row.try_get("", "org_id")?);
+        cursors.extend(decode(org_id, &row)?);
+    }
+    Ok(cursors)
+}
+
+/// Loads the cursor of an organization, and whether it is quarantined.
+pub(super) async fn load(db: &Db, consumer: &str, org_id: OrgId) -> Result<Stored, StorageError> {
+    let sql = "SELECT c.cursor, c.epoch, c.position, c.event_id, \
+               EXISTS (SELECT 1 FROM feed_quarantine WHERE org_id = $1 AND consumer = $2) AS quarantined \
+               FROM (SELECT 1 AS one) present LEFT JOIN feed_cursor c ON c.org_id = $1 AND c.consumer = $2";
+    let values = [org_id.uuid().into(), consumer.into()];
+    let statement = Statement::from_sql_and_values(db.backend(), sql, values);
+    let Some(row) = db.conn().query_one_raw(statement).await? else {
+        return Ok(Stored::default());
+    };
+    let text: Option<String> = row.try_get("", "cursor")?;
+    Ok(Stored {
+        text: text.unwrap_or_default(),
+        cursor: decode(org_id, &row)?,
+        is_quarantined: row.try_get("", "quarantined")?,
     })
 }
 
+/// Locks the row of the cursor until the transaction ends, and returns the cursor. Never waits for another
+/// replica that holds it.
+async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, Failure> {
+    let key = || [org_id.uuid().into(), consumer.into()];
+    let backend = tx.get_database_backend();
+    let skip_locked = if tx.db().is_postgres() {
+        "FOR UPDATE SKIP LOCKED"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT epoch, position, event_id FROM feed_cursor WHERE org_id = $1 AND consumer = $2 {skip_locked}"
+    );
+    for _ in 0..2 {
+        let found = tx
+            .query_one_raw(Statement::from_sql_and_values(backend, &sql, key()))
+            .await
+            .map_err(StorageError::from)?;
+        if let Some(row) = found {
+            return Ok(decode(org_id, &row)?);
+        }
+        let insert = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
+                      VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
+        let values = key().into_iter().chain([Uuid::nil().into(), tx.now().into()]);
+        let inserted = tx.execute_sql(insert, values).await.map_err(StorageError::from)?;
+        if inserted == 0 {
+            return Err(Failure::Locked);
+        }
+    }
+    Err(Failure::Locked)
+}
+
 async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), StorageError> {
-    let sql = "UPDATE feed_cursor SET cursor = $2, incarnation = $3, position = $4, update_time = $5 \
-               WHERE consumer = $1";
+    let sql = "UPDATE feed_cursor SET cursor = $3, epoch = $4, position = $5, event_id = $6, update_time = $7 \
+               WHERE org_id = $1 AND consumer = $2";
     let values = [
+        at.org_id.uuid().into(),
         consumer.into(),
         text.into(),
-        at.incarnation.into(),
+        at.epoch.into(),
         at.position.into(),
+        at.event_id.into(),
         tx.now().into(),
     ];
     tx.execute_sql(sql, values).await?;
     Ok(())
 }
 
+/// Consecutive events of one organization, or the events of its snapshot.
+pub(super) struct Batch<E> {
+    pub(super) events: Vec<E>,
+    /// The text of the cursor after them.
+    pub(super) text: String,
+    /// The cursor after them.
+    pub(super) end: Cursor,
+}
+
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Applies the events of the batch that were not applied yet, and advances the cursor to the end of the
-    /// batch. `quarantine` holds the indices of events that failed in an earlier attempt. Returns the new
-    /// cursor.
+    /// Applies the events that follow a cursor, and moves the cursor. Returns the stored cursor: another one
+    /// than that of the batch if another replica was faster.
     pub(super) async fn apply_batch(
         &self,
-        tx: &Tx,
-        events: &[S::Event],
-        text: &str,
-        end: Cursor,
-        quarantine: &BTreeMap<usize, String>,
-    ) -> Result<Cursor, Failure> {
-        let stored = lock(tx, self.name).await?;
-        let applied = match stored.cursor {
-            Some(cursor) if cursor.incarnation != end.incarnation => return Err(Failure::Superseded),
-            Some(cursor) if cursor.position >= end.position => return Ok(cursor),
-            Some(cursor) => cursor.position,
-            None => 0,
-        };
-        let new_events = events
-            .iter()
-            .enumerate()
-            .filter(|(_, event)| event.position() > applied);
-        self.apply_all(tx, new_events, quarantine).await?;
-        advance(tx, self.name, text, end).await?;
-        Ok(end)
+        after: Option<Cursor>,
+        batch: &Batch<S::Event>,
+    ) -> Result<Option<Cursor>, Failure> {
+        let org_id = batch.end.org_id;
+        self.db
+            .write_idempotent(|tx| async move {
+                let stored = lock(&tx, self.name, org_id).await?;
+                if stored != after {
+                    return Ok(stored);
+                }
+                let applied = AssertUnwindSafe(self.handler.apply(&tx, org_id, &batch.events));
+                without_panic(applied.catch_unwind().await)?;
+                advance(&tx, self.name, &batch.text, batch.end).await?;
+                Ok(Some(batch.end))
+            })
+            .await
     }
 
-    /// Replaces the projection with a snapshot.
+    /// Replaces the projection of an organization by a snapshot, and moves the cursor, also backward.
     pub(super) async fn apply_snapshot(
         &self,
-        tx: &Tx,
-        events: &[S::Event],
-        text: &str,
-        end: Cursor,
-        quarantine: &BTreeMap<usize, String>,
-    ) -> Result<Cursor, Failure> {
-        let stored = lock(tx, self.name).await?;
-        if let Some(cursor) = stored
-            .cursor
-            .filter(|cursor| cursor.incarnation == end.incarnation && cursor.position >= end.position)
-        {
-            // Another replica has already advanced the cursor.
-            return Ok(cursor);
-        }
-        quarantined::clear(tx, self.name).await?;
-        let snapshot_failure = |e: HandleError| match e {
-            HandleError::Storage(error) => Failure::Storage(error),
-            HandleError::Failed(reason) => Failure::Storage(StorageError::Fault(reason)),
-        };
-        self.handler.begin_snapshot(tx).await.map_err(snapshot_failure)?;
-        self.apply_all(tx, events.iter().enumerate(), quarantine).await?;
-        self.handler.end_snapshot(tx).await.map_err(snapshot_failure)?;
-        advance(tx, self.name, text, end).await?;
-        Ok(end)
+        after: Option<Cursor>,
+        snapshot: &Batch<S::Event>,
+    ) -> Result<Option<Cursor>, Failure> {
+        let org_id = snapshot.end.org_id;
+        self.db
+            .write_idempotent(|tx| async move {
+                let stored = lock(&tx, self.name, org_id).await?;
+                if stored != after {
+                    return Ok(stored);
+                }
+                let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, &snapshot.events));
+                without_panic(replaced.catch_unwind().await)?;
+                quarantine::clear(&tx, self.name, org_id).await?;
+                advance(&tx, self.name, &snapshot.text, snapshot.end).await?;
+                Ok(Some(snapshot.end))
+            })
+            .await
     }
+}
 
-    async fn apply_all<'a>(
-        &self,
-        tx: &Tx,
-        events: impl Iterator<Item = (usize, &'a S::Event)> + Send,
-        quarantine: &BTreeMap<usize, String>,
-    ) -> Result<(), Failure> {
-        let mut quarantined_organizations: BTreeSet<OrgId> =
-            quarantined::organizations(tx, self.name).await?;
-        for (index, event) in events {
-            let org_id = event.org_id().parse::<OrgId>().map_err(|error| {
-                // Without a valid organization, nothing can be quarantined, so the invalid event stops the
-                // whole feed.
-                Failure::Storage(StorageError::Fault(format!(
-                    "event {}: org_id: {error}",
-                    event.event_id()
-                )))
-            })?;
-            if let Some(reason) = quarantine.get(&index)
-                && quarantined_organizations.insert(org_id)
-            {
-                quarantined::quarantine(tx, self.name, org_id, event.position(), reason).await?;
-            }
-            if quarantined_organizations.contains(&org_id) {
-                quarantined::queue(tx, self.name, org_id, event).await?;
-                continue;
-            }
-            self.apply_one(tx, index, event).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn apply_one(&self, tx: &Tx, index: usize, event: &S::Event) -> Result<(), Failure> {
-        // A panic of the handler affects one organization and must not end the consumer.
-        let applied = AssertUnwindSafe(self.handler.apply(tx, event))
-            .catch_unwind()
-            .await;
-        let reason = match applied {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(HandleError::Storage(error))) if error.is_transient() => {
-                return Err(Failure::Storage(error));
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the handler panicked".to_owned(),
-        };
-        Err(Failure::Event { index, reason })
+/// A panic of the handler affects one organization and must not end the consumer.
+fn without_panic(applied: std::thread::Result<Result<(), HandleError>>) -> Result<(), Failure> {
+    match applied {
+        Ok(applied) => Ok(applied?),
+        Err(_) => Err(Failure::Events("the handler panicked".to_owned())),
     }
 }

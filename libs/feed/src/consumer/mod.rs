@@ -1,15 +1,22 @@
 //! The exactly-once consumer of a feed.
 //!
-//! A batch of events and the advance of the cursor are one transaction that locks the row of the cursor. Any
-//! number of replicas may run the same consumer, and each event takes effect once. If an event cannot be
-//! applied, its organization is quarantined.
+//! The events of one organization are applied in batches. A batch and the advance of the cursor of the
+//! organization are one transaction that locks the row of the cursor. Any number of replicas may run the same
+//! consumer, and each event takes effect once. If the events of an organization cannot be applied, its
+//! projection is replaced by a snapshot; if that fails as well, the organization is quarantined. Other
+//! organizations go on.
 
 mod apply;
-mod quarantined;
-mod release;
-mod run;
+mod heads;
+mod progress;
+mod quarantine;
+mod work;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parta_database::{Db, StorageError, Tx};
@@ -17,20 +24,21 @@ use parta_ids::OrgId;
 use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::DbErr;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-pub use quarantined::{QuarantinedOrganization, is_quarantined, list_quarantined};
+pub(crate) use progress::{Age, Progress};
+pub use quarantine::{QuarantinedOrganization, list_quarantined, release};
 
-use crate::{FeedEvent, Freshness, Progress, Source};
+use crate::{FeedEvent, Freshness, Source};
 
 /// The failure of an event handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
-    /// The database failed. On a temporary failure the batch is retried; otherwise the organization is
-    /// quarantined.
+    /// The database failed. A temporary failure is retried; otherwise the projection of the organization is
+    /// replaced by a snapshot.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The event cannot be applied; its organization is quarantined.
+    /// The events cannot be applied.
     #[error("{0}")]
     Failed(String),
 }
@@ -43,8 +51,7 @@ impl From<DbErr> for HandleError {
 
 impl From<RpcError> for HandleError {
     fn from(refusal: RpcError) -> Self {
-        // A stored value that this build does not know affects one organization. A retry would stop all
-        // others.
+        // A stored value that this build does not know affects one organization. A retry would not cure it.
         let is_unknown_value = refusal.is(ErrorReason::StoredValueUnknown);
         if refusal.code() == tonic::Code::Unavailable && !is_unknown_value {
             return Self::Storage(StorageError::Unavailable(refusal.to_string()));
@@ -53,23 +60,16 @@ impl From<RpcError> for HandleError {
     }
 }
 
-/// Applies the events of another service, always in the transaction that it receives.
+/// Applies the events of another service, always in the transaction that it receives. It writes rows of a
+/// projection and jobs, nothing that a rule of this service could refuse.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// The event type that it handles.
     type Event: FeedEvent;
-    /// Applies one event. Unknown kinds are ignored.
-    async fn apply(&self, tx: &Tx, event: &Self::Event) -> Result<(), HandleError>;
-    /// Called before a complete snapshot is applied in this transaction. From here on the handler records
-    /// what it sees.
-    async fn begin_snapshot(&self, _tx: &Tx) -> Result<(), HandleError> {
-        Ok(())
-    }
-    /// Called after the snapshot was applied. The handler deletes everything that the snapshot did not
-    /// contain.
-    async fn end_snapshot(&self, _tx: &Tx) -> Result<(), HandleError> {
-        Ok(())
-    }
+    /// Applies consecutive events of one organization. Unknown kinds are ignored.
+    async fn apply(&self, tx: &Tx, org_id: OrgId, events: &[Self::Event]) -> Result<(), HandleError>;
+    /// Replaces the projection of the organization by the state that these events build from nothing.
+    async fn replace(&self, tx: &Tx, org_id: OrgId, events: &[Self::Event]) -> Result<(), HandleError>;
 }
 
 /// Follows one feed for one projection. Cheap to clone; clones share their progress.
@@ -78,8 +78,10 @@ pub struct Consumer<S: Source, H: Handler<Event = S::Event>> {
     db: Db,
     source: Arc<S>,
     handler: Arc<H>,
-    org_id: Option<OrgId>,
-    progress: watch::Sender<Progress>,
+    progress: Arc<Progress>,
+    breaker: Arc<quarantine::Breaker>,
+    /// Consecutive failures by organization.
+    failures: Arc<Mutex<HashMap<OrgId, u32>>>,
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
@@ -89,14 +91,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
             db: self.db.clone(),
             source: self.source.clone(),
             handler: self.handler.clone(),
-            org_id: self.org_id,
             progress: self.progress.clone(),
+            breaker: self.breaker.clone(),
+            failures: self.failures.clone(),
         }
     }
 }
 
 impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
-    /// Returns a consumer. `name` is the key of the cursor: `<service>.<effect>`, for example "chat.roster".
+    /// Returns a consumer. `name` is the key of its cursors: `<service>.<effect>`, for example "chat.roster".
     pub fn new(name: &'static str, db: Db, source: S, handler: H) -> Self {
         let (source, handler) = (Arc::new(source), Arc::new(handler));
         Self {
@@ -104,20 +107,41 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             db,
             source,
             handler,
-            org_id: None,
-            progress: watch::Sender::new(Progress::default()),
+            progress: Arc::default(),
+            breaker: Arc::default(),
+            failures: Arc::default(),
         }
-    }
-
-    /// Restricts the consumer to one organization.
-    #[must_use]
-    pub fn only(mut self, org_id: OrgId) -> Self {
-        self.org_id = Some(org_id);
-        self
     }
 
     /// Returns the freshness of the projection as known to this replica.
     pub fn freshness(&self) -> Freshness {
-        Freshness::new(self.source.service(), self.progress.subscribe())
+        Freshness::new(self.source.service(), self.progress.clone())
+    }
+
+    /// Follows the feed until canceled. A batch in progress is committed or rolled back.
+    pub async fn run(&self, cancel: CancellationToken) {
+        let all = async {
+            futures::join!(self.follow_heads(), self.work());
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = all => {}
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<OrgId, u32>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a growing wait after consecutive failures, with a random part.
+    fn backoff(&self, failures: u32) -> Duration {
+        let mut random = [0; 2];
+        self.db.env().ids.fill(&mut random);
+        let max = Duration::from_millis(50 << failures.min(10)).min(MAX_BACKOFF);
+        max / 2 + max.mul_f64(f64::from(u16::from_be_bytes(random)) / 131_072.0)
     }
 }
+
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The number of consecutive failures that are logged at DEBUG only, because services start and stop.
+const QUIET_FAILURES: u32 = 5;

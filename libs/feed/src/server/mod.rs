@@ -1,5 +1,6 @@
 //! The server of a feed: one implementation for the feeds of all packages.
 
+mod heads;
 mod services;
 mod watch;
 
@@ -8,20 +9,23 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
-use parta_database::{Db, LogHead, Tx};
+use parta_database::{Db, Tx};
 use parta_ids::{EventId, OrgId};
-use parta_proto::WatchItem;
+use parta_proto::{EventPage, ReadFrom, WatchItem};
 use parta_status::{self as status, RpcError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cursor, EventPayload, FeedKind, kind::EventMeta, log};
-use watch::{Watch, expired};
+use crate::{
+    Cursor, EventPayload, FeedKind,
+    kind::EventMeta,
+    log::{self, PAGE},
+};
+use watch::Watch;
 
-type SnapshotFn<K> = dyn Fn(Tx, Option<OrgId>) -> BoxFuture<'static, Result<Vec<(OrgId, <K as FeedKind>::Payload)>, RpcError>>
-    + Send
-    + Sync;
+type SnapshotFn<K> =
+    dyn Fn(Tx, OrgId) -> BoxFuture<'static, Result<Vec<<K as FeedKind>::Payload>, RpcError>> + Send + Sync;
 
-/// Serves the event log of a service through its generated feed service.
+/// Serves the event logs of a service through its generated feed service.
 pub struct FeedServer<K: FeedKind> {
     db: Db,
     snapshot: Arc<SnapshotFn<K>>,
@@ -39,13 +43,12 @@ impl<K: FeedKind> Clone for FeedServer<K> {
 }
 
 impl<K: FeedKind> FeedServer<K> {
-    /// Returns a server. `snapshot` returns the events that build the current state of one organization, or
-    /// of all, from nothing; it reads through the transaction that it receives. Streams end when `cancel` is
-    /// canceled.
+    /// Returns a server. `snapshot` returns the events that build the current state of an organization from
+    /// nothing; it reads through the transaction that it receives. Streams end when `cancel` is canceled.
     pub fn new<F, Fut>(db: Db, cancel: CancellationToken, snapshot: F) -> Self
     where
-        F: Fn(Tx, Option<OrgId>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<(OrgId, K::Payload)>, RpcError>> + Send + 'static,
+        F: Fn(Tx, OrgId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<K::Payload>, RpcError>> + Send + 'static,
     {
         Self {
             db,
@@ -54,37 +57,48 @@ impl<K: FeedKind> FeedServer<K> {
         }
     }
 
+    /// Returns the organization and the place in its log that a request names.
+    fn place(&self, caller: &Caller, from: &ReadFrom) -> Result<(OrgId, Option<Cursor>), RpcError> {
+        let org_id = scope(caller, &from.org_id)?;
+        if from.cursor.is_empty() {
+            return Ok((org_id, None));
+        }
+        Ok((
+            org_id,
+            Some(Cursor::decode(&from.cursor, org_id, self.db.secrets())?),
+        ))
+    }
+
+    async fn read_from(&self, caller: &Caller, from: &ReadFrom) -> Result<EventPage<K::Event>, RpcError> {
+        let (org_id, after) = self.place(caller, from)?;
+        let limit = match u64::try_from(from.page_size) {
+            Ok(0) => PAGE,
+            Ok(size) if size <= PAGE => size,
+            _ => return Err(status::invalid("page_size", "must be between 0 and 256")),
+        };
+        let (events, cursor) = log::read_page(&self.db, org_id, after, limit).await?;
+        Ok(EventPage {
+            events,
+            cursor: cursor.encode(self.db.secrets()),
+        })
+    }
+
     async fn watch_from(
         &self,
         caller: &Caller,
-        cursor: &str,
-        org_id: &str,
+        from: &ReadFrom,
     ) -> Result<
         impl Stream<Item = Result<(String, WatchItem<K::Event>), RpcError>> + Send + 'static + use<K>,
         RpcError,
     > {
-        let org_id = scope(caller, org_id)?;
-        let head = self.db.head().await?;
-        let position = if cursor.is_empty() {
-            0
-        } else {
-            let cursor = Cursor::decode(cursor, self.db.secrets())?;
-            if cursor.incarnation != head.incarnation || cursor.position > head.position {
-                return Err(expired());
-            }
-            cursor.position
-        };
-        if position < log::floor(self.db.conn(), head).await? {
-            return Err(expired());
-        }
+        let (org_id, after) = self.place(caller, from)?;
+        // An expired cursor is refused before the stream begins.
+        let (events, cursor) = log::read_page(&self.db, org_id, after, PAGE).await?;
         let watch = Watch::<K::Event>::new(
             self.db.clone(),
             self.cancel.clone(),
-            LogHead {
-                incarnation: head.incarnation,
-                position,
-            },
-            org_id,
+            events,
+            cursor,
             expiry(caller),
         );
         Ok(stream::unfold(Some(watch), |watch| async {
@@ -105,14 +119,14 @@ impl<K: FeedKind> FeedServer<K> {
         let (head, payloads) = self
             .db
             .read(|tx| async move {
-                let head = tx.head().await?;
+                let head = tx.head(org_id).await?;
                 Ok::<_, RpcError>((head, (self.snapshot)(tx, org_id).await?))
             })
             .await?;
         let occur_time = self.db.env().now();
         let events = payloads
             .into_iter()
-            .map(|(org_id, payload)| {
+            .map(|payload| {
                 let mut event = payload.into_event();
                 EventMeta {
                     event_id: self.db.env().id::<EventId>(),
@@ -125,21 +139,16 @@ impl<K: FeedKind> FeedServer<K> {
                 event
             })
             .collect();
-        Ok((events, Cursor::from(head).encode(self.db.secrets())))
+        Ok((events, Cursor::at(org_id, head).encode(self.db.secrets())))
     }
 }
 
-/// Returns the permitted scope. Services may read all organizations, a service account only its own.
-fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
-    let requested = if org_id.is_empty() {
-        None
-    } else {
-        Some(
-            org_id
-                .parse::<OrgId>()
-                .map_err(|_| status::invalid("org_id", "must be an id `org_...`"))?,
-        )
-    };
+/// Returns the organization that the caller may read. Services may read every organization, a service account
+/// only its own.
+fn scope(caller: &Caller, org_id: &str) -> Result<OrgId, RpcError> {
+    let requested = org_id
+        .parse::<OrgId>()
+        .map_err(|_| status::invalid("org_id", "must be an id `org_...`"))?;
     match &caller.principal {
         Principal::Service { .. } => Ok(requested),
         Principal::ServiceAccount {
@@ -147,8 +156,6 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
             permissions,
             ..
         } => {
-            let requested =
-                requested.ok_or_else(|| status::invalid("org_id", "is required of a service account"))?;
             if requested != *own {
                 return Err(status::not_found("organization", requested));
             }
@@ -157,7 +164,7 @@ fn scope(caller: &Caller, org_id: &str) -> Result<Option<OrgId>, RpcError> {
                     "The service account lacks the permission feed.watch.",
                 ));
             }
-            Ok(Some(requested))
+            Ok(requested)
         }
         _ => Err(status::caller_not_accepted(
             caller.rpc,

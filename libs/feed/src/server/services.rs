@@ -1,21 +1,23 @@
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use parta_access::Caller;
-use parta_proto::{FeedKind, FeedStream, ServeFeed, WatchItem};
+use parta_access::{Caller, Principal};
+use parta_proto::{EventPage, FeedKind, FeedStream, HeadStream, ReadFrom, ServeFeed, WatchItem};
+use parta_status::caller_not_accepted;
 use tonic::{Request, Status};
 
-use super::FeedServer;
+use super::{FeedServer, heads::watch_heads};
 
 #[tonic::async_trait]
 impl<K: FeedKind> ServeFeed for FeedServer<K> {
     type Kind = K;
 
-    async fn watch(
-        &self,
-        request: Request<(String, String)>,
-    ) -> Result<FeedStream<WatchItem<K::Event>>, Status> {
+    async fn read(&self, request: Request<ReadFrom>) -> Result<EventPage<K::Event>, Status> {
         let caller = Caller::of(&request)?;
-        let (cursor, org_id) = request.into_inner();
-        let messages = self.watch_from(&caller, &cursor, &org_id).await?;
+        Ok(self.read_from(&caller, request.get_ref()).await?)
+    }
+
+    async fn watch(&self, request: Request<ReadFrom>) -> Result<FeedStream<WatchItem<K::Event>>, Status> {
+        let caller = Caller::of(&request)?;
+        let messages = self.watch_from(&caller, request.get_ref()).await?;
         Ok(messages.map_err(Status::from).boxed())
     }
 
@@ -24,5 +26,14 @@ impl<K: FeedKind> ServeFeed for FeedServer<K> {
         let (events, cursor) = self.take_snapshot(&caller, request.get_ref()).await?;
         let messages = events.into_iter().map(|event| (String::new(), Some(event)));
         Ok(stream::iter(messages.chain([(cursor, None)]).map(Ok)).boxed())
+    }
+
+    async fn watch_heads(&self, request: Request<()>) -> Result<HeadStream, Status> {
+        let caller = Caller::of(&request)?;
+        if !matches!(caller.principal, Principal::Service { .. }) {
+            return Err(caller_not_accepted(caller.rpc, "Only services can follow the heads.").into());
+        }
+        let responses = watch_heads(self.db.clone(), self.cancel.clone());
+        Ok(responses.map_err(Status::from).boxed())
     }
 }

@@ -1,78 +1,84 @@
 use std::{collections::VecDeque, time::Duration};
 
 use chrono::{DateTime, Utc};
-use parta_database::{Db, LogHead};
-use parta_ids::OrgId;
+use parta_database::Db;
+use parta_ids::{EventId, TypedId};
 use parta_proto::{WatchItem, status::v1::ErrorReason, timestamp};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cursor, FeedEvent, log};
+use crate::{
+    Cursor, FeedEvent,
+    heads::{Heads, READ_INTERVAL},
+    log::{self, PAGE},
+};
 
-const BATCH: u64 = 256;
-const CHECKPOINT: Duration = Duration::from_secs(1);
+/// Between two checkpoints of a stream on which nothing happens.
+const CHECKPOINT: Duration = Duration::from_secs(15);
 
-/// A reader that follows the log. Hints wake it; it also polls every second, because hints can be lost.
+/// A reader that follows the log of an organization. It wakes when the head of the log moves and runs no
+/// query of its own while the log is quiet.
 pub(super) struct Watch<E> {
     db: Db,
     cancel: CancellationToken,
-    at: LogHead,
-    org_id: Option<OrgId>,
+    /// The cursor after the events that were read.
+    read: Cursor,
     buffer: VecDeque<E>,
-    hints: watch::Receiver<i64>,
+    changed: watch::Receiver<u64>,
     checkpoint: Option<Instant>,
     expire_time: Option<DateTime<Utc>>,
 }
 
 impl<E: FeedEvent> Watch<E> {
+    /// Returns a reader whose first events were read.
     pub(super) fn new(
         db: Db,
         cancel: CancellationToken,
-        at: LogHead,
-        org_id: Option<OrgId>,
+        events: Vec<E>,
+        read: Cursor,
         expire_time: Option<DateTime<Utc>>,
     ) -> Self {
-        let hints = db.event_hints();
+        let changed = db.shared::<Heads>().subscribe();
         Self {
             db,
             cancel,
-            at,
-            org_id,
-            buffer: VecDeque::new(),
-            hints,
+            read,
+            buffer: events.into(),
+            changed,
             checkpoint: None,
             expire_time,
         }
     }
 
-    fn cursor(&self, position: i64) -> String {
-        Cursor {
-            incarnation: self.at.incarnation,
-            position,
-        }
-        .encode(self.db.secrets())
-    }
-
     pub(super) async fn next(&mut self) -> Result<(String, WatchItem<E>), RpcError> {
+        let heads = self.db.shared::<Heads>();
         loop {
-            if self.expire_time.is_some_and(|end| end <= self.db.env().now()) {
+            if self.expire_time.is_some_and(|time| time <= self.db.env().now()) {
                 return Err(RpcError::new(
                     ErrorReason::CredentialExpired,
                     "The credential has expired. Refresh it and call again.",
                 ));
             }
             if let Some(event) = self.buffer.pop_front() {
-                return Ok((self.cursor(event.position()), WatchItem::Event(event)));
+                return self.deliver(event);
             }
             if self.cancel.is_cancelled() {
                 return Err(parta_status::not_serving());
             }
-            // Marked before the read, so that a commit after the read leaves its hint unseen.
-            self.hints.mark_unchanged();
+            // Marked before the head is read, so that a later change stays unseen.
+            self.changed.mark_unchanged();
             let observe_time = self.db.env().now();
-            if self.fill().await? {
-                continue;
+            heads.refresh(&self.db).await?;
+            let head = heads.of(self.read.org_id);
+            if head.is_some_and(|head| Cursor::at(self.read.org_id, head) != self.read) {
+                let (events, read) =
+                    log::read_page(&self.db, self.read.org_id, Some(self.read), PAGE).await?;
+                self.read = read;
+                if !events.is_empty() {
+                    self.buffer = events.into();
+                    continue;
+                }
             }
             let due = self
                 .checkpoint
@@ -80,50 +86,25 @@ impl<E: FeedEvent> Watch<E> {
             if due <= Instant::now() {
                 self.checkpoint = Some(Instant::now());
                 return Ok((
-                    self.cursor(self.at.position),
+                    self.read.encode(self.db.secrets()),
                     WatchItem::Checkpoint(Some(timestamp(observe_time))),
                 ));
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
-                _ = self.hints.changed() => {}
-                () = tokio::time::sleep_until(due) => {}
+                _ = self.changed.changed() => {}
+                () = tokio::time::sleep_until(due.min(Instant::now() + READ_INTERVAL)) => {}
             }
         }
     }
 
-    /// Reads the next events. Returns whether there are events to deliver or more to scan.
-    async fn fill(&mut self) -> Result<bool, RpcError> {
-        // The head is read first. Every event up to it is visible, because a transaction commits before the
-        // next one can advance the head.
-        let head = self.db.head().await?;
-        if head.incarnation != self.at.incarnation {
-            return Err(expired());
-        }
-        if head.position <= self.at.position {
-            return Ok(false);
-        }
-        let after = self.at.position;
-        let events = log::list_after::<E>(self.db.conn(), after, head.position, self.org_id, BATCH).await?;
-        let full = events.len() as u64 == BATCH;
-        if self.org_id.is_none() && events.first().is_none_or(|event| event.position() != after + 1) {
-            // The events were purged before they were read.
-            return Err(expired());
-        }
-        self.at.position = match events.last() {
-            Some(last) if full => last.position(),
-            _ => head.position,
+    fn deliver(&self, event: E) -> Result<(String, WatchItem<E>), RpcError> {
+        let event_id: EventId = event.event_id().parse().map_err(RpcError::internal)?;
+        let cursor = Cursor {
+            position: event.position(),
+            event_id: event_id.uuid(),
+            ..self.read
         };
-        let found = !events.is_empty();
-        self.buffer = events.into();
-        Ok(found)
+        Ok((cursor.encode(self.db.secrets()), WatchItem::Event(event)))
     }
-}
-
-/// Returns the refusal of a cursor whose events were purged or belong to another incarnation.
-pub(super) fn expired() -> RpcError {
-    RpcError::new(
-        ErrorReason::CursorExpired,
-        "The cursor has expired. Read a snapshot and resume from its cursor.",
-    )
 }

@@ -16,23 +16,29 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use parta_access::{Caller, Principal};
-use parta_database::{Db, StorageError, Tx};
+use parta_database::{DatabaseConfig, Db, LogHead, StorageError, Tx};
 use parta_feed::{Consumer, FeedClient, FeedServer, HandleError, Handler, append_event};
 use parta_ids::{OrgId, TypedId};
+use parta_mutations::ServicePosition;
 use parta_proto_org_registry::{
     OrgRegistryFeed,
     v1::{
-        OrgRegistryEvent, UnitCreated, UnitRenamed, org_registry_event::Payload,
-        org_registry_feed_service_server::OrgRegistryFeedServiceServer,
+        OrgRegistryEvent, UnitCreated, UnitRenamed, WatchRequest, WatchResponse, org_registry_event::Payload,
+        org_registry_feed_service_client::OrgRegistryFeedServiceClient,
+        org_registry_feed_service_server::OrgRegistryFeedServiceServer, watch_response::Item,
     },
 };
+use parta_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait, Statement, Value};
 use sea_orm_migration::{prelude::*, schema::*};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
+use tonic::{Streaming, body::Body};
 use uuid::Uuid;
+
+use crate::support::{Store, secrets};
 
 struct Tables;
 impl MigrationName for Tables {
@@ -49,7 +55,6 @@ impl MigrationTrait for Tables {
                 .col(uuid("org_id"))
                 .col(string("unit_id"))
                 .col(string("label"))
-                .col(boolean("stale").default(false))
                 .primary_key(Index::create().col("org_id").col("unit_id"))
                 .to_owned();
             m.create_table(table).await?;
@@ -57,6 +62,7 @@ impl MigrationTrait for Tables {
         // The table has no key, so that an event applied twice would have two rows.
         let applied = Table::create()
             .table("applied")
+            .col(uuid("org_id"))
             .col(string("event_id"))
             .col(big_integer("position"))
             .to_owned();
@@ -157,35 +163,29 @@ pub async fn rows(db: &Db, table: &str) -> Vec<(OrgId, String, String)> {
         .collect()
 }
 
-/// Returns the positions of all applied events, in order, including repetitions.
-pub async fn applied(db: &Db) -> Vec<i64> {
-    let sql = "SELECT position FROM applied ORDER BY position";
-    let rows = db
-        .conn()
-        .query_all_raw(Statement::from_string(db.backend(), sql))
-        .await
-        .unwrap();
+/// Returns the positions of all applied events of an organization, in order, including repetitions.
+pub async fn applied(db: &Db, org_id: OrgId) -> Vec<i64> {
+    let sql = "SELECT position FROM applied WHERE org_id = $1 ORDER BY position";
+    let statement = Statement::from_sql_and_values(db.backend(), sql, [org_id.uuid().into()]);
+    let rows = db.conn().query_all_raw(statement).await.unwrap();
     rows.iter()
         .map(|row| row.try_get("", "position").unwrap())
         .collect()
 }
 
 pub fn server(db: &Db, cancel: CancellationToken) -> FeedServer<OrgRegistryFeed> {
-    FeedServer::new(db.clone(), cancel, |tx, org_id: Option<OrgId>| async move {
-        let sql = "SELECT org_id, unit_id, label FROM unit ORDER BY org_id, unit_id";
-        let rows = tx
-            .query_all_raw(Statement::from_string(tx.get_database_backend(), sql))
-            .await;
+    FeedServer::new(db.clone(), cancel, |tx, org_id: OrgId| async move {
+        let sql = "SELECT unit_id, label FROM unit WHERE org_id = $1 ORDER BY unit_id";
+        let statement =
+            Statement::from_sql_and_values(tx.get_database_backend(), sql, [org_id.uuid().into()]);
+        let rows = tx.query_all_raw(statement).await.map_err(StorageError::from)?;
         let mut all = Vec::new();
-        for row in rows.map_err(StorageError::from)? {
-            let owner = OrgId::from_uuid(row.try_get("", "org_id").unwrap());
-            if org_id.is_none_or(|org_id| org_id == owner) {
-                let (unit, label): (String, String) = (
-                    row.try_get("", "unit_id").unwrap(),
-                    row.try_get("", "label").unwrap(),
-                );
-                all.push((owner, created(&unit, &label)));
-            }
+        for row in rows {
+            let (unit, label): (String, String) = (
+                row.try_get("", "unit_id").unwrap(),
+                row.try_get("", "label").unwrap(),
+            );
+            all.push(created(&unit, &label));
         }
         Ok(all)
     })
@@ -235,43 +235,46 @@ pub struct Roster {
 impl Handler for Roster {
     type Event = OrgRegistryEvent;
 
-    async fn apply(&self, tx: &Tx, event: &OrgRegistryEvent) -> Result<(), HandleError> {
-        let org_id: OrgId = event
-            .org_id
-            .parse()
-            .map_err(|_| HandleError::Failed("org_id".into()))?;
+    async fn apply(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+        for event in events {
+            let sql = "INSERT INTO applied (org_id, event_id, position) VALUES ($1, $2, $3)";
+            let values = vec![
+                org_id.uuid().into(),
+                event.event_id.as_str().into(),
+                event.position.into(),
+            ];
+            run(tx, sql, values).await?;
+            self.write(tx, org_id, event).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, tx: &Tx, org_id: OrgId, events: &[OrgRegistryEvent]) -> Result<(), HandleError> {
+        self.snapshots.fetch_add(1, Ordering::SeqCst);
+        let sql = "DELETE FROM roster WHERE org_id = $1";
+        run(tx, sql, vec![org_id.uuid().into()]).await?;
+        for event in events {
+            self.write(tx, org_id, event).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Roster {
+    async fn write(&self, tx: &Tx, org_id: OrgId, event: &OrgRegistryEvent) -> Result<(), HandleError> {
         let (unit, label) = match &event.payload {
             Some(Payload::UnitCreated(e)) => (&e.unit_id, &e.label),
             Some(Payload::UnitRenamed(e)) => (&e.unit_id, &e.label),
             _ => return Ok(()),
         };
-        let sql = "INSERT INTO applied (event_id, position) VALUES ($1, $2)";
-        run(
-            tx,
-            sql,
-            vec![event.event_id.as_str().into(), event.position.into()],
-        )
-        .await?;
         assert!(!self.panic.lock().unwrap().contains(label), "configured to panic");
         if self.poison.lock().unwrap().contains(label) {
             return Err(HandleError::Failed(format!("{label} is poison")));
         }
         let sql = "INSERT INTO roster (org_id, unit_id, label) VALUES ($1, $2, $3) \
-                   ON CONFLICT (org_id, unit_id) DO UPDATE SET label = excluded.label, stale = FALSE";
-        run(
-            tx,
-            sql,
-            vec![org_id.uuid().into(), unit.as_str().into(), label.as_str().into()],
-        )
-        .await?;
-        Ok(())
-    }
-    async fn begin_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
-        self.snapshots.fetch_add(1, Ordering::SeqCst);
-        Ok(run(tx, "UPDATE roster SET stale = TRUE", vec![]).await?)
-    }
-    async fn end_snapshot(&self, tx: &Tx) -> Result<(), HandleError> {
-        Ok(run(tx, "DELETE FROM roster WHERE stale", vec![]).await?)
+                   ON CONFLICT (org_id, unit_id) DO UPDATE SET label = excluded.label";
+        let values = vec![org_id.uuid().into(), unit.as_str().into(), label.as_str().into()];
+        Ok(run(tx, sql, values).await?)
     }
 }
 
@@ -308,18 +311,73 @@ impl Running {
     }
 }
 
-/// Waits until the consumer has applied all committed events.
-pub async fn caught_up(producer: &Db, consumer: &RosterConsumer) {
-    let head = producer.head().await.unwrap();
-    let position = parta_mutations::ServicePosition {
+/// Returns the position of the log of an organization.
+pub async fn position(producer: &Db, org_id: OrgId) -> ServicePosition {
+    let head = producer.head(org_id).await.unwrap();
+    ServicePosition {
         service: "org-registry".into(),
-        incarnation: head.incarnation,
+        epoch: head.epoch,
         position: head.position,
+    }
+}
+
+/// Waits until the consumer has applied all committed events of these organizations.
+pub async fn caught_up(producer: &Db, consumer: &RosterConsumer, organizations: &[u128]) {
+    for n in organizations {
+        let position = position(producer, org(*n)).await;
+        for _ in 0..9 {
+            if consumer.freshness().reach(org(*n), &position).await.is_ok() {
+                break;
+            }
+        }
+        consumer.freshness().reach(org(*n), &position).await.unwrap();
+    }
+}
+
+/// Follows the log of an organization as a client does.
+pub async fn watch(
+    service: WithCaller,
+    org_id: OrgId,
+    cursor: &str,
+) -> Result<Streaming<WatchResponse>, tonic::Status> {
+    let request = WatchRequest {
+        org_id: org_id.to_string(),
+        cursor: cursor.to_owned(),
     };
-    for _ in 0..10 {
-        if consumer.freshness().reach(&position).await.is_ok() {
-            return;
+    let response = OrgRegistryFeedServiceClient::new(service).watch(request).await?;
+    Ok(response.into_inner())
+}
+
+/// Returns the positions of the next `count` events of a stream, and the cursor after them.
+pub async fn next_positions(stream: &mut Streaming<WatchResponse>, count: usize) -> (Vec<i64>, String) {
+    let (mut positions, mut last) = (Vec::new(), String::new());
+    while positions.len() < count {
+        let response = stream.next().await.unwrap().unwrap();
+        last = response.cursor;
+        if let Some(Item::Event(event)) = response.item {
+            positions.push(event.position);
         }
     }
-    consumer.freshness().reach(&position).await.unwrap();
+    (positions, last)
+}
+
+/// Opens the database of a store again, as another replica of the service does.
+pub async fn another_replica(store: &Store, database: &TestDatabase) -> Db {
+    let config = DatabaseConfig::new(database.url());
+    let env = store.db.env().clone();
+    Db::connect(&config, "test", secrets(), env).await.unwrap()
+}
+
+/// Removes what was committed after a head, as a restore from a backup does.
+pub async fn restore(db: &Db, org_id: OrgId, head: LogHead) {
+    let lost: Result<(), StorageError> = db
+        .write(|tx| async move {
+            let sql = "DELETE FROM event WHERE org_id = $1 AND position > $2";
+            run(&tx, sql, vec![org_id.uuid().into(), head.position.into()]).await?;
+            let sql = "UPDATE event_head SET position = $2, event_id = $3 WHERE org_id = $1";
+            let values = vec![org_id.uuid().into(), head.position.into(), head.event_id.into()];
+            run(&tx, sql, values).await
+        })
+        .await;
+    lost.unwrap();
 }

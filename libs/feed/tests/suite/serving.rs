@@ -3,9 +3,16 @@
 use chrono::TimeDelta;
 use futures::StreamExt;
 use parta_access::Principal;
-use parta_feed::{FeedClient, FeedItem, SnapshotItem, Source};
+use parta_feed::{FeedClient, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
-use parta_proto_org_registry::OrgRegistryFeed;
+use parta_proto_org_registry::{
+    OrgRegistryFeed,
+    v1::{
+        ReadRequest, SnapshotRequest, WatchRequest,
+        org_registry_feed_service_client::OrgRegistryFeedServiceClient,
+        org_registry_feed_service_server::OrgRegistryFeedService, watch_response::Item,
+    },
+};
 use parta_status::RpcError;
 use parta_testkit::on_both;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +20,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    school::{WithCaller, add, migrations, org, server, with_caller},
+    school::{WithCaller, add, migrations, next_positions, org, server, service, watch, with_caller},
     support::Store,
 };
 
@@ -25,25 +32,36 @@ fn account(org_id: OrgId, permission: &str) -> Principal {
     }
 }
 
-async fn refused(
-    feed: &FeedClient<OrgRegistryFeed, WithCaller>,
-    org_id: Option<OrgId>,
-) -> Option<(Code, String)> {
+/// Returns why an organization cannot be read. Every RPC that names one gives the same reason.
+async fn refused(service: &WithCaller, org_id: &str) -> Option<(Code, String)> {
     let reason = |status: tonic::Status| {
-        (
-            status.code(),
-            RpcError::from_status(&status)
-                .map(|r| r.reason().to_owned())
-                .unwrap_or_default(),
-        )
+        let reason = RpcError::from_status(&status).map(|r| r.reason().to_owned());
+        (status.code(), reason.unwrap_or_default())
     };
-    let watch = feed.watch("", org_id).await.err().map(reason);
-    let snapshot = feed.snapshot(org_id).await.err().map(reason);
+    let mut client = OrgRegistryFeedServiceClient::new(service.clone());
+    let org_id = org_id.to_owned();
+    let read = ReadRequest {
+        org_id: org_id.clone(),
+        ..Default::default()
+    };
+    let watch = WatchRequest {
+        org_id: org_id.clone(),
+        ..Default::default()
+    };
+    let read = client.read(read).await.err().map(reason);
+    let watch = client.watch(watch).await.err().map(reason);
+    let snapshot = client
+        .snapshot(SnapshotRequest { org_id })
+        .await
+        .err()
+        .map(reason);
+    assert_eq!(read, watch);
     assert_eq!(watch, snapshot);
     watch
 }
 
-// Invariant 4: a service account reads its own organization and learns nothing about another.
+// Invariant 4: a service account reads its own organization and learns nothing about another, not even how
+// busy it is.
 // Covers: R30 allowed, R30 refused, R63 allowed, R63 refused, R59 refused
 on_both!(
     service_account_reads_its_own_organization_only,
@@ -52,53 +70,129 @@ on_both!(
         for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
             add(&store.db, org(n), unit, unit).await;
         }
-        let feed = FeedClient::new(with_caller(&store.db, account(org(1), "feed.watch")));
+        let service = with_caller(&store.db, account(org(1), "feed.watch"));
+        for n in [2, 3] {
+            assert_eq!(
+                refused(&service, &org(n).to_string()).await,
+                Some((Code::NotFound, "NOT_FOUND".into()))
+            );
+        }
         assert_eq!(
-            refused(&feed, Some(org(2))).await,
-            Some((Code::NotFound, "NOT_FOUND".into()))
-        );
-        assert_eq!(
-            refused(&feed, Some(org(3))).await,
-            Some((Code::NotFound, "NOT_FOUND".into()))
-        );
-        assert_eq!(
-            refused(&feed, None).await,
+            refused(&service, "").await,
             Some((Code::InvalidArgument, "FIELD_INVALID".into()))
         );
 
-        let mut stream = feed.watch("", Some(org(1))).await.unwrap();
+        let mut stream = watch(service.clone(), org(1), "").await.unwrap();
         let mut seen = Vec::new();
         let cursor = loop {
-            let delivery = stream.next().await.unwrap().unwrap();
-            match delivery.item {
-                FeedItem::Event(event) => seen.push((event.org_id, event.position)),
-                FeedItem::Checkpoint => break delivery.cursor,
+            let response = stream.next().await.unwrap().unwrap();
+            match response.item.unwrap() {
+                Item::Event(event) => seen.push((event.org_id, event.position)),
+                Item::Checkpoint(_) => break response.cursor,
             }
         };
-        assert_eq!(seen, [(org(1).to_string(), 1), (org(1).to_string(), 3)]);
+        assert_eq!(seen, [(org(1).to_string(), 1), (org(1).to_string(), 2)]);
 
         // When resumed after the checkpoint, nothing is delivered twice.
         add(&store.db, org(1), "d", "d").await;
-        let mut stream = feed.watch(&cursor, Some(org(1))).await.unwrap();
-        assert!(
-            matches!(stream.next().await.unwrap().unwrap().item, FeedItem::Event(event) if event.position == 4)
-        );
+        let mut stream = watch(service.clone(), org(1), &cursor).await.unwrap();
+        assert_eq!(next_positions(&mut stream, 1).await.0, [3]);
 
-        let snapshot: Vec<_> = feed.snapshot(Some(org(1))).await.unwrap().collect().await;
+        let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service.clone());
+        let snapshot: Vec<_> = feed.snapshot(org(1)).await.unwrap().collect().await;
         let events = snapshot.iter().filter_map(|item| match item {
             Ok(SnapshotItem::Event(event)) => Some((event.org_id.clone(), event.position)),
             _ => None,
         });
-        assert_eq!(events.collect::<Vec<_>>(), vec![(org(1).to_string(), 4); 3]);
+        assert_eq!(events.collect::<Vec<_>>(), vec![(org(1).to_string(), 3); 3]);
         assert!(matches!(snapshot.last(), Some(Ok(SnapshotItem::End { cursor })) if !cursor.is_empty()));
 
-        let without_permission = FeedClient::new(with_caller(&store.db, account(org(1), "roster.read")));
+        let without_permission = with_caller(&store.db, account(org(1), "roster.read"));
         assert_eq!(
-            refused(&without_permission, Some(org(1))).await,
+            refused(&without_permission, &org(1).to_string()).await,
             Some((Code::PermissionDenied, "PERMISSION_DENIED".into()))
         );
+        // The heads of all organizations are for services only.
+        let heads = feed.watch_heads().await.err().unwrap();
+        assert_eq!(heads.code(), Code::PermissionDenied);
     }
 );
+
+// One page of the log at a time, as an external system without an open connection reads it.
+// Covers: R63 allowed
+on_both!(read_returns_pages_of_the_log, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    for n in 1..=5 {
+        add(&store.db, org(1), &format!("u{n}"), "x").await;
+    }
+    let service = with_caller(&store.db, account(org(1), "feed.watch"));
+    let mut client = OrgRegistryFeedServiceClient::new(service);
+    let mut request = ReadRequest {
+        org_id: org(1).to_string(),
+        cursor: String::new(),
+        page_size: 2,
+    };
+    let mut pages = Vec::new();
+    loop {
+        let page = client.read(request.clone()).await.unwrap().into_inner();
+        pages.push(page.events.iter().map(|event| event.position).collect::<Vec<_>>());
+        if page.events.is_empty() {
+            assert_eq!(page.cursor, request.cursor);
+            break;
+        }
+        request.cursor = page.cursor;
+    }
+    assert_eq!(pages, [vec![1, 2], vec![3, 4], vec![5], vec![]]);
+    for page_size in [-1, 257] {
+        let wrong = ReadRequest {
+            page_size,
+            ..request.clone()
+        };
+        let refused = client.read(wrong).await.unwrap_err();
+        let refused = RpcError::from_status(&refused).unwrap();
+        assert_eq!(refused.fields()[0].0, "page_size");
+    }
+    // A cursor of another organization is not one of this.
+    let mut foreign =
+        OrgRegistryFeedServiceClient::new(with_caller(&store.db, account(org(2), "feed.watch")));
+    request.org_id = org(2).to_string();
+    let refused = RpcError::from_status(&foreign.read(request).await.unwrap_err()).unwrap();
+    assert_eq!(refused.fields()[0].0, "cursor");
+});
+
+// The heads: all of them, then those that change, each with its latest position.
+on_both!(heads_are_streamed_with_heartbeats, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    for (n, unit) in [(1, "a"), (2, "b"), (1, "c")] {
+        add(&store.db, org(n), unit, unit).await;
+    }
+    let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service(&store.db));
+    let mut stream = feed.watch_heads().await.unwrap();
+    let mut known = std::collections::BTreeMap::new();
+    let mut until_heartbeat = async |known: &mut std::collections::BTreeMap<String, i64>| loop {
+        let response = stream.next().await.unwrap().unwrap();
+        known.extend(
+            response
+                .heads
+                .into_iter()
+                .map(|head| (head.org_id, head.position)),
+        );
+        if response.complete {
+            break;
+        }
+    };
+    until_heartbeat(&mut known).await;
+    let expected = [(org(1).to_string(), 2), (org(2).to_string(), 1)];
+    assert_eq!(known, expected.into());
+    known.clear();
+    add(&store.db, org(3), "d", "d").await;
+    until_heartbeat(&mut known).await;
+    assert_eq!(
+        known,
+        [(org(3).to_string(), 1)].into(),
+        "only what changed is sent"
+    );
+});
 
 // Members cannot read feeds, even if the access rules allowed it.
 // Covers: R63 refused
@@ -110,9 +204,9 @@ on_both!(members_cannot_read_feeds, |database| async move {
         session_id: SessionId::from_uuid(Uuid::from_u128(1)),
     };
     for principal in [person, Principal::Anonymous] {
-        let feed = FeedClient::new(with_caller(&store.db, principal));
+        let service = with_caller(&store.db, principal);
         assert_eq!(
-            refused(&feed, Some(org(1))).await,
+            refused(&service, &org(1).to_string()).await,
             Some((Code::PermissionDenied, "CALLER_NOT_ACCEPTED".into()))
         );
     }
@@ -121,12 +215,12 @@ on_both!(members_cannot_read_feeds, |database| async move {
 // A stream reports that the server stops, so that its reader reconnects to another replica.
 on_both!(stopping_server_ends_its_streams, |database| async move {
     let store = Store::open(&database, migrations()).await;
-    use parta_proto_org_registry::v1::{
-        WatchRequest, org_registry_feed_service_server::OrgRegistryFeedService,
-    };
     let cancel = CancellationToken::new();
     let server = server(&store.db, cancel.clone());
-    let mut request = tonic::Request::new(WatchRequest::default());
+    let mut request = tonic::Request::new(WatchRequest {
+        org_id: org(1).to_string(),
+        ..Default::default()
+    });
     let caller = parta_access::Caller::new(Principal::Service { name: "chat".into() }, "x/y");
     request.extensions_mut().insert(caller);
     let mut stream = server.watch(request).await.unwrap().into_inner();
@@ -144,8 +238,7 @@ on_both!(stream_ends_with_its_credential, |database| async move {
     let store = Store::open(&database, migrations()).await;
     let mut service = with_caller(&store.db, account(org(1), "feed.watch"));
     service.caller.expire_time = Some(store.db.env().now() + TimeDelta::minutes(10));
-    let feed: FeedClient<OrgRegistryFeed, _> = FeedClient::new(service);
-    let mut stream = feed.watch("", Some(org(1))).await.unwrap();
+    let mut stream = watch(service, org(1), "").await.unwrap();
     stream.next().await.unwrap().unwrap();
     store.clock.advance(TimeDelta::minutes(10));
     let end = stream.next().await.unwrap().unwrap_err();

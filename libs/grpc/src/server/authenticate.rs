@@ -22,7 +22,8 @@ use crate::{
     stream::credential_expired,
 };
 
-/// The interval at which an open stream checks that its session was not revoked.
+/// The interval at which an open stream reads the clock and the age of the known revocations. A revocation
+/// itself ends the stream at once.
 const RECHECK: Duration = Duration::from_secs(15);
 
 /// The keys and rules with which the `authenticate` layer verifies callers.
@@ -112,19 +113,29 @@ where
     }
 }
 
-/// Resolves when the credential expires or its session or service account is revoked.
+/// Resolves when the credential expires, when its session or service account is revoked, and when too old
+/// revocations no longer show whether it is.
 async fn ended(verifier: Arc<Verifier>, clock: Arc<dyn Clock>, who: Principal, end: DateTime<Utc>) -> Status {
+    let watch = verifier.watch(&who);
     loop {
+        // Before the check, so that a revocation in between is not missed.
+        let revoked = watch.revoked();
         if verifier.is_revoked(&who) {
             let why = "The session of this stream was ended. Sign in again.";
             return RpcError::new(ErrorReason::CredentialRevoked, why).into();
+        }
+        if let Err(stale) = verifier.require_current(&who) {
+            return stale.into();
         }
         let left = (end - clock.now()).to_std().unwrap_or_default();
         if left.is_zero() {
             return credential_expired();
         }
-        // One timer for both conditions, because up to 10,000 streams wait here.
-        tokio::time::sleep(left.min(RECHECK)).await;
+        // One timer for the clock and for the age, because up to 10,000 streams wait here.
+        tokio::select! {
+            () = revoked => {}
+            () = tokio::time::sleep(left.min(RECHECK)) => {}
+        }
     }
 }
 

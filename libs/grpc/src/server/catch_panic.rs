@@ -25,12 +25,10 @@ use crate::{
 pub(crate) struct TraceSlot(pub(super) Arc<OnceLock<TraceId>>);
 
 impl TraceSlot {
-    pub(crate) fn refuse(&self, panic: &(dyn Any + Send)) -> Status {
-        let said = panic.downcast_ref::<&str>().copied();
-        let said = said
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("a panic without words");
-        let mut status = Status::from(RpcError::internal(format!("panic while serving: {said}")));
+    /// The status of a call whose handler panicked. The message of the panic may quote a name, so the hook of
+    /// the process logs the place only.
+    pub(crate) fn refuse(&self) -> Status {
+        let mut status = Status::from(RpcError::internal("panic while serving"));
         if let Some(trace) = self.0.get()
             && let Ok(value) = trace.to_string().parse()
         {
@@ -64,14 +62,14 @@ impl<S: RpcService> Service<RpcRequest> for Layered<CatchPanic, S> {
                 let caught = AssertUnwindSafe(response).catch_unwind();
                 Either::Right(ResponseFuture::new(caught, slot))
             }
-            Err(panic) => Either::Left(refused(slot.refuse(panic.as_ref()))),
+            Err(_panic) => Either::Left(refused(slot.refuse())),
         }
     }
 }
 
 impl OnResponse<Result<RpcResult, Box<dyn Any + Send>>> for TraceSlot {
     fn on_response(self, caught: Result<RpcResult, Box<dyn Any + Send>>) -> RpcResult {
-        let mut response = caught.unwrap_or_else(|panic| Err(self.refuse(panic.as_ref())))?;
+        let mut response = caught.unwrap_or_else(|_panic| Err(self.refuse()))?;
         response.guard.catches = Some(self);
         Ok(response)
     }

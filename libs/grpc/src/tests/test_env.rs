@@ -199,6 +199,15 @@ impl TestEnv {
     }
 
     pub fn with(limits: Limits, token_life: chrono::TimeDelta) -> Self {
+        Self::build(limits, token_life, false)
+    }
+
+    /// Returns an environment whose verifier needs answers of membership.
+    pub fn polled() -> Self {
+        Self::build(Limits::default(), chrono::TimeDelta::minutes(10), true)
+    }
+
+    fn build(limits: Limits, token_life: chrono::TimeDelta, polled: bool) -> Self {
         let env = Env::system();
         let signing = SigningKey {
             kid: "one".into(),
@@ -210,7 +219,8 @@ impl TestEnv {
         let issuer = TokenIssuer::new(vec![signing], "test", token_life, env.clone());
         let source = JwkSource::shared();
         source.set(&issuer.jwks(), env.now());
-        let verifier = Arc::new(Verifier::new(source, "test", env.clone()));
+        let verifier = Verifier::new(source, "test", env.clone());
+        let verifier = Arc::new(if polled { verifier.polled() } else { verifier });
         let (operator, credential) = OperatorCredential::generate(&env);
         let pairs: Vec<_> = ["invitation", "call-scheduling", "chat"]
             .map(|name| (name, KeyPair::generate(&env).unwrap()))

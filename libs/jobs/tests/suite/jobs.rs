@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Payload, `request_id`, attempt.
-type Run = (Vec<u8>, Uuid, i32);
+pub(crate) type Run = (Vec<u8>, Uuid, i32);
 
-struct Record {
+pub(crate) struct Record {
     runs: mpsc::UnboundedSender<Run>,
     results: Mutex<Vec<Result<(), JobError>>>,
 }
@@ -42,7 +42,7 @@ impl JobHandler for Record {
     }
 }
 
-fn recorder(results: Vec<Result<(), JobError>>) -> (Arc<Record>, mpsc::UnboundedReceiver<Run>) {
+pub(crate) fn recorder(results: Vec<Result<(), JobError>>) -> (Arc<Record>, mpsc::UnboundedReceiver<Run>) {
     let (runs, seen) = mpsc::unbounded_channel();
     (
         Arc::new(Record {
@@ -53,13 +53,13 @@ fn recorder(results: Vec<Result<(), JobError>>) -> (Arc<Record>, mpsc::Unbounded
     )
 }
 
-fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
     let mut all = parta_database::migrations();
     all.extend(parta_jobs::migrations());
     all
 }
 
-async fn enqueue(db: &Db, payload: u8, id: u128) {
+pub(crate) async fn enqueue(db: &Db, payload: u8, id: u128) {
     enqueue_for(db, "mail", None, payload, id).await;
 }
 
@@ -72,7 +72,7 @@ async fn enqueue_for(db: &Db, kind: &str, org: Option<OrgId>, payload: u8, id: u
     result.unwrap();
 }
 
-async fn rows(db: &Db) -> Vec<(Option<String>, bool)> {
+pub(crate) async fn rows(db: &Db) -> Vec<(Option<String>, bool)> {
     let rows = db.conn().query_all_raw(Statement::from_string(
         db.backend(),
         "SELECT failure, due_time IS NULL AS dead FROM job",

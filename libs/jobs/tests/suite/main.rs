@@ -1,5 +1,6 @@
 //! Tests of the jobs library, on each database.
 
 mod jobs;
+mod operator;
 #[path = "../../../database/tests/suite/support.rs"]
 mod support;

@@ -147,20 +147,39 @@ fn request_id_must_be_a_uuid() {
 // Every response of a mutation carries an authentic position in the event log of the service.
 on_both!(response_carries_a_consistency_token, |database| async move {
     let store = Store::open(&database, migrations()).await;
+    let (org_id, member_id) = (org(), parta_ids::MemberId::from_uuid(new_id()));
+    let person = Principal::Person {
+        org_id,
+        member_id,
+        session_id: parta_ids::SessionId::from_uuid(new_id()),
+    };
+    let epoch = store.db.epoch().await.unwrap();
+    let sql = "INSERT INTO event_head (org_id, position, event_id, previous_id) VALUES ($1, 5, $1, $1)";
     store
         .db
-        .write(|tx| async move { tx.advance_head(5).await })
+        .write(|tx| async move {
+            tx.execute_sql(sql, [org_id.uuid().into()])
+                .await
+                .map_err(StorageError::from)
+        })
         .await
         .unwrap();
-    let m = mutation(&caller("one"), new_id(), "x");
+    let m = mutation(
+        &Caller::new(person, "parta.test.v1.TestService/Do"),
+        new_id(),
+        "x",
+    );
     let text = act(&store.db, &m, &AtomicUsize::new(0))
         .await
         .unwrap()
         .consistency_token;
-    let token = ConsistencyToken::decode(&text, &crate::support::secrets()).unwrap();
+    let token = ConsistencyToken::decode(&text, &crate::support::secrets())
+        .unwrap()
+        .unwrap();
+    assert_eq!(token.org_id(), org_id);
     let mark = &token.marks()[0];
     assert_eq!((mark.service.as_str(), mark.position), ("test", 5));
-    assert_eq!(mark.incarnation, store.db.head().await.unwrap().incarnation);
+    assert_eq!(mark.epoch, epoch);
     assert!(ConsistencyToken::decode(&text, &parta_access::Secrets::new([8; 32])).is_err());
 });
 

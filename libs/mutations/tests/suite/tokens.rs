@@ -1,17 +1,22 @@
 //! Etags and consistency tokens.
 
 use parta_access::Secrets;
+use parta_ids::{OrgId, TypedId};
 use parta_mutations::{ConsistencyToken, ServicePosition, check_etag, etag};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 fn marks() -> impl Strategy<Value = Vec<ServicePosition>> {
-    let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, incarnation, position)| ServicePosition {
+    let mark = ("[a-c]", 0..3_u128, 0..9_i64).prop_map(|(service, epoch, position)| ServicePosition {
         service,
-        incarnation: Uuid::from_u128(incarnation),
+        epoch: Uuid::from_u128(epoch),
         position,
     });
     proptest::collection::vec(mark, 0..6)
+}
+
+fn org(n: u128) -> OrgId {
+    OrgId::from_uuid(Uuid::from_u128(n))
 }
 
 proptest! {
@@ -26,25 +31,33 @@ proptest! {
     #[test]
     fn consistency_token_keeps_the_latest_positions(all in marks(), more in marks()) {
         let secrets = Secrets::new([7; 32]);
-        let token = ConsistencyToken::new(all.clone()).merge(ConsistencyToken::new(more.clone()));
-        prop_assert_eq!(&token, &ConsistencyToken::new(more.iter().chain(&all).cloned()));
+        let token = ConsistencyToken::new(org(1), all.clone());
+        let token = token.merge(ConsistencyToken::new(org(1), more.clone())).unwrap();
+        prop_assert_eq!(&token, &ConsistencyToken::new(org(1), more.iter().chain(&all).cloned()));
         for mark in all.iter().chain(&more) {
             let kept = token.marks().iter().find(|m| m.service == mark.service);
-            prop_assert!(kept.is_some_and(|m| (m.incarnation, m.position) >= (mark.incarnation, mark.position)));
+            prop_assert!(kept.is_some_and(|m| (m.epoch, m.position) >= (mark.epoch, mark.position)));
         }
-        prop_assert_eq!(ConsistencyToken::decode(&token.encode(&secrets), &secrets).unwrap(), token);
+        prop_assert_eq!(ConsistencyToken::decode(&token.encode(&secrets), &secrets).unwrap(), Some(token));
     }
 
     /// Only text that the server issued is accepted.
     #[test]
     fn changed_consistency_token_is_refused(all in marks(), at: prop::sample::Index, flip in 1_u8..) {
         let secrets = Secrets::new([7; 32]);
-        let mut bytes = ConsistencyToken::new(all).encode(&secrets).into_bytes();
+        let mut bytes = ConsistencyToken::new(org(1), all).encode(&secrets).into_bytes();
         let at = at.index(bytes.len());
         bytes[at] ^= flip & 0x7f | 1;
         if let Ok(text) = String::from_utf8(bytes) {
             prop_assert!(ConsistencyToken::decode(&text, &secrets).is_err());
         }
+    }
+
+    /// A token belongs to one organization.
+    #[test]
+    fn tokens_of_two_organizations_are_not_merged(all in marks(), more in marks()) {
+        let token = ConsistencyToken::new(org(1), all);
+        prop_assert!(token.merge(ConsistencyToken::new(org(2), more)).is_err());
     }
 
     #[test]

@@ -94,7 +94,7 @@ on_postgres!(
         let settings = cluster(&folder, &url, Some(database.url())).await;
         let error = refusal(&settings).await;
         assert!(
-            error.contains("the role of database_url may not read and write event_head")
+            error.contains("the role of database_url may not read and write event_epoch")
                 && error.contains("run `parta migrate chat` with database_migrate_url"),
             "{error}"
         );

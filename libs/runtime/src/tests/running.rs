@@ -251,6 +251,41 @@ on_postgres!(
     }
 );
 
+on_postgres!(
+    process_ends_although_its_database_host_is_lost,
+    "SQLite is a file of the process",
+    |database| async move {
+        for text in [
+            "shutdown timed out",
+            "databases did not close in time",
+            "database connection given up",
+            "database connections given up at the close",
+            "service not serving: database failed",
+            "task failed",
+        ] {
+            parta_testkit::logs().allow(text);
+        }
+        let link = Link::to(database.url()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let changes = [
+            format!("membership.database_url={}", link.through(database.url())),
+            "server.grace_seconds=2".into(),
+        ];
+        let settings = settings(folder.path(), &changes);
+        let running = compose(&[MEMBERSHIP, CHAT], &settings).await.unwrap();
+        let client = Client::of(&running);
+        until(&client, "readiness", ServingStatus::Serving).await;
+        link.silence();
+        // By then statements are in flight whose replies never come.
+        until(&client, "readiness", ServingStatus::NotServing).await;
+        let started = std::time::Instant::now();
+        running.stop().await;
+        // The grace period, and a second more.
+        let elapsed = started.elapsed();
+        assert!(elapsed < std::time::Duration::from_secs(5), "{elapsed:?}");
+    }
+);
+
 /// Both topologies have the same services, keys and calls; here, each service has its own server.
 #[test]
 fn standalone_service_connects_by_address() {
@@ -336,6 +371,13 @@ fn health_port_answers_without_tls_and_nothing_else() {
             .await
             .unwrap();
         let client = Client::at(running.health_address().unwrap());
+        // After the first list of revocations.
+        let request = HealthCheckRequest {
+            service: "readiness".into(),
+        };
+        let watch = HealthClient::new(client.0.clone()).watch(request).await;
+        let mut watch = watch.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
         for name in ["startup", "readiness", "liveness", ""] {
             assert_eq!(health(&client, name).await, ServingStatus::Serving, "{name}");
         }

@@ -12,7 +12,13 @@ use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{Caller, Secrets, SigningKey, TokenIssuer};
 use parta_grpc::Routes;
 use parta_ids::{Env, MemberId, OrgId, SessionId};
-use parta_proto_membership::v1::GetJwksResponse;
+use parta_proto_membership::{
+    internal::v1::{
+        GetRevocationsRequest, GetRevocationsResponse,
+        revocation_service_server::{RevocationService, RevocationServiceServer},
+    },
+    v1::GetJwksResponse,
+};
 use tonic::{Request, Response, Status, body::Body};
 use tonic_prost::ProstCodec;
 
@@ -55,11 +61,16 @@ servers!(
     Live = "parta.chat.v1.LiveService"
 );
 
+const SERVED_BY_MEMBERSHIP: &[&str] = &[
+    "parta.membership.v1.AuthenticationService",
+    "parta.membership.internal.v1.RevocationService",
+];
+
 pub const MEMBERSHIP: Service = Service {
     name: "membership",
     package: &parta_proto_membership::PACKAGE,
     calls: &[],
-    grpc_services: &["parta.membership.v1.AuthenticationService"],
+    grpc_services: SERVED_BY_MEMBERSHIP,
     config: |_| Vec::new(),
     build: |context| Box::pin(membership(context)),
     migrations: parta_database::migrations,
@@ -74,6 +85,15 @@ pub const CHAT: Service = Service {
     build: |context| Box::pin(chat(context)),
     migrations: parta_database::migrations,
 };
+
+/// [`CHAT`], whose handler panics with a name in its message.
+pub const PANICKING_CHAT: Service = Service {
+    grpc_services: &["parta.chat.v1.ChatService"],
+    build: |context| Box::pin(panicking_chat(context)),
+    ..CHAT
+};
+/// The name in the message of [`PANICKING_CHAT`].
+pub const NAME_IN_PANIC: &str = "Анна Петрова";
 
 /// The ended parts, in order, with their suite, because tests run concurrently.
 pub static ENDED: Mutex<Vec<([u8; 32], &'static str)>> = Mutex::new(Vec::new());
@@ -114,8 +134,9 @@ async fn membership(context: ServiceContext) -> anyhow::Result<ServiceParts> {
             Ok(grpc.unary(answer, request).await)
         })
     });
-    let routes = Routes::new(Authentication(handler));
-    let services = vec!["parta.membership.v1.AuthenticationService"];
+    let revocations = RevocationServiceServer::new(Revocations);
+    let routes = Routes::new(Authentication(handler)).add_service(revocations);
+    let services = SERVED_BY_MEMBERSHIP.to_vec();
     Ok(ServiceParts {
         name: "membership",
         routes,
@@ -125,10 +146,56 @@ async fn membership(context: ServiceContext) -> anyhow::Result<ServiceParts> {
     })
 }
 
+/// Revoked sessions. The pairwise ids are random, so that the suites of concurrent tests share the list.
+pub static REVOKED: Mutex<Vec<SessionId>> = Mutex::new(Vec::new());
+
+/// Lists [`REVOKED`].
+struct Revocations;
+
+#[tonic::async_trait]
+impl RevocationService for Revocations {
+    type GetRevocationsStream = BoxStream<'static, Result<GetRevocationsResponse, Status>>;
+
+    async fn get_revocations(
+        &self,
+        request: Request<GetRevocationsRequest>,
+    ) -> Result<Response<Self::GetRevocationsStream>, Status> {
+        let session_ids: Vec<_> = REVOKED.lock().unwrap().iter().map(ToString::to_string).collect();
+        let revision = session_ids.len().to_string();
+        let unchanged = request.get_ref().known_revision == revision;
+        let list = GetRevocationsResponse {
+            session_ids: if unchanged { Vec::new() } else { session_ids },
+            revision,
+            unchanged,
+            ..Default::default()
+        };
+        Ok(Response::new(futures::stream::iter([Ok(list)]).boxed()))
+    }
+}
+
 async fn echo(request: Request<Note>) -> Result<Response<Note>, Status> {
     Ok(Response::new(Note {
         text: Caller::of(&request)?.acting().key(),
     }))
+}
+
+async fn panic_with_a_name(_: Request<Note>) -> Result<Response<Note>, Status> {
+    panic!("{NAME_IN_PANIC} has no class");
+}
+
+async fn panicking_chat(context: ServiceContext) -> anyhow::Result<ServiceParts> {
+    let calls: Handler = Arc::new(|request| {
+        Box::pin(async move {
+            let mut grpc = tonic::server::Grpc::new(ProstCodec::<Note, Note>::default());
+            Ok(grpc.unary(tower::service_fn(panic_with_a_name), request).await)
+        })
+    });
+    let parts = chat(context).await?;
+    Ok(ServiceParts {
+        routes: Routes::new(Chat(calls)),
+        services: vec!["parta.chat.v1.ChatService"],
+        ..parts
+    })
 }
 
 async fn live(_: Request<Note>) -> Result<Response<BoxStream<'static, Result<Note, Status>>>, Status> {
@@ -178,12 +245,17 @@ pub fn settings(folder: &Path, more: &[String]) -> Settings {
 }
 
 pub fn person(folder: &Path) -> String {
+    person_of(folder, Env::system().id())
+}
+
+/// Returns a token of a member, with this session id.
+pub fn person_of(folder: &Path, session: SessionId) -> String {
     let env = Env::system();
     let pem = std::fs::read_to_string(folder.join("keys/token-signing.pem")).unwrap();
     let pair = parta_access::KeyPair::from_pem(&pem).unwrap();
     let issuer = issuer(vec![SigningKey::first(pair, env.now())], "parta", &env);
     issuer
-        .person(env.id::<OrgId>(), env.id::<MemberId>(), env.id::<SessionId>())
+        .person(env.id::<OrgId>(), env.id::<MemberId>(), session)
         .unwrap()
         .text
 }

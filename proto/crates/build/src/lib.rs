@@ -17,7 +17,7 @@ use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor, MethodDes
 pub type Error = Box<dyn std::error::Error>;
 
 /// The packages that the crate `parta-proto` generates.
-const COMMON: [&str; 3] = ["feed", "options", "status"];
+const COMMON: [&str; 4] = ["feed", "jobs", "options", "status"];
 /// The folder of the protos, relative to the folder of a crate.
 const PROTOS: &str = "../..";
 

@@ -7,3 +7,9 @@ parta_proto::feed_kind!(
     CallSchedulingFeed, "call-scheduling", CallSchedulingEvent, call_scheduling_event,
     call_scheduling_feed_service_server::CallSchedulingFeedService, call_scheduling_feed_service_client::CallSchedulingFeedServiceClient
 );
+
+parta_proto::job_api!(
+    /// The jobs of call-scheduling.
+    CallSchedulingJobs, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingJobService",
+    call_scheduling_job_service_server::CallSchedulingJobService, call_scheduling_job_service_client::CallSchedulingJobServiceClient
+);

@@ -7,3 +7,9 @@ parta_proto::feed_kind!(
     ChatFeed, "chat", ChatEvent, chat_event,
     chat_feed_service_server::ChatFeedService, chat_feed_service_client::ChatFeedServiceClient
 );
+
+parta_proto::job_api!(
+    /// The jobs of chat.
+    ChatJobs, "chat", "parta.chat.v1.ChatJobService",
+    chat_job_service_server::ChatJobService, chat_job_service_client::ChatJobServiceClient
+);

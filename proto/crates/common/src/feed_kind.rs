@@ -4,6 +4,8 @@ use prost::Message;
 use prost_types::Timestamp;
 use tonic::{Request, Status, body::Body, client::GrpcService, codegen::StdError};
 
+use crate::feed::v1::Heads;
+
 /// The fields that every event has in addition to its payload.
 #[derive(Debug, Clone)]
 pub struct EventMeta {
@@ -48,8 +50,7 @@ pub trait EventPayload: Clone + Send + Sync + 'static {
 pub enum WatchItem<E> {
     /// An event.
     Event(E),
-    /// Everything up to the cursor has been delivered. The server observed this at the time, which a client
-    /// does not read.
+    /// Everything up to the cursor has been delivered. The server observed this at the time.
     Checkpoint(Option<Timestamp>),
 }
 
@@ -57,6 +58,28 @@ pub enum WatchItem<E> {
 pub type FeedMessage<T> = (String, T);
 /// The messages of a feed.
 pub type FeedStream<T> = BoxStream<'static, Result<FeedMessage<T>, Status>>;
+/// The heads of all logs of a service.
+pub type HeadStream = BoxStream<'static, Result<Heads, Status>>;
+
+/// A place in the log of one organization, as a reader names it.
+#[derive(Debug, Clone)]
+pub struct ReadFrom {
+    /// The id of the organization, `org_...`.
+    pub org_id: String,
+    /// The cursor; empty for the beginning of the log.
+    pub cursor: String,
+    /// The largest number of events; zero for the default.
+    pub page_size: i32,
+}
+
+/// One page of the log of an organization.
+#[derive(Debug, Clone)]
+pub struct EventPage<E> {
+    /// The next events, in order.
+    pub events: Vec<E>,
+    /// The cursor after them.
+    pub cursor: String,
+}
 
 /// A channel over which a generated client can call.
 pub trait FeedChannel:
@@ -90,18 +113,18 @@ pub trait FeedKind: Send + Sync + 'static {
     type Event: FeedEvent<Payload = Self::Payload>;
     /// The generated oneof of its payloads.
     type Payload: EventPayload<Event = Self::Event>;
-    /// Calls `Watch`. An item of an unknown kind, added by a newer producer, is a checkpoint without a time:
-    /// it only advances the cursor.
-    fn watch<T: FeedChannel>(
+    /// Calls `Read`.
+    fn read<T: FeedChannel>(
         channel: T,
-        cursor: String,
-        org_id: String,
-    ) -> impl Future<Output = Result<FeedStream<WatchItem<Self::Event>>, Status>> + Send;
+        from: ReadFrom,
+    ) -> impl Future<Output = Result<EventPage<Self::Event>, Status>> + Send;
     /// Calls `Snapshot`. The last message has a cursor and no event.
     fn snapshot<T: FeedChannel>(
         channel: T,
         org_id: String,
     ) -> impl Future<Output = Result<FeedStream<Option<Self::Event>>, Status>> + Send;
+    /// Calls `WatchHeads`.
+    fn watch_heads<T: FeedChannel>(channel: T) -> impl Future<Output = Result<HeadStream, Status>> + Send;
 }
 
 /// Serves a feed. An implementation is a server of the generated service of its kind.
@@ -109,10 +132,15 @@ pub trait FeedKind: Send + Sync + 'static {
 pub trait ServeFeed: Send + Sync + 'static {
     /// The feed.
     type Kind: FeedKind;
-    /// Answers `Watch`; the request is the cursor and the id of the organization.
+    /// Answers `Read`.
+    async fn read(
+        &self,
+        request: Request<ReadFrom>,
+    ) -> Result<EventPage<<Self::Kind as FeedKind>::Event>, Status>;
+    /// Answers `Watch`.
     async fn watch(
         &self,
-        request: Request<(String, String)>,
+        request: Request<ReadFrom>,
     ) -> Result<FeedStream<WatchItem<<Self::Kind as FeedKind>::Event>>, Status>;
     /// Answers `Snapshot`; the request is the id of the organization. The last message has a cursor and no
     /// event.
@@ -120,6 +148,8 @@ pub trait ServeFeed: Send + Sync + 'static {
         &self,
         request: Request<String>,
     ) -> Result<FeedStream<Option<<Self::Kind as FeedKind>::Event>>, Status>;
+    /// Answers `WatchHeads`.
+    async fn watch_heads(&self, request: Request<()>) -> Result<HeadStream, Status>;
 }
 
 /// Implements [`FeedKind`] and the generated service for the feed of the package `v1`.
@@ -135,7 +165,8 @@ macro_rules! feed_kind {
 
         const _: () = {
             use $crate::{
-                EventMeta, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedStream, ServeFeed, WatchItem,
+                EventMeta, EventPage, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedStream, HeadStream,
+                ReadFrom, ServeFeed, WatchItem,
                 feed::v1::Checkpoint,
                 futures::{StreamExt as _, TryStreamExt as _},
                 tonic::{self, Request, Response, Status},
@@ -146,24 +177,15 @@ macro_rules! feed_kind {
                 type Event = v1::$event;
                 type Payload = v1::$oneof::Payload;
 
-                async fn watch<T: FeedChannel>(
+                async fn read<T: FeedChannel>(
                     channel: T,
-                    cursor: String,
-                    org_id: String,
-                ) -> Result<FeedStream<WatchItem<v1::$event>>, Status> {
+                    from: ReadFrom,
+                ) -> Result<EventPage<v1::$event>, Status> {
                     let mut client = v1::$client_module::$client::new(channel);
-                    let stream = client.watch(v1::WatchRequest { cursor, org_id }).await?.into_inner();
-                    let messages = stream.map_ok(|response| {
-                        let item = match response.item {
-                            Some(v1::watch_response::Item::Event(event)) => WatchItem::Event(event),
-                            Some(v1::watch_response::Item::Checkpoint(checkpoint)) => {
-                                WatchItem::Checkpoint(checkpoint.observe_time)
-                            }
-                            None => WatchItem::Checkpoint(None),
-                        };
-                        (response.cursor, item)
-                    });
-                    Ok(messages.boxed())
+                    let ReadFrom { org_id, cursor, page_size } = from;
+                    let request = v1::ReadRequest { org_id, cursor, page_size };
+                    let v1::ReadResponse { events, cursor } = client.read(request).await?.into_inner();
+                    Ok(EventPage { events, cursor })
                 }
 
                 async fn snapshot<T: FeedChannel>(
@@ -173,6 +195,12 @@ macro_rules! feed_kind {
                     let mut client = v1::$client_module::$client::new(channel);
                     let stream = client.snapshot(v1::SnapshotRequest { org_id }).await?.into_inner();
                     Ok(stream.map_ok(|response| (response.cursor, response.event)).boxed())
+                }
+
+                async fn watch_heads<T: FeedChannel>(channel: T) -> Result<HeadStream, Status> {
+                    let mut client = v1::$client_module::$client::new(channel);
+                    let stream = client.watch_heads(v1::WatchHeadsRequest {}).await?.into_inner();
+                    Ok(stream.map_ok(|response| response.heads.unwrap_or_default()).boxed())
                 }
             }
 
@@ -208,12 +236,29 @@ macro_rules! feed_kind {
 
             #[tonic::async_trait]
             impl<S: ServeFeed<Kind = $kind>> v1::$server::$trait for S {
+                async fn read(
+                    &self,
+                    request: Request<v1::ReadRequest>,
+                ) -> Result<Response<v1::ReadResponse>, Status> {
+                    let request = request.map(|request| ReadFrom {
+                        org_id: request.org_id,
+                        cursor: request.cursor,
+                        page_size: request.page_size,
+                    });
+                    let EventPage { events, cursor } = ServeFeed::read(self, request).await?;
+                    Ok(Response::new(v1::ReadResponse { events, cursor }))
+                }
+
                 type WatchStream = $crate::futures::stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;
                 async fn watch(
                     &self,
                     request: Request<v1::WatchRequest>,
                 ) -> Result<Response<Self::WatchStream>, Status> {
-                    let request = request.map(|request| (request.cursor, request.org_id));
+                    let request = request.map(|request| ReadFrom {
+                        org_id: request.org_id,
+                        cursor: request.cursor,
+                        page_size: 0,
+                    });
                     let messages = ServeFeed::watch(self, request).await?;
                     let responses = messages.map_ok(|(cursor, item)| {
                         let item = match item {
@@ -235,6 +280,16 @@ macro_rules! feed_kind {
                     let request = request.map(|request| request.org_id);
                     let messages = ServeFeed::snapshot(self, request).await?;
                     let responses = messages.map_ok(|(cursor, event)| v1::SnapshotResponse { cursor, event });
+                    Ok(Response::new(responses.boxed()))
+                }
+
+                type WatchHeadsStream = $crate::futures::stream::BoxStream<'static, Result<v1::WatchHeadsResponse, Status>>;
+                async fn watch_heads(
+                    &self,
+                    request: Request<v1::WatchHeadsRequest>,
+                ) -> Result<Response<Self::WatchHeadsStream>, Status> {
+                    let heads = ServeFeed::watch_heads(self, request.map(|_| ())).await?;
+                    let responses = heads.map_ok(|heads| v1::WatchHeadsResponse { heads: Some(heads) });
                     Ok(Response::new(responses.boxed()))
                 }
             }

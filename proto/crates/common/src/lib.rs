@@ -6,6 +6,7 @@ extern crate self as parta_proto;
 mod codec;
 pub mod descriptors;
 mod feed_kind;
+mod job_api;
 mod times;
 
 pub use codec::{
@@ -13,10 +14,12 @@ pub use codec::{
 };
 pub use descriptors::{Method, Package};
 pub use feed_kind::{
-    EventMeta, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream, ServeFeed, WatchItem,
+    EventMeta, EventPage, EventPayload, FeedChannel, FeedEvent, FeedKind, FeedMessage, FeedStream,
+    HeadStream, ReadFrom, ServeFeed, WatchItem,
 };
 #[doc(hidden)]
 pub use futures;
+pub use job_api::{JobApi, JobPage, ListsJobs, NamesJob, ServeJobs};
 #[doc(hidden)]
 pub use prost;
 pub use times::{time, timestamp};

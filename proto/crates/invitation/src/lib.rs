@@ -7,3 +7,9 @@ parta_proto::feed_kind!(
     InvitationFeed, "invitation", InvitationEvent, invitation_event,
     invitation_feed_service_server::InvitationFeedService, invitation_feed_service_client::InvitationFeedServiceClient
 );
+
+parta_proto::job_api!(
+    /// The jobs of invitation.
+    InvitationJobs, "invitation", "parta.invitation.v1.InvitationJobService",
+    invitation_job_service_server::InvitationJobService, invitation_job_service_client::InvitationJobServiceClient
+);

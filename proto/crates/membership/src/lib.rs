@@ -7,3 +7,9 @@ parta_proto::feed_kind!(
     MembershipFeed, "membership", MembershipEvent, membership_event,
     membership_feed_service_server::MembershipFeedService, membership_feed_service_client::MembershipFeedServiceClient
 );
+
+parta_proto::job_api!(
+    /// The jobs of membership.
+    MembershipJobs, "membership", "parta.membership.v1.MembershipJobService",
+    membership_job_service_server::MembershipJobService, membership_job_service_client::MembershipJobServiceClient
+);

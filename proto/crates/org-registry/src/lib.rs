@@ -7,3 +7,9 @@ parta_proto::feed_kind!(
     OrgRegistryFeed, "org-registry", OrgRegistryEvent, org_registry_event,
     org_registry_feed_service_server::OrgRegistryFeedService, org_registry_feed_service_client::OrgRegistryFeedServiceClient
 );
+
+parta_proto::job_api!(
+    /// The jobs of org-registry.
+    OrgRegistryJobs, "org-registry", "parta.org_registry.v1.OrgRegistryJobService",
+    org_registry_job_service_server::OrgRegistryJobService, org_registry_job_service_client::OrgRegistryJobServiceClient
+);

@@ -83,6 +83,7 @@ pub(crate) async fn announce(
     let (call, consistency_token) = context
         .db
         .write(|tx| async move {
+            tx.act_for(Some(scope.org_id()));
             calls::update_announced(&tx, scope, id).await?;
             let call = calls::find(&tx, scope, id).await?.ok_or(Error::Unknown(id))?;
             Ok::<_, Error>((call, parta_mutations::finish(&tx).await?))

@@ -52,17 +52,17 @@ pub(super) fn occurrence_canceled(tx: &Tx, org: OrgId, id: CallId, start: DateTi
 }
 
 /// Returns the events that build the current calls from an empty state.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let mut events = Vec::new();
     for call in calls::list_for_snapshot(tx, org).await? {
         let planned = planning(call.call_id, call.unit_id, call.start_time);
-        events.push((call.org_id, planned));
+        events.push(planned);
         if call.canceled {
-            events.push((call.org_id, cancellation(call.call_id)));
+            events.push(cancellation(call.call_id));
         }
     }
-    for (org, id, start) in occurrences::list_for_snapshot(tx, org).await? {
-        events.push((org, occurrence_cancellation(id, start)));
+    for (id, start) in occurrences::list_for_snapshot(tx, org).await? {
+        events.push(occurrence_cancellation(id, start));
     }
     Ok(events)
 }

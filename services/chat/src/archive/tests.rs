@@ -179,6 +179,7 @@ on_both!(
             cursors: vec![pb::ChatCursor {
                 chat_id: chat.to_string(),
                 seq: 2,
+                entry_id: log[1].id.clone(),
             }],
         };
         let request = school.fixture.request(school.org, school.pupil, request);

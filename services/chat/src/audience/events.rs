@@ -1,9 +1,11 @@
 //! Consumes the changes of the roster.
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::OrgId;
+use parta_ids::{MemberId, OrgId, UnitId};
 use parta_roster::{Change, RosterObserver};
 
 use super::AudienceUpdater;
@@ -11,41 +13,79 @@ use crate::entries::lock_roster;
 
 #[async_trait]
 impl RosterObserver for AudienceUpdater {
-    async fn changed(&self, tx: &Tx, org: OrgId, change: &Change) -> Result<(), HandleError> {
+    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        let affected = Affected::by(changes);
+        if affected == Affected::default() {
+            return Ok(());
+        }
         let scope = &OrgScope::for_consumer("chat.roster", org);
         lock_roster(tx, org, true).await?;
-        match change {
-            Change::OrganizationCreated => {
-                self.ensure_organization(tx, scope).await?;
-                self.recompute_all(tx, scope).await
-            }
-            Change::OrganizationChanged => self.recompute_all(tx, scope).await,
-            Change::UnitCreated { unit_id, .. } => {
-                self.ensure_unit(tx, scope, *unit_id).await?;
-                let members = self.roster()?.members_of_unit(tx, org, *unit_id).await?;
-                self.recompute(tx, scope, &members).await
-            }
-            Change::UnitRenamed(unit_id) | Change::UnitArchived(unit_id) => {
-                self.ensure_unit(tx, scope, *unit_id).await
-            }
-            Change::Member(member) => self.recompute(tx, scope, &[*member]).await,
-            Change::Resynced => {
-                self.ensure_organization(tx, scope).await?;
-                for unit in self.roster()?.units(tx, org).await? {
-                    self.ensure_unit(tx, scope, unit.unit_id).await?;
-                }
-                self.recompute_all(tx, scope).await
-            }
-            // Revoked before the commit: membership has already committed the revocation.
-            Change::SessionRevoked(session) => {
-                self.verifier.revoke_session(*session);
-                Ok(())
-            }
-            Change::ServiceAccountRevoked(id) => {
-                self.verifier.revoke_service_account(*id);
-                Ok(())
-            }
-            Change::RosterImportStaged(_) => Ok(()),
+        // A snapshot of a lost organization, or one that overtakes the other feed, has no organization.
+        if affected.organization_created && self.roster()?.organization(tx, org).await?.is_some() {
+            self.ensure_organization(tx, scope).await?;
         }
+        let mut units = affected.units;
+        if affected.resynced {
+            let all = self.roster()?.units(tx, org).await?;
+            units.extend(all.into_iter().map(|unit| unit.unit_id));
+        }
+        for unit in units {
+            self.ensure_unit(tx, scope, unit).await?;
+        }
+        if affected.everybody {
+            return self.recompute_all(tx, scope).await;
+        }
+        let mut members = affected.members;
+        for unit in affected.new_units {
+            members.extend(self.roster()?.members_of_unit(tx, org, unit).await?);
+        }
+        let members: Vec<MemberId> = members.into_iter().collect();
+        self.recompute(tx, scope, &members).await
+    }
+}
+
+/// The parts of the chats that a batch of changes affects, so that each is computed once.
+#[derive(Debug, Default, PartialEq)]
+struct Affected {
+    organization_created: bool,
+    resynced: bool,
+    /// Whether the rights of every member may have changed.
+    everybody: bool,
+    /// The units whose chats may have changed.
+    units: BTreeSet<UnitId>,
+    /// The units that were unknown before, to which members may already belong.
+    new_units: BTreeSet<UnitId>,
+    members: BTreeSet<MemberId>,
+}
+
+impl Affected {
+    fn by(changes: &[Change]) -> Self {
+        let mut affected = Self::default();
+        for change in changes {
+            match change {
+                Change::OrganizationCreated => {
+                    affected.organization_created = true;
+                    affected.everybody = true;
+                }
+                Change::OrganizationChanged => affected.everybody = true,
+                Change::UnitCreated { unit_id, .. } => {
+                    affected.units.insert(*unit_id);
+                    affected.new_units.insert(*unit_id);
+                }
+                Change::UnitRenamed(unit_id) | Change::UnitArchived(unit_id) => {
+                    affected.units.insert(*unit_id);
+                }
+                Change::Member(member) => {
+                    affected.members.insert(*member);
+                }
+                Change::Resynced => {
+                    affected.organization_created = true;
+                    affected.resynced = true;
+                    affected.everybody = true;
+                }
+                Change::RosterImportStaged { .. } => {}
+            }
+        }
+        affected
     }
 }

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use parta_access::{OrgScope, Verifier};
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{ChatId, MemberId, TypedId, UnitId};
@@ -12,9 +12,9 @@ use parta_roster::{MemberContext, Roster, UnitKind};
 use super::policy::{derived_rules, participation};
 use crate::{
     entries::{
-        self, ChatKind, EntrySink, ParticipantDiff, Participation, Rule, apply_diff, archive_chats_of_unit,
-        chat, create_chat, difference, find_chat_by_key, kind_of, list_chats_concerning, list_members,
-        participants_among, relabel_unit, rule_of,
+        self, ChatKind, EntrySink, ParticipantDiff, Participation, Rule, apply_diffs, chat, create_chat,
+        difference, find_chat_by_key, kind_of, list_chats_concerning, list_members, participants_among,
+        rule_of, update_chats_of_unit,
     },
     talk_policy::{may_talk, must_leave},
 };
@@ -23,7 +23,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AudienceUpdater {
     sink: Arc<dyn EntrySink>,
-    pub(super) verifier: Arc<Verifier>,
     // The roster is created together with the consumers that call this.
     roster: Arc<OnceLock<Roster>>,
 }
@@ -31,10 +30,9 @@ pub(crate) struct AudienceUpdater {
 impl AudienceUpdater {
     /// Creates an updater without a roster. [`AudienceUpdater::set_roster`] must be called before the first
     /// change.
-    pub(crate) fn new(sink: Arc<dyn EntrySink>, verifier: Arc<Verifier>) -> Self {
+    pub(crate) fn new(sink: Arc<dyn EntrySink>) -> Self {
         Self {
             sink,
-            verifier,
             roster: Arc::default(),
         }
     }
@@ -79,10 +77,7 @@ impl AudienceUpdater {
         for rule in Rule::of_unit(unit_id) {
             self.ensure(tx, scope, rule, &unit.label).await?;
         }
-        relabel_unit(tx, scope, unit_id, &unit.label).await?;
-        if unit.archived {
-            archive_chats_of_unit(tx, scope, unit_id).await?;
-        }
+        update_chats_of_unit(tx, scope, unit_id, &unit.label, unit.archived).await?;
         Ok(())
     }
 
@@ -95,8 +90,8 @@ impl AudienceUpdater {
             .await
     }
 
-    /// Adds these members to the chats to which they belong and removes them from the others. Chats are
-    /// locked in the order of their ids, as the message writer locks them.
+    /// Adds these members to the chats to which they belong and removes them from the others. The differences
+    /// are computed first; then one statement locks the chats that change, in the order of their keys.
     pub(super) async fn recompute(
         &self,
         tx: &Tx,
@@ -105,8 +100,8 @@ impl AudienceUpdater {
     ) -> Result<(), HandleError> {
         let facts = self.roster()?.contexts_of(tx, scope.org_id(), members).await?;
         let keys: BTreeSet<String> = facts.iter().flat_map(derived_rules).map(Rule::key).collect();
-        let mut chats = list_chats_concerning(tx, scope, members, keys).await?;
-        chats.sort_by_key(|row| row.chat_id);
+        let chats = list_chats_concerning(tx, scope, members, keys).await?;
+        let mut diffs = BTreeMap::new();
         let concerned: BTreeSet<MemberId> = members.iter().copied().collect();
         for row in chats {
             let chat = ChatId::from_uuid(row.chat_id);
@@ -122,8 +117,15 @@ impl AudienceUpdater {
                 None => self.diff_of_named(tx, scope, &row).await?,
             };
             if !diff.is_empty() {
-                apply_diff(tx, &*self.sink, scope, chat, &diff).await?;
+                diffs.insert(chat, (kind_of(&row)?, diff));
             }
+        }
+        if !diffs.is_empty() {
+            let diffs = diffs
+                .iter()
+                .map(|(chat, (kind, diff))| (*chat, (*kind, diff)))
+                .collect();
+            apply_diffs(tx, &*self.sink, scope, &diffs).await?;
         }
         Ok(())
     }

@@ -14,5 +14,5 @@ mod tests;
 
 pub(crate) use grpc::Chats;
 pub(crate) use model::MAX_PARTICIPANTS;
-pub(crate) use operations::{Readable, load_present, load_readable_at_once};
+pub(crate) use operations::{Readable, load_readable_at_once};
 pub(crate) use policy::rules;

@@ -1,5 +1,7 @@
 //! Changes of chats and participants. Each runs in the transaction of its caller and appends the events of
 //! the feed.
+use std::collections::BTreeMap;
+
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
 use parta_ids::{ChatId, OrgId, TypedId, UnitId};
@@ -16,34 +18,57 @@ pub(crate) async fn create_chat(
     label: &str,
 ) -> Result<ChatId, StorageError> {
     let chat = storage::insert_chat(tx, scope, kind, unit, key, label).await?;
-    events::append_chat_created(tx, scope, chat, unit);
+    if kind != ChatKind::Direct {
+        events::append_chat_created(tx, scope, chat, unit);
+    }
     Ok(chat)
 }
 
-/// Changes the participants of a chat. The entries are published after the commit.
+/// Changes the participants of a chat, as [`apply_diffs`] does.
 pub(crate) async fn apply_diff(
     tx: &Tx,
     sink: &dyn EntrySink,
     scope: &OrgScope,
-    chat: ChatId,
+    (chat, kind): (ChatId, ChatKind),
     diff: &ParticipantDiff,
 ) -> Result<(), StorageError> {
-    let entries = storage::apply_diff(tx, scope, chat, diff).await?;
+    apply_diffs(tx, sink, scope, &[(chat, (kind, diff))].into()).await
+}
+
+/// Changes the participants of several chats, which are locked in the order of their keys. The entries are
+/// published after the commit. The feed has no events of personal chats: external systems read it, and no
+/// service needs them.
+pub(crate) async fn apply_diffs(
+    tx: &Tx,
+    sink: &dyn EntrySink,
+    scope: &OrgScope,
+    diffs: &BTreeMap<ChatId, (ChatKind, &ParticipantDiff)>,
+) -> Result<(), StorageError> {
+    let of_chats = diffs.iter().map(|(chat, (_, diff))| (*chat, *diff)).collect();
+    let entries = storage::apply_diffs(tx, scope, &of_chats).await?;
     for entry in &entries {
-        events::append_participant_moved(tx, scope, entry);
+        let kind = diffs.get(&entry.chat_id).map(|(kind, _)| *kind);
+        if kind != Some(ChatKind::Direct) {
+            events::append_participant_moved(tx, scope, entry);
+        }
     }
     sink.publish_after_commit(tx, entries);
     Ok(())
 }
 
-/// Archives the chats of a unit that are not archived yet.
-pub(crate) async fn archive_chats_of_unit(
+/// Updates the label of the chats of a unit, and archives those of an archived one that are not archived yet.
+pub(crate) async fn update_chats_of_unit(
     tx: &Tx,
     scope: &OrgScope,
     unit: UnitId,
+    label: &str,
+    archived: bool,
 ) -> Result<(), StorageError> {
-    for row in storage::list_chats_of_unit(tx, scope, unit).await? {
-        if row.archive_time.is_none() {
+    // Locked in the order of their keys before the first one changes.
+    let chats = storage::lock_chats_of_unit(tx, scope, unit).await?;
+    storage::relabel_unit(tx, scope, unit, label).await?;
+    for row in chats {
+        if archived && row.archive_time.is_none() {
             let chat = ChatId::from_uuid(row.chat_id);
             storage::archive_chat(tx, row).await?;
             events::append_chat_archived(tx, scope, chat);

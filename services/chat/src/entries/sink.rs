@@ -1,4 +1,5 @@
 use parta_database::Tx;
+use parta_ids::OrgId;
 
 use super::Entry;
 
@@ -11,4 +12,9 @@ pub(crate) trait EntrySink: Send + Sync {
 
     /// Publishes entries after the commit of `tx`, and never if it is rolled back.
     fn publish_after_commit(&self, tx: &Tx, entries: Vec<Entry>);
+
+    /// Makes every replica compare the chats of the organization with what its subscribers have. Called by an
+    /// act that finds that an earlier attempt was committed: that attempt may have died before it published
+    /// its entries.
+    fn compare_organization(&self, org: OrgId);
 }

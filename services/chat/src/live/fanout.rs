@@ -182,6 +182,7 @@ mod tests {
             org_id: chat.0,
             chat_id: chat.1,
             seq,
+            entry_id: None,
             kind: LiveKind::Message,
             response: Response::encoded(Bytes::new()),
         })

@@ -24,7 +24,7 @@ use tonic::{
     server::{Grpc, NamedService, ServerStreamingService},
 };
 
-use super::{Settings, subscribe};
+use super::{Cursor, Settings, subscribe};
 use crate::context::Context as ServiceContext;
 
 /// At most this many chats in one subscription.
@@ -50,7 +50,7 @@ pub(crate) struct LiveServer {
 }
 
 /// Decodes the cursors of a request, and adds a violation for each that is invalid or repeated.
-fn decode_cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatId, i64> {
+fn decode_cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMap<ChatId, Cursor> {
     v.check(
         cursors.len() <= MAX_CURSORS,
         "cursors",
@@ -63,8 +63,13 @@ fn decode_cursors(v: &mut FieldViolations, cursors: &[pb::ChatCursor]) -> HashMa
             format!("cursors[{at}].seq"),
             "must not be negative",
         );
+        let entry_id = match cursor.entry_id.as_str() {
+            "" => None,
+            id => field::id(v, &format!("cursors[{at}].entry_id"), id),
+        };
         if let Some(chat) = field::id(v, &format!("cursors[{at}].chat_id"), &cursor.chat_id) {
-            let repeated = decoded.insert(chat, cursor.seq).is_some();
+            let seq = cursor.seq;
+            let repeated = decoded.insert(chat, Cursor { seq, entry_id }).is_some();
             v.check(!repeated, format!("cursors[{at}].chat_id"), "must be named once");
         }
     }

@@ -3,10 +3,14 @@
 //! Owns no table. Invariants: every stream delivers the entries of a chat once and in the order of their
 //! sequence numbers, and none after the entry by which its member left. Each stream ensures this by itself:
 //! it delivers only the next sequence number, reads missing entries from the database and stops at the
-//! leaving of its member. Therefore the registry and the bus may lose, repeat and reorder entries.
+//! leaving of its member. Therefore the registry and the bus may lose, repeat and reorder entries. One task
+//! per replica compares what all streams have with the database and wakes the streams that are behind
+//! ([`compare`]).
+mod compare;
 mod error;
 mod fanout;
 mod grpc;
+mod position;
 mod queue;
 mod recent;
 mod registry;
@@ -18,7 +22,7 @@ mod wire;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -28,9 +32,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parta_database::{CommitStep, Db, StorageError, Tx};
 use parta_feed::Bus;
-use parta_ids::{ChatId, MemberId, OrgId};
+use parta_ids::{ChatId, EntryId, MemberId, OrgId};
 use parta_proto_chat::v1::subscribe_chats_response::Item;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,9 +42,11 @@ use crate::{
     entries::{Content, Entry, EntrySink},
     messages::entry_to_proto,
 };
+use compare::Scope;
 use registry::SubscriptionRegistry;
 
 pub(crate) use grpc::{LiveServer, rules};
+pub(crate) use position::Cursor;
 pub(crate) use relay::FRAME_TIMEOUT;
 pub(crate) use stream::{Settings, subscribe};
 
@@ -50,8 +56,28 @@ pub(crate) struct LiveEntry {
     pub(crate) org_id: OrgId,
     pub(crate) chat_id: ChatId,
     pub(crate) seq: i64,
+    /// `None` from a replica of a release that does not send it, and for a mark.
+    pub(crate) entry_id: Option<EntryId>,
     pub(crate) kind: LiveKind,
     pub(crate) response: Response,
+}
+
+impl LiveEntry {
+    /// A mark of a chat, which is delivered like an entry and is none.
+    fn mark((org_id, chat_id): (OrgId, ChatId), seq: i64, kind: LiveKind) -> Arc<Self> {
+        Arc::new(Self {
+            org_id,
+            chat_id,
+            seq,
+            entry_id: None,
+            kind,
+            response: Response::encoded(Bytes::new()),
+        })
+    }
+
+    fn is_mark(&self) -> bool {
+        matches!(self.kind, LiveKind::Head | LiveKind::Restored | LiveKind::Chats)
+    }
 }
 
 /// A response, encoded once for all streams and replicas. It is encoded at the first use, so that a sender
@@ -106,6 +132,12 @@ pub(crate) enum LiveKind {
     Message,
     Joining(MemberId),
     Leaving(MemberId),
+    /// A mark: the log has entries up to this sequence number, which the stream reads.
+    Head,
+    /// A mark: the log is not the one that was delivered, because the database was restored.
+    Restored,
+    /// A mark: the member participates in other chats than those of the stream.
+    Chats,
 }
 
 impl From<Entry> for LiveEntry {
@@ -119,6 +151,7 @@ impl From<Entry> for LiveEntry {
             org_id: entry.org_id,
             chat_id: entry.chat_id,
             seq: entry.seq,
+            entry_id: Some(entry.entry_id),
             kind,
             response: Response::from_entry(entry),
         }
@@ -139,8 +172,10 @@ struct Inner {
     outgoing_ready: Notify,
     /// Wakes [`Live::run_fanout`].
     pass_begun: Notify,
-    /// Incremented when entries may have been lost: every stream then compares its cursors with the database.
-    missed: watch::Sender<u64>,
+    /// The comparisons with the database that were requested.
+    requested: Mutex<Scope>,
+    /// Wakes [`Live::run_comparisons`].
+    comparison_requested: Notify,
 }
 
 /// Entries that wait to be published on the bus.
@@ -149,6 +184,8 @@ struct Outgoing {
     entries: VecDeque<Arc<LiveEntry>>,
     /// The number of entries ever published, including dropped ones.
     published: u64,
+    /// The organizations whose chats the other replicas shall compare.
+    compare: BTreeSet<OrgId>,
 }
 
 /// At most this many entries wait for the bus. Above it the oldest are dropped, and the counter of published
@@ -173,7 +210,8 @@ impl Live {
             outgoing: Mutex::default(),
             outgoing_ready: Notify::new(),
             pass_begun: Notify::new(),
-            missed: watch::Sender::new(0),
+            requested: Mutex::default(),
+            comparison_requested: Notify::new(),
         }))
     }
 
@@ -190,7 +228,7 @@ impl Live {
         }
         if overflow {
             tracing::warn!("fan-out backlog full, subscribers fall back to the database");
-            self.compare_heads();
+            self.request_comparison(Scope::All);
         }
     }
 
@@ -221,11 +259,6 @@ impl Live {
 
     fn registry(&self) -> std::sync::MutexGuard<'_, SubscriptionRegistry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes every stream compare its cursors with the heads of its chats in the database.
-    pub(crate) fn compare_heads(&self) {
-        self.0.missed.send_modify(|n| *n = n.wrapping_add(1));
     }
 }
 
@@ -264,6 +297,16 @@ impl EntrySink for Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((self.clone(), entries));
+    }
+
+    fn compare_organization(&self, org: OrgId) {
+        self.request_comparison(Scope::Organizations([org].into()));
+        if self.0.bus.reaches_replicas() {
+            let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+            outgoing.compare.insert(org);
+            drop(outgoing);
+            self.0.outgoing_ready.notify_one();
+        }
     }
 }
 

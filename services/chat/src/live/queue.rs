@@ -108,6 +108,7 @@ mod tests {
             org_id: OrgId::from_uuid(Uuid::from_u128(1)),
             chat_id: ChatId::from_uuid(Uuid::from_u128(1)),
             seq,
+            entry_id: None,
             kind: LiveKind::Message,
             response: Response::encoded(Bytes::new()),
         })

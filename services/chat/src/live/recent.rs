@@ -12,13 +12,32 @@ type ChatKey = (OrgId, ChatId);
 /// The last entries that this replica published or received, which are what most reconnecting streams have
 /// missed. The entries of a chat have no gap and end with the last one that the replica knows.
 pub(super) struct RecentEntries {
-    chats: HashMap<ChatKey, VecDeque<Arc<LiveEntry>>>,
+    chats: HashMap<ChatKey, Log>,
     /// Oldest first. May name entries that `chats` no longer has.
     order: VecDeque<(ChatKey, i64)>,
     bytes: usize,
     max_bytes: usize,
     /// The number of entries ever pushed.
     pushed: u64,
+}
+
+/// The recent entries of one chat.
+#[derive(Default)]
+struct Log {
+    entries: VecDeque<Arc<LiveEntry>>,
+    /// The number of entries of all chats that had been pushed with the last one.
+    pushed: u64,
+}
+
+impl Log {
+    /// Whether the entry is another one than that of the log with its number: the database was restored.
+    fn contradicts(&self, entry: &LiveEntry) -> bool {
+        let first = self.entries.front().map_or(0, |first| first.seq);
+        let index = usize::try_from(entry.seq - first).ok();
+        let present = index.and_then(|index| self.entries.get(index));
+        let ids = present.and_then(|present| Some((present.entry_id?, entry.entry_id?)));
+        ids.is_some_and(|(present, new)| present != new)
+    }
 }
 
 impl RecentEntries {
@@ -38,15 +57,16 @@ impl RecentEntries {
         self.pushed += 1;
         let key = (entry.org_id, entry.chat_id);
         let log = self.chats.entry(key).or_default();
-        match log.back().map(|last| last.seq) {
-            Some(last) if entry.seq <= last => return,
-            // There is a gap, so the entries before it are of no use.
-            Some(last) if entry.seq > last + 1 => {
-                self.bytes -= log.drain(..).map(|entry| size(&entry)).sum::<usize>();
+        match log.entries.back().map(|last| last.seq) {
+            Some(last) if entry.seq <= last && !log.contradicts(entry) => return,
+            // There is a gap, or the log is another one. The entries before are of no use.
+            Some(last) if entry.seq != last + 1 => {
+                self.bytes -= log.entries.drain(..).map(|entry| size(&entry)).sum::<usize>();
             }
             _ => {}
         }
-        log.push_back(entry.clone());
+        log.entries.push_back(entry.clone());
+        log.pushed = self.pushed;
         self.order.push_back((key, entry.seq));
         self.bytes += size(entry);
         // `order` also names dropped entries. Its length is limited by the largest possible number of
@@ -63,14 +83,20 @@ impl RecentEntries {
         let Some(log) = self.chats.get_mut(&key) else {
             return;
         };
-        if log.front().is_some_and(|first| first.seq == seq)
-            && let Some(first) = log.pop_front()
+        if log.entries.front().is_some_and(|first| first.seq == seq)
+            && let Some(first) = log.entries.pop_front()
         {
             self.bytes -= size(&first);
         }
-        if log.is_empty() {
+        if log.entries.is_empty() {
             self.chats.remove(&key);
         }
+    }
+
+    /// Drops the entries of a chat, because the log is another one.
+    pub(super) fn remove(&mut self, key: ChatKey) {
+        let removed = self.chats.remove(&key).into_iter().flat_map(|log| log.entries);
+        self.bytes -= removed.map(|entry| size(&entry)).sum::<usize>();
     }
 
     /// The number of entries ever pushed, for [`RecentEntries::may_have_after`].
@@ -78,11 +104,20 @@ impl RecentEntries {
         self.pushed
     }
 
+    /// Whether the last entry of a chat was pushed before `pushed` was read and is after `head`, which was
+    /// read from the database after that: the database was restored.
+    pub(super) fn is_ahead_of(&self, key: ChatKey, head: i64, pushed: u64) -> bool {
+        let Some(log) = self.chats.get(&key) else {
+            return false;
+        };
+        log.pushed <= pushed && log.entries.back().is_some_and(|last| last.seq > head)
+    }
+
     /// Whether a chat has an entry after `head`, which was read from the database after `pushed` was read
     /// here. Also true if the entries pushed since are no longer all present.
     pub(super) fn may_have_after(&self, key: ChatKey, head: i64, pushed: u64) -> bool {
         let since = self.pushed - pushed;
-        match self.chats.get(&key).and_then(VecDeque::back) {
+        match self.chats.get(&key).and_then(|log| log.entries.back()) {
             Some(last) => last.seq > head,
             None => since > self.order.len() as u64,
         }
@@ -90,7 +125,7 @@ impl RecentEntries {
 
     /// The entries of a chat after a sequence number; `None` if the next one is not present.
     pub(super) fn after(&self, key: ChatKey, seq: i64) -> Option<Vec<Arc<LiveEntry>>> {
-        let log = self.chats.get(&key)?;
+        let log = &self.chats.get(&key)?.entries;
         let first = log.front()?.seq;
         let skip = usize::try_from(seq + 1 - first).ok()?;
         (skip < log.len()).then(|| log.range(skip..).cloned().collect())
@@ -109,7 +144,7 @@ fn size(entry: &LiveEntry) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
-    use parta_ids::{TypedId, Uuid};
+    use parta_ids::{EntryId, TypedId, Uuid};
     use proptest::prelude::*;
 
     use super::{
@@ -130,6 +165,7 @@ mod tests {
             org_id,
             chat_id,
             seq,
+            entry_id: Some(EntryId::from_uuid(Uuid::from_u128(1))),
             kind: LiveKind::Message,
             response: Response::encoded(vec![0; bytes].into()),
         })
@@ -158,8 +194,36 @@ mod tests {
                     prop_assert!(recent.after(key(*chat), *head).is_none());
                 }
             }
-            let kept: usize = recent.chats.values().flatten().map(|entry| size(entry)).sum();
+            let kept: usize = recent.chats.values().flat_map(|log| &log.entries).map(|entry| size(entry)).sum();
             prop_assert_eq!(kept, recent.bytes);
+        }
+
+        /// A restored database gives numbers again. No entry of before follows one of the restored log.
+        #[test]
+        fn entries_of_another_log_replace_those_of_before(before in 1_i64..20, back in 0_i64..20, after in 1_i64..20) {
+            let mut recent = RecentEntries::new(80_000);
+            for seq in 1..=before {
+                recent.push(&entry(1, seq, 100));
+            }
+            let pushed = recent.pushed();
+            let head = (before - back).max(0);
+            prop_assert_eq!(recent.is_ahead_of(key(1), head, pushed), head < before);
+            for seq in head + 1..=head + after {
+                let (org_id, chat_id) = key(1);
+                let new = LiveEntry {
+                    org_id,
+                    chat_id,
+                    seq,
+                    entry_id: Some(EntryId::from_uuid(Uuid::from_u128(7))),
+                    kind: LiveKind::Message,
+                    response: Response::encoded(vec![0; 100].into()),
+                };
+                recent.push(&Arc::new(new));
+                prop_assert!(!recent.is_ahead_of(key(1), seq - 1, pushed));
+            }
+            let found = recent.after(key(1), head).unwrap();
+            prop_assert!(found.iter().all(|entry| entry.entry_id == Some(EntryId::from_uuid(Uuid::from_u128(7)))));
+            prop_assert_eq!(found.len() as i64, after);
         }
 
         #[test]

@@ -1,15 +1,22 @@
-//! Publishes entries to the other replicas over the bus and receives theirs. A counter, published each
-//! second, shows the loss of the last entries.
-use std::{collections::HashMap, sync::PoisonError, time::Duration};
+//! Publishes entries to the other replicas over the bus and receives theirs. A counter, published soon after
+//! the last entry and then each second, shows the loss of the last entries.
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+    sync::PoisonError,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use parta_ids::{OrgId, TypedId as _, Uuid};
 use prost::Message;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Live,
+    compare::{COMPARISON_PAUSE, Scope},
     wire::{Frame, Item},
 };
 
@@ -17,6 +24,11 @@ const SUBJECT: &str = "parta.chat.entries";
 /// At most this many entries in one frame. With the longest texts a frame stays well below the size limit of
 /// the bus.
 const FRAME_MAX_ENTRIES: usize = 32;
+
+/// A frame with only the counter follows the last entry after this time, unless another entry follows sooner.
+const COUNTER_AFTER_ENTRIES: Duration = Duration::from_millis(50);
+/// A frame with only the counter follows another one after this time.
+const COUNTER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A replica without a frame for this long is considered dead. Without a frame of its own for this long, a
 /// replica considers the bus dead.
@@ -31,31 +43,34 @@ struct LastFrame {
 impl Live {
     /// Publishes the entries of this replica on the bus until canceled.
     pub(crate) async fn send(&self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut counter_due = Instant::now();
         loop {
-            let ticked = tokio::select! {
+            let is_due = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 () = self.0.outgoing_ready.notified() => false,
-                _ = tick.tick() => true,
+                () = tokio::time::sleep_until(counter_due) => true,
             };
+            let mut published = false;
             loop {
-                let (items, count) = self.next_frame();
-                if items.is_empty() {
+                let frame = self.next_frame();
+                if frame.items.is_empty() && frame.compare.is_empty() {
                     break;
                 }
-                self.publish_frame(items, count).await;
+                self.publish_frame(frame).await;
+                published = true;
             }
-            if ticked {
-                let (items, count) = self.next_frame();
-                self.publish_frame(items, count).await;
+            if published {
+                counter_due = Instant::now() + COUNTER_AFTER_ENTRIES;
+            } else if is_due {
+                self.publish_frame(self.next_frame()).await;
+                counter_due = Instant::now() + COUNTER_INTERVAL;
             }
         }
     }
 
-    /// Removes the next waiting entries. Returns them with the number of entries published up to the last of
-    /// them.
-    fn next_frame(&self) -> (Vec<Item>, u64) {
+    /// Removes the next waiting entries and organizations. The frame has the number of entries published up
+    /// to the last of them.
+    fn next_frame(&self) -> Frame {
         let mut outgoing = self.0.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let count = outgoing.entries.len().min(FRAME_MAX_ENTRIES);
         let items = outgoing
@@ -63,15 +78,16 @@ impl Live {
             .drain(..count)
             .map(|live| Item::from(live.as_ref()))
             .collect();
-        (items, outgoing.published - outgoing.entries.len() as u64)
+        let compare = mem::take(&mut outgoing.compare).into_iter();
+        Frame {
+            replica: self.0.replica.as_bytes().to_vec(),
+            count: outgoing.published - outgoing.entries.len() as u64,
+            items,
+            compare: compare.map(|org| org.uuid().as_bytes().to_vec()).collect(),
+        }
     }
 
-    async fn publish_frame(&self, items: Vec<Item>, count: u64) {
-        let frame = Frame {
-            replica: self.0.replica.as_bytes().to_vec(),
-            count,
-            items,
-        };
+    async fn publish_frame(&self, frame: Frame) {
         if let Err(error) = self
             .0
             .bus
@@ -91,10 +107,10 @@ impl Live {
                 frames = self.0.bus.subscribe(SUBJECT) => frames?,
             };
             // Frames before the subscription are lost.
-            self.compare_heads();
+            self.request_comparison(Scope::All);
             let mut replicas: HashMap<Vec<u8>, LastFrame> = HashMap::new();
             let mut own_frame = Instant::now();
-            let mut tick = tokio::time::interval(self.0.frame_timeout);
+            let mut tick = tokio::time::interval(self.0.frame_timeout.min(COMPARISON_PAUSE));
             loop {
                 let bytes = tokio::select! {
                     () = cancel.cancelled() => return Ok(()),
@@ -105,7 +121,7 @@ impl Live {
                         replicas.retain(|_, frame| frame.received.elapsed() < self.0.frame_timeout);
                         // While the bus carries nothing, new entries are found in the database only.
                         if replicas.len() < before || own_frame.elapsed() >= self.0.frame_timeout {
-                            self.compare_heads();
+                            self.request_comparison(Scope::All);
                         }
                         continue;
                     }
@@ -116,7 +132,7 @@ impl Live {
                     Ok(frame) => self.receive_frame(frame, &mut replicas),
                     Err(error) => {
                         tracing::warn!(%error, "received an unreadable frame from the bus");
-                        self.compare_heads();
+                        self.request_comparison(Scope::All);
                     }
                 }
             }
@@ -125,6 +141,14 @@ impl Live {
 
     fn receive_frame(&self, frame: Frame, replicas: &mut HashMap<Vec<u8>, LastFrame>) {
         let before = frame.count - (frame.items.len() as u64).min(frame.count);
+        let orgs = frame
+            .compare
+            .iter()
+            .filter_map(|bytes| Uuid::from_slice(bytes).ok());
+        let orgs: BTreeSet<_> = orgs.map(OrgId::from_uuid).collect();
+        if !orgs.is_empty() {
+            self.request_comparison(Scope::Organizations(orgs));
+        }
         let entries: Vec<_> = frame.items.into_iter().filter_map(Item::into_live).collect();
         self.deliver(&entries);
         // The count is not continuous if frames were lost, and at the first frame of a replica.
@@ -133,7 +157,7 @@ impl Live {
             received: Instant::now(),
         };
         if replicas.insert(frame.replica, last).map_or(0, |last| last.count) != before {
-            self.compare_heads();
+            self.request_comparison(Scope::All);
         }
     }
 }

@@ -8,17 +8,16 @@ use std::{
 use bytes::Bytes;
 use parta_access::OrgScope;
 use parta_database::Db;
-use parta_ids::{ChatId, MemberId};
+use parta_ids::{ChatId, EntryId, MemberId, optional_text};
 use parta_proto_chat::v1::{self as pb, subscribe_chats_response::Item};
 use parta_roster::{Roster, State};
 use parta_status::{RpcError, permission_denied};
-use tokio::{
-    sync::watch,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
     Live, LiveEntry, LiveKind,
+    compare::Scope,
+    position::{Cursor, Place, readable_range},
     queue::{QueueReceiver, queue},
     wire::response,
 };
@@ -43,7 +42,6 @@ pub(crate) struct Subscription {
     member: MemberId,
     id: u64,
     receiver: QueueReceiver,
-    missed: watch::Receiver<u64>,
     heartbeat_timer: Interval,
     /// For each chat the last sequence number delivered. Chats in which the member never participated have
     /// none.
@@ -55,6 +53,10 @@ pub(crate) struct Subscription {
     /// Whether the member left a chat since the last check of the membership. A member who leaves the
     /// organization leaves its chats, and the stream ends without waiting for the next heartbeat.
     unchecked: bool,
+    /// Whether the chats of the member are other ones than those of the stream.
+    other_chats: bool,
+    /// Chats whose log is not the one that was delivered, because the database was restored.
+    restored: BTreeSet<ChatId>,
     /// Chats with undelivered entries, and where to find those.
     behind: BTreeMap<ChatId, Missing>,
     /// Live entries from the queue. They are processed one by one: a gap that one shows is filled before the
@@ -88,10 +90,9 @@ pub(crate) async fn subscribe(
     settings: Arc<Settings>,
     scope: OrgScope,
     member: MemberId,
-    cursors: HashMap<ChatId, i64>,
+    cursors: HashMap<ChatId, Cursor>,
 ) -> Result<Subscription, Error> {
     let (sender, receiver) = queue(settings.live.0.queue_capacity);
-    let missed = settings.live.0.missed.subscribe();
     let id = settings.live.registry().open(scope.org_id(), member, sender);
     let mut heartbeat_timer = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
     heartbeat_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,21 +102,17 @@ pub(crate) async fn subscribe(
         member,
         id,
         receiver,
-        missed,
         heartbeat_timer,
-        cursors,
+        cursors: cursors.iter().map(|(chat, cursor)| (*chat, cursor.seq)).collect(),
         left_chats: BTreeSet::new(),
         unchecked: false,
+        other_chats: false,
+        restored: BTreeSet::new(),
         behind: BTreeMap::new(),
         incoming: VecDeque::new(),
         ready: VecDeque::new(),
     };
-    let started = subscription.compare_heads(true).await?;
-    subscription
-        .ready
-        .push_back(response(Item::Started(pb::SubscriptionStarted {
-            cursors: started,
-        })));
+    subscription.start(&cursors).await?;
     Ok(subscription)
 }
 
@@ -125,6 +122,10 @@ impl Subscription {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return Ok(ready);
+            }
+            if let Some(chat) = self.restored.pop_first() {
+                Box::pin(self.begin_again(chat)).await?;
+                continue;
             }
             if let Some((chat, missing)) = self.behind.pop_first() {
                 let done = match missing {
@@ -142,6 +143,10 @@ impl Subscription {
                 self.accept(&entry);
                 continue;
             }
+            if std::mem::take(&mut self.other_chats) {
+                Box::pin(self.compare_heads(false)).await?;
+                continue;
+            }
             // After all entries that are present: the leavings of several chats arrive together.
             if std::mem::take(&mut self.unchecked) {
                 Box::pin(self.check_active()).await?;
@@ -151,13 +156,12 @@ impl Subscription {
                 // In this order, so that a busy chat does not delay the check of the membership.
                 biased;
                 _ = self.heartbeat_timer.tick() => {
-                    Box::pin(self.check_active()).await?;
-                    return Ok(response(Item::Heartbeat(pb::Heartbeat {})));
-                }
-                changed = self.missed.changed() => {
-                    if changed.is_ok() {
-                        Box::pin(self.compare_heads(false)).await?;
+                    // A participant of a chat is active: the change of the roster that ends the membership
+                    // also ends the participation, which the stream gets as an entry.
+                    if self.cursors.len() == self.left_chats.len() {
+                        Box::pin(self.check_active()).await?;
                     }
+                    return Ok(response(Item::Heartbeat(pb::Heartbeat {})));
                 }
                 entries = self.receiver.dequeue() => match entries {
                     Some(entries) => self.incoming = entries,
@@ -171,6 +175,20 @@ impl Subscription {
     /// Delivers a live entry if it is the next one of its chat, drops an old one, and notes a gap before a
     /// later one.
     fn accept(&mut self, live: &LiveEntry) {
+        match live.kind {
+            LiveKind::Chats => self.other_chats = true,
+            LiveKind::Restored => {
+                if self.cursors.contains_key(&live.chat_id) && !self.left_chats.contains(&live.chat_id) {
+                    self.restored.insert(live.chat_id);
+                }
+            }
+            LiveKind::Head | LiveKind::Message | LiveKind::Joining(_) | LiveKind::Leaving(_) => {
+                self.accept_entry(live);
+            }
+        }
+    }
+
+    fn accept_entry(&mut self, live: &LiveEntry) {
         let (chat, joins) = (live.chat_id, live.kind == LiveKind::Joining(self.member));
         let known = self.cursors.get(&chat).copied();
         let Some(cursor) = known.or_else(|| joins.then(|| live.seq - 1)) else {
@@ -180,10 +198,10 @@ impl Subscription {
             if joins && live.seq > cursor {
                 // This entry may have been enqueued before the stream processed the leaving, which
                 // unsubscribed it from the chat.
-                self.settings.live.registry().attach(self.id, chat);
+                self.settings.live.registry().attach(self.id, chat, live.seq);
                 self.behind.insert(chat, Missing::InDatabase);
             }
-        } else if live.seq == cursor + 1 {
+        } else if live.seq == cursor + 1 && live.kind != LiveKind::Head {
             self.deliver(chat, live.seq, live.response.bytes());
             if live.kind == LiveKind::Leaving(self.member) {
                 self.leave(chat);
@@ -205,14 +223,73 @@ impl Subscription {
         self.settings.live.registry().detach(self.id, chat);
     }
 
-    /// Compares every chat of the member with the cursors. Checks the recent entries last: an entry that is
-    /// committed after the query and published before the stream is attached is found there.
-    async fn compare_heads(&mut self, first: bool) -> Result<Vec<pb::ChatCursor>, Error> {
+    /// Finds the position in each chat and enqueues the first response. A chat in which the entry at the
+    /// position of the client is another one, or does not exist, begins again at its last entry.
+    async fn start(&mut self, wanted: &HashMap<ChatId, Cursor>) -> Result<(), Error> {
+        let found = self.compare_heads(true).await?;
+        let asked = |chat: &ChatId| wanted.get(chat).copied();
+        let places = found.iter().flat_map(|place| {
+            let asked = asked(&place.chat).map_or(place.seq, |cursor| cursor.seq);
+            [(place.chat, place.seq), (place.chat, asked)]
+        });
+        let places: BTreeSet<_> = places.filter(|(_, seq)| *seq > 0).collect();
+        let places: Vec<_> = places.into_iter().collect();
+        let conn = self.settings.db.conn();
+        let mut ids = entries::find_entry_ids(conn, &self.scope, &places).await?;
+        let mut resets = BTreeMap::new();
+        for place in &found {
+            let chat = place.chat;
+            let restored = asked(&chat).is_some_and(|cursor| {
+                let other = cursor
+                    .entry_id
+                    .is_some_and(|id| ids.get(&(chat, cursor.seq)) != Some(&id));
+                cursor.seq > place.head || other
+            });
+            if restored {
+                let seq = place.left.unwrap_or(place.head);
+                resets.insert(chat, seq);
+                self.cursors.insert(chat, seq);
+                if place.left.is_some() {
+                    self.behind.remove(&chat);
+                    self.left_chats.insert(chat);
+                } else {
+                    // An entry may have been published before the stream was attached.
+                    self.behind.insert(chat, Missing::InDatabase);
+                }
+            }
+        }
+        if !resets.is_empty() {
+            let places: Vec<_> = resets.iter().map(|(chat, seq)| (*chat, *seq)).collect();
+            ids.extend(entries::find_entry_ids(conn, &self.scope, &places).await?);
+        }
+        let cursor = |chat: ChatId, seq: i64| cursor_to_proto(chat, seq, ids.get(&(chat, seq)).copied());
+        let started = found.iter().filter_map(|place| {
+            let seq = resets.get(&place.chat).copied().unwrap_or(place.seq);
+            (!self.left_chats.contains(&place.chat)).then(|| cursor(place.chat, seq))
+        });
+        let started = pb::SubscriptionStarted {
+            cursors: started.collect(),
+        };
+        self.ready.push_back(response(Item::Started(started)));
+        for (chat, seq) in resets {
+            self.ready.push_back(reset(cursor(chat, seq)));
+        }
+        Ok(())
+    }
+
+    /// Compares every chat of the member with the cursors, and returns the positions. Checks the recent
+    /// entries last: an entry that is committed after the query and published before the stream is attached
+    /// is found there.
+    async fn compare_heads(&mut self, first: bool) -> Result<Vec<Place>, Error> {
         let known: Vec<_> = self.cursors.keys().copied().collect();
         let conn = self.settings.db.conn();
-        let pushed = self.settings.live.registry().recent.pushed();
+        let pushed = {
+            let mut registry = self.settings.live.registry();
+            registry.checks_chats(self.id);
+            registry.recent.pushed()
+        };
         let memberships = entries::list_memberships(conn, &self.scope, self.member, &known).await?;
-        let mut started = Vec::new();
+        let mut places = Vec::new();
         let mut chats = BTreeSet::new();
         let live = self.settings.live.clone();
         let mut registry = live.registry();
@@ -225,12 +302,26 @@ impl Subscription {
             } else {
                 membership.participant.joined_seq - 1
             };
-            let cursor = self.cursors.get(&chat).copied().unwrap_or(begin).min(head);
+            let before = self.cursors.get(&chat).copied();
+            if !first && before.is_some_and(|before| before > head) && left.is_none() {
+                self.restored.insert(chat);
+            }
+            let cursor = before.unwrap_or(begin).min(head);
             self.cursors.insert(chat, cursor);
             if left.is_none() {
-                registry.attach(self.id, chat);
+                registry.attach(self.id, chat, head);
             }
+            places.push(Place {
+                chat,
+                seq: cursor,
+                head,
+                left,
+            });
             let key = (self.scope.org_id(), chat);
+            if registry.recent.is_ahead_of(key, head, pushed) {
+                registry.recent.remove(key);
+                live.request_comparison(Scope::Organizations([self.scope.org_id()].into()));
+            }
             if cursor < left.unwrap_or(head) {
                 let inside = left.is_none() && cursor >= membership.participant.joined_seq - 1;
                 let missing = if inside {
@@ -240,21 +331,44 @@ impl Subscription {
                 };
                 self.behind.insert(chat, missing);
             } else if left.is_some() {
-                self.left_chats.insert(chat);
+                self.unchecked |= self.left_chats.insert(chat) && !first;
                 registry.detach(self.id, chat);
-                continue;
             } else if registry.recent.may_have_after(key, head, pushed) {
                 self.behind.insert(chat, Missing::InCache(head));
             }
-            started.push(pb::ChatCursor {
-                chat_id: chat.to_string(),
-                seq: cursor,
-            });
         }
         // Cursors of chats in which the member never participated are ignored.
         self.cursors.retain(|chat, _| chats.contains(chat));
         self.left_chats.retain(|chat| chats.contains(chat));
-        Ok(started)
+        Ok(places)
+    }
+
+    /// Continues a restored chat with the entries after its present head.
+    async fn begin_again(&mut self, chat: ChatId) -> Result<(), Error> {
+        let conn = self.settings.db.conn();
+        let found = entries::find_membership(conn, &self.scope, chat, self.member).await?;
+        self.behind.remove(&chat);
+        let (seq, is_in) = match found {
+            Some(ChatMembership { chat, participant }) => {
+                let left = participant.left_seq;
+                (left.unwrap_or(chat.head_seq), left.is_none())
+            }
+            // In the restored database the member has never participated in the chat.
+            None => (0, false),
+        };
+        self.cursors.insert(chat, seq);
+        if !is_in {
+            self.leave(chat);
+        }
+        self.enqueue_reset(chat, seq).await
+    }
+
+    async fn enqueue_reset(&mut self, chat: ChatId, seq: i64) -> Result<(), Error> {
+        let conn = self.settings.db.conn();
+        let ids = entries::find_entry_ids(conn, &self.scope, &[(chat, seq)]).await?;
+        let cursor = cursor_to_proto(chat, seq, ids.get(&(chat, seq)).copied());
+        self.ready.push_back(reset(cursor));
+        Ok(())
     }
 
     /// Delivers the recent entries of a chat after the cursor, at which the member participated. Returns
@@ -298,11 +412,11 @@ impl Subscription {
                 // A member who left meanwhile gets the entries up to the leaving and continues with the next
                 // joining. One participation per page, because a member may have left and joined several
                 // times.
-                let head = &membership.chat;
-                let mut own_move = entries::find_own_move(&tx, scope, head, member, (from, joined)).await?;
+                let log = membership.log();
+                let mut own_move = entries::find_own_move(&tx, scope, log, member, (from, joined)).await?;
                 if let Some(row) = own_move.take_if(|row| row.content == Content::Joining(member)) {
                     from = row.seq - 1;
-                    own_move = entries::find_own_move(&tx, scope, head, member, (row.seq, joined)).await?;
+                    own_move = entries::find_own_move(&tx, scope, log, member, (row.seq, joined)).await?;
                 }
                 if let Some(row) = own_move {
                     end = row.seq;
@@ -311,7 +425,7 @@ impl Subscription {
             let entries = entries::list_entries(
                 &tx,
                 scope,
-                &membership.chat,
+                membership.log(),
                 (from, end),
                 false,
                 REPLAY_PAGE_ENTRIES,
@@ -361,14 +475,15 @@ impl Subscription {
     }
 }
 
-/// The range of sequence numbers that the member may read: after the first and up to the second. In a derived
-/// chat that the member has left, it is only the entry of the leaving.
-fn readable_range(membership: &ChatMembership, cursor: i64) -> Result<(i64, i64), Error> {
-    Ok(
-        match (membership.readable_upto()?, membership.participant.left_seq) {
-            (Some(upto), _) => (cursor, upto),
-            (None, Some(left)) => (cursor.max(left - 1), left),
-            (None, None) => (cursor, cursor),
-        },
-    )
+fn reset(cursor: pb::ChatCursor) -> Bytes {
+    let cursor = Some(cursor);
+    response(Item::Reset(pb::ChatReset { cursor }))
+}
+
+fn cursor_to_proto(chat: ChatId, seq: i64, entry_id: Option<EntryId>) -> pb::ChatCursor {
+    pb::ChatCursor {
+        chat_id: chat.to_string(),
+        seq,
+        entry_id: optional_text(entry_id),
+    }
 }

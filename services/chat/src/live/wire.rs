@@ -26,6 +26,9 @@ pub(super) struct Frame {
     /// In the order of their commits.
     #[prost(message, repeated, tag = "3")]
     pub(super) items: Vec<Item>,
+    /// The ids of organizations whose chats the other replicas shall compare with the database.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub(super) compare: Vec<Vec<u8>>,
 }
 
 /// An entry with its encoded response and the fields that decide which streams get it.
@@ -45,6 +48,9 @@ pub(super) struct Item {
     leaves: Bytes,
     #[prost(bytes = "bytes", tag = "6")]
     response: Bytes,
+    /// The id of the entry; empty from a replica of a release that does not send it.
+    #[prost(bytes = "bytes", tag = "7")]
+    entry_id: Bytes,
 }
 
 fn bytes(id: impl TypedId) -> Bytes {
@@ -58,7 +64,7 @@ fn id<T: TypedId>(bytes: &Bytes) -> Option<T> {
 impl From<&LiveEntry> for Item {
     fn from(live: &LiveEntry) -> Self {
         let (joins, leaves) = match live.kind {
-            LiveKind::Message => (None, None),
+            LiveKind::Message | LiveKind::Head | LiveKind::Restored | LiveKind::Chats => (None, None),
             LiveKind::Joining(member) => (Some(member), None),
             LiveKind::Leaving(member) => (None, Some(member)),
         };
@@ -70,6 +76,7 @@ impl From<&LiveEntry> for Item {
             joins: member_bytes(joins),
             leaves: member_bytes(leaves),
             response: live.response.bytes(),
+            entry_id: live.entry_id.map(bytes).unwrap_or_default(),
         }
     }
 }
@@ -89,6 +96,7 @@ impl Item {
             org_id,
             chat_id,
             seq: self.seq,
+            entry_id: id(&self.entry_id),
             kind,
             response: Response::encoded(self.response),
         }))

@@ -98,7 +98,7 @@ impl MessageServer for Messages {
         request: Request<pb::MarkReadRequest>,
     ) -> Result<Response<pb::MarkReadResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let command = call.mutation(|v, r| {
+        let mark = call.query(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let chat_id = field::id(v, "chat_id", &r.chat_id);
             v.check(r.seq >= 0, "seq", "must not be negative");
@@ -108,11 +108,10 @@ impl MessageServer for Messages {
                 seq: r.seq,
             })
         })?;
-        let done = self.edge.mutate(&call, &command).await?;
+        let moved = self.service.mark_read(call.caller(), &mark).await?;
         Ok(Response::new(pb::MarkReadResponse {
-            read_seq: done.view.read_seq,
-            unread_count: done.view.unread_count,
-            consistency_token: done.consistency_token,
+            read_seq: moved.read_seq,
+            unread_count: moved.unread_count,
         }))
     }
 }

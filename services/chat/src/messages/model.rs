@@ -4,7 +4,7 @@ use parta_ids::{ChatId, OrgId, Uuid};
 pub(crate) const TEXT_MAX: usize = 4_000;
 
 /// A message that is sent to a chat, or as an announcement to the chat of a class, which its unit names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Message<To = ChatId> {
     pub(crate) org_id: OrgId,
     pub(crate) to: To,

@@ -10,6 +10,7 @@ pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         Box::new(Tables),
         Box::new(Archive),
         Box::new(MessageFunctions),
+        Box::new(TryFunctions),
         #[cfg(feature = "upgrade-test")]
         Box::new(upgrade_test::UpgradeTest),
     ]
@@ -216,6 +217,26 @@ impl MigrationTrait for MessageFunctions {
         if manager.get_database_backend() == DbBackend::Postgres {
             let db = manager.get_connection();
             db.execute_unprepared(include_str!("post.sql")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Creates the functions that store messages without waiting for the row of a chat.
+struct TryFunctions;
+
+impl MigrationName for TryFunctions {
+    fn name(&self) -> &str {
+        "chat_0004_try_post"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for TryFunctions {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let db = manager.get_connection();
+            db.execute_unprepared(include_str!("try_post.sql")).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The chat service with the feeds of org-registry and membership, which the tests write.
 use std::{future::Future, sync::Arc, time::Duration};
 
-use parta_database::{Db, StorageError};
+use parta_database::{DatabaseConfig, Db, StorageError};
 use parta_feed::{AT_LEAST, Bus, EventPayload, FeedKind, FeedServer, LocalBus, append_event};
 use parta_grpc::{InMemoryTransport, Limits, RequestExt as _, Routes, ServiceChannel, StackService};
 use parta_ids::{ChatId, Env, MemberId, OrgId, TypedId as _};
@@ -107,6 +107,11 @@ impl Fixture {
             .await;
     }
 
+    /// The number of rows of a table.
+    pub(crate) async fn count_rows(&self, table: &str) -> i64 {
+        self.test_env.count_rows(table).await
+    }
+
     /// Starts another replica of chat on the same database, with this bus.
     pub(crate) async fn replica(&self, bus: Arc<dyn Bus>) -> ServiceChannel {
         self.replica_with(bus, live::FRAME_TIMEOUT).await
@@ -119,6 +124,26 @@ impl Fixture {
         } else {
             self.db.clone()
         };
+        let (transport, _) = start_chat(
+            &self.test_env,
+            &self.feeds,
+            (&db, &bus, frame_timeout),
+            &Config::default(),
+        );
+        self.test_env.channel("chat", &transport)
+    }
+
+    /// [`Fixture::replica_with`] that reaches the database by this URL.
+    pub(crate) async fn replica_at(
+        &self,
+        url: &str,
+        bus: Arc<dyn Bus>,
+        frame_timeout: Duration,
+    ) -> ServiceChannel {
+        let (config, secrets) = (DatabaseConfig::new(url), self.test_env.secrets.clone());
+        let db = Db::connect(&config, "chat", secrets, self.env.clone())
+            .await
+            .unwrap();
         let (transport, _) = start_chat(
             &self.test_env,
             &self.feeds,
@@ -186,7 +211,7 @@ async fn publish<P: EventPayload>(db: &Db, org: OrgId, events: Vec<P>) -> String
     })
     .await
     .unwrap();
-    parta_mutations::consistency_token(db, db.head().await.unwrap())
+    parta_mutations::consistency_token(db, org, db.head(org).await.unwrap())
 }
 
 fn start_chat(
@@ -200,7 +225,6 @@ fn start_chat(
         db: db.clone(),
         bus: bus.clone(),
         frame_timeout,
-        verifier: test_env.verifier.clone(),
         draining: test_env.stop.clone(),
         org_registry: test_env.channel_of("chat", "org-registry", organizations),
         membership: test_env.channel_of("chat", "membership", members),

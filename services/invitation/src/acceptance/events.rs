@@ -17,10 +17,10 @@ pub(super) fn used(tx: &Tx, org: OrgId, invitation: InvitationId, member: Member
 }
 
 /// Events that build the present uses from nothing.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let used = storage::list_for_snapshot(tx, org).await?;
     Ok(used
         .into_iter()
-        .map(|(org, invitation, member)| (org, usage(invitation, member)))
+        .map(|(invitation, member)| usage(invitation, member))
         .collect())
 }

@@ -13,6 +13,7 @@ pub(crate) mod grpc;
 mod model;
 mod operations;
 mod policy;
+mod purge;
 mod storage;
 
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub(crate) use events::snapshot;
 pub(crate) use model::LinkUse;
 pub(crate) use operations::{RESUME_JOB, ResumeAdmissions};
 pub(crate) use policy::rules;
+pub(crate) use purge::purge;
 pub(crate) use storage::list_uses;

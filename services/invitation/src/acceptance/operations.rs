@@ -281,6 +281,7 @@ async fn confirm(
         .db
         .write(|tx| async move {
             let now = tx.now();
+            tx.act_for(Some(org));
             if storage::update_confirmed(&tx, scope, reservation.id, member, now).await? {
                 if admitted.already_member {
                     // Nobody new joined, so the use is released (R16).
@@ -330,7 +331,11 @@ fn merge_tokens(context: &Context, own: &str, membership: &str) -> Result<String
     let decode = |text| ConsistencyToken::decode(text, secrets);
     // A malformed token of membership is a fault of the server, not of the caller.
     let membership = decode(membership).map_err(|e| RpcError::internal(e.to_string()))?;
-    Ok(decode(own)?.merge(membership).encode(secrets))
+    let token = match (decode(own)?, membership) {
+        (Some(own), Some(membership)) => Some(own.merge(membership)?),
+        (own, membership) => own.or(membership),
+    };
+    Ok(token.map(|token| token.encode(secrets)).unwrap_or_default())
 }
 
 /// Runs [`RESUME_JOB`]: finishes acceptances after a crash, or after membership did not decide in time.

@@ -203,21 +203,18 @@ pub(crate) async fn list_uses(
 /// Lists the members who joined and their invitations, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
-) -> Result<Vec<(OrgId, InvitationId, MemberId)>, StorageError> {
+    org: OrgId,
+) -> Result<Vec<(InvitationId, MemberId)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::Stage.eq(CONFIRMED))
-        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
     let joined = |row: Model| {
-        let (org, invitation) = (
-            OrgId::from_uuid(row.org_id),
-            InvitationId::from_uuid(row.invitation_id),
-        );
-        to_link_use(&row).map(|link_use| (org, invitation, link_use.member_id))
+        let invitation = InvitationId::from_uuid(row.invitation_id);
+        to_link_use(&row).map(|link_use| (invitation, link_use.member_id))
     };
     Ok(rows.into_iter().filter_map(joined).collect())
 }
@@ -228,4 +225,17 @@ fn to_link_use(row: &Model) -> Option<LinkUse> {
         member_id: MemberId::from_uuid(row.member_id?),
         use_time: row.finish_time?,
     })
+}
+
+/// Deletes reservations that were released before a time. They belong to no organization in particular.
+pub(crate) async fn delete_released(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::delete_many()
+        .filter(Column::Stage.eq(RELEASED))
+        .filter(Column::FinishTime.lt(before))
+        .exec(conn)
+        .await?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ use parta_proto_membership::v1::Role;
 use parta_service_testkit::reason;
 use parta_testkit::{TestDatabase, on_both, property_on_both};
 use proptest::prelude::*;
+use sea_orm::{ConnectionTrait as _, Statement};
 
 use crate::tests::{fixture::Fixture, membership::Fault};
 
@@ -221,7 +222,9 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
         InvitationFeedServiceClient::new(fixture.test_env.channel_of("chat", "invitation", &fixture.pipe));
     let mut events = Vec::new();
     let mut stream = feed
-        .snapshot(pb::SnapshotRequest::default())
+        .snapshot(pb::SnapshotRequest {
+            org_id: fixture.school.org.to_string(),
+        })
         .await
         .unwrap()
         .into_inner();
@@ -241,7 +244,10 @@ on_both!(feed_contains_created_and_used_links, |database| async move {
     assert_eq!(events, wanted);
     let mut watched = Vec::new();
     let mut stream = feed
-        .watch(pb::WatchRequest::default())
+        .watch(pb::WatchRequest {
+            org_id: fixture.school.org.to_string(),
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();
@@ -330,4 +336,29 @@ property_on_both!(
     },
     (1_i32..4, prop::collection::vec(step(), 1..7)),
     |database, (uses, steps): (i32, Vec<Step>)| async move { play(database, uses, &steps).await }
+);
+
+on_both!(
+    /// Covers: R75 allowed
+    released_reservation_is_deleted_after_its_retention,
+    |database| async move {
+        let fixture = Fixture::open(&database).await;
+        let (_, token) = fixture.link(1).await;
+        fixture.membership.fail([Fault::Refused]);
+        let flow = fixture.flow();
+        assert_eq!(reason(&fixture.accept(flow, &token).await), "ADMISSION_REFUSED");
+        assert_eq!(reason(&fixture.accept(flow, &token).await), "OK");
+        let db = &fixture.test_env.db;
+        let reservations = async || {
+            let sql = "SELECT stage FROM reservation ORDER BY stage";
+            let rows = db.conn().query_all_raw(Statement::from_string(db.backend(), sql)).await.unwrap();
+            rows.iter().map(|row| row.try_get("", "stage").unwrap()).collect::<Vec<String>>()
+        };
+        fixture.test_env.time.advance(TimeDelta::days(31));
+        crate::acceptance::purge(db).await.unwrap();
+        assert_eq!(reservations().await, ["confirmed", "released"]);
+        fixture.test_env.time.advance(TimeDelta::seconds(1));
+        crate::acceptance::purge(db).await.unwrap();
+        assert_eq!(reservations().await, ["confirmed"]);
+    }
 );

@@ -1,13 +1,16 @@
 //! Events of invitations in the service's feed, and the roster imports that create links.
 use async_trait::async_trait;
 use parta_access::{OrgScope, Secrets};
-use parta_database::{StorageError, Tx};
+use parta_database::{Db, StorageError, Tx};
 use parta_feed::{HandleError, append_event};
 use parta_ids::{InvitationId, OrgId, RosterImportId, TypedId};
+use parta_jobs::{Job, JobError, JobHandler};
 use parta_proto_invitation::v1::{InvitationCreated, InvitationRevoked, invitation_event::Payload};
 use parta_proto_membership::v1::{Role, RosterImportStaged};
 use parta_roster::{Change, RosterObserver};
 use parta_status::RpcError;
+use prost::Message as _;
+use tonic::Code;
 
 use super::{
     model::{Invitation, InviteRole},
@@ -36,13 +39,12 @@ pub(super) fn revoked(tx: &Tx, invitation: &Invitation) {
 }
 
 /// Events that build the present invitations from nothing.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let mut events = Vec::new();
     for invitation in storage::list_for_snapshot(tx, org).await? {
-        let org = invitation.draft.org_id;
-        events.push((org, creation(invitation.id)));
+        events.push(creation(invitation.id));
         if invitation.revoke_time.is_some() {
-            events.push((org, revocation(invitation.id)));
+            events.push(revocation(invitation.id));
         }
     }
     Ok(events)
@@ -61,24 +63,65 @@ pub(super) fn role_from_proto(role: Role) -> Option<InviteRole> {
     InviteRole::ALL.into_iter().find(|r| role_to_proto(*r) == role)
 }
 
-/// Creates the links of a staged roster import in the transaction that moves the cursor of the roster.
-pub(crate) struct ImportObserver(pub(crate) Secrets);
+/// The kind of the job that creates the links of a staged roster import.
+pub(crate) const IMPORT_JOB: &str = "invitation.create_imported_links";
+
+/// Enqueues the job that creates the links of a staged roster import. The handler of the feed itself decides
+/// nothing that a rule could refuse.
+pub(crate) struct ImportObserver;
 
 #[async_trait]
 impl RosterObserver for ImportObserver {
-    async fn changed(&self, tx: &Tx, org_id: OrgId, change: &Change) -> Result<(), HandleError> {
-        let Change::RosterImportStaged(staged) = change else {
-            return Ok(());
+    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        for change in changes {
+            let Change::RosterImportStaged { event_id, staged } = change else {
+                continue;
+            };
+            if staged.invitations.is_empty() {
+                continue;
+            }
+            let payload = RosterImportStaged {
+                units: Vec::new(),
+                ..staged.clone()
+            };
+            let payload = payload.encode_to_vec();
+            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, event_id.uuid()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs [`IMPORT_JOB`].
+pub(crate) struct CreateImportedLinks {
+    pub(crate) db: Db,
+    pub(crate) secrets: Secrets,
+}
+
+#[async_trait]
+impl JobHandler for CreateImportedLinks {
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        let (Ok(staged), Some(org)) = (RosterImportStaged::decode(job.payload.as_slice()), job.org_id) else {
+            return Err(JobError::Fatal("the payload is not a staged import".to_owned()));
         };
-        self.stage(tx, org_id, staged).await.map_err(|error| match error {
-            Error::Storage(error) => error.into(),
-            other => RpcError::from(other).into(),
+        let staged = &staged;
+        let created = self
+            .db
+            .write(|tx| async move { self.create(&tx, org, staged).await })
+            .await;
+        created.map_err(|error| {
+            // A message of a refusal may quote a name, so the failure has its reason only.
+            let refusal = RpcError::from(error);
+            let reason = refusal.reason().to_owned();
+            match refusal.code() {
+                Code::Unavailable => JobError::Retry(reason),
+                _ => JobError::Fatal(reason),
+            }
         })
     }
 }
 
-impl ImportObserver {
-    async fn stage(&self, tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
+impl CreateImportedLinks {
+    async fn create(&self, tx: &Tx, org: OrgId, staged: &RosterImportStaged) -> Result<(), Error> {
         let import: RosterImportId = event_id(&staged.roster_import_id)?;
         let scope = &OrgScope::for_consumer(operations::IMPORT, org);
         for expected in &staged.invitations {
@@ -87,7 +130,7 @@ impl ImportObserver {
                 continue;
             };
             let member = event_id(&expected.member_id)?;
-            operations::create_imported(tx, &self.0, scope, import, member, role).await?;
+            operations::create_imported(tx, &self.secrets, scope, import, member, role).await?;
         }
         Ok(())
     }

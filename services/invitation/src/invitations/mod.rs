@@ -17,7 +17,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::{ImportObserver, role_to_proto, snapshot};
+pub(crate) use events::{CreateImportedLinks, IMPORT_JOB, ImportObserver, role_to_proto, snapshot};
 pub(crate) use model::{Invitation, State};
 pub(crate) use operations::managed;
 pub(crate) use policy::{manages_sample, rules};

@@ -339,13 +339,13 @@ pub(crate) async fn list_revocable(
     rows.into_iter().map(from_row).collect()
 }
 
-/// Lists the invitations of one organization, or of all, for the snapshot of the feed.
+/// Lists the invitations of an organization, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Invitation>, StorageError> {
     let rows = Entity::find()
-        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)

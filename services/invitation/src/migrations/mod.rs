@@ -3,7 +3,7 @@ use sea_orm_migration::{prelude::*, schema::*};
 
 /// The service's own migrations.
 pub(crate) fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-    vec![Box::new(Tables)]
+    vec![Box::new(Tables), Box::new(PurgeIndex)]
 }
 
 struct Tables;
@@ -87,6 +87,24 @@ impl MigrationTrait for Tables {
         ] {
             conn.execute_unprepared(sql).await?;
         }
+        Ok(())
+    }
+}
+
+/// The index by which released reservations are found whose retention has passed.
+struct PurgeIndex;
+
+impl MigrationName for PurgeIndex {
+    fn name(&self) -> &str {
+        "invitation_0002_purge_index"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for PurgeIndex {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "CREATE INDEX reservation_released ON reservation (finish_time) WHERE stage = 'released'";
+        manager.get_connection().execute_unprepared(sql).await?;
         Ok(())
     }
 }

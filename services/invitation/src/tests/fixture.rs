@@ -27,7 +27,7 @@ impl Fixture {
     /// Starts the service on the database.
     pub(crate) async fn open(database: &TestDatabase) -> Self {
         let test_env = ServiceEnv::open(database, "invitation", crate::migrations()).await;
-        let observer = assembly::roster_observer(test_env.secrets.clone());
+        let observer = assembly::roster_observer();
         let test_env = Arc::new(test_env.observed_by(observer));
         let school = School::create(&test_env).await;
         let membership = Membership::new(&test_env.env);

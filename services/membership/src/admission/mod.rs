@@ -8,6 +8,7 @@ mod error;
 mod grpc;
 mod model;
 mod operations;
+mod purge;
 mod secret;
 mod storage;
 
@@ -16,3 +17,4 @@ mod tests;
 
 pub(crate) use grpc::Admission;
 pub(crate) use operations::CreateJoinTicket;
+pub(crate) use purge::purge;

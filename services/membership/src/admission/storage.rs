@@ -3,7 +3,10 @@ use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, FlowId, InvitationId, MemberId, TypedId as _};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    sea_query::OnConflict,
+};
 
 table!(join_flow, "join_flow", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -22,7 +25,8 @@ table!(admission, "admission", {
     create_time: DateTimeUtc,
 });
 
-/// Inserts the join flow of an account. Does nothing if it exists. It belongs to no organization.
+/// Inserts the join flow of an account, which belongs to no organization. If it exists, its retention begins
+/// again.
 pub(super) async fn insert_join_flow(
     conn: &impl ConnectionTrait,
     id: FlowId,
@@ -35,11 +39,23 @@ pub(super) async fn insert_join_flow(
         create_time: Set(now),
     };
     let known = OnConflict::column(join_flow::Column::FlowId)
-        .do_nothing()
+        .update_column(join_flow::Column::CreateTime)
         .to_owned();
     join_flow::Entity::insert(row)
         .on_conflict(known)
         .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes join flows whose latest ticket was created before a time.
+pub(super) async fn delete_join_flows(
+    conn: &impl ConnectionTrait,
+    created_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    join_flow::Entity::delete_many()
+        .filter(join_flow::Column::CreateTime.lt(created_before))
+        .exec(conn)
         .await?;
     Ok(())
 }

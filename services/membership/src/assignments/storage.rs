@@ -180,11 +180,11 @@ pub(super) async fn list(
 /// Lists all assignments that were not ended, of one organization or of all, for the snapshot of the feed.
 pub(super) async fn list_current(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Assignment>, StorageError> {
     let rows = Entity::find()
         .filter(Column::EndTime.is_null())
-        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .all(conn)
         .await?;
     rows.iter().map(assignment).collect()

@@ -1,5 +1,6 @@
 //! The table `outbox_message` and named queries over it. It belongs to the installation, so the queries have
 //! no scope.
+use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::Uuid;
 use sea_orm::{
@@ -50,4 +51,16 @@ pub(super) async fn list(
         create_time: row.create_time,
     };
     Ok(rows.into_iter().map(message).collect())
+}
+
+/// Deletes messages that were created before a time.
+pub(super) async fn delete_old(
+    conn: &impl ConnectionTrait,
+    created_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    Entity::delete_many()
+        .filter(Column::CreateTime.lt(created_before))
+        .exec(conn)
+        .await?;
+    Ok(())
 }

@@ -28,8 +28,6 @@ impl Stored for Removed {}
 /// The proof that the caller may remove members.
 pub(crate) struct MayRemove {
     scope: OrgScope,
-    /// The facts about the caller; `None` for a repetition of one's own removal.
-    facts: Option<MemberContext>,
 }
 
 /// Removes a member from the organization.
@@ -61,10 +59,7 @@ impl Mutation for RemoveMember {
         authorize(caller, self.org_id, member_records::manage(&facts))?;
         let target = self.target(context, tx).await?;
         let scope = authorize(caller, self.org_id, policy::remove(&facts, &target))?;
-        Ok(MayRemove {
-            scope,
-            facts: Some(facts),
-        })
+        Ok(MayRemove { scope })
     }
 
     async fn act(
@@ -78,11 +73,9 @@ impl Mutation for RemoveMember {
         let administrators = storage::lock_administrators(tx, scope).await?;
         let mut member = roles::present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
-        // Between the decision and the lock the member may have become an administrator.
-        if let Some(facts) = &grant.facts {
-            let target = self.target(context, tx).await?;
-            authorize(caller, self.org_id, policy::remove(facts, &target))?;
-        }
+        // Between the decision and the lock the member may have become an administrator, and the caller may
+        // have lost the role.
+        self.authorize(context, tx, caller).await?;
         if member.has(Role::Administrator) {
             roles::keep_an_administrator(&administrators, &member)?;
         }
@@ -115,7 +108,6 @@ impl Mutation for RemoveMember {
         }
         Ok(MayRemove {
             scope: belongs(caller, self.org_id)?,
-            facts: None,
         })
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn ended(tx: &Tx, org: OrgId, id: EnrollmentId) -> Result<(), E
 }
 
 /// Events that establish the present enrollments from nothing.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let rows = storage::list_current(tx, org).await?;
-    Ok(rows.iter().map(|row| (row.org_id, beginning(row))).collect())
+    Ok(rows.iter().map(beginning).collect())
 }

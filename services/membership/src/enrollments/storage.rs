@@ -117,11 +117,11 @@ pub(crate) async fn units_of(
 /// Lists all enrollments that last, of one organization or of all, for the snapshot of the feed.
 pub(super) async fn list_current(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Enrollment>, StorageError> {
     let rows = Entity::find()
         .filter(Column::EndTime.is_null())
-        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .all(conn)
         .await?;
     Ok(rows.iter().map(enrollment).collect())

@@ -37,7 +37,7 @@ pub(super) async fn ended(tx: &Tx, org: OrgId, id: GuardianshipId) -> Result<(),
 }
 
 /// Events that establish the present relations from nothing.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let rows = storage::list_current(tx, org).await?;
-    Ok(rows.iter().map(|row| (row.org_id, establishment(row))).collect())
+    Ok(rows.iter().map(establishment).collect())
 }

@@ -178,11 +178,11 @@ pub(super) async fn list(
 /// for imports.
 pub(crate) async fn list_current(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Guardianship>, DbErr> {
     let rows = Entity::find()
         .filter(Column::EndTime.is_null())
-        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .all(conn)
         .await?;
     Ok(rows.into_iter().map(Guardianship::from).collect())

@@ -45,7 +45,7 @@ pub(crate) async fn changed(tx: &Tx, member: &Member) -> Result<(), Error> {
 }
 
 /// Events that establish the present members from nothing, those who have left included.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let members = storage::list_for_snapshot(tx, org).await?;
-    Ok(members.iter().map(|m| (m.org_id, admission(m))).collect())
+    Ok(members.iter().map(admission).collect())
 }

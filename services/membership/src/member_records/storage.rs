@@ -222,6 +222,30 @@ pub(crate) async fn orgs_of_account(
     Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
+/// The accounts of one query of [`orgs_of_accounts`]. Both databases accept far more parameters.
+const ACCOUNTS_PER_QUERY: usize = 1_000;
+
+/// The organizations of accounts, also those that the people have left.
+pub(crate) async fn orgs_of_accounts(
+    conn: &impl ConnectionTrait,
+    accounts: &[AccountId],
+) -> Result<Vec<(AccountId, OrgId)>, StorageError> {
+    let mut found = Vec::new();
+    for accounts in accounts.chunks(ACCOUNTS_PER_QUERY) {
+        let rows: Vec<(Option<Uuid>, Uuid)> = Entity::find()
+            .select_only()
+            .columns([Column::AccountId, Column::OrgId])
+            .filter(Column::AccountId.is_in(accounts.iter().map(|id| id.uuid())))
+            .into_tuple()
+            .all(conn)
+            .await?;
+        let ids =
+            |(account, org): (Option<Uuid>, _)| Some((AccountId::from_uuid(account?), OrgId::from_uuid(org)));
+        found.extend(rows.into_iter().filter_map(ids));
+    }
+    Ok(found)
+}
+
 /// The memberships of an account, by the age of the organizations. A row with a value that this build does
 /// not know makes that one membership an error, and not the list.
 pub(crate) async fn list_of_account(
@@ -285,10 +309,10 @@ pub(crate) async fn list(
 /// Every member, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Member>, StorageError> {
     let rows = Entity::find()
-        .filter(Condition::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .all(conn)
         .await?;
     members(rows)

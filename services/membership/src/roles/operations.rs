@@ -46,8 +46,16 @@ impl Mutation for ChangeRoles {
         Ok(authorize(caller, self.org_id, policy::administer(&facts))?)
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<Changed, Error> {
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        scope: &OrgScope,
+    ) -> Result<Changed, Error> {
         let administrators = storage::lock_administrators(tx, scope).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         let mut member = present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
         let (had, has) = (

@@ -15,16 +15,18 @@ mod observe;
 mod operations;
 mod plan;
 mod policy;
+mod purge;
 mod run;
 mod set;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 
 pub(crate) use grpc::RosterImports;
 pub(crate) use observe::ClassCreatedObserver;
 pub(crate) use policy::import;
+pub(crate) use purge::purge;
 pub(crate) use run::{JOB, JOB_LIMITS, Runner};
 
 /// A violation of the specification in a file or row. The description never quotes the text of a cell.

@@ -12,14 +12,17 @@ pub(crate) struct ClassCreatedObserver;
 
 #[async_trait]
 impl RosterObserver for ClassCreatedObserver {
-    async fn changed(&self, tx: &Tx, org: OrgId, change: &Change) -> Result<(), HandleError> {
-        if let Change::UnitCreated {
-            unit_id,
-            source: Some((import, _)),
-        } = change
-        {
-            // A snapshot may repeat the event. Then the job finds nothing to do.
-            parta_jobs::enqueue(tx, JOB, Some(org), import.clone().into_bytes(), unit_id.uuid()).await?;
+    async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
+        for change in changes {
+            if let Change::UnitCreated {
+                unit_id,
+                source: Some((import, _)),
+            } = change
+            {
+                // A snapshot may repeat the event. Then the job finds nothing to do.
+                let import = import.clone().into_bytes();
+                parta_jobs::enqueue(tx, JOB, Some(org), import, unit_id.uuid()).await?;
+            }
         }
         Ok(())
     }

@@ -6,8 +6,11 @@ use parta_access::OrgScope;
 use parta_database::{StorageError, table};
 use parta_ids::{MemberId, RosterImportId, TypedId as _};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::OnConflict,
+    ActiveModelTrait as _,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{ExprTrait as _, OnConflict},
 };
 
 use super::{
@@ -251,6 +254,26 @@ pub(super) async fn lock(
     row.map(import).transpose()
 }
 
+/// Loads an import and locks all imports of the organization that may run, in the order of their ids, so that
+/// of two that start at once the second sees that the first one runs.
+pub(super) async fn lock_to_start(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: RosterImportId,
+) -> Result<Option<Import>, StorageError> {
+    use roster_import::Column;
+    let may_run = [ImportState::Checked, ImportState::Running].map(ImportState::number);
+    let rows = roster_import::Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::ImportId.eq(id.uuid()).or(Column::State.is_in(may_run)))
+        .order_by_asc(Column::ImportId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    let row = rows.into_iter().find(|row| row.import_id == id.uuid());
+    row.map(import).transpose()
+}
+
 /// Whether another import is running, or finished after `since`, so that the plan of this import may be
 /// outdated.
 pub(super) async fn is_superseded(
@@ -443,4 +466,35 @@ pub(super) async fn put_classes(
             .await?;
     }
     Ok(())
+}
+
+/// Deletes an import that is not running and was finished, or else checked, before a time, with its rows.
+/// Returns `false` if there is none. It belongs to no organization in particular.
+pub(super) async fn delete_oldest(
+    conn: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+) -> Result<bool, StorageError> {
+    use roster_import::Column;
+    let unfinished = Column::FinishTime.is_null().and(Column::CreateTime.lt(before));
+    let found = roster_import::Entity::find()
+        .filter(Column::State.ne(ImportState::Running.number()))
+        .filter(Column::FinishTime.lt(before).or(unfinished))
+        .limit(1)
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    let Some(import) = found else { return Ok(false) };
+    let (org, id) = (import.org_id, import.import_id);
+    roster_import_change::Entity::delete_many()
+        .filter(roster_import_change::Column::OrgId.eq(org))
+        .filter(roster_import_change::Column::ImportId.eq(id))
+        .exec(conn)
+        .await?;
+    roster_import_problem::Entity::delete_many()
+        .filter(roster_import_problem::Column::OrgId.eq(org))
+        .filter(roster_import_problem::Column::ImportId.eq(id))
+        .exec(conn)
+        .await?;
+    roster_import::Entity::delete_by_id((org, id)).exec(conn).await?;
+    Ok(true)
 }

@@ -17,8 +17,8 @@ use crate::context::Context;
 #[derive(Clone)]
 pub(crate) struct ServiceAccounts {
     edge: Edge<Context>,
-    /// Forgets the tokens of a revoked account in this process at once; other processes learn it from the
-    /// feed.
+    /// Refuses the tokens of a revoked account in this process at once; other processes learn it at their
+    /// next poll.
     verifier: Arc<Verifier>,
 }
 

@@ -6,7 +6,7 @@ use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{OrgId, ServiceAccountId};
 use serde::{Deserialize, Serialize};
 
-use super::{events, model::ServiceAccount, policy, secret, storage};
+use super::{model::ServiceAccount, policy, secret, storage};
 use crate::{context::Context, error::Error};
 
 const KIND: &str = "service account";
@@ -112,7 +112,6 @@ impl Mutation for RevokeServiceAccount {
         if !storage::revoke(tx, scope, id, tx.now()).await? {
             return Err(Error::unknown(KIND, id));
         }
-        events::revoked(tx, self.org_id, id).await?;
         audit(tx, caller, self.org_id, id).await?;
         Ok(Named {
             service_account_id: id,

@@ -1,8 +1,8 @@
-//! The table `service_account` and named queries over it.
+//! The tables `service_account` and `revoked_service_account`, and named queries over them.
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, table};
-use parta_ids::{OrgId, ServiceAccountId, TypedId as _};
+use parta_ids::{OrgId, ServiceAccountId, TypedId as _, Uuid};
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, sea_query::Expr,
@@ -21,6 +21,16 @@ table!(entity, "service_account", {
     key_digest: Vec<u8>,
     create_time: DateTimeUtc,
     revoke_time: Option<DateTimeUtc>,
+});
+
+// An account that was revoked, while its tokens may live. `service_account` has the same fact for good; this
+// table stays small, because every replica reads all of it twice a second.
+table!(revoked, "revoked_service_account", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    service_account_id: Uuid,
+    revoke_time: DateTimeUtc,
 });
 
 impl From<Model> for ServiceAccount {
@@ -71,7 +81,7 @@ pub(super) async fn find(
     Ok(row.map(ServiceAccount::from))
 }
 
-/// Revokes an account; returns `false` if there is none that was not revoked.
+/// Revokes an account and lists it for all services; returns `false` if there is none that was not revoked.
 pub(super) async fn revoke(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -85,7 +95,49 @@ pub(super) async fn revoke(
         .filter(Column::RevokeTime.is_null())
         .exec(conn)
         .await?;
-    Ok(done.rows_affected == 1)
+    if done.rows_affected == 0 {
+        return Ok(false);
+    }
+    let row = revoked::Model {
+        org_id: scope.org_id().uuid(),
+        service_account_id: id.uuid(),
+        revoke_time: now,
+    };
+    revoked::Entity::insert(row.into_active_model())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(true)
+}
+
+/// Lists the accounts of all organizations that were revoked after `since`. The list belongs to no
+/// organization, so this has no scope.
+pub(crate) async fn list_revoked(
+    conn: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<ServiceAccountId>, StorageError> {
+    let ids: Vec<Uuid> = revoked::Entity::find()
+        .select_only()
+        .column(revoked::Column::ServiceAccountId)
+        .filter(revoked::Column::RevokeTime.gt(since))
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(ServiceAccountId::from_uuid).collect())
+}
+
+/// Forgets the accounts of all organizations that were revoked before `until`, like [`list_revoked`] without
+/// a scope.
+pub(crate) async fn purge_revoked(
+    conn: &impl ConnectionTrait,
+    until: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let purged = revoked::Entity::delete_many()
+        .filter(revoked::Column::RevokeTime.lte(until))
+        .exec(conn)
+        .await?;
+    Ok(purged.rows_affected)
 }
 
 /// Lists accounts that were not revoked, in the order of their ids.

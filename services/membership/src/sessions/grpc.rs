@@ -31,8 +31,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Authentication {
     edge: Edge<Context>,
-    /// Signs tokens, and forgets those of an ended session in this process at once; other processes learn it
-    /// from the feed.
+    /// Signs tokens, and refuses those of an ended session in this process at once; other processes learn it
+    /// at their next poll.
     context: Arc<Context>,
 }
 
@@ -244,6 +244,7 @@ impl AuthenticationService for Authentication {
             access_token: issued.access_token.text,
             expire_time: Some(timestamp(issued.access_token.expire_time)),
             member_id: issued.member_id.to_string(),
+            consistency_token: issued.consistency_token,
         }))
     }
 

@@ -1,15 +1,17 @@
 //! Sessions, and the tokens that a signed-in person gets (R28, R29).
 //!
-//! Owns the table `session`; serves AuthenticationService, whose other acts belong to sign-in and admission.
-//! Invariants: no refresh token is stored, each is derived from the session and its generation; a refresh
-//! token that is used again after its successor ends the session; an ended session is published to every
-//! organization of the person under the id by which that organization knows it.
+//! Owns the tables `session` and `ended_session`; serves AuthenticationService, whose other acts belong to
+//! sign-in and admission. Invariants: no refresh token is stored, each is derived from the session and its
+//! generation; a refresh token that is used again after its successor ends the session; a session that was
+//! ended stands in `ended_session` for longer than its tokens live, and is listed for every organization of
+//! the person under the id by which that organization knows it.
 
 mod error;
-mod events;
 mod grpc;
 mod model;
 mod operations;
+mod purge;
+mod revoked;
 mod secret;
 mod storage;
 
@@ -18,3 +20,5 @@ mod tests;
 
 pub(crate) use grpc::Authentication;
 pub(crate) use operations::signed_in;
+pub(crate) use purge::purge;
+pub(crate) use revoked::{list_revoked, purge_ended};

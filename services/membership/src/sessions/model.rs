@@ -5,6 +5,8 @@ use parta_ids::{AccountId, SessionId, Uuid};
 pub(super) const REPLAY: TimeDelta = TimeDelta::seconds(60);
 /// How long a session lasts without a refresh.
 pub(super) const SESSION_IDLE: TimeDelta = TimeDelta::days(60);
+/// How long a session is kept after its end, so that a repeated EndSession finds it.
+pub(super) const ENDED_RETENTION: TimeDelta = TimeDelta::days(31);
 /// The generation of a session that was never refreshed.
 pub(super) const FIRST_GENERATION: i64 = 1;
 

@@ -1,5 +1,5 @@
-//! The table `session` and named queries over it. Sessions belong to a person and not to an organization, so
-//! the queries have no scope.
+//! The tables `session` and `ended_session`, and named queries over them. Sessions belong to a person and not
+//! to an organization, so the queries have no scope.
 use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::{AccountId, SessionId, TypedId as _, Uuid};
@@ -20,6 +20,15 @@ table!(entity, "session", {
     create_time: DateTimeUtc,
     refresh_time: DateTimeUtc,
     end_time: Option<DateTimeUtc>,
+});
+
+// A session that was ended before it expired, while its tokens may live. `session` has the same fact for
+// good; this table stays small, because every replica reads all of it twice a second.
+table!(ended, "ended_session", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    session_id: Uuid,
+    account_id: Uuid,
+    end_time: DateTimeUtc,
 });
 
 impl From<Model> for Session {
@@ -119,4 +128,67 @@ pub(super) async fn list_alive(
         .all(conn)
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
+}
+
+/// Notes that a session was ended.
+pub(super) async fn insert_ended(
+    conn: &impl ConnectionTrait,
+    id: SessionId,
+    account: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    let row = ended::Model {
+        session_id: id.uuid(),
+        account_id: account.uuid(),
+        end_time: now,
+    };
+    ended::Entity::insert(row.into_active_model())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(())
+}
+
+/// Lists the sessions that were ended after `since`, with their accounts.
+pub(super) async fn list_ended(
+    conn: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<(SessionId, AccountId)>, StorageError> {
+    let rows: Vec<(Uuid, Uuid)> = ended::Entity::find()
+        .select_only()
+        .columns([ended::Column::SessionId, ended::Column::AccountId])
+        .filter(ended::Column::EndTime.gt(since))
+        .limit(limit)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let ids = |(session, account)| (SessionId::from_uuid(session), AccountId::from_uuid(account));
+    Ok(rows.into_iter().map(ids).collect())
+}
+
+/// Forgets the sessions that were ended before `until`.
+pub(crate) async fn purge_ended(
+    conn: &impl ConnectionTrait,
+    until: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let purged = ended::Entity::delete_many()
+        .filter(ended::Column::EndTime.lte(until))
+        .exec(conn)
+        .await?;
+    Ok(purged.rows_affected)
+}
+/// Deletes sessions that ended, or were last refreshed so long ago that they are over, before these times.
+pub(super) async fn delete_old(
+    conn: &impl ConnectionTrait,
+    ended_before: DateTime<Utc>,
+    refreshed_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    // One statement each, for the index of each time.
+    for old in [
+        Column::EndTime.lt(ended_before),
+        Column::RefreshTime.lt(refreshed_before),
+    ] {
+        Entity::delete_many().filter(old).exec(conn).await?;
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 mod error;
 mod model;
 mod operations;
+mod purge;
 mod send;
 mod storage;
 
@@ -14,5 +15,6 @@ mod storage;
 mod tests;
 
 pub(crate) use operations::{RequestCode, VerifyCode};
+pub(crate) use purge::purge;
 pub(crate) use send::SendCode;
 pub(crate) use storage::{find_proved, use_proved};

@@ -7,6 +7,12 @@ pub(super) const ATTEMPTS_MAX: i32 = 5;
 pub(super) const CODE_LIFE: TimeDelta = TimeDelta::minutes(5);
 /// How long a proved address may be used to start a session.
 pub(super) const PROOF_LIFE: TimeDelta = TimeDelta::minutes(10);
+/// How long a flow is kept after its code has expired.
+pub(super) const FLOW_RETENTION: TimeDelta = TimeDelta::days(1);
+/// How long the counter of an address is kept after the latest code. No limit counts further back.
+pub(super) const COUNTER_RETENTION: TimeDelta = TimeDelta::days(2);
+/// How long wrong codes are counted after the latest code, so that waiting gives no more attempts.
+pub(super) const FAILURES_RETENTION: TimeDelta = TimeDelta::days(365);
 /// The shortest time between two codes.
 pub(super) const RESEND: TimeDelta = TimeDelta::seconds(60);
 

@@ -60,7 +60,6 @@ impl Mutation for RequestCode {
             .send(now)
             .map_err(|(limit, end)| Error::limited(limit, end - now))?;
         storage::update_counter(tx, address, &counter).await?;
-        storage::delete_old(tx, now).await?;
         let flow_id: FlowId = tx.env().id();
         storage::insert(tx, flow_id, address, now, now + CODE_LIFE).await?;
         delivery::owe(context, tx, flow_id, &self.address).await?;

@@ -1,6 +1,6 @@
 //! The tables `sign_in_flow` and `address_counter` and named queries over them. They belong to no
 //! organization, so the queries have no scope.
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parta_database::{StorageError, table};
 use parta_ids::{FlowId, SessionId, TypedId as _};
 use sea_orm::{
@@ -59,7 +59,8 @@ pub(super) async fn lock_counter(
         .lock_exclusive()
         .one(conn)
         .await?;
-    let row = row.ok_or_else(|| StorageError::Fault("the counter of an address does not exist".into()))?;
+    // Purged between the two statements, because its retention has passed.
+    let row = row.ok_or_else(|| StorageError::Conflict("the counter was just purged".into()))?;
     Ok(Counter {
         send_time: row.send_time,
         hour: row.hour_time,
@@ -198,11 +199,37 @@ pub(crate) async fn use_proved(
     address_of(conn, id).await
 }
 
-/// Deletes flows that expired more than a day ago.
-pub(super) async fn delete_old(conn: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<(), StorageError> {
-    let old = now - TimeDelta::days(1);
+/// Deletes flows that expired before a time.
+pub(super) async fn delete_flows(
+    conn: &impl ConnectionTrait,
+    expired_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
     flow::Entity::delete_many()
-        .filter(flow::Column::ExpireTime.lt(old))
+        .filter(flow::Column::ExpireTime.lt(expired_before))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes counters that limit nothing: the address is not refused now, and no code was sent to it since
+/// `sent_before`, or since `failed_before` if codes were wrong.
+pub(super) async fn delete_counters(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    sent_before: DateTime<Utc>,
+    failed_before: DateTime<Utc>,
+) -> Result<(), StorageError> {
+    use address_counter::Column;
+    let free = Condition::any()
+        .add(Column::BlockTime.is_null())
+        .add(Column::BlockTime.lte(now));
+    let forgotten = Condition::any()
+        .add(Column::Failures.eq(0))
+        .add(Column::SendTime.lt(failed_before));
+    address_counter::Entity::delete_many()
+        .filter(Column::SendTime.lt(sent_before))
+        .filter(free)
+        .filter(forgotten)
         .exec(conn)
         .await?;
     Ok(())

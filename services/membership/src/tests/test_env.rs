@@ -2,13 +2,15 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
+use parta_access::{Secrets, Verifier};
 use parta_database::Db;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{ApplicationId, Env, InvitationId, MemberId, OrgId, UnitId};
 use parta_proto_membership::{
     internal::v1::{
-        AdmitMemberRequest, AppointFoundingAdministratorRequest,
-        admission_service_client::AdmissionServiceClient,
+        AdmitMemberRequest, AppointFoundingAdministratorRequest, GetRevocationsRequest,
+        GetRevocationsResponse, admission_service_client::AdmissionServiceClient,
+        revocation_service_client::RevocationServiceClient,
     },
     v1::{
         self as pb, appointment_service_client::AppointmentServiceClient,
@@ -33,7 +35,6 @@ use tonic::{Request, Status};
 
 use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
 
-/// A signed-in person.
 #[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) account_id: String,
@@ -71,13 +72,12 @@ impl TestEnv {
         Self::open_with(database, Config::default()).await
     }
 
-    /// [`TestEnv::open`] with a configuration.
     pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open(&database, "membership", migrations()).await;
         let ports = Ports {
             config,
             db: test_env.db.clone(),
-            organizations: ServiceEnv::freshness("org-registry"),
+            organizations: parta_feed::Freshness::always("org-registry"),
             secrets: test_env.secrets.clone(),
             verifier: test_env.verifier.clone(),
             issuer: test_env.issuer.clone(),
@@ -105,54 +105,95 @@ impl TestEnv {
     /// Adds two organizations with two classes each and appoints their administrators.
     async fn create_schools(&self) {
         for (org, phone) in [(org(1), "+79160000001"), (org(2), "+79160000002")] {
-            let created = OrganizationCreated {
-                display_name: "Школа № 5".to_owned(),
-                kind: OrganizationKind::General.into(),
-                time_zone: "Europe/Moscow".to_owned(),
-                policies: None,
+            self.create_school(org, phone).await;
+        }
+    }
+
+    /// Adds an organization with two classes and appoints its administrator.
+    pub(crate) async fn create_school(&self, org: OrgId, phone: &str) {
+        let created = OrganizationCreated {
+            display_name: "Школа № 5".to_owned(),
+            kind: OrganizationKind::General.into(),
+            time_zone: "Europe/Moscow".to_owned(),
+            policies: None,
+        };
+        self.test_env
+            .apply_org_registry(org, OrgRegistry::OrganizationCreated(created))
+            .await;
+        for n in [1, 2] {
+            let created = UnitCreated {
+                unit_id: unit(n).to_string(),
+                kind: UnitKind::Class.into(),
+                label: format!("{n}А"),
+                ..Default::default()
             };
             self.test_env
-                .apply_org_registry(org, OrgRegistry::OrganizationCreated(created))
+                .apply_org_registry(org, OrgRegistry::UnitCreated(created))
                 .await;
-            for n in [1, 2] {
-                let created = UnitCreated {
-                    unit_id: unit(n).to_string(),
-                    kind: UnitKind::Class.into(),
-                    label: format!("{n}А"),
-                    ..Default::default()
-                };
-                self.test_env
-                    .apply_org_registry(org, OrgRegistry::UnitCreated(created))
-                    .await;
-            }
-            let channel = self
-                .test_env
-                .channel_of("org-registry", "membership", &self.transport);
-            let request = AppointFoundingAdministratorRequest {
-                request_id: self.act(),
-                org_id: org.to_string(),
-                application_id: self.env.id::<ApplicationId>().to_string(),
-                phone: phone.to_owned(),
-                full_name: "Анна Петрова".to_owned(),
-                organization_display_name: "Школа № 5".to_owned(),
-            };
-            AdmissionServiceClient::new(channel)
-                .appoint_founding_administrator(request)
-                .await
-                .unwrap();
         }
+        self.appoint(org, phone).await;
+    }
+
+    /// Appoints the administrator of an organization.
+    async fn appoint(&self, org: OrgId, phone: &str) {
+        let channel = self
+            .test_env
+            .channel_of("org-registry", "membership", &self.transport);
+        let request = AppointFoundingAdministratorRequest {
+            request_id: self.act(),
+            org_id: org.to_string(),
+            application_id: self.env.id::<ApplicationId>().to_string(),
+            phone: phone.to_owned(),
+            full_name: "Анна Петрова".to_owned(),
+            organization_display_name: "Школа № 5".to_owned(),
+        };
+        AdmissionServiceClient::new(channel)
+            .appoint_founding_administrator(request)
+            .await
+            .unwrap();
     }
 
     /// A channel to another process of the service on the same database, which has not received the
     /// revocations.
     pub(crate) fn replica(&self) -> ServiceChannel {
+        self.test_env.channel("membership", &self.other_process())
+    }
+
+    fn other_process(&self) -> InMemoryTransport {
         let ports = Ports {
-            verifier: Arc::new(self.test_env.new_verifier()),
+            verifier: Arc::new(self.new_verifier()),
             ..self.ports.clone()
         };
         let layers = self.test_env.layers_of(ports.verifier.clone(), GRPC_SERVICES);
-        let transport = self.test_env.serve_behind(layers, ports.routes());
-        self.test_env.channel("membership", &transport)
+        self.test_env.serve_behind(layers, ports.routes())
+    }
+
+    /// A verifier that knows no revocations.
+    pub(crate) fn new_verifier(&self) -> Verifier {
+        self.test_env.new_verifier()
+    }
+
+    /// The secrets of the service.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.ports.secrets.clone()
+    }
+
+    /// The revocations that a service reads from another process, which has read none before.
+    pub(crate) async fn revocations(
+        &self,
+        service: &str,
+        known_revision: &str,
+    ) -> Result<Vec<GetRevocationsResponse>, Status> {
+        let channel = self
+            .test_env
+            .channel_of(service, "membership", &self.other_process());
+        let request = GetRevocationsRequest {
+            known_revision: known_revision.to_owned(),
+        };
+        let responses = RevocationServiceClient::new(channel)
+            .get_revocations(request)
+            .await?;
+        responses.into_inner().try_collect().await
     }
 
     pub(crate) fn outside(&self) -> ServiceChannel {
@@ -426,6 +467,15 @@ impl TestEnv {
             )
         };
         rows.into_iter().map(job).collect()
+    }
+
+    /// Runs each task that deletes old rows once.
+    pub(crate) async fn purge(&self) {
+        let stopped = tokio_util::sync::CancellationToken::new();
+        stopped.cancel();
+        for task in self.ports.purges() {
+            task.run(stopped.clone()).await.unwrap();
+        }
     }
 
     pub(crate) fn minute(&self) {

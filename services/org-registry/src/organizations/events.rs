@@ -60,7 +60,7 @@ pub(super) async fn policies_changed(tx: &Tx, organization: &Organization) -> Re
 }
 
 /// Returns the events that build the current organizations from an empty state.
-pub(crate) async fn snapshot(tx: &Tx, org: Option<OrgId>) -> Result<Vec<(OrgId, Payload)>, StorageError> {
+pub(crate) async fn snapshot(tx: &Tx, org: OrgId) -> Result<Vec<Payload>, StorageError> {
     let organizations = storage::list_for_snapshot(tx, org).await?;
-    Ok(organizations.iter().map(|row| (row.id, creation(row))).collect())
+    Ok(organizations.iter().map(creation).collect())
 }

@@ -141,13 +141,13 @@ pub(super) async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
-/// Lists one organization, or all, for the snapshot of the feed.
+/// Lists the organization, if it exists, for the snapshot of the feed.
 pub(super) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<Organization>, StorageError> {
     let rows = Entity::find()
-        .filter(Condition::all().add_option(org.map(|id| Column::OrgId.eq(id.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .all(conn)
         .await?;

@@ -44,8 +44,8 @@ on_both!(
         fresh["etag"] = json!("stale");
         assert_eq!(fixture.expect_refusal(&administrator, UPDATE, fresh).await.0, "ETAG_MISMATCH");
         assert_eq!(fixture.rows().await, rows);
-        let events = fixture.events(5).await;
-        assert_eq!(events[4].0, "organization_updated");
+        let events = fixture.events(org, 3).await;
+        assert_eq!(events[2].0, "organization_updated");
         fixture.close().await;
     }
 );
@@ -131,7 +131,7 @@ on_both!(
             assert_eq!(fixture.expect_refusal(&credential, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
         }
         assert_eq!(fixture.rows().await, rows);
-        let events = fixture.events(3).await;
+        let events = fixture.events(org, 3).await;
         assert_eq!(events[2].0, "policies_changed");
         fixture.close().await;
     }

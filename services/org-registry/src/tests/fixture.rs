@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parta_database::Db;
+use parta_feed::Freshness;
 use parta_grpc::{InMemoryTransport, ServiceChannel};
 use parta_ids::{Env, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::{
@@ -21,7 +22,7 @@ use tonic::{Request, Status};
 
 use crate::{
     GRPC_SERVICES, Ports,
-    assembly::{NAMES, roster_observer},
+    assembly::roster_observer,
     tests::membership::{self, Membership},
 };
 
@@ -50,10 +51,13 @@ impl Fixture {
         let test_env = test_env.observed_by(roster_observer());
         let membership = Membership::default();
         let transport = test_env.serve(&[membership::NAME], membership.routes());
-        let freshness = ServiceEnv::freshness("membership");
         let ports = Ports {
             db: test_env.db.clone(),
-            roster: Roster::within_org_registry(NAMES, test_env.env.clone(), freshness),
+            roster: Roster::new(
+                test_env.env.clone(),
+                Freshness::always("org-registry"),
+                Freshness::always("membership"),
+            ),
             clients: test_env.clients([("membership", transport)]),
             draining: test_env.stop.clone(),
         };
@@ -223,12 +227,12 @@ impl Fixture {
         self.test_env.apply_membership(org, payload).await;
     }
 
-    /// Reads the first `count` events of the feed, with the names of their payloads.
-    pub(crate) async fn events(&self, count: usize) -> Vec<(String, Value)> {
+    /// Reads the first `count` events of an organization, with the names of their payloads.
+    pub(crate) async fn events(&self, org: OrgId, count: usize) -> Vec<(String, Value)> {
         let channel = self.test_env.channel_of("chat", "org-registry", &self.transport);
         let rpc = "parta.org_registry.v1.OrgRegistryFeedService/Watch";
         let mut stream = DynamicClient::new(channel)
-            .open(rpc, Request::new(json!({})))
+            .open(rpc, Request::new(json!({"org_id": org.to_string()})))
             .await
             .unwrap();
         let read = async {

@@ -15,7 +15,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use events::{ImportObserver, snapshot};
+pub(crate) use events::{CreateImportedUnits, IMPORT_JOB, ImportObserver, snapshot};
 pub(crate) use grpc::Units;
 pub(crate) use operations::create_staff_room;
 pub(crate) use policy::rules;

@@ -184,13 +184,13 @@ pub(super) async fn list(
     rows.into_iter().map(from_row).collect()
 }
 
-/// Lists the units of one organization, or of all, with their imports, for the snapshot of the feed.
+/// Lists the units of an organization, with their imports, for the snapshot of the feed.
 pub(super) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<(Unit, Option<ImportSource>)>, StorageError> {
     let rows = Entity::find()
-        .filter(Condition::all().add_option(org.map(|id| Column::OrgId.eq(id.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::UnitId)
         .all(conn)

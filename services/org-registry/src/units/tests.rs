@@ -56,7 +56,7 @@ on_both!(
         assert_eq!(labels(&active), ["Учительская", "5А", "6А"]);
         let all = json!({"org_id": org.to_string(), "include_archived": true, "kind": "UNIT_KIND_CLASS"});
         assert_eq!(labels(&fixture.expect_success(&head, LIST, all).await), ["6 а", "5А", "6А"]);
-        let told: Vec<_> = fixture.events(8).await.into_iter().map(|(name, _)| name).collect();
+        let told: Vec<_> = fixture.events(org, 8).await.into_iter().map(|(name, _)| name).collect();
         let expected = [
             "organization_created",
             "unit_created",
@@ -276,11 +276,12 @@ on_both!(
             invitations: Vec::new(),
         };
         fixture.apply(org, Said::RosterImportStaged(staged)).await;
+        fixture.run_due_jobs().await;
         let list = fixture
             .expect_success(&head, LIST, json!({"org_id": org.to_string()}))
             .await;
         assert_eq!(labels(&list), ["Учительская", "5А", "5Б"]);
-        let events = fixture.events(5).await;
+        let events = fixture.events(org, 5).await;
         for (event, unit, key) in [
             (&events[3], &known["id"], "class-1"),
             (&events[4], &list["units"][2]["id"], "class-2"),

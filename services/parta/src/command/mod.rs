@@ -1,6 +1,7 @@
 //! The command line of operators and administrators.
 mod application;
 mod codes;
+mod jobs;
 mod keys;
 mod login;
 pub(crate) mod roster;
@@ -85,6 +86,9 @@ pub enum Command {
     Application(application::Application),
     /// Lists the one-time codes in the development outbox, newest first. Needs the operator's key.
     Codes(codes::Codes),
+    /// Lists the durable jobs of the services; retries or drops those that failed. Needs the operator's key.
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     /// Signs in by phone or e-mail and stores the session for later commands.
     Login(login::Login),
     /// Ends the stored session.
@@ -105,6 +109,7 @@ impl Command {
         match self {
             Self::Application(command) => command.run(common).await,
             Self::Codes(command) => command.run(common).await,
+            Self::Jobs(command) => command.run(common).await,
             Self::Login(command) => command.run(common).await,
             Self::Logout(command) => command.run(common).await,
             Self::Roster(command) => command.run(common).await,

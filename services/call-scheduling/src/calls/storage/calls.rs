@@ -279,7 +279,6 @@ pub(crate) async fn update_announced(
 
 /// A call in the snapshot of the feed.
 pub(crate) struct CallSummary {
-    pub(crate) org_id: OrgId,
     pub(crate) call_id: CallId,
     pub(crate) unit_id: UnitId,
     /// The start of the first occurrence.
@@ -287,19 +286,18 @@ pub(crate) struct CallSummary {
     pub(crate) canceled: bool,
 }
 
-/// Lists the calls of one organization, or of all, for the snapshot of the feed.
+/// Lists the calls of an organization, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
+    org: OrgId,
 ) -> Result<Vec<CallSummary>, StorageError> {
     let rows = Entity::find()
-        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::Id)
         .all(conn)
         .await?;
     let summary = |row: Model| CallSummary {
-        org_id: OrgId::from_uuid(row.org_id),
         call_id: CallId::from_uuid(row.id),
         unit_id: UnitId::from_uuid(row.unit_id),
         start_time: row.first_start_time,

@@ -119,14 +119,14 @@ pub(crate) async fn list_canceled(
         .collect())
 }
 
-/// Lists the canceled occurrences of one organization, or of all, for the snapshot of the feed.
+/// Lists the canceled occurrences of an organization, for the snapshot of the feed.
 pub(crate) async fn list_for_snapshot(
     conn: &impl ConnectionTrait,
-    org: Option<OrgId>,
-) -> Result<Vec<(OrgId, CallId, DateTime<Utc>)>, StorageError> {
+    org: OrgId,
+) -> Result<Vec<(CallId, DateTime<Utc>)>, StorageError> {
     let rows = Entity::find()
         .filter(Column::CancelTime.is_not_null())
-        .filter(Where::all().add_option(org.map(|o| Column::OrgId.eq(o.uuid()))))
+        .filter(Column::OrgId.eq(org.uuid()))
         .order_by_asc(Column::OrgId)
         .order_by_asc(Column::CallId)
         .order_by_asc(Column::StartTime)
@@ -134,12 +134,6 @@ pub(crate) async fn list_for_snapshot(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|r| {
-            (
-                OrgId::from_uuid(r.org_id),
-                CallId::from_uuid(r.call_id),
-                r.start_time,
-            )
-        })
+        .map(|r| (CallId::from_uuid(r.call_id), r.start_time))
         .collect())
 }

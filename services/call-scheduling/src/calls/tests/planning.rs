@@ -285,7 +285,10 @@ on_both!(
         let mut feed = CallSchedulingFeedServiceClient::new(channel);
         let mut watched = Vec::new();
         let mut stream = feed
-            .watch(pb::WatchRequest::default())
+            .watch(pb::WatchRequest {
+                org_id: s.org.to_string(),
+                ..Default::default()
+            })
             .await
             .unwrap()
             .into_inner();
@@ -306,7 +309,9 @@ on_both!(
         );
         let mut events = Vec::new();
         let mut stream = feed
-            .snapshot(pb::SnapshotRequest::default())
+            .snapshot(pb::SnapshotRequest {
+                org_id: s.org.to_string(),
+            })
             .await
             .unwrap()
             .into_inner();

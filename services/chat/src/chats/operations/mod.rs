@@ -63,7 +63,7 @@ impl ChatView {
 }
 
 /// Loads a chat that the member may read. To every other member there is no such chat.
-pub(crate) async fn load_readable(
+async fn load_readable(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
@@ -77,7 +77,7 @@ pub(crate) async fn load_readable(
 }
 
 /// Loads a chat in which the member participates now.
-pub(crate) async fn load_present(
+async fn load_present(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
@@ -99,7 +99,7 @@ pub(crate) async fn load_readable_at_once(
     chat: ChatId,
 ) -> Result<(OrgScope, Readable), Error> {
     let member = Roster::caller_member(caller, org)?;
-    context.quarantined.require(&context.roster, org)?;
+    context.roster.require(org)?;
     // The query also returns the member's state, which is checked before anything else of the result is used.
     let scope = belongs(caller, org)?;
     let state = Roster::state_query(org, member);

@@ -74,7 +74,7 @@ impl Mutation for CreateChat {
         check_reachable(context, tx, facts, &people, &[]).await?;
         let chat_id = create_chat(tx, scope, ChatKind::Custom, None, None, &self.title).await?;
         let diff = ParticipantDiff::joining(people, WRITER);
-        apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+        apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
     }
@@ -87,6 +87,10 @@ impl Mutation for CreateChat {
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 
@@ -139,7 +143,7 @@ impl Mutation for CreateDirectChat {
             .into();
         let diff = difference(&present, &pair);
         if !diff.is_empty() {
-            apply_diff(tx, &*context.sink, scope, chat_id, &diff).await?;
+            apply_diff(tx, &*context.sink, scope, (chat_id, ChatKind::Direct), &diff).await?;
         }
         audit(tx, caller, self.org_id, chat_id).await?;
         Ok(ChatOutcome { chat_id })
@@ -153,6 +157,10 @@ impl Mutation for CreateDirectChat {
         outcome: &ChatOutcome,
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, outcome.chat_id).await
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 
@@ -196,7 +204,7 @@ impl Mutation for AddParticipants {
         check_reachable(context, tx, facts, &joining, &present).await?;
         if !joining.is_empty() {
             let diff = ParticipantDiff::joining(joining, WRITER);
-            apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+            apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         }
         audit(tx, caller, self.org_id, self.chat_id).await
     }
@@ -209,6 +217,10 @@ impl Mutation for AddParticipants {
         (): &(),
     ) -> Result<ChatView, Error> {
         ChatView::load(tx, scope, facts.member_id, self.chat_id).await
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 
@@ -250,7 +262,7 @@ impl Mutation for RemoveParticipants {
     ) -> Result<(), Error> {
         lock_custom_chat(tx, scope, facts.member_id, self.chat_id).await?;
         let diff = ParticipantDiff::leaving(self.member_ids.iter().copied());
-        apply_diff(tx, &*context.sink, scope, self.chat_id, &diff).await?;
+        apply_diff(tx, &*context.sink, scope, (self.chat_id, ChatKind::Custom), &diff).await?;
         audit(tx, caller, self.org_id, self.chat_id).await
     }
 
@@ -273,6 +285,10 @@ impl Mutation for RemoveParticipants {
         let grant = self.grant(caller, facts)?;
         load_readable(tx, &grant.scope, grant.facts.member_id, self.chat_id).await?;
         Ok(grant)
+    }
+
+    fn repeated(&self, context: &Context) {
+        context.sink.compare_organization(self.org_id);
     }
 }
 

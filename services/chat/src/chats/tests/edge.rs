@@ -175,7 +175,6 @@ on_both!(
         );
         let (mut chats, mut messages) = (s.chats(), s.messages());
         let mark = pb::MarkReadRequest {
-            request_id: request_id(),
             org_id: org_id.clone(),
             chat_id: chat_id.clone(),
             seq: 1,

@@ -8,7 +8,7 @@ use tonic::Code;
 use crate::tests::school::*;
 
 impl School {
-    async fn direct(&self, one: MemberId, other: MemberId) -> Result<pb::Chat, tonic::Status> {
+    pub(super) async fn direct(&self, one: MemberId, other: MemberId) -> Result<pb::Chat, tonic::Status> {
         let request = pb::CreateDirectChatRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
@@ -24,7 +24,7 @@ impl School {
             .unwrap())
     }
 
-    async fn custom(&self, maker: MemberId, named: &[MemberId]) -> Result<ChatId, tonic::Status> {
+    pub(super) async fn custom(&self, maker: MemberId, named: &[MemberId]) -> Result<ChatId, tonic::Status> {
         let request = pb::CreateChatRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
@@ -44,7 +44,12 @@ impl School {
             .unwrap())
     }
 
-    async fn add(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
+    pub(super) async fn add(
+        &self,
+        who: MemberId,
+        chat: ChatId,
+        named: &[MemberId],
+    ) -> Result<(), tonic::Status> {
         let request = pb::AddParticipantsRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),
@@ -57,7 +62,12 @@ impl School {
             .map(|_| ())
     }
 
-    async fn remove(&self, who: MemberId, chat: ChatId, named: &[MemberId]) -> Result<(), tonic::Status> {
+    pub(super) async fn remove(
+        &self,
+        who: MemberId,
+        chat: ChatId,
+        named: &[MemberId],
+    ) -> Result<(), tonic::Status> {
         let request = pb::RemoveParticipantsRequest {
             request_id: new_uuid(&self.fixture).to_string(),
             org_id: self.org.to_string(),

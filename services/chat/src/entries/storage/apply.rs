@@ -1,4 +1,6 @@
-//! Changes of the participants of a chat. Each join and each removal is an entry of its log.
+//! Changes of the participants of chats. Each join and each removal is an entry of its log.
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
@@ -11,18 +13,31 @@ use sea_orm::{
 use super::{chat, entry, log::to_row, participant, participants};
 use crate::entries::{Content, Entry, ParticipantDiff};
 
-/// Applies a difference to one chat and returns the entries written. A present participant does not join
-/// again and an absent one does not leave, so the difference may be computed before the row of the chat is
-/// locked. Increments the `audience_version` of the chat.
-pub(crate) async fn apply_diff(
+/// Applies a difference to each of these chats and returns the entries written. One statement locks the chats
+/// in the order of their keys. A present participant does not join again and an absent one does not leave, so
+/// a difference may be computed before the row of the chat is locked. Increments the `audience_version` of
+/// each chat.
+pub(crate) async fn apply_diffs(
     tx: &Tx,
     scope: &OrgScope,
-    chat: ChatId,
+    diffs: &BTreeMap<ChatId, &ParticipantDiff>,
+) -> Result<Vec<Entry>, StorageError> {
+    let mut entries = Vec::new();
+    for head in participants::lock_chats(tx, scope, diffs.keys().copied()).await? {
+        if let Some(diff) = diffs.get(&ChatId::from_uuid(head.chat_id)) {
+            entries.extend(apply_to_locked(tx, scope, head, diff).await?);
+        }
+    }
+    Ok(entries)
+}
+
+async fn apply_to_locked(
+    tx: &Tx,
+    scope: &OrgScope,
+    head: chat::Model,
     diff: &ParticipantDiff,
 ) -> Result<Vec<Entry>, StorageError> {
-    let Some(head) = participants::lock_chat(tx, scope, chat).await? else {
-        return Ok(Vec::new());
-    };
+    let chat = ChatId::from_uuid(head.chat_id);
     let named = diff.joins.keys().chain(&diff.leaves).copied();
     let known = participants::rows_of(tx, scope, chat, named).await?;
     let is_in = |member: &MemberId| known.get(member).is_some_and(|row| row.left_seq.is_none());

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
 use parta_database::{StorageError, Tx};
-use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
+use parta_ids::{ChatId, MemberId, TypedId, UnitId};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
     JoinType, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, SelectA, SelectB, SelectTwo, Set,
@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{chat, participant};
+use super::{chat, padded, participant};
 use crate::entries::{ChatKind, Rule};
 
 /// A chat with the participant row of one member.
@@ -23,6 +23,11 @@ pub(crate) struct ChatMembership {
 impl ChatMembership {
     pub(crate) fn chat_id(&self) -> ChatId {
         ChatId::from_uuid(self.chat.chat_id)
+    }
+
+    /// The chat and the border of its archive, by which its entries are listed.
+    pub(crate) fn log(&self) -> (ChatId, i64) {
+        (self.chat_id(), self.chat.archived_seq)
     }
 
     pub(crate) fn kind(&self) -> Result<ChatKind, StorageError> {
@@ -145,14 +150,6 @@ pub(crate) async fn list_memberships_page(
     ))
 }
 
-/// Repeats the last id until the length is a power of two, so that few different statements are prepared.
-fn padded(mut ids: Vec<Uuid>) -> Vec<Uuid> {
-    if let Some(last) = ids.last().copied() {
-        ids.resize(ids.len().next_power_of_two(), last);
-    }
-    ids
-}
-
 /// Every chat in which a member participates, and those of `also` in which the member once participated.
 pub(crate) async fn list_memberships(
     conn: &impl ConnectionTrait,
@@ -164,19 +161,6 @@ pub(crate) async fn list_memberships(
     let also = participant::Column::ChatId.is_in(also);
     let query = memberships_of(scope, member).filter(participant::Column::LeftSeq.is_null().or(also));
     Ok(memberships(query.all(conn).await?))
-}
-
-/// The three chats of a class.
-pub(crate) async fn list_chats_of_unit(
-    conn: &impl ConnectionTrait,
-    scope: &OrgScope,
-    unit: UnitId,
-) -> Result<Vec<chat::Model>, StorageError> {
-    let query = chat::Entity::find()
-        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
-        .filter(chat::Column::UnitId.eq(unit.uuid()))
-        .order_by_asc(chat::Column::ChatId);
-    Ok(query.all(conn).await?)
 }
 
 /// Inserts a chat without participants. `key` is its unique key in the organization, if it has one.
@@ -242,22 +226,6 @@ pub(crate) async fn list_chats(
 ) -> Result<Vec<chat::Model>, StorageError> {
     let query = chat::Entity::find().filter(chat::Column::OrgId.eq(scope.org_id().uuid()));
     Ok(query.order_by_asc(chat::Column::ChatId).all(conn).await?)
-}
-
-/// The organizations that have chats; with `only`, that one if it has any.
-pub(crate) async fn list_organizations(
-    conn: &impl ConnectionTrait,
-    only: Option<OrgId>,
-) -> Result<Vec<OrgId>, StorageError> {
-    let mut query = chat::Entity::find()
-        .select_only()
-        .column(chat::Column::OrgId)
-        .distinct();
-    if let Some(org) = only {
-        query = query.filter(chat::Column::OrgId.eq(org.uuid()));
-    }
-    let ids: Vec<Uuid> = query.into_tuple().all(conn).await?;
-    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
 }
 
 /// The chats in which these members participate, and those with these unique keys.

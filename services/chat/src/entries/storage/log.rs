@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{chat, entry};
+use super::entry;
 use crate::entries::{Content, Entry};
 
 /// The stored number of a message.
@@ -123,16 +123,16 @@ pub(crate) fn entries_query(
 }
 
 /// Lists the entries of a chat with sequence numbers above `after` and up to `upto`, in either direction.
-/// `chat` must be read in the same snapshot: entries archived since would be missing from the result.
+/// `border` is the `archived_seq` of the chat, which must be read in the same snapshot: entries archived
+/// since would be missing from the result.
 pub(crate) async fn list_entries(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    chat: &chat::Model,
+    (chat, border): (ChatId, i64),
     (after, upto): (i64, i64),
     newest_first: bool,
     limit: u64,
 ) -> Result<Vec<Entry>, StorageError> {
-    let border = chat.archived_seq;
     let mut parts = [
         (EntryTable::Archive, (after, upto.min(border))),
         (EntryTable::Log, (after.max(border), upto)),
@@ -140,7 +140,7 @@ pub(crate) async fn list_entries(
     if newest_first {
         parts.reverse();
     }
-    let at = (scope, ChatId::from_uuid(chat.chat_id));
+    let at = (scope, chat);
     let mut found = Vec::new();
     for (table, range) in parts {
         let wanted = limit.saturating_sub(found.len() as u64);
@@ -160,12 +160,11 @@ pub(crate) async fn list_entries(
 pub(crate) async fn find_own_move(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
-    chat: &chat::Model,
+    (chat, border): (ChatId, i64),
     member: MemberId,
     (after, upto): (i64, i64),
 ) -> Result<Option<Entry>, StorageError> {
-    let border = chat.archived_seq;
-    let at = (scope, ChatId::from_uuid(chat.chat_id));
+    let at = (scope, chat);
     for (table, range) in [
         (EntryTable::Archive, (after, upto.min(border))),
         (EntryTable::Log, (after.max(border), upto)),

@@ -4,21 +4,32 @@
 mod apply;
 mod chats;
 mod entities;
+mod heads;
 mod log;
 mod participants;
 
-pub(crate) use apply::apply_diff;
+pub(crate) use apply::apply_diffs;
 pub(crate) use chats::{
     ChatMembership, archive_chat, find_chat_by_key, find_membership, find_membership_and_state, find_peer,
-    find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_chats_of_unit,
-    list_memberships, list_memberships_page, list_organizations, relabel_unit, rule_of,
+    find_peers, insert_chat, kind_of, list_chats, list_chats_concerning, list_memberships,
+    list_memberships_page, relabel_unit, rule_of,
 };
 pub(crate) use entities::{chat, entry, participant};
+pub(crate) use heads::{Head, LOOKUP_MAX_ROWS, count_chats, find_entry_ids, find_heads};
 pub(crate) use log::{MESSAGE, find_own_move, list_entries};
 pub(crate) use participants::{
-    list_members, list_participants, lock_chat, lock_organization, move_read_mark, participants,
-    participants_among,
+    list_members, list_participants, lock_chat, lock_chats_of_unit, lock_organization, move_read_mark,
+    participants, participants_among,
 };
+
+/// Repeats the last item until the length is a power of two, so that few different statements are prepared.
+fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
+    if let Some(last) = items.last().cloned() {
+        items.resize(items.len().next_power_of_two(), last);
+    }
+    items
+}
+
 #[cfg(test)]
 pub(crate) use {
     chats::{memberships_query, peers_query},

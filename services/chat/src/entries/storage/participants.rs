@@ -1,14 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;
-use parta_database::{StorageError, Tx};
-use parta_ids::{ChatId, MemberId, OrgId, TypedId};
+use parta_database::{Db, StorageError, Tx};
+use parta_ids::{ChatId, MemberId, OrgId, TypedId, UnitId};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr,
 };
 use uuid::Uuid;
 
-use super::{chat, participant};
+use super::{chat, padded, participant};
 use crate::entries::Participation;
 
 /// Locks and returns the row of a chat. Until the commit nobody else changes its participants or its log.
@@ -25,6 +25,52 @@ pub(crate) async fn lock_chat(
         query
     };
     Ok(query.one(tx).await?)
+}
+
+/// Locks and returns the rows of these chats in the order of their keys, as [`lock_chat`] does for one.
+pub(super) async fn lock_chats(
+    tx: &Tx,
+    scope: &OrgScope,
+    chats: impl IntoIterator<Item = ChatId>,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let ids: BTreeSet<Uuid> = chats.into_iter().map(TypedId::uuid).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    let mut locked = Vec::with_capacity(ids.len());
+    // Both databases limit the number of bound values.
+    for some in ids.chunks(4_096) {
+        let query = chat::Entity::find()
+            .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+            .filter(chat::Column::ChatId.is_in(padded(some.to_vec())));
+        locked.extend(lock_in_order(tx, query).await?);
+    }
+    Ok(locked)
+}
+
+/// Locks and returns the rows of the chats of a class in the order of their keys.
+pub(crate) async fn lock_chats_of_unit(
+    tx: &Tx,
+    scope: &OrgScope,
+    unit: UnitId,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = chat::Entity::find()
+        .filter(chat::Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(chat::Column::UnitId.eq(unit.uuid()));
+    lock_in_order(tx, query).await
+}
+
+/// Every transaction that locks several chats locks them in the order of their keys.
+async fn lock_in_order(
+    tx: &Tx,
+    query: sea_orm::Select<chat::Entity>,
+) -> Result<Vec<chat::Model>, StorageError> {
+    let query = query.order_by_asc(chat::Column::ChatId);
+    // On SQLite the transaction holds the write lock of the whole database.
+    let query = if tx.db().is_postgres() {
+        query.lock_exclusive()
+    } else {
+        query
+    };
+    Ok(query.all(tx).await?)
 }
 
 fn rights(row: &participant::Model) -> Participation {
@@ -95,22 +141,24 @@ pub(super) async fn rows_of(
     Ok(found)
 }
 
-/// Moves the read mark of a member forward to `seq`. It never moves back.
+/// Moves the read mark of a participant forward to `seq`, in one statement. It never moves back.
 pub(crate) async fn move_read_mark(
-    tx: &Tx,
+    db: &Db,
     scope: &OrgScope,
     chat: ChatId,
     member: MemberId,
     seq: i64,
 ) -> Result<(), StorageError> {
-    participant::Entity::update_many()
+    let update = participant::Entity::update_many()
         .col_expr(participant::Column::ReadSeq, Expr::value(seq))
         .filter(participant::Column::OrgId.eq(scope.org_id().uuid()))
         .filter(participant::Column::ChatId.eq(chat.uuid()))
         .filter(participant::Column::MemberId.eq(member.uuid()))
-        .filter(participant::Column::ReadSeq.lt(seq))
-        .exec(tx)
-        .await?;
+        .filter(participant::Column::LeftSeq.is_null())
+        .filter(participant::Column::ReadSeq.lt(seq));
+    // One statement needs no transaction around it, which would cost two round trips more.
+    let _write = db.write_gate().enter().await;
+    update.exec(db.writer()).await?;
     Ok(())
 }
 

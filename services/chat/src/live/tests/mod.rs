@@ -1,3 +1,4 @@
+mod comparing;
 mod departed;
 mod encoding;
 mod reordered;

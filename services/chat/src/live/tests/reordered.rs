@@ -2,10 +2,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parta_access::OrgScope;
-use parta_feed::{Freshness, LocalBus, Progress};
+use parta_feed::{Freshness, LocalBus};
 use parta_ids::{ChatId, MemberId};
 use parta_proto_chat::v1::{self as pb, ChatKind::*, SubscribeChatsResponse, subscribe_chats_response::Item};
-use parta_roster::{ConsumerNames, Roster};
+use parta_roster::Roster;
 use parta_testkit::on_both;
 use prost::Message as _;
 
@@ -21,9 +21,9 @@ async fn entries_after(school: &School, member: MemberId, chat: ChatId, after: i
     let membership = entries::find_membership(conn, &scope, chat, member)
         .await
         .unwrap();
-    let head = membership.unwrap().chat;
-    let range = (after, head.head_seq);
-    entries::list_entries(conn, &scope, &head, range, false, 10)
+    let membership = membership.unwrap();
+    let range = (after, membership.chat.head_seq);
+    entries::list_entries(conn, &scope, membership.log(), range, false, 10)
         .await
         .unwrap()
 }
@@ -47,16 +47,12 @@ on_both!(
             512,
             FRAME_TIMEOUT,
         );
-        let fresh = |service| Freshness::fixed(service, Progress::default());
-        let names = ConsumerNames {
-            organizations: "test.organizations",
-            members: "test.members",
-        };
+        let fresh = Freshness::always;
         let env = school.fixture.env.clone();
         let settings = Settings {
             db: school.fixture.db.clone(),
             live: live.clone(),
-            roster: Roster::new(names, env, fresh("org-registry"), fresh("membership")),
+            roster: Roster::new(env, fresh("org-registry"), fresh("membership")),
             heartbeat: Duration::from_secs(60),
         };
         let opened = subscribe(Arc::new(settings), scope(&school), school.pupil, HashMap::new());

@@ -12,13 +12,13 @@ use tonic::{Code, Streaming};
 use crate::tests::school::*;
 
 /// A subscriber that keeps its cursors, as a client does.
-struct Subscriber {
+pub(super) struct Subscriber {
     stream: Streaming<pb::SubscribeChatsResponse>,
     cursors: BTreeMap<String, i64>,
 }
 
 impl Subscriber {
-    async fn open(
+    pub(super) async fn open(
         school: &School,
         channel: parta_grpc::ServiceChannel,
         member: MemberId,
@@ -27,6 +27,7 @@ impl Subscriber {
         let requested = cursors.iter().map(|(chat_id, seq)| pb::ChatCursor {
             chat_id: chat_id.clone(),
             seq: *seq,
+            ..Default::default()
         });
         let request = pb::SubscribeChatsRequest {
             org_id: school.org.to_string(),
@@ -45,12 +46,16 @@ impl Subscriber {
         Self { stream, cursors }
     }
 
-    async fn open_local(school: &School, member: MemberId, cursors: BTreeMap<String, i64>) -> Self {
+    pub(super) async fn open_local(
+        school: &School,
+        member: MemberId,
+        cursors: BTreeMap<String, i64>,
+    ) -> Self {
         Self::open(school, school.fixture.channel.clone(), member, cursors).await
     }
 
-    /// Returns the next entry. Checks that it follows the last one of its chat.
-    async fn next(&mut self) -> pb::Entry {
+    /// Returns the next entry within 20 seconds. Checks that it follows the last one of its chat.
+    pub(super) async fn next(&mut self) -> pb::Entry {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(20), self.stream.message());
             let item = next
@@ -70,7 +75,13 @@ impl Subscriber {
         }
     }
 
-    async fn until(&mut self, wanted: &str) -> Vec<pb::Entry> {
+    /// Reads for this many seconds and fails if an entry arrives.
+    pub(super) async fn idle_for(&mut self, seconds: u64) {
+        let next = tokio::time::timeout(Duration::from_secs(seconds), self.next());
+        assert!(next.await.is_err(), "an entry");
+    }
+
+    pub(super) async fn until(&mut self, wanted: &str) -> Vec<pb::Entry> {
         let mut entries = vec![self.next().await];
         while entries.last().and_then(text) != Some(wanted) {
             entries.push(self.next().await);
@@ -153,6 +164,7 @@ on_both!(
                 .map(|(chat_id, seq)| pb::ChatCursor {
                     chat_id: chat_id.clone(),
                     seq: *seq,
+                    ..Default::default()
                 })
                 .collect(),
         };
@@ -286,6 +298,7 @@ on_both!(
             cursors: vec![pb::ChatCursor {
                 chat_id: class.to_string(),
                 seq: last,
+                ..Default::default()
             }],
         };
         let mut back = Subscriber::open_local(&school, school.pupil, BTreeMap::new()).await;
@@ -355,7 +368,7 @@ on_both!(
 );
 
 /// A bus that loses every frame.
-struct LossyBus;
+pub(super) struct LossyBus;
 
 #[async_trait::async_trait]
 impl Bus for LossyBus {
@@ -450,7 +463,7 @@ on_both!(
         let cursors = vec![
             pb::ChatCursor {
                 chat_id: staff.to_string(),
-                seq: 0
+                ..Default::default()
             };
             2
         ];

@@ -56,7 +56,7 @@ impl MessageService {
             Some(after) => ((from.unwrap_or(after), upto), false),
             None => ((0, from.map_or(upto, |seq| upto.min(seq - 1))), true),
         };
-        let found = entries::list_entries(conn, &scope, &membership.chat, range, newest_first, limit).await?;
+        let found = entries::list_entries(conn, &scope, membership.log(), range, newest_first, limit).await?;
         let expected = u64::try_from(range.1 - range.0).unwrap_or(0).min(limit);
         let numbers = found.iter().map(|entry| entry.seq);
         let complete = found.len() as u64 == expected

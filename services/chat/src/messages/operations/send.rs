@@ -19,9 +19,7 @@ impl MessageService {
     pub(crate) async fn send(&self, caller: &Caller, message: Message) -> Result<Stored, Error> {
         let member = Roster::caller_member(caller, message.org_id)?;
         let scope = belongs(caller, message.org_id)?;
-        self.context
-            .quarantined
-            .require(&self.context.roster, message.org_id)?;
+        self.context.roster.require(message.org_id)?;
         let org_id = message.org_id;
         match self.store(&scope, member, None, message).await {
             Err(unknown @ Error::UnknownChat(_)) => {

@@ -1,3 +1,4 @@
+mod lost_host;
 mod races;
 mod rpcs;
 mod verdicts;

@@ -75,7 +75,6 @@ on_both!(
         let head = school.read(school.pupil, class).await.unwrap().len() as i64;
         let mark = |seq: i64| {
             let request = pb::MarkReadRequest {
-                request_id: new_uuid(&school.fixture).to_string(),
                 org_id: school.org.to_string(),
                 chat_id: class.to_string(),
                 seq,
@@ -89,8 +88,23 @@ on_both!(
                     .map(|r| (r.get_ref().read_seq, r.get_ref().unread_count))
             }
         };
+        let other_rows = async || {
+            let mut counts = Vec::new();
+            for table in ["idempotency_record", "audit_entry", "event"] {
+                counts.push(school.fixture.count_rows(table).await);
+            }
+            counts
+        };
+        let before = other_rows().await;
+        assert_eq!(mark(head - 1).await.unwrap(), (head - 1, 1));
+        // The same and an earlier number change nothing.
         assert_eq!(mark(head - 1).await.unwrap(), (head - 1, 1));
         assert_eq!(mark(1).await.unwrap(), (head - 1, 1));
+        assert_eq!(
+            other_rows().await,
+            before,
+            "only the row of the participant changes"
+        );
         assert_eq!(code(mark(head + 1).await).0, Code::InvalidArgument);
         let chat = school
             .list(school.pupil)

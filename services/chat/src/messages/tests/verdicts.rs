@@ -18,17 +18,19 @@ use super::super::{
 use crate::entries::{ChatKind, Entry, EntrySink, chat, participant};
 
 /// Publishes nothing.
-struct NoSubscribers;
+pub(super) struct NoSubscribers;
 
 impl EntrySink for NoSubscribers {
     fn publish(&self, _: Vec<Entry>) {}
 
     fn publish_after_commit(&self, _: &Tx, _: Vec<Entry>) {}
+
+    fn compare_organization(&self, _: OrgId) {}
 }
 
 /// The organization whose chat the sender has a row in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowOf {
+pub(super) enum RowOf {
     Nobody,
     AnotherOrganization,
     TheOrganization,
@@ -36,18 +38,18 @@ enum RowOf {
 
 /// A chat and the one who sends to it.
 #[derive(Debug, Clone, Copy)]
-struct Case {
+pub(super) struct Case {
     chat: ChatId,
     sender: MemberId,
-    chat_exists: bool,
-    row: RowOf,
+    pub(super) chat_exists: bool,
+    pub(super) row: RowOf,
     /// The facts of the row and of the chat, if they exist.
     facts: SenderFacts,
 }
 
 impl Case {
     /// All combinations of facts.
-    fn all(env: &Env) -> Vec<Self> {
+    pub(super) fn all(env: &Env) -> Vec<Self> {
         let mut cases = Vec::new();
         for row in [RowOf::Nobody, RowOf::AnotherOrganization, RowOf::TheOrganization] {
             for bits in 0..8 {
@@ -78,15 +80,15 @@ impl Case {
     }
 }
 
-struct Fixture {
-    db: Db,
-    env: Env,
-    org: OrgId,
+pub(super) struct Fixture {
+    pub(super) db: Db,
+    pub(super) env: Env,
+    pub(super) org: OrgId,
     other_org: OrgId,
 }
 
 impl Fixture {
-    async fn start(database: &TestDatabase) -> Self {
+    pub(super) async fn start(database: &TestDatabase) -> Self {
         let env = Env::system();
         let (config, secrets) = (DatabaseConfig::new(database.url()), Secrets::generate(&env));
         let db = Db::connect(&config, "chat", secrets, env.clone()).await.unwrap();
@@ -119,7 +121,7 @@ impl Fixture {
     }
 
     /// Inserts the rows of a case. The sender may write by them.
-    async fn insert(&self, tx: &Tx, case: &Case) -> Result<(), StorageError> {
+    pub(super) async fn insert(&self, tx: &Tx, case: &Case) -> Result<(), StorageError> {
         if case.chat_exists {
             self.insert_chat(tx, self.org, case.chat).await?;
         }
@@ -166,7 +168,7 @@ impl Fixture {
         Ok(())
     }
 
-    fn message(&self, case: &Case, request_id: Uuid) -> (MemberId, Message) {
+    pub(super) fn message(&self, case: &Case, request_id: Uuid) -> (MemberId, Message) {
         let message = Message {
             org_id: self.org,
             to: case.chat,
@@ -176,9 +178,15 @@ impl Fixture {
         (case.sender, message)
     }
 
-    /// Sends messages, which the writer stores in one batch.
-    async fn send(&self, messages: Vec<(MemberId, Message)>) -> Vec<Outcome> {
-        let (writer, task) = writer(self.db.clone(), Arc::new(NoSubscribers), 128, 128);
+    /// Sends messages, which the writer stores in one batch, or those of each chat apart if they are stored
+    /// as messages of locked chats.
+    async fn send(&self, messages: Vec<(MemberId, Message)>, locked: bool) -> Vec<Outcome> {
+        let writing = writer(self.db.clone(), Arc::new(NoSubscribers), 128, 128);
+        let writer = if locked {
+            writing.of_locked_chats()
+        } else {
+            writing.writer.clone()
+        };
         let scope = OrgScope::for_consumer("test", self.org);
         let sends = messages
             .into_iter()
@@ -187,7 +195,8 @@ impl Fixture {
             biased;
             // All messages are queued before the task takes the first one.
             outcomes = join_all(sends) => outcomes.into_iter().map(Result::unwrap).collect(),
-            ended = task.run(CancellationToken::new()) => panic!("the writer ended: {ended:?}"),
+            ended = writing.task.run(CancellationToken::new()) => panic!("the writer ended: {ended:?}"),
+            ended = writing.locked_chats.run(CancellationToken::new()) => panic!("the writer ended: {ended:?}"),
         }
     }
 }
@@ -207,7 +216,7 @@ async fn prepare(fixture: &Fixture) -> Vec<Prepared> {
         let mut earlier = None;
         if case.row == RowOf::TheOrganization {
             let request_id = fixture.env.ids.uuid();
-            let outcomes = fixture.send(vec![fixture.message(case, request_id)]).await;
+            let outcomes = fixture.send(vec![fixture.message(case, request_id)], false).await;
             let [Outcome::Stored(stored)] = outcomes.as_slice() else {
                 panic!("{case:?}: {outcomes:?}")
             };
@@ -221,12 +230,12 @@ async fn prepare(fixture: &Fixture) -> Vec<Prepared> {
 }
 
 /// Sends a new message of each case in one batch, and repeats the earlier ones in another.
-async fn check(fixture: &Fixture, form: &str, cases: &[&Prepared]) {
+async fn check(fixture: &Fixture, form: &str, locked: bool, cases: &[&Prepared]) {
     let new = cases
         .iter()
         .map(|prepared| fixture.message(&prepared.case, fixture.env.ids.uuid()))
         .collect();
-    for (Prepared { case, .. }, outcome) in cases.iter().zip(fixture.send(new).await) {
+    for (Prepared { case, .. }, outcome) in cases.iter().zip(fixture.send(new, locked).await) {
         match case.verdict() {
             Ok(()) => assert!(
                 matches!(outcome, Outcome::Stored(_)),
@@ -243,7 +252,7 @@ async fn check(fixture: &Fixture, form: &str, cases: &[&Prepared]) {
         .iter()
         .map(|(case, (request_id, _))| fixture.message(case, *request_id))
         .collect();
-    for ((case, (_, stored)), outcome) in earlier.iter().zip(fixture.send(repeated).await) {
+    for ((case, (_, stored)), outcome) in earlier.iter().zip(fixture.send(repeated, locked).await) {
         assert_eq!(
             outcome,
             Outcome::Stored(stored.clone()),
@@ -261,15 +270,19 @@ on_both!(
         let all: Vec<_> = prepared.iter().collect();
         // One message and a batch are stored by different functions of PostgreSQL.
         for one in all.iter().copied() {
-            check(&fixture, "alone", &[one]).await;
+            check(&fixture, "alone", false, &[one]).await;
         }
-        check(&fixture, "in a batch", &all).await;
+        check(&fixture, "in a batch", false, &all).await;
         // A batch without any participant ends early.
         let outside: Vec<_> = prepared
             .iter()
             .filter(|p| p.case.row != RowOf::TheOrganization || !p.case.facts.present)
             .collect();
-        check(&fixture, "in a batch without participants", &outside).await;
+        check(&fixture, "in a batch without participants", false, &outside).await;
+        if fixture.db.is_postgres() {
+            // These functions wait for the rows of the chats.
+            check(&fixture, "of locked chats", true, &all).await;
+        }
         fixture.db.close().await;
     }
 );

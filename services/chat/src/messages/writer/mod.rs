@@ -1,14 +1,21 @@
 //! The message writer: one task per replica that commits all messages that were queued during the commit
-//! before.
+//! before. It never waits for the row of a chat: messages of a chat that another transaction has locked are
+//! stored by a second task, in transactions of their own ([`locked`]).
 //!
 //! Invariants: the sequence numbers of a chat have no gap and follow the order of the commits; a message is
 //! stored at most once for its `request_id`, sender and chat; nothing is stored for a sender who may not
 //! write when the row of the chat is locked; a response follows its commit.
+mod locked;
 mod outcome;
 mod postgres;
 mod sqlite;
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use parta_access::{KeyedDigest, OrgScope};
@@ -19,6 +26,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use locked::LockedChatsTask;
 pub(crate) use outcome::{Outcome, Stored};
 
 use super::model::Message;
@@ -27,7 +35,7 @@ use crate::entries::{Content, Entry, EntrySink};
 type Digest = [u8; 16];
 
 /// A message that waits to be stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PendingMessage {
     message: Message,
     sender: MemberId,
@@ -69,9 +77,21 @@ impl Batch {
     }
 }
 
+/// A caller that waits for the outcome of a message, with the digest of the caller's message.
+type Waiter = (Digest, oneshot::Sender<Result<Outcome, RpcError>>);
+
+/// A message and the callers that wait for it: one, or several that sent repetitions.
 struct Job {
     pending: PendingMessage,
-    reply: oneshot::Sender<Result<Outcome, RpcError>>,
+    waiters: Vec<Waiter>,
+}
+
+impl Job {
+    fn refuse(self, refusal: &RpcError) {
+        for (_, reply) in self.waiters {
+            _ = reply.send(Err(refusal.clone()));
+        }
+    }
 }
 
 /// Enqueues messages for the writer task. Cheap to clone.
@@ -85,37 +105,75 @@ pub(crate) struct Writer {
 
 /// The task of the service that stores the queued messages.
 pub(crate) struct WriterTask {
-    db: Db,
-    sink: Arc<dyn EntrySink>,
+    storing: Arc<Storing>,
     batch: usize,
-    /// `None` on PostgreSQL.
-    sqlite: Option<SqliteWriter>,
+    /// Messages whose chat another transaction has locked.
+    locked: mpsc::Sender<Job>,
     // If the task fails it is restarted with the same queue.
     queue: Mutex<mpsc::Receiver<Job>>,
 }
 
-/// Creates a writer and its task. `capacity` and `batch` are numbers of messages.
-pub(crate) fn writer(
+/// Stores batches, replies to their senders and publishes the new entries.
+struct Storing {
     db: Db,
     sink: Arc<dyn EntrySink>,
-    capacity: usize,
-    batch: usize,
-) -> (Writer, Arc<WriterTask>) {
-    let (sender, receiver) = mpsc::channel(capacity);
-    (
+    /// `None` on PostgreSQL.
+    sqlite: Option<SqliteWriter>,
+}
+
+/// A writer and its two tasks.
+pub(crate) struct Writing {
+    pub(crate) writer: Writer,
+    pub(crate) task: Arc<WriterTask>,
+    pub(crate) locked_chats: Arc<LockedChatsTask>,
+}
+
+#[cfg(test)]
+impl Writing {
+    /// A writer whose messages are stored as those of locked chats.
+    pub(in crate::messages) fn of_locked_chats(&self) -> Writer {
         Writer {
-            queue: sender,
-            env: db.env().clone(),
-            digests: db.secrets().keyed("chat.message"),
-        },
-        Arc::new(WriterTask {
-            sqlite: db.sqlite_writer(),
-            db,
-            sink,
+            queue: self.task.locked.clone(),
+            ..self.writer.clone()
+        }
+    }
+}
+
+/// Creates a writer and its tasks. `capacity` and `batch` are numbers of messages.
+pub(crate) fn writer(db: Db, sink: Arc<dyn EntrySink>, capacity: usize, batch: usize) -> Writing {
+    let (sender, receiver) = mpsc::channel(capacity);
+    let (locked, locked_jobs) = mpsc::channel(capacity);
+    let writer = Writer {
+        queue: sender,
+        env: db.env().clone(),
+        digests: db.secrets().keyed("chat.message"),
+    };
+    let sqlite = db.sqlite_writer();
+    let storing = Arc::new(Storing { db, sink, sqlite });
+    Writing {
+        writer,
+        locked_chats: Arc::new(LockedChatsTask::new(storing.clone(), batch, locked_jobs)),
+        task: Arc::new(WriterTask {
+            storing,
             batch,
+            locked,
             queue: Mutex::new(receiver),
         }),
-    )
+    }
+}
+
+/// The refusal of a message for which no queue has room.
+fn queue_full() -> RpcError {
+    let why = "The server has too many messages to store. Try again in a moment.";
+    overloaded(why, Duration::from_millis(500))
+}
+
+/// Enqueues a job. A job that cannot be enqueued is returned with the refusal.
+fn enqueue(queue: &mpsc::Sender<Job>, job: Job) -> Result<(), Box<(Job, RpcError)>> {
+    queue.try_send(job).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(job) => Box::new((job, queue_full())),
+        mpsc::error::TrySendError::Closed(job) => Box::new((job, not_serving())),
+    })
 }
 
 impl Writer {
@@ -143,15 +201,8 @@ impl Writer {
             entry_id: self.env.id(),
         };
         let (reply, outcome) = oneshot::channel();
-        self.queue
-            .try_send(Job { pending, reply })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => {
-                    let why = "The server has too many messages to store. Try again in a moment.";
-                    overloaded(why, Duration::from_millis(500))
-                }
-                mpsc::error::TrySendError::Closed(_) => not_serving(),
-            })?;
+        let waiters = vec![(digest, reply)];
+        enqueue(&self.queue, Job { pending, waiters }).map_err(|failed| failed.1)?;
         outcome.await.unwrap_or_else(|_| Err(not_serving()))
     }
 }
@@ -169,27 +220,35 @@ impl WriterTask {
                     if count == 0 {
                         return Ok(());
                     }
-                    self.serve(&mut session, std::mem::take(&mut jobs)).await;
+                    let locked = self.storing.serve(&mut session, std::mem::take(&mut jobs)).await;
+                    for job in locked {
+                        if let Err(failed) = enqueue(&self.locked, job) {
+                            let (job, refusal) = *failed;
+                            job.refuse(&refusal);
+                        }
+                    }
                 }
                 () = cancel.cancelled(), if !queue.is_closed() => queue.close(),
             }
         }
     }
+}
 
-    /// Stores a batch, replies to every sender and publishes the new entries.
-    async fn serve(&self, session: &mut postgres::Session, jobs: Vec<Job>) {
+impl Storing {
+    /// Stores a batch, replies to its senders and publishes the new entries. Returns the messages of chats
+    /// that another transaction has locked.
+    async fn serve(&self, session: &mut postgres::Session, jobs: Vec<Job>) -> Vec<Job> {
         // Repetitions within the batch get the reply of the first one.
         let mut indexes: HashMap<_, usize> = HashMap::with_capacity(jobs.len());
         let mut messages = Vec::with_capacity(jobs.len());
-        let mut replies: Vec<Vec<(Digest, oneshot::Sender<_>)>> = Vec::with_capacity(jobs.len());
-        for Job { pending, reply } in jobs {
+        let mut replies: Vec<Vec<Waiter>> = Vec::with_capacity(jobs.len());
+        for Job { pending, waiters } in jobs {
             let index = *indexes.entry(pending.key()).or_insert(messages.len());
-            let waiter = (pending.digest, reply);
             if index == messages.len() {
                 messages.push(pending);
-                replies.push(vec![waiter]);
-            } else if let Some(waiters) = replies.get_mut(index) {
-                waiters.push(waiter);
+                replies.push(waiters);
+            } else if let Some(present) = replies.get_mut(index) {
+                present.extend(waiters);
             }
         }
         let all: Arc<[PendingMessage]> = messages.into();
@@ -200,14 +259,30 @@ impl WriterTask {
             .filter_map(|(pending, outcome)| match outcome {
                 // The id shows that this batch stored the entry, even if a retry found it after a lost commit
                 // reply.
-                Ok(Outcome::Stored(stored)) if stored.entry_id == pending.entry_id => {
+                Ok(Some(Outcome::Stored(stored))) if stored.entry_id == pending.entry_id => {
                     Some(entry(pending, stored))
                 }
                 _ => None,
             })
             .collect();
-        for ((pending, outcome), replies) in all.iter().zip(outcomes).zip(replies) {
-            for (digest, reply) in replies {
+        let mut locked = Vec::new();
+        for ((pending, outcome), waiters) in all.iter().zip(outcomes).zip(replies) {
+            let outcome = match outcome {
+                Ok(Some(outcome)) => Ok(outcome),
+                Ok(None) => {
+                    let pending = pending.clone();
+                    locked.push(Job { pending, waiters });
+                    continue;
+                }
+                Err(refusal) => Err(refusal),
+            };
+            if let Ok(Outcome::Stored(stored)) = &outcome
+                && stored.entry_id != pending.entry_id
+            {
+                // The attempt that stored the entry may have died before it published it.
+                self.sink.compare_organization(pending.message.org_id);
+            }
+            for (digest, reply) in waiters {
                 let same = digest == pending.digest;
                 let result = match &outcome {
                     // The first message of the batch used the request_id.
@@ -220,15 +295,16 @@ impl WriterTask {
         }
         // After the replies, so that senders can send the next message meanwhile.
         self.sink.publish(new_entries);
+        locked
     }
 
-    /// Stores messages with different keys. A batch that fails permanently is retried in halves, so that one
-    /// bad row does not fail the others.
+    /// Stores messages with different keys; `None` for one whose chat another transaction has locked. A batch
+    /// that fails permanently is retried in halves, so that one bad row does not fail the others.
     async fn store(
         &self,
         session: &mut postgres::Session,
         all: Arc<[PendingMessage]>,
-    ) -> Vec<Result<Outcome, RpcError>> {
+    ) -> Vec<Result<Option<Outcome>, RpcError>> {
         let mut outcomes = Vec::with_capacity(all.len());
         let part = 0..all.len();
         let mut parts = vec![Batch { all, part }];
@@ -257,18 +333,28 @@ impl WriterTask {
         &self,
         session: &mut postgres::Session,
         batch: &Batch,
-    ) -> Result<Vec<Outcome>, StorageError> {
+    ) -> Result<Vec<Option<Outcome>>, StorageError> {
         const ATTEMPTS: u32 = 6;
-        let mut attempt = 0;
+        // The first attempt may wait for a lost host, and so may the next one for a new connection. The
+        // senders of later messages do not wait for more.
+        const LAST_ATTEMPT_AFTER: Duration = Duration::from_secs(12);
+        let (mut attempt, started) = (0, Instant::now());
         loop {
             let now = self.db.env().now();
             let result = match &self.sqlite {
-                Some(writer) => sqlite::store(writer, batch.clone(), now).await,
+                Some(writer) => {
+                    let stored = sqlite::store(writer, batch.clone(), now).await;
+                    stored.map(|outcomes| outcomes.into_iter().map(Some).collect())
+                }
                 None => postgres::store(&self.db, session, batch.messages(), now).await,
             };
             attempt += 1;
             match result {
-                Err(error) if error.is_worth_an_immediate_retry() && attempt < ATTEMPTS => {
+                Err(error)
+                    if error.is_worth_an_immediate_retry()
+                        && attempt < ATTEMPTS
+                        && started.elapsed() < LAST_ATTEMPT_AFTER =>
+                {
                     tracing::debug!(%error, attempt, "batch insert failed, retrying");
                     tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                 }

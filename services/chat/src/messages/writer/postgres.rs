@@ -1,19 +1,42 @@
 //! Stores a batch in one round trip by a database function, in a transaction of its own.
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use parta_database::{Db, PooledConnection, StorageError};
 use parta_ids::{EntryId, TypedId};
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, PgConnection, Row, postgres::PgRow},
+    sqlx::{self, Row, postgres::PgRow},
 };
 use uuid::Uuid;
 
 use super::{Outcome, PendingMessage, Stored, Time};
 use crate::messages::policy::Refused;
 
-const STORE_BATCH: &str = "SELECT place, refusal, seq FROM chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)";
-const STORE_ONE: &str = "SELECT 1::bigint, refusal, seq FROM chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,$9)";
+/// The functions that store one message and many.
+struct Functions {
+    one: &'static str,
+    many: &'static str,
+}
+
+/// They wait for the rows of the chats, for a limited time, so that other chats get the connection. The
+/// functions take a value of the row that sets the limit, so that it is set before.
+const WAITING: Functions = Functions {
+    one: "SELECT 1::bigint, refusal, seq FROM (SELECT set_config('lock_timeout', '100ms', true) AS is_set OFFSET 0) l, \
+          LATERAL chat_post_one($1,$2,$3,$4,$5,$6,$7,$8,CASE WHEN l.is_set <> '' THEN $9 END)",
+    many: "SELECT place, refusal, seq FROM (SELECT set_config('lock_timeout', '100ms', true) AS is_set OFFSET 0) l, \
+           LATERAL chat_post_many($1,$2,$3,$4,$5,$6,$7,$8,$9,CASE WHEN l.is_set <> '' THEN $10 END)",
+};
+/// They return [`LOCKED`] for a chat whose row another transaction has locked.
+const TRYING: Functions = Functions {
+    one: "SELECT 1::bigint, refusal, seq FROM chat_try_one($1,$2,$3,$4,$5,$6,$7,$8,$9)",
+    many: "SELECT place, refusal, seq FROM chat_try_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+};
+const LOCKED: i16 = 0;
+/// The code of PostgreSQL for a lock that was not acquired in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 const FIND_REPEATED: &str = "SELECT i.place, e.digest, e.entry_id, e.seq, e.create_time \
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY \
        AS i(org_id, chat_id, sender, request_id, place) \
@@ -24,52 +47,76 @@ fn failed(error: sqlx::Error) -> StorageError {
     DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
 }
 
-/// The connection of the writer, kept between batches. The pool would check the connection before and after
-/// each use, which costs two round trips more, and each connection caches its own plans.
+/// The time after which PostgreSQL ends a statement of the writer. All senders wait for the writer, so that
+/// it gives up a lost host earlier than others do.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The connection of the writer, kept between batches: each connection caches its own plans.
 #[derive(Default)]
-pub(super) struct Session(Option<PooledConnection>);
+pub(super) struct Session {
+    connection: Option<PooledConnection>,
+    /// Whether to wait for the row of a chat.
+    waits: bool,
+}
 
 impl Session {
-    async fn connection(&mut self, db: &Db) -> Result<&mut PgConnection, StorageError> {
-        let connection = match self.0.take() {
-            Some(connection) => connection,
-            None => db.lease_writer().await?,
-        };
-        Ok(self.0.insert(connection).connection())
-    }
-
-    /// Returns the connection to the pool after an error. The pool checks whether it is still alive.
-    fn release_on_error<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StorageError> {
-        if result.is_err() {
-            self.0 = None;
+    /// A session that waits, for a limited time, for the row of a chat.
+    pub(super) fn waiting() -> Self {
+        Self {
+            connection: None,
+            waits: true,
         }
-        result.map_err(failed)
     }
 
+    /// Returns the connection, or another one if it was lost.
+    async fn connection(&mut self, db: &Db) -> Result<&mut PooledConnection, StorageError> {
+        let mut kept = self.connection.take();
+        if let Some(connection) = &mut kept
+            && !connection.is_usable().await
+        {
+            kept = None;
+        }
+        let connection = match kept {
+            Some(connection) => connection,
+            // A session that waits is short: its connection goes back to the pool with the settings of the
+            // pool.
+            None if self.waits => db.lease_writer(Duration::MAX).await?,
+            None => db.lease_writer(STATEMENT_TIMEOUT).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Inserts messages; `None` if the row of their chat was not free in time.
     async fn insert(
         &mut self,
         db: &Db,
         messages: &[&PendingMessage],
         now: Time,
-    ) -> Result<Vec<PgRow>, StorageError> {
-        let rows = insert(self.connection(db).await?, messages, now).await;
-        self.release_on_error(rows)
+    ) -> Result<Option<Vec<PgRow>>, StorageError> {
+        let functions = if self.waits { &WAITING } else { &TRYING };
+        match insert(self.connection(db).await?, functions, messages, now).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                Ok(None)
+            }
+            rows => rows.map(Some).map_err(failed),
+        }
     }
 
     async fn find(&mut self, db: &Db, messages: &[&PendingMessage]) -> Result<Vec<PgRow>, StorageError> {
         let rows = find(self.connection(db).await?, messages).await;
-        self.release_on_error(rows)
+        rows.map_err(failed)
     }
 }
 
 async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut PooledConnection,
+    functions: &Functions,
     messages: &[&PendingMessage],
     now: Time,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     if let [pending] = messages {
         let message = &pending.message;
-        let query = sqlx::query(STORE_ONE)
+        let query = sqlx::query(functions.one)
             .bind(message.org_id.uuid())
             .bind(message.to.uuid())
             .bind(pending.sender.uuid())
@@ -79,7 +126,7 @@ async fn insert(
             .bind(message.text.as_str())
             .bind(pending.service.as_deref())
             .bind(now);
-        return query.fetch_all(connection).await;
+        return connection.fetch_all(query).await;
     }
     let mut chats: BTreeMap<(Uuid, Uuid), i32> =
         messages.iter().map(|pending| (chat_key(pending), 0)).collect();
@@ -87,7 +134,7 @@ async fn insert(
         *index = number;
     }
     let chat_index = |pending: &PendingMessage| chats.get(&chat_key(pending)).copied().unwrap_or_default();
-    let query = sqlx::query(STORE_BATCH)
+    let query = sqlx::query(functions.many)
         .bind(chats.keys().map(|(org, _)| *org).collect::<Vec<_>>())
         .bind(chats.keys().map(|(_, chat)| *chat).collect::<Vec<_>>())
         .bind(
@@ -118,11 +165,11 @@ async fn insert(
                 .collect::<Vec<_>>(),
         )
         .bind(now);
-    query.fetch_all(connection).await
+    connection.fetch_all(query).await
 }
 
 async fn find(
-    connection: &mut PgConnection,
+    connection: &mut PooledConnection,
     messages: &[&PendingMessage],
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let query = sqlx::query(FIND_REPEATED)
@@ -130,7 +177,7 @@ async fn find(
         .bind(ids(messages, |pending| pending.message.to.uuid()))
         .bind(ids(messages, |pending| pending.sender.uuid()))
         .bind(ids(messages, |pending| pending.message.request_id));
-    query.fetch_all(connection).await
+    connection.fetch_all(query).await
 }
 
 /// The organization and the chat.
@@ -143,12 +190,13 @@ fn ids(messages: &[&PendingMessage], of: fn(&PendingMessage) -> Uuid) -> Vec<Uui
 }
 
 /// Stores new messages and finds the stored entries of repetitions, which the unique constraint rejects.
+/// `None` for a message whose chat another transaction has locked.
 pub(super) async fn store(
     db: &Db,
     session: &mut Session,
     messages: &[PendingMessage],
     now: Time,
-) -> Result<Vec<Outcome>, StorageError> {
+) -> Result<Vec<Option<Outcome>>, StorageError> {
     let all: Vec<&PendingMessage> = messages.iter().collect();
     let (mut known, mut new) = (HashMap::new(), all.clone());
     let mut outcomes = loop {
@@ -164,7 +212,7 @@ pub(super) async fn store(
                     return Err(error);
                 }
                 new.retain(|pending| !found.contains_key(&pending.entry_id));
-                known.extend(found);
+                known.extend(found.into_iter().map(|(id, outcome)| (id, Some(outcome))));
             }
             other => break other?,
         }
@@ -175,11 +223,12 @@ pub(super) async fn store(
         .copied()
         .filter(|pending| {
             let outcome = outcomes.get(&pending.entry_id);
-            matches!(outcome, Some(Outcome::Refused(refused)) if refused.may_repeat())
+            matches!(outcome, Some(Some(Outcome::Refused(refused))) if refused.may_repeat())
         })
         .collect();
     if !rejected.is_empty() {
-        known.extend(find_repeated(db, session, &rejected).await?);
+        let found = find_repeated(db, session, &rejected).await?;
+        known.extend(found.into_iter().map(|(id, outcome)| (id, Some(outcome))));
     }
     all.iter()
         .map(|pending| {
@@ -191,25 +240,30 @@ pub(super) async fn store(
         .collect()
 }
 
-/// Inserts messages in one round trip. Returns the outcomes by the new entry ids.
+/// Inserts messages in one round trip. Returns the outcomes by the new entry ids; `None` for a message whose
+/// chat is locked.
 async fn insert_new(
     db: &Db,
     session: &mut Session,
     messages: &[&PendingMessage],
     now: Time,
-) -> Result<HashMap<EntryId, Outcome>, StorageError> {
-    let rows = session.insert(db, messages, now).await?;
+) -> Result<HashMap<EntryId, Option<Outcome>>, StorageError> {
+    let Some(rows) = session.insert(db, messages, now).await? else {
+        return Ok(messages.iter().map(|pending| (pending.entry_id, None)).collect());
+    };
     let outcome = |row: PgRow| {
         let pending = message_at(messages, &row)?;
         let outcome = match row.try_get::<Option<i16>, _>(1)? {
-            None => Outcome::Stored(Stored {
+            None => Some(Outcome::Stored(Stored {
                 entry_id: pending.entry_id,
                 seq: row.try_get(2)?,
                 create_time: now,
-            }),
+            })),
+            Some(LOCKED) => None,
             Some(number) => {
                 let unknown = || sqlx::Error::Protocol(format!("unknown refusal {number} of a message"));
-                Outcome::Refused(Refused::from_number(number).ok_or_else(unknown)?)
+                let refused = Refused::from_number(number).ok_or_else(unknown)?;
+                Some(Outcome::Refused(refused))
             }
         };
         Ok((pending.entry_id, outcome))

@@ -397,6 +397,8 @@ on_both!(staged_import_creates_each_link_once, |database| async move {
             .apply_membership(s.org, Said::RosterImportStaged(staged.clone()))
             .await;
     }
+    let runner = fixture.ports.job_runner();
+    fixture.test_env.run_due_jobs(&runner).await;
     let request = pb::ListInvitationsRequest {
         org_id: s.org.to_string(),
         ..Default::default()

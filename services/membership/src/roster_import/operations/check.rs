@@ -170,7 +170,7 @@ async fn current_roster(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<
         current.people.insert(key, (id, member));
     }
     // Unconfirmed guardianships are included.
-    for row in guardianships::list_current(tx, Some(org)).await? {
+    for row in guardianships::list_current(tx, org).await? {
         let guardian = source_keys
             .get(&row.guardian_id)
             .and_then(|key| current.people.get_mut(key));

@@ -44,7 +44,7 @@ impl Mutation for StartRosterImport {
         scope: &OrgScope,
     ) -> Result<ImportOutcome, Error> {
         let (org, id) = (self.org_id, self.roster_import_id);
-        let import = storage::lock(tx, scope, id).await?;
+        let import = storage::lock_to_start(tx, scope, id).await?;
         let mut import = import.ok_or_else(|| unknown_import(id))?;
         check_etag(&self.etag, import.revision)?;
         if import.state != ImportState::Checked

@@ -54,6 +54,12 @@ async fn check(
     Ok(answer.into_inner().roster_import.unwrap())
 }
 
+/// Checks a set with one teacher, and returns the id of the import.
+pub(crate) async fn check_small_import(test_env: &TestEnv, caller: &MemberSession) -> String {
+    let messages = set(&test_env.act(), "Кузнецова", false);
+    check(test_env, caller, messages).await.unwrap().id
+}
+
 // Covers: R31 allowed, R31 refused
 on_both!(repeated_check_shows_the_current_import, |database| async move {
     let test_env = TestEnv::open(database).await;

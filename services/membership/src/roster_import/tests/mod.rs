@@ -1,3 +1,3 @@
-mod edge;
+pub(crate) mod edge;
 mod plan;
 mod samples;

@@ -55,13 +55,7 @@ impl Mutation for EndSession {
         })
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        own: &OwnSession,
-    ) -> Result<Ended, Error> {
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, own: &OwnSession) -> Result<Ended, Error> {
         let OwnSession {
             account_id,
             session_id,
@@ -70,7 +64,7 @@ impl Mutation for EndSession {
         if !session.is_some_and(|session| session.is_alive(tx.now())) {
             return Err(Error::unknown(KIND, session_id));
         }
-        end(context, tx, account_id, session_id).await?;
+        end(tx, account_id, session_id).await?;
         audit(tx, caller, account_id, session_id).await?;
         Ok(Ended { session_id })
     }

@@ -8,8 +8,8 @@ use parta_database::Tx;
 use parta_ids::{AccountId, SessionId};
 use parta_status::RpcError;
 
-use super::{events, storage};
-use crate::{context::Context, error::Error, member_records};
+use super::storage;
+use crate::error::Error;
 
 pub(crate) use end::EndSession;
 pub(crate) use read::{IssueOrganizationToken, ListMemberships, ListSessions, MembershipView};
@@ -40,13 +40,10 @@ fn account(caller: &Caller) -> Result<(AccountId, SessionId), RpcError> {
     }
 }
 
-/// Ends a session whose row is locked, and publishes it to every organization of the person, also to those
-/// that the person has left: a token issued before is refused there after a return too.
-async fn end(context: &Context, tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
+/// Ends a session whose row is locked, and lists it for all services.
+async fn end(tx: &Tx, account: AccountId, session: SessionId) -> Result<(), Error> {
     storage::update_ended(tx, session, tx.now()).await?;
-    for org in member_records::orgs_of_account(tx, account).await? {
-        events::revoked(tx, &context.secrets, session, org).await?;
-    }
+    storage::insert_ended(tx, session, account, tx.now()).await?;
     Ok(())
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct IssueOrganizationToken {
 pub(crate) struct OrganizationToken {
     pub(crate) member_id: MemberId,
     pub(crate) access_token: SignedToken,
+    /// Names the state in which the person is the member.
+    pub(crate) consistency_token: String,
 }
 
 impl Query for IssueOrganizationToken {
@@ -75,6 +77,7 @@ impl Query for IssueOrganizationToken {
         Ok(Read::plain(OrganizationToken {
             member_id: member.id,
             access_token: Context::signed(token)?,
+            consistency_token: parta_mutations::consistency_token(tx.db(), org, tx.head(org).await?),
         }))
     }
 }

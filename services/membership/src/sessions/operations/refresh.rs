@@ -53,7 +53,7 @@ impl UnclaimedMutation for RefreshSession {
         } else {
             // The token was copied: one of two holders used its successor.
             audit(tx, caller, account, id).await?;
-            end(context, tx, account, id).await?;
+            end(tx, account, id).await?;
             return Ok(Act::Done(Refreshed::Ended(id)));
         };
         Ok(Act::Done(Refreshed::Tokens {

@@ -49,7 +49,7 @@ on_both!(
         assert_eq!(changes[1]["actor"], json!("operator"));
         assert_ne!(changes[0]["change_time"], changes[1]["change_time"]);
 
-        let events = fixture.events(2).await;
+        let events = fixture.events(org.parse().unwrap(), 2).await;
         assert_eq!(events[0].0, "organization_created");
         assert_eq!(events[0].1["display_name"], json!("Школа № 1"));
         assert_eq!(events[1].0, "unit_created");

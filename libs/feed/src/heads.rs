@@ -1,0 +1,309 @@
+//! The heads of all logs of a database, as this replica knows them.
+//!
+//! Own commits and hints of the bus are known at once; everything else by reading all heads, at most once a
+//! second, however many streams ask. Nothing is queued: a reader that lags sees the latest head of each
+//! organization.
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use parta_database::{Db, LogHead, StorageError, Tx};
+use parta_ids::OrgId;
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
+
+use crate::log;
+
+/// All heads are read this often while anybody follows them.
+pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// A replica proves this often that its database accepts commits. A primary that was deposed does not.
+const PULSE_INTERVAL: Duration = Duration::from_secs(5);
+/// Pulses of replicas that have ended are removed after this long.
+const PULSE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(1);
+
+/// The known heads of a database. All handles of the database share it.
+#[derive(Default)]
+pub(crate) struct Heads {
+    known: Mutex<Known>,
+    changed: watch::Sender<u64>,
+    reading: tokio::sync::Mutex<Reading>,
+}
+
+#[derive(Default)]
+struct Known {
+    epoch: Option<Uuid>,
+    heads: HashMap<OrgId, Entry>,
+    /// The organizations by the version of their latest change.
+    by_version: BTreeMap<u64, OrgId>,
+    version: u64,
+}
+
+struct Entry {
+    head: LogHead,
+    version: u64,
+    /// Whether this replica committed the last events, so that the others should be notified.
+    is_own: bool,
+}
+
+#[derive(Default)]
+struct Reading {
+    completed: Option<Instant>,
+    pulsed: Option<Instant>,
+    replica_id: Option<Uuid>,
+}
+
+/// The heads that changed after a version.
+pub(crate) struct Changes {
+    pub(crate) heads: Vec<(OrgId, LogHead)>,
+    /// The version up to which they are complete.
+    pub(crate) version: u64,
+}
+
+impl Known {
+    fn put(&mut self, org_id: OrgId, head: LogHead, is_own: bool) {
+        self.version += 1;
+        let version = self.version;
+        let entry = Entry {
+            head,
+            version,
+            is_own,
+        };
+        if let Some(before) = self.heads.insert(org_id, entry) {
+            self.by_version.remove(&before.version);
+        }
+        self.by_version.insert(version, org_id);
+        self.epoch = self.epoch.max(Some(head.epoch));
+    }
+
+    /// Notes a head that a commit or a hint announces. Announcements arrive in any order, so only a later
+    /// head counts.
+    fn raise(&mut self, org_id: OrgId, head: LogHead, is_own: bool) -> bool {
+        let place = |head: &LogHead| (head.epoch, head.position);
+        let is_later = self
+            .heads
+            .get(&org_id)
+            .is_none_or(|known| place(&known.head) < place(&head));
+        if is_later {
+            self.put(org_id, head, is_own);
+        }
+        is_later
+    }
+}
+
+impl Heads {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notify(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Notes the head after a commit of this replica.
+    pub(crate) fn committed(&self, org_id: OrgId, head: LogHead) {
+        if self.known().raise(org_id, head, true) {
+            self.notify();
+        }
+    }
+
+    /// Notes the head that another replica has announced. A head of another epoch is not believed: it comes
+    /// from another installation on the same bus, or the next reading shows it.
+    pub(crate) fn hinted(&self, org_id: OrgId, head: LogHead) {
+        let mut known = self.known();
+        let is_news = known.epoch == Some(head.epoch) && known.raise(org_id, head, false);
+        drop(known);
+        if is_news {
+            self.notify();
+        }
+    }
+
+    /// Notifies of every change.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Returns the known head of an organization.
+    pub(crate) fn of(&self, org_id: OrgId) -> Option<LogHead> {
+        self.known().heads.get(&org_id).map(|entry| entry.head)
+    }
+
+    /// Returns the known epoch.
+    pub(crate) fn epoch(&self) -> Option<Uuid> {
+        self.known().epoch
+    }
+
+    /// Returns at most `limit` heads that changed after the version, the oldest change first.
+    pub(crate) fn changes_after(&self, version: u64, limit: usize) -> Changes {
+        self.select(version, limit, |_| true)
+    }
+
+    /// Returns at most `limit` heads that commits of this replica have moved after the version.
+    pub(crate) fn own_after(&self, version: u64, limit: usize) -> Changes {
+        self.select(version, limit, |entry| entry.is_own)
+    }
+
+    fn select(&self, version: u64, limit: usize, wanted: impl Fn(&Entry) -> bool) -> Changes {
+        let known = self.known();
+        let mut changes = Changes {
+            heads: Vec::new(),
+            version: known.version,
+        };
+        let later = known
+            .by_version
+            .range((Bound::Excluded(version), Bound::Unbounded));
+        for (version, org_id) in later {
+            if changes.heads.len() == limit {
+                return changes;
+            }
+            let Some(entry) = known.heads.get(org_id).filter(|entry| wanted(entry)) else {
+                continue;
+            };
+            changes.heads.push((*org_id, entry.head));
+            if changes.heads.len() == limit {
+                changes.version = *version;
+            }
+        }
+        changes
+    }
+
+    /// Reads all heads of the database, unless another caller has done so within the last second. On
+    /// PostgreSQL, the database must also have accepted a commit of this replica within the last seconds.
+    pub(crate) async fn refresh(&self, db: &Db) -> Result<(), StorageError> {
+        let mut reading = self.reading.lock().await;
+        if reading.completed.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
+            return Ok(());
+        }
+        if db.is_postgres() && reading.pulsed.is_none_or(|at| at.elapsed() >= PULSE_INTERVAL) {
+            let replica_id = *reading.replica_id.get_or_insert_with(|| db.env().ids.uuid());
+            db.write(|tx| async move { pulse(&tx, replica_id).await }).await?;
+            reading.pulsed = Some(Instant::now());
+        }
+        let version = self.known().version;
+        let (epoch, heads) = log::list_heads(db.conn()).await?;
+        reading.completed = Some(Instant::now());
+        self.replace(version, epoch, heads);
+        Ok(())
+    }
+
+    /// Notes what a reading that began at a version has found. A head may also be lower than the known one,
+    /// after a restore; one that was announced during the reading stays.
+    fn replace(&self, began_at: u64, epoch: Uuid, heads: Vec<(OrgId, LogHead)>) {
+        let mut known = self.known();
+        let before = known.version;
+        known.epoch = known.epoch.max(Some(epoch));
+        let mut found = HashSet::with_capacity(heads.len());
+        for (org_id, head) in heads {
+            found.insert(org_id);
+            let is_news = known
+                .heads
+                .get(&org_id)
+                .is_none_or(|entry| entry.version <= began_at && entry.head != head);
+            if is_news {
+                known.put(org_id, head, false);
+            }
+        }
+        // The restored database has no log of these organizations.
+        let lost: Vec<OrgId> = known
+            .heads
+            .iter()
+            .filter(|(org_id, entry)| {
+                entry.version <= began_at && entry.head.position > 0 && !found.contains(org_id)
+            })
+            .map(|(org_id, _)| *org_id)
+            .collect();
+        for org_id in lost {
+            let empty = LogHead {
+                epoch,
+                position: 0,
+                event_id: Uuid::nil(),
+            };
+            known.put(org_id, empty, false);
+        }
+        let has_changed = known.version != before;
+        drop(known);
+        if has_changed {
+            self.notify();
+        }
+    }
+}
+
+/// Commits a row of this replica.
+async fn pulse(tx: &Tx, replica_id: Uuid) -> Result<(), StorageError> {
+    let sql = "INSERT INTO feed_pulse (replica_id, pulse_time) VALUES ($1, $2) \
+               ON CONFLICT (replica_id) DO UPDATE SET pulse_time = excluded.pulse_time";
+    tx.execute_sql(sql, [replica_id.into(), tx.now().into()]).await?;
+    let sql = "DELETE FROM feed_pulse WHERE pulse_time < $1";
+    tx.execute_sql(sql, [(tx.now() - PULSE_RETENTION).into()]).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::TypedId as _;
+
+    use super::*;
+
+    fn org(n: u128) -> OrgId {
+        OrgId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn head(position: i64) -> LogHead {
+        LogHead {
+            epoch: Uuid::from_u128(1),
+            position,
+            event_id: Uuid::from_u128(u128::try_from(position).unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn reader_sees_the_latest_head_of_each_organization() {
+        let heads = Heads::default();
+        heads.committed(org(1), head(1));
+        heads.committed(org(2), head(1));
+        heads.committed(org(1), head(2));
+        heads.hinted(org(1), head(1));
+        let foreign = LogHead {
+            epoch: Uuid::from_u128(9),
+            ..head(7)
+        };
+        heads.hinted(org(1), foreign);
+        let first = heads.changes_after(0, 1);
+        assert_eq!(first.heads, [(org(2), head(1))]);
+        let rest = heads.changes_after(first.version, 10);
+        assert_eq!(rest.heads, [(org(1), head(2))]);
+        assert!(heads.changes_after(rest.version, 10).heads.is_empty());
+        assert_eq!(heads.of(org(1)), Some(head(2)));
+    }
+
+    #[test]
+    fn only_own_commits_are_announced_to_other_replicas() {
+        let heads = Heads::default();
+        heads.committed(org(1), head(1));
+        heads.hinted(org(2), head(1));
+        let own = heads.own_after(0, 10);
+        assert_eq!(own.heads, [(org(1), head(1))]);
+        assert!(heads.own_after(own.version, 10).heads.is_empty());
+    }
+
+    #[test]
+    fn reading_lowers_a_head_but_not_one_announced_meanwhile() {
+        let heads = Heads::default();
+        heads.committed(org(1), head(5));
+        heads.committed(org(2), head(5));
+        heads.committed(org(3), head(5));
+        let began_at = heads.known().version;
+        heads.committed(org(2), head(6));
+        heads.replace(
+            began_at,
+            Uuid::from_u128(1),
+            vec![(org(1), head(3)), (org(2), head(5))],
+        );
+        assert_eq!(heads.of(org(1)), Some(head(3)));
+        assert_eq!(heads.of(org(2)), Some(head(6)));
+        // A restored database has lost the log.
+        assert_eq!(heads.of(org(3)).map(|head| head.position), Some(0));
+    }
+}

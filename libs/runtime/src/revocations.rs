@@ -1,0 +1,112 @@
+//! The poll of the credentials that membership has revoked: one for each process, because its services share
+//! one verifier.
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use parta_access::{MAX_REVOCATIONS, Revoked, Verifier};
+use parta_grpc::ServiceChannel;
+use parta_ids::TypedId;
+use parta_proto_membership::internal::v1::{
+    GetRevocationsRequest, revocation_service_client::RevocationServiceClient,
+};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::Task;
+
+/// Between an answer and the next poll.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A replica of membership that sends nothing for this long has failed the poll. The next poll goes to
+/// another one.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Failures for this long are reported. The verifier then refuses people.
+const REPORT_AFTER: Duration = Duration::from_secs(30);
+
+/// Returns the task that polls membership and passes its answers to the verifier.
+pub(crate) fn task(membership: ServiceChannel, verifier: Arc<Verifier>) -> Task {
+    Task::over(
+        "revocations",
+        (membership, verifier),
+        |(membership, verifier), cancel| async move {
+            let poll = Poll {
+                membership: RevocationServiceClient::new(membership),
+                verifier,
+                revision: String::new(),
+            };
+            poll.run(cancel).await;
+            Ok(())
+        },
+    )
+}
+
+struct Poll {
+    membership: RevocationServiceClient<ServiceChannel>,
+    verifier: Arc<Verifier>,
+    /// The revision of the last list; empty before the first.
+    revision: String,
+}
+
+impl Poll {
+    async fn run(mut self, cancel: CancellationToken) {
+        let (mut answered, mut reported) = (Instant::now(), false);
+        loop {
+            let asked = Instant::now();
+            let answer = tokio::select! {
+                () = cancel.cancelled() => return,
+                answer = self.once(asked) => answer,
+            };
+            match answer {
+                Ok(()) => {
+                    answered = asked;
+                    if std::mem::take(&mut reported) {
+                        tracing::info!("revocations known again");
+                    }
+                }
+                // While the cluster starts, membership often is the last to come.
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::debug!(error, "revocations could not be polled");
+                    if !reported && answered.elapsed() >= REPORT_AFTER {
+                        reported = true;
+                        tracing::warn!(error, "revocations unknown for 30 s, refusing people");
+                    }
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn once(&mut self, asked: Instant) -> anyhow::Result<()> {
+        let request = GetRevocationsRequest {
+            known_revision: self.revision.clone(),
+        };
+        let mut responses = timeout(LIMIT, self.membership.get_revocations(request))
+            .await??
+            .into_inner();
+        let (mut list, mut revision, mut unchanged) = (Revoked::default(), None, false);
+        while let Some(response) = timeout(LIMIT, responses.message()).await?? {
+            ids(&mut list.sessions, &response.session_ids)?;
+            ids(&mut list.service_accounts, &response.service_account_ids)?;
+            // Not only at the end, so that no answer takes more memory.
+            anyhow::ensure!(list.len() <= MAX_REVOCATIONS, "the answer has too many ids");
+            unchanged = response.unchanged;
+            revision = Some(response.revision);
+        }
+        let revision = revision.context("the answer is empty")?;
+        self.verifier
+            .revocations_answered(asked, (!unchanged).then_some(&list))?;
+        self.revision = revision;
+        Ok(())
+    }
+}
+
+fn ids<T: TypedId>(to: &mut Vec<T>, texts: &[String]) -> anyhow::Result<()> {
+    for text in texts {
+        let id = text.parse().ok().context("an id is malformed")?;
+        to.push(id);
+    }
+    Ok(())
+}

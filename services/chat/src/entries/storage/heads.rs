@@ -1,0 +1,125 @@
+//! The heads of many chats, with which live streams are compared, and the ids of entries, by which the log of
+//! a restored database is recognized.
+use std::{collections::HashMap, fmt::Write as _};
+
+use parta_access::OrgScope;
+use parta_database::StorageError;
+use parta_ids::{ChatId, EntryId, MemberId, OrgId, TypedId};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use uuid::Uuid;
+
+use super::padded;
+
+/// At most this many rows are looked up by one statement. SQLite binds at most 32,766 values.
+pub(crate) const LOOKUP_MAX_ROWS: usize = 1_024;
+
+/// The head of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) seq: i64,
+    /// Entries up to this sequence number are in the archive.
+    pub(crate) archived_seq: i64,
+    /// The entry of the log at the sequence number that was asked for.
+    pub(crate) entry_id: Option<EntryId>,
+}
+
+/// Runs a statement over rows of values, which it reads as the table `wanted`. Rows are repeated until their
+/// number is a power of two, so that few different statements are prepared.
+async fn look_up<const N: usize>(
+    conn: &impl ConnectionTrait,
+    columns: &str,
+    rows: impl IntoIterator<Item = [Value; N]>,
+    select: &str,
+) -> Result<Vec<QueryResult>, StorageError> {
+    let rows = padded(rows.into_iter().collect());
+    let mut sql = format!("WITH wanted({columns}) AS (VALUES ");
+    for row in 0..rows.len() {
+        let separator = if row == 0 { "(" } else { ", (" };
+        sql.push_str(separator);
+        for column in 0..N {
+            let separator = if column == 0 { "$" } else { ", $" };
+            write!(sql, "{separator}{}", row * N + column + 1)
+                .map_err(|error| StorageError::Fault(error.to_string()))?;
+        }
+        sql.push(')');
+    }
+    sql.push_str(") ");
+    sql.push_str(select);
+    let values = rows.into_iter().flatten();
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+    Ok(conn.query_all_raw(statement).await?)
+}
+
+/// The heads of these chats of any organizations, at most [`LOOKUP_MAX_ROWS`], each with the id of the entry
+/// at its sequence number. A chat that does not exist is missing.
+pub(crate) async fn find_heads(
+    conn: &impl ConnectionTrait,
+    chats: &[(OrgId, ChatId, i64)],
+) -> Result<HashMap<(OrgId, ChatId), Head>, StorageError> {
+    const FIND_HEADS: &str = "SELECT DISTINCT c.org_id, c.chat_id, c.head_seq, c.archived_seq, e.entry_id \
+         FROM wanted w JOIN chat c ON c.org_id = w.org_id AND c.chat_id = w.chat_id \
+         LEFT JOIN entry e ON e.org_id = c.org_id AND e.chat_id = c.chat_id AND e.seq = w.seq";
+    let wanted = chats
+        .iter()
+        .map(|(org, chat, seq)| [org.uuid().into(), chat.uuid().into(), (*seq).into()]);
+    let rows = look_up(conn, "org_id, chat_id, seq", wanted, FIND_HEADS).await?;
+    let head = |row: &QueryResult| {
+        let (org, chat): (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        let entry: Option<Uuid> = row.try_get_by_index(4)?;
+        let head = Head {
+            seq: row.try_get_by_index(2)?,
+            archived_seq: row.try_get_by_index(3)?,
+            entry_id: entry.map(EntryId::from_uuid),
+        };
+        Ok(((OrgId::from_uuid(org), ChatId::from_uuid(chat)), head))
+    };
+    rows.iter().map(head).collect()
+}
+
+/// The number of chats in which each of these members participates, at most [`LOOKUP_MAX_ROWS`]. A member of
+/// no chat is missing.
+pub(crate) async fn count_chats(
+    conn: &impl ConnectionTrait,
+    members: &[(OrgId, MemberId)],
+) -> Result<HashMap<(OrgId, MemberId), usize>, StorageError> {
+    const COUNT_CHATS: &str = "SELECT p.org_id, p.member_id, COUNT(*) FROM participant p \
+         JOIN (SELECT DISTINCT org_id, member_id FROM wanted) w \
+           ON p.org_id = w.org_id AND p.member_id = w.member_id \
+         WHERE p.left_seq IS NULL GROUP BY p.org_id, p.member_id";
+    let wanted = members
+        .iter()
+        .map(|(org, member)| [org.uuid().into(), member.uuid().into()]);
+    let rows = look_up(conn, "org_id, member_id", wanted, COUNT_CHATS).await?;
+    let count = |row: &QueryResult| {
+        let (org, member): (Uuid, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        let count: i64 = row.try_get_by_index(2)?;
+        let key = (OrgId::from_uuid(org), MemberId::from_uuid(member));
+        Ok((key, usize::try_from(count).unwrap_or_default()))
+    };
+    rows.iter().map(count).collect()
+}
+
+/// The ids of the entries at these sequence numbers. An entry that does not exist is missing.
+pub(crate) async fn find_entry_ids(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    places: &[(ChatId, i64)],
+) -> Result<HashMap<(ChatId, i64), EntryId>, StorageError> {
+    const FIND_ENTRIES: &str = "SELECT w.chat_id, w.seq, coalesce(e.entry_id, a.entry_id) FROM wanted w \
+         LEFT JOIN entry e ON e.org_id = w.org_id AND e.chat_id = w.chat_id AND e.seq = w.seq \
+         LEFT JOIN entry_archive a ON a.org_id = w.org_id AND a.chat_id = w.chat_id AND a.seq = w.seq";
+    let mut found = HashMap::new();
+    for some in places.chunks(LOOKUP_MAX_ROWS) {
+        let wanted = some
+            .iter()
+            .map(|(chat, seq)| [scope.org_id().uuid().into(), chat.uuid().into(), (*seq).into()]);
+        for row in look_up(conn, "org_id, chat_id, seq", wanted, FIND_ENTRIES).await? {
+            let chat = ChatId::from_uuid(row.try_get_by_index(0)?);
+            let entry: Option<Uuid> = row.try_get_by_index(2)?;
+            if let Some(entry) = entry {
+                found.insert((chat, row.try_get_by_index(1)?), EntryId::from_uuid(entry));
+            }
+        }
+    }
+    Ok(found)
+}

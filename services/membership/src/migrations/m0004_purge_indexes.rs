@@ -1,0 +1,25 @@
+//! Indexes by which rows are found whose retention has passed.
+use sea_orm_migration::prelude::*;
+
+pub(crate) struct Indexes;
+
+impl MigrationName for Indexes {
+    fn name(&self) -> &str {
+        "membership_0004_purge_indexes"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Indexes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for sql in [
+            "CREATE INDEX session_ended ON session (end_time) WHERE end_time IS NOT NULL",
+            "CREATE INDEX session_refreshed ON session (refresh_time)",
+            "CREATE INDEX address_counter_sent ON address_counter (send_time)",
+            "CREATE INDEX join_flow_created ON join_flow (create_time)",
+        ] {
+            manager.get_connection().execute_unprepared(sql).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! Revocations: the credentials that all services refuse before they expire (R29, R30).
+//!
+//! Owns no table: sessions and service accounts write theirs. Serves RevocationService. Invariants: a list
+//! has everything that was committed before it was read, because no cursor skips a commit that becomes
+//! visible late; an answer is at most 500 ms old; a failed read is answered with a refusal and never with an
+//! older list.
+
+mod grpc;
+mod model;
+mod operations;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use grpc::Revocations;
+pub(crate) use operations::{RevocationReader, purge};

@@ -1,0 +1,190 @@
+//! `parta jobs`: the durable jobs of the services.
+use clap::{Subcommand, ValueEnum, builder::PossibleValuesParser};
+use parta_proto::{
+    FeedChannel as Channel, JobApi, JobPage,
+    jobs::v1::{Job, JobState},
+    time,
+};
+use parta_proto_call_scheduling::CallSchedulingJobs;
+use parta_proto_chat::ChatJobs;
+use parta_proto_invitation::InvitationJobs;
+use parta_proto_membership::MembershipJobs;
+use parta_proto_org_registry::OrgRegistryJobs;
+use prost_types::Timestamp;
+use serde_json::{Value, json};
+use tonic::Status;
+
+use super::Common;
+use crate::{
+    SERVICES,
+    client::Session,
+    output::{Failure, json as to_json},
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Jobs {
+    /// Lists jobs that wait, run or have failed, oldest first.
+    List {
+        /// Only jobs of this service. Without it, every service is asked.
+        #[arg(value_parser = names())]
+        service: Option<String>,
+        /// Only jobs in this state.
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// Only jobs of this kind.
+        #[arg(long, default_value = "")]
+        kind: String,
+        /// Only jobs of this organization, `org_...`.
+        #[arg(long, default_value = "")]
+        organization: String,
+    },
+    /// Makes a failed job due at once, with as many attempts as a new one.
+    Retry {
+        /// The service that has the job.
+        #[arg(value_parser = names())]
+        service: String,
+        /// Job id, `job_...`.
+        id: String,
+    },
+    /// Deletes a failed job. Its effect never happens.
+    Drop {
+        /// The service that has the job.
+        #[arg(value_parser = names())]
+        service: String,
+        /// Job id, `job_...`.
+        id: String,
+    },
+}
+
+/// The state of a job.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum State {
+    /// An attempt is due now or later.
+    Waiting,
+    /// An attempt runs.
+    Running,
+    /// The job is not tried again.
+    Failed,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SERVICES.map(|service| service.name))
+}
+
+/// Calls a function of the generated client of a service, by the name of the service.
+macro_rules! of_service {
+    ($session:expr, $service:expr, $function:ident($($argument:expr),*)) => {
+        match $service {
+            "org-registry" => $function::<OrgRegistryJobs, _>($session.jobs("org-registry"), $($argument),*).await,
+            "membership" => $function::<MembershipJobs, _>($session.jobs("membership"), $($argument),*).await,
+            "invitation" => $function::<InvitationJobs, _>($session.jobs("invitation"), $($argument),*).await,
+            "chat" => $function::<ChatJobs, _>($session.jobs("chat"), $($argument),*).await,
+            _ => $function::<CallSchedulingJobs, _>($session.jobs("call-scheduling"), $($argument),*).await,
+        }
+    };
+}
+
+/// Lists all pages.
+async fn list<A: JobApi, T: Channel>(channel: T, mut page: JobPage) -> Result<Vec<Job>, Status> {
+    let mut found = Vec::new();
+    loop {
+        let (jobs, next) = A::list(channel.clone(), page.clone()).await?;
+        found.extend(jobs);
+        if next.is_empty() {
+            return Ok(found);
+        }
+        page.page_token = next;
+    }
+}
+
+async fn retry<A: JobApi, T: Channel>(channel: T, act: String, id: String) -> Result<Option<Job>, Status> {
+    Ok(A::retry(channel, act, id).await?.0)
+}
+
+async fn drop_job<A: JobApi, T: Channel>(channel: T, act: String, id: String) -> Result<(), Status> {
+    A::drop(channel, act, id).await.map(|_| ())
+}
+
+fn line(service: &str, job: &Job) -> String {
+    let at = |of: &Option<Timestamp>| {
+        let time = of.as_ref().and_then(time);
+        time.map_or_else(String::new, |time| time.format("%F %T UTC").to_string())
+    };
+    let state = job.state().as_str_name().trim_start_matches("JOB_STATE_");
+    let mut text = format!("{service}  {}  {state:<7}  {}", job.id, job.kind);
+    let mut add = |name: &str, value: String| {
+        if !value.is_empty() {
+            text += &format!("  {name} {value}");
+        }
+    };
+    add("organization", job.org_id.clone());
+    add("attempts", job.attempts.to_string());
+    add("created", at(&job.create_time));
+    add("due", at(&job.due_time));
+    add("failed", at(&job.fail_time));
+    if job.total_steps > 0 {
+        add("steps", format!("{}/{}", job.done_steps, job.total_steps));
+    }
+    add("failure", job.failure.clone());
+    text
+}
+
+fn document(service: &str, job: &Job) -> Result<Value, Failure> {
+    let mut value = to_json("parta.jobs.v1.Job", job)?;
+    value["service"] = json!(service);
+    Ok(value)
+}
+
+impl Jobs {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (session, output): (Session, _) = (common.operator()?, common.print());
+        match self {
+            Self::List {
+                service,
+                state,
+                kind,
+                organization,
+            } => {
+                let state = state.map_or(JobState::Unspecified, |state| match state {
+                    State::Waiting => JobState::Waiting,
+                    State::Running => JobState::Running,
+                    State::Failed => JobState::Failed,
+                });
+                let page = JobPage {
+                    state: state.into(),
+                    kind,
+                    org_id: organization,
+                    page_size: 200,
+                    ..JobPage::default()
+                };
+                let asked = SERVICES.iter().map(|known| known.name);
+                let mut documents = Vec::new();
+                for name in asked.filter(|name| service.as_deref().is_none_or(|only| only == *name)) {
+                    for job in of_service!(session, name, list(page.clone()))? {
+                        output.line(line(name, &job));
+                        documents.push(document(name, &job)?);
+                    }
+                }
+                if documents.is_empty() {
+                    output.line("no such jobs");
+                }
+                output.document(&json!({"jobs": documents}));
+            }
+            Self::Retry { service, id } => {
+                let job = of_service!(session, service.as_str(), retry(session.act(), id))?;
+                match &job {
+                    Some(job) => output.line(format!("due again: {}", line(&service, job))),
+                    None => output.line("the job is done"),
+                }
+                let shown = job.as_ref().map(|job| document(&service, job)).transpose()?;
+                output.document(&json!({"job": shown}));
+            }
+            Self::Drop { service, id } => {
+                of_service!(session, service.as_str(), drop_job(session.act(), id.clone()))?;
+                output.line(format!("deleted: {id}"));
+                output.document(&json!({"dropped": id}));
+            }
+        }
+        Ok(())
+    }
+}
