@@ -430,3 +430,6 @@ pub(super) enum Outcome {
     /// The organization is quarantined. Look after a while whether it still is.
     Quarantined(Duration),
 }
+
+#[cfg(test)]
+mod tests;

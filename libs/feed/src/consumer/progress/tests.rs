@@ -1,0 +1,149 @@
+//! How fresh a projection is while events arrive and workers apply them. The clock of the runtime is paused.
+use std::collections::HashMap;
+
+use parta_ids::TypedId as _;
+
+use super::*;
+
+fn org(n: u128) -> OrgId {
+    OrgId::from_uuid(Uuid::from_u128(n))
+}
+
+fn head(position: i64) -> LogHead {
+    LogHead {
+        epoch: Uuid::from_u128(1),
+        position,
+        event_id: Uuid::from_u128(u128::try_from(position).unwrap_or_default()),
+    }
+}
+
+fn cursor(n: u128, position: i64) -> Cursor {
+    Cursor::at(org(n), head(position))
+}
+
+/// A progress whose source has these heads and whose cursors are stored.
+fn begun(heads: &[(u128, i64)], cursors: &[Cursor]) -> Progress {
+    let progress = Progress::default();
+    progress.load(cursors.to_vec());
+    let heads: HashMap<_, _> = heads
+        .iter()
+        .map(|(n, position)| (org(*n), head(*position)))
+        .collect();
+    progress.announced_all(heads);
+    progress
+}
+
+/// Takes the next organization as a worker does, and finishes at a position.
+fn apply_next(progress: &Progress, position: i64) {
+    let (Some(taken), _) = progress.next(Lane::Small) else {
+        panic!("no organization has work");
+    };
+    let at = Cursor::at(taken, head(position));
+    progress.finished(taken, Some(at), Outcome::Applied);
+}
+
+#[test]
+fn readiness_waits_for_the_backlog_of_the_start_only() {
+    let run = async {
+        let progress = begun(&[(1, 5)], &[cursor(1, 3)]);
+        assert!(!progress.is_complete());
+        assert_eq!(progress.age(org(1)), Age::Unknown);
+        // An event that arrives meanwhile keeps the organization behind.
+        progress.announced(vec![(org(1), head(6)), (org(2), head(1))], true);
+        apply_next(&progress, 5);
+        assert!(progress.is_complete());
+    };
+    parta_testkit::run_paused(run);
+}
+
+#[test]
+fn failing_organization_does_not_delay_readiness() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 5)], &[]);
+        let (taken, _) = progress.next(Lane::Small);
+        assert_eq!(taken, Some(org(1)));
+        progress.finished(org(1), None, Outcome::Failed(Duration::from_secs(1)));
+        assert!(progress.is_complete());
+        assert_eq!(progress.age(org(1)), Age::Unknown);
+        progress.finished(org(1), None, Outcome::Quarantined(Duration::from_secs(2)));
+        assert_eq!(progress.age(org(1)), Age::Quarantined);
+    });
+}
+
+#[test]
+fn busy_organization_is_as_fresh_as_a_passed_heartbeat() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 1)], &[cursor(1, 1)]);
+        // For two minutes, each second brings an event before the last one is applied.
+        for position in 2..=120 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            progress.announced(vec![(org(1), head(position))], true);
+            apply_next(&progress, position - 1);
+            let Age::Known(age) = progress.age(org(1)) else {
+                panic!("{:?}", progress.age(org(1)));
+            };
+            assert!(age <= Duration::from_secs(3), "{age:?} at {position}");
+        }
+        // Without progress it ages, although heartbeats arrive.
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            progress.announced(Vec::new(), true);
+        }
+        assert!(matches!(progress.age(org(1)), Age::Known(age) if age > Duration::from_secs(30)));
+    });
+}
+
+#[test]
+fn reading_in_flight_lowers_no_announced_head() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 10)], &[cursor(1, 10)]);
+        let began = Instant::now();
+        progress.announced(vec![(org(1), head(11))], false);
+        progress.read_to_end(cursor(1, 10), began);
+        let (taken, _) = progress.next(Lane::Small);
+        assert_eq!(taken, Some(org(1)));
+        progress.finished(org(1), Some(cursor(1, 10)), Outcome::Applied);
+        assert_eq!(
+            progress.next(Lane::Small).0,
+            Some(org(1)),
+            "event 11 is not applied yet"
+        );
+    });
+}
+
+#[test]
+fn token_is_void_by_a_later_reading_only() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 10)], &[cursor(1, 10)]);
+        let (early, epoch) = (Instant::now(), Uuid::from_u128(1));
+        progress.read_to_end(cursor(1, 10), early);
+        assert!(progress.is_void(org(1), epoch, 11, early));
+        assert!(!progress.is_void(org(1), epoch, 10, early));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!progress.is_void(org(1), epoch, 11, Instant::now()));
+    });
+}
+
+#[test]
+fn restarted_workers_get_back_what_was_held() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 1)], &[]);
+        assert_eq!(progress.next(Lane::Small).0, Some(org(1)));
+        assert_eq!(progress.next(Lane::Small).0, None);
+        progress.restart();
+        assert_eq!(progress.next(Lane::Small).0, Some(org(1)));
+    });
+}
+
+#[test]
+fn importer_does_not_go_before_others() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 1_000), (2, 1)], &[]);
+        let (first, _) = progress.next(Lane::Large);
+        assert_eq!(first, Some(org(1)));
+        // New events of the importer arrive while a worker has it.
+        progress.announced(vec![(org(1), head(1_500))], false);
+        progress.finished(org(1), Some(cursor(1, 256)), Outcome::Applied);
+        assert_eq!(progress.next(Lane::Small).0, Some(org(2)));
+    });
+}
