@@ -4,7 +4,7 @@ use parta_database::Db;
 use parta_ids::OrgId;
 use parta_mutations::{ConsistencyToken, ServicePosition};
 use parta_proto::status::v1::ErrorReason;
-use parta_status::{RpcError, quarantined};
+use parta_status::{RpcError, quarantined, stale};
 use tokio::time::Instant;
 
 use crate::consumer::{Age, Progress};
@@ -75,12 +75,7 @@ impl Freshness {
         match progress.age(org_id) {
             Age::Known(age) if age <= MAX_AGE => Ok(()),
             Age::Quarantined => Err(quarantined(self.service)),
-            Age::Known(_) | Age::Unknown => Err(RpcError::new(
-                ErrorReason::ProjectionStale,
-                format!("The data of {} is too old. Try again later.", self.service),
-            )
-            .meta("service", self.service)
-            .retry_after(Duration::from_secs(1))),
+            Age::Known(_) | Age::Unknown => Err(stale(self.service)),
         }
     }
 

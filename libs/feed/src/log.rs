@@ -161,11 +161,15 @@ pub async fn purge(db: &Db) -> Result<(), StorageError> {
     loop {
         let count = db.write(|tx| async move {
             // An event can be older than one before it, because its time is that of the begin of its
-            // transaction. It is kept until the earlier one goes.
+            // transaction. It is kept until the earlier one goes. The first event to keep is found once
+            // for each organization and statement.
             let sql = format!(
                 "DELETE FROM event WHERE (org_id, position) IN (SELECT old.org_id, old.position FROM event old \
-                 WHERE old.occur_time < $1 AND NOT EXISTS (SELECT 1 FROM event young WHERE young.org_id = old.org_id \
-                 AND young.position < old.position AND young.occur_time >= $1) LIMIT {PURGE})"
+                 JOIN (SELECT o.org_id, (SELECT MIN(young.position) FROM event young \
+                   WHERE young.org_id = o.org_id AND young.occur_time >= $1) AS first_kept \
+                   FROM (SELECT DISTINCT org_id FROM event WHERE occur_time < $1) o) kept ON kept.org_id = old.org_id \
+                 WHERE old.occur_time < $1 AND (kept.first_kept IS NULL OR old.position < kept.first_kept) \
+                 ORDER BY old.org_id, old.position LIMIT {PURGE})"
             );
             Ok::<_, StorageError>(tx.execute_sql(&sql, [before.into()]).await?)
         });

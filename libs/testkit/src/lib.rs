@@ -1,7 +1,8 @@
-//! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check that
-//! the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of refusals;
-//! a network connection that a test can interrupt; calls of any RPC by its name;
-//! a gateway of an SMS provider, and certificates for it; data that others have published.
+//! Tools for tests: an empty database for each test, on SQLite and PostgreSQL; a manual clock; a check
+//! that the test logs no unexpected WARN or ERROR; a check that the comments of RPCs list all reasons of
+//! refusals; a network connection that a test can interrupt, and one that counts statements; calls of any
+//! RPC by its name; a gateway of an SMS provider, and certificates for it; data that others have
+//! published.
 //!
 //! A test on PostgreSQL fails without a server; it is never skipped. `cargo xtask test` provides one.
 #![warn(missing_docs)]
@@ -20,6 +21,7 @@ mod logs;
 mod refusals;
 mod shared_data;
 mod sms_gateway;
+mod statement_counter;
 mod wait;
 
 pub use certificates::{Authority, ServerCertificate};
@@ -29,6 +31,7 @@ pub use link::Link;
 pub use logs::{Line, Logs, logs, refused, run, run_for, run_on_postgres, run_on_sqlite, run_paused};
 pub use shared_data::shared_data;
 pub use sms_gateway::{SmsGateway, SmsReply, SmsRequest};
+pub use statement_counter::StatementCounter;
 pub use wait::eventually;
 
 /// Environment variable with the URL of a PostgreSQL server on which databases may be created and dropped.

@@ -4,4 +4,3 @@
 pub(crate) mod fixture;
 mod instructions;
 pub(crate) mod school;
-pub(crate) mod statements;

@@ -1,7 +1,7 @@
 //! The progress of a consumer as this replica knows it: the heads of the source, the applied cursors, and
 //! the organizations that are behind.
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -48,9 +48,9 @@ struct Behind {
     /// The last heartbeat at which the projection of the organization was complete; `None` if it never was
     /// since the start.
     fresh_until: Option<Instant>,
-    /// A heartbeat, and the head that it has shown. A projection that has passed the head was complete at the
-    /// heartbeat, however many events have followed.
-    mark: Option<(Instant, i64)>,
+    /// A heartbeat, and the head that it has shown. A projection that has applied the head was complete
+    /// at the heartbeat, however many events have followed.
+    mark: Option<(Instant, LogHead)>,
     is_quarantined: bool,
     /// Whether a worker has failed and will try again. Such an organization does not delay readiness.
     has_failed: bool,
@@ -64,7 +64,7 @@ struct Queue {
     running: HashSet<OrgId>,
     /// Organizations that became due again while a worker had them.
     again: HashSet<OrgId>,
-    delayed: BTreeMap<(Instant, OrgId), ()>,
+    delayed: BTreeSet<(Instant, OrgId)>,
 }
 
 /// How current the projection of an organization is.
@@ -124,8 +124,9 @@ impl Known {
             return;
         };
         for (org_id, behind) in behind {
-            let position = heads.get(org_id).map_or(0, |head| head.position);
-            behind.mark.get_or_insert((heartbeat, position));
+            if let Some(head) = heads.get(org_id) {
+                behind.mark.get_or_insert((heartbeat, *head));
+            }
         }
     }
 
@@ -190,8 +191,8 @@ impl Queue {
     }
 
     fn delay(&mut self, org_id: OrgId, wait: Duration) {
-        if !self.queued.contains(&org_id) && !self.delayed.keys().any(|(_, delayed)| *delayed == org_id) {
-            self.delayed.insert((Instant::now() + wait, org_id), ());
+        if !self.queued.contains(&org_id) && !self.delayed.iter().any(|(_, delayed)| *delayed == org_id) {
+            self.delayed.insert((Instant::now() + wait, org_id));
         }
     }
 
@@ -346,20 +347,13 @@ impl Progress {
     pub(super) fn next(&self, lane: Lane) -> (Option<OrgId>, Option<Instant>) {
         let mut known = self.write();
         let now = Instant::now();
-        while let Some((due, org_id)) = known
-            .queue
-            .delayed
-            .keys()
-            .next()
-            .copied()
-            .filter(|(at, _)| *at <= now)
-        {
+        while let Some((due, org_id)) = known.queue.delayed.first().copied().filter(|(at, _)| *at <= now) {
             known.queue.delayed.remove(&(due, org_id));
             let lag = known.lag(org_id);
             known.queue.push(org_id, lag);
         }
         let next = known.queue.pop(lane);
-        let due = known.queue.delayed.keys().next().map(|(at, _)| *at);
+        let due = known.queue.delayed.first().map(|(at, _)| *at);
         (next, due)
     }
 
@@ -404,8 +398,12 @@ impl Progress {
             }
             None => {}
         }
-        if let (Some(cursor), Some(behind)) = (cursor, known.behind.get_mut(&org_id))
-            && let Some((at, _)) = behind.mark.take_if(|(_, position)| cursor.position >= *position)
+        // A cursor that failed may stand in a history that the log has lost: its position proves nothing.
+        if let (Outcome::Applied, Some(cursor)) = (outcome, cursor)
+            && let Some(behind) = known.behind.get_mut(&org_id)
+            && let Some((at, _)) = behind
+                .mark
+                .take_if(|(_, head)| (cursor.epoch, cursor.position) >= (head.epoch, head.position))
         {
             behind.fresh_until = Some(at);
         }

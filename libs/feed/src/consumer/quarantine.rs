@@ -88,7 +88,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 const LIMIT: usize = 5;
 
 /// Stops the quarantining when many organizations fail at once: the fault is then that of a build or of the
-/// database, and closing every organization would make it worse.
+/// database, and closing more organizations would make it worse. Those quarantined before remain so.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<VecDeque<(Instant, OrgId)>>);
 
@@ -103,9 +103,8 @@ impl Breaker {
         {
             failures.pop_front();
         }
-        if !failures.iter().any(|(_, failed)| *failed == org_id) {
-            failures.push_back((now, org_id));
-        }
+        failures.retain(|(_, failed)| *failed != org_id);
+        failures.push_back((now, org_id));
         failures.len() < LIMIT
     }
 }
@@ -126,9 +125,15 @@ mod tests {
                 assert!(breaker.allows(org(n)), "one organization counts once");
             }
             assert!(!breaker.allows(org(5)));
-            // The clock of the runtime does not wait.
+            // The clock of the runtime does not wait. An organization that fails again counts from then on.
+            tokio::time::sleep(WINDOW / 2).await;
+            for n in 1..=4 {
+                assert!(!breaker.allows(org(n)));
+            }
+            tokio::time::sleep(WINDOW / 2 + Duration::from_secs(1)).await;
+            assert!(!breaker.allows(org(6)));
             tokio::time::sleep(WINDOW + Duration::from_secs(1)).await;
-            assert!(breaker.allows(org(6)));
+            assert!(breaker.allows(org(7)));
         });
     }
 }

@@ -147,3 +147,22 @@ fn importer_does_not_go_before_others() {
         assert_eq!(progress.next(Lane::Small).0, Some(org(2)));
     });
 }
+
+// The source was restored: it stands before the cursor, and the snapshot fails. The lost history is not
+// served.
+#[test]
+fn failing_cursor_of_a_lost_history_makes_nothing_fresh() {
+    parta_testkit::run_paused(async {
+        let progress = begun(&[(1, 10)], &[cursor(1, 10)]);
+        progress.announced(vec![(org(1), head(3))], true);
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            progress.announced(Vec::new(), true);
+            if progress.next(Lane::Small).0.is_some() {
+                let failed = Outcome::Failed(Duration::from_millis(500));
+                progress.finished(org(1), Some(cursor(1, 10)), failed);
+            }
+        }
+        assert!(matches!(progress.age(org(1)), Age::Known(age) if age > Duration::from_secs(30)));
+    });
+}

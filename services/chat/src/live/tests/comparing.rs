@@ -12,10 +12,7 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Streaming;
 
 use super::streams::{LossyBus, Subscriber};
-use crate::{
-    Config,
-    tests::{school::*, statements::StatementCounter},
-};
+use crate::{Config, tests::school::*};
 
 /// A second between the regular comparisons.
 fn comparing_each_second() -> Config {
@@ -282,11 +279,10 @@ on_postgres!(
         const STREAMS: usize = 200;
         const SECONDS: usize = 10;
         let school = School::open(database).await;
-        let tracker = tokio_util::task::TaskTracker::new();
-        let counter = StatementCounter::to(school.fixture.database.url(), &tracker).await;
+        let counter = parta_testkit::StatementCounter::to(school.fixture.database.url()).await;
         let channel = school
             .fixture
-            .replica_at(&counter.url, Arc::new(LossyBus), Duration::from_millis(100))
+            .replica_at(counter.url(), Arc::new(LossyBus), Duration::from_millis(100))
             .await;
         let mut subscribers = Vec::new();
         for n in 0..STREAMS {

@@ -1,4 +1,3 @@
-//! Counts the statements that a replica sends to PostgreSQL.
 use std::{
     io,
     sync::{
@@ -14,50 +13,66 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// A proxy to a server of PostgreSQL that counts the messages that require a reply: simple queries, and the
 /// Sync messages of extended queries.
-pub(crate) struct StatementCounter {
-    /// The URL of the database through the proxy.
-    pub(crate) url: String,
+pub struct StatementCounter {
+    url: String,
     count: Arc<AtomicUsize>,
+    _guard: DropGuard,
 }
 
 impl StatementCounter {
     /// Starts a proxy to the database of a URL.
-    pub(crate) async fn to(url: &str, tracker: &TaskTracker) -> Self {
-        let (_, rest) = url.split_once("://").unwrap();
-        let host = rest.split('/').next().unwrap().rsplit('@').next().unwrap();
+    pub async fn to(url: &str) -> Self {
+        let (_, rest) = url.split_once("://").expect("a URL");
+        let host = rest.split('/').next().and_then(|host| host.rsplit('@').next());
+        let host = host.expect("a host");
         let server = if host.contains(':') {
             host.to_owned()
         } else {
             format!("{host}:5432")
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
         let separator = if url.contains('?') { '&' } else { '?' };
         let through = format!("{}{separator}sslmode=disable", url.replacen(host, &address, 1));
         let count = Arc::<AtomicUsize>::default();
-        let (connections, counted) = (tracker.clone(), count.clone());
-        tracker.spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.unwrap();
-                server.set_nodelay(true).unwrap();
+        let (cancel, connections, counted) = (CancellationToken::new(), TaskTracker::new(), count.clone());
+        let guard = cancel.clone().drop_guard();
+        connections.clone().spawn(async move {
+            while let Some(Ok((client, _))) = cancel.run_until_cancelled(listener.accept()).await {
+                let server = TcpStream::connect(&server).await.expect("the server");
+                server.set_nodelay(true).expect("an option of the socket");
                 let (from_client, mut to_client) = client.into_split();
                 let (mut from_server, to_server) = server.into_split();
-                let counted = counted.clone();
+                let (counted, cancel) = (counted.clone(), cancel.clone());
                 connections.spawn(async move {
                     let answers = tokio::io::copy(&mut from_server, &mut to_client);
-                    tokio::join!(answers, questions(from_client, to_server, counted))
+                    let both = async { tokio::join!(answers, questions(from_client, to_server, counted)) };
+                    // Either side may close the connection.
+                    let _ended = cancel.run_until_cancelled(both).await;
                 });
             }
         });
-        Self { url: through, count }
+        Self {
+            url: through,
+            count,
+            _guard: guard,
+        }
+    }
+
+    /// The URL of the database through the proxy.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The number of statements until now.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 }
