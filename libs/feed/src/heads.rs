@@ -6,10 +6,11 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use parta_database::{Db, LogHead, StorageError, Tx};
 use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
@@ -24,11 +25,18 @@ const PULSE_INTERVAL: Duration = Duration::from_secs(5);
 /// Pulses of replicas that have ended are removed after this long.
 const PULSE_RETENTION: chrono::TimeDelta = chrono::TimeDelta::days(1);
 
+/// Lists the organizations that have an ending whose event is late, each with the time since it was due.
+pub(crate) type OverdueQuery =
+    Box<dyn Fn(Db) -> BoxFuture<'static, Result<Vec<(OrgId, Duration)>, StorageError>> + Send + Sync>;
+
 /// The known heads of a database. All handles of the database share it.
 #[derive(Default)]
 pub(crate) struct Heads {
     known: Mutex<Known>,
     changed: watch::Sender<u64>,
+    /// Lists the endings that the service has not published in time; unset if it has none.
+    overdue_query: OnceLock<OverdueQuery>,
+    overdue: Mutex<Vec<(OrgId, Duration)>>,
     reading: tokio::sync::Mutex<Reading>,
 }
 
@@ -120,6 +128,20 @@ impl Heads {
         }
     }
 
+    /// Sets the query of endings whose events are late. It runs with each reading of the heads.
+    pub(crate) fn report_overdue(&self, query: OverdueQuery) {
+        // A second server of the same database sets the same query.
+        let _ = self.overdue_query.set(query);
+    }
+
+    /// Returns the endings that were late at the last reading, each with the time since it was due then.
+    pub(crate) fn overdue(&self) -> Vec<(OrgId, Duration)> {
+        self.overdue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Notifies of every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -183,6 +205,10 @@ impl Heads {
         }
         let version = self.known().version;
         let (epoch, heads) = log::list_heads(db.conn()).await?;
+        if let Some(query) = self.overdue_query.get() {
+            let found = query(db.clone()).await?;
+            *self.overdue.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
         reading.completed = Some(Instant::now());
         self.replace(version, epoch, heads);
         Ok(())

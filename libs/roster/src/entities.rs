@@ -44,7 +44,7 @@ table!(pub(crate) assignment, "roster_assignment", {
     member_id: Uuid,
     unit_id: Uuid,
     class_teacher: bool,
-    expire_time: Option<DateTimeUtc>,
+    substitution: bool,
     seen: bool,
 });
 

@@ -189,10 +189,14 @@ pub struct MemberContext {
     pub roles: BTreeSet<Role>,
     /// Whether the organization has verified this teacher.
     pub teacher_verified: bool,
-    /// The classes of which the member is the class teacher.
+    /// The units of which the member is the class teacher, not as a substitute.
     pub class_teacher_of: BTreeSet<UnitId>,
-    /// The classes in which the member teaches, as class teacher or subject teacher.
+    /// The units in which the member teaches, as class teacher or subject teacher, not as a substitute.
     pub teaches: BTreeSet<UnitId>,
+    /// The units of which the member is the class teacher as a substitute.
+    pub substitute_class_teacher_of: BTreeSet<UnitId>,
+    /// The units in which the member teaches as a substitute, in any of the two ways.
+    pub substitute_in: BTreeSet<UnitId>,
     /// The classes in which the member is a pupil.
     pub enrolled_in: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
@@ -217,6 +221,8 @@ impl MemberContext {
             teacher_verified: false,
             class_teacher_of: BTreeSet::new(),
             teaches: BTreeSet::new(),
+            substitute_class_teacher_of: BTreeSet::new(),
+            substitute_in: BTreeSet::new(),
             enrolled_in: BTreeSet::new(),
             children: Vec::new(),
             policies: Policies::default(),
@@ -248,21 +254,43 @@ impl MemberContext {
     pub fn is_staff(&self) -> bool {
         self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
     }
-    /// Returns whether a member of the staff may have contact with pupils and parents. Everyone may, except
-    /// an unverified teacher where the policy `teacher_verification` requires verification. The
-    /// administration is exempt from it.
-    pub fn may_meet_minors(&self) -> bool {
-        let unverified =
-            self.has(Role::Teacher) && !self.teacher_verified && self.policies.verification_required;
-        self.is_staff() && (self.is_administration() || !unverified)
+    /// Returns whether the member is cleared to have contact with pupils (reach.md, terms): a teacher whom the
+    /// organization has verified, or any teacher where the policy `teacher_verification` asks for no
+    /// verification. No other role clears anybody, also not that of an administrator or the head.
+    pub fn is_cleared(&self) -> bool {
+        self.has(Role::Teacher) && (self.teacher_verified || !self.policies.verification_required)
     }
-    /// Returns whether the member is the class teacher of the unit.
+    /// Records an assignment of the member in a unit.
+    pub fn assign(&mut self, unit: UnitId, class_teacher: bool, substitution: bool) {
+        let (as_class_teacher, in_unit) = if substitution {
+            (&mut self.substitute_class_teacher_of, &mut self.substitute_in)
+        } else {
+            (&mut self.class_teacher_of, &mut self.teaches)
+        };
+        in_unit.insert(unit);
+        if class_teacher {
+            as_class_teacher.insert(unit);
+        }
+    }
+    /// Returns whether the member is the class teacher of the unit. A substitute is not: he does not invite,
+    /// decide relations or become responsible (reach.md 3).
     pub fn is_class_teacher_of(&self, unit: UnitId) -> bool {
         self.has(Role::Teacher) && self.class_teacher_of.contains(&unit)
     }
-    /// Returns whether the member teaches in the unit, as class teacher or subject teacher.
+    /// Returns whether the member does the work of the class teacher in the chats and calls of the unit, also
+    /// as a substitute.
+    pub fn acts_as_class_teacher_of(&self, unit: UnitId) -> bool {
+        self.is_class_teacher_of(unit)
+            || (self.has(Role::Teacher) && self.substitute_class_teacher_of.contains(&unit))
+    }
+    /// Returns whether the member teaches in the unit, as class teacher or subject teacher, also as a
+    /// substitute.
     pub fn teaches_in(&self, unit: UnitId) -> bool {
-        self.has(Role::Teacher) && (self.teaches.contains(&unit) || self.class_teacher_of.contains(&unit))
+        self.teaches_permanently_in(unit) || (self.has(Role::Teacher) && self.substitute_in.contains(&unit))
+    }
+    /// Returns whether the member teaches in the unit, not as a substitute.
+    pub fn teaches_permanently_in(&self, unit: UnitId) -> bool {
+        self.has(Role::Teacher) && self.teaches.contains(&unit)
     }
     /// Returns whether the member is a pupil in the unit.
     pub fn is_pupil_in(&self, unit: UnitId) -> bool {
@@ -276,16 +304,30 @@ impl MemberContext {
     pub fn is_guardian_of(&self, child: MemberId) -> bool {
         self.has(Role::Parent) && self.children.iter().any(|c| c.member_id == child)
     }
-    /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled.
+    /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled, each by
+    /// a role that the member holds.
     pub fn units(&self) -> BTreeSet<UnitId> {
-        let children_units = self.children.iter().flat_map(|child| &child.units);
-        self.teaches
-            .iter()
-            .chain(&self.class_teacher_of)
-            .chain(&self.enrolled_in)
-            .chain(children_units)
-            .copied()
-            .collect()
+        let mut units = BTreeSet::new();
+        if self.has(Role::Teacher) {
+            units.extend(self.teaches.iter().chain(&self.substitute_in));
+        }
+        if self.has(Role::Pupil) {
+            units.extend(&self.enrolled_in);
+        }
+        if self.has(Role::Parent) {
+            units.extend(self.children.iter().flat_map(|child| &child.units));
+        }
+        units
+    }
+    /// Returns the units whose pupils and parents the member may see, each by a ground of its own: a cleared
+    /// teacher those in which he teaches, a pupil those of the own classes, a parent those of the children
+    /// (reach.md 3, 4).
+    pub fn visible_units(&self) -> BTreeSet<UnitId> {
+        let mut units = self.units();
+        if !self.is_cleared() {
+            units.retain(|unit| self.is_pupil_in(*unit) || self.is_parent_in(*unit));
+        }
+        units
     }
 
     /// Returns the unit of all samples.
@@ -339,9 +381,9 @@ mod tests {
     #[test]
     fn unverified_teacher_meets_minors_only_if_policy_allows() {
         let mut facts = MemberContext::sample(PrincipalKind::UnverifiedTeacher).unwrap();
-        assert!(facts.is_staff() && !facts.may_meet_minors());
+        assert!(facts.is_staff() && !facts.is_cleared());
         facts.policies.verification_required = false;
-        assert!(facts.may_meet_minors());
+        assert!(facts.is_cleared());
     }
 
     #[test]
@@ -352,7 +394,7 @@ mod tests {
             };
             facts.state = State::Left;
             let unit = MemberContext::sample_unit();
-            assert!(!facts.is_staff() && !facts.may_meet_minors() && !facts.teaches_in(unit));
+            assert!(!facts.is_staff() && !facts.is_cleared() && !facts.teaches_in(unit));
             assert!(!facts.is_pupil_in(unit) && !facts.is_parent_in(unit));
         }
     }

@@ -310,24 +310,18 @@ async fn put_assignment(
             return Ok(());
         }
     };
-    let expire_time = match &made.expire_time {
-        Some(time) => parta_proto::time(time)
-            .map(Some)
-            .ok_or_else(|| HandleError::Failed("the event has no valid expire_time".into()))?,
-        None => None,
-    };
     let row = assignment::ActiveModel {
         org_id: Set(org.uuid()),
         assignment_id: Set(assignment_id.uuid()),
         member_id: Set(member_id.uuid()),
         unit_id: Set(unit_id.uuid()),
         class_teacher: Set(class_teacher),
-        expire_time: Set(expire_time),
+        substitution: Set(made.substitution),
         seen: Set(true),
     };
     use assignment::Column as C;
     let known = OnConflict::columns([C::OrgId, C::AssignmentId])
-        .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::ExpireTime, C::Seen])
+        .update_columns([C::MemberId, C::UnitId, C::ClassTeacher, C::Substitution, C::Seen])
         .to_owned();
     assignment::Entity::insert(row)
         .on_conflict(known)

@@ -42,7 +42,7 @@ impl MigrationTrait for Tables {
             .col(uuid("member_id"))
             .col(uuid("unit_id"))
             .col(boolean("class_teacher"))
-            .col(timestamp_with_time_zone_null("expire_time"))
+            .col(boolean("substitution"))
             .to_owned();
         let enrollment = keyed("roster_enrollment", "enrollment_id")
             .col(uuid("member_id"))

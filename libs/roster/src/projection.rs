@@ -41,7 +41,7 @@ where
             Organizations::new(observer.clone()),
         );
         let members = Consumer::new(names.members, db.clone(), members, Members::new(observer));
-        let roster = Roster::new(db.env().clone(), organizations.freshness(), members.freshness());
+        let roster = Roster::new(organizations.freshness(), members.freshness());
         Self {
             organizations,
             members,

@@ -3,15 +3,14 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use parta_access::Caller;
 use parta_database::StorageError;
 use parta_feed::Freshness;
-use parta_ids::{Env, MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1::MemberState;
 use parta_status::{RpcError, not_found};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::SelectStatement,
 };
 
@@ -50,7 +49,6 @@ pub struct Unit {
 /// Reads organizations, units and members from the projection. Cheap to clone.
 #[derive(Clone)]
 pub struct Roster {
-    env: Env,
     organizations: Freshness,
     members: Freshness,
 }
@@ -62,9 +60,8 @@ fn map_db_error(error: sea_orm::DbErr) -> RpcError {
 impl Roster {
     /// Returns a roster over the projection with this freshness of its two halves. The half that the service
     /// itself keeps, in the transaction of each change, is always fresh.
-    pub fn new(env: Env, organizations: Freshness, members: Freshness) -> Self {
+    pub fn new(organizations: Freshness, members: Freshness) -> Self {
         Self {
-            env,
             organizations,
             members,
         }
@@ -188,7 +185,6 @@ impl Roster {
             .column(assignment::Column::MemberId)
             .filter(assignment::Column::OrgId.eq(org.uuid()))
             .filter(assignment::Column::UnitId.eq(unit.uuid()))
-            .filter(self.is_current())
             .into_tuple()
             .all(conn)
             .await
@@ -277,14 +273,6 @@ impl Roster {
         Ok(rows.into_iter().map(OrgId::from_uuid).collect())
     }
 
-    /// Matches assignments that have not expired.
-    fn is_current(&self) -> Condition {
-        let now: DateTime<Utc> = self.env.now();
-        Condition::any()
-            .add(assignment::Column::ExpireTime.is_null())
-            .add(assignment::Column::ExpireTime.gt(now))
-    }
-
     /// Loads contexts with five queries for any number of members, each of which uses an index.
     async fn load(
         &self,
@@ -319,7 +307,6 @@ impl Roster {
             let assignments = assignment::Entity::find()
                 .filter(assignment::Column::OrgId.eq(org.uuid()))
                 .filter(assignment::Column::MemberId.is_in(chunk.iter().copied()))
-                .filter(self.is_current())
                 .all(conn)
                 .await
                 .map_err(map_db_error)?;
@@ -327,11 +314,11 @@ impl Roster {
                 let Some(facts) = facts.get_mut(&row.member_id) else {
                     continue;
                 };
-                let unit = UnitId::from_uuid(row.unit_id);
-                facts.teaches.insert(unit);
-                if row.class_teacher {
-                    facts.class_teacher_of.insert(unit);
-                }
+                facts.assign(
+                    UnitId::from_uuid(row.unit_id),
+                    row.class_teacher,
+                    row.substitution,
+                );
             }
             let children = guardianship::Entity::find()
                 .filter(guardianship::Column::OrgId.eq(org.uuid()))

@@ -38,7 +38,7 @@ impl Projection {
         db.migrate(all).await.unwrap();
         let fresh = Freshness::always;
         Self {
-            roster: Roster::new(env.clone(), fresh("org-registry"), fresh("membership")),
+            roster: Roster::new(fresh("org-registry"), fresh("membership")),
             db,
             org: env.id(),
             member: env.id(),
@@ -127,7 +127,7 @@ impl Projection {
             member_id: self.member.to_string(),
             unit_id: self.unit.to_string(),
             kind,
-            expire_time: None,
+            substitution: false,
         }
     }
 
@@ -169,7 +169,7 @@ on_both!(unknown_role_grants_nothing, |database| async move {
         .unwrap();
     let context = projection.context().await.unwrap();
     assert!(context.is_active() && context.roles.is_empty());
-    assert!(!context.is_staff() && !context.may_meet_minors());
+    assert!(!context.is_staff() && !context.is_cleared());
 });
 
 on_both!(member_in_an_unknown_state_is_not_active, |database| async move {
@@ -217,20 +217,6 @@ on_both!(
             let members = projection.roster.members_of_unit(conn, org, unit).await.unwrap();
             assert_eq!(members.contains(&projection.member), teaches, "{kind}");
         }
-    }
-);
-
-on_both!(
-    assignment_with_an_invalid_expire_time_is_rejected,
-    |database| async move {
-        let projection = Projection::open(&database).await;
-        let mut made = projection.assigned(members::AssignmentKind::ClassTeacher as i32);
-        made.expire_time = Some(prost_types::Timestamp {
-            seconds: i64::MAX,
-            nanos: 0,
-        });
-        let refused = projection.apply(Member::AssignmentCreated(made)).await;
-        assert!(matches!(refused, Err(HandleError::Failed(_))), "{refused:?}");
     }
 );
 

@@ -155,11 +155,7 @@ impl ServiceEnv {
 
     /// The roster over the service's database. It holds what the test applies and is never stale.
     pub fn roster(&self) -> Roster {
-        Roster::new(
-            self.env.clone(),
-            Freshness::always("org-registry"),
-            Freshness::always("membership"),
-        )
+        Roster::new(Freshness::always("org-registry"), Freshness::always("membership"))
     }
 
     /// A verifier that has not learned of revocations, for a second process of the service.

@@ -115,7 +115,7 @@ impl School {
                 member_id: member.to_string(),
                 unit_id: unit.to_string(),
                 kind: kind.into(),
-                expire_time: None,
+                substitution: false,
             };
             env.apply_membership(school.org, Membership::AssignmentCreated(made))
                 .await;

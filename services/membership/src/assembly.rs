@@ -39,6 +39,7 @@ use crate::{
     config::Config,
     context::Context,
     delivery::{self, Operator},
+    end_due, endings,
     enrollments::Enrollments,
     feed,
     guardianships::Guardianships,
@@ -89,7 +90,7 @@ impl Ports {
         let members = Freshness::always(NAME);
         Context {
             db: self.db.clone(),
-            roster: Roster::new(self.db.env().clone(), self.organizations.clone(), members),
+            roster: Roster::new(self.organizations.clone(), members),
             organizations: self.organizations.clone(),
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
             secrets: self.secrets.clone(),
@@ -100,14 +101,13 @@ impl Ports {
         }
     }
 
-    /// Runs the durable jobs: roster imports, and one-time codes if they are sent.
+    /// Runs the durable jobs: roster imports, endings that are due, and one-time codes if they are sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
-        let runner = JobRunner::new(self.db.clone()).handle(
-            roster_import::JOB,
-            roster_import::JOB_LIMITS,
-            Arc::new(runner),
-        );
+        let ending = end_due::EndDue::new(self.db.clone());
+        let runner = JobRunner::new(self.db.clone())
+            .handle(roster_import::JOB, roster_import::JOB_LIMITS, Arc::new(runner))
+            .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending));
         let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
             return Ok(runner);
         };
@@ -172,7 +172,8 @@ impl Ports {
     pub(crate) fn routes(&self) -> Routes {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
-        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
+        let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot)
+            .report_overdue(endings::list_overdue);
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);

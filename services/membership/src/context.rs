@@ -9,7 +9,7 @@ use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 
-use crate::{delivery::Channels, error::Error};
+use crate::{delivery::Channels, endings, error::Error};
 
 /// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +50,7 @@ impl Context {
             return Err(outside());
         }
         self.organizations.require(org)?;
+        endings::require_punctual(conn, org, self.db.env().now()).await?;
         self.contexts_of(conn, org, member)
             .await?
             .filter(MemberContext::is_active)

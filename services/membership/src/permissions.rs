@@ -33,7 +33,7 @@ fn imports(kind: PrincipalKind) -> bool {
     person(kind, |f| roster_import::import(f).is_allowed())
 }
 fn administers(kind: PrincipalKind) -> bool {
-    person(kind, |f| roles::administer(f).is_allowed())
+    person(kind, |f| roles::administer(f, &pupil(f)).is_allowed())
 }
 fn verifies(kind: PrincipalKind) -> bool {
     person(kind, |f| roles::verify(f).is_allowed())

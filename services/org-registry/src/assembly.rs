@@ -92,7 +92,7 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
         source,
         Members::new(roster_observer()),
     );
-    let roster = Roster::new(context.env.clone(), Freshness::always(NAME), members.freshness());
+    let roster = Roster::new(Freshness::always(NAME), members.freshness());
     let tasks = vec![Task::consumer(CONSUMER, members)];
     Ok((roster, tasks))
 }

@@ -5,11 +5,12 @@ use futures::StreamExt;
 use parta_database::{LogHead, StorageError};
 use parta_ids::{EventId, OrgId, TypedId};
 use parta_proto::feed::v1::Heads;
+use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
 
 use super::{Consumer, Handler, QUIET_FAILURES, apply};
-use crate::Source;
+use crate::{Source, freshness::MAX_AGE};
 
 /// The source sends a heartbeat every second. A stream that is silent for this long is considered dead.
 const MAX_SILENCE: Duration = Duration::from_secs(15);
@@ -72,6 +73,9 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             let response = next.map_err(|_| StreamEnd::Silent)?.ok_or(StreamEnd::Closed)?;
             let response = response.map_err(StreamEnd::Status)?;
             let is_heartbeat = response.complete;
+            if is_heartbeat {
+                self.progress.overdue(decode_overdue(&response)?);
+            }
             let heads = decode(response)?;
             match &mut all {
                 Some(first) => {
@@ -85,6 +89,24 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             *has_heartbeat |= is_heartbeat;
         }
     }
+}
+
+fn decode_overdue(response: &Heads) -> Result<HashMap<OrgId, Instant>, StreamEnd> {
+    let now = Instant::now();
+    let overdue = response.overdue_endings.iter().map(|ending| {
+        let org_id: OrgId = ending
+            .org_id
+            .parse()
+            .map_err(|_| StreamEnd::Malformed("org_id"))?;
+        let lateness = ending
+            .lateness
+            .and_then(|lateness| Duration::try_from(lateness).ok())
+            .ok_or(StreamEnd::Malformed("lateness"))?;
+        // The clock of the process does not reach back to a time before the start of the machine.
+        let due = now.checked_sub(lateness).or_else(|| now.checked_sub(MAX_AGE * 2));
+        Ok((org_id, due.unwrap_or(now)))
+    });
+    overdue.collect()
 }
 
 fn decode(response: Heads) -> Result<Vec<(OrgId, LogHead)>, StreamEnd> {

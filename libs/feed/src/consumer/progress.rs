@@ -36,6 +36,8 @@ struct Known {
     behind: HashMap<OrgId, Behind>,
     /// The time of the last heartbeat of the source. All heads are known up to it.
     heartbeat: Option<Instant>,
+    /// The organizations whose source has not published an ending in time, and when it was due.
+    overdue: HashMap<OrgId, Instant>,
     /// Whether the backlog that the first heartbeat has shown was applied.
     is_complete: bool,
     /// The organizations of that backlog and the positions of their heads; `None` before the first heartbeat.
@@ -234,7 +236,10 @@ impl Progress {
             Some(behind) => behind.fresh_until,
             None => known.heartbeat,
         };
-        complete_at.map_or(Age::Unknown, |at| Age::Known(at.elapsed()))
+        let due = known.overdue.get(&org_id).copied();
+        complete_at.map_or(Age::Unknown, |at| {
+            Age::Known(due.map_or(at, |due| due.min(at)).elapsed())
+        })
     }
 
     /// Returns the applied cursor of an organization.
@@ -280,6 +285,12 @@ impl Progress {
         }
         drop(known);
         self.notify();
+    }
+
+    /// Notes the endings that the source had not published in time at a heartbeat, each with the organization
+    /// and the time when it was due. The list replaces the earlier one.
+    pub(super) fn overdue(&self, endings: HashMap<OrgId, Instant>) {
+        self.write().overdue = endings;
     }
 
     /// Notes heads that the source has announced.

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
 use parta_database::{Db, LogHead};
 use parta_ids::{EventId, OrgId, TypedId};
-use parta_proto::feed::v1::{self as feed, Head};
+use parta_proto::feed::v1::{self as feed, Head, OverdueEnding};
 use parta_status::RpcError;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,7 @@ impl Follower {
                         epoch: epoch.to_string(),
                         heads: changes.heads.iter().map(encode).collect(),
                         complete,
+                        overdue_endings: if complete { self.overdue() } else { Vec::new() },
                     });
                 }
             }
@@ -101,6 +102,17 @@ impl Follower {
                 () = tokio::time::sleep_until(self.due) => {}
             }
         }
+    }
+}
+
+impl Follower {
+    fn overdue(&self) -> Vec<OverdueEnding> {
+        let encode = |(org_id, lateness): (OrgId, Duration)| OverdueEnding {
+            org_id: org_id.to_string(),
+            // A duration of more years than the message can hold is as late as it can be.
+            lateness: lateness.try_into().ok(),
+        };
+        self.heads.overdue().into_iter().map(encode).collect()
     }
 }
 

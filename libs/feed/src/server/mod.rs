@@ -4,12 +4,12 @@ mod heads;
 mod services;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, Stream, future::BoxFuture, stream};
 use parta_access::{Caller, Principal};
-use parta_database::{Db, Tx};
+use parta_database::{Db, StorageError, Tx};
 use parta_ids::{EventId, OrgId};
 use parta_proto::{EventPage, ReadFrom, WatchItem};
 use parta_status::{self as status, RpcError};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Cursor, EventPayload, FeedKind,
+    heads::Heads,
     kind::EventMeta,
     log::{self, PAGE},
 };
@@ -55,6 +56,19 @@ impl<K: FeedKind> FeedServer<K> {
             cancel,
             snapshot: Arc::new(move |tx, org_id| snapshot(tx, org_id).boxed()),
         }
+    }
+
+    /// Makes heartbeats name the organizations whose log lacks an ending that is due. `query` returns them,
+    /// each with the time since the earliest was due; it runs once a second while anybody follows the heads.
+    #[must_use]
+    pub fn report_overdue<F, Fut>(self, query: F) -> Self
+    where
+        F: Fn(Db) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<(OrgId, Duration)>, StorageError>> + Send + 'static,
+    {
+        let heads = self.db.shared::<Heads>();
+        heads.report_overdue(Box::new(move |db| query(db).boxed()));
+        self
     }
 
     /// Returns the organization and the place in its log that a request names.

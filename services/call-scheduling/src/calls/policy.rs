@@ -17,17 +17,20 @@ pub(crate) fn organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> Decis
 }
 
 fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
-    // Organizers of calls for families must be allowed to meet minors. An unverified teacher may organize
-    // calls for staff only.
-    if !facts.is_active() || !facts.is_staff() || (kind.is_for_families() && !facts.may_meet_minors()) {
+    let administration = facts.is_administration();
+    // A teacher who is not cleared organizes calls for staff only. The administration plans calls for
+    // families that others hold.
+    if !facts.is_active() || !facts.is_staff() {
         return false;
     }
-    let administration = facts.is_administration();
+    if kind.is_for_families() && !facts.is_cleared() && !administration {
+        return false;
+    }
     match kind.rule().organizers {
         Organizers::UnitTeachers => facts.teaches_in(unit),
         Organizers::UnitTeachersAndAdministration => facts.teaches_in(unit) || administration,
-        Organizers::ClassTeacher => facts.is_class_teacher_of(unit),
-        Organizers::ClassTeacherAndAdministration => facts.is_class_teacher_of(unit) || administration,
+        Organizers::ClassTeacher => facts.acts_as_class_teacher_of(unit),
+        Organizers::ClassTeacherAndAdministration => facts.acts_as_class_teacher_of(unit) || administration,
         Organizers::Administration => administration,
         Organizers::Staff => true,
         Organizers::Teachers => facts.roles.contains(&Role::Teacher),
@@ -37,7 +40,7 @@ fn may_organize(facts: &MemberContext, kind: Kind, unit: UnitId) -> bool {
 /// Whether a member belongs to the audience of such a call in that unit, before named participants are
 /// considered.
 ///
-/// Members of the administration who may meet minors belong to the audience of calls for families.
+/// Nobody of the staff who is not cleared is in a call with pupils (reach.md 3).
 pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, unit_is_class: bool) -> bool {
     if !facts.is_active() {
         return false;
@@ -47,14 +50,21 @@ pub(crate) fn is_in_audience(facts: &MemberContext, kind: Kind, unit: UnitId, un
         && ((audience.pupils && facts.is_pupil_in(unit)) || (audience.parents && facts.is_parent_in(unit)));
     // Calls of a unit of the staff are for all staff.
     let may_enter_unit = !unit_is_class || facts.teaches_in(unit) || facts.is_administration();
-    let may_meet_participants = !kind.is_for_families() || facts.may_meet_minors();
-    let belongs_as_staff = facts.is_staff() && may_enter_unit && may_meet_participants;
-    belongs_as_family || belongs_as_staff
+    belongs_as_family || (may_enter_unit && may_attend_as_staff(facts, kind))
+}
+
+/// Whether a member may be in a call of this kind as staff. A call for families asks for clearance; without
+/// it, the administration attends those in which there are no pupils.
+pub(crate) fn may_attend_as_staff(facts: &MemberContext, kind: Kind) -> bool {
+    let has_pupils = kind.rule().audience.pupils;
+    let meets_families = facts.is_cleared() || (facts.is_administration() && !has_pupils);
+    facts.is_staff() && (!kind.is_for_families() || meets_families)
 }
 
 pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
-    if call.organizer_id == facts.member_id && may_organize(facts, kind, unit) {
+    let organizes = call.organizer_id == facts.member_id && may_organize(facts, kind, unit);
+    if organizes && may_attend_as_staff(facts, kind) {
         return true;
     }
     let participants = &call.draft.participants;

@@ -120,7 +120,7 @@ on_both!(joining_is_limited_to_the_audience, |database| async move {
     for (member, to_lesson, to_parents) in [
         (s.teacher, "OK", "OK"),
         (s.class_teacher, "OK", "OK"),
-        (s.administrator, "OK", "OK"),
+        (s.administrator, denied, "OK"),
         (s.pupil, "OK", denied),
         (s.parent, denied, "OK"),
         (s.unverified, denied, denied),

@@ -12,8 +12,9 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
     if !facts.is_active() {
         return None;
     }
-    let teaches = |unit| facts.may_meet_minors() && facts.teaches_in(unit);
-    let unverified = facts.roles.contains(&Role::Teacher) && !facts.may_meet_minors();
+    let teaches = |unit| facts.is_cleared() && facts.teaches_in(unit);
+    let unverified =
+        facts.roles.contains(&Role::Teacher) && !facts.is_cleared() && !facts.is_administration();
     let is_family = facts.roles.contains(&Role::Pupil) || facts.roles.contains(&Role::Parent);
     let may_post = match rule {
         Rule::School if facts.is_staff() && !unverified => facts.is_administration(),
@@ -21,7 +22,7 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         Rule::Staff if facts.is_staff() => true,
         Rule::Pupils(unit) if facts.is_pupil_in(unit) || teaches(unit) => true,
         Rule::Parents(unit) if facts.is_parent_in(unit) => true,
-        Rule::Parents(unit) if facts.may_meet_minors() && facts.is_class_teacher_of(unit) => true,
+        Rule::Parents(unit) if facts.is_cleared() && facts.acts_as_class_teacher_of(unit) => true,
         Rule::Teachers(unit) if teaches(unit) => true,
         _ => return None,
     };

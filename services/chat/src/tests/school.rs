@@ -44,10 +44,14 @@ pub(crate) fn new_uuid(fixture: &Fixture) -> Uuid {
 }
 
 pub(crate) fn admitted(member: MemberId, role: Role, verified: bool) -> Member {
+    admitted_in(member, &[role], verified)
+}
+
+pub(crate) fn admitted_in(member: MemberId, roles: &[Role], verified: bool) -> Member {
     Member::MemberAdmitted(members::MemberAdmitted {
         member_id: member.to_string(),
         state: MemberState::Active.into(),
-        roles: vec![role.into()],
+        roles: roles.iter().map(|role| (*role).into()).collect(),
         teacher_verified: verified,
         invitation_id: String::new(),
     })
@@ -138,7 +142,7 @@ impl School {
                 member_id: member.to_string(),
                 unit_id: self.class.to_string(),
                 kind: kind.into(),
-                expire_time: None,
+                substitution: false,
             })
         };
         let events = vec![

@@ -9,7 +9,7 @@ use super::model::{DEFAULT_TTL, Draft, Invitation, InviteRole};
 ///
 /// The administration invites in every role. A class teacher invites pupils and parents of the own class.
 /// Another teacher of the class invites its pupils, and its parents if the policy `parent_inviters` allows
-/// it. A teacher must be allowed to meet minors.
+/// it. A teacher must be cleared, and a substitute invites nobody (reach.md 3).
 pub(crate) fn create(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> Decision {
     Decision::allow_if(
         may_invite(facts, role, unit),
@@ -24,11 +24,11 @@ fn may_invite(facts: &MemberContext, role: InviteRole, unit: Option<UnitId>) -> 
     if facts.is_administration() {
         return true;
     }
-    let Some(unit) = unit.filter(|_| facts.may_meet_minors() && !role.is_staff()) else {
+    let Some(unit) = unit.filter(|_| facts.is_cleared() && !role.is_staff()) else {
         return false;
     };
     facts.is_class_teacher_of(unit)
-        || (facts.teaches_in(unit)
+        || (facts.teaches_permanently_in(unit)
             && (role == InviteRole::Pupil || facts.policies.parent_inviters_class_staff))
 }
 

@@ -1,7 +1,6 @@
 //! Events of assignments in the feed of membership.
 use parta_database::{StorageError, Tx};
 use parta_ids::{AssignmentId, OrgId};
-use parta_proto::timestamp;
 use parta_proto_membership::v1::{AssignmentCreated, AssignmentEnded, membership_event::Payload};
 
 use super::{Assignment, storage};
@@ -13,7 +12,7 @@ fn beginning(row: &Assignment) -> Payload {
         member_id: row.member_id.to_string(),
         unit_id: row.unit_id.to_string(),
         kind: row.kind.number(),
-        expire_time: row.expire_time.map(timestamp),
+        substitution: row.is_substitution(),
     })
 }
 

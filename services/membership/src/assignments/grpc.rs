@@ -31,6 +31,7 @@ fn to_proto(row: &Assignment) -> pb::Assignment {
         kind: row.kind.number(),
         create_time: Some(timestamp(row.create_time)),
         expire_time: row.expire_time.map(timestamp),
+        substitution: row.is_substitution(),
     }
 }
 

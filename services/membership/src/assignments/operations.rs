@@ -12,7 +12,12 @@ use super::{
     model::{Assignment, AssignmentKind},
     policy, storage,
 };
-use crate::{context::Context, error::Error, member_records};
+use crate::{
+    context::Context,
+    endings::{self, EndingKind},
+    error::Error,
+    member_records,
+};
 
 const KIND: &str = "assignment";
 
@@ -60,6 +65,9 @@ impl Mutation for CreateAssignment {
         let org = self.org_id;
         if self.expire_time.is_some_and(|time| time <= tx.now()) {
             return Err(invalid("expire_time", "must be in the future").into());
+        }
+        if caller.person() == Some((org, self.member_id)) {
+            return Err(Error::second_person_required());
         }
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
@@ -116,7 +124,7 @@ impl Mutation for EndAssignment {
         if !storage::end(tx, scope, id, tx.now()).await? {
             return Err(Error::unknown(KIND, id));
         }
-        events::ended(tx, self.org_id, id).await?;
+        ended(tx, self.org_id, id).await?;
         audit(tx, caller, self.org_id, id).await
     }
 
@@ -187,8 +195,8 @@ pub(crate) async fn begin(
     expire_time: Option<DateTime<Utc>>,
 ) -> Result<Option<AssignmentId>, Error> {
     let org = scope.org_id();
-    for ended in storage::end_expired(tx, scope, member, tx.now()).await? {
-        events::ended(tx, org, ended).await?;
+    for id in storage::end_expired(tx, scope, member, tx.now()).await? {
+        ended(tx, org, id).await?;
     }
     let row = Assignment {
         org_id: org,
@@ -203,14 +211,31 @@ pub(crate) async fn begin(
     if !storage::insert(tx, scope, &row).await? {
         return Ok(None);
     }
+    if let Some(time) = row.expire_time {
+        endings::schedule(tx, org, EndingKind::Assignment, row.id, time).await?;
+    }
     events::begun(tx, &row).await?;
     Ok(Some(row.id))
 }
 
-/// Ends every assignment of a member who leaves.
+/// Ends every assignment of a member who leaves or is no longer a teacher.
 pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
     for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
-        events::ended(tx, scope.org_id(), id).await?;
+        ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
+}
+
+/// Ends an assignment whose time has come. Does nothing if it has ended otherwise.
+pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: AssignmentId) -> Result<(), Error> {
+    if storage::end(tx, scope, id, tx.now()).await? {
+        ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}
+
+/// Publishes the end of an assignment and forgets its time.
+async fn ended(tx: &Tx, org: OrgId, id: AssignmentId) -> Result<(), Error> {
+    endings::forget(tx, org, EndingKind::Assignment, id).await?;
+    events::ended(tx, org, id).await
 }

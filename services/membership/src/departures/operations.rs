@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     enrollments,
     error::Error,
-    guardianships,
+    guardianships::{self, Side},
     member_records::{self, Member, MemberView, events, storage},
     roles,
 };
@@ -116,7 +116,8 @@ impl Mutation for RemoveMember {
 pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Member) -> Result<(), Error> {
     assignments::end_all_of(tx, scope, member.id).await?;
     enrollments::end_all_of(tx, scope, member.id).await?;
-    guardianships::end_all_of(tx, scope, member.id).await?;
+    guardianships::end_all_of(tx, scope, member.id, Side::Guardian).await?;
+    guardianships::end_all_of(tx, scope, member.id, Side::Child).await?;
     member.state = State::Left;
     member.teacher_verified = false;
     member.leave_time = Some(tx.now());

@@ -21,4 +21,4 @@ pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;
 pub(crate) use operations::{end_all_of, establish};
 pub(crate) use policy::{decide, read};
-pub(crate) use storage::list_current;
+pub(crate) use storage::{Side, list_current};

@@ -7,7 +7,12 @@ use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::{Role, State};
 use serde::{Deserialize, Serialize};
 
-use super::{events, model::Guardianship, policy, storage};
+use super::{
+    events,
+    model::Guardianship,
+    policy,
+    storage::{self, Side},
+};
 use crate::{context::Context, error::Error, member_records};
 
 const KIND: &str = "guardianship";
@@ -172,7 +177,7 @@ impl Query for ListGuardianships {
             storage::Visible::All
         } else {
             let mut children = BTreeSet::new();
-            for unit in facts.class_teacher_of.iter().filter(|_| facts.may_meet_minors()) {
+            for unit in facts.class_teacher_of.iter().filter(|_| facts.is_cleared()) {
                 children.extend(context.roster.members_of_unit(tx, org, *unit).await?);
             }
             storage::Visible::Of(facts.member_id, children)
@@ -232,9 +237,9 @@ pub(crate) async fn establish(
     Ok(())
 }
 
-/// Ends every relation of a member who leaves, as guardian and as child.
-pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
-    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+/// Ends every relation of a member on one side, because the member leaves or loses the role for it.
+pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId, side: Side) -> Result<(), Error> {
+    for id in storage::end_all_of(tx, scope, member, side, tx.now()).await? {
         events::ended(tx, scope.org_id(), id).await?;
     }
     Ok(())

@@ -12,7 +12,7 @@ pub(crate) fn read(caller: &MemberContext) -> Decision {
 /// relation is the caller's own is decided by [`decide_about`].
 pub(crate) fn decide(caller: &MemberContext, child: &MemberContext) -> Decision {
     let class_teacher =
-        caller.may_meet_minors() && child.enrolled_in.iter().any(|u| caller.is_class_teacher_of(*u));
+        caller.is_cleared() && child.enrolled_in.iter().any(|u| caller.is_class_teacher_of(*u));
     let allowed = caller.member_id != child.member_id && (caller.is_administration() || class_teacher);
     Decision::allow_if(
         allowed,

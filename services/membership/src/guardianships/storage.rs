@@ -111,20 +111,30 @@ pub(super) async fn update(
     Ok(())
 }
 
-/// Ends every relation of a member and returns their ids.
+/// In what a member takes part in a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The guardian.
+    Guardian,
+    /// The child.
+    Child,
+}
+
+/// Ends every relation of a member on one side and returns their ids.
 pub(super) async fn end_all_of(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
     member: MemberId,
+    side: Side,
     now: DateTime<Utc>,
 ) -> Result<Vec<GuardianshipId>, DbErr> {
+    let own = match side {
+        Side::Guardian => Column::GuardianId,
+        Side::Child => Column::ChildId,
+    };
     let current = Condition::all()
         .add(Column::OrgId.eq(scope.org_id().uuid()))
-        .add(
-            Condition::any()
-                .add(Column::GuardianId.eq(member.uuid()))
-                .add(Column::ChildId.eq(member.uuid())),
-        )
+        .add(own.eq(member.uuid()))
         .add(Column::EndTime.is_null());
     let columns = (Column::GuardianshipId, Column::EndTime);
     end_rows::<Entity, _>(conn, columns, current, now).await

@@ -47,16 +47,17 @@ pub(crate) async fn visible_members(
     let mut visible = BTreeSet::from([facts.member_id]);
     match visibility {
         Visibility::AllMembers => return Ok((scope, None)),
-        Visibility::Staff => {
+        Visibility::StaffAndUnits => {
             let all = context.roster.all_members(tx, org).await?;
             visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
         }
-        Visibility::OwnUnits => {
-            for unit in facts.units() {
-                visible.extend(context.roster.members_of_unit(tx, org, unit).await?);
-            }
-            visible.extend(facts.children.iter().map(|child| child.member_id));
-        }
+        Visibility::Units => {}
+    }
+    for unit in facts.visible_units() {
+        visible.extend(context.roster.members_of_unit(tx, org, unit).await?);
+    }
+    if facts.roles.contains(&Role::Parent) {
+        visible.extend(facts.children.iter().map(|child| child.member_id));
     }
     Ok((scope, Some(visible)))
 }

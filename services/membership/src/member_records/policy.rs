@@ -5,11 +5,13 @@ use parta_roster::MemberContext;
 /// The members whom a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visibility {
+    /// Everybody: the administration reads the roster.
     AllMembers,
-    /// Only staff: a teacher who is not verified learns nothing of minors (R22).
-    Staff,
-    /// The people of the own units, and oneself.
-    OwnUnits,
+    /// The staff, and the people of the units that the caller may see. Staff who are not cleared see no pupil
+    /// by their work, but see those of their children's classes (reach.md 3, 4).
+    StaffAndUnits,
+    /// The people of the units that the caller may see, and oneself.
+    Units,
 }
 
 /// The members whom the caller may see (R28); `None` if the caller may not read members.
@@ -17,10 +19,12 @@ pub(crate) fn visibility(caller: &MemberContext) -> Option<Visibility> {
     if !caller.is_active() {
         return None;
     }
-    Some(match (caller.is_staff(), caller.may_meet_minors()) {
-        (true, true) => Visibility::AllMembers,
-        (true, false) => Visibility::Staff,
-        (false, _) => Visibility::OwnUnits,
+    Some(if caller.is_administration() {
+        Visibility::AllMembers
+    } else if caller.is_staff() {
+        Visibility::StaffAndUnits
+    } else {
+        Visibility::Units
     })
 }
 

@@ -167,7 +167,7 @@ on_both!(
                     .verify_teacher(&administrator, &administrator.member_id)
                     .await
             ),
-            "NOT_A_TEACHER"
+            "SECOND_PERSON_REQUIRED"
         );
         assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
         // A class teacher can create pupils of the own class only (R26).
@@ -228,7 +228,7 @@ on_both!(assignment_ends_at_its_expire_time, |database| async move {
     let own = &administrator.member_id;
     assert_eq!(
         reason(&test_env.assign(&administrator, own, unit(1), kind).await),
-        "NOT_A_TEACHER"
+        "SECOND_PERSON_REQUIRED"
     );
     let end = test_env.env.now() + chrono::TimeDelta::minutes(5);
     let request = pb::CreateAssignmentRequest {
@@ -255,15 +255,18 @@ on_both!(assignment_ends_at_its_expire_time, |database| async move {
         ),
         "ALREADY_ASSIGNED"
     );
+    // A substitute sees the pupils of the class and decides nothing about them (reach.md 3).
     let class = unit(1).to_string();
-    create(&test_env, &teacher, "Ева Орлова", Role::Pupil, &class)
+    create(&test_env, &administrator, "Ева Орлова", Role::Pupil, &class)
         .await
         .unwrap();
-    test_env.time.advance(chrono::TimeDelta::minutes(6));
-    assert_eq!(
-        reason(&create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class).await),
-        "PERMISSION_DENIED"
-    );
+    let staff = ["Анна Петрова", "Олег Волков"];
+    assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
+    let refused = create(&test_env, &teacher, "Ян Котов", Role::Pupil, &class).await;
+    assert_eq!(reason(&refused), "PERMISSION_DENIED");
+    test_env.time.advance(chrono::TimeDelta::minutes(5));
+    test_env.run_due_jobs().await;
+    assert_eq!(test_env.list(&teacher).await.unwrap(), staff);
     let id = test_env
         .assign(&administrator, &teacher.member_id, unit(1), kind)
         .await

@@ -138,6 +138,13 @@ impl MigrationTrait for Tables {
                 .col(time_null("end_time"))
                 .foreign_key(&mut of_member("assignment", "member_id"))
                 .to_owned(),
+            table("due_ending")
+                .col(uuid("org_id"))
+                .col(integer("kind"))
+                .col(uuid("object_id"))
+                .col(time("due_time"))
+                .primary_key(Index::create().col("org_id").col("kind").col("object_id"))
+                .to_owned(),
             keyed("enrollment", "enrollment_id")
                 .col(uuid("member_id"))
                 .col(uuid("unit_id"))
@@ -181,6 +188,7 @@ impl MigrationTrait for Tables {
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
             "CREATE INDEX appointment_phone ON appointment (phone)",
             "CREATE UNIQUE INDEX assignment_once ON assignment (org_id, member_id, unit_id, kind) WHERE end_time IS NULL",
+            "CREATE INDEX due_ending_due_time ON due_ending (due_time)",
             "CREATE INDEX assignment_unit ON assignment (org_id, unit_id)",
             "CREATE UNIQUE INDEX enrollment_once ON enrollment (org_id, member_id, unit_id) WHERE end_time IS NULL",
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",

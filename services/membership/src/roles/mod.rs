@@ -6,6 +6,8 @@
 mod error;
 mod operations;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use operations::{ChangeRoles, SetVerification, keep_an_administrator, load, present};
 pub(crate) use policy::{administer, verify};

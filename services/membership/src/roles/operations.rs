@@ -1,18 +1,21 @@
 use std::collections::BTreeSet;
 
-use parta_access::{Caller, OrgScope, authorize};
+use parta_access::{Caller, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{MemberId, OrgId};
 use parta_mutations::check_etag;
-use parta_roster::{Role, State};
+use parta_roster::{MemberContext, Role, State};
+use parta_status::RpcError;
 use serde::{Deserialize, Serialize};
 
 use super::policy;
 use crate::{
+    assignments,
     context::Context,
     enrollments,
     error::Error,
+    guardianships::{self, Side},
     member_records::{Member, MemberView, events, storage},
 };
 
@@ -34,6 +37,22 @@ pub(crate) struct ChangeRoles {
     pub(crate) etag: String,
 }
 
+impl ChangeRoles {
+    async fn decide(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        facts: &MemberContext,
+    ) -> Result<OrgScope, RpcError> {
+        // An administrator learns whether there is such a member, others only that they may not do it.
+        let nobody = || MemberContext::new(self.org_id, self.member_id, State::Left, []);
+        let member = context.contexts_of(tx, self.org_id, self.member_id).await?;
+        let decision = policy::administer(facts, &member.unwrap_or_else(nobody));
+        authorize(caller, self.org_id, decision)
+    }
+}
+
 impl Mutation for ChangeRoles {
     type Context = Context;
     type Grant = OrgScope;
@@ -43,7 +62,7 @@ impl Mutation for ChangeRoles {
 
     async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<OrgScope, Error> {
         let facts = context.facts(tx, caller, self.org_id).await?;
-        Ok(authorize(caller, self.org_id, policy::administer(&facts))?)
+        Ok(self.decide(context, tx, caller, &facts).await?)
     }
 
     async fn act(
@@ -55,9 +74,13 @@ impl Mutation for ChangeRoles {
     ) -> Result<Changed, Error> {
         let administrators = storage::lock_administrators(tx, scope).await?;
         // Between the decision and the lock the caller may have lost the role.
-        self.authorize(context, tx, caller).await?;
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        self.decide(context, tx, caller, &facts).await?;
         let mut member = present(tx, scope, self.member_id).await?;
         check_etag(&self.etag, member.revision)?;
+        let lost: BTreeSet<Role> = member.roles.difference(&self.roles).copied().collect();
+        let added: BTreeSet<Role> = self.roles.difference(&member.roles).copied().collect();
+        policy::change(&facts, self.member_id, &added, &lost)?;
         let (had, has) = (
             member.has(Role::Administrator),
             self.roles.contains(&Role::Administrator),
@@ -74,6 +97,7 @@ impl Mutation for ChangeRoles {
         member.roles.clone_from(&self.roles);
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);
+        end_what_hangs_on(tx, scope, member.id, &lost).await?;
         save(tx, caller, scope, member).await
     }
 
@@ -96,8 +120,10 @@ impl Mutation for ChangeRoles {
         outcome: &Changed,
     ) -> Result<OrgScope, Error> {
         let facts = context.facts(tx, caller, self.org_id).await?;
-        let decision = policy::learn_change(&facts, outcome.member_id);
-        Ok(authorize(caller, self.org_id, decision)?)
+        if facts.member_id == outcome.member_id {
+            return Ok(belongs(caller, self.org_id)?);
+        }
+        Ok(self.decide(context, tx, caller, &facts).await?)
     }
 }
 
@@ -135,6 +161,10 @@ impl Mutation for SetVerification {
         caller: &Caller,
         (scope, verifier): &(OrgScope, MemberId),
     ) -> Result<Changed, Error> {
+        // The withdrawal of the own badge gives nobody anything.
+        if self.verified && *verifier == self.member_id {
+            return Err(Error::second_person_required());
+        }
         let mut member = present(tx, scope, self.member_id).await?;
         if !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
@@ -174,6 +204,28 @@ pub(crate) fn keep_an_administrator(administrators: &[Member], leaving: &Member)
     } else {
         Err(Error::last_administrator())
     }
+}
+
+/// Ends the facts that rest on roles which a member loses (reach.md 2). Nothing of it comes back with the
+/// role.
+async fn end_what_hangs_on(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    lost: &BTreeSet<Role>,
+) -> Result<(), Error> {
+    for role in lost {
+        match role {
+            Role::Teacher => assignments::end_all_of(tx, scope, member).await?,
+            Role::Pupil => {
+                enrollments::end_all_of(tx, scope, member).await?;
+                guardianships::end_all_of(tx, scope, member, Side::Child).await?;
+            }
+            Role::Parent => guardianships::end_all_of(tx, scope, member, Side::Guardian).await?,
+            Role::Staff | Role::Administrator | Role::Head | Role::Deputy => {}
+        }
+    }
+    Ok(())
 }
 
 async fn save(tx: &Tx, caller: &Caller, scope: &OrgScope, mut member: Member) -> Result<Changed, Error> {

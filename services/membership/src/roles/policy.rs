@@ -1,20 +1,41 @@
 //! Rules for changing roles and verifying teachers.
+use std::collections::BTreeSet;
+
 use parta_access::Decision;
 use parta_ids::MemberId;
-use parta_roster::MemberContext;
+use parta_roster::{MemberContext, Role};
 
-/// Whether the caller may change the roles of members.
-pub(crate) fn administer(caller: &MemberContext) -> Decision {
-    crate::member_records::administer(caller)
+use crate::error::Error;
+
+/// Whether the caller may change the roles of this member: an administrator of anybody; the head and the
+/// deputies of an administrator, for whom they are the second person (reach.md 6).
+pub(crate) fn administer(caller: &MemberContext, member: &MemberContext) -> Decision {
+    let stands_in = caller.is_administration() && member.is_administrator();
+    Decision::allow_if(
+        caller.is_administrator() || stands_in,
+        "Only an administrator can change roles; the head and the deputies can change those of an administrator.",
+    )
 }
 
-/// Whether the caller, who changed the roles of this member, may learn it again. The act may have taken the
-/// own right away.
-pub(super) fn learn_change(caller: &MemberContext, changed: MemberId) -> Decision {
-    if caller.member_id == changed {
-        return Decision::Allow;
+/// Whether the caller may add these roles to a member and take these away. Only an administrator makes and
+/// removes administrators, heads and deputies, and nobody gives a role to oneself.
+pub(super) fn change(
+    caller: &MemberContext,
+    member: MemberId,
+    added: &BTreeSet<Role>,
+    taken: &BTreeSet<Role>,
+) -> Result<(), Error> {
+    let leading = |role: &Role| matches!(role, Role::Administrator | Role::Head | Role::Deputy);
+    if !caller.is_administrator() && added.union(taken).any(leading) {
+        return Err(parta_status::permission_denied(
+            "Only an administrator can make and remove administrators, heads and deputies.",
+        )
+        .into());
     }
-    administer(caller)
+    if caller.member_id == member && !added.is_empty() {
+        return Err(Error::second_person_required());
+    }
+    Ok(())
 }
 
 /// Whether the caller may verify teachers and withdraw their verification.

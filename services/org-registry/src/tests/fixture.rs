@@ -53,11 +53,7 @@ impl Fixture {
         let transport = test_env.serve(&[membership::NAME], membership.routes());
         let ports = Ports {
             db: test_env.db.clone(),
-            roster: Roster::new(
-                test_env.env.clone(),
-                Freshness::always("org-registry"),
-                Freshness::always("membership"),
-            ),
+            roster: Roster::new(Freshness::always("org-registry"), Freshness::always("membership")),
             clients: test_env.clients([("membership", transport)]),
             draining: test_env.stop.clone(),
         };

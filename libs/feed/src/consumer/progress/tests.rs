@@ -166,3 +166,24 @@ fn failing_cursor_of_a_lost_history_makes_nothing_fresh() {
         assert!(matches!(progress.age(org(1)), Age::Known(age) if age > Duration::from_secs(30)));
     });
 }
+
+// reach.md 1: the owner of a fact has not published its ending in time. The projection counts as old from the
+// time when the ending was due, for that organization only, until a heartbeat no longer names it.
+#[test]
+fn overdue_ending_makes_one_organization_old() {
+    let run = async {
+        let progress = begun(&[(1, 1), (2, 1)], &[cursor(1, 1), cursor(2, 1)]);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        progress.overdue(HashMap::from([(
+            org(1),
+            Instant::now() - Duration::from_secs(40),
+        )]));
+        progress.announced(Vec::new(), true);
+        assert_eq!(progress.age(org(1)), Age::Known(Duration::from_secs(40)));
+        assert_eq!(progress.age(org(2)), Age::Known(Duration::ZERO));
+        progress.overdue(HashMap::new());
+        progress.announced(Vec::new(), true);
+        assert_eq!(progress.age(org(1)), Age::Known(Duration::ZERO));
+    };
+    parta_testkit::run_paused(run);
+}

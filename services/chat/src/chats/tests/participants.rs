@@ -1,7 +1,7 @@
 //! R34, R37, R38: personal chats and custom chats.
 use parta_ids::{ChatId, MemberId};
 use parta_proto_chat::v1::{self as pb, ChatKind::*};
-use parta_proto_membership::v1::{self as members, membership_event::Payload as Member};
+use parta_proto_membership::v1::{self as members, Role, membership_event::Payload as Member};
 use parta_testkit::on_both;
 use tonic::Code;
 
@@ -151,8 +151,16 @@ on_both!(
         let s = School::open(database).await;
         let chat = s.custom(s.class_teacher, &[s.pupil, s.parent]).await.unwrap();
         s.send(s.parent, chat, "мы идём").await.unwrap();
-        // The administration may add every member (R34).
-        s.custom(s.head, &[s.other_pupil, s.parent]).await.unwrap();
+        // The administration may add every member (R34), but is in a chat with pupils or parents only with
+        // clearance.
+        for named in [&[s.other_pupil][..], &[s.parent]] {
+            let refused = code(s.custom(s.head, named).await);
+            assert_eq!(refused.1, "MEMBER_NOT_REACHABLE");
+        }
+        let deputy: MemberId = s.fixture.env.id();
+        let roles = [Role::Teacher, Role::Deputy];
+        s.apply(vec![admitted_in(deputy, &roles, true)]).await;
+        s.custom(deputy, &[s.other_pupil, s.parent]).await.unwrap();
         for family in [s.pupil, s.parent] {
             assert_eq!(
                 code(s.custom(family, &[s.class_teacher]).await).0,

@@ -48,11 +48,10 @@ on_both!(
             FRAME_TIMEOUT,
         );
         let fresh = Freshness::always;
-        let env = school.fixture.env.clone();
         let settings = Settings {
             db: school.fixture.db.clone(),
             live: live.clone(),
-            roster: Roster::new(env, fresh("org-registry"), fresh("membership")),
+            roster: Roster::new(fresh("org-registry"), fresh("membership")),
             heartbeat: Duration::from_secs(60),
         };
         let opened = subscribe(Arc::new(settings), scope(&school), school.pupil, HashMap::new());

@@ -197,7 +197,7 @@ on_postgres!(
                 title: n.to_string(),
                 member_ids: vec![school.pupil.to_string()],
             };
-            let request = school.fixture.request(school.org, school.head, request);
+            let request = school.fixture.request(school.org, school.class_teacher, request);
             let created = school.chats().create_chat(request).await.unwrap().into_inner();
             others.push(created.chat.unwrap().id.parse::<ChatId>().unwrap());
         }

@@ -1,0 +1,69 @@
+use async_trait::async_trait;
+use parta_access::OrgScope;
+use parta_database::{Db, Tx};
+use parta_ids::{AssignmentId, TypedId};
+use parta_jobs::{Job, JobError, JobHandler, Limits};
+use parta_status::RpcError;
+
+use crate::{
+    assignments,
+    endings::{self, EndingKind, JOB},
+    error::Error,
+};
+
+/// Endings of different organizations do not wait for each other, nor for jobs of another kind.
+pub(crate) const JOB_LIMITS: Limits = Limits {
+    concurrent: 8,
+    per_organization: 1,
+    attempt_timeout: Some(std::time::Duration::from_secs(60)),
+};
+/// Endings per transaction. The number is small, so that other writers wait only briefly.
+const BATCH: u64 = 100;
+/// The job that ends what is due in an organization.
+pub(crate) struct EndDue {
+    db: Db,
+}
+
+impl EndDue {
+    pub(crate) fn new(db: Db) -> Self {
+        Self { db }
+    }
+}
+
+/// Ends at most [`BATCH`] facts. Returns whether more may be due.
+async fn end_batch(tx: &Tx, scope: &OrgScope) -> Result<bool, Error> {
+    let due = endings::list_due(tx, scope, tx.now(), BATCH).await?;
+    for ending in &due {
+        match ending.kind {
+            EndingKind::Assignment => {
+                assignments::end_due(tx, scope, AssignmentId::from_uuid(ending.object_id)).await?;
+            }
+        }
+        endings::delete(tx, scope.org_id(), ending.kind, ending.object_id).await?;
+    }
+    Ok(due.len() as u64 == BATCH)
+}
+
+#[async_trait]
+impl JobHandler for EndDue {
+    async fn run(&self, job: &Job) -> Result<(), JobError> {
+        let Some(org) = job.org_id else {
+            return Err(JobError::Fatal("the job names no organization".to_owned()));
+        };
+        let scope = &OrgScope::for_consumer(JOB, org);
+        loop {
+            let ended = self
+                .db
+                .write(|tx| async move { end_batch(&tx, scope).await })
+                .await;
+            let is_full =
+                ended.map_err(|error| JobError::Retry(RpcError::from(error).reason().to_owned()))?;
+            if !is_full {
+                return Ok(());
+            }
+            if job.is_stopping() {
+                return Err(JobError::Interrupted);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Rights that end by time (reach.md 1).
+use chrono::TimeDelta;
+use parta_proto_membership::v1::{self as pb, AssignmentKind, Role};
+use parta_testkit::on_both;
+
+use crate::{
+    endings::list_overdue,
+    tests::test_env::{MemberSession, TestEnv, by, org, reason, unit},
+};
+
+/// A verified class teacher who is assigned to the class for a time, and a pupil of the class.
+async fn substitute(test_env: &TestEnv, administrator: &MemberSession, time: TimeDelta) -> MemberSession {
+    let teacher = test_env
+        .join("+79161111111", "Олег Волков", Role::Teacher, |_| ())
+        .await;
+    test_env
+        .verify_teacher(administrator, &teacher.member_id)
+        .await
+        .unwrap();
+    test_env
+        .join("+79162222222", "Ева Орлова", Role::Pupil, |request| {
+            request.unit_id = unit(1).to_string();
+        })
+        .await;
+    let end = test_env.env.now() + time;
+    let request = pb::CreateAssignmentRequest {
+        request_id: test_env.act(),
+        org_id: org(1).to_string(),
+        member_id: teacher.member_id.clone(),
+        unit_id: unit(1).to_string(),
+        kind: AssignmentKind::ClassTeacher.into(),
+        expire_time: Some(prost_types::Timestamp {
+            seconds: end.timestamp(),
+            nanos: 0,
+        }),
+    };
+    let made = test_env
+        .assignments()
+        .create_assignment(by(&administrator.token, request))
+        .await
+        .unwrap()
+        .into_inner()
+        .assignment
+        .unwrap();
+    assert!(made.substitution);
+    teacher
+}
+
+// The job ends an assignment at its time. If it does not run, this service refuses to decide about the
+// organization after 30 seconds, and its heartbeats name the organization after five, so that the others
+// refuse, too. It names no other organization.
+// Covers: R25 allowed, R25 refused, F1 allowed, F1 refused
+on_both!(right_ends_by_an_event_or_is_refused, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    test_env.administrator(2).await;
+    let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
+    test_env.time.advance(TimeDelta::seconds(64));
+    assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+    assert_eq!(test_env.list(&teacher).await.unwrap().len(), 3);
+
+    test_env.time.advance(TimeDelta::seconds(27));
+    let overdue = list_overdue(test_env.db.clone()).await.unwrap();
+    let late = std::time::Duration::from_secs(31);
+    assert_eq!(overdue.len(), 1);
+    assert_eq!((overdue[0].0, overdue[0].1.as_secs()), (org(1), late.as_secs()));
+    for member in [&teacher, &administrator] {
+        assert_eq!(reason(&test_env.list(member).await), "PROJECTION_STALE");
+    }
+
+    test_env.run_due_jobs().await;
+    assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+    let staff = ["Анна Петрова", "Олег Волков"];
+    assert_eq!(test_env.list(&teacher).await.unwrap(), staff);
+    assert_eq!(test_env.list(&administrator).await.unwrap().len(), 3);
+    test_env.close().await;
+});
+
+// An assignment that was ended by hand leaves nothing to end: the organization does not become overdue.
+// Covers: F1 allowed
+on_both!(ending_by_hand_forgets_the_time, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let administrator = test_env.administrator(1).await;
+    let teacher = substitute(&test_env, &administrator, TimeDelta::minutes(1)).await;
+    let request = pb::RemoveMemberRequest {
+        request_id: test_env.act(),
+        org_id: org(1).to_string(),
+        member_id: teacher.member_id.clone(),
+        etag: String::new(),
+    };
+    test_env
+        .members()
+        .remove_member(by(&administrator.token, request))
+        .await
+        .unwrap();
+    test_env.time.advance(TimeDelta::minutes(5));
+    assert_eq!(list_overdue(test_env.db.clone()).await.unwrap(), []);
+    assert_eq!(test_env.list(&administrator).await.unwrap().len(), 2);
+    test_env.run_due_jobs().await;
+    test_env.close().await;
+});
