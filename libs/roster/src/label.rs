@@ -16,6 +16,17 @@ pub fn label_key(label: &str) -> String {
     key
 }
 
+/// Returns the grade that a class is in, from the number with which its label begins: 5 for "5А". `None`
+/// for a label that begins otherwise, and for a number that is no grade.
+pub fn grade_of(label: &str) -> Option<u8> {
+    let digits: String = label
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits.parse().ok().filter(|grade| (1..=12).contains(grade))
+}
+
 fn normalize(label: &str) -> String {
     label
         .nfkc()
@@ -41,7 +52,17 @@ fn normalize(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::label_key;
+    use super::{grade_of, label_key};
+
+    #[test]
+    fn label_tells_the_grade() {
+        for (label, grade) in [("5А", Some(5)), (" 11 Б", Some(11)), ("1-в", Some(1))] {
+            assert_eq!(grade_of(label), grade, "{label}");
+        }
+        for label in ["Хор", "ИС-21", "0А", "13А", "2026", ""] {
+            assert_eq!(grade_of(label), None, "{label}");
+        }
+    }
 
     #[test]
     fn similar_labels_are_equal() {

@@ -25,7 +25,7 @@ mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
 pub use consumer_names::ConsumerNames;
-pub use label::label_key;
+pub use label::{grade_of, label_key};
 pub use member_context::{Child, MemberContext, Policies, Role, State};
 pub use members::Members;
 pub use migrations::migrations;

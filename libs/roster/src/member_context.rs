@@ -199,6 +199,11 @@ pub struct MemberContext {
     pub substitute_in: BTreeSet<UnitId>,
     /// The classes in which the member is a pupil.
     pub enrolled_in: BTreeSet<UnitId>,
+    /// The home units among them in which pupils may open personal chats with each other: classes from grade
+    /// 5, and the student groups of a college (reach.md 16).
+    pub peer_units: BTreeSet<UnitId>,
+    /// The units of the member that are archived. Nothing new begins in them.
+    pub archived_units: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
     /// The policies of the organization.
@@ -224,6 +229,8 @@ impl MemberContext {
             substitute_class_teacher_of: BTreeSet::new(),
             substitute_in: BTreeSet::new(),
             enrolled_in: BTreeSet::new(),
+            peer_units: BTreeSet::new(),
+            archived_units: BTreeSet::new(),
             children: Vec::new(),
             policies: Policies::default(),
         }
@@ -254,9 +261,9 @@ impl MemberContext {
     pub fn is_staff(&self) -> bool {
         self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
     }
-    /// Returns whether the member is cleared to have contact with pupils (reach.md, terms): a teacher whom the
-    /// organization has verified, or any teacher where the policy `teacher_verification` asks for no
-    /// verification. No other role clears anybody, also not that of an administrator or the head.
+    /// Returns whether the member is cleared to have contact with pupils (reach.md, terms): a teacher
+    /// whom the organization has verified, or any teacher where the policy `teacher_verification` asks
+    /// for no verification. No other role clears anybody, also not that of an administrator or the head.
     pub fn is_cleared(&self) -> bool {
         self.has(Role::Teacher) && (self.teacher_verified || !self.policies.verification_required)
     }
@@ -319,6 +326,19 @@ impl MemberContext {
         }
         units
     }
+    /// Returns every unit of a ground of the member, whatever the roles are.
+    pub(crate) fn named_units(&self) -> impl Iterator<Item = UnitId> {
+        let children = self.children.iter().flat_map(|child| &child.units);
+        [&self.teaches, &self.substitute_in, &self.enrolled_in]
+            .into_iter()
+            .flatten()
+            .chain(children)
+            .copied()
+    }
+    /// Returns whether the unit of a ground of the member is not archived.
+    pub fn is_living(&self, unit: UnitId) -> bool {
+        !self.archived_units.contains(&unit)
+    }
     /// Returns the units whose pupils and parents the member may see, each by a ground of its own: a cleared
     /// teacher those in which he teaches, a pupil those of the own classes, a parent those of the children
     /// (reach.md 3, 4).
@@ -355,7 +375,10 @@ impl MemberContext {
         let unit = Self::sample_unit();
         let mut facts = Self::new(org, member, State::Active, [role]);
         match kind {
-            PrincipalKind::Pupil => _ = facts.enrolled_in.insert(unit),
+            PrincipalKind::Pupil => {
+                facts.enrolled_in.insert(unit);
+                facts.peer_units.insert(unit);
+            }
             PrincipalKind::Parent => facts.children.push(Child {
                 member_id: MemberId::from_uuid(Uuid::from_u128(4)),
                 units: BTreeSet::from([unit]),

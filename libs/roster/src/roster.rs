@@ -8,6 +8,7 @@ use parta_database::StorageError;
 use parta_feed::Freshness;
 use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1::MemberState;
+use parta_proto_org_registry::v1::OrganizationKind;
 use parta_status::{RpcError, not_found};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select,
@@ -17,8 +18,12 @@ use sea_orm::{
 use crate::{
     Child, MemberContext, Policies, Role, State, UnitKind,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
+    label::grade_of,
     unit_kind::is_sent,
 };
+
+/// The first grade in which pupils may open personal chats with each other.
+const PEER_GRADE: u8 = 5;
 
 /// An organization in the projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,7 +278,7 @@ impl Roster {
         Ok(rows.into_iter().map(OrgId::from_uuid).collect())
     }
 
-    /// Loads contexts with five queries for any number of members, each of which uses an index.
+    /// Loads contexts with six queries for any number of members, each of which uses an index.
     async fn load(
         &self,
         conn: &impl ConnectionTrait,
@@ -291,6 +296,7 @@ impl Roster {
         // The feed of membership may be ahead of that of org-registry. Until the policies arrive, the strict
         // defaults apply.
         let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
+        let is_college = stored.is_some_and(|row| row.kind == i32::from(OrganizationKind::Vocational));
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
         for row in rows {
             let Some(state) = state_of(row.state)? else {
@@ -359,7 +365,63 @@ impl Roster {
                 }
             }
         }
+        self.add_units(conn, org, is_college, &mut facts).await?;
         Ok(facts.into_values().collect())
+    }
+
+    /// Adds to contexts what they need of the units: which are archived, and in which pupils are peers.
+    async fn add_units(
+        &self,
+        conn: &impl ConnectionTrait,
+        org: OrgId,
+        is_college: bool,
+        facts: &mut BTreeMap<Uuid, MemberContext>,
+    ) -> Result<(), RpcError> {
+        let named: BTreeSet<Uuid> = facts
+            .values()
+            .flat_map(|facts| facts.named_units().map(|unit| unit.uuid()))
+            .collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let (mut archived, mut peers) = (BTreeSet::new(), BTreeSet::new());
+        let named: Vec<Uuid> = named.into_iter().collect();
+        for chunk in named.chunks(5_000) {
+            let rows = unit::Entity::find()
+                .filter(unit::Column::OrgId.eq(org.uuid()))
+                .filter(unit::Column::UnitId.is_in(chunk.iter().copied()))
+                .all(conn)
+                .await
+                .map_err(map_db_error)?;
+            for row in rows {
+                let unit = unit_of(row)?;
+                if unit.archived {
+                    archived.insert(unit.unit_id);
+                } else if unit.is_of_peers(is_college) {
+                    peers.insert(unit.unit_id);
+                }
+            }
+        }
+        for facts in facts.values_mut() {
+            facts.archived_units = facts
+                .named_units()
+                .filter(|unit| archived.contains(unit))
+                .collect();
+            facts.peer_units = facts.enrolled_in.intersection(&peers).copied().collect();
+        }
+        Ok(())
+    }
+}
+
+impl Unit {
+    /// Whether its pupils may open personal chats with each other: a class from grade 5, or a student
+    /// group of a college, in which everybody is older (reach.md 16).
+    fn is_of_peers(&self, is_college: bool) -> bool {
+        match self.kind {
+            UnitKind::Class => is_college || grade_of(&self.label).is_some_and(|grade| grade >= PEER_GRADE),
+            UnitKind::Group => is_college,
+            UnitKind::StaffRoom | UnitKind::Department | UnitKind::Unknown => false,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
-//! `assignments`, `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`; `members`;
-//! `service_accounts`; `revocations`; `roster_import`; `end_due`. Each states its invariants. An account id is returned
-//! only to its own person; each organization knows a person by a different id; contacts are never returned;
-//! an organization always has an administrator; a change, its event and its effect on permissions are
-//! committed in one transaction.
+//! `assignments`, `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`;
+//! `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`. Each states its invariants.
+//! An account id is returned only to its own person; each organization knows a person by a different id;
+//! contacts are never returned; an organization always has an administrator; a change, its event and its
+//! effect on permissions are committed in one transaction.
 mod accounts;
 mod admission;
 mod appointments;

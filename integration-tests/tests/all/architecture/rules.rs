@@ -73,6 +73,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "sign_in",
             "member_records",
             "sessions",
+            "endings",
             "assignments",
             "enrollments",
             "guardianships",
@@ -84,6 +85,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "service_accounts",
             "revocations",
             "roster_import",
+            "end_due",
         ],
     ),
 ];

@@ -56,6 +56,8 @@ impl Workload {
     /// Creates a school with two classes.
     pub(crate) async fn new(suite: &Suite, size: &Size) -> Self {
         let school = suite.school("Школа № 1").await;
+        // The administrator names pupils of both classes in chats, which takes a cleared adult.
+        school.clear_administrator().await;
         let classes = [school.class("5А").await, school.class("6Б").await];
         let teacher = school.class_teacher("Мария Кузнецова", &classes[0]).await;
         school

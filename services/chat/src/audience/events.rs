@@ -36,7 +36,7 @@ impl RosterObserver for AudienceUpdater {
             return self.recompute_all(tx, scope).await;
         }
         let mut members = affected.members;
-        for unit in affected.new_units {
+        for unit in affected.concerned_units {
             members.extend(self.roster()?.members_of_unit(tx, org, unit).await?);
         }
         let members: Vec<MemberId> = members.into_iter().collect();
@@ -53,8 +53,8 @@ struct Affected {
     everybody: bool,
     /// The units whose chats may have changed.
     units: BTreeSet<UnitId>,
-    /// The units that were unknown before, to which members may already belong.
-    new_units: BTreeSet<UnitId>,
+    /// The units whose members may have other rights now. Members may belong to a unit before it is known.
+    concerned_units: BTreeSet<UnitId>,
     members: BTreeSet<MemberId>,
 }
 
@@ -70,10 +70,13 @@ impl Affected {
                 Change::OrganizationChanged => affected.everybody = true,
                 Change::UnitCreated { unit_id, .. } => {
                     affected.units.insert(*unit_id);
-                    affected.new_units.insert(*unit_id);
+                    affected.concerned_units.insert(*unit_id);
                 }
+                // The grade of a class decides who writes to whom, and an archived unit is a ground for
+                // nothing new, so that the personal chats of its members change.
                 Change::UnitRenamed(unit_id) | Change::UnitArchived(unit_id) => {
                     affected.units.insert(*unit_id);
+                    affected.concerned_units.insert(*unit_id);
                 }
                 Change::Member(member) => {
                     affected.members.insert(*member);

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use parta_ids::MemberId;
+use parta_ids::{MemberId, UnitId};
 use parta_roster::{MemberContext, Role};
 
 fn is_pupil(facts: &MemberContext) -> bool {
@@ -20,19 +20,21 @@ fn has_child(facts: &MemberContext) -> bool {
         .any(|child| facts.is_guardian_of(child.member_id))
 }
 
-/// A substitute opens no personal chats (reach.md 3).
+/// A substitute opens no personal chats (reach.md 3), and an archived unit is no ground for one.
 fn teaches_pupil_or_parent(teacher: &MemberContext, other: &MemberContext) -> bool {
+    let meets = |unit: &&UnitId| other.is_pupil_in(**unit) || other.is_parent_in(**unit);
     teacher.is_cleared()
         && teacher
             .teaches
             .iter()
-            .any(|unit| other.is_pupil_in(*unit) || other.is_parent_in(*unit))
+            .filter(meets)
+            .any(|unit| teacher.is_living(*unit))
 }
 
+/// Whether both are pupils of one home unit in which pupils write to each other (reach.md 16).
 fn are_classmates(one: &MemberContext, other: &MemberContext) -> bool {
-    one.enrolled_in
-        .iter()
-        .any(|unit| one.is_pupil_in(*unit) && other.is_pupil_in(*unit))
+    let shared = one.peer_units.intersection(&other.peer_units);
+    is_pupil(one) && is_pupil(other) && shared.count() > 0
 }
 
 /// Whether one of the two is a confirmed guardian of the other.
@@ -93,10 +95,12 @@ pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
             || is_parent_of_participant(f)
             || others(f).all(|other| !is_pupil(other) && (!is_only_parent(other) || has_child(f)))
     };
-    // Whom the administration has named participates while a child connects him with the school.
+    // A parent whom the administration has named participates while a child connects him with the school.
+    // A member without any role has no ground.
     let has_ground = |f: &MemberContext| {
-        !is_only_parent(f)
-            || others(f).any(|other| may_talk(f, other) || (other.is_administration() && has_child(f)))
+        let reaches =
+            |other: &MemberContext| may_talk(f, other) || (other.is_administration() && has_child(f));
+        f.is_staff() || is_pupil(f) || (is_only_parent(f) && others(f).any(reaches))
     };
     people
         .iter()

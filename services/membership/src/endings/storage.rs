@@ -20,7 +20,7 @@ table!(entity, "due_ending", {
     due_time: DateTimeUtc,
 });
 
-/// What ends.
+/// The kind of the fact that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndingKind {
     /// An assignment, at its `expire_time`.
@@ -85,8 +85,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Lists at most `limit` endings of an organization whose time has come. Locks none of them: whoever ends the
-/// fact at the same time locks the fact first and then this row.
+/// Lists at most `limit` endings of an organization whose time has come. Locks none of them, because an act that
+/// ends the same fact locks the fact first and then this row.
 pub(crate) async fn list_due(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -75,7 +75,7 @@ on_both!(last_administrator_cannot_be_removed, |database| async move {
     let own = administrator.member_id.clone();
     assert_eq!(
         reason(&change_roles(&test_env, &administrator, &own, &[Role::Teacher], "").await),
-        "LAST_ADMINISTRATOR"
+        "SECOND_PERSON_REQUIRED"
     );
     assert_eq!(
         reason(&remove(&test_env, &administrator, &own).await),

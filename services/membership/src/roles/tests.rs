@@ -138,6 +138,11 @@ on_both!(nobody_decides_in_the_own_matter, |database| async move {
         required
     );
     test_env.assign(&head, own, unit(1), kind).await.unwrap();
+    // To give a role up is no decision in the own favor, but the organization keeps an administrator.
+    assert_eq!(
+        reason(&change(&test_env, &administrator, own, &[Role::Teacher]).await),
+        "LAST_ADMINISTRATOR"
+    );
     for roles in [&[Role::Teacher][..], &[Role::Administrator, Role::Head]] {
         let refused = change(&test_env, &head, own, roles).await;
         assert_eq!(reason(&refused), "PERMISSION_DENIED", "{roles:?}");

@@ -44,6 +44,7 @@ prop_compose! {
         for unit in class_teacher_of {
             facts.assign(unit, true, !substitution);
         }
+        facts.peer_units.clone_from(&enrolled_in);
         facts.enrolled_in = enrolled_in;
         facts.children = child.into_iter().map(|(member_id, units)| Child { member_id, units }).collect();
         facts
