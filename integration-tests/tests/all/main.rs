@@ -17,6 +17,7 @@ mod plans;
 mod power_cut;
 mod protos;
 mod python;
+mod reach;
 mod retention;
 mod revocations;
 mod roster_import;

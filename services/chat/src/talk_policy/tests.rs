@@ -1,7 +1,7 @@
 //! Who may reach whom, over all sets of roles (reach.md 2, 3, 4, 16).
 use std::collections::BTreeSet;
 
-use parta_ids::{MemberId, OrgId, TypedId as _, UnitId};
+use parta_ids::{MemberId, OrgId, UnitId};
 use parta_roster::{Child, MemberContext, Role, State};
 use uuid::Uuid;
 
