@@ -356,6 +356,7 @@ cases! {
         "parta.membership.v1.OperatorService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
+        "parta.membership.v1.SuspensionService",
     ],
     org_registry: [
         "parta.org_registry.v1.ApplicationService",

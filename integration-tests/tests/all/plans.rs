@@ -226,6 +226,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
                 json!({"window_start_time": "2027-01-01T00:00:00Z", "window_end_time": "2027-02-01T00:00:00Z"}),
             ),
             ("ServiceAccountService/ListServiceAccounts", json!({})),
+            ("SuspensionService/ListSuspensions", json!({})),
             (
                 "MessageService/SendMessage",
                 json!({"chat_id": chat, "text": "Домашнее задание"}),

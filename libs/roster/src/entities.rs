@@ -32,7 +32,18 @@ table!(pub(crate) member, "roster_member", {
     member_id: Uuid,
     state: i32,
     roles: i32,
+    suspended_roles: i32,
     teacher_verified: bool,
+    seen: bool,
+});
+
+table!(pub(crate) suspension, "roster_suspension", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    suspension_id: Uuid,
+    member_id: Uuid,
+    roles: i32,
     seen: bool,
 });
 

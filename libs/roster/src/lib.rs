@@ -18,6 +18,7 @@ mod migrations;
 mod organizations;
 mod projection;
 mod roster;
+mod suspensions;
 mod unit_kind;
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ pub enum State {
     Expected,
     /// Has joined.
     Active,
+    /// Has joined, and all roles are suspended (R82). Only the projection has this state: the record of the
+    /// member stays active, and so does the state in events and in the API.
+    Suspended,
     /// Has left.
     Left,
 }
@@ -106,7 +109,7 @@ impl From<State> for membership::MemberState {
     fn from(state: State) -> Self {
         match state {
             State::Expected => Self::Expected,
-            State::Active => Self::Active,
+            State::Active | State::Suspended => Self::Active,
             State::Left => Self::Left,
         }
     }
@@ -185,8 +188,10 @@ pub struct MemberContext {
     pub member_id: MemberId,
     /// Whether the member is expected, active or left.
     pub state: State,
-    /// The roles of the member.
+    /// The roles of the member that are in force: those that are not suspended.
     pub roles: BTreeSet<Role>,
+    /// The suspended roles of the member. They grant nothing, and neither does what rests on them.
+    pub suspended: BTreeSet<Role>,
     /// Whether the organization has verified this teacher.
     pub teacher_verified: bool,
     /// The classes of which the member is the class teacher.
@@ -214,6 +219,7 @@ impl MemberContext {
             member_id,
             state,
             roles: roles.into_iter().collect(),
+            suspended: BTreeSet::new(),
             teacher_verified: false,
             class_teacher_of: BTreeSet::new(),
             teaches: BTreeSet::new(),
@@ -253,7 +259,7 @@ impl MemberContext {
     /// administration is exempt from it.
     pub fn may_meet_minors(&self) -> bool {
         let unverified =
-            self.has(Role::Teacher) && !self.teacher_verified && self.policies.verification_required;
+            self.holds(Role::Teacher) && !self.teacher_verified && self.policies.verification_required;
         self.is_staff() && (self.is_administration() || !unverified)
     }
     /// Returns whether the member is the class teacher of the unit.

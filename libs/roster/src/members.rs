@@ -13,6 +13,7 @@ use crate::{
     Change, Role, RosterObserver,
     entities::{assignment, enrollment, guardianship, member},
     organizations::id,
+    suspensions,
     unit_kind::is_sent,
 };
 
@@ -186,6 +187,14 @@ async fn write_one(
             guardianship::Entity::delete_by_id(key).exec(tx).await?;
             changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
         }
+        Payload::MemberSuspended(suspended) => {
+            changes.push(Change::Member(suspensions::put(tx, org, suspended).await?));
+        }
+        Payload::MemberReinstated(reinstated) => {
+            let suspension = id(&reinstated.suspension_id)?;
+            let member = suspensions::delete(tx, org, suspension).await?;
+            changes.extend(member.map(Change::Member));
+        }
         // It has no row.
         Payload::RosterImportStaged(_) => {}
     }
@@ -211,6 +220,7 @@ impl Handler for Members {
 }
 
 async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    suspensions::mark_unseen(tx, org).await?;
     member::Entity::update_many()
         .col_expr(member::Column::Seen, false.into())
         .filter(member::Column::OrgId.eq(org.uuid()))
@@ -235,6 +245,7 @@ async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
 }
 
 async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    suspensions::delete_unseen(tx, org).await?;
     member::Entity::delete_many()
         .filter(member::Column::OrgId.eq(org.uuid()))
         .filter(member::Column::Seen.eq(false))
@@ -276,6 +287,8 @@ async fn put_member(
         member_id: Set(member_id.uuid()),
         state: Set(state),
         roles: Set(roles),
+        // A suspension follows the record of its member.
+        suspended_roles: Set(0),
         teacher_verified: Set(teacher_verified),
         seen: Set(true),
     };

@@ -36,7 +36,12 @@ impl MigrationTrait for Tables {
         let member = keyed("roster_member", "member_id")
             .col(integer("state"))
             .col(integer("roles"))
+            .col(integer("suspended_roles"))
             .col(boolean("teacher_verified"))
+            .to_owned();
+        let suspension = keyed("roster_suspension", "suspension_id")
+            .col(uuid("member_id"))
+            .col(integer("roles"))
             .to_owned();
         let assignment = keyed("roster_assignment", "assignment_id")
             .col(uuid("member_id"))
@@ -53,10 +58,19 @@ impl MigrationTrait for Tables {
             .col(uuid("child_id"))
             .col(boolean("confirmed"))
             .to_owned();
-        for table in [organization, unit, member, assignment, enrollment, guardianship] {
+        for table in [
+            organization,
+            unit,
+            member,
+            suspension,
+            assignment,
+            enrollment,
+            guardianship,
+        ] {
             manager.create_table(table).await?;
         }
         for (table, column) in [
+            ("roster_suspension", "member_id"),
             ("roster_assignment", "member_id"),
             ("roster_assignment", "unit_id"),
             ("roster_enrollment", "member_id"),

@@ -18,6 +18,7 @@ use sea_orm::{
 use crate::{
     Child, MemberContext, Policies, Role, State, UnitKind,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
+    suspensions,
     unit_kind::is_sent,
 };
 
@@ -115,7 +116,8 @@ impl Roster {
     }
 
     /// Loads the member context of the calling person. A caller who is not an active member of the
-    /// organization gets NOT_FOUND (organization), regardless of the request (R26).
+    /// organization gets NOT_FOUND (organization), regardless of the request (R26), and a suspended one
+    /// MEMBER_SUSPENDED.
     pub async fn caller_context(
         &self,
         conn: &impl ConnectionTrait,
@@ -123,10 +125,10 @@ impl Roster {
         org: OrgId,
     ) -> Result<MemberContext, RpcError> {
         let member = Self::caller_member(caller, org)?;
-        self.facts(conn, org, member)
-            .await?
-            .filter(MemberContext::is_active)
-            .ok_or_else(|| not_found("organization", org))
+        let facts = self.facts(conn, org, member).await?;
+        facts
+            .ok_or_else(|| not_found("organization", org))?
+            .require_active()
     }
 
     /// Returns the calling member. NOT_FOUND (organization) if the caller belongs to another organization.
@@ -304,6 +306,7 @@ impl Roster {
         // defaults apply.
         let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
+        let mut suspended: BTreeMap<Uuid, BTreeSet<Role>> = BTreeMap::new();
         for row in rows {
             let Some(state) = state_of(row.state)? else {
                 continue;
@@ -311,6 +314,9 @@ impl Roster {
             let member = MemberId::from_uuid(row.member_id);
             let mut context = MemberContext::new(org, member, state, roles(row.roles)?);
             context.teacher_verified = row.teacher_verified;
+            if row.suspended_roles != 0 {
+                suspended.insert(row.member_id, Role::set_of(row.suspended_roles));
+            }
             context.policies = policies.clone();
             facts.insert(row.member_id, context);
         }
@@ -372,6 +378,12 @@ impl Roster {
                 }
             }
         }
+        // After everything that rests on the roles was added.
+        for (member, roles) in suspended {
+            if let Some(facts) = facts.get_mut(&member) {
+                facts.suspend(&roles);
+            }
+        }
         Ok(facts.into_values().collect())
     }
 }
@@ -379,12 +391,15 @@ impl Roster {
 fn state_column(org: OrgId, member: MemberId) -> Select<member::Entity> {
     member::Entity::find_by_id((org.uuid(), member.uuid()))
         .select_only()
-        .column(member::Column::State)
+        .expr(suspensions::state())
 }
 
 /// Returns the state that an event gave a member; `None` for a state that this build does not know, so that
 /// no query finds the member.
 fn state_of(number: i32) -> Result<Option<State>, StorageError> {
+    if number == suspensions::SUSPENDED {
+        return Ok(Some(State::Suspended));
+    }
     let state = MemberState::try_from(number).ok();
     let state = state.and_then(|state| State::try_from(state).ok());
     if state.is_none() && !is_sent(number) {

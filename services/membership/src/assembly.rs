@@ -24,6 +24,7 @@ use parta_proto_membership::{
         operator_service_server::OperatorServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
+        suspension_service_server::SuspensionServiceServer,
     },
 };
 use parta_proto_org_registry::OrgRegistryFeed;
@@ -48,6 +49,7 @@ use crate::{
     service_accounts::ServiceAccounts,
     sessions::{self, Authentication},
     sign_in,
+    suspensions::Suspensions,
 };
 
 /// The consumer of org-registry. The service itself writes the other half of the projection.
@@ -184,6 +186,7 @@ impl Ports {
             .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))

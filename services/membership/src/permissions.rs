@@ -5,7 +5,7 @@ use parta_roster::{MemberContext, Role, State};
 
 use crate::{
     assembly, assignments, departures, enrollments, guardianships, member_records, members, roles,
-    roster_import, service_accounts,
+    roster_import, service_accounts, suspensions,
 };
 
 type Rule = fn(PrincipalKind) -> bool;
@@ -50,6 +50,12 @@ fn connects(kind: PrincipalKind) -> bool {
 fn decides(kind: PrincipalKind) -> bool {
     person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
 }
+fn suspends(kind: PrincipalKind) -> bool {
+    person(kind, |f| suspensions::suspend(f).is_allowed())
+}
+fn decides_suspensions(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::Operator || person(kind, |f| suspensions::decide(f).is_allowed())
+}
 fn follows(kind: PrincipalKind) -> bool {
     matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
 }
@@ -63,7 +69,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 47] = [
+const RULES: [(&str, Rule); 52] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -103,7 +109,7 @@ const RULES: [(&str, Rule); 47] = [
         verifies,
     ),
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
-        person(k, |f| departures::remove(f, &pupil(f)).is_allowed())
+        person(k, |f| departures::remove(f, &pupil(f), false).is_allowed())
     }),
     ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
     ("parta.membership.v1.AssignmentService/EndAssignment", assigns),
@@ -118,6 +124,20 @@ const RULES: [(&str, Rule); 47] = [
         decides,
     ),
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
+    ("parta.membership.v1.SuspensionService/SuspendMember", suspends),
+    (
+        "parta.membership.v1.SuspensionService/ConfirmSuspension",
+        decides_suspensions,
+    ),
+    (
+        "parta.membership.v1.SuspensionService/ReinstateMember",
+        decides_suspensions,
+    ),
+    ("parta.membership.v1.SuspensionService/ListSuspensions", suspends),
+    (
+        "parta.membership.v1.SuspensionService/ListOverdueSuspensions",
+        |k| k == PrincipalKind::Operator,
+    ),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,

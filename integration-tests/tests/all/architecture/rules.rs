@@ -76,6 +76,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "assignments",
             "enrollments",
             "guardianships",
+            "suspensions",
             "roles",
             "departures",
             "admission",

@@ -59,6 +59,21 @@ impl Fresh<'_> {
         id(own.unwrap(), "/id")
     }
 
+    /// Returns a suspension that somebody else than the caller of this kind made, where there is another one.
+    async fn suspension(&self, two_schools: &TwoSchools, kind: Kind) -> String {
+        let head = two_schools.people.get(&Kind::Head);
+        let org_id = self.0.school.org_id.as_str();
+        let head = head.filter(|head| kind == Kind::Administrator && head.client.org_id() == Some(org_id));
+        let by = head.map_or(&self.0.school.administrator.client, |head| &head.client);
+        let wanted = json!({
+            "org_id": org_id, "member_id": self.member("ROLE_STAFF", None).await, "cause": "проверка",
+        });
+        id(
+            &by.must("SuspensionService/SuspendMember", wanted).await,
+            "/suspension/id",
+        )
+    }
+
     /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
     async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
@@ -221,6 +236,13 @@ pub async fn sample(
         }
         "GuardianshipService/EndGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await, "cause": "ошибка"})
+        }
+        "SuspensionService/SuspendMember" => {
+            json!({"member_id": fresh.member("ROLE_STAFF", None).await, "cause": "проверка"})
+        }
+        "SuspensionService/ConfirmSuspension" => json!({"suspension_id": fresh.suspension(two_schools, kind).await}),
+        "SuspensionService/ReinstateMember" => {
+            json!({"suspension_id": fresh.suspension(two_schools, kind).await, "cause": "проверено"})
         }
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})

@@ -13,7 +13,7 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         return None;
     }
     let teaches = |unit| facts.may_meet_minors() && facts.teaches_in(unit);
-    let unverified = facts.roles.contains(&Role::Teacher) && !facts.may_meet_minors();
+    let unverified = facts.holds(Role::Teacher) && !facts.may_meet_minors();
     let is_family = facts.roles.contains(&Role::Pupil) || facts.roles.contains(&Role::Parent);
     let may_post = match rule {
         Rule::School if facts.is_staff() && !unverified => facts.is_administration(),

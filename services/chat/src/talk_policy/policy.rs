@@ -4,7 +4,7 @@ use parta_ids::MemberId;
 use parta_roster::{MemberContext, Role};
 
 fn is_pupil(facts: &MemberContext) -> bool {
-    facts.roles.contains(&Role::Pupil)
+    facts.holds(Role::Pupil)
 }
 
 fn teaches_pupil_or_parent(teacher: &MemberContext, other: &MemberContext) -> bool {
@@ -37,7 +37,7 @@ pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
 /// Whether two members may be in one chat at all: staff who may not meet minors never share a chat with a
 /// pupil.
 fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
-    let meets = |a: &MemberContext, b: &MemberContext| !is_pupil(b) || !a.is_staff() || a.may_meet_minors();
+    let meets = |a: &MemberContext, b: &MemberContext| !is_pupil(b) || !a.holds_staff_role() || a.may_meet_minors();
     meets(one, other) && meets(other, one)
 }
 
@@ -51,10 +51,15 @@ pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
 }
 
 /// The members of a custom chat who may no longer participate: those who left the organization and, if a
-/// pupil participates, staff who may not meet minors.
+/// pupil participates, staff who may not meet minors. Members with a suspended role stay, without a voice,
+/// because their participation has to be there when the suspension is lifted.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
-    let pupils = people.iter().any(|f| f.is_active() && is_pupil(f));
-    let may_stay = |f: &MemberContext| f.is_active() && !(pupils && f.is_staff() && !f.may_meet_minors());
+    let is_present = |f: &MemberContext| f.is_active() || f.is_suspended();
+    let pupils = people.iter().any(|f| is_present(f) && is_pupil(f));
+    let may_stay = |f: &MemberContext| {
+        let meets = !f.is_staff() || f.may_meet_minors() || !f.suspended.is_empty();
+        is_present(f) && (!pupils || meets)
+    };
     people
         .iter()
         .filter(|f| !may_stay(f))

@@ -49,7 +49,7 @@ pub(crate) async fn visible_members(
         Visibility::AllMembers => return Ok((scope, None)),
         Visibility::Staff => {
             let all = context.roster.all_members(tx, org).await?;
-            visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
+            visible.extend(all.iter().filter(|f| f.holds_staff_role()).map(|f| f.member_id));
         }
         Visibility::OwnUnits => {
             for unit in facts.units() {

@@ -102,6 +102,7 @@ impl MigrationTrait for Tables {
                 .col(uuid_null("invitation_id"))
                 .col(time("create_time"))
                 .col(time_null("leave_time"))
+                .col(text_null("leave_cause"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
                 .to_owned(),
@@ -155,6 +156,19 @@ impl MigrationTrait for Tables {
                 .foreign_key(&mut of_member("guardianship", "guardian_id"))
                 .foreign_key(&mut of_member("guardianship", "child_id"))
                 .to_owned(),
+            keyed("suspension", "suspension_id")
+                .col(uuid("member_id"))
+                .col(integer_null("roles"))
+                .col(time("create_time"))
+                .col(uuid("suspender_id"))
+                .col(text("cause"))
+                .col(time_null("confirm_time"))
+                .col(uuid_null("confirmer_id"))
+                .col(time_null("end_time"))
+                .col(uuid_null("ender_id"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("suspension", "member_id"))
+                .to_owned(),
             keyed("service_account", "service_account_id")
                 .col(text("display_name"))
                 .col(text("permissions"))
@@ -186,6 +200,8 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
+            "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",
             // The holder of a key does not know the organization, so that the index is unique across
             // organizations.
             "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",

@@ -14,6 +14,7 @@ use crate::{
     enrollments,
     error::Error,
     member_records::{Member, MemberView, events, storage},
+    suspensions,
 };
 
 /// The outcome of a change of a member.
@@ -69,6 +70,7 @@ impl Mutation for ChangeRoles {
             }
         }
         if had && !has {
+            let administrators = suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
         member.roles.clone_from(&self.roles);
@@ -189,7 +191,9 @@ pub(crate) async fn load(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Memb
     let member = storage::find(tx, scope, id).await?;
     let member = member.ok_or_else(|| Error::unknown("member", id))?;
     let mut units = enrollments::units_of(tx, scope, &[id]).await?;
+    let absent = suspensions::absent(tx, scope, std::slice::from_ref(&member)).await?;
     Ok(MemberView {
+        absent: absent.contains(&id),
         member,
         units: units.remove(&id).unwrap_or_default(),
     })

@@ -106,6 +106,7 @@ impl School {
             org_id: org.to_string(),
             member_id: member.to_owned(),
             etag: String::new(),
+            ..Default::default()
         };
         let mut api = self.test_env.members();
         api.remove_member(by(&caller.token, request)).await.map(|_| ())

@@ -22,6 +22,7 @@ use parta_proto_membership::{
         operator_service_client::OperatorServiceClient,
         roster_import_service_client::RosterImportServiceClient,
         service_account_service_client::ServiceAccountServiceClient,
+        suspension_service_client::SuspensionServiceClient,
     },
 };
 use parta_proto_org_registry::v1::{
@@ -208,6 +209,7 @@ impl TestEnv {
         enrollments: EnrollmentServiceClient,
         guardianships: GuardianshipServiceClient,
         service_accounts: ServiceAccountServiceClient,
+        suspensions: SuspensionServiceClient,
         operator: OperatorServiceClient,
         roster_imports: RosterImportServiceClient,
     }
@@ -218,6 +220,11 @@ impl TestEnv {
             .test_env
             .channel_of("invitation", "membership", &self.transport);
         AdmissionServiceClient::new(channel)
+    }
+
+    /// A request of the operator.
+    pub(crate) fn by_operator<T>(&self, message: T) -> Request<T> {
+        self.test_env.operator_request(message)
     }
 
     /// The members of an organization as the snapshot of the feed describes them.

@@ -22,7 +22,7 @@ fn unit(n: u128) -> UnitId {
 
 prop_compose! {
     /// Any member of a school with three classes.
-    fn any_facts(id: u128)(
+    pub(super) fn any_facts(id: u128)(
         state in prop::sample::select(vec![State::Expected, State::Active, State::Active, State::Left]),
         roles in prop::collection::btree_set(prop::sample::select(Role::ALL.to_vec()), 0..3),
         teacher_verified: bool,
@@ -45,7 +45,7 @@ prop_compose! {
     }
 }
 
-fn every_rule() -> impl Iterator<Item = Rule> {
+pub(super) fn every_rule() -> impl Iterator<Item = Rule> {
     [Rule::School, Rule::Staff]
         .into_iter()
         .chain((10..13).flat_map(|n| Rule::of_unit(unit(n))))
