@@ -20,4 +20,5 @@ mod python;
 mod retention;
 mod revocations;
 mod roster_import;
+mod suspensions;
 mod tables;

@@ -348,6 +348,7 @@ cases! {
         "parta.membership.v1.AppointmentService",
         "parta.membership.v1.AssignmentService",
         "parta.membership.v1.AuthenticationService",
+        "parta.membership.v1.DutyService",
         "parta.membership.v1.EnrollmentService",
         "parta.membership.v1.GuardianshipService",
         "parta.membership.v1.MemberService",

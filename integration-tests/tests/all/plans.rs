@@ -227,6 +227,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
             ),
             ("ServiceAccountService/ListServiceAccounts", json!({})),
             ("SuspensionService/ListSuspensions", json!({})),
+            ("DutyService/ListDuties", json!({})),
             (
                 "MessageService/SendMessage",
                 json!({"chat_id": chat, "text": "Домашнее задание"}),

@@ -113,6 +113,8 @@ typed_ids! {
     GuardianshipId = "grd";
     /// A suspension of a member.
     SuspensionId = "sus";
+    /// A duty of a member of the staff toward pupils.
+    DutyId = "dty";
     /// The account of an external system.
     ServiceAccountId = "sva";
     /// A roster import.

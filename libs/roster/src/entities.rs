@@ -47,6 +47,27 @@ table!(pub(crate) suspension, "roster_suspension", {
     seen: bool,
 });
 
+table!(pub(crate) duty, "roster_duty", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    duty_id: Uuid,
+    member_id: Uuid,
+    kind: i32,
+    unit_id: Option<Uuid>,
+    pupils_only: bool,
+    seen: bool,
+});
+
+table!(pub(crate) duty_pupil, "roster_duty_pupil", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    duty_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pupil_id: Uuid,
+});
+
 table!(pub(crate) assignment, "roster_assignment", {
     #[sea_orm(primary_key, auto_increment = false)]
     org_id: Uuid,

@@ -10,6 +10,7 @@
 
 mod change;
 mod consumer_names;
+mod duties;
 mod entities;
 mod label;
 mod member_context;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
 pub use consumer_names::ConsumerNames;
+pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};
 pub use label::label_key;
 pub use member_context::{Child, MemberContext, Policies, Role, State};
 pub use members::Members;

@@ -5,6 +5,8 @@ use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
+use crate::Duty;
+
 /// The role of a member in an organization (R23).
 ///
 /// Unknown in a feed event: the stricter reading. A role that this build does not know grants nothing.
@@ -202,6 +204,8 @@ pub struct MemberContext {
     pub enrolled_in: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
+    /// The duties of the member, also those that a suspension silences: ask [`MemberContext::may`].
+    pub duties: Vec<Duty>,
     /// The policies of the organization.
     pub policies: Policies,
 }
@@ -225,6 +229,7 @@ impl MemberContext {
             teaches: BTreeSet::new(),
             enrolled_in: BTreeSet::new(),
             children: Vec::new(),
+            duties: Vec::new(),
             policies: Policies::default(),
         }
     }

@@ -43,6 +43,19 @@ impl MigrationTrait for Tables {
             .col(uuid("member_id"))
             .col(integer("roles"))
             .to_owned();
+        let duty = keyed("roster_duty", "duty_id")
+            .col(uuid("member_id"))
+            .col(integer("kind"))
+            .col(uuid_null("unit_id"))
+            .col(boolean("pupils_only"))
+            .to_owned();
+        let duty_pupil = Table::create()
+            .table("roster_duty_pupil")
+            .col(uuid("org_id"))
+            .col(uuid("duty_id"))
+            .col(uuid("pupil_id"))
+            .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
+            .to_owned();
         let assignment = keyed("roster_assignment", "assignment_id")
             .col(uuid("member_id"))
             .col(uuid("unit_id"))
@@ -63,6 +76,8 @@ impl MigrationTrait for Tables {
             unit,
             member,
             suspension,
+            duty,
+            duty_pupil,
             assignment,
             enrollment,
             guardianship,
@@ -71,6 +86,7 @@ impl MigrationTrait for Tables {
         }
         for (table, column) in [
             ("roster_suspension", "member_id"),
+            ("roster_duty", "member_id"),
             ("roster_assignment", "member_id"),
             ("roster_assignment", "unit_id"),
             ("roster_enrollment", "member_id"),

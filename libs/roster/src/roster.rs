@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, MemberContext, Policies, Role, State, UnitKind,
+    Child, MemberContext, Policies, Role, State, UnitKind, duties,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
     suspensions,
     unit_kind::is_sent,
@@ -287,7 +287,7 @@ impl Roster {
             .add(assignment::Column::ExpireTime.gt(now))
     }
 
-    /// Loads contexts with five queries for any number of members, each of which uses an index.
+    /// Loads contexts with at most seven queries for any number of members, each of which uses an index.
     async fn load(
         &self,
         conn: &impl ConnectionTrait,
@@ -337,6 +337,11 @@ impl Roster {
                 facts.teaches.insert(unit);
                 if row.class_teacher {
                     facts.class_teacher_of.insert(unit);
+                }
+            }
+            for (member, duties) in duties::load(conn, org, chunk).await? {
+                if let Some(facts) = facts.get_mut(&member) {
+                    facts.duties = duties;
                 }
             }
             let children = guardianship::Entity::find()

@@ -149,8 +149,8 @@ impl MemberContext {
         self.state == State::Suspended
     }
 
-    /// Returns the context of an active member. A suspended one gets MEMBER_SUSPENDED, anybody else NOT_FOUND
-    /// (organization).
+    /// Returns the context of an active member. A suspended one gets MEMBER_SUSPENDED, anybody else
+    /// NOT_FOUND (organization).
     pub fn require_active(self) -> Result<Self, RpcError> {
         match self.state {
             State::Active => Ok(self),

@@ -16,7 +16,7 @@ use parta_proto_membership::{
     v1::{
         appointment_service_server::AppointmentServiceServer,
         assignment_service_server::AssignmentServiceServer,
-        authentication_service_server::AuthenticationServiceServer,
+        authentication_service_server::AuthenticationServiceServer, duty_service_server::DutyServiceServer,
         enrollment_service_server::EnrollmentServiceServer,
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
@@ -40,6 +40,7 @@ use crate::{
     config::Config,
     context::Context,
     delivery::{self, Operator},
+    duties::{self, Duties},
     enrollments::Enrollments,
     feed,
     guardianships::Guardianships,
@@ -102,7 +103,7 @@ impl Ports {
         }
     }
 
-    /// Runs the durable jobs: roster imports, and one-time codes if they are sent.
+    /// Runs the durable jobs: roster imports, the ends of duties, and one-time codes if they are sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone()).handle(
@@ -110,6 +111,8 @@ impl Ports {
             roster_import::JOB_LIMITS,
             Arc::new(runner),
         );
+        let end_duties = Arc::new(duties::EndDuties::new(self.db.clone()));
+        let runner = runner.handle(duties::JOB, duties::JOB_LIMITS, end_duties);
         let Some(sender) = delivery::Sender::new(&self.config, self.secrets.clone())? else {
             return Ok(runner);
         };
@@ -186,6 +189,7 @@ impl Ports {
             .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))

@@ -31,6 +31,14 @@ impl Error {
         Self::State { reason, message }
     }
 
+    /// The matter is the caller's own, so another person decides (reach.md 6).
+    pub(crate) fn second_person_required() -> Self {
+        Self::state(
+            ErrorReason::SecondPersonRequired,
+            "Nobody decides in the own matter. Ask another administrator, the head or a deputy.",
+        )
+    }
+
     /// The object does not exist in the organization, or the caller may not know that it exists.
     pub(crate) fn unknown(kind: &'static str, name: impl std::fmt::Display) -> Self {
         not_found(kind, name).into()

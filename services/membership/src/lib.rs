@@ -1,7 +1,7 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `assignments`,
-//! `enrollments`, `guardianships`; `suspensions`; `roles`; `departures`; `admission`, `appointments`; `members`;
+//! `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`; `admission`, `appointments`; `members`;
 //! `service_accounts`; `revocations`; `roster_import`. Each states its invariants. An account id is returned
 //! only to its own person; each organization knows a person by a different id; contacts are never returned;
 //! an organization always has an administrator; a change, its event and its effect on permissions are
@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod delivery;
 mod departures;
+mod duties;
 mod enrollments;
 mod error;
 mod exceptions;
@@ -62,6 +63,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AssignmentService",
     "parta.membership.v1.EnrollmentService",
     "parta.membership.v1.GuardianshipService",
+    "parta.membership.v1.DutyService",
     "parta.membership.v1.SuspensionService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",

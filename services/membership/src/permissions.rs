@@ -4,7 +4,7 @@ use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assembly, assignments, departures, enrollments, guardianships, member_records, members, roles,
+    assembly, assignments, departures, duties, enrollments, guardianships, member_records, members, roles,
     roster_import, service_accounts, suspensions,
 };
 
@@ -50,6 +50,12 @@ fn connects(kind: PrincipalKind) -> bool {
 fn decides(kind: PrincipalKind) -> bool {
     person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
 }
+fn manages_duties(kind: PrincipalKind) -> bool {
+    person(kind, |f| duties::manage(f).is_allowed())
+}
+fn lists_duties(kind: PrincipalKind) -> bool {
+    person(kind, |f| duties::list(f).is_allowed())
+}
 fn suspends(kind: PrincipalKind) -> bool {
     person(kind, |f| suspensions::suspend(f).is_allowed())
 }
@@ -69,7 +75,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 52] = [
+const RULES: [(&str, Rule); 55] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -124,6 +130,9 @@ const RULES: [(&str, Rule); 52] = [
         decides,
     ),
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
+    ("parta.membership.v1.DutyService/AssignDuty", manages_duties),
+    ("parta.membership.v1.DutyService/EndDuty", manages_duties),
+    ("parta.membership.v1.DutyService/ListDuties", lists_duties),
     ("parta.membership.v1.SuspensionService/SuspendMember", suspends),
     (
         "parta.membership.v1.SuspensionService/ConfirmSuspension",

@@ -77,6 +77,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "enrollments",
             "guardianships",
             "suspensions",
+            "duties",
             "roles",
             "departures",
             "admission",

@@ -59,6 +59,15 @@ impl Fresh<'_> {
         id(own.unwrap(), "/id")
     }
 
+    /// Returns the request of a duty.
+    async fn duty(&self) -> Value {
+        json!({
+            "org_id": self.0.school.org_id, "member_id": self.member("ROLE_STAFF", None).await,
+            "kind": "DUTY_KIND_NURSE", "scope": {"organization": true}, "until_date": "2999-05-31",
+            "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
+        })
+    }
+
     /// Returns a suspension that somebody else than the caller of this kind made, where there is another one.
     async fn suspension(&self, two_schools: &TwoSchools, kind: Kind) -> String {
         let head = two_schools.people.get(&Kind::Head);
@@ -237,10 +246,17 @@ pub async fn sample(
         "GuardianshipService/EndGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await, "cause": "ошибка"})
         }
+        "DutyService/AssignDuty" => fresh.duty().await,
+        "DutyService/EndDuty" => {
+            let made = place.must("DutyService/AssignDuty", fresh.duty().await).await;
+            json!({"duty_id": made["duty"]["id"], "cause": "перевод"})
+        }
         "SuspensionService/SuspendMember" => {
             json!({"member_id": fresh.member("ROLE_STAFF", None).await, "cause": "проверка"})
         }
-        "SuspensionService/ConfirmSuspension" => json!({"suspension_id": fresh.suspension(two_schools, kind).await}),
+        "SuspensionService/ConfirmSuspension" => {
+            json!({"suspension_id": fresh.suspension(two_schools, kind).await})
+        }
         "SuspensionService/ReinstateMember" => {
             json!({"suspension_id": fresh.suspension(two_schools, kind).await, "cause": "проверено"})
         }

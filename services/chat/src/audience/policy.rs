@@ -20,6 +20,7 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
         Rule::School if is_family && facts.policies.school_channel_open_to_families => false,
         Rule::Staff if facts.is_staff() => true,
         Rule::Pupils(unit) if facts.is_pupil_in(unit) || teaches(unit) => true,
+        Rule::Pupils(unit) if facts.duty_rooms().contains(&unit) => true,
         Rule::Parents(unit) if facts.is_parent_in(unit) => true,
         Rule::Parents(unit) if facts.may_meet_minors() && facts.is_class_teacher_of(unit) => true,
         Rule::Teachers(unit) if teaches(unit) => true,
@@ -33,5 +34,6 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
 pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from([Rule::School, Rule::Staff]);
     rules.extend(facts.units().into_iter().flat_map(Rule::of_unit));
+    rules.extend(facts.duty_rooms().into_iter().map(Rule::Pupils));
     rules
 }

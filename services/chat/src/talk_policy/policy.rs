@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use parta_ids::MemberId;
-use parta_roster::{MemberContext, Role};
+use parta_roster::{DutyFunction, MemberContext, Role};
 
 fn is_pupil(facts: &MemberContext) -> bool {
     facts.holds(Role::Pupil)
@@ -20,8 +20,8 @@ fn are_classmates(one: &MemberContext, other: &MemberContext) -> bool {
 }
 
 /// Whether two members may have a personal chat (R37): a guardian and the child, pupils of one class, a
-/// teacher and a pupil or a parent of the class, two members of the staff. Symmetric. An unverified teacher
-/// reaches no minor except an own child.
+/// teacher and a pupil or a parent of the class, the holder of a duty and people in its scope, two members of
+/// the staff. Symmetric. An unverified teacher reaches no minor except an own child, and by a duty.
 pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
     if one.member_id == other.member_id || !one.is_active() || !other.is_active() {
         return false;
@@ -31,13 +31,21 @@ pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
         || teaches_pupil_or_parent(one, other)
         || teaches_pupil_or_parent(other, one)
         || are_classmates(one, other)
+        || one.may(DutyFunction::PersonalChats, other)
+        || other.may(DutyFunction::PersonalChats, one)
         || (one.is_staff() && other.is_staff() && may_share_chat(one, other))
 }
 
 /// Whether two members may be in one chat at all: staff who may not meet minors never share a chat with a
 /// pupil.
 fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
-    let meets = |a: &MemberContext, b: &MemberContext| !is_pupil(b) || !a.holds_staff_role() || a.may_meet_minors();
+    let meets = |a: &MemberContext, b: &MemberContext| {
+        !is_pupil(b)
+            || !a.holds_staff_role()
+            || a.may_meet_minors()
+            || a.may(DutyFunction::Rooms, b)
+            || a.may(DutyFunction::PersonalChats, b)
+    };
     meets(one, other) && meets(other, one)
 }
 
@@ -55,10 +63,11 @@ pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
 /// because their participation has to be there when the suspension is lifted.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let is_present = |f: &MemberContext| f.is_active() || f.is_suspended();
-    let pupils = people.iter().any(|f| is_present(f) && is_pupil(f));
+    let pupils: Vec<_> = people.iter().filter(|f| is_present(f) && is_pupil(f)).collect();
     let may_stay = |f: &MemberContext| {
+        let by_duty = || pupils.iter().all(|pupil| f.may(DutyFunction::Rooms, pupil));
         let meets = !f.is_staff() || f.may_meet_minors() || !f.suspended.is_empty();
-        is_present(f) && (!pupils || meets)
+        is_present(f) && (pupils.is_empty() || meets || by_duty())
     };
     people
         .iter()

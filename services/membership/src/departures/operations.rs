@@ -10,7 +10,7 @@ use super::policy;
 use crate::{
     assignments,
     context::Context,
-    enrollments,
+    duties, enrollments,
     error::Error,
     guardianships,
     member_records::{self, Member, MemberView, events, storage},
@@ -84,7 +84,8 @@ impl Mutation for RemoveMember {
         let by_head = self.authorize(context, tx, caller).await?.by_head;
         // The head stops also the last administrator, for a stated reason (reach.md 5).
         if member.has(Role::Administrator) && !by_head {
-            let administrators = suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
+            let administrators =
+                suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             roles::keep_an_administrator(&administrators, &member)?;
         }
         member.leave_cause.clone_from(&self.cause);
@@ -127,6 +128,7 @@ pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Membe
     assignments::end_all_of(tx, scope, member.id).await?;
     enrollments::end_all_of(tx, scope, member.id).await?;
     guardianships::end_all_of(tx, scope, member.id).await?;
+    duties::end_all_of(tx, scope, member.id).await?;
     member.state = State::Left;
     member.teacher_verified = false;
     member.leave_time = Some(tx.now());

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use parta_access::{Caller, OrgScope, Principal, belongs};
 use parta_database::Tx;
 use parta_ids::{InvitationId, MemberId, OrgId};
-use parta_roster::{Role, State};
+use parta_roster::{DutyFunction, MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
 
 use super::{
@@ -49,7 +49,8 @@ pub(crate) async fn visible_members(
         Visibility::AllMembers => return Ok((scope, None)),
         Visibility::Staff => {
             let all = context.roster.all_members(tx, org).await?;
-            visible.extend(all.iter().filter(|f| f.holds_staff_role()).map(|f| f.member_id));
+            let shown = |f: &&MemberContext| f.holds_staff_role() || facts.may(DutyFunction::Names, f);
+            visible.extend(all.iter().filter(shown).map(|f| f.member_id));
         }
         Visibility::OwnUnits => {
             for unit in facts.units() {

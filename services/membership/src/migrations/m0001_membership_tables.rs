@@ -156,6 +156,28 @@ impl MigrationTrait for Tables {
                 .foreign_key(&mut of_member("guardianship", "guardian_id"))
                 .foreign_key(&mut of_member("guardianship", "child_id"))
                 .to_owned(),
+            keyed("duty", "duty_id")
+                .col(uuid("member_id"))
+                .col(integer("kind"))
+                .col(uuid_null("unit_id"))
+                .col(boolean("pupils_only"))
+                .col(text("order_number"))
+                .col(date("order_date"))
+                .col(text("order_text"))
+                .col(time("create_time"))
+                .col(date("until_date"))
+                .col(time("due_time"))
+                .col(time_null("end_time"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("duty", "member_id"))
+                .to_owned(),
+            table("duty_pupil")
+                .col(uuid("org_id"))
+                .col(uuid("duty_id"))
+                .col(uuid("pupil_id"))
+                .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
+                .foreign_key(&mut of_member("duty_pupil", "pupil_id"))
+                .to_owned(),
             keyed("suspension", "suspension_id")
                 .col(uuid("member_id"))
                 .col(integer_null("roles"))
@@ -200,6 +222,8 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
+            "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
             "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
             "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",
             // The holder of a key does not know the organization, so that the index is unique across

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::policy;
 use crate::{
     context::Context,
-    enrollments,
+    duties, enrollments,
     error::Error,
     member_records::{Member, MemberView, events, storage},
     suspensions,
@@ -70,12 +70,20 @@ impl Mutation for ChangeRoles {
             }
         }
         if had && !has {
-            let administrators = suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
+            let administrators =
+                suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
         member.roles.clone_from(&self.roles);
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);
+        if !member
+            .roles
+            .iter()
+            .any(|role| !matches!(role, Role::Pupil | Role::Parent))
+        {
+            duties::end_all_of(tx, scope, member.id).await?;
+        }
         save(tx, caller, scope, member).await
     }
 

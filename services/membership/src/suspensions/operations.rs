@@ -109,7 +109,9 @@ impl Mutation for SuspendMember {
         storage::insert(tx, scope, &row).await?;
         events::suspended(tx, &row).await?;
         audit(tx, caller, &row).await?;
-        Ok(Suspended { suspension_id: row.id })
+        Ok(Suspended {
+            suspension_id: row.id,
+        })
     }
 
     async fn view(
@@ -203,7 +205,9 @@ impl Mutation for ConfirmSuspension {
             storage::update(tx, scope, &row).await?;
             audit(tx, caller, &row).await?;
         }
-        Ok(Suspended { suspension_id: row.id })
+        Ok(Suspended {
+            suspension_id: row.id,
+        })
     }
 
     async fn view(
@@ -329,7 +333,8 @@ pub(crate) async fn in_force(
     let rows = storage::list_of(tx, scope, members.iter().map(|member| member.id)).await?;
     let suspended = |member: &Member| {
         let role = BTreeSet::from([role]);
-        rows.iter().any(|row| row.member_id == member.id && row.covers(Some(&role)))
+        rows.iter()
+            .any(|row| row.member_id == member.id && row.covers(Some(&role)))
     };
     Ok(members.into_iter().filter(|member| !suspended(member)).collect())
 }

@@ -1,12 +1,12 @@
 //! Rules for suspending members: pure functions over facts of the roster.
 use parta_access::Decision;
 use parta_ids::MemberId;
-use parta_roster::MemberContext;
+use parta_roster::{DutyKind, MemberContext};
 
 /// Whether the caller may suspend members and list suspensions.
 pub(crate) fn suspend(caller: &MemberContext) -> Decision {
     Decision::allow_if(
-        caller.is_administration(),
+        caller.is_administration() || caller.has_duty(DutyKind::Safeguarding),
         "Only the administration and members with a safeguarding duty can suspend members.",
     )
 }

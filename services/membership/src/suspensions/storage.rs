@@ -72,7 +72,10 @@ fn to_row(scope: &OrgScope, row: &Suspension) -> Result<Model, StorageError> {
         org_id: row.org_id.uuid(),
         suspension_id: row.id.uuid(),
         member_id: row.member_id.uuid(),
-        roles: row.roles.as_ref().map(|roles| Role::mask_of(roles.iter().copied())),
+        roles: row
+            .roles
+            .as_ref()
+            .map(|roles| Role::mask_of(roles.iter().copied())),
         create_time: row.create_time,
         suspender_id: row.suspender_id.uuid(),
         cause: row.cause.clone(),
@@ -148,8 +151,8 @@ pub(super) async fn list_of(
     suspensions(rows)
 }
 
-/// Lists the suspensions of the organization that were not lifted, except those of one member, in the order of
-/// their ids.
+/// Lists the suspensions of the organization that were not lifted, except those of one member, in the
+/// order of their ids.
 pub(super) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,
@@ -169,8 +172,8 @@ pub(super) async fn list(
     suspensions(rows)
 }
 
-/// Lists the suspensions of all organizations that were made before `before` and neither confirmed nor lifted,
-/// in the order of their ids. Only the operator reads across organizations.
+/// Lists the suspensions of all organizations that were made before `before` and neither confirmed nor
+/// lifted, in the order of their ids. Only the operator reads across organizations.
 pub(super) async fn list_undecided(
     conn: &impl ConnectionTrait,
     before: DateTime<Utc>,

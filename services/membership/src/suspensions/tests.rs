@@ -132,7 +132,11 @@ impl School {
             org_id: org(1).to_string(),
             member_id: member.member_id.clone(),
         };
-        let found = self.test_env.members().get_member(by(&caller.token, request)).await?;
+        let found = self
+            .test_env
+            .members()
+            .get_member(by(&caller.token, request))
+            .await?;
         Ok(found.into_inner().member.unwrap())
     }
 
@@ -149,7 +153,10 @@ impl School {
             cause: cause.to_owned(),
             ..Default::default()
         };
-        self.test_env.members().remove_member(by(&caller.token, request)).await?;
+        self.test_env
+            .members()
+            .remove_member(by(&caller.token, request))
+            .await?;
         Ok(())
     }
 }
@@ -212,70 +219,87 @@ on_both!(nobody_suspends_oneself, |database| async move {
 });
 
 // Covers: R82 allowed, F4 allowed
-on_both!(parent_suspended_as_teacher_remains_a_parent, |database| async move {
-    let school = School::open(database).await;
-    let test_env = &school.test_env;
-    let teacher = &school.teacher;
-    test_env
-        .verify_teacher(&school.administrator, &teacher.member_id)
-        .await
-        .unwrap();
-    let kind = AssignmentKind::ClassTeacher;
-    test_env
-        .assign(&school.administrator, &teacher.member_id, unit(1), kind)
-        .await
-        .unwrap();
-    for (phone, class) in [("+79164444444", unit(1)), ("+79165555555", unit(2))] {
-        let pupil = test_env.join(phone, "Ян Котов", Role::Pupil, |request| {
-            request.unit_id = class.to_string();
-        });
-        pupil.await;
+on_both!(
+    parent_suspended_as_teacher_remains_a_parent,
+    |database| async move {
+        let school = School::open(database).await;
+        let test_env = &school.test_env;
+        let teacher = &school.teacher;
+        test_env
+            .verify_teacher(&school.administrator, &teacher.member_id)
+            .await
+            .unwrap();
+        let kind = AssignmentKind::ClassTeacher;
+        test_env
+            .assign(&school.administrator, &teacher.member_id, unit(1), kind)
+            .await
+            .unwrap();
+        for (phone, class) in [("+79164444444", unit(1)), ("+79165555555", unit(2))] {
+            let pupil = test_env.join(phone, "Ян Котов", Role::Pupil, |request| {
+                request.unit_id = class.to_string();
+            });
+            pupil.await;
+        }
+        school.roles(teacher, &[Role::Teacher, Role::Parent]).await;
+        let before = test_env.list(teacher).await.unwrap();
+        let suspension = school
+            .suspend(&school.head, teacher, &[Role::Teacher])
+            .await
+            .unwrap();
+        // The person is still a member by the other role, and sees nobody by the class.
+        assert_eq!(test_env.list(teacher).await.unwrap(), ["Олег Волков"]);
+        assert!(school.member(&school.head, teacher).await.unwrap().absent);
+        let covered = school.suspend(&school.deputy, teacher, &[Role::Teacher]).await;
+        assert_eq!(reason(&covered), "ALREADY_SUSPENDED");
+        // What one suspension does not cover, another does at once.
+        let all = school.suspend(&school.deputy, teacher, &[]).await.unwrap();
+        let refused = test_env.list(teacher).await;
+        assert_eq!(reason(&refused), "MEMBER_SUSPENDED");
+        school.lift(&school.head, &all).await.unwrap();
+        assert_eq!(test_env.list(teacher).await.unwrap(), ["Олег Волков"]);
+        school.lift(&school.deputy, &suspension).await.unwrap();
+        // Nothing was lost: the assignment and the badge are there.
+        assert_eq!(test_env.list(teacher).await.unwrap(), before);
+        assert!(
+            school
+                .member(&school.head, teacher)
+                .await
+                .unwrap()
+                .teacher_verified
+        );
+        school.test_env.close().await;
     }
-    school.roles(teacher, &[Role::Teacher, Role::Parent]).await;
-    let before = test_env.list(teacher).await.unwrap();
-    let suspension = school
-        .suspend(&school.head, teacher, &[Role::Teacher])
-        .await
-        .unwrap();
-    // The person is still a member by the other role, and sees nobody by the class.
-    assert_eq!(test_env.list(teacher).await.unwrap(), ["Олег Волков"]);
-    assert!(school.member(&school.head, teacher).await.unwrap().absent);
-    let covered = school.suspend(&school.deputy, teacher, &[Role::Teacher]).await;
-    assert_eq!(reason(&covered), "ALREADY_SUSPENDED");
-    // What one suspension does not cover, another does at once.
-    let all = school.suspend(&school.deputy, teacher, &[]).await.unwrap();
-    let refused = test_env.list(teacher).await;
-    assert_eq!(reason(&refused), "MEMBER_SUSPENDED");
-    school.lift(&school.head, &all).await.unwrap();
-    assert_eq!(test_env.list(teacher).await.unwrap(), ["Олег Волков"]);
-    school.lift(&school.deputy, &suspension).await.unwrap();
-    // Nothing was lost: the assignment and the badge are there.
-    assert_eq!(test_env.list(teacher).await.unwrap(), before);
-    assert!(school.member(&school.head, teacher).await.unwrap().teacher_verified);
-    school.test_env.close().await;
-});
+);
 
 // Covers: R82 allowed, F5 allowed
 on_both!(undecided_suspension_goes_to_the_operator, |database| async move {
     let school = School::open(database).await;
-    let suspension = school
-        .suspend(&school.head, &school.teacher, &[])
-        .await
-        .unwrap();
+    let suspension = school.suspend(&school.head, &school.teacher, &[]).await.unwrap();
     assert_eq!(suspension.cause, "Служебная проверка");
-    school.test_env.time.advance(TimeDelta::hours(72) - TimeDelta::seconds(1));
+    school
+        .test_env
+        .time
+        .advance(TimeDelta::hours(72) - TimeDelta::seconds(1));
     assert_eq!(school.overdue().await, []);
     school.test_env.time.advance(TimeDelta::seconds(1));
     let overdue = school.overdue().await;
     assert_eq!(overdue.len(), 1);
-    assert_eq!((overdue[0].id.clone(), overdue[0].cause.as_str()), (suspension.id.clone(), ""));
+    assert_eq!(
+        (overdue[0].id.clone(), overdue[0].cause.as_str()),
+        (suspension.id.clone(), "")
+    );
     let confirm = school.test_env.by_operator(school.confirmation(&suspension));
     let confirmed = school.test_env.suspensions().confirm_suspension(confirm).await;
     let confirmed = confirmed.unwrap().into_inner().suspension.unwrap();
     assert!(confirmed.confirm_time.is_some() && confirmed.confirmer_id.is_empty());
     assert_eq!(school.overdue().await, []);
     let lift = school.test_env.by_operator(school.lifting(&suspension));
-    school.test_env.suspensions().reinstate_member(lift).await.unwrap();
+    school
+        .test_env
+        .suspensions()
+        .reinstate_member(lift)
+        .await
+        .unwrap();
     let unknown = school.test_env.by_operator(school.lifting(&suspension));
     let refused = school.test_env.suspensions().reinstate_member(unknown).await;
     assert_eq!(reason(&refused), "NOT_FOUND");
@@ -283,28 +307,33 @@ on_both!(undecided_suspension_goes_to_the_operator, |database| async move {
 });
 
 // Covers: R24 refused, R82 allowed, F5 allowed, F5 refused
-on_both!(head_removes_the_last_administrator_for_a_cause, |database| async move {
-    let school = School::open(database).await;
-    let (administrator, head) = (&school.administrator, &school.head);
-    let refused = school.remove(head, administrator, "").await;
-    assert_eq!(reason(&refused), "PERMISSION_DENIED");
-    let refused = school.remove(&school.deputy, administrator, "Приказ № 3").await;
-    assert_eq!(reason(&refused), "PERMISSION_DENIED");
-    // A suspended administrator does not count as one who remains, and only an administrator or the head
-    // removes him.
-    school.roles(&school.teacher, &[Role::Teacher, Role::Administrator]).await;
-    school.suspend(head, &school.teacher, &[]).await.unwrap();
-    let refused = school.remove(&school.deputy, &school.teacher, "Приказ № 3").await;
-    assert_eq!(reason(&refused), "PERMISSION_DENIED");
-    let refused = school.remove(administrator, administrator, "").await;
-    assert_eq!(reason(&refused), "LAST_ADMINISTRATOR");
-    school.remove(head, administrator, "Приказ № 3").await.unwrap();
-    let refused = school.test_env.list(administrator).await;
-    assert_eq!(reason(&refused), "NOT_FOUND");
-    let left = school.suspend(head, administrator, &[]).await;
-    assert_eq!(reason(&left), "MEMBER_LEFT");
-    school.test_env.close().await;
-});
+on_both!(
+    head_removes_the_last_administrator_for_a_cause,
+    |database| async move {
+        let school = School::open(database).await;
+        let (administrator, head) = (&school.administrator, &school.head);
+        let refused = school.remove(head, administrator, "").await;
+        assert_eq!(reason(&refused), "PERMISSION_DENIED");
+        let refused = school.remove(&school.deputy, administrator, "Приказ № 3").await;
+        assert_eq!(reason(&refused), "PERMISSION_DENIED");
+        // A suspended administrator does not count as one who remains, and only an administrator or the head
+        // removes him.
+        school
+            .roles(&school.teacher, &[Role::Teacher, Role::Administrator])
+            .await;
+        school.suspend(head, &school.teacher, &[]).await.unwrap();
+        let refused = school.remove(&school.deputy, &school.teacher, "Приказ № 3").await;
+        assert_eq!(reason(&refused), "PERMISSION_DENIED");
+        let refused = school.remove(administrator, administrator, "").await;
+        assert_eq!(reason(&refused), "LAST_ADMINISTRATOR");
+        school.remove(head, administrator, "Приказ № 3").await.unwrap();
+        let refused = school.test_env.list(administrator).await;
+        assert_eq!(reason(&refused), "NOT_FOUND");
+        let left = school.suspend(head, administrator, &[]).await;
+        assert_eq!(reason(&left), "MEMBER_LEFT");
+        school.test_env.close().await;
+    }
+);
 
 // Covers: R82 refused
 on_both!(suspension_names_every_wrong_field, |database| async move {
@@ -314,11 +343,17 @@ on_both!(suspension_names_every_wrong_field, |database| async move {
     request.member_id = "mbr".to_owned();
     request.cause = String::new();
     let mut api = school.test_env.suspensions();
-    let refused = api.suspend_member(by(&school.head.token, request)).await.unwrap_err();
+    let refused = api
+        .suspend_member(by(&school.head.token, request))
+        .await
+        .unwrap_err();
     assert_eq!(fields(&refused), ["cause", "member_id", "roles[1]", "roles[2]"]);
     // A repetition shows the suspension that the first call made.
     let request = school.suspension(&school.teacher, &[]);
-    let first = api.suspend_member(by(&school.head.token, request.clone())).await.unwrap();
+    let first = api
+        .suspend_member(by(&school.head.token, request.clone()))
+        .await
+        .unwrap();
     let again = api.suspend_member(by(&school.head.token, request)).await.unwrap();
     assert_eq!(first.into_inner().suspension, again.into_inner().suspension);
     school.test_env.close().await;

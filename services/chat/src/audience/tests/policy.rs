@@ -12,11 +12,11 @@ use crate::{
     talk_policy::{may_name, may_talk, must_leave},
 };
 
-fn member(n: u128) -> MemberId {
+pub(super) fn member(n: u128) -> MemberId {
     MemberId::from_uuid(Uuid::from_u128(n))
 }
 
-fn unit(n: u128) -> UnitId {
+pub(super) fn unit(n: u128) -> UnitId {
     UnitId::from_uuid(Uuid::from_u128(n))
 }
 

@@ -113,8 +113,8 @@ on_both!(suspended_member_is_silent_and_comes_back, |database| async move {
     school.send(school.parent, personal, "снова").await.unwrap();
 });
 
-// A suspension of a role that the member does not hold changes nothing, and one of a part of the roles leaves
-// the others.
+// A suspension of a role that the member does not hold changes nothing, and one of a part of the roles
+// leaves the others.
 // Covers: R82 allowed, F4 allowed
 on_both!(suspension_covers_only_its_roles, |database| async move {
     let school = School::open(database).await;

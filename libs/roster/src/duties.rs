@@ -1,0 +1,361 @@
+//! Duties (reach.md 3): the ground on which staff who do not teach meet pupils and parents.
+use std::collections::{BTreeMap, BTreeSet};
+
+use parta_database::{StorageError, Tx};
+use parta_feed::HandleError;
+use parta_ids::{DutyId, MemberId, OrgId, TypedId, UnitId, Uuid};
+use parta_proto_membership::v1 as membership;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, sea_query::OnConflict,
+};
+
+use crate::{
+    MemberContext, Role, State,
+    entities::{duty, duty_pupil},
+    organizations::id,
+    unit_kind::is_sent,
+};
+
+/// The kind of a duty.
+///
+/// Unknown in a feed event: the stricter reading. A duty of a kind that this build does not know grants
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DutyKind {
+    /// A psychologist.
+    Psychologist,
+    /// A social pedagogue.
+    SocialPedagogue,
+    /// A nurse.
+    Nurse,
+    /// A librarian.
+    Librarian,
+    /// A tutor of named pupils.
+    Tutor,
+    /// An assistant of named pupils.
+    Assistant,
+    /// An interpreter of named pupils, for example of sign language.
+    Interpreter,
+    /// Receives reports and stops members.
+    Safeguarding,
+    /// The office.
+    Office,
+    /// Drives named pupils.
+    Transport,
+}
+
+/// What a duty allows toward the people in its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DutyFunction {
+    /// To see their names.
+    Names,
+    /// To answer them in an inbox.
+    Inbox,
+    /// To be in rooms with them.
+    Rooms,
+    /// To open personal chats with them.
+    PersonalChats,
+    /// To receive reports.
+    Reports,
+}
+
+impl DutyKind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::Psychologist,
+        Self::SocialPedagogue,
+        Self::Nurse,
+        Self::Librarian,
+        Self::Tutor,
+        Self::Assistant,
+        Self::Interpreter,
+        Self::Safeguarding,
+        Self::Office,
+        Self::Transport,
+    ];
+
+    /// Returns whether a duty of this kind has the function.
+    pub fn includes(self, function: DutyFunction) -> bool {
+        use DutyFunction::{Inbox, Names, PersonalChats, Reports, Rooms};
+        match self {
+            Self::Psychologist | Self::SocialPedagogue => function != Reports,
+            Self::Nurse | Self::Librarian => matches!(function, Names | Inbox),
+            Self::Tutor | Self::Assistant | Self::Interpreter => !matches!(function, PersonalChats | Reports),
+            Self::Safeguarding => !matches!(function, PersonalChats | Rooms),
+            Self::Office | Self::Transport => function == Names,
+        }
+    }
+
+    /// Returns whether a duty of this kind concerns named pupils only.
+    pub fn needs_named_pupils(self) -> bool {
+        matches!(
+            self,
+            Self::Tutor | Self::Assistant | Self::Interpreter | Self::Transport
+        )
+    }
+}
+
+impl From<DutyKind> for membership::DutyKind {
+    fn from(kind: DutyKind) -> Self {
+        match kind {
+            DutyKind::Psychologist => Self::Psychologist,
+            DutyKind::SocialPedagogue => Self::SocialPedagogue,
+            DutyKind::Nurse => Self::Nurse,
+            DutyKind::Librarian => Self::Librarian,
+            DutyKind::Tutor => Self::Tutor,
+            DutyKind::Assistant => Self::Assistant,
+            DutyKind::Interpreter => Self::Interpreter,
+            DutyKind::Safeguarding => Self::Safeguarding,
+            DutyKind::Office => Self::Office,
+            DutyKind::Transport => Self::Transport,
+        }
+    }
+}
+
+impl TryFrom<membership::DutyKind> for DutyKind {
+    type Error = ();
+    fn try_from(kind: membership::DutyKind) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|known| membership::DutyKind::from(*known) == kind)
+            .ok_or(())
+    }
+}
+
+/// The pupils whom a duty concerns, with their parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DutyScope {
+    /// All pupils of the organization.
+    Organization,
+    /// The pupils of a unit.
+    Unit(UnitId),
+    /// Named pupils.
+    Pupils(BTreeSet<MemberId>),
+}
+
+/// A duty of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duty {
+    /// The kind.
+    pub kind: DutyKind,
+    /// Whom it concerns.
+    pub scope: DutyScope,
+}
+
+impl DutyScope {
+    /// Returns whether the member is a pupil in the scope, or a parent of one. Somebody who left is in no
+    /// scope.
+    fn concerns(&self, other: &MemberContext) -> bool {
+        if other.state == State::Left {
+            return false;
+        }
+        let is_pupil = other.holds(Role::Pupil);
+        let is_parent = other.roles.contains(&Role::Parent);
+        match self {
+            Self::Organization => is_pupil || (is_parent && !other.children.is_empty()),
+            Self::Unit(unit) => {
+                let child = || other.children.iter().any(|child| child.units.contains(unit));
+                (is_pupil && other.enrolled_in.contains(unit)) || (is_parent && child())
+            }
+            Self::Pupils(pupils) => {
+                let child = || {
+                    other
+                        .children
+                        .iter()
+                        .any(|child| pupils.contains(&child.member_id))
+                };
+                (is_pupil && pupils.contains(&other.member_id)) || (is_parent && child())
+            }
+        }
+    }
+}
+
+impl MemberContext {
+    /// Returns the duties in force: those of an active member of the staff no staff role of whom is
+    /// suspended.
+    fn duties_in_force(&self) -> impl Iterator<Item = &Duty> {
+        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
+        let in_force = self.is_staff() && !self.suspended.iter().any(works);
+        self.duties.iter().filter(move |_| in_force)
+    }
+
+    /// Returns whether the member holds a duty of this kind.
+    pub fn has_duty(&self, kind: DutyKind) -> bool {
+        self.duties_in_force().any(|duty| duty.kind == kind)
+    }
+
+    /// Returns whether a duty of the member allows this function toward the other one.
+    pub fn may(&self, function: DutyFunction, other: &Self) -> bool {
+        self.org_id == other.org_id
+            && self.member_id != other.member_id
+            && self
+                .duties_in_force()
+                .any(|duty| duty.kind.includes(function) && duty.scope.concerns(other))
+    }
+
+    /// Returns whether a duty of the member includes contact with pupils, in rooms or in personal chats.
+    /// Such a member is cleared (reach.md, terms).
+    pub fn has_contact_duty(&self) -> bool {
+        let meets = |duty: &Duty| {
+            duty.kind.includes(DutyFunction::Rooms) || duty.kind.includes(DutyFunction::PersonalChats)
+        };
+        self.duties_in_force().any(meets)
+    }
+
+    /// Returns the units in whose rooms a duty for the unit places the member.
+    pub fn duty_rooms(&self) -> BTreeSet<UnitId> {
+        let in_rooms = self
+            .duties_in_force()
+            .filter(|duty| duty.kind.includes(DutyFunction::Rooms));
+        let unit = |duty: &Duty| match duty.scope {
+            DutyScope::Unit(unit) => Some(unit),
+            DutyScope::Organization | DutyScope::Pupils(_) => None,
+        };
+        in_rooms.filter_map(unit).collect()
+    }
+}
+
+/// Writes the rows of a duty and returns the holder. A duty of a kind that this build does not know is
+/// kept, and grants nothing.
+pub(crate) async fn put(
+    tx: &Tx,
+    org: OrgId,
+    event: &membership::DutyAssigned,
+) -> Result<MemberId, HandleError> {
+    use membership::duty_scope::Scope;
+    if !is_sent(event.kind) {
+        return Err(HandleError::Failed("the event names no kind of the duty".into()));
+    }
+    let scope = event.scope.as_ref().and_then(|scope| scope.scope.as_ref());
+    let no_scope = || HandleError::Failed("the event names no scope of the duty".into());
+    let (unit, pupils): (Option<UnitId>, Option<&[String]>) = match scope.ok_or_else(no_scope)? {
+        Scope::Organization(_) => (None, None),
+        Scope::UnitId(unit) => (Some(id(unit)?), None),
+        Scope::Pupils(pupils) => (None, Some(&pupils.member_ids)),
+    };
+    let duty_id = id::<DutyId>(&event.duty_id)?.uuid();
+    let member: MemberId = id(&event.member_id)?;
+    let row = duty::ActiveModel {
+        org_id: Set(org.uuid()),
+        duty_id: Set(duty_id),
+        member_id: Set(member.uuid()),
+        kind: Set(event.kind),
+        unit_id: Set(unit.map(TypedId::uuid)),
+        pupils_only: Set(pupils.is_some()),
+        seen: Set(true),
+    };
+    use duty::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::DutyId])
+        .update_columns([C::MemberId, C::Kind, C::UnitId, C::PupilsOnly, C::Seen])
+        .to_owned();
+    duty::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    delete_pupils(tx, org, duty_id).await?;
+    for pupil in pupils.unwrap_or_default() {
+        let row = duty_pupil::ActiveModel {
+            org_id: Set(org.uuid()),
+            duty_id: Set(duty_id),
+            pupil_id: Set(id::<MemberId>(pupil)?.uuid()),
+        };
+        duty_pupil::Entity::insert(row)
+            .on_conflict(OnConflict::new().do_nothing().to_owned())
+            .exec_without_returning(tx)
+            .await?;
+    }
+    Ok(member)
+}
+
+async fn delete_pupils(tx: &Tx, org: OrgId, duty: Uuid) -> Result<(), HandleError> {
+    duty_pupil::Entity::delete_many()
+        .filter(duty_pupil::Column::OrgId.eq(org.uuid()))
+        .filter(duty_pupil::Column::DutyId.eq(duty))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes the rows of a duty and returns the holder, if there is such a row.
+pub(crate) async fn delete(tx: &Tx, org: OrgId, duty: DutyId) -> Result<Option<MemberId>, HandleError> {
+    let key = (org.uuid(), duty.uuid());
+    let Some(row) = duty::Entity::find_by_id(key).one(tx).await? else {
+        return Ok(None);
+    };
+    duty::Entity::delete_by_id(key).exec(tx).await?;
+    delete_pupils(tx, org, duty.uuid()).await?;
+    Ok(Some(MemberId::from_uuid(row.member_id)))
+}
+
+/// Marks the rows of an organization before a snapshot replaces them.
+pub(crate) async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    duty::Entity::update_many()
+        .col_expr(duty::Column::Seen, false.into())
+        .filter(duty::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes the rows that a snapshot does not have.
+pub(crate) async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    let ended = duty::Entity::find()
+        .filter(duty::Column::OrgId.eq(org.uuid()))
+        .filter(duty::Column::Seen.eq(false))
+        .all(tx)
+        .await?;
+    for row in ended {
+        delete(tx, org, DutyId::from_uuid(row.duty_id)).await?;
+    }
+    Ok(())
+}
+
+/// Loads the duties of these members, by the member.
+pub(crate) async fn load(
+    conn: &impl ConnectionTrait,
+    org: OrgId,
+    members: &[Uuid],
+) -> Result<BTreeMap<Uuid, Vec<Duty>>, StorageError> {
+    let rows = duty::Entity::find()
+        .filter(duty::Column::OrgId.eq(org.uuid()))
+        .filter(duty::Column::MemberId.is_in(members.iter().copied()))
+        .all(conn)
+        .await?;
+    let named: Vec<Uuid> = rows
+        .iter()
+        .filter(|row| row.pupils_only)
+        .map(|row| row.duty_id)
+        .collect();
+    let mut pupils: BTreeMap<Uuid, BTreeSet<MemberId>> = BTreeMap::new();
+    for chunk in named.chunks(5_000) {
+        let rows = duty_pupil::Entity::find()
+            .filter(duty_pupil::Column::OrgId.eq(org.uuid()))
+            .filter(duty_pupil::Column::DutyId.is_in(chunk.iter().copied()))
+            .all(conn)
+            .await?;
+        for row in rows {
+            let pupil = MemberId::from_uuid(row.pupil_id);
+            pupils.entry(row.duty_id).or_default().insert(pupil);
+        }
+    }
+    let mut duties: BTreeMap<Uuid, Vec<Duty>> = BTreeMap::new();
+    for row in rows {
+        let kind = membership::DutyKind::try_from(row.kind).ok();
+        let Some(kind) = kind.and_then(|kind| DutyKind::try_from(kind).ok()) else {
+            if is_sent(row.kind) {
+                continue;
+            }
+            return Err(StorageError::unknown_value("roster_duty.kind", row.kind));
+        };
+        let scope = match (row.unit_id, row.pupils_only) {
+            (_, true) => DutyScope::Pupils(pupils.remove(&row.duty_id).unwrap_or_default()),
+            (Some(unit), false) => DutyScope::Unit(UnitId::from_uuid(unit)),
+            (None, false) => DutyScope::Organization,
+        };
+        duties
+            .entry(row.member_id)
+            .or_default()
+            .push(Duty { kind, scope });
+    }
+    Ok(duties)
+}
