@@ -11,6 +11,7 @@
 mod change;
 mod consumer_names;
 mod duties;
+mod duty_rows;
 mod entities;
 mod label;
 mod member_context;

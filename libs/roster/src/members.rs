@@ -10,7 +10,7 @@ use parta_proto_membership::v1::{
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use crate::{
-    Change, Role, RosterObserver, duties,
+    Change, Role, RosterObserver, duty_rows,
     entities::{assignment, enrollment, guardianship, member},
     organizations::id,
     suspensions,
@@ -196,10 +196,10 @@ async fn write_one(
             changes.extend(member.map(Change::Member));
         }
         Payload::DutyAssigned(assigned) => {
-            changes.push(Change::Member(duties::put(tx, org, assigned).await?));
+            changes.push(Change::Member(duty_rows::put(tx, org, assigned).await?));
         }
         Payload::DutyEnded(ended) => {
-            let member = duties::delete(tx, org, id(&ended.duty_id)?).await?;
+            let member = duty_rows::delete(tx, org, id(&ended.duty_id)?).await?;
             changes.extend(member.map(Change::Member));
         }
         // It has no row.
@@ -228,7 +228,7 @@ impl Handler for Members {
 
 async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     suspensions::mark_unseen(tx, org).await?;
-    duties::mark_unseen(tx, org).await?;
+    duty_rows::mark_unseen(tx, org).await?;
     member::Entity::update_many()
         .col_expr(member::Column::Seen, false.into())
         .filter(member::Column::OrgId.eq(org.uuid()))
@@ -254,7 +254,7 @@ async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
 
 async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     suspensions::delete_unseen(tx, org).await?;
-    duties::delete_unseen(tx, org).await?;
+    duty_rows::delete_unseen(tx, org).await?;
     member::Entity::delete_many()
         .filter(member::Column::OrgId.eq(org.uuid()))
         .filter(member::Column::Seen.eq(false))

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, MemberContext, Policies, Role, State, UnitKind, duties,
+    Child, MemberContext, Policies, Role, State, UnitKind, duty_rows,
     entities::{assignment, enrollment, guardianship, member, organization, unit},
     suspensions,
     unit_kind::is_sent,
@@ -339,7 +339,7 @@ impl Roster {
                     facts.class_teacher_of.insert(unit);
                 }
             }
-            for (member, duties) in duties::load(conn, org, chunk).await? {
+            for (member, duties) in duty_rows::load(conn, org, chunk).await? {
                 if let Some(facts) = facts.get_mut(&member) {
                     facts.duties = duties;
                 }

@@ -68,7 +68,7 @@ impl Fresh<'_> {
         })
     }
 
-    /// Returns a suspension that somebody else than the caller of this kind made, where there is another one.
+    /// Returns a suspension. A caller of this kind has not made it, where another member can.
     async fn suspension(&self, two_schools: &TwoSchools, kind: Kind) -> String {
         let head = two_schools.people.get(&Kind::Head);
         let org_id = self.0.school.org_id.as_str();

@@ -26,7 +26,7 @@ pub(crate) struct Duty {
     /// When the last day is over.
     pub(crate) due_time: DateTime<Utc>,
     pub(crate) end_time: Option<DateTime<Utc>>,
-    /// As the deciding person wrote it; `None` if nobody decided.
+    /// The cause that the deciding person wrote; `None` if nobody decided.
     pub(crate) end_cause: Option<String>,
 }
 

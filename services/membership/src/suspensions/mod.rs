@@ -1,7 +1,7 @@
 //! Suspensions: stopping a member at once, until a second person has decided (R82).
 //!
 //! Owns the table `suspension`. Invariants: a suspension ends nothing, so that lifting it gives back
-//! exactly what was there before; it stays until somebody lifts it, also if the member leaves and
+//! exactly what was there before; it stays until a second person lifts it, also if the member leaves and
 //! returns; nobody suspends oneself, and neither the suspended member nor the one who suspended decides
 //! about it; no rule on administrators delays it; each change and its event are committed together.
 

@@ -142,7 +142,7 @@ async fn may_decide(
 ) -> Result<MayDecide, Error> {
     let unknown = || Error::unknown(KIND, id);
     if let Principal::Operator { .. } = caller.acting() {
-        let scope = authorize(caller, org, parta_access::Decision::Allow)?;
+        let scope = authorize(caller, org, policy::decide_as_operator())?;
         let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
         return Ok(MayDecide {
             scope,

@@ -251,7 +251,7 @@ on_both!(
         assert!(school.member(&school.head, teacher).await.unwrap().absent);
         let covered = school.suspend(&school.deputy, teacher, &[Role::Teacher]).await;
         assert_eq!(reason(&covered), "ALREADY_SUSPENDED");
-        // What one suspension does not cover, another does at once.
+        // Another suspension covers the rest at once.
         let all = school.suspend(&school.deputy, teacher, &[]).await.unwrap();
         let refused = test_env.list(teacher).await;
         assert_eq!(reason(&refused), "MEMBER_SUSPENDED");

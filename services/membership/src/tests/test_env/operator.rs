@@ -1,4 +1,4 @@
-//! What the operator of the test sees and calls.
+//! The calls of the operator, and the jobs that the operator sees.
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Request;
 
