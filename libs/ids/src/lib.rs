@@ -111,6 +111,8 @@ typed_ids! {
     EnrollmentId = "enr";
     /// The relation of a guardian and a child.
     GuardianshipId = "grd";
+    /// A limit of a guardian toward a child.
+    RelationLimitId = "rlm";
     /// The account of an external system.
     ServiceAccountId = "sva";
     /// A roster import.

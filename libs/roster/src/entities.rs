@@ -66,5 +66,26 @@ table!(pub(crate) guardianship, "roster_guardianship", {
     guardian_id: Uuid,
     child_id: Uuid,
     confirmed: bool,
+    kind: i32,
+    unit_rooms_only: bool,
+    seen: bool,
+});
+
+table!(pub(crate) relation_limit, "roster_relation_limit", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    guardian_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    child_id: Uuid,
+    limits: i32,
+    seen: bool,
+});
+
+table!(pub(crate) protection, "roster_protection", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
     seen: bool,
 });

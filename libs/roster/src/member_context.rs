@@ -5,6 +5,8 @@ use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
+use crate::{Child, LimitedChild};
+
 /// The role of a member in an organization (R23).
 ///
 /// Unknown in a feed event: the stricter reading. A role that this build does not know grants nothing.
@@ -167,15 +169,6 @@ impl From<&org_registry::Policies> for Policies {
     }
 }
 
-/// A child of a member by a confirmed guardianship.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Child {
-    /// The child.
-    pub member_id: MemberId,
-    /// The classes of the child.
-    pub units: BTreeSet<UnitId>,
-}
-
 /// All facts about one member on which authorization is based.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberContext {
@@ -197,6 +190,8 @@ pub struct MemberContext {
     pub enrolled_in: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
+    /// The children toward whom an order or a provisional decision limits the member.
+    pub limited: Vec<LimitedChild>,
     /// The policies of the organization.
     pub policies: Policies,
 }
@@ -219,6 +214,7 @@ impl MemberContext {
             teaches: BTreeSet::new(),
             enrolled_in: BTreeSet::new(),
             children: Vec::new(),
+            limited: Vec::new(),
             policies: Policies::default(),
         }
     }
@@ -272,9 +268,10 @@ impl MemberContext {
     pub fn is_parent_in(&self, unit: UnitId) -> bool {
         self.has(Role::Parent) && self.children.iter().any(|child| child.units.contains(&unit))
     }
-    /// Returns whether the member is a confirmed guardian of the child.
+    /// Returns whether the member is a confirmed guardian of the child, who is not of age.
     pub fn is_guardian_of(&self, child: MemberId) -> bool {
-        self.has(Role::Parent) && self.children.iter().any(|c| c.member_id == child)
+        let is_own = |c: &Child| c.member_id == child && !c.unit_rooms_only;
+        self.has(Role::Parent) && self.children.iter().any(is_own)
     }
     /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled.
     pub fn units(&self) -> BTreeSet<UnitId> {
@@ -314,10 +311,10 @@ impl MemberContext {
         let mut facts = Self::new(org, member, State::Active, [role]);
         match kind {
             PrincipalKind::Pupil => _ = facts.enrolled_in.insert(unit),
-            PrincipalKind::Parent => facts.children.push(Child {
-                member_id: MemberId::from_uuid(Uuid::from_u128(4)),
-                units: BTreeSet::from([unit]),
-            }),
+            PrincipalKind::Parent => {
+                let child = MemberId::from_uuid(Uuid::from_u128(4));
+                facts.children.push(Child::new(child, BTreeSet::from([unit])));
+            }
             PrincipalKind::UnverifiedTeacher => _ = facts.teaches.insert(unit),
             PrincipalKind::Teacher | PrincipalKind::ClassTeacher => {
                 facts.teacher_verified = true;

@@ -52,8 +52,29 @@ impl MigrationTrait for Tables {
             .col(uuid("guardian_id"))
             .col(uuid("child_id"))
             .col(boolean("confirmed"))
+            .col(integer("kind"))
+            .col(boolean("unit_rooms_only"))
             .to_owned();
-        for table in [organization, unit, member, assignment, enrollment, guardianship] {
+        let relation_limit = Table::create()
+            .table("roster_relation_limit")
+            .col(uuid("org_id"))
+            .col(uuid("guardian_id"))
+            .col(uuid("child_id"))
+            .col(integer("limits"))
+            .col(boolean("seen"))
+            .primary_key(Index::create().col("org_id").col("guardian_id").col("child_id"))
+            .to_owned();
+        let protection = keyed("roster_protection", "member_id");
+        for table in [
+            organization,
+            unit,
+            member,
+            assignment,
+            enrollment,
+            guardianship,
+            relation_limit,
+            protection,
+        ] {
             manager.create_table(table).await?;
         }
         for (table, column) in [
@@ -63,6 +84,7 @@ impl MigrationTrait for Tables {
             ("roster_enrollment", "unit_id"),
             ("roster_guardianship", "guardian_id"),
             ("roster_guardianship", "child_id"),
+            ("roster_relation_limit", "child_id"),
         ] {
             let index = Index::create()
                 .name(format!("{table}_{column}"))

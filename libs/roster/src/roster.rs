@@ -16,8 +16,9 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, MemberContext, Policies, Role, State, UnitKind,
-    entities::{assignment, enrollment, guardianship, member, organization, unit},
+    Child, LimitedChild, MemberContext, Policies, RelationKind, RelationLimit, Role, State, UnitKind,
+    entities::{assignment, enrollment, guardianship, member, organization, relation_limit, unit},
+    relations::limits_of,
     unit_kind::is_sent,
 };
 
@@ -55,7 +56,7 @@ pub struct Roster {
     members: Freshness,
 }
 
-fn map_db_error(error: sea_orm::DbErr) -> RpcError {
+pub(crate) fn map_db_error(error: sea_orm::DbErr) -> RpcError {
     StorageError::from(error).into()
 }
 
@@ -204,9 +205,10 @@ impl Roster {
             .map_err(map_db_error)?;
         let mut guardians: Vec<Uuid> = Vec::new();
         for chunk in pupils.chunks(5_000) {
-            let found: Vec<Uuid> = guardianship::Entity::find()
+            let found: Vec<(Uuid, Uuid)> = guardianship::Entity::find()
                 .select_only()
                 .column(guardianship::Column::GuardianId)
+                .column(guardianship::Column::ChildId)
                 .filter(guardianship::Column::OrgId.eq(org.uuid()))
                 .filter(guardianship::Column::ChildId.is_in(chunk.iter().copied()))
                 .filter(guardianship::Column::Confirmed.eq(true))
@@ -214,7 +216,9 @@ impl Roster {
                 .all(conn)
                 .await
                 .map_err(map_db_error)?;
-            guardians.extend(found);
+            let ended = self.ended_pairs(conn, org, chunk).await?;
+            let lasting = found.into_iter().filter(|pair| !ended.contains(pair));
+            guardians.extend(lasting.map(|(guardian, _)| guardian));
         }
         let all: BTreeSet<Uuid> = teachers.into_iter().chain(pupils).chain(guardians).collect();
         Ok(all.into_iter().map(MemberId::from_uuid).collect())
@@ -285,7 +289,7 @@ impl Roster {
             .add(assignment::Column::ExpireTime.gt(now))
     }
 
-    /// Loads contexts with five queries for any number of members, each of which uses an index.
+    /// Loads contexts with six queries for any number of members, each of which uses an index.
     async fn load(
         &self,
         conn: &impl ConnectionTrait,
@@ -340,10 +344,17 @@ impl Roster {
                 .all(conn)
                 .await
                 .map_err(map_db_error)?;
+            let limited = relation_limit::Entity::find()
+                .filter(relation_limit::Column::OrgId.eq(org.uuid()))
+                .filter(relation_limit::Column::GuardianId.is_in(chunk.iter().copied()))
+                .all(conn)
+                .await
+                .map_err(map_db_error)?;
             let pupils: BTreeSet<Uuid> = chunk
                 .iter()
                 .copied()
                 .chain(children.iter().map(|row| row.child_id))
+                .chain(limited.iter().map(|row| row.child_id))
                 .collect();
             let enrollments = enrollment::Entity::find()
                 .filter(enrollment::Column::OrgId.eq(org.uuid()))
@@ -363,13 +374,31 @@ impl Roster {
                     facts.enrolled_in.clone_from(units);
                 }
             }
-            for row in children {
+            for row in limited {
                 if let Some(facts) = facts.get_mut(&row.guardian_id) {
-                    facts.children.push(Child {
+                    facts.limited.push(LimitedChild {
                         member_id: MemberId::from_uuid(row.child_id),
                         units: classes.get(&row.child_id).cloned().unwrap_or_default(),
+                        limits: limits_of(row.limits)?,
                     });
                 }
+            }
+            for row in children {
+                let Some(facts) = facts.get_mut(&row.guardian_id) else {
+                    continue;
+                };
+                let child = MemberId::from_uuid(row.child_id);
+                if facts.limits_toward(child).forbids(RelationLimit::Ended) {
+                    continue;
+                }
+                facts.children.push(Child {
+                    member_id: child,
+                    units: classes.get(&row.child_id).cloned().unwrap_or_default(),
+                    kind: RelationKind::from_number(row.kind).ok_or_else(|| {
+                        StorageError::unknown_value("roster_guardianship.kind", row.kind)
+                    })?,
+                    unit_rooms_only: row.unit_rooms_only,
+                });
             }
         }
         Ok(facts.into_values().collect())

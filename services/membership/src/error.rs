@@ -36,6 +36,14 @@ impl Error {
         not_found(kind, name).into()
     }
 
+    /// The matter is the caller's own, so another person decides (reach.md 6).
+    pub(crate) fn second_person_required() -> Self {
+        Self::state(
+            ErrorReason::SecondPersonRequired,
+            "Nobody decides in the own matter. Ask another administrator, the head or a deputy.",
+        )
+    }
+
     /// The unit is unknown, archived, or of a kind that does not have such members.
     pub(crate) fn unit_unknown(unit: UnitId) -> Self {
         let why = "The unit is unknown, archived, or of another kind.";

@@ -48,7 +48,16 @@ fn connects(kind: PrincipalKind) -> bool {
     person(kind, |f| service_accounts::administer(f).is_allowed())
 }
 fn decides(kind: PrincipalKind) -> bool {
-    person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
+    person(kind, |f| guardianships::decides_sample(f, pupil(f).member_id))
+}
+fn administers_families(kind: PrincipalKind) -> bool {
+    person(kind, |f| guardianships::administer(f).is_allowed())
+}
+fn chooses(kind: PrincipalKind) -> bool {
+    // The student of the sample relation is the sample pupil.
+    person(kind, |f| {
+        f.roles.contains(&Role::Pupil) && guardianships::choose(f, f.member_id).is_allowed()
+    })
 }
 fn follows(kind: PrincipalKind) -> bool {
     matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
@@ -63,7 +72,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 47] = [
+const RULES: [(&str, Rule); 55] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -117,7 +126,33 @@ const RULES: [(&str, Rule); 47] = [
         "parta.membership.v1.GuardianshipService/ConfirmGuardianship",
         decides,
     ),
+    (
+        "parta.membership.v1.GuardianshipService/ConfirmGuardianships",
+        decides,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/ProposeGuardianship",
+        decides,
+    ),
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
+    ("parta.membership.v1.GuardianshipService/LimitGuardianship", decides),
+    (
+        "parta.membership.v1.GuardianshipService/ProtectFamily",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/UnprotectFamily",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/SetBirthDate",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/GetChildRecord",
+        administers_families,
+    ),
+    ("parta.membership.v1.GuardianshipService/ChooseAdultAccess", chooses),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,

@@ -7,14 +7,24 @@ use crate::entries::{Participation, Rule};
 /// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
 /// to it.
 ///
-/// If the organization requires verification, an unverified teacher belongs only to «Сотрудники».
+/// If the organization requires verification, an unverified teacher belongs only to «Сотрудники». A limit
+/// toward a child keeps a member out of the child's chats, whatever other ground the member has (reach.md 13).
+/// The role PARENT gives nothing without a confirmed relation.
 pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Participation> {
     if !facts.is_active() {
         return None;
     }
     let teaches = |unit| facts.may_meet_minors() && facts.teaches_in(unit);
+    let is_kept_out = match rule {
+        Rule::School | Rule::Staff => false,
+        Rule::Pupils(unit) => facts.is_kept_from_pupils_of(unit) || facts.is_kept_from_whereabouts_of(unit),
+        Rule::Parents(unit) | Rule::Teachers(unit) => facts.is_kept_from_whereabouts_of(unit),
+    };
+    if is_kept_out {
+        return None;
+    }
     let unverified = facts.roles.contains(&Role::Teacher) && !facts.may_meet_minors();
-    let is_family = facts.roles.contains(&Role::Pupil) || facts.roles.contains(&Role::Parent);
+    let is_family = facts.roles.contains(&Role::Pupil) || facts.is_parent();
     let may_post = match rule {
         Rule::School if facts.is_staff() && !unverified => facts.is_administration(),
         Rule::School if is_family && facts.policies.school_channel_open_to_families => false,

@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use parta_ids::{AssignmentId, MemberId, OrgId, UnitId};
 
 /// The kind of a teacher's work in a unit.
@@ -40,4 +40,16 @@ pub(crate) struct Assignment {
     pub(crate) expire_time: Option<DateTime<Utc>>,
     /// When it was ended; `None` while it lasts.
     pub(crate) end_time: Option<DateTime<Utc>>,
+}
+
+/// A task that ends within this time of its beginning is a substitution.
+const SUBSTITUTION: TimeDelta = TimeDelta::days(14);
+
+impl Assignment {
+    /// Whether it is a substitution (reach.md 3): it teaches, writes in the chats of the unit and hosts its
+    /// calls, but does not invite, decide relations or open personal chats.
+    pub(crate) fn is_substitution(&self) -> bool {
+        self.expire_time
+            .is_some_and(|end| end - self.create_time <= SUBSTITUTION)
+    }
 }

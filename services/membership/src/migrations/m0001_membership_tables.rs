@@ -148,12 +148,45 @@ impl MigrationTrait for Tables {
             keyed("guardianship", "guardianship_id")
                 .col(uuid("guardian_id"))
                 .col(uuid("child_id"))
+                .col(integer("kind"))
                 .col(boolean("confirmed"))
+                .col(uuid_null("approver_id"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .col(boolean("unit_rooms_only"))
+                .col(integer("adult_access"))
                 .col(time("create_time"))
                 .col(time_null("end_time"))
                 .col(text_null("end_cause"))
+                .col(boolean("ended_by_order"))
                 .foreign_key(&mut of_member("guardianship", "guardian_id"))
                 .foreign_key(&mut of_member("guardianship", "child_id"))
+                .to_owned(),
+            keyed("relation_limit", "relation_limit_id")
+                .col(uuid("guardianship_id"))
+                .col(uuid("guardian_id"))
+                .col(uuid("child_id"))
+                .col(integer("limits"))
+                .col(boolean("provisional"))
+                .col(date_null("until_date"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .col(text("cause"))
+                .col(uuid("author_id"))
+                .col(time("create_time"))
+                .col(time_null("end_time"))
+                .foreign_key(&mut of_member("relation_limit", "guardian_id"))
+                .foreign_key(&mut of_member("relation_limit", "child_id"))
+                .to_owned(),
+            keyed("child_record", "member_id")
+                .col(date_null("birth_date"))
+                .col(boolean("protected"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .foreign_key(&mut of_member("child_record", "member_id"))
                 .to_owned(),
             keyed("service_account", "service_account_id")
                 .col(text("display_name"))
@@ -186,6 +219,11 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            // One set of limits by an order and one provisional set are in force between two people.
+            "CREATE UNIQUE INDEX relation_limit_once ON relation_limit (org_id, guardian_id, child_id, provisional) \
+             WHERE end_time IS NULL",
+            "CREATE INDEX relation_limit_child ON relation_limit (org_id, child_id)",
+            "CREATE INDEX child_record_birth_date ON child_record (org_id, birth_date)",
             // The holder of a key does not know the organization, so that the index is unique across
             // organizations.
             "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",

@@ -222,6 +222,7 @@ on_postgres!(
                         request_id: school.test_env.act(),
                         org_id: org(1).to_string(),
                         guardianship_id: child.guardianship.clone(),
+                        ..Default::default()
                     };
                     let mut api = school.test_env.guardianships();
                     api.confirm_guardianship(school.by_administrator(request)).await.map(|_| ())
@@ -235,6 +236,18 @@ on_postgres!(
                     };
                     let mut api = school.test_env.guardianships();
                     api.end_guardianship(school.by_administrator(request)).await.map(|_| ())
+                })),
+                ("LimitGuardianship", |school, child| Box::pin(async move {
+                    let request = pb::LimitGuardianshipRequest {
+                        request_id: school.test_env.act(),
+                        org_id: org(1).to_string(),
+                        guardianship_id: child.guardianship.clone(),
+                        limits: vec![pb::RelationLimit::NoContact.into()],
+                        cause: "заявление".to_owned(),
+                        ..Default::default()
+                    };
+                    let mut api = school.test_env.guardianships();
+                    api.limit_guardianship(school.by_administrator(request)).await.map(|_| ())
                 })),
                 ("AdmitMember as its parent", |school, child| Box::pin(school.relate(1, &child.member))),
                 ("AdmitMember as itself", |school, child| Box::pin(async move {
@@ -275,6 +288,7 @@ on_postgres!(
                     live("unit_id::TEXT", "enrollment", "member_id"),
                     live("unit_id::TEXT", "assignment", "member_id"),
                     live("confirmed::TEXT", "guardianship", "child_id"),
+                    live("limits::TEXT", "relation_limit", "child_id"),
                 ]
             },
         };

@@ -40,7 +40,7 @@ prop_compose! {
         facts.teaches = teaches;
         facts.class_teacher_of = class_teacher_of;
         facts.enrolled_in = enrolled_in;
-        facts.children = child.into_iter().map(|(member_id, units)| Child { member_id, units }).collect();
+        facts.children = child.into_iter().map(|(child, units)| Child::new(child, units)).collect();
         facts
     }
 }
