@@ -50,8 +50,8 @@ impl Members {
     }
 }
 
-/// Returns the changes of a child, of the guardians and of those who are limited toward the child, because the
-/// classes of a child are part of their contexts.
+/// Returns the changes of a child, of the guardians and of those who are limited toward the child, because
+/// the classes of a child are part of their contexts.
 async fn family(tx: &Tx, org: OrgId, child: MemberId) -> Result<Vec<Change>, HandleError> {
     let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
         .select_only()
@@ -194,7 +194,10 @@ async fn write_one(
             guardianship::Entity::update_many()
                 .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
                 .col_expr(guardianship::Column::Kind, kind_number(changed.kind).into())
-                .col_expr(guardianship::Column::UnitRoomsOnly, changed.unit_rooms_only.into())
+                .col_expr(
+                    guardianship::Column::UnitRoomsOnly,
+                    changed.unit_rooms_only.into(),
+                )
                 .filter(guardianship::Column::OrgId.eq(key.0))
                 .filter(guardianship::Column::GuardianshipId.eq(key.1))
                 .exec(tx)
@@ -212,7 +215,14 @@ async fn write_one(
         Payload::RelationLimited(limited) => {
             let guardian: MemberId = id(&limited.guardian_id)?;
             let child: MemberId = id(&limited.child_id)?;
-            put_limits(tx, org, guardian, child, RelationLimits::of_event(&limited.limits)).await?;
+            put_limits(
+                tx,
+                org,
+                guardian,
+                child,
+                RelationLimits::of_event(&limited.limits),
+            )
+            .await?;
             changes.push(Change::Member(guardian));
         }
         Payload::FamilyProtectionChanged(changed) => {

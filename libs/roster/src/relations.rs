@@ -216,7 +216,9 @@ impl MemberContext {
         self.limited
             .iter()
             .filter(|limited| limited.member_id == child)
-            .fold(RelationLimits::default(), |all, limited| all.union(limited.limits))
+            .fold(RelationLimits::default(), |all, limited| {
+                all.union(limited.limits)
+            })
     }
 
     /// Returns whether no limit forbids contact between the two members. Symmetric.

@@ -394,9 +394,8 @@ impl Roster {
                 facts.children.push(Child {
                     member_id: child,
                     units: classes.get(&row.child_id).cloned().unwrap_or_default(),
-                    kind: RelationKind::from_number(row.kind).ok_or_else(|| {
-                        StorageError::unknown_value("roster_guardianship.kind", row.kind)
-                    })?,
+                    kind: RelationKind::from_number(row.kind)
+                        .ok_or_else(|| StorageError::unknown_value("roster_guardianship.kind", row.kind))?,
                     unit_rooms_only: row.unit_rooms_only,
                 });
             }

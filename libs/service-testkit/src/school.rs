@@ -1,8 +1,8 @@
 //! A school in the roster: two classes, their teachers, pupils and parents.
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::{
-    AssignmentCreated, AssignmentKind, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished, GuardianshipKind,
-    MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
+    AssignmentCreated, AssignmentKind, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
+    GuardianshipKind, MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
 };
 use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationKind, Policies, PoliciesChanged, UnitArchived, UnitCreated, UnitKind,

@@ -135,7 +135,10 @@ const RULES: [(&str, Rule); 55] = [
         decides,
     ),
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
-    ("parta.membership.v1.GuardianshipService/LimitGuardianship", decides),
+    (
+        "parta.membership.v1.GuardianshipService/LimitGuardianship",
+        decides,
+    ),
     (
         "parta.membership.v1.GuardianshipService/ProtectFamily",
         administers_families,
@@ -152,7 +155,10 @@ const RULES: [(&str, Rule); 55] = [
         "parta.membership.v1.GuardianshipService/GetChildRecord",
         administers_families,
     ),
-    ("parta.membership.v1.GuardianshipService/ChooseAdultAccess", chooses),
+    (
+        "parta.membership.v1.GuardianshipService/ChooseAdultAccess",
+        chooses,
+    ),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,

@@ -219,6 +219,35 @@ pub async fn sample(
         "GuardianshipService/ConfirmGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await})
         }
+        "GuardianshipService/ConfirmGuardianships" => {
+            json!({"guardianship_ids": [fresh.guardianship(two_schools).await]})
+        }
+        "GuardianshipService/ProposeGuardianship" => json!({
+            "guardian_id": fresh.member("ROLE_PARENT", None).await, "child_id": place.pupil.member_id,
+            "kind": "GUARDIANSHIP_KIND_TRUSTED",
+        }),
+        "GuardianshipService/LimitGuardianship" => json!({
+            "guardianship_id": fresh.guardianship(two_schools).await, "cause": "заявление",
+            "limits": ["RELATION_LIMIT_NO_CONTACT"],
+        }),
+        "GuardianshipService/ProtectFamily" | "GuardianshipService/UnprotectFamily" => json!({
+            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await,
+            "order": {"number": "7", "date": "2026-01-12", "text": "Определение суда"},
+        }),
+        "GuardianshipService/SetBirthDate" => json!({
+            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "birth_date": "2015-05-31",
+        }),
+        "GuardianshipService/GetChildRecord" => json!({"child_id": place.pupil.member_id}),
+        "GuardianshipService/ChooseAdultAccess" => {
+            // The 18th birthday is in a month, so that the choice is open.
+            let birthday = parta_ids::Env::system().now() + chrono::TimeDelta::days(30);
+            let born = birthday.date_naive() - chrono::Months::new(18 * 12);
+            let born = json!({"child_id": place.pupil.member_id, "birth_date": born.to_string()});
+            place.must("GuardianshipService/SetBirthDate", born).await;
+            json!({
+                "guardianship_id": fresh.guardianship(two_schools).await, "access": "ADULT_ACCESS_FULL",
+            })
+        }
         "GuardianshipService/EndGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await, "cause": "ошибка"})
         }

@@ -69,7 +69,11 @@ fn is_limited(facts: &MemberContext, call: &Call, limits: &[RelationLimit]) -> b
 }
 
 pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
-    if is_limited(facts, call, &[RelationLimit::NoContact, RelationLimit::NoWhereabouts]) {
+    if is_limited(
+        facts,
+        call,
+        &[RelationLimit::NoContact, RelationLimit::NoWhereabouts],
+    ) {
         return false;
     }
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);

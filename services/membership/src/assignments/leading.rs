@@ -15,7 +15,11 @@ use crate::error::Error;
 const LIMIT: u64 = 1_000;
 
 /// Returns the units whose class teacher the member is, otherwise than as a substitute (reach.md 3).
-pub(crate) async fn units_led(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<BTreeSet<UnitId>, Error> {
+pub(crate) async fn units_led(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<BTreeSet<UnitId>, Error> {
     let filter = Filter {
         units: None,
         member: Some(member),

@@ -13,7 +13,11 @@ pub(crate) fn local_date(time: DateTime<Utc>, zone: Tz) -> NaiveDate {
 /// Returns the last day of the school year in which a day lies: 31 August. The calendar of the organization
 /// will replace this function.
 pub(crate) fn school_year_end(day: NaiveDate) -> NaiveDate {
-    let year = if day.month() <= 8 { day.year() } else { day.year() + 1 };
+    let year = if day.month() <= 8 {
+        day.year()
+    } else {
+        day.year() + 1
+    };
     NaiveDate::from_ymd_opt(year, 8, 31).unwrap_or(NaiveDate::MAX)
 }
 

@@ -35,7 +35,7 @@ impl Error {
     pub(super) fn order_required() -> Self {
         Self::state(
             ErrorReason::OrderRequired,
-            "This decision rests on an order. Call again with the order; to take a limit away, with a newer one.",
+            "This decision rests on an order. Call again with one; to take a limit away, with a newer one.",
         )
     }
 

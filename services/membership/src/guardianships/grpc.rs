@@ -59,7 +59,11 @@ fn date(v: &mut FieldViolations, path: &str, text: &str) -> Option<NaiveDate> {
     let day = (text.len() == 10).then(|| text.parse().ok()).flatten();
     let earliest = NaiveDate::from_ymd_opt(1900, 1, 1);
     let day = day.filter(|day| Some(*day) >= earliest);
-    v.check(day.is_some(), path, "must be a day since 1900 in the form 2026-09-01");
+    v.check(
+        day.is_some(),
+        path,
+        "must be a day since 1900 in the form 2026-09-01",
+    );
     day
 }
 
@@ -106,7 +110,11 @@ fn ids(v: &mut FieldViolations, texts: &[String]) -> Vec<GuardianshipId> {
     );
     let mut ids = Vec::with_capacity(count.min(BATCH_MAX));
     for (index, id) in texts.iter().take(BATCH_MAX).enumerate() {
-        ids.extend(field::id::<GuardianshipId>(v, &format!("guardianship_ids[{index}]"), id));
+        ids.extend(field::id::<GuardianshipId>(
+            v,
+            &format!("guardianship_ids[{index}]"),
+            id,
+        ));
     }
     let distinct = ids.iter().collect::<BTreeSet<_>>().len() == ids.len();
     v.check(distinct, "guardianship_ids", "must not name a guardianship twice");
@@ -244,7 +252,11 @@ impl GuardianshipService for Guardianships {
             let ends = limits.is_some_and(|limits| limits.forbids(RelationLimit::Ended));
             let lasts = limits.is_some_and(RelationLimits::is_empty) || ends || r.order.is_none();
             let is_fine = until.is_none() || !lasts;
-            v.check(is_fine, "until_date", "is for limits by an order, not for the end");
+            v.check(
+                is_fine,
+                "until_date",
+                "is for limits by an order, not for the end",
+            );
             let cause = field::text(v, "cause", &r.cause, 1..=500, false);
             Some(LimitGuardianship {
                 org_id: org_id?,

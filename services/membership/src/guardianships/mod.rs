@@ -1,11 +1,12 @@
-//! Guardianships: who is a guardian of which child, and the limits between the two (R27, R83; reach.md 12, 13).
+//! Guardianships: who is a guardian of which child, and the limits between the two (R27, R83; reach.md 12,
+//! 13).
 //!
 //! Owns the tables `guardianship`, `relation_limit` and `child_record`. A link for a parent makes a relation
 //! that has no effect until the leader of the child's home unit or the administration confirms it; nobody
 //! decides about a relation of their own, or of a child whose guardian they are.
 //! Invariants: at most one relation of a guardian and a child has not ended; an ended relation stays as
-//! history and never comes back; limits belong to the two people and outlast the relation; what an order ended
-//! or limited only a newer order gives back; each change and its event are committed together.
+//! history and never comes back; limits belong to the two people and outlast the relation; what an order
+//! ended or limited only a newer order gives back; each change and its event are committed together.
 
 mod calendar;
 mod error;
@@ -24,7 +25,10 @@ pub(crate) use grpc::Guardianships;
 pub(crate) use model::Guardianship;
 #[cfg_attr(
     not(test),
-    expect(unused_imports, reason = "the job of due endings calls it, which is built apart")
+    expect(
+        unused_imports,
+        reason = "the job of due endings calls it, which is built apart"
+    )
 )]
 pub(crate) use operations::end_due;
 pub(crate) use operations::{end_all_of, establish};

@@ -44,8 +44,8 @@ pub(crate) fn choose(caller: &MemberContext, child: MemberId) -> Decision {
     )
 }
 
-/// Whether another person has to decide (reach.md 6): the caller is the guardian of the relation, or a guardian
-/// of the same child.
+/// Whether another person has to decide (reach.md 6): the caller is the guardian of the relation, or a
+/// guardian of the same child.
 pub(crate) fn is_own_matter(caller: MemberId, guardian: MemberId, guardians: &BTreeSet<MemberId>) -> bool {
     caller == guardian || guardians.contains(&caller)
 }

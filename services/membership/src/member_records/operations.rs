@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use parta_access::{Caller, OrgScope, Principal, belongs};
 use parta_database::Tx;
 use parta_ids::{InvitationId, MemberId, OrgId};
-use parta_roster::{Role, State};
+use parta_roster::{MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
 
 use super::{
@@ -28,6 +28,25 @@ pub(crate) async fn join_again(
     member.roles.insert(role);
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
+}
+
+/// Removes the adults of protected families, who are in no list that families see (R83), but for the member
+/// and the member's own guardians.
+async fn remove_protected(
+    context: &Context,
+    tx: &Tx,
+    facts: &MemberContext,
+    visible: &mut BTreeSet<MemberId>,
+) -> Result<(), RpcError> {
+    let mut hidden = context.roster.protected_adults(tx, facts.org_id).await?;
+    hidden.retain(|adult| visible.contains(adult) && *adult != facts.member_id);
+    let ids: Vec<MemberId> = hidden.iter().copied().collect();
+    for adult in context.roster.contexts_of(tx, facts.org_id, &ids).await? {
+        if !adult.is_guardian_of(facts.member_id) {
+            visible.remove(&adult.member_id);
+        }
+    }
+    Ok(())
 }
 
 /// The members whom the caller may see: these, or everybody (`None`).
@@ -57,6 +76,9 @@ pub(crate) async fn visible_members(
             }
             visible.extend(facts.children.iter().map(|child| child.member_id));
         }
+    }
+    if !facts.is_staff() {
+        remove_protected(context, tx, &facts, &mut visible).await?;
     }
     Ok((scope, Some(visible)))
 }

@@ -222,7 +222,13 @@ on_postgres!(
                         request_id: school.test_env.act(),
                         org_id: org(1).to_string(),
                         guardianship_id: child.guardianship.clone(),
-                        ..Default::default()
+                        kind: 0,
+                        // The parent of all pairs has more than six children.
+                        order: Some(pb::Order {
+                            number: "7".to_owned(),
+                            date: "2026-09-01".to_owned(),
+                            text: "Приказ".to_owned(),
+                        }),
                     };
                     let mut api = school.test_env.guardianships();
                     api.confirm_guardianship(school.by_administrator(request)).await.map(|_| ())

@@ -70,13 +70,7 @@ impl Mutation for ProtectFamily {
         Ok(scope)
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<(), Error> {
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
         check_order(context, tx, self.org_id, &self.order).await?;
         let is_older = |set: &Order| self.order.date < set.date;
@@ -117,13 +111,7 @@ impl Mutation for SetBirthDate {
         may_administer(context, tx, caller, self.org_id).await
     }
 
-    async fn act(
-        &self,
-        context: &Context,
-        tx: &Tx,
-        caller: &Caller,
-        scope: &OrgScope,
-    ) -> Result<(), Error> {
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
         let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, self.org_id).await?);
         if self.birth_date > today {

@@ -214,6 +214,9 @@ mod tests {
             guardianship_ids: vec![id],
         };
         let all = all.encode().unwrap();
-        assert_eq!(all, format!("\u{1}{{\"guardianship_ids\":[\"{id}\"]}}").as_bytes());
+        assert_eq!(
+            all,
+            format!("\u{1}{{\"guardianship_ids\":[\"{id}\"]}}").as_bytes()
+        );
     }
 }

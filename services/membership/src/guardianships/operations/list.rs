@@ -61,7 +61,10 @@ impl Query for ListGuardianships {
         let children = items.iter().map(|row| row.child_id).collect();
         let limits = storage::limits::list_of_children(tx, &scope, &children).await?;
         let view = |row: super::Guardianship| {
-            let in_force = limits.get(&(row.guardian_id, row.child_id)).cloned().unwrap_or_default();
+            let in_force = limits
+                .get(&(row.guardian_id, row.child_id))
+                .cloned()
+                .unwrap_or_default();
             GuardianshipView {
                 awaits_head: in_force.awaits_head(tx.now()),
                 row,

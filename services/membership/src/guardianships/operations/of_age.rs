@@ -156,13 +156,7 @@ impl Mutation for ChooseAdultAccess {
         Ok(())
     }
 
-    async fn view(
-        &self,
-        _: &Context,
-        _: &Tx,
-        _: &(OrgScope, Guardianship),
-        (): &(),
-    ) -> Result<(), Error> {
+    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, Guardianship), (): &()) -> Result<(), Error> {
         Ok(())
     }
 }

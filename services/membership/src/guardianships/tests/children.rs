@@ -36,7 +36,10 @@ impl School {
             child_id: self.child.member_id.clone(),
         };
         let mut api = self.env.guardianships();
-        Ok(api.get_child_record(by(&caller.token, request)).await?.into_inner())
+        Ok(api
+            .get_child_record(by(&caller.token, request))
+            .await?
+            .into_inner())
     }
 
     async fn born(&self, caller: &MemberSession, child_id: &str, date: &str) -> Result<(), Status> {
@@ -63,7 +66,9 @@ impl School {
             access: access.into(),
         };
         let mut api = self.env.guardianships();
-        api.choose_adult_access(by(&caller.token, request)).await.map(|_| ())
+        api.choose_adult_access(by(&caller.token, request))
+            .await
+            .map(|_| ())
     }
 
     /// Advances the clock to noon of a day in Moscow, and ends what is due.
@@ -88,7 +93,10 @@ on_both!(
         let administrator = &school.administrator;
         let refused = school.protect(&school.teacher, school.order(0)).await;
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
-        assert_eq!(reason(&school.protect(administrator, None).await), "FIELD_INVALID");
+        assert_eq!(
+            reason(&school.protect(administrator, None).await),
+            "FIELD_INVALID"
+        );
         school.protect(administrator, school.order(0)).await.unwrap();
         assert!(school.record(administrator).await.unwrap().family_protected);
         let relation = school.relation_of(&school.father).await;
@@ -152,10 +160,7 @@ on_both!(
             .born(&school.administrator, &child, "2008-10-10")
             .await
             .unwrap();
-        assert_eq!(
-            reason(&school.record(&school.teacher).await),
-            "PERMISSION_DENIED"
-        );
+        assert_eq!(reason(&school.record(&school.teacher).await), "PERMISSION_DENIED");
         assert_eq!(
             school.record(&school.administrator).await.unwrap().birth_date,
             "2008-10-10"
@@ -191,29 +196,26 @@ on_both!(
 );
 
 // Covers: F12 refused
-on_both!(
-    choice_opens_60_days_before_the_birthday,
-    |database| async move {
-        let school = School::open(database).await;
-        let (child, relation) = (&school.child, school.relation_of(&school.mother).await.id);
-        let choose = async || school.choose(child, &relation, AdultAccess::Full).await;
-        assert_eq!(reason(&choose().await), "CHOICE_NOT_OPEN");
-        // It is 1 September 2026.
-        school
-            .born(&school.administrator, &child.member_id, "2008-11-01")
-            .await
-            .unwrap();
-        assert_eq!(reason(&choose().await), "CHOICE_NOT_OPEN");
-        school
-            .born(&school.administrator, &child.member_id, "2008-10-31")
-            .await
-            .unwrap();
-        choose().await.unwrap();
-        let refused = school.choose(child, &relation, AdultAccess::Unspecified).await;
-        assert_eq!(reason(&refused), "FIELD_INVALID");
-        school.env.close().await;
-    }
-);
+on_both!(choice_opens_60_days_before_the_birthday, |database| async move {
+    let school = School::open(database).await;
+    let (child, relation) = (&school.child, school.relation_of(&school.mother).await.id);
+    let choose = async || school.choose(child, &relation, AdultAccess::Full).await;
+    assert_eq!(reason(&choose().await), "CHOICE_NOT_OPEN");
+    // It is 1 September 2026.
+    school
+        .born(&school.administrator, &child.member_id, "2008-11-01")
+        .await
+        .unwrap();
+    assert_eq!(reason(&choose().await), "CHOICE_NOT_OPEN");
+    school
+        .born(&school.administrator, &child.member_id, "2008-10-31")
+        .await
+        .unwrap();
+    choose().await.unwrap();
+    let refused = school.choose(child, &relation, AdultAccess::Unspecified).await;
+    assert_eq!(reason(&refused), "FIELD_INVALID");
+    school.env.close().await;
+});
 
 // Covers: F12 allowed
 on_both!(birth_date_entered_late_acts_at_once, |database| async move {
@@ -226,5 +228,35 @@ on_both!(birth_date_entered_late_acts_at_once, |database| async move {
         .unwrap();
     // The 18th birthday was the last day of the school year.
     assert!(!school.has_relation(&school.father).await);
+    school.env.close().await;
+});
+
+// Covers: R83 allowed, R83 refused
+on_both!(families_do_not_find_protected_adults, |database| async move {
+    let school = School::open(database).await;
+    for parent in [&school.mother, &school.father] {
+        let relation = school.relation_of(parent).await;
+        school.confirm(&school.teacher, &relation.id, None).await.unwrap();
+    }
+    let sees_mother = async |caller| {
+        let seen = school.env.list(caller).await.unwrap();
+        seen.contains(&"Мария Котова".to_owned())
+    };
+    assert!(sees_mother(&school.father).await);
+    school
+        .protect(&school.administrator, school.order(0))
+        .await
+        .unwrap();
+    assert!(!sees_mother(&school.father).await);
+    let request = pb::GetMemberRequest {
+        org_id: org(1).to_string(),
+        member_id: school.mother.member_id.clone(),
+    };
+    let mut api = school.env.members();
+    let refused = api.get_member(by(&school.father.token, request)).await;
+    assert_eq!(reason(&refused), "NOT_FOUND");
+    for caller in [&school.mother, &school.child, &school.teacher] {
+        assert!(sees_mother(caller).await);
+    }
     school.env.close().await;
 });

@@ -38,7 +38,9 @@ on_both!(
         let school = School::open(database).await;
         // The mother becomes the class teacher of the child's class.
         let mother = &school.mother;
-        school.set_roles(&mother.member_id, &[Role::Parent, Role::Teacher]).await;
+        school
+            .set_roles(&mother.member_id, &[Role::Parent, Role::Teacher])
+            .await;
         school
             .env
             .verify_teacher(&school.administrator, &mother.member_id)
@@ -98,7 +100,12 @@ on_both!(seventh_child_needs_an_order, |database| async move {
     school.confirm(administrator, &first.id, None).await.unwrap();
     for n in 2..=7 {
         let phone = format!("+7916100000{n}");
-        let child = school.env.join(&phone, "Ребёнок", Role::Pupil, |_| ()).await;
+        let child = school
+            .env
+            .join(&phone, "Ребёнок", Role::Pupil, |r| {
+                r.unit_id = unit(1).to_string()
+            })
+            .await;
         school.accept_link(&father.person, &child.member_id).await;
         let relation = school.relation(father, &child.member_id).await;
         let confirmed = school.confirm(administrator, &relation.id, None).await;
@@ -169,26 +176,29 @@ on_both!(staff_propose_a_relation_with_its_kind, |database| async move {
         Ok::<_, tonic::Status>(proposed.into_inner().guardianship.unwrap())
     };
     let (teacher, child) = (school.teacher.token.as_str(), school.child.member_id.as_str());
-    let aunt = school.env.join("+79168888888", "Тётя", Role::Parent, |_| ()).await;
-    let refused = propose(&school.mother.token, &aunt.member_id, child).await;
+    let aunt = school.expected_parent().await;
+    let refused = propose(&school.mother.token, &aunt, child).await;
     assert_eq!(reason(&refused), "NOT_FOUND");
     let refused = propose(teacher, &school.teacher.member_id, child).await;
     assert_eq!(reason(&refused), "SECOND_PERSON_REQUIRED");
     let refused = propose(teacher, &school.administrator.member_id, child).await;
     assert_eq!(reason(&refused), "NOT_A_PARENT");
     let administrator = school.administrator.token.as_str();
-    let refused = propose(administrator, &aunt.member_id, &school.mother.member_id).await;
+    let refused = propose(administrator, &aunt, &school.mother.member_id).await;
     assert_eq!(reason(&refused), "CHILD_UNKNOWN");
     let stranger = school.leader("+79166666666", unit(2), None).await;
-    let refused = propose(&stranger.token, &aunt.member_id, child).await;
+    let refused = propose(&stranger.token, &aunt, child).await;
     assert_eq!(reason(&refused), "PERMISSION_DENIED");
-    let proposed = propose(teacher, &aunt.member_id, child).await.unwrap();
+    let proposed = propose(teacher, &aunt, child).await.unwrap();
     assert!(!proposed.confirmed);
     assert_eq!(proposed.kind(), GuardianshipKind::Trusted);
-    let again = propose(teacher, &aunt.member_id, child).await.unwrap();
+    let again = propose(teacher, &aunt, child).await.unwrap();
     assert_eq!(again.id, proposed.id);
     let confirmed = school.confirm(&school.teacher, &proposed.id, None).await.unwrap();
-    assert_eq!((confirmed.confirmed, confirmed.kind()), (true, GuardianshipKind::Trusted));
+    assert_eq!(
+        (confirmed.confirmed, confirmed.kind()),
+        (true, GuardianshipKind::Trusted)
+    );
     school.env.close().await;
 });
 

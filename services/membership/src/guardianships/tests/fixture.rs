@@ -7,6 +7,7 @@ use parta_proto_membership::{
     v1::{self as pb, AssignmentKind, RelationLimit, Role},
 };
 use parta_testkit::TestDatabase;
+use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
 use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, unit};
@@ -96,10 +97,26 @@ impl School {
         self.env.admission().admit_member(request).await.unwrap();
     }
 
+    /// Creates the record of a parent who has not joined.
+    pub(super) async fn expected_parent(&self) -> String {
+        let request = pb::CreateMemberRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            full_name: "Вера Котова".to_owned(),
+            role: Role::Parent.into(),
+            unit_id: String::new(),
+        };
+        let mut api = self.env.members();
+        let created = api.create_member(by(&self.administrator.token, request)).await;
+        created.unwrap().into_inner().member.unwrap().id
+    }
+
     /// Makes the second unit a group that crosses classes.
     pub(super) async fn make_second_unit_a_group(&self) {
-        let id = unit(2).uuid();
-        self.env.change_row("roster_unit", "kind = 3", "unit_id", id).await;
+        let sql = "UPDATE roster_unit SET kind = 3 WHERE unit_id = $1";
+        let values = [unit(2).uuid().into()];
+        let statement = Statement::from_sql_and_values(self.env.db.backend(), sql, values);
+        self.env.db.conn().execute_raw(statement).await.unwrap();
     }
 
     pub(super) async fn enroll(&self, member_id: &str, unit: UnitId) {
@@ -117,7 +134,10 @@ impl School {
 
     /// A verified teacher who is the class teacher of a unit, for these days or without an end.
     pub(super) async fn leader(&self, phone: &str, unit: UnitId, days: Option<i64>) -> MemberSession {
-        let teacher = self.env.join(phone, "Ольга Соколова", Role::Teacher, |_| ()).await;
+        let teacher = self
+            .env
+            .join(phone, "Ольга Соколова", Role::Teacher, |_| ())
+            .await;
         self.env
             .verify_teacher(&self.administrator, &teacher.member_id)
             .await
@@ -243,7 +263,11 @@ impl School {
         for (phone, member) in all {
             let flow = self.env.request_code(phone).await.unwrap().flow_id;
             self.env.verify(&flow, &self.env.code(phone).await).await.unwrap();
-            let person = self.env.start(&flow, &member.person.account_id, "").await.unwrap();
+            let person = self
+                .env
+                .start(&flow, &member.person.account_id, "")
+                .await
+                .unwrap();
             sessions.push(self.env.member_session(org(1), person).await.unwrap());
         }
         let [administrator, teacher, child, mother, father] =

@@ -65,69 +65,66 @@ on_both!(
 );
 
 // Covers: F13 allowed, F13 refused
-on_both!(
-    leader_limits_provisionally_until_decided,
-    |database| async move {
-        let mut school = confirmed(database).await;
-        let (administrator, teacher) = (&school.administrator, &school.teacher);
-        let relation = school.relation_of(&school.father).await;
-        let ended = [RelationLimit::Ended];
-        let limited = school
-            .limit(teacher, &relation.id, &ended, None, "")
-            .await
-            .unwrap();
-        assert!(limited.limit_provisional && !limited.ended_by_order && !limited.awaits_head);
-        assert_eq!(school.env.list(&school.father).await.unwrap(), ["Пётр Котов"]);
-        let pending = school.list(administrator, true).await;
-        assert_eq!(pending.len(), 1);
-        // The leader does not lift it.
-        let refused = school.limit(teacher, &relation.id, &[], None, "").await;
-        assert_eq!(reason(&refused), "PERMISSION_DENIED");
-        school.env.time.advance(TimeDelta::hours(72));
-        school.end_due().await;
-        school.sign_in_again().await;
-        let administrator = &school.administrator;
-        let waiting = school.relation_of(&school.father).await;
-        assert!(waiting.awaits_head && waiting.limit_provisional);
-        let lifted = school.limit(administrator, &relation.id, &[], None, "").await.unwrap();
-        assert!(lifted.limits.is_empty() && lifted.confirmed);
-        assert!(school.env.list(&school.father).await.unwrap().len() > 1);
-        school.env.close().await;
-    }
-);
+on_both!(leader_limits_provisionally_until_decided, |database| async move {
+    let mut school = confirmed(database).await;
+    let (administrator, teacher) = (&school.administrator, &school.teacher);
+    let relation = school.relation_of(&school.father).await;
+    let ended = [RelationLimit::Ended];
+    let limited = school
+        .limit(teacher, &relation.id, &ended, None, "")
+        .await
+        .unwrap();
+    assert!(limited.limit_provisional && !limited.ended_by_order && !limited.awaits_head);
+    assert_eq!(school.env.list(&school.father).await.unwrap(), ["Пётр Котов"]);
+    let pending = school.list(administrator, true).await;
+    assert_eq!(pending.len(), 1);
+    // The leader does not lift it.
+    let refused = school.limit(teacher, &relation.id, &[], None, "").await;
+    assert_eq!(reason(&refused), "PERMISSION_DENIED");
+    school.env.time.advance(TimeDelta::hours(72));
+    school.end_due().await;
+    school.sign_in_again().await;
+    let administrator = &school.administrator;
+    let waiting = school.relation_of(&school.father).await;
+    assert!(waiting.awaits_head && waiting.limit_provisional);
+    let lifted = school
+        .limit(administrator, &relation.id, &[], None, "")
+        .await
+        .unwrap();
+    assert!(lifted.limits.is_empty() && lifted.confirmed);
+    assert!(school.env.list(&school.father).await.unwrap().len() > 1);
+    school.env.close().await;
+});
 
 // Covers: F13 allowed, F13 refused
-on_both!(
-    limit_outlasts_the_relation_and_a_new_one,
-    |database| async move {
-        let school = confirmed(database).await;
-        let (administrator, father) = (&school.administrator, &school.father);
-        let relation = school.relation_of(father).await;
-        let limits = [RelationLimit::NoContact];
-        school
-            .limit(administrator, &relation.id, &limits, school.order(-1), "")
-            .await
-            .unwrap();
-        // Neither the leader nor an order of the same day takes it away.
-        let refused = school.limit(administrator, &relation.id, &[], None, "").await;
-        assert_eq!(reason(&refused), "ORDER_REQUIRED");
-        let refused = school
-            .limit(administrator, &relation.id, &[], school.order(-1), "")
-            .await;
-        assert_eq!(reason(&refused), "ORDER_REQUIRED");
-        school.end(&school.teacher, &relation.id).await.unwrap();
-        school.accept_link(&father.person, &school.child.member_id).await;
-        let again = school.relation_of(father).await;
-        let again = school.confirm(&school.teacher, &again.id, None).await.unwrap();
-        assert_eq!(again.limits().collect::<Vec<_>>(), limits);
-        let lifted = school
-            .limit(administrator, &again.id, &[], school.order(0), "")
-            .await
-            .unwrap();
-        assert!(lifted.limits.is_empty());
-        school.env.close().await;
-    }
-);
+on_both!(limit_outlasts_the_relation_and_a_new_one, |database| async move {
+    let school = confirmed(database).await;
+    let (administrator, father) = (&school.administrator, &school.father);
+    let relation = school.relation_of(father).await;
+    let limits = [RelationLimit::NoContact];
+    school
+        .limit(administrator, &relation.id, &limits, school.order(-1), "")
+        .await
+        .unwrap();
+    // Neither the leader nor an order of the same day takes it away.
+    let refused = school.limit(administrator, &relation.id, &[], None, "").await;
+    assert_eq!(reason(&refused), "ORDER_REQUIRED");
+    let refused = school
+        .limit(administrator, &relation.id, &[], school.order(-1), "")
+        .await;
+    assert_eq!(reason(&refused), "ORDER_REQUIRED");
+    school.end(&school.teacher, &relation.id).await.unwrap();
+    school.accept_link(&father.person, &school.child.member_id).await;
+    let again = school.relation_of(father).await;
+    let again = school.confirm(&school.teacher, &again.id, None).await.unwrap();
+    assert_eq!(again.limits().collect::<Vec<_>>(), limits);
+    let lifted = school
+        .limit(administrator, &again.id, &[], school.order(0), "")
+        .await
+        .unwrap();
+    assert!(lifted.limits.is_empty());
+    school.env.close().await;
+});
 
 // Covers: F12 refused
 on_both!(
@@ -157,7 +154,13 @@ on_both!(limit_ends_after_its_last_day, |database| async move {
         .await;
     assert_eq!(reason(&refused), "FIELD_INVALID");
     let limited = school
-        .limit(&school.administrator, &relation.id, &limits, school.order(0), &last_day)
+        .limit(
+            &school.administrator,
+            &relation.id,
+            &limits,
+            school.order(0),
+            &last_day,
+        )
         .await
         .unwrap();
     assert_eq!(limited.limit_until_date, last_day);
