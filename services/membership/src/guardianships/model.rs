@@ -157,7 +157,7 @@ pub(crate) struct GuardianshipView {
     pub(crate) awaits_head: bool,
 }
 
-/// What the organization has recorded about a child of relations.
+/// The record of a child of relations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChildRecord {
     pub(crate) org_id: OrgId,

@@ -129,7 +129,7 @@ impl Mutation for SetBirthDate {
     }
 }
 
-/// What the administration sees of the record of a child.
+/// The part of the record of a child that the administration sees.
 #[derive(Debug)]
 pub(crate) struct ChildRecordView {
     pub(crate) birth_date: Option<NaiveDate>,

@@ -151,7 +151,7 @@ async fn confirm(
     let in_force = storage::limits::find(tx, scope, pair).await?;
     let renews = in_force.is_ended_by_order();
     if renews {
-        // What an order ended comes back by no other way (reach.md 13).
+        // A relation that an order ended comes back by no other way (reach.md 13).
         let newer = order.is_some_and(|order| in_force.is_older_than(order));
         if !facts.is_administration() || !newer {
             return Err(Error::relation_ended_by_order());

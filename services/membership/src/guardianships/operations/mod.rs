@@ -1,4 +1,4 @@
-//! Who may decide about a relation, and what the acts share.
+//! The right to decide about a relation, and the parts that the acts share.
 mod children;
 mod confirm;
 mod limit;

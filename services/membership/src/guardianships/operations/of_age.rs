@@ -20,6 +20,10 @@ use crate::{
 /// Ends the limits whose last day has passed, and what relations lose after the 18th birthday of their
 /// students. The job of `endings` calls it at the beginning of each day in the time zone of the organization.
 /// It does nothing when nothing is due.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the job of due endings calls it, which is built apart")
+)]
 pub(crate) async fn end_due(roster: &Roster, tx: &Tx, scope: &OrgScope) -> Result<(), Error> {
     let org = scope.org_id();
     let today = calendar::local_date(tx.now(), time_zone(roster, tx, org).await?);
