@@ -116,7 +116,16 @@ impl School {
         let sql = "UPDATE roster_unit SET kind = 3 WHERE unit_id = $1";
         let values = [unit(2).uuid().into()];
         let statement = Statement::from_sql_and_values(self.env.db.backend(), sql, values);
-        self.env.db.conn().execute_raw(statement).await.unwrap();
+        let statement = &statement;
+        let changed: Result<(), parta_database::StorageError> = self
+            .env
+            .db
+            .write(|tx| async move {
+                tx.execute_raw(statement.clone()).await?;
+                Ok(())
+            })
+            .await;
+        changed.unwrap();
     }
 
     pub(super) async fn enroll(&self, member_id: &str, unit: UnitId) {
