@@ -52,6 +52,9 @@ on_both!(no_contact_silences_the_personal_chat, |database| async move {
     assert!(school.kinds_only(parent).await.contains(&ClassParents));
     let refused = school.custom(school.head, &[parent, pupil]).await;
     assert_eq!(code(refused).1, "RELATION_LIMITED");
+    let named = school.custom(school.head, &[parent]).await.unwrap();
+    let refused = school.add(school.head, named, &[pupil]).await;
+    assert_eq!(code(refused).1, "RELATION_LIMITED");
     let refused = school.custom(school.class_teacher, &[parent, pupil]).await;
     assert_eq!(code(refused).1, "MEMBER_NOT_REACHABLE");
     school.limit(parent, &[]).await;

@@ -9,10 +9,19 @@ use crate::tests::test_env::{MemberSession, by, org, reason};
 
 impl School {
     async fn protect(&self, caller: &MemberSession, order: Option<pb::Order>) -> Result<(), Status> {
+        self.protect_whom(caller, &self.child.member_id, order).await
+    }
+
+    async fn protect_whom(
+        &self,
+        caller: &MemberSession,
+        child_id: &str,
+        order: Option<pb::Order>,
+    ) -> Result<(), Status> {
         let request = pb::ProtectFamilyRequest {
             request_id: self.env.act(),
             org_id: org(1).to_string(),
-            child_id: self.child.member_id.clone(),
+            child_id: child_id.to_owned(),
             order,
         };
         let mut api = self.env.guardianships();
@@ -20,10 +29,19 @@ impl School {
     }
 
     async fn unprotect(&self, caller: &MemberSession, order: Option<pb::Order>) -> Result<(), Status> {
+        self.unprotect_whom(caller, &self.child.member_id, order).await
+    }
+
+    async fn unprotect_whom(
+        &self,
+        caller: &MemberSession,
+        child_id: &str,
+        order: Option<pb::Order>,
+    ) -> Result<(), Status> {
         let request = pb::UnprotectFamilyRequest {
             request_id: self.env.act(),
             org_id: org(1).to_string(),
-            child_id: self.child.member_id.clone(),
+            child_id: child_id.to_owned(),
             order,
         };
         let mut api = self.env.guardianships();

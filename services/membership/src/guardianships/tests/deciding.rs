@@ -114,6 +114,8 @@ on_both!(seventh_child_needs_an_order, |database| async move {
             continue;
         }
         assert_eq!(reason(&confirmed), "ORDER_REQUIRED");
+        let refused = school.confirm_in_bulk(administrator, &relation.id).await;
+        assert_eq!(refused, "ORDER_REQUIRED");
         let refused = school.confirm(administrator, &relation.id, school.order(1)).await;
         assert_eq!(reason(&refused), "FIELD_INVALID");
         let order = school.order(0);

@@ -10,7 +10,7 @@ use parta_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::Status;
 
-use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, unit};
+use crate::tests::test_env::{MemberSession, Person, TestEnv, by, org, reason, unit};
 
 pub(super) struct School {
     pub(super) env: TestEnv,
@@ -207,6 +207,18 @@ impl School {
         let mut api = self.env.guardianships();
         let confirmed = api.confirm_guardianship(by(&caller.token, request)).await?;
         Ok(confirmed.into_inner().guardianship.unwrap())
+    }
+
+    /// Confirms one relation by the call for many, and returns the reason of the refusal.
+    pub(super) async fn confirm_in_bulk(&self, caller: &MemberSession, relation: &str) -> String {
+        let request = pb::ConfirmGuardianshipsRequest {
+            request_id: self.env.act(),
+            org_id: org(1).to_string(),
+            guardianship_ids: vec![relation.to_owned()],
+            order: None,
+        };
+        let mut api = self.env.guardianships();
+        reason(&api.confirm_guardianships(by(&caller.token, request)).await)
     }
 
     pub(super) async fn end(&self, caller: &MemberSession, relation: &str) -> Result<(), Status> {

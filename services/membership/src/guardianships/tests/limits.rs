@@ -47,6 +47,8 @@ on_both!(
             let refused = school.confirm(caller, &again.id, order).await;
             assert_eq!(reason(&refused), "RELATION_ENDED_BY_ORDER");
         }
+        let refused = school.confirm_in_bulk(administrator, &again.id).await;
+        assert_eq!(refused, "RELATION_ENDED_BY_ORDER");
         let refused = school
             .limit(administrator, &again.id, &[], school.order(0), "")
             .await;
@@ -139,6 +141,8 @@ on_both!(
             .unwrap();
         let refused = school.confirm(&school.administrator, &relation.id, None).await;
         assert_eq!(reason(&refused), "RELATION_LIMITED");
+        let refused = school.confirm_in_bulk(&school.administrator, &relation.id).await;
+        assert_eq!(refused, "RELATION_LIMITED");
         school.env.close().await;
     }
 );
