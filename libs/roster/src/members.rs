@@ -11,6 +11,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySele
 
 use crate::{
     Change, Role, RosterObserver,
+    change::staged_key,
     entities::{assignment, enrollment, guardianship, member},
     organizations::id,
     unit_kind::is_sent,
@@ -39,7 +40,7 @@ impl Members {
         for event in events {
             match &event.payload {
                 Some(Payload::RosterImportStaged(staged)) => changes.push(Change::RosterImportStaged {
-                    event_id: id(&event.event_id)?,
+                    key: staged_key(staged),
                     staged: staged.clone(),
                 }),
                 Some(payload) => write_one(tx, org, payload, &mut changes).await?,

@@ -44,6 +44,8 @@ pub(super) struct Stored {
     /// The decoded cursor; `None` before the first batch.
     pub(super) cursor: Option<Cursor>,
     pub(super) is_quarantined: bool,
+    /// Whether the row of the cursor exists.
+    pub(super) has_row: bool,
 }
 
 fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageError> {
@@ -83,17 +85,33 @@ pub(super) async fn load(db: &Db, consumer: &str, org_id: OrgId) -> Result<Store
     };
     let text: Option<String> = row.try_get("", "cursor")?;
     Ok(Stored {
+        has_row: text.is_some(),
         text: text.unwrap_or_default(),
         cursor: decode(org_id, &row)?,
         is_quarantined: row.try_get("", "quarantined")?,
     })
 }
 
+/// Inserts the row of the cursor of an organization that has none.
+pub(super) async fn begin(db: &Db, consumer: &str, org_id: OrgId) -> Result<(), StorageError> {
+    db.write(|tx| async move {
+        let sql = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
+                   VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
+        let values = [
+            org_id.uuid().into(),
+            consumer.into(),
+            Uuid::nil().into(),
+            tx.now().into(),
+        ];
+        tx.execute_sql(sql, values).await?;
+        Ok(())
+    })
+    .await
+}
+
 /// Locks the row of the cursor until the transaction ends, and returns the cursor. Never waits for another
 /// replica that holds it.
 async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, Failure> {
-    let key = || [org_id.uuid().into(), consumer.into()];
-    let backend = tx.get_database_backend();
     let skip_locked = if tx.db().is_postgres() {
         "FOR UPDATE SKIP LOCKED"
     } else {
@@ -102,23 +120,12 @@ async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, 
     let sql = format!(
         "SELECT epoch, position, event_id FROM feed_cursor WHERE org_id = $1 AND consumer = $2 {skip_locked}"
     );
-    for _ in 0..2 {
-        let found = tx
-            .query_one_raw(Statement::from_sql_and_values(backend, &sql, key()))
-            .await
-            .map_err(StorageError::from)?;
-        if let Some(row) = found {
-            return Ok(decode(org_id, &row)?);
-        }
-        let insert = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
-                      VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
-        let values = key().into_iter().chain([Uuid::nil().into(), tx.now().into()]);
-        let inserted = tx.execute_sql(insert, values).await.map_err(StorageError::from)?;
-        if inserted == 0 {
-            return Err(Failure::Locked);
-        }
+    let values = [org_id.uuid().into(), consumer.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    match tx.query_one_raw(statement).await.map_err(StorageError::from)? {
+        Some(row) => Ok(decode(org_id, &row)?),
+        None => Err(Failure::Locked),
     }
-    Err(Failure::Locked)
 }
 
 async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), StorageError> {
@@ -155,6 +162,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         batch: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = batch.end.org_id;
+        let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
                 let stored = lock(&tx, self.name, org_id).await?;
@@ -176,6 +184,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         snapshot: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = snapshot.end.org_id;
+        let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
                 let stored = lock(&tx, self.name, org_id).await?;

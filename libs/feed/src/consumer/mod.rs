@@ -24,6 +24,7 @@ use parta_ids::OrgId;
 use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::DbErr;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use progress::{Age, Progress};
@@ -82,7 +83,25 @@ pub struct Consumer<S: Source, H: Handler<Event = S::Event>> {
     breaker: Arc<quarantine::Breaker>,
     /// Consecutive failures by organization.
     failures: Arc<Mutex<HashMap<OrgId, u32>>>,
+    /// Limits the workers that read a snapshot, so that the others apply events meanwhile.
+    snapshots: Arc<Semaphore>,
+    writing: Arc<Writing>,
 }
+
+/// On SQLite, one worker writes at a time.
+struct Writing(Option<tokio::sync::Mutex<()>>);
+
+impl Writing {
+    async fn lock(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        match &self.0 {
+            Some(mutex) => Some(mutex.lock().await),
+            None => None,
+        }
+    }
+}
+
+/// The number of workers that read a snapshot at a time.
+const SNAPSHOTS: usize = 2;
 
 impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
     fn clone(&self) -> Self {
@@ -94,6 +113,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
             progress: self.progress.clone(),
             breaker: self.breaker.clone(),
             failures: self.failures.clone(),
+            snapshots: self.snapshots.clone(),
+            writing: self.writing.clone(),
         }
     }
 }
@@ -102,6 +123,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Returns a consumer. `name` is the key of its cursors: `<service>.<effect>`, for example "chat.roster".
     pub fn new(name: &'static str, db: Db, source: S, handler: H) -> Self {
         let (source, handler) = (Arc::new(source), Arc::new(handler));
+        let writing = Writing((!db.is_postgres()).then(tokio::sync::Mutex::default));
         Self {
             name,
             db,
@@ -110,6 +132,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             progress: Arc::default(),
             breaker: Arc::default(),
             failures: Arc::default(),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+            writing: Arc::new(writing),
         }
     }
 

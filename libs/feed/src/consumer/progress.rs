@@ -65,6 +65,11 @@ struct Queue {
     /// Organizations that became due again while a worker had them.
     again: HashSet<OrgId>,
     delayed: BTreeSet<(Instant, OrgId)>,
+    /// The same organizations, and when each is due.
+    due: HashMap<OrgId, Instant>,
+    /// Organizations whose events cannot be applied, and which are tried again when nothing else is to do.
+    last: VecDeque<OrgId>,
+    rejected: HashSet<OrgId>,
 }
 
 /// How current the projection of an organization is.
@@ -181,7 +186,9 @@ impl Queue {
         if self.running.contains(&org_id) {
             self.again.insert(org_id);
         } else if self.queued.insert(org_id) {
-            let lane = if lag <= SMALL {
+            let lane = if self.rejected.contains(&org_id) {
+                &mut self.last
+            } else if lag <= SMALL {
                 &mut self.small
             } else {
                 &mut self.large
@@ -191,9 +198,19 @@ impl Queue {
     }
 
     fn delay(&mut self, org_id: OrgId, wait: Duration) {
-        if !self.queued.contains(&org_id) && !self.delayed.iter().any(|(_, delayed)| *delayed == org_id) {
-            self.delayed.insert((Instant::now() + wait, org_id));
+        if !self.queued.contains(&org_id) && !self.due.contains_key(&org_id) {
+            let due = Instant::now() + wait;
+            self.due.insert(org_id, due);
+            self.delayed.insert((due, org_id));
         }
+    }
+
+    /// Takes the next delayed organization that is due.
+    fn pop_due(&mut self, now: Instant) -> Option<OrgId> {
+        let (due, org_id) = self.delayed.first().copied().filter(|(due, _)| *due <= now)?;
+        self.delayed.remove(&(due, org_id));
+        self.due.remove(&org_id);
+        Some(org_id)
     }
 
     fn pop(&mut self, lane: Lane) -> Option<OrgId> {
@@ -201,7 +218,8 @@ impl Queue {
             Lane::Small => (&mut self.small, &mut self.large),
             Lane::Large => (&mut self.large, &mut self.small),
         };
-        let org_id = first.pop_front().or_else(|| second.pop_front())?;
+        let next = first.pop_front().or_else(|| second.pop_front());
+        let org_id = next.or_else(|| self.last.pop_front())?;
         self.queued.remove(&org_id);
         self.running.insert(org_id);
         Some(org_id)
@@ -347,8 +365,7 @@ impl Progress {
     pub(super) fn next(&self, lane: Lane) -> (Option<OrgId>, Option<Instant>) {
         let mut known = self.write();
         let now = Instant::now();
-        while let Some((due, org_id)) = known.queue.delayed.first().copied().filter(|(at, _)| *at <= now) {
-            known.queue.delayed.remove(&(due, org_id));
+        while let Some(org_id) = known.queue.pop_due(now) {
             let lag = known.lag(org_id);
             known.queue.push(org_id, lag);
         }
@@ -372,10 +389,15 @@ impl Progress {
         }
         let (is_quarantined, wait) = match outcome {
             Outcome::Applied => (false, None),
-            Outcome::Busy(wait) | Outcome::Failed(wait) => (false, Some(wait)),
+            Outcome::Busy(wait) | Outcome::Failed(wait) | Outcome::Rejected(wait) => (false, Some(wait)),
             Outcome::Quarantined(wait) => (true, Some(wait)),
         };
-        let has_failed = matches!(outcome, Outcome::Failed(_));
+        let has_failed = matches!(outcome, Outcome::Failed(_) | Outcome::Rejected(_));
+        if matches!(outcome, Outcome::Rejected(_)) {
+            known.queue.rejected.insert(org_id);
+        } else {
+            known.queue.rejected.remove(&org_id);
+        }
         let fresh_until = known.heartbeat.filter(|_| known.is_complete);
         if has_failed || is_quarantined {
             let behind = known.behind.entry(org_id).or_insert(Behind {
@@ -425,6 +447,9 @@ pub(super) enum Outcome {
     Busy(Duration),
     /// The work failed and is repeated after a while.
     Failed(Duration),
+    /// The events can be applied neither one by one nor by a snapshot, and the organization is not
+    /// quarantined. It is tried again after a long while, and after all other organizations.
+    Rejected(Duration),
     /// The organization is quarantined. Look after a while whether it still is.
     Quarantined(Duration),
 }

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, future::join_all};
+use parta_database::StorageError;
 use parta_ids::OrgId;
 use parta_status::RpcError;
 use tokio::time::Instant;
@@ -15,12 +16,21 @@ use super::{
 };
 use crate::{Cursor, SnapshotItem, Source};
 
-/// Workers on PostgreSQL. On SQLite there is one, because there is one writer.
+/// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
+/// writes at a time, so that requests do not wait behind all of them.
 const WORKERS: usize = 4;
-/// A worker that is alone looks first for an organization with many unapplied events once in this many times.
-const LARGE_TURN: usize = 4;
-/// The source answers within this time, or is asked again.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// The source answers a reading within this time, or is asked again.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// The source begins a snapshot within this time, and sends its next message within this time.
+const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
+/// A snapshot arrives within this time.
+const SNAPSHOT_LIMIT: Duration = Duration::from_mins(2);
+/// An organization that needs a snapshot while others are read waits for this long.
+const SNAPSHOT_BUSY: Duration = Duration::from_secs(1);
+/// Waits between attempts on an organization whose events and snapshot cannot be applied, and which is not
+/// quarantined because many others fail as well.
+const REJECTED_FIRST: Duration = Duration::from_secs(2);
+const REJECTED_MAX: Duration = Duration::from_mins(5);
 /// Another replica that holds the cursor of an organization is done after about this time.
 const LOCKED: Duration = Duration::from_millis(50);
 /// A quarantine that the operator has ended is noticed after this time.
@@ -30,6 +40,8 @@ const QUARANTINE_CHECK: Duration = Duration::from_secs(2);
 enum Setback {
     /// Another replica works on the organization.
     Locked,
+    /// Other snapshots are being read.
+    Busy,
     /// A retry can succeed.
     Temporary(String),
     /// Only a snapshot can help.
@@ -65,21 +77,13 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Applies events for ever.
     pub(super) async fn work(&self) {
         self.progress.restart();
-        let count = if self.db.is_postgres() { WORKERS } else { 1 };
-        join_all((0..count).map(|worker| self.work_as(worker, count))).await;
+        join_all((0..WORKERS).map(|worker| self.work_as(worker))).await;
     }
 
-    async fn work_as(&self, worker: usize, count: usize) {
+    async fn work_as(&self, worker: usize) {
         let mut changed = self.progress.subscribe();
-        let mut turn = 0_usize;
+        let lane = if worker == 0 { Lane::Large } else { Lane::Small };
         loop {
-            turn = turn.wrapping_add(1);
-            let is_large_turn = count == 1 && turn.is_multiple_of(LARGE_TURN);
-            let lane = if (count > 1 && worker == 0) || is_large_turn {
-                Lane::Large
-            } else {
-                Lane::Small
-            };
             changed.mark_unchanged();
             match self.progress.next(lane) {
                 (Some(org_id), _) => self.process(org_id).await,
@@ -101,7 +105,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Applies the next events of an organization, or its snapshot.
     async fn process(&self, org_id: OrgId) {
-        let stored = match apply::load(&self.db, self.name, org_id).await {
+        let loaded = async {
+            let stored = apply::load(&self.db, self.name, org_id).await?;
+            if !stored.has_row {
+                // Committed at once: another replica that does the same waits for no batch.
+                apply::begin(&self.db, self.name, org_id).await?;
+            }
+            Ok::<_, StorageError>(stored)
+        };
+        let stored = match loaded.await {
             Ok(stored) => stored,
             Err(error) => {
                 let known = self.progress.cursor(org_id);
@@ -136,6 +148,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
         let outcome = match setback {
             Setback::Locked => Outcome::Busy(LOCKED),
+            Setback::Busy => Outcome::Busy(SNAPSHOT_BUSY),
             Setback::Temporary(reason) | Setback::Permanent(reason) => {
                 Outcome::Failed(self.failed(org_id, &reason))
             }
@@ -163,7 +176,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Reads and applies the next page. Returns the stored cursor.
     async fn advance(&self, org_id: OrgId, stored: &Stored) -> Result<Option<Cursor>, Setback> {
         let began = Instant::now();
-        let read = tokio::time::timeout(TIMEOUT, self.source.read(org_id, &stored.text)).await;
+        let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text)).await;
         let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
         let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {
             return Err(Setback::Permanent("the source returned an unknown cursor".into()));
@@ -184,19 +197,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Reads and applies a snapshot. Returns the stored cursor.
     async fn replace(&self, org_id: OrgId, stored: &Stored) -> Result<Option<Cursor>, Setback> {
-        let silent = || Setback::Temporary("the source does not answer".into());
-        let opened = tokio::time::timeout(TIMEOUT, self.source.snapshot(org_id)).await;
-        let mut stream = opened.map_err(|_| silent())??;
-        let mut events = Vec::new();
-        let text = loop {
-            let item = tokio::time::timeout(TIMEOUT, stream.next())
-                .await
-                .map_err(|_| silent())?;
-            match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
-                SnapshotItem::Event(event) => events.push(event),
-                SnapshotItem::End { cursor } => break cursor,
-            }
+        let Ok(_permit) = self.snapshots.try_acquire() else {
+            return Err(Setback::Busy);
         };
+        let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
+        let (events, text) =
+            read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let Some(end) = Cursor::peek(&text).filter(|end| end.org_id == org_id) else {
             return Err(Setback::Permanent("the source returned an unknown cursor".into()));
         };
@@ -212,6 +218,23 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(at)
     }
 
+    /// Reads the events of a snapshot and the cursor after it.
+    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Vec<S::Event>, String), Setback> {
+        let silent = || Setback::Temporary("the source does not answer".into());
+        let opened = tokio::time::timeout(SNAPSHOT_SILENCE, self.source.snapshot(org_id)).await;
+        let mut stream = opened.map_err(|_| silent())??;
+        let mut events = Vec::new();
+        loop {
+            let item = tokio::time::timeout(SNAPSHOT_SILENCE, stream.next())
+                .await
+                .map_err(|_| silent())?;
+            match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
+                SnapshotItem::Event(event) => events.push(event),
+                SnapshotItem::End { cursor } => return Ok((events, cursor)),
+            }
+        }
+    }
+
     /// Quarantines an organization whose snapshot could not be applied.
     async fn give_up(&self, org_id: OrgId, stored: &Stored, reason: &str) {
         if !self.breaker.allows(org_id) {
@@ -221,10 +244,12 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 cause = reason,
                 "events of many organizations fail, none is quarantined"
             );
-            let wait = self.failed(org_id, reason);
+            let wait = REJECTED_FIRST.max(self.failed(org_id, reason));
+            let failures = self.failures().get(&org_id).copied().unwrap_or_default();
+            let wait = (wait * 2_u32.saturating_pow(failures.min(16))).min(REJECTED_MAX);
             return self
                 .progress
-                .finished(org_id, stored.cursor, Outcome::Failed(wait));
+                .finished(org_id, stored.cursor, Outcome::Rejected(wait));
         }
         let position = stored.cursor.map_or(0, |cursor| cursor.position);
         tracing::error!(consumer = self.name, org.id = %org_id, position, reason, "event handler failed, organization quarantined");

@@ -2,16 +2,25 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use parta_database::{Db, StorageError};
-use parta_feed::{AtLeast, Freshness, HandleError, list_quarantined, release};
-use parta_ids::TypedId;
+use parta_feed::{
+    AtLeast, Consumer, EventPage, FeedClient, Freshness, HandleError, SnapshotItem, Source, list_quarantined,
+    release,
+};
+use parta_ids::{OrgId, TypedId};
+use parta_proto::HeadStream;
+use parta_proto_org_registry::{OrgRegistryFeed, v1::OrgRegistryEvent};
 use parta_status::RpcError;
 use parta_testkit::{on_both, on_postgres};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::{
     school::{
-        Roster, add, another_replica, applied, caught_up, consumer, migrations, org, position, rename,
-        restore, rows, run, start,
+        Roster, WithCaller, add, another_replica, applied, caught_up, consumer, migrations, org, position,
+        rename, restore, rows, run, service, start,
     },
     support::{self, Store},
 };
@@ -364,3 +373,93 @@ on_both!(token_waits_for_the_projection, |database| async move {
     at_least.wait(&of_one).await.unwrap();
     running.stop().await;
 });
+
+/// A source whose snapshots of some organizations never begin.
+struct Silent(FeedClient<OrgRegistryFeed, WithCaller>, Vec<OrgId>);
+
+#[async_trait]
+impl Source for Silent {
+    type Event = OrgRegistryEvent;
+
+    fn service(&self) -> &'static str {
+        self.0.service()
+    }
+
+    async fn watch_heads(&self) -> Result<HeadStream, Status> {
+        self.0.watch_heads().await
+    }
+
+    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<OrgRegistryEvent>, Status> {
+        self.0.read(org_id, cursor).await
+    }
+
+    async fn snapshot(
+        &self,
+        org_id: OrgId,
+    ) -> Result<BoxStream<'static, Result<SnapshotItem<OrgRegistryEvent>, Status>>, Status> {
+        if self.1.contains(&org_id) {
+            std::future::pending::<()>().await;
+        }
+        self.0.snapshot(org_id).await
+    }
+}
+
+// Snapshots that never arrive do not delay the events of other organizations.
+on_both!(silent_snapshots_hold_no_other_organization, |database| async move {
+    parta_testkit::logs().allow("replacing a projection by a snapshot");
+    let store = Store::open(&database, migrations()).await;
+    let (db, roster) = (&store.db, Roster::default());
+    roster.poison.lock().unwrap().insert("poison".into());
+    let silent: Vec<OrgId> = (1..=6).map(org).collect();
+    let source = Silent(FeedClient::new(service(db)), silent.clone());
+    let consumer = Consumer::new("test.roster", db.clone(), source, roster.clone());
+    for org_id in &silent {
+        add(db, *org_id, "a", "poison").await;
+    }
+    let cancel = CancellationToken::new();
+    let others = async {
+        // More organizations wait for a snapshot than there are workers.
+        consumer.freshness().completed().await;
+        for n in 7..12 {
+            add(db, org(n), "a", "good").await;
+            let position = position(db, org(n)).await;
+            consumer.freshness().reach(org(n), &position).await.unwrap();
+        }
+        cancel.cancel();
+    };
+    tokio::join!(consumer.run(cancel.clone()), others);
+});
+
+// The first batch of an organization does not wait for another replica that applies it.
+on_postgres!(
+    first_batch_waits_for_no_other_replica,
+    "SQLite has one process",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        let other = another_replica(&store, &database).await;
+        for n in 1..=4 {
+            add(db, org(n), "a", "held").await;
+        }
+        let held = consumer(db, db, &roster);
+        let (gate, holding) = (roster.gate.clone(), roster.held.clone());
+        *gate.lock().unwrap() = Some("held".into());
+        let first = start(&held);
+        while holding.load(Ordering::SeqCst) < 4 {
+            tokio::task::yield_now().await;
+        }
+        // All workers of the first replica hold a first batch.
+        let second = consumer(db, &other, &Roster::default());
+        let running = start(&second);
+        add(db, org(5), "a", "free").await;
+        tokio::time::timeout(Duration::from_secs(8), caught_up(db, &second, &[5]))
+            .await
+            .unwrap();
+        *gate.lock().unwrap() = None;
+        roster.opened.notify_waiters();
+        caught_up(db, &held, &[1, 2, 3, 4]).await;
+        running.stop().await;
+        first.stop().await;
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+    }
+);
