@@ -17,6 +17,7 @@ mod plans;
 mod power_cut;
 mod protos;
 mod python;
+mod quarantine;
 mod retention;
 mod revocations;
 mod roster_import;

@@ -327,12 +327,14 @@ cases! {
     call_scheduling: [
         "parta.call_scheduling.v1.CallSchedulingFeedService",
         "parta.call_scheduling.v1.CallSchedulingJobService",
+        "parta.call_scheduling.v1.CallSchedulingQuarantineService",
         "parta.call_scheduling.v1.CallService",
     ],
     chat: [
         "parta.chat.internal.v1.AnnouncementService",
         "parta.chat.v1.ChatFeedService",
         "parta.chat.v1.ChatJobService",
+        "parta.chat.v1.ChatQuarantineService",
         "parta.chat.v1.ChatService",
         "parta.chat.v1.LiveService",
         "parta.chat.v1.MessageService",
@@ -340,6 +342,7 @@ cases! {
     invitation: [
         "parta.invitation.v1.InvitationFeedService",
         "parta.invitation.v1.InvitationJobService",
+        "parta.invitation.v1.InvitationQuarantineService",
         "parta.invitation.v1.InvitationService",
     ],
     membership: [
@@ -353,6 +356,7 @@ cases! {
         "parta.membership.v1.MemberService",
         "parta.membership.v1.MembershipFeedService",
         "parta.membership.v1.MembershipJobService",
+        "parta.membership.v1.MembershipQuarantineService",
         "parta.membership.v1.OperatorService",
         "parta.membership.v1.RosterImportService",
         "parta.membership.v1.ServiceAccountService",
@@ -361,6 +365,7 @@ cases! {
         "parta.org_registry.v1.ApplicationService",
         "parta.org_registry.v1.OrgRegistryFeedService",
         "parta.org_registry.v1.OrgRegistryJobService",
+        "parta.org_registry.v1.OrgRegistryQuarantineService",
         "parta.org_registry.v1.OrganizationService",
         "parta.org_registry.v1.UnitService",
     ],

@@ -255,10 +255,20 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
         ("OrganizationService/ListOrganizations", json!({})),
         ("OperatorService/ListOutboxMessages", json!({})),
         ("OrgRegistryJobService/ListJobs", json!({})),
+        ("OrgRegistryQuarantineService/GetConsumerStatus", json!({})),
+        ("OrgRegistryQuarantineService/ListQuarantines", json!({})),
         ("MembershipJobService/ListJobs", json!({})),
+        ("MembershipQuarantineService/GetConsumerStatus", json!({})),
+        ("MembershipQuarantineService/ListQuarantines", json!({})),
         ("InvitationJobService/ListJobs", json!({})),
+        ("InvitationQuarantineService/GetConsumerStatus", json!({})),
+        ("InvitationQuarantineService/ListQuarantines", json!({})),
         ("ChatJobService/ListJobs", json!({})),
+        ("ChatQuarantineService/GetConsumerStatus", json!({})),
+        ("ChatQuarantineService/ListQuarantines", json!({})),
         ("CallSchedulingJobService/ListJobs", json!({})),
+        ("CallSchedulingQuarantineService/GetConsumerStatus", json!({})),
+        ("CallSchedulingQuarantineService/ListQuarantines", json!({})),
     ] {
         suite.operator().must(rpc, body).await;
     }

@@ -138,7 +138,9 @@ impl Heads {
     pub(crate) fn follow(&self, org_id: OrgId) -> watch::Receiver<()> {
         let mut known = self.known();
         // Those who no longer follow leave an entry behind until the next one comes.
-        known.followers.retain(|_, follower| follower.receiver_count() > 0);
+        known
+            .followers
+            .retain(|_, follower| follower.receiver_count() > 0);
         known.followers.entry(org_id).or_default().subscribe()
     }
 

@@ -7,9 +7,9 @@ use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::{
-    MembershipFeed, MembershipJobs,
+    MembershipFeed, MembershipJobs, MembershipQuarantines,
     internal::v1::{
         admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
     },
@@ -21,6 +21,7 @@ use parta_proto_membership::{
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
+        membership_quarantine_service_server::MembershipQuarantineServiceServer,
         operator_service_server::OperatorServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
@@ -178,6 +179,7 @@ impl Ports {
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
         let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
+        let quarantines = QuarantineServer::<MembershipQuarantines>::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
             .add_service(MemberServiceServer::new(Members::new(edge.clone())))
@@ -191,10 +193,13 @@ impl Ports {
             .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
             .add_service(MembershipJobServiceServer::new(jobs))
+            .add_service(MembershipQuarantineServiceServer::new(quarantines))
     }
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<MembershipJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<MembershipJobs>();
+    rules.extend(parta_operations::quarantine_rules::<MembershipQuarantines>());
+    rules
 }

@@ -68,6 +68,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.internal.v1.RevocationService",
     "parta.membership.v1.MembershipFeedService",
     "parta.membership.v1.MembershipJobService",
+    "parta.membership.v1.MembershipQuarantineService",
 ];
 
 /// The definition of the service for the runtime.

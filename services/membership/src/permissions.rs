@@ -204,6 +204,6 @@ pub fn permissions() -> Vec<Permission> {
             });
         }
     }
-    rows.extend(permission_rows(assembly::job_rules()));
+    rows.extend(permission_rows(assembly::operator_rules()));
     rows
 }

@@ -3,7 +3,7 @@ use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
-use crate::jobs;
+use crate::{jobs, quarantine};
 
 /// Returns an id of a response.
 fn id(answer: &Value, path: &str) -> String {
@@ -315,6 +315,11 @@ pub async fn sample(
             let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
             let database = jobs::database(&two_schools.suite, &package).await;
             json!({"job_id": jobs::insert(&database, true, None).await})
+        }
+        name if name.contains("QuarantineService/") => {
+            let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
+            let database = jobs::database(&two_schools.suite, &package).await;
+            quarantine::insert(&database, &package).await
         }
         "AnnouncementService/PostAnnouncement" => json!({"unit_id": place.class, "text": "Урок"}),
         _ => json!({}),

@@ -11,6 +11,7 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
+use super::lag::Lag;
 use crate::Cursor;
 
 /// An organization with at most this many unapplied events goes before the others.
@@ -70,6 +71,8 @@ struct Queue {
     /// Organizations whose events cannot be applied, and which are tried again when nothing else is to do.
     last: VecDeque<OrgId>,
     rejected: HashSet<OrgId>,
+    /// Organizations for which the operator has requested something while a worker had them.
+    requested: HashSet<OrgId>,
 }
 
 /// How current the projection of an organization is.
@@ -197,6 +200,15 @@ impl Queue {
         }
     }
 
+    /// Puts an organization before all others.
+    fn push_first(&mut self, org_id: OrgId) {
+        if self.running.contains(&org_id) {
+            self.requested.insert(org_id);
+        } else if self.queued.insert(org_id) {
+            self.small.push_front(org_id);
+        }
+    }
+
     fn delay(&mut self, org_id: OrgId, wait: Duration) {
         if !self.queued.contains(&org_id) && !self.due.contains_key(&org_id) {
             let due = Instant::now() + wait;
@@ -290,6 +302,24 @@ impl Progress {
         }
     }
 
+    /// Looks at an organization before all others, because the operator has requested something for it.
+    pub(crate) fn request(&self, org_id: OrgId) {
+        self.write().queue.push_first(org_id);
+        self.notify();
+    }
+
+    /// Returns how long ago the last heartbeat was, and the organizations that are behind.
+    pub(crate) fn lags(&self) -> (Option<Duration>, Vec<Lag>) {
+        let known = self.read();
+        let lags = known.behind.iter().map(|(org_id, behind)| Lag {
+            org_id: *org_id,
+            events: known.lag(*org_id),
+            age: behind.fresh_until.map(|at| at.elapsed()),
+            is_quarantined: behind.is_quarantined,
+        });
+        (known.heartbeat.map(|at| at.elapsed()), lags.collect())
+    }
+
     /// Notes the cursors that are stored.
     pub(super) fn load(&self, cursors: Vec<Cursor>) {
         let mut known = self.write();
@@ -379,6 +409,7 @@ impl Progress {
         let mut known = self.write();
         known.queue.running.remove(&org_id);
         let is_due = known.queue.again.remove(&org_id);
+        let is_requested = known.queue.requested.remove(&org_id);
         match cursor {
             Some(cursor) => {
                 known.cursors.insert(org_id, cursor);
@@ -413,6 +444,7 @@ impl Progress {
             behind.has_failed = false;
         }
         match wait {
+            _ if is_requested => known.queue.push_first(org_id),
             Some(wait) => known.queue.delay(org_id, wait),
             None if is_due => {
                 let lag = known.lag(org_id);

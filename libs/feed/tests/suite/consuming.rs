@@ -5,11 +5,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use parta_database::{Db, StorageError};
-use parta_feed::{
-    AtLeast, Consumer, EventPage, FeedClient, Freshness, HandleError, SnapshotItem, Source, list_quarantined,
-    release,
-};
-use parta_ids::{OrgId, TypedId};
+use parta_feed::{AtLeast, Consumer, EventPage, FeedClient, Freshness, HandleError, SnapshotItem, Source};
+use parta_ids::OrgId;
 use parta_proto::HeadStream;
 use parta_proto_org_registry::{OrgRegistryFeed, v1::OrgRegistryEvent};
 use parta_status::RpcError;
@@ -104,103 +101,6 @@ fn unknown_stored_value_is_no_temporary_failure() {
         ));
     });
 }
-
-// Events that fail, in the log and in a snapshot, stop only their organization. After the release they are
-// applied in order.
-on_both!(
-    failing_events_quarantine_their_organization_only,
-    |database| async move {
-        parta_testkit::logs().allow("organization quarantined");
-        parta_testkit::logs().allow("replacing a projection by a snapshot");
-        let store = Store::open(&database, migrations()).await;
-        let (db, roster) = (&store.db, Roster::default());
-        roster.poison.lock().unwrap().insert("poison".into());
-        roster.panic.lock().unwrap().insert("panic".into());
-        let consumer = consumer(db, db, &roster);
-        let freshness = consumer.freshness();
-        add(db, org(1), "a", "poison").await;
-        add(db, org(2), "a", "good").await;
-        add(db, org(3), "a", "panic").await;
-        let running = start(&consumer);
-        freshness.completed().await;
-        caught_up(db, &consumer, &[2]).await;
-        add(db, org(2), "b", "good").await;
-        add(db, org(1), "b", "good").await;
-        caught_up(db, &consumer, &[2]).await;
-        freshness.require(org(2)).unwrap();
-        for n in [1, 3] {
-            let refused = freshness.require(org(n)).unwrap_err();
-            assert_eq!(refused.reason(), "ORGANIZATION_QUARANTINED", "{n}");
-        }
-
-        let organizations: Vec<_> = rows(db, "roster").await.iter().map(|row| row.0).collect();
-        assert_eq!(organizations, [org(2), org(2)]);
-        let quarantined = list_quarantined(db.conn()).await.unwrap();
-        let quarantined: Vec<_> = quarantined
-            .iter()
-            .map(|p| (p.org_id, p.position, p.reason.as_str()))
-            .collect();
-        assert_eq!(
-            quarantined,
-            [
-                (org(1), 0, "poison is poison"),
-                (org(3), 0, "the handler panicked")
-            ]
-        );
-
-        // The events still fail: an early release leads to another quarantine.
-        assert!(release(db, "test.roster", org(1)).await.unwrap());
-        let again = async {
-            while list_quarantined(db.conn()).await.unwrap().len() < 2 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), again)
-            .await
-            .unwrap();
-
-        roster.poison.lock().unwrap().clear();
-        roster.panic.lock().unwrap().clear();
-        for n in [1, 3] {
-            assert!(release(db, "test.roster", org(n)).await.unwrap());
-        }
-        assert!(!release(db, "test.roster", org(2)).await.unwrap());
-        caught_up(db, &consumer, &[1, 3]).await;
-        freshness.require(org(1)).unwrap();
-        running.stop().await;
-        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-        assert_eq!(applied(db, org(1)).await, [1, 2]);
-        assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
-    }
-);
-
-// Case 10: an event that cannot be decoded. Its organization goes on by a snapshot, the others do not notice.
-on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
-    parta_testkit::logs().allow("replacing a projection by a snapshot");
-    parta_testkit::logs().allow("an internal error");
-    parta_testkit::logs().allow("failed to decode");
-    let store = Store::open(&database, migrations()).await;
-    let (db, roster) = (&store.db, Roster::default());
-    for n in [1, 2] {
-        add(db, org(n), "a", "x").await;
-    }
-    let garble: Result<(), StorageError> = db
-        .write(|tx| async move {
-            let sql = "UPDATE event SET payload = $2 WHERE org_id = $1";
-            run(&tx, sql, vec![org(1).uuid().into(), vec![0xff_u8; 3].into()]).await
-        })
-        .await;
-    garble.unwrap();
-    let consumer = consumer(db, db, &roster);
-    let running = start(&consumer);
-    caught_up(db, &consumer, &[1, 2]).await;
-    add(db, org(1), "b", "x").await;
-    caught_up(db, &consumer, &[1]).await;
-    running.stop().await;
-    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-    assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
-    assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
-});
 
 // Invariant 8: a projection replaced by a snapshot equals one that followed the log. Rows absent from the
 // snapshot are deleted. Organizations that lost nothing are left alone.
@@ -389,8 +289,13 @@ impl Source for Silent {
         self.0.watch_heads().await
     }
 
-    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<OrgRegistryEvent>, Status> {
-        self.0.read(org_id, cursor).await
+    async fn read(
+        &self,
+        org_id: OrgId,
+        cursor: &str,
+        limit: i32,
+    ) -> Result<EventPage<OrgRegistryEvent>, Status> {
+        self.0.read(org_id, cursor, limit).await
     }
 
     async fn snapshot(
@@ -405,30 +310,32 @@ impl Source for Silent {
 }
 
 // Snapshots that never arrive do not delay the events of other organizations.
-on_both!(silent_snapshots_hold_no_other_organization, |database| async move {
-    parta_testkit::logs().allow("replacing a projection by a snapshot");
-    let store = Store::open(&database, migrations()).await;
-    let (db, roster) = (&store.db, Roster::default());
-    roster.poison.lock().unwrap().insert("poison".into());
-    let silent: Vec<OrgId> = (1..=6).map(org).collect();
-    let source = Silent(FeedClient::new(service(db)), silent.clone());
-    let consumer = Consumer::new("test.roster", db.clone(), source, roster.clone());
-    for org_id in &silent {
-        add(db, *org_id, "a", "poison").await;
-    }
-    let cancel = CancellationToken::new();
-    let others = async {
-        // More organizations wait for a snapshot than there are workers.
-        consumer.freshness().completed().await;
-        for n in 7..12 {
-            add(db, org(n), "a", "good").await;
-            let position = position(db, org(n)).await;
-            consumer.freshness().reach(org(n), &position).await.unwrap();
+on_both!(
+    silent_snapshots_hold_no_other_organization,
+    |database| async move {
+        parta_testkit::logs().allow("replacing a projection by a snapshot");
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        roster.poison.lock().unwrap().insert("poison".into());
+        let silent: Vec<OrgId> = (1..=6).map(org).collect();
+        let source = Silent(FeedClient::new(service(db)), silent.clone());
+        let consumer = Consumer::new("test.roster", db.clone(), source, roster.clone());
+        for org_id in &silent {
+            add(db, *org_id, "a", "poison").await;
         }
-        cancel.cancel();
-    };
-    tokio::join!(consumer.run(cancel.clone()), others);
-});
+        let cancel = CancellationToken::new();
+        let others = async {
+            // More organizations wait for a snapshot than there are workers.
+            for n in 7..12 {
+                add(db, org(n), "a", "good").await;
+                let position = position(db, org(n)).await;
+                consumer.freshness().reach(org(n), &position).await.unwrap();
+            }
+            cancel.cancel();
+        };
+        tokio::join!(consumer.run(cancel.clone()), others);
+    }
+);
 
 // The first batch of an organization does not wait for another replica that applies it.
 on_postgres!(

@@ -22,8 +22,8 @@ const REREAD_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct RevocationReader {
     db: Db,
     secrets: Secrets,
-    /// The last reading. It belongs to no caller: one that gives up does not end it, and the next call goes on
-    /// with it, so that a list is served however long its reading takes.
+    /// The last reading. It belongs to no caller: one that gives up does not end it, and the next call
+    /// continues it, so that a list is served however long its reading takes.
     pub(super) last: Mutex<Option<Reading>>,
 }
 

@@ -13,8 +13,7 @@ use parta_status::RpcError;
 
 use super::{
     model::{ChangeKind, Import, ImportState},
-    plan, run,
-    storage as imports,
+    plan, run, storage as imports,
 };
 use crate::{error::Error, member_records::storage as members};
 

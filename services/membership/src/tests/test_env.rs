@@ -55,8 +55,8 @@ pub(crate) struct TestEnv {
     pub(crate) env: Env,
     pub(crate) time: Time,
     pub(crate) db: Db,
-    test_env: ServiceEnv,
-    transport: InMemoryTransport,
+    pub(crate) test_env: ServiceEnv,
+    pub(crate) transport: InMemoryTransport,
     ports: Ports,
     _database: TestDatabase,
 }
@@ -220,20 +220,8 @@ impl TestEnv {
         AdmissionServiceClient::new(channel)
     }
 
-    /// The events of the log of an organization, at most 256.
-    pub(crate) async fn log_of(&self, org: OrgId) -> Vec<Payload> {
-        let channel = self.test_env.channel_of("chat", "membership", &self.transport);
-        let request = pb::ReadRequest {
-            org_id: org.to_string(),
-            ..Default::default()
-        };
-        let page = MembershipFeedServiceClient::new(channel).read(request).await;
-        let events = page.unwrap().into_inner().events.into_iter();
-        events.filter_map(|event| event.payload).collect()
-    }
-
-    /// The events of the snapshot of an organization.
-    pub(crate) async fn snapshot_of(&self, org: OrgId) -> Vec<Payload> {
+    /// The members of an organization as the snapshot of the feed describes them.
+    pub(crate) async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
         let channel = self.test_env.channel_of("chat", "membership", &self.transport);
         let request = pb::SnapshotRequest {
             org_id: org.to_string(),
@@ -243,12 +231,6 @@ impl TestEnv {
         let payloads = responses
             .into_iter()
             .filter_map(|response| response.event?.payload);
-        payloads.collect()
-    }
-
-    /// The members of an organization as the snapshot of the feed describes them.
-    pub(crate) async fn snapshot(&self, org: OrgId) -> Vec<pb::MemberAdmitted> {
-        let payloads = self.snapshot_of(org).await.into_iter();
         let admitted = payloads.filter_map(|payload| match payload {
             Payload::MemberAdmitted(admitted) => Some(admitted),
             _ => None,

@@ -266,8 +266,8 @@ on_both!(
         let known = fixture.expect_success(&head, CREATE, class(org, "5А")).await["unit"].take();
         let import = fixture.env.id::<parta_ids::RosterImportId>().to_string();
         let staged = RosterImportStaged {
-        first_change: 1,
-        last_change: 2,
+            first_change: 1,
+            last_change: 2,
             roster_import_id: import.clone(),
             units: [("class-1", " 5 а "), ("class-2", " 5Б ")]
                 .map(|(key, label)| StagedUnit {
