@@ -27,14 +27,15 @@ const SERVICES: [Service; 5] = [
 /// The methods of the edge that run a mutation or a query.
 const RUNS: [&str; 3] = ["mutate", "mutate_unclaimed", "query"];
 
-/// Returns the RPCs of a service, without those that libraries serve: its feed and its jobs.
+/// Returns the RPCs of a service, without those that libraries serve: its feed, its jobs and its quarantines.
 fn rpcs(package: &str) -> BTreeSet<String> {
     let pool = parta_proto_all::descriptor_pool().expect("the descriptor set");
     let prefix = format!("parta.{package}.");
     let services = pool
         .services()
         .filter(|service| service.full_name().starts_with(&prefix));
-    let own = |name: &str| !name.ends_with("FeedService") && !name.ends_with("JobService");
+    let shared = ["FeedService", "JobService", "QuarantineService"];
+    let own = |name: &str| !shared.iter().any(|suffix| name.ends_with(suffix));
     let services = services.filter(|service| own(service.name()));
     services
         .flat_map(|service| service.methods().collect::<Vec<_>>())
@@ -206,10 +207,21 @@ fn every_rpc_passes_the_edge_or_is_an_exception() {
             }
         }
     }
-    // One implementation serves the jobs of every service.
+    // One implementation serves the jobs and quarantines of every service.
     let jobs = Handlers::below(&root.join("libs/operations/src"));
-    for method in ["ListJobs", "RetryJob", "DropJob"] {
-        let rpc = format!("parta.ServeJobs/{method}");
+    let methods = [
+        ("ServeJobs", "ListJobs"),
+        ("ServeJobs", "RetryJob"),
+        ("ServeJobs", "DropJob"),
+        ("ServeQuarantines", "GetConsumerStatus"),
+        ("ServeQuarantines", "ListQuarantines"),
+        ("ServeQuarantines", "ExplainQuarantine"),
+        ("ServeQuarantines", "RetryQuarantine"),
+        ("ServeQuarantines", "SkipQuarantinedEvent"),
+        ("ServeQuarantines", "RebuildProjection"),
+    ];
+    for (server, method) in methods {
+        let rpc = format!("parta.{server}/{method}");
         if !jobs.passes(&rpc) {
             wrong.push(format!(
                 "the handler of {method} of libs/operations does not call the edge"

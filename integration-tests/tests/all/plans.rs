@@ -226,6 +226,8 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
                 json!({"window_start_time": "2027-01-01T00:00:00Z", "window_end_time": "2027-02-01T00:00:00Z"}),
             ),
             ("ServiceAccountService/ListServiceAccounts", json!({})),
+            ("SuspensionService/ListSuspensions", json!({})),
+            ("DutyService/ListDuties", json!({})),
             (
                 "MessageService/SendMessage",
                 json!({"chat_id": chat, "text": "Домашнее задание"}),
@@ -255,10 +257,20 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
         ("OrganizationService/ListOrganizations", json!({})),
         ("OperatorService/ListOutboxMessages", json!({})),
         ("OrgRegistryJobService/ListJobs", json!({})),
+        ("OrgRegistryQuarantineService/GetConsumerStatus", json!({})),
+        ("OrgRegistryQuarantineService/ListQuarantines", json!({})),
         ("MembershipJobService/ListJobs", json!({})),
+        ("MembershipQuarantineService/GetConsumerStatus", json!({})),
+        ("MembershipQuarantineService/ListQuarantines", json!({})),
         ("InvitationJobService/ListJobs", json!({})),
+        ("InvitationQuarantineService/GetConsumerStatus", json!({})),
+        ("InvitationQuarantineService/ListQuarantines", json!({})),
         ("ChatJobService/ListJobs", json!({})),
+        ("ChatQuarantineService/GetConsumerStatus", json!({})),
+        ("ChatQuarantineService/ListQuarantines", json!({})),
         ("CallSchedulingJobService/ListJobs", json!({})),
+        ("CallSchedulingQuarantineService/GetConsumerStatus", json!({})),
+        ("CallSchedulingQuarantineService/ListQuarantines", json!({})),
     ] {
         suite.operator().must(rpc, body).await;
     }

@@ -1,6 +1,6 @@
-//! Who reaches whom when a right begins, ends or is taken away, through the public API of all services
-//! (reach.md).
-use chrono::{TimeDelta, Utc};
+//! Reach when a right begins, ends or is taken away, through the public API of all services (reach.md).
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use chrono::TimeDelta;
 use futures::StreamExt as _;
 use parta_integration_tests::{Client, Person, School, Suite, on_both_topologies};
 use parta_testkit::eventually;
@@ -12,20 +12,20 @@ async fn chat_of(person: &Person, kind: &str) -> Option<String> {
         .client
         .must("ChatService/ListChats", json!({"page_size": 200}));
     let listed = listed.await;
-    let chats = listed["chats"].as_array().expect("a list of chats");
+    let chats = listed["chats"].as_array().unwrap();
     let found = chats.iter().find(|chat| chat["kind"] == json!(kind))?;
-    Some(found["id"].as_str().expect("an id").to_owned())
+    Some(found["id"].as_str().unwrap().to_owned())
 }
 
 /// Makes an assignment that ends soon, and returns its id.
 async fn substitute(school: &School, teacher: &Person, class: &str, time: TimeDelta) -> String {
     let wanted = json!({
         "member_id": teacher.member_id, "unit_id": class, "kind": "ASSIGNMENT_KIND_CLASS_TEACHER",
-        "expire_time": (Utc::now() + time).to_rfc3339(),
+        "expire_time": (parta_ids::Env::system().now() + time).to_rfc3339(),
     });
     let by = &school.administrator.client;
     let made = by.must("AssignmentService/CreateAssignment", wanted).await;
-    made["assignment"]["id"].as_str().expect("an id").to_owned()
+    made["assignment"]["id"].as_str().unwrap().to_owned()
 }
 
 async fn send(client: &Client, chat: &str, text: &str) -> Result<Value, tonic::Status> {
@@ -38,7 +38,7 @@ async fn sees(person: &Person, other: &Person) -> bool {
         .client
         .must("MemberService/ListMembers", json!({"page_size": 200}));
     let listed = listed.await;
-    let members = listed["members"].as_array().expect("a list of members");
+    let members = listed["members"].as_array().unwrap();
     members
         .iter()
         .any(|member| member["id"] == json!(other.member_id))
@@ -137,10 +137,10 @@ on_both_topologies!(
     }
 );
 
-// Cases 3 to 7: the badge is withdrawn, the teacher becomes staff, and the role is given back. None of it lets
-// her reach anybody, the class comes back with a new assignment only, and the only other staff member does
-// not see pupils either.
-// Covers: R22 refused, R23 allowed, R23 refused, R28 refused, F2 allowed, F2 refused, F3 refused
+// Cases 3 to 7: the badge is withdrawn, the teacher becomes staff, and the role is given back. None of it
+// lets her reach anybody, the class comes back with a new assignment only, and the only other staff
+// member does not see pupils either. Covers: R22 refused, R23 allowed, R23 refused, R28 refused, F2
+// allowed, F2 refused, F3 refused
 on_both_topologies!(demoted_teacher_reaches_nobody_new, |suite: Suite| async move {
     let school = suite.school("Школа № 1").await;
     let class = school.class("5А").await;

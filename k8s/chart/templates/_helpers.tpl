@@ -21,11 +21,11 @@ call-scheduling: [org-registry, membership, chat]
 
 {{/* The gRPC services that clients may call. Those of `internal` packages are not among them. */}}
 {{- define "parta.public" -}}
-org-registry: [OrganizationService, UnitService, ApplicationService, OrgRegistryFeedService, OrgRegistryJobService]
-membership: [AuthenticationService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, ServiceAccountService, OperatorService, RosterImportService, MembershipFeedService, MembershipJobService]
-invitation: [InvitationService, InvitationFeedService, InvitationJobService]
-chat: [ChatService, MessageService, LiveService, ChatFeedService, ChatJobService]
-call-scheduling: [CallService, CallSchedulingFeedService, CallSchedulingJobService]
+org-registry: [OrganizationService, UnitService, ApplicationService, OrgRegistryFeedService, OrgRegistryJobService, OrgRegistryQuarantineService]
+membership: [AuthenticationService, AppointmentService, MemberService, AssignmentService, EnrollmentService, GuardianshipService, DutyService, SuspensionService, ServiceAccountService, OperatorService, RosterImportService, MembershipFeedService, MembershipJobService, MembershipQuarantineService]
+invitation: [InvitationService, InvitationFeedService, InvitationJobService, InvitationQuarantineService]
+chat: [ChatService, MessageService, LiveService, ChatFeedService, ChatJobService, ChatQuarantineService]
+call-scheduling: [CallService, CallSchedulingFeedService, CallSchedulingJobService, CallSchedulingQuarantineService]
 {{- end }}
 
 {{/* The smallest number of pods of a service: the context has the service's name and the root. */}}

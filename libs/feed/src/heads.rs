@@ -38,6 +38,8 @@ pub(crate) struct Heads {
     overdue_query: OnceLock<OverdueQuery>,
     overdue: Mutex<Vec<(OrgId, Duration)>>,
     reading: tokio::sync::Mutex<Reading>,
+    /// Held by the one who reads the heads every second for all who follow one log.
+    reader: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -47,6 +49,8 @@ struct Known {
     /// The organizations by the version of their latest change.
     by_version: BTreeMap<u64, OrgId>,
     version: u64,
+    /// Notifies those who follow one log only.
+    followers: HashMap<OrgId, watch::Sender<()>>,
 }
 
 struct Entry {
@@ -61,6 +65,8 @@ struct Reading {
     completed: Option<Instant>,
     pulsed: Option<Instant>,
     replica_id: Option<Uuid>,
+    /// When the last reading failed, and why.
+    failed: Option<(Instant, String)>,
 }
 
 /// The heads that changed after a version.
@@ -84,6 +90,9 @@ impl Known {
         }
         self.by_version.insert(version, org_id);
         self.epoch = self.epoch.max(Some(head.epoch));
+        if let Some(follower) = self.followers.get(&org_id) {
+            follower.send_replace(());
+        }
     }
 
     /// Notes a head that a commit or a hint announces. Announcements arrive in any order, so only a later
@@ -147,6 +156,29 @@ impl Heads {
         self.changed.subscribe()
     }
 
+    /// Notifies of every change of one log.
+    pub(crate) fn follow(&self, org_id: OrgId) -> watch::Receiver<()> {
+        let mut known = self.known();
+        // Those who no longer follow leave an entry behind until the next one comes.
+        known
+            .followers
+            .retain(|_, follower| follower.receiver_count() > 0);
+        known.followers.entry(org_id).or_default().subscribe()
+    }
+
+    /// Reads all heads every second, for ever, while no other task of this replica does so. Those who follow
+    /// one log therefore learn of the commits of other replicas, and only one of them wakes every second.
+    pub(crate) async fn keep_reading(&self, db: &Db) -> std::convert::Infallible {
+        let _reader = self.reader.lock().await;
+        loop {
+            // Everyone who follows a log reads the heads before a checkpoint, and ends if that fails.
+            if let Err(error) = self.refresh(db).await {
+                tracing::debug!(%error, "the heads could not be read");
+            }
+            tokio::time::sleep(READ_INTERVAL).await;
+        }
+    }
+
     /// Returns the known head of an organization.
     pub(crate) fn of(&self, org_id: OrgId) -> Option<LogHead> {
         self.known().heads.get(&org_id).map(|entry| entry.head)
@@ -193,11 +225,28 @@ impl Heads {
 
     /// Reads all heads of the database, unless another caller has done so within the last second. On
     /// PostgreSQL, the database must also have accepted a commit of this replica within the last seconds.
+    ///
+    /// Callers who wait for a reading that fails get its failure, instead of trying one after another.
     pub(crate) async fn refresh(&self, db: &Db) -> Result<(), StorageError> {
+        let asked = Instant::now();
         let mut reading = self.reading.lock().await;
         if reading.completed.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
             return Ok(());
         }
+        if let Some((at, why)) = &reading.failed
+            && *at > asked
+        {
+            return Err(StorageError::Unavailable(why.clone()));
+        }
+        let read = self.read_all(db, &mut reading).await;
+        reading.failed = read
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.to_string()));
+        read
+    }
+
+    async fn read_all(&self, db: &Db, reading: &mut Reading) -> Result<(), StorageError> {
         if db.is_postgres() && reading.pulsed.is_none_or(|at| at.elapsed() >= PULSE_INTERVAL) {
             let replica_id = *reading.replica_id.get_or_insert_with(|| db.env().ids.uuid());
             db.write(|tx| async move { pulse(&tx, replica_id).await }).await?;
@@ -312,6 +361,20 @@ mod tests {
         let own = heads.own_after(0, 10);
         assert_eq!(own.heads, [(org(1), head(1))]);
         assert!(heads.own_after(own.version, 10).heads.is_empty());
+    }
+
+    #[test]
+    fn follower_of_one_log_is_not_notified_of_others() {
+        let heads = Heads::default();
+        let mut changed = heads.follow(org(1));
+        changed.mark_unchanged();
+        heads.committed(org(2), head(1));
+        assert!(!changed.has_changed().unwrap());
+        heads.committed(org(1), head(1));
+        assert!(changed.has_changed().unwrap());
+        drop(changed);
+        let _other = heads.follow(org(2));
+        assert_eq!(heads.known().followers.len(), 1, "nobody follows the first log");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod freshness;
 mod heads;
 mod kind;
 mod log;
+mod metrics;
 mod migrations;
 mod relay;
 mod server;
@@ -22,10 +23,14 @@ mod source;
 
 pub use append::append_event;
 pub use bus::{Bus, BusError, LocalBus, NatsBus, NatsConfig};
-pub use consumer::{Consumer, HandleError, Handler, QuarantinedOrganization, list_quarantined, release};
+pub use consumer::{
+    Consumer, ConsumerHandle, HandleError, Handler, Lag, QuarantinedOrganization, consumers,
+    find_quarantined, list_quarantined, lock_quarantined, rebuild, retry, skip,
+};
 pub use cursor::Cursor;
 pub use freshness::{AT_LEAST, AtLeast, Freshness, MAX_AGE};
 pub use log::{RETENTION_DAYS, purge};
+pub use metrics::observe;
 pub use migrations::migrations;
 pub use parta_proto::{EventPage, EventPayload, FeedEvent, FeedKind};
 pub use relay::hint_task;

@@ -54,6 +54,11 @@ impl MigrationTrait for Tables {
             .col(big_integer("position"))
             .col(uuid("event_id"))
             .col(timestamp_with_time_zone("update_time"))
+            // The request of the operator, a number of `Request`, and the event to skip.
+            .col(small_integer("request").default(0))
+            .col(uuid_null("request_event_id"))
+            // The build that has met events of a kind that it does not know; empty if there were none.
+            .col(string("unknown_build").default(""))
             .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();
         manager.create_table(cursor).await?;
@@ -63,7 +68,12 @@ impl MigrationTrait for Tables {
             .col(uuid("org_id"))
             .col(string("consumer"))
             .col(big_integer("position"))
-            .col(text("reason"))
+            .col(uuid_null("event_id"))
+            .col(string("event_kind"))
+            .col(text("event_failure"))
+            .col(text("snapshot_failure"))
+            // The builds that have failed, separated by spaces. Another one tries once.
+            .col(text("builds"))
             .col(timestamp_with_time_zone("quarantine_time"))
             .primary_key(Index::create().col("org_id").col("consumer"))
             .to_owned();

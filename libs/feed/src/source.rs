@@ -29,8 +29,8 @@ pub trait Source: Send + Sync + 'static {
     fn service(&self) -> &'static str;
     /// Follows the heads of all logs.
     async fn watch_heads(&self) -> Result<HeadStream, Status>;
-    /// Reads the events of an organization after the cursor; empty for the beginning of its log.
-    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<Self::Event>, Status>;
+    /// Reads at most `limit` events of an organization after the cursor; empty for the beginning of its log.
+    async fn read(&self, org_id: OrgId, cursor: &str, limit: i32) -> Result<EventPage<Self::Event>, Status>;
     /// Streams the current state of an organization.
     async fn snapshot(
         &self,
@@ -67,11 +67,11 @@ impl<K: FeedKind, T: FeedChannel> Source for FeedClient<K, T> {
         K::watch_heads(self.channel.clone()).await
     }
 
-    async fn read(&self, org_id: OrgId, cursor: &str) -> Result<EventPage<K::Event>, Status> {
+    async fn read(&self, org_id: OrgId, cursor: &str, limit: i32) -> Result<EventPage<K::Event>, Status> {
         let from = ReadFrom {
             org_id: org_id.to_string(),
             cursor: cursor.to_owned(),
-            page_size: 0,
+            page_size: limit,
         };
         K::read(self.channel.clone(), from).await
     }

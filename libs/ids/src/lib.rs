@@ -111,6 +111,12 @@ typed_ids! {
     EnrollmentId = "enr";
     /// The relation of a guardian and a child.
     GuardianshipId = "grd";
+    /// A suspension of a member.
+    SuspensionId = "sus";
+    /// A duty of a member of the staff toward pupils.
+    DutyId = "dty";
+    /// A limit of a guardian toward a child.
+    RelationLimitId = "rlm";
     /// The account of an external system.
     ServiceAccountId = "sva";
     /// A roster import.

@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub use limits::Limits;
 pub use migrations::migrations;
 pub use operator::{
-    FAILED_RETENTION, JobFilter, JobRecord, JobState, delete, find, list, lock, purge, retry,
+    FAILED_RETENTION, JobFilter, JobRecord, JobState, count_failed, delete, find, list, lock, purge, retry,
 };
 pub use runner::{JobError, JobHandler, JobRunner};
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parta_database::{Db, StorageError, Tx, table};
 use parta_ids::{JobId, OrgId, TypedId as _};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, sea_query::IntoCondition as _,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::IntoCondition as _,
 };
 
 use crate::Wake;
@@ -131,6 +131,14 @@ pub async fn list(
         .all(conn)
         .await?;
     Ok(rows.into_iter().map(JobRecord::from).collect())
+}
+
+/// Returns the number of failed jobs.
+pub async fn count_failed(conn: &impl ConnectionTrait) -> Result<u64, StorageError> {
+    Ok(Entity::find()
+        .filter(in_state(JobState::Failed))
+        .count(conn)
+        .await?)
 }
 
 /// Finds a job; `None` if it does not exist, for example because it is done.

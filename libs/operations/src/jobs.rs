@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use parta_access::{Caller, PermissionRule, Principal, PrincipalKind};
+use parta_access::{Caller, PermissionRule, PrincipalKind};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::AtLeast;
@@ -11,8 +11,10 @@ use parta_jobs::{JobFilter, JobRecord, JobState};
 use parta_proto::{
     JobApi, ListsJobs as _, NamesJob as _, ServeJobs, jobs::v1 as pb, status::v1::ErrorReason, timestamp,
 };
-use parta_status::{FieldViolations, RpcError, caller_not_accepted, field, not_found};
+use parta_status::{FieldViolations, RpcError, field, not_found};
 use tonic::{Request, Status};
+
+use crate::require_operator;
 
 /// Serves the jobs in the database of one service through its generated service. Cheap to clone.
 pub struct JobServer<A> {
@@ -41,20 +43,9 @@ impl<A: JobApi> JobServer<A> {
 }
 
 /// The rows of the permission matrix: only the operator may call.
-pub fn rules<A: JobApi>() -> Vec<PermissionRule> {
+pub fn job_rules<A: JobApi>() -> Vec<PermissionRule> {
     let rule = |rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator);
     A::RPCS.map(rule).to_vec()
-}
-
-/// The access rule accepts no other caller; this is the second check.
-fn require_operator(caller: &Caller) -> Result<(), RpcError> {
-    match &caller.principal {
-        Principal::Operator { .. } => Ok(()),
-        _ => Err(caller_not_accepted(
-            caller.rpc,
-            "Only the operator can call this.",
-        )),
-    }
 }
 
 struct ListJobs {

@@ -1,8 +1,10 @@
 use async_trait::async_trait;
 use parta_database::Tx;
 use parta_feed::HandleError;
-use parta_ids::{EventId, MemberId, OrgId, UnitId};
+use parta_ids::{MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::RosterImportStaged;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 /// A change of the projection by an event.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,13 +29,25 @@ pub enum Change {
     Member(MemberId),
     /// A roster import was staged and requests units and invitations.
     RosterImportStaged {
-        /// The event that requests them.
-        event_id: EventId,
+        /// The import and the batch of its changes. A snapshot repeats a request under the same key, so that
+        /// a job with this `request_id` is enqueued once.
+        key: Uuid,
         /// The requested units and invitations.
         staged: RosterImportStaged,
     },
     /// The projection was rebuilt from a snapshot: anything in the organization may have changed.
     Resynced,
+}
+
+/// Returns the key of a request of an import: the same for the event and for its repetition in a snapshot.
+pub(crate) fn staged_key(staged: &RosterImportStaged) -> Uuid {
+    let mut digest = Sha256::new();
+    digest.update(staged.roster_import_id.as_bytes());
+    digest.update(staged.first_change.to_be_bytes());
+    digest.update(staged.last_change.to_be_bytes());
+    let digest: [u8; 32] = digest.finalize().into();
+    let (half, _) = digest.as_chunks::<16>();
+    half.first().copied().map_or_else(Uuid::nil, Uuid::from_bytes)
 }
 
 /// Acts on changes, in the transaction in which they are applied.

@@ -32,8 +32,40 @@ table!(pub(crate) member, "roster_member", {
     member_id: Uuid,
     state: i32,
     roles: i32,
+    suspended_roles: i32,
     teacher_verified: bool,
     seen: bool,
+});
+
+table!(pub(crate) suspension, "roster_suspension", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    suspension_id: Uuid,
+    member_id: Uuid,
+    roles: i32,
+    seen: bool,
+});
+
+table!(pub(crate) duty, "roster_duty", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    duty_id: Uuid,
+    member_id: Uuid,
+    kind: i32,
+    unit_id: Option<Uuid>,
+    pupils_only: bool,
+    seen: bool,
+});
+
+table!(pub(crate) duty_pupil, "roster_duty_pupil", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    duty_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pupil_id: Uuid,
 });
 
 table!(pub(crate) assignment, "roster_assignment", {
@@ -66,5 +98,26 @@ table!(pub(crate) guardianship, "roster_guardianship", {
     guardian_id: Uuid,
     child_id: Uuid,
     confirmed: bool,
+    kind: i32,
+    unit_rooms_only: bool,
+    seen: bool,
+});
+
+table!(pub(crate) relation_limit, "roster_relation_limit", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    guardian_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    child_id: Uuid,
+    limits: i32,
+    seen: bool,
+});
+
+table!(pub(crate) protection, "roster_protection", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    member_id: Uuid,
     seen: bool,
 });

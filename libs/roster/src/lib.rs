@@ -10,14 +10,20 @@
 
 mod change;
 mod consumer_names;
+mod duties;
+mod duty_rows;
 mod entities;
 mod label;
 mod member_context;
 mod members;
 mod migrations;
 mod organizations;
+mod peers;
 mod projection;
+mod relation_rules;
+mod relations;
 mod roster;
+mod suspensions;
 mod unit_kind;
 
 #[cfg(test)]
@@ -25,11 +31,13 @@ mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
 pub use consumer_names::ConsumerNames;
+pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};
 pub use label::{grade_of, label_key};
-pub use member_context::{Child, MemberContext, Policies, Role, State};
+pub use member_context::{MemberContext, Policies, Role, State};
 pub use members::Members;
 pub use migrations::migrations;
 pub use organizations::Organizations;
 pub use projection::Projection;
+pub use relations::{Child, LimitedChild, RelationKind, RelationLimit, RelationLimits};
 pub use roster::{Organization, Roster, Unit};
 pub use unit_kind::UnitKind;

@@ -5,6 +5,8 @@ use parta_ids::{MemberId, OrgId, TypedId, UnitId, Uuid};
 use parta_proto_membership::v1 as membership;
 use parta_proto_org_registry::v1 as org_registry;
 
+use crate::{Child, Duty, LimitedChild};
+
 /// The role of a member in an organization (R23).
 ///
 /// Unknown in a feed event: the stricter reading. A role that this build does not know grants nothing.
@@ -98,6 +100,9 @@ pub enum State {
     Expected,
     /// Has joined.
     Active,
+    /// Has joined, and all roles are suspended (R82). Only the projection has this state: the record of the
+    /// member stays active, and so does the state in events and in the API.
+    Suspended,
     /// Has left.
     Left,
 }
@@ -106,7 +111,7 @@ impl From<State> for membership::MemberState {
     fn from(state: State) -> Self {
         match state {
             State::Expected => Self::Expected,
-            State::Active => Self::Active,
+            State::Active | State::Suspended => Self::Active,
             State::Left => Self::Left,
         }
     }
@@ -167,15 +172,6 @@ impl From<&org_registry::Policies> for Policies {
     }
 }
 
-/// A child of a member by a confirmed guardianship.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Child {
-    /// The child.
-    pub member_id: MemberId,
-    /// The classes of the child.
-    pub units: BTreeSet<UnitId>,
-}
-
 /// All facts about one member on which authorization is based.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberContext {
@@ -185,8 +181,10 @@ pub struct MemberContext {
     pub member_id: MemberId,
     /// Whether the member is expected, active or left.
     pub state: State,
-    /// The roles of the member.
+    /// The roles of the member that are in force: those that are not suspended.
     pub roles: BTreeSet<Role>,
+    /// The suspended roles of the member. They grant nothing, and neither does what rests on them.
+    pub suspended: BTreeSet<Role>,
     /// Whether the organization has verified this teacher.
     pub teacher_verified: bool,
     /// The units of which the member is the class teacher, not as a substitute.
@@ -206,6 +204,10 @@ pub struct MemberContext {
     pub archived_units: BTreeSet<UnitId>,
     /// The children of whom the member is a confirmed guardian.
     pub children: Vec<Child>,
+    /// The duties of the member, also those that a suspension silences: ask [`MemberContext::may`].
+    pub duties: Vec<Duty>,
+    /// The children toward whom an order or a provisional decision limits the member.
+    pub limited: Vec<LimitedChild>,
     /// The policies of the organization.
     pub policies: Policies,
 }
@@ -223,6 +225,7 @@ impl MemberContext {
             member_id,
             state,
             roles: roles.into_iter().collect(),
+            suspended: BTreeSet::new(),
             teacher_verified: false,
             class_teacher_of: BTreeSet::new(),
             teaches: BTreeSet::new(),
@@ -232,6 +235,8 @@ impl MemberContext {
             peer_units: BTreeSet::new(),
             archived_units: BTreeSet::new(),
             children: Vec::new(),
+            duties: Vec::new(),
+            limited: Vec::new(),
             policies: Policies::default(),
         }
     }
@@ -307,9 +312,10 @@ impl MemberContext {
     pub fn is_parent_in(&self, unit: UnitId) -> bool {
         self.has(Role::Parent) && self.children.iter().any(|child| child.units.contains(&unit))
     }
-    /// Returns whether the member is a confirmed guardian of the child.
+    /// Returns whether the member is a confirmed guardian of the child, who is not of age.
     pub fn is_guardian_of(&self, child: MemberId) -> bool {
-        self.has(Role::Parent) && self.children.iter().any(|c| c.member_id == child)
+        let is_own = |c: &Child| c.member_id == child && !c.unit_rooms_only;
+        self.has(Role::Parent) && self.children.iter().any(is_own)
     }
     /// Returns the units in which the member teaches or is enrolled, or in which a child is enrolled, each by
     /// a role that the member holds.
@@ -379,10 +385,10 @@ impl MemberContext {
                 facts.enrolled_in.insert(unit);
                 facts.peer_units.insert(unit);
             }
-            PrincipalKind::Parent => facts.children.push(Child {
-                member_id: MemberId::from_uuid(Uuid::from_u128(4)),
-                units: BTreeSet::from([unit]),
-            }),
+            PrincipalKind::Parent => {
+                let child = MemberId::from_uuid(Uuid::from_u128(4));
+                facts.children.push(Child::new(child, BTreeSet::from([unit])));
+            }
             PrincipalKind::UnverifiedTeacher => _ = facts.teaches.insert(unit),
             PrincipalKind::Teacher | PrincipalKind::ClassTeacher => {
                 facts.teacher_verified = true;

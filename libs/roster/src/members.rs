@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use parta_database::Tx;
@@ -10,9 +10,12 @@ use parta_proto_membership::v1::{
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use crate::{
-    Change, Role, RosterObserver,
-    entities::{assignment, enrollment, guardianship, member},
+    Change, RelationKind, RelationLimits, Role, RosterObserver,
+    change::staged_key,
+    duty_rows,
+    entities::{assignment, enrollment, guardianship, member, protection, relation_limit},
     organizations::id,
+    suspensions,
     unit_kind::is_sent,
 };
 
@@ -39,7 +42,7 @@ impl Members {
         for event in events {
             match &event.payload {
                 Some(Payload::RosterImportStaged(staged)) => changes.push(Change::RosterImportStaged {
-                    event_id: id(&event.event_id)?,
+                    key: staged_key(staged),
                     staged: staged.clone(),
                 }),
                 Some(payload) => write_one(tx, org, payload, &mut changes).await?,
@@ -50,8 +53,8 @@ impl Members {
     }
 }
 
-/// Returns the changes of a child and of the guardians, because the classes of a child are part of their
-/// contexts.
+/// Returns the changes of a child, of the guardians and of those who are limited toward the child, because
+/// the classes of a child are part of their contexts.
 async fn family(tx: &Tx, org: OrgId, child: MemberId) -> Result<Vec<Change>, HandleError> {
     let guardians: Vec<uuid::Uuid> = guardianship::Entity::find()
         .select_only()
@@ -62,8 +65,20 @@ async fn family(tx: &Tx, org: OrgId, child: MemberId) -> Result<Vec<Change>, Han
         .into_tuple()
         .all(tx)
         .await?;
-    let guardians = guardians.into_iter().map(MemberId::from_uuid);
-    Ok([child].into_iter().chain(guardians).map(Change::Member).collect())
+    let limited: Vec<uuid::Uuid> = relation_limit::Entity::find()
+        .select_only()
+        .column(relation_limit::Column::GuardianId)
+        .filter(relation_limit::Column::OrgId.eq(org.uuid()))
+        .filter(relation_limit::Column::ChildId.eq(child.uuid()))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let adults: BTreeSet<MemberId> = guardians
+        .into_iter()
+        .chain(limited)
+        .map(MemberId::from_uuid)
+        .collect();
+    Ok([child].into_iter().chain(adults).map(Change::Member).collect())
 }
 
 /// Encodes the roles of an event. A role that this build does not know grants nothing.
@@ -153,11 +168,20 @@ async fn write_one(
                 guardian_id: Set(guardian.uuid()),
                 child_id: Set(id::<MemberId>(&made.child_id)?.uuid()),
                 confirmed: Set(made.confirmed),
+                kind: Set(kind_number(made.kind)),
+                unit_rooms_only: Set(made.unit_rooms_only),
                 seen: Set(true),
             };
             use guardianship::Column as C;
             let known = OnConflict::columns([C::OrgId, C::GuardianshipId])
-                .update_columns([C::GuardianId, C::ChildId, C::Confirmed, C::Seen])
+                .update_columns([
+                    C::GuardianId,
+                    C::ChildId,
+                    C::Confirmed,
+                    C::Kind,
+                    C::UnitRoomsOnly,
+                    C::Seen,
+                ])
                 .to_owned();
             guardianship::Entity::insert(row)
                 .on_conflict(known)
@@ -172,6 +196,11 @@ async fn write_one(
             };
             guardianship::Entity::update_many()
                 .col_expr(guardianship::Column::Confirmed, changed.confirmed.into())
+                .col_expr(guardianship::Column::Kind, kind_number(changed.kind).into())
+                .col_expr(
+                    guardianship::Column::UnitRoomsOnly,
+                    changed.unit_rooms_only.into(),
+                )
                 .filter(guardianship::Column::OrgId.eq(key.0))
                 .filter(guardianship::Column::GuardianshipId.eq(key.1))
                 .exec(tx)
@@ -186,9 +215,101 @@ async fn write_one(
             guardianship::Entity::delete_by_id(key).exec(tx).await?;
             changes.push(Change::Member(MemberId::from_uuid(row.guardian_id)));
         }
+        Payload::MemberSuspended(suspended) => {
+            changes.push(Change::Member(suspensions::put(tx, org, suspended).await?));
+        }
+        Payload::MemberReinstated(reinstated) => {
+            let suspension = id(&reinstated.suspension_id)?;
+            let member = suspensions::delete(tx, org, suspension).await?;
+            changes.extend(member.map(Change::Member));
+        }
+        Payload::DutyAssigned(assigned) => {
+            changes.push(Change::Member(duty_rows::put(tx, org, assigned).await?));
+        }
+        Payload::DutyEnded(ended) => {
+            let member = duty_rows::delete(tx, org, id(&ended.duty_id)?).await?;
+            changes.extend(member.map(Change::Member));
+        }
+        Payload::RelationLimited(limited) => {
+            let guardian: MemberId = id(&limited.guardian_id)?;
+            let child: MemberId = id(&limited.child_id)?;
+            put_limits(
+                tx,
+                org,
+                guardian,
+                child,
+                RelationLimits::of_event(&limited.limits),
+            )
+            .await?;
+            changes.push(Change::Member(guardian));
+        }
+        Payload::FamilyProtectionChanged(changed) => {
+            let child: MemberId = id(&changed.child_id)?;
+            put_protection(tx, org, child, changed.protected).await?;
+            changes.extend(family(tx, org, child).await?);
+        }
         // It has no row.
         Payload::RosterImportStaged(_) => {}
     }
+    Ok(())
+}
+
+/// Encodes the kind of an event. A kind that this build does not know does not decide.
+fn kind_number(number: i32) -> i32 {
+    RelationKind::from_number(number)
+        .unwrap_or(RelationKind::Trusted)
+        .number()
+}
+
+async fn put_limits(
+    tx: &Tx,
+    org: OrgId,
+    guardian: MemberId,
+    child: MemberId,
+    limits: RelationLimits,
+) -> Result<(), HandleError> {
+    let key = (org.uuid(), guardian.uuid(), child.uuid());
+    if limits.is_empty() {
+        relation_limit::Entity::delete_by_id(key).exec(tx).await?;
+        return Ok(());
+    }
+    let row = relation_limit::ActiveModel {
+        org_id: Set(key.0),
+        guardian_id: Set(key.1),
+        child_id: Set(key.2),
+        limits: Set(limits.mask()),
+        seen: Set(true),
+    };
+    use relation_limit::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::GuardianId, C::ChildId])
+        .update_columns([C::Limits, C::Seen])
+        .to_owned();
+    relation_limit::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+async fn put_protection(tx: &Tx, org: OrgId, child: MemberId, protected: bool) -> Result<(), HandleError> {
+    let key = (org.uuid(), child.uuid());
+    if !protected {
+        protection::Entity::delete_by_id(key).exec(tx).await?;
+        return Ok(());
+    }
+    let row = protection::ActiveModel {
+        org_id: Set(key.0),
+        member_id: Set(key.1),
+        seen: Set(true),
+    };
+    use protection::Column as C;
+    let known = OnConflict::columns([C::OrgId, C::MemberId])
+        .update_column(C::Seen)
+        .to_owned();
+    protection::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
     Ok(())
 }
 
@@ -211,6 +332,8 @@ impl Handler for Members {
 }
 
 async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    suspensions::mark_unseen(tx, org).await?;
+    duty_rows::mark_unseen(tx, org).await?;
     member::Entity::update_many()
         .col_expr(member::Column::Seen, false.into())
         .filter(member::Column::OrgId.eq(org.uuid()))
@@ -231,10 +354,22 @@ async fn mark_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
         .filter(guardianship::Column::OrgId.eq(org.uuid()))
         .exec(tx)
         .await?;
+    relation_limit::Entity::update_many()
+        .col_expr(relation_limit::Column::Seen, false.into())
+        .filter(relation_limit::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
+    protection::Entity::update_many()
+        .col_expr(protection::Column::Seen, false.into())
+        .filter(protection::Column::OrgId.eq(org.uuid()))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 
 async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
+    suspensions::delete_unseen(tx, org).await?;
+    duty_rows::delete_unseen(tx, org).await?;
     member::Entity::delete_many()
         .filter(member::Column::OrgId.eq(org.uuid()))
         .filter(member::Column::Seen.eq(false))
@@ -253,6 +388,16 @@ async fn delete_unseen(tx: &Tx, org: OrgId) -> Result<(), HandleError> {
     guardianship::Entity::delete_many()
         .filter(guardianship::Column::OrgId.eq(org.uuid()))
         .filter(guardianship::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    relation_limit::Entity::delete_many()
+        .filter(relation_limit::Column::OrgId.eq(org.uuid()))
+        .filter(relation_limit::Column::Seen.eq(false))
+        .exec(tx)
+        .await?;
+    protection::Entity::delete_many()
+        .filter(protection::Column::OrgId.eq(org.uuid()))
+        .filter(protection::Column::Seen.eq(false))
         .exec(tx)
         .await?;
     Ok(())
@@ -276,6 +421,8 @@ async fn put_member(
         member_id: Set(member_id.uuid()),
         state: Set(state),
         roles: Set(roles),
+        // A suspension follows the record of its member.
+        suspended_roles: Set(0),
         teacher_verified: Set(teacher_verified),
         seen: Set(true),
     };

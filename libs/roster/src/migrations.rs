@@ -36,7 +36,25 @@ impl MigrationTrait for Tables {
         let member = keyed("roster_member", "member_id")
             .col(integer("state"))
             .col(integer("roles"))
+            .col(integer("suspended_roles"))
             .col(boolean("teacher_verified"))
+            .to_owned();
+        let suspension = keyed("roster_suspension", "suspension_id")
+            .col(uuid("member_id"))
+            .col(integer("roles"))
+            .to_owned();
+        let duty = keyed("roster_duty", "duty_id")
+            .col(uuid("member_id"))
+            .col(integer("kind"))
+            .col(uuid_null("unit_id"))
+            .col(boolean("pupils_only"))
+            .to_owned();
+        let duty_pupil = Table::create()
+            .table("roster_duty_pupil")
+            .col(uuid("org_id"))
+            .col(uuid("duty_id"))
+            .col(uuid("pupil_id"))
+            .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
             .to_owned();
         let assignment = keyed("roster_assignment", "assignment_id")
             .col(uuid("member_id"))
@@ -52,17 +70,44 @@ impl MigrationTrait for Tables {
             .col(uuid("guardian_id"))
             .col(uuid("child_id"))
             .col(boolean("confirmed"))
+            .col(integer("kind"))
+            .col(boolean("unit_rooms_only"))
             .to_owned();
-        for table in [organization, unit, member, assignment, enrollment, guardianship] {
+        let relation_limit = Table::create()
+            .table("roster_relation_limit")
+            .col(uuid("org_id"))
+            .col(uuid("guardian_id"))
+            .col(uuid("child_id"))
+            .col(integer("limits"))
+            .col(boolean("seen"))
+            .primary_key(Index::create().col("org_id").col("guardian_id").col("child_id"))
+            .to_owned();
+        let protection = keyed("roster_protection", "member_id");
+        for table in [
+            organization,
+            unit,
+            member,
+            suspension,
+            duty,
+            duty_pupil,
+            assignment,
+            enrollment,
+            guardianship,
+            relation_limit,
+            protection,
+        ] {
             manager.create_table(table).await?;
         }
         for (table, column) in [
+            ("roster_suspension", "member_id"),
+            ("roster_duty", "member_id"),
             ("roster_assignment", "member_id"),
             ("roster_assignment", "unit_id"),
             ("roster_enrollment", "member_id"),
             ("roster_enrollment", "unit_id"),
             ("roster_guardianship", "guardian_id"),
             ("roster_guardianship", "child_id"),
+            ("roster_relation_limit", "child_id"),
         ] {
             let index = Index::create()
                 .name(format!("{table}_{column}"))

@@ -16,14 +16,13 @@ use sea_orm::{
 };
 
 use crate::{
-    Child, MemberContext, Policies, Role, State, UnitKind,
-    entities::{assignment, enrollment, guardianship, member, organization, unit},
-    label::grade_of,
+    Child, LimitedChild, MemberContext, Policies, RelationKind, RelationLimit, Role, State, UnitKind,
+    duty_rows,
+    entities::{assignment, enrollment, guardianship, member, organization, relation_limit, unit},
+    relations::limits_of,
+    suspensions,
     unit_kind::is_sent,
 };
-
-/// The first grade in which pupils may open personal chats with each other.
-const PEER_GRADE: u8 = 5;
 
 /// An organization in the projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +57,7 @@ pub struct Roster {
     members: Freshness,
 }
 
-fn map_db_error(error: sea_orm::DbErr) -> RpcError {
+pub(crate) fn map_db_error(error: sea_orm::DbErr) -> RpcError {
     StorageError::from(error).into()
 }
 
@@ -117,7 +116,8 @@ impl Roster {
     }
 
     /// Loads the member context of the calling person. A caller who is not an active member of the
-    /// organization gets NOT_FOUND (organization), regardless of the request (R26).
+    /// organization gets NOT_FOUND (organization), regardless of the request (R26), and a suspended one
+    /// MEMBER_SUSPENDED.
     pub async fn caller_context(
         &self,
         conn: &impl ConnectionTrait,
@@ -125,10 +125,10 @@ impl Roster {
         org: OrgId,
     ) -> Result<MemberContext, RpcError> {
         let member = Self::caller_member(caller, org)?;
-        self.facts(conn, org, member)
-            .await?
-            .filter(MemberContext::is_active)
-            .ok_or_else(|| not_found("organization", org))
+        let facts = self.facts(conn, org, member).await?;
+        facts
+            .ok_or_else(|| not_found("organization", org))?
+            .require_active()
     }
 
     /// Returns the calling member. NOT_FOUND (organization) if the caller belongs to another organization.
@@ -205,9 +205,10 @@ impl Roster {
             .map_err(map_db_error)?;
         let mut guardians: Vec<Uuid> = Vec::new();
         for chunk in pupils.chunks(5_000) {
-            let found: Vec<Uuid> = guardianship::Entity::find()
+            let found: Vec<(Uuid, Uuid)> = guardianship::Entity::find()
                 .select_only()
                 .column(guardianship::Column::GuardianId)
+                .column(guardianship::Column::ChildId)
                 .filter(guardianship::Column::OrgId.eq(org.uuid()))
                 .filter(guardianship::Column::ChildId.is_in(chunk.iter().copied()))
                 .filter(guardianship::Column::Confirmed.eq(true))
@@ -215,7 +216,9 @@ impl Roster {
                 .all(conn)
                 .await
                 .map_err(map_db_error)?;
-            guardians.extend(found);
+            let ended = self.ended_pairs(conn, org, chunk).await?;
+            let lasting = found.into_iter().filter(|pair| !ended.contains(pair));
+            guardians.extend(lasting.map(|(guardian, _)| guardian));
         }
         let all: BTreeSet<Uuid> = teachers.into_iter().chain(pupils).chain(guardians).collect();
         Ok(all.into_iter().map(MemberId::from_uuid).collect())
@@ -278,7 +281,7 @@ impl Roster {
         Ok(rows.into_iter().map(OrgId::from_uuid).collect())
     }
 
-    /// Loads contexts with six queries for any number of members, each of which uses an index.
+    /// Loads contexts with at most ten queries for any number of members, each of which uses an index.
     async fn load(
         &self,
         conn: &impl ConnectionTrait,
@@ -298,6 +301,7 @@ impl Roster {
         let policies = stored.as_ref().map(policies).transpose()?.unwrap_or_default();
         let is_college = stored.is_some_and(|row| row.kind == i32::from(OrganizationKind::Vocational));
         let mut facts: BTreeMap<Uuid, MemberContext> = BTreeMap::new();
+        let mut suspended: BTreeMap<Uuid, BTreeSet<Role>> = BTreeMap::new();
         for row in rows {
             let Some(state) = state_of(row.state)? else {
                 continue;
@@ -305,6 +309,9 @@ impl Roster {
             let member = MemberId::from_uuid(row.member_id);
             let mut context = MemberContext::new(org, member, state, roles(row.roles)?);
             context.teacher_verified = row.teacher_verified;
+            if row.suspended_roles != 0 {
+                suspended.insert(row.member_id, Role::set_of(row.suspended_roles));
+            }
             context.policies = policies.clone();
             facts.insert(row.member_id, context);
         }
@@ -326,6 +333,11 @@ impl Roster {
                     row.substitution,
                 );
             }
+            for (member, duties) in duty_rows::load(conn, org, chunk).await? {
+                if let Some(facts) = facts.get_mut(&member) {
+                    facts.duties = duties;
+                }
+            }
             let children = guardianship::Entity::find()
                 .filter(guardianship::Column::OrgId.eq(org.uuid()))
                 .filter(guardianship::Column::GuardianId.is_in(chunk.iter().copied()))
@@ -333,10 +345,17 @@ impl Roster {
                 .all(conn)
                 .await
                 .map_err(map_db_error)?;
+            let limited = relation_limit::Entity::find()
+                .filter(relation_limit::Column::OrgId.eq(org.uuid()))
+                .filter(relation_limit::Column::GuardianId.is_in(chunk.iter().copied()))
+                .all(conn)
+                .await
+                .map_err(map_db_error)?;
             let pupils: BTreeSet<Uuid> = chunk
                 .iter()
                 .copied()
                 .chain(children.iter().map(|row| row.child_id))
+                .chain(limited.iter().map(|row| row.child_id))
                 .collect();
             let enrollments = enrollment::Entity::find()
                 .filter(enrollment::Column::OrgId.eq(org.uuid()))
@@ -356,84 +375,55 @@ impl Roster {
                     facts.enrolled_in.clone_from(units);
                 }
             }
-            for row in children {
+            for row in limited {
                 if let Some(facts) = facts.get_mut(&row.guardian_id) {
-                    facts.children.push(Child {
+                    facts.limited.push(LimitedChild {
                         member_id: MemberId::from_uuid(row.child_id),
                         units: classes.get(&row.child_id).cloned().unwrap_or_default(),
+                        limits: limits_of(row.limits)?,
                     });
                 }
             }
-        }
-        self.add_units(conn, org, is_college, &mut facts).await?;
-        Ok(facts.into_values().collect())
-    }
-
-    /// Adds to contexts what they need of the units: which are archived, and in which pupils are peers.
-    async fn add_units(
-        &self,
-        conn: &impl ConnectionTrait,
-        org: OrgId,
-        is_college: bool,
-        facts: &mut BTreeMap<Uuid, MemberContext>,
-    ) -> Result<(), RpcError> {
-        let named: BTreeSet<Uuid> = facts
-            .values()
-            .flat_map(|facts| facts.named_units().map(|unit| unit.uuid()))
-            .collect();
-        if named.is_empty() {
-            return Ok(());
-        }
-        let (mut archived, mut peers) = (BTreeSet::new(), BTreeSet::new());
-        let named: Vec<Uuid> = named.into_iter().collect();
-        for chunk in named.chunks(5_000) {
-            let rows = unit::Entity::find()
-                .filter(unit::Column::OrgId.eq(org.uuid()))
-                .filter(unit::Column::UnitId.is_in(chunk.iter().copied()))
-                .all(conn)
-                .await
-                .map_err(map_db_error)?;
-            for row in rows {
-                let unit = unit_of(row)?;
-                if unit.archived {
-                    archived.insert(unit.unit_id);
-                } else if unit.is_of_peers(is_college) {
-                    peers.insert(unit.unit_id);
+            for row in children {
+                let Some(facts) = facts.get_mut(&row.guardian_id) else {
+                    continue;
+                };
+                let child = MemberId::from_uuid(row.child_id);
+                if facts.limits_toward(child).forbids(RelationLimit::Ended) {
+                    continue;
                 }
+                facts.children.push(Child {
+                    member_id: child,
+                    units: classes.get(&row.child_id).cloned().unwrap_or_default(),
+                    kind: RelationKind::from_number(row.kind)
+                        .ok_or_else(|| StorageError::unknown_value("roster_guardianship.kind", row.kind))?,
+                    unit_rooms_only: row.unit_rooms_only,
+                });
             }
         }
-        for facts in facts.values_mut() {
-            facts.archived_units = facts
-                .named_units()
-                .filter(|unit| archived.contains(unit))
-                .collect();
-            facts.peer_units = facts.enrolled_in.intersection(&peers).copied().collect();
+        self.add_units(conn, org, is_college, &mut facts).await?;
+        // After everything that rests on the roles was added.
+        for (member, roles) in suspended {
+            if let Some(facts) = facts.get_mut(&member) {
+                facts.suspend(&roles);
+            }
         }
-        Ok(())
-    }
-}
-
-impl Unit {
-    /// Whether its pupils may open personal chats with each other: a class from grade 5, or a student
-    /// group of a college, in which everybody is older (reach.md 16).
-    fn is_of_peers(&self, is_college: bool) -> bool {
-        match self.kind {
-            UnitKind::Class => is_college || grade_of(&self.label).is_some_and(|grade| grade >= PEER_GRADE),
-            UnitKind::Group => is_college,
-            UnitKind::StaffRoom | UnitKind::Department | UnitKind::Unknown => false,
-        }
+        Ok(facts.into_values().collect())
     }
 }
 
 fn state_column(org: OrgId, member: MemberId) -> Select<member::Entity> {
     member::Entity::find_by_id((org.uuid(), member.uuid()))
         .select_only()
-        .column(member::Column::State)
+        .expr(suspensions::state())
 }
 
 /// Returns the state that an event gave a member; `None` for a state that this build does not know, so that
 /// no query finds the member.
 fn state_of(number: i32) -> Result<Option<State>, StorageError> {
+    if number == suspensions::SUSPENDED {
+        return Ok(Some(State::Suspended));
+    }
     let state = MemberState::try_from(number).ok();
     let state = state.and_then(|state| State::try_from(state).ok());
     if state.is_none() && !is_sent(number) {
@@ -464,7 +454,7 @@ fn policies(row: &organization::Model) -> Result<Policies, StorageError> {
     })
 }
 
-fn unit_of(row: unit::Model) -> Result<Unit, StorageError> {
+pub(crate) fn unit_of(row: unit::Model) -> Result<Unit, StorageError> {
     let kind = UnitKind::from_number(row.kind)
         .ok_or_else(|| StorageError::unknown_value("roster_unit.kind", row.kind))?;
     Ok(Unit {

@@ -1,5 +1,7 @@
 //! Events with numbers that this build does not know, as a later release may publish them, and rows with
 //! numbers that no release writes.
+mod grounds;
+
 use std::sync::Arc;
 
 use parta_access::Secrets;

@@ -19,6 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// A replica of membership that sends nothing for this long has failed the poll. The next poll goes to
 /// another one.
 const LIMIT: Duration = Duration::from_secs(1);
+/// The limit of the first poll. A new replica of membership has read no list yet, and a long one takes time.
+const FIRST_LIMIT: Duration = Duration::from_secs(10);
 /// Failures for this long are reported. The verifier then refuses people.
 const REPORT_AFTER: Duration = Duration::from_secs(30);
 
@@ -83,11 +85,16 @@ impl Poll {
         let request = GetRevocationsRequest {
             known_revision: self.revision.clone(),
         };
-        let mut responses = timeout(LIMIT, self.membership.get_revocations(request))
+        let limit = if self.revision.is_empty() {
+            FIRST_LIMIT
+        } else {
+            LIMIT
+        };
+        let mut responses = timeout(limit, self.membership.get_revocations(request))
             .await??
             .into_inner();
         let (mut list, mut revision, mut unchanged) = (Revoked::default(), None, false);
-        while let Some(response) = timeout(LIMIT, responses.message()).await?? {
+        while let Some(response) = timeout(limit, responses.message()).await?? {
             ids(&mut list.sessions, &response.session_ids)?;
             ids(&mut list.service_accounts, &response.service_account_ids)?;
             // Not only at the end, so that no answer takes more memory.

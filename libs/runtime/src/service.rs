@@ -164,6 +164,8 @@ impl Task {
 
 /// Between two runs of the tasks that remove old rows.
 pub const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+/// Between two counts of the failed jobs, for the metric.
+const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 /// Between two runs of the task that seals the audit log.
 const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -173,7 +175,25 @@ const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 pub fn maintenance(service: &str, db: &Db, bus: &Arc<dyn Bus>) -> Vec<Task> {
     let section = service.replace('-', "_");
     let name = |task: &str| format!("{section}.{task}");
+    parta_feed::observe(db);
+    let failed_jobs = opentelemetry::global::meter("parta")
+        .u64_gauge("parta.jobs.failed")
+        .with_description("Durable jobs that are not tried again until the operator acts")
+        .build();
+    let of_service = [opentelemetry::KeyValue::new("service", service.to_owned())];
     vec![
+        Task::periodic(
+            name("count_failed_jobs"),
+            COUNT_INTERVAL,
+            db.clone(),
+            move |db, _| {
+                let (failed_jobs, of_service) = (failed_jobs.clone(), of_service.clone());
+                async move {
+                    failed_jobs.record(parta_jobs::count_failed(db.conn()).await?, &of_service);
+                    Ok::<_, parta_database::StorageError>(())
+                }
+            },
+        ),
         Task::over(name("audit"), db.clone(), |db, cancel| async move {
             periodic::run(SEAL_INTERVAL, &cancel, || async {
                 parta_audit::seal(&db).await.map(drop)

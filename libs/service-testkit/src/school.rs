@@ -2,7 +2,7 @@
 use parta_ids::{AssignmentId, EnrollmentId, GuardianshipId, MemberId, OrgId, UnitId};
 use parta_proto_membership::v1::{
     AssignmentCreated, AssignmentKind, EnrollmentBegun, EnrollmentEnded, GuardianshipEstablished,
-    MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
+    GuardianshipKind, MemberAdmitted, MemberState, Role, membership_event::Payload as Membership,
 };
 use parta_proto_org_registry::v1::{
     OrganizationCreated, OrganizationKind, Policies, PoliciesChanged, UnitArchived, UnitCreated, UnitKind,
@@ -128,6 +128,8 @@ impl School {
             guardian_id: school.parent.to_string(),
             child_id: school.pupil.to_string(),
             confirmed: true,
+            kind: GuardianshipKind::Parent.into(),
+            unit_rooms_only: false,
         };
         env.apply_membership(school.org, Membership::GuardianshipEstablished(guardianship))
             .await;

@@ -6,12 +6,13 @@ use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_call_scheduling::{
-    CallSchedulingFeed, CallSchedulingJobs,
+    CallSchedulingFeed, CallSchedulingJobs, CallSchedulingQuarantines,
     v1::{
         call_scheduling_feed_service_server::CallSchedulingFeedServiceServer,
         call_scheduling_job_service_server::CallSchedulingJobServiceServer,
+        call_scheduling_quarantine_service_server::CallSchedulingQuarantineServiceServer,
         call_service_server::CallServiceServer,
     },
 };
@@ -72,9 +73,11 @@ impl Ports {
         let feed =
             FeedServer::<CallSchedulingFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         let jobs = JobServer::<CallSchedulingJobs>::new(self.db.clone());
+        let quarantines = QuarantineServer::<CallSchedulingQuarantines>::new(self.db.clone());
         Routes::new(CallServiceServer::new(Server::new(edge, context)))
             .add_service(CallSchedulingFeedServiceServer::new(feed))
             .add_service(CallSchedulingJobServiceServer::new(jobs))
+            .add_service(CallSchedulingQuarantineServiceServer::new(quarantines))
     }
 }
 
@@ -94,7 +97,9 @@ pub(crate) fn roster(context: &ServiceContext) -> anyhow::Result<(Roster, Vec<Ta
     Ok((projection.roster, tasks))
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<CallSchedulingJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<CallSchedulingJobs>();
+    rules.extend(parta_operations::quarantine_rules::<CallSchedulingQuarantines>());
+    rules
 }

@@ -33,6 +33,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.call_scheduling.v1.CallService",
     "parta.call_scheduling.v1.CallSchedulingFeedService",
     "parta.call_scheduling.v1.CallSchedulingJobService",
+    "parta.call_scheduling.v1.CallSchedulingQuarantineService",
 ];
 
 /// The definition of the service for the runtime.

@@ -9,7 +9,7 @@ fn rules() -> impl Iterator<Item = PermissionRule> {
         join::rules(),
         announcements::rules(),
         feed::rules(),
-        assembly::job_rules(),
+        assembly::operator_rules(),
     ];
     features.into_iter().flatten()
 }

@@ -6,13 +6,14 @@ use parta_database::Db;
 use parta_edge::Edge;
 use parta_feed::{AtLeast, Bus, FeedServer};
 use parta_grpc::{Routes, ServiceChannel};
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_chat::{
-    ChatFeed, ChatJobs,
+    ChatFeed, ChatJobs, ChatQuarantines,
     internal::v1::announcement_service_server::AnnouncementServiceServer,
     v1::{
         chat_feed_service_server::ChatFeedServiceServer, chat_job_service_server::ChatJobServiceServer,
-        chat_service_server::ChatServiceServer, message_service_server::MessageServiceServer,
+        chat_quarantine_service_server::ChatQuarantineServiceServer, chat_service_server::ChatServiceServer,
+        message_service_server::MessageServiceServer,
     },
 };
 use parta_roster::{ConsumerNames, Projection};
@@ -91,6 +92,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
     let archive = archive_task(&db, config.archive_after_days);
     let feed = FeedServer::<ChatFeed>::new(db.clone(), draining, feed::snapshot);
     let jobs = JobServer::<ChatJobs>::new(db.clone());
+    let quarantines = QuarantineServer::<ChatQuarantines>::new(db.clone());
     let service = MessageService::new(context.clone(), writing.writer);
     let routes = Routes::new(ChatServiceServer::new(Chats::new(edge.clone())))
         .add_service(MessageServiceServer::new(Messages::new(
@@ -100,6 +102,7 @@ pub(crate) fn assemble(wiring: Wiring, config: &Config) -> Assembly {
         .add_service(LiveServer::new(edge.clone(), context.clone(), settings))
         .add_service(ChatFeedServiceServer::new(feed))
         .add_service(ChatJobServiceServer::new(jobs))
+        .add_service(ChatQuarantineServiceServer::new(quarantines))
         .add_service(AnnouncementServiceServer::new(Announcements::new(edge, service)));
     let consumers = vec![
         Task::consumer(NAMES.organizations, projection.organizations),
@@ -148,7 +151,9 @@ fn archive_task(db: &Db, after_days: u32) -> Option<Task> {
     (after_days > 0).then_some(task)
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<ChatJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<ChatJobs>();
+    rules.extend(parta_operations::quarantine_rules::<ChatQuarantines>());
+    rules
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parta_access::{Caller, Decision, OrgScope, authorize};
 use parta_database::Db;
 use parta_ids::{MemberId, OrgId};
-use parta_roster::{Roster, State};
+use parta_roster::{MemberContext, Roster, State};
 use parta_status::RpcError;
 use sea_orm::ConnectionTrait;
 
@@ -19,8 +19,11 @@ pub(crate) struct Context {
 }
 
 /// The scope of a member who may use chat. A member who is not active is outside the organization: NOT_FOUND
-/// (organization), as in every service (R26).
+/// (organization), as in every service (R26). A suspended one gets MEMBER_SUSPENDED.
 pub(crate) fn active_scope(caller: &Caller, org: OrgId, state: Option<State>) -> Result<OrgScope, RpcError> {
+    if state == Some(State::Suspended) {
+        return authorize(caller, org, Decision::Deny(MemberContext::suspended_refusal()));
+    }
     authorize(caller, org, Decision::inside_if(state == Some(State::Active)))
 }
 

@@ -37,6 +37,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.chat.v1.LiveService",
     "parta.chat.v1.ChatFeedService",
     "parta.chat.v1.ChatJobService",
+    "parta.chat.v1.ChatQuarantineService",
     "parta.chat.internal.v1.AnnouncementService",
 ];
 

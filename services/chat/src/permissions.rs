@@ -10,7 +10,7 @@ pub fn permissions() -> Vec<Permission> {
         messages::rules(),
         live::rules(),
         feed::rules(),
-        assembly::job_rules(),
+        assembly::operator_rules(),
     ];
     permission_rows(rules.into_iter().flatten())
 }

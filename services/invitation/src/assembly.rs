@@ -7,12 +7,13 @@ use parta_edge::Edge;
 use parta_feed::{AtLeast, FeedServer};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_invitation::{
-    InvitationFeed, InvitationJobs,
+    InvitationFeed, InvitationJobs, InvitationQuarantines,
     v1::{
         invitation_feed_service_server::InvitationFeedServiceServer,
         invitation_job_service_server::InvitationJobServiceServer,
+        invitation_quarantine_service_server::InvitationQuarantineServiceServer,
         invitation_service_server::InvitationServiceServer,
     },
 };
@@ -69,9 +70,11 @@ impl Ports {
         let edge = Edge::new(self.db.clone(), at_least, context.clone());
         let feed = FeedServer::<InvitationFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         let jobs = JobServer::<InvitationJobs>::new(self.db.clone());
+        let quarantines = QuarantineServer::<InvitationQuarantines>::new(self.db.clone());
         Routes::new(InvitationServiceServer::new(Server::new(edge, context)))
             .add_service(InvitationFeedServiceServer::new(feed))
             .add_service(InvitationJobServiceServer::new(jobs))
+            .add_service(InvitationQuarantineServiceServer::new(quarantines))
     }
 
     /// Runs the jobs: they finish interrupted acceptances and create the links of imports.
@@ -124,7 +127,9 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     tasks
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<InvitationJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<InvitationJobs>();
+    rules.extend(parta_operations::quarantine_rules::<InvitationQuarantines>());
+    rules
 }

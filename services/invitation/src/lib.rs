@@ -31,6 +31,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.invitation.v1.InvitationService",
     "parta.invitation.v1.InvitationFeedService",
     "parta.invitation.v1.InvitationJobService",
+    "parta.invitation.v1.InvitationQuarantineService",
 ];
 
 /// The definition of the service for the runtime.

@@ -7,23 +7,25 @@ use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceChannel};
 use parta_jobs::JobRunner;
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::{
-    MembershipFeed, MembershipJobs,
+    MembershipFeed, MembershipJobs, MembershipQuarantines,
     internal::v1::{
         admission_service_server::AdmissionServiceServer, revocation_service_server::RevocationServiceServer,
     },
     v1::{
         appointment_service_server::AppointmentServiceServer,
         assignment_service_server::AssignmentServiceServer,
-        authentication_service_server::AuthenticationServiceServer,
+        authentication_service_server::AuthenticationServiceServer, duty_service_server::DutyServiceServer,
         enrollment_service_server::EnrollmentServiceServer,
         guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
+        membership_quarantine_service_server::MembershipQuarantineServiceServer,
         operator_service_server::OperatorServiceServer,
         roster_import_service_server::RosterImportServiceServer,
         service_account_service_server::ServiceAccountServiceServer,
+        suspension_service_server::SuspensionServiceServer,
     },
 };
 use parta_proto_org_registry::OrgRegistryFeed;
@@ -39,6 +41,7 @@ use crate::{
     config::Config,
     context::Context,
     delivery::{self, Operator},
+    duties::Duties,
     end_due, endings,
     enrollments::Enrollments,
     feed,
@@ -49,6 +52,7 @@ use crate::{
     service_accounts::ServiceAccounts,
     sessions::{self, Authentication},
     sign_in,
+    suspensions::Suspensions,
 };
 
 /// The consumer of org-registry. The service itself writes the other half of the projection.
@@ -104,7 +108,7 @@ impl Ports {
     /// Runs the durable jobs: roster imports, endings that are due, and one-time codes if they are sent.
     pub(crate) fn job_runner(&self) -> anyhow::Result<JobRunner> {
         let runner = roster_import::Runner(Arc::new(self.context()));
-        let ending = end_due::EndDue::new(self.db.clone());
+        let ending = end_due::EndDue(Arc::new(self.context()));
         let runner = JobRunner::new(self.db.clone())
             .handle(roster_import::JOB, roster_import::JOB_LIMITS, Arc::new(runner))
             .handle(endings::JOB, end_due::JOB_LIMITS, Arc::new(ending));
@@ -179,12 +183,15 @@ impl Ports {
         let authentication = Authentication::new(edge.clone(), context);
         let service_accounts = ServiceAccounts::new(edge.clone(), self.verifier.clone());
         let jobs = JobServer::<MembershipJobs>::new(self.db.clone());
+        let quarantines = QuarantineServer::<MembershipQuarantines>::new(self.db.clone());
         Routes::new(AuthenticationServiceServer::new(authentication))
             .add_service(AppointmentServiceServer::new(Appointments::new(edge.clone())))
             .add_service(MemberServiceServer::new(Members::new(edge.clone())))
             .add_service(AssignmentServiceServer::new(Assignments::new(edge.clone())))
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
+            .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
+            .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))
             .add_service(RosterImportServiceServer::new(imports))
@@ -192,10 +199,13 @@ impl Ports {
             .add_service(RevocationServiceServer::new(Revocations::new(edge, reader)))
             .add_service(MembershipFeedServiceServer::new(feed))
             .add_service(MembershipJobServiceServer::new(jobs))
+            .add_service(MembershipQuarantineServiceServer::new(quarantines))
     }
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<MembershipJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<MembershipJobs>();
+    rules.extend(parta_operations::quarantine_rules::<MembershipQuarantines>());
+    rules
 }

@@ -37,7 +37,8 @@ impl Context {
         Ok(self.roster.contexts_of(conn, org, &[member]).await?.pop())
     }
 
-    /// Returns the facts about the calling member. A caller outside the organization receives `NOT_FOUND`.
+    /// Returns the facts about the calling member. A caller outside the organization receives
+    /// `NOT_FOUND`, a suspended one `MEMBER_SUSPENDED`.
     pub(crate) async fn facts(
         &self,
         conn: &impl ConnectionTrait,
@@ -53,8 +54,8 @@ impl Context {
         endings::require_punctual(conn, org, self.db.env().now()).await?;
         self.contexts_of(conn, org, member)
             .await?
-            .filter(MemberContext::is_active)
-            .ok_or_else(outside)
+            .ok_or_else(outside)?
+            .require_active()
     }
 
     /// Refuses a unit that is unknown, archived, or neither a class nor a group.

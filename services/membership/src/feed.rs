@@ -12,7 +12,9 @@ use parta_proto_membership::v1::membership_event::Payload;
 use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 
-use crate::{assignments, enrollments, error::Error, guardianships, member_records};
+use crate::{
+    assignments, duties, enrollments, error::Error, guardianships, member_records, roster_import, suspensions,
+};
 
 /// Appends an event to the feed and applies it to the projection.
 pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), Error> {
@@ -32,5 +34,8 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
     events.extend(assignments::snapshot(&tx, org).await?);
     events.extend(enrollments::snapshot(&tx, org).await?);
     events.extend(guardianships::snapshot(&tx, org).await?);
+    events.extend(duties::snapshot(&tx, org).await?);
+    events.extend(suspensions::snapshot(&tx, org).await?);
+    events.extend(roster_import::snapshot(&tx, org).await?);
     Ok(events)
 }

@@ -1,11 +1,11 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
-//! `assignments`, `enrollments`, `guardianships`; `roles`; `departures`; `admission`, `appointments`;
-//! `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`. Each states its invariants.
-//! An account id is returned only to its own person; each organization knows a person by a different id;
-//! contacts are never returned; an organization always has an administrator; a change, its event and its
-//! effect on permissions are committed in one transaction.
+//! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
+//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
+//! Each states its invariants. An account id is returned only to its own person; each organization knows
+//! a person by a different id; contacts are never returned; an organization always has an administrator;
+//! a change, its event and its effect on permissions are committed in one transaction.
 mod accounts;
 mod admission;
 mod appointments;
@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod delivery;
 mod departures;
+mod duties;
 mod end_due;
 mod endings;
 mod enrollments;
@@ -33,6 +34,7 @@ mod service_accounts;
 mod sessions;
 mod sign_in;
 mod storage;
+mod suspensions;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,8 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.AssignmentService",
     "parta.membership.v1.EnrollmentService",
     "parta.membership.v1.GuardianshipService",
+    "parta.membership.v1.DutyService",
+    "parta.membership.v1.SuspensionService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",
@@ -70,6 +74,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.internal.v1.RevocationService",
     "parta.membership.v1.MembershipFeedService",
     "parta.membership.v1.MembershipJobService",
+    "parta.membership.v1.MembershipQuarantineService",
 ];
 
 /// The definition of the service for the runtime.

@@ -4,8 +4,8 @@ use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assembly, assignments, departures, enrollments, guardianships, member_records, members, roles,
-    roster_import, service_accounts,
+    assembly, assignments, departures, duties, enrollments, guardianships, member_records, members, roles,
+    roster_import, service_accounts, suspensions,
 };
 
 type Rule = fn(PrincipalKind) -> bool;
@@ -48,7 +48,28 @@ fn connects(kind: PrincipalKind) -> bool {
     person(kind, |f| service_accounts::administer(f).is_allowed())
 }
 fn decides(kind: PrincipalKind) -> bool {
-    person(kind, |f| guardianships::decide(f, &pupil(f)).is_allowed())
+    person(kind, |f| guardianships::decides_sample(f, pupil(f).member_id))
+}
+fn administers_families(kind: PrincipalKind) -> bool {
+    person(kind, |f| guardianships::administer(f).is_allowed())
+}
+fn chooses(kind: PrincipalKind) -> bool {
+    // The student of the sample relation is the sample pupil.
+    person(kind, |f| {
+        f.roles.contains(&Role::Pupil) && guardianships::choose(f, f.member_id).is_allowed()
+    })
+}
+fn manages_duties(kind: PrincipalKind) -> bool {
+    person(kind, |f| duties::manage(f).is_allowed())
+}
+fn lists_duties(kind: PrincipalKind) -> bool {
+    person(kind, |f| duties::list(f).is_allowed())
+}
+fn suspends(kind: PrincipalKind) -> bool {
+    person(kind, |f| suspensions::suspend(f).is_allowed())
+}
+fn decides_suspensions(kind: PrincipalKind) -> bool {
+    kind == PrincipalKind::Operator || person(kind, |f| suspensions::decide(f).is_allowed())
 }
 fn follows(kind: PrincipalKind) -> bool {
     matches!(kind, PrincipalKind::Service | PrincipalKind::ServiceAccount)
@@ -63,7 +84,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 47] = [
+const RULES: [(&str, Rule); 63] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -103,7 +124,7 @@ const RULES: [(&str, Rule); 47] = [
         verifies,
     ),
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
-        person(k, |f| departures::remove(f, &pupil(f)).is_allowed())
+        person(k, |f| departures::remove(f, &pupil(f), false).is_allowed())
     }),
     ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
     ("parta.membership.v1.AssignmentService/EndAssignment", assigns),
@@ -117,7 +138,56 @@ const RULES: [(&str, Rule); 47] = [
         "parta.membership.v1.GuardianshipService/ConfirmGuardianship",
         decides,
     ),
+    (
+        "parta.membership.v1.GuardianshipService/ConfirmGuardianships",
+        decides,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/ProposeGuardianship",
+        decides,
+    ),
     ("parta.membership.v1.GuardianshipService/EndGuardianship", decides),
+    ("parta.membership.v1.DutyService/AssignDuty", manages_duties),
+    ("parta.membership.v1.DutyService/EndDuty", manages_duties),
+    ("parta.membership.v1.DutyService/ListDuties", lists_duties),
+    ("parta.membership.v1.SuspensionService/SuspendMember", suspends),
+    (
+        "parta.membership.v1.SuspensionService/ConfirmSuspension",
+        decides_suspensions,
+    ),
+    (
+        "parta.membership.v1.SuspensionService/ReinstateMember",
+        decides_suspensions,
+    ),
+    ("parta.membership.v1.SuspensionService/ListSuspensions", suspends),
+    (
+        "parta.membership.v1.SuspensionService/ListOverdueSuspensions",
+        |k| k == PrincipalKind::Operator,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/LimitGuardianship",
+        decides,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/ProtectFamily",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/UnprotectFamily",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/SetBirthDate",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/GetChildRecord",
+        administers_families,
+    ),
+    (
+        "parta.membership.v1.GuardianshipService/ChooseAdultAccess",
+        chooses,
+    ),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,
@@ -204,6 +274,6 @@ pub fn permissions() -> Vec<Permission> {
             });
         }
     }
-    rows.extend(permission_rows(assembly::job_rules()));
+    rows.extend(permission_rows(assembly::operator_rules()));
     rows
 }

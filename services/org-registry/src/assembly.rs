@@ -7,14 +7,15 @@ use parta_edge::Edge;
 use parta_feed::{AtLeast, Consumer, FeedClient, FeedServer, Freshness};
 use parta_grpc::{Routes, ServiceClients};
 use parta_jobs::{JobRunner, Limits};
-use parta_operations::JobServer;
+use parta_operations::{JobServer, QuarantineServer};
 use parta_proto_membership::MembershipFeed;
 use parta_proto_org_registry::{
-    OrgRegistryFeed, OrgRegistryJobs,
+    OrgRegistryFeed, OrgRegistryJobs, OrgRegistryQuarantines,
     v1::{
         application_service_server::ApplicationServiceServer,
         org_registry_feed_service_server::OrgRegistryFeedServiceServer,
         org_registry_job_service_server::OrgRegistryJobServiceServer,
+        org_registry_quarantine_service_server::OrgRegistryQuarantineServiceServer,
         organization_service_server::OrganizationServiceServer, unit_service_server::UnitServiceServer,
     },
 };
@@ -61,11 +62,13 @@ impl Ports {
         let edge = Edge::new(self.db.clone(), at_least, self.context());
         let feed = FeedServer::<OrgRegistryFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot);
         let jobs = JobServer::<OrgRegistryJobs>::new(self.db.clone());
+        let quarantines = QuarantineServer::<OrgRegistryQuarantines>::new(self.db.clone());
         Routes::new(ApplicationServiceServer::new(Applications::new(edge.clone())))
             .add_service(OrganizationServiceServer::new(Organizations::new(edge.clone())))
             .add_service(UnitServiceServer::new(Units::new(edge)))
             .add_service(OrgRegistryFeedServiceServer::new(feed))
             .add_service(OrgRegistryJobServiceServer::new(jobs))
+            .add_service(OrgRegistryQuarantineServiceServer::new(quarantines))
     }
 
     /// Returns the runner of the jobs: they appoint founding administrators and create imported classes.
@@ -111,7 +114,9 @@ pub(crate) fn tasks(context: &ServiceContext, ports: Ports) -> Vec<Task> {
     tasks
 }
 
-/// The rows of the permission matrix of the service's jobs.
-pub(crate) fn job_rules() -> Vec<PermissionRule> {
-    parta_operations::rules::<OrgRegistryJobs>()
+/// The rows of the permission matrix of the services for the operator.
+pub(crate) fn operator_rules() -> Vec<PermissionRule> {
+    let mut rules = parta_operations::job_rules::<OrgRegistryJobs>();
+    rules.extend(parta_operations::quarantine_rules::<OrgRegistryQuarantines>());
+    rules
 }

@@ -16,7 +16,7 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) enum Reader {
     /// An active member.
-    Member(MemberContext),
+    Member(Box<MemberContext>),
     /// An external system. The access rule of the RPC requires its permission.
     ServiceAccount,
     /// The operator of the platform.
@@ -29,7 +29,7 @@ impl Reader {
         match kind {
             PrincipalKind::ServiceAccount => Some(Self::ServiceAccount),
             PrincipalKind::Operator => Some(Self::Operator),
-            _ => MemberContext::sample(kind).map(Self::Member),
+            _ => MemberContext::sample(kind).map(|facts| Self::Member(Box::new(facts))),
         }
     }
 }
@@ -43,9 +43,10 @@ impl Context {
         org: OrgId,
     ) -> Result<Reader, RpcError> {
         match caller.acting() {
-            Principal::Person { .. } => Ok(Reader::Member(
-                self.roster.caller_context(conn, caller, org).await?,
-            )),
+            Principal::Person { .. } => {
+                let facts = self.roster.caller_context(conn, caller, org).await?;
+                Ok(Reader::Member(Box::new(facts)))
+            }
             Principal::ServiceAccount { .. } => Ok(Reader::ServiceAccount),
             Principal::Operator { .. } => Ok(Reader::Operator),
             _ => Err(not_found("organization", org)),

@@ -34,6 +34,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.org_registry.v1.UnitService",
     "parta.org_registry.v1.OrgRegistryFeedService",
     "parta.org_registry.v1.OrgRegistryJobService",
+    "parta.org_registry.v1.OrgRegistryQuarantineService",
 ];
 
 /// The definition of the service for the runtime.

@@ -174,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Returns a channel for the jobs of a service.
+    /// Returns a channel for the services for the operator of a service.
     pub(crate) fn jobs(&self, service: &'static str) -> Bound {
         self.bound(service)
     }

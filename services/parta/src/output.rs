@@ -38,6 +38,9 @@ pub enum Failure {
         "The roster files were refused. Nothing was changed. Correct the listed problems and import again."
     )]
     RosterRefused,
+    /// The doctor has found something. Exit code 5.
+    #[error("{0} findings.")]
+    Unhealthy(usize),
 }
 
 impl Failure {
@@ -47,6 +50,7 @@ impl Failure {
             Self::Refused(_) | Self::Local(_) => 1,
             Self::Unreachable(_) => 3,
             Self::RosterRefused => 4,
+            Self::Unhealthy(_) => 5,
         })
     }
 }

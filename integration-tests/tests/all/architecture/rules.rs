@@ -77,6 +77,8 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "assignments",
             "enrollments",
             "guardianships",
+            "suspensions",
+            "duties",
             "roles",
             "departures",
             "admission",

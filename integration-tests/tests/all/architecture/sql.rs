@@ -60,12 +60,12 @@ const BY_HAND: &[(&str, usize, &str)] = &[
     ),
     (
         "libs/feed/src/consumer/apply.rs",
-        5,
+        7,
         "feeds: a cursor is inserted if it is absent, locked without waiting, and moved",
     ),
     (
         "libs/feed/src/consumer/quarantine.rs",
-        3,
+        7,
         "feeds: a quarantine, written once however many replicas give up",
     ),
     (

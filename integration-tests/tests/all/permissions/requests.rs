@@ -36,6 +36,7 @@ fn altered(two_schools: &TwoSchools, rpc: &str, mut body: Value) -> Value {
         "CreateMember" => body["full_name"] = json!("Другой Человек"),
         "CreateServiceAccount" => body["display_name"] = json!("Другое"),
         "BulkRevokeInvitations" => body["condition"] = json!("REVOCATION_CONDITION_IDLE"),
+        "ChooseAdultAccess" => body["access"] = json!("ADULT_ACCESS_UNIT_ROOMS"),
         "CreateDirectChat" => body["member_id"] = json!(two_schools.people[&Kind::Teacher].member_id),
         "CreateJoinTicket" => body["invitation_token"] = json!(two_schools.foreign.link),
         _ => {}

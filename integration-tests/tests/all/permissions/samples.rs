@@ -3,7 +3,7 @@ use parta_access::PrincipalKind as Kind;
 use parta_integration_tests::{Client, SampleSchool, TwoSchools, new_phone};
 use serde_json::{Value, json};
 
-use crate::jobs;
+use crate::{jobs, quarantine};
 
 /// Returns an id of a response.
 fn id(answer: &Value, path: &str) -> String {
@@ -57,6 +57,30 @@ impl Fresh<'_> {
         let all = all["guardianships"].as_array().unwrap();
         let own = all.iter().find(|g| g["guardian_id"] == json!(parent.member_id));
         id(own.unwrap(), "/id")
+    }
+
+    /// Returns the request of a duty.
+    async fn duty(&self) -> Value {
+        json!({
+            "org_id": self.0.school.org_id, "member_id": self.member("ROLE_STAFF", None).await,
+            "kind": "DUTY_KIND_NURSE", "scope": {"organization": true}, "until_date": "2999-05-31",
+            "order": {"number": "12-к", "date": "2026-01-12", "text": "О назначении"},
+        })
+    }
+
+    /// Returns a suspension. A caller of this kind has not made it, where another member can.
+    async fn suspension(&self, two_schools: &TwoSchools, kind: Kind) -> String {
+        let head = two_schools.people.get(&Kind::Head);
+        let org_id = self.0.school.org_id.as_str();
+        let head = head.filter(|head| kind == Kind::Administrator && head.client.org_id() == Some(org_id));
+        let by = head.map_or(&self.0.school.administrator.client, |head| &head.client);
+        let wanted = json!({
+            "org_id": org_id, "member_id": self.member("ROLE_STAFF", None).await, "cause": "проверка",
+        });
+        id(
+            &by.must("SuspensionService/SuspendMember", wanted).await,
+            "/suspension/id",
+        )
     }
 
     /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
@@ -221,8 +245,59 @@ pub async fn sample(
         "GuardianshipService/ConfirmGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await})
         }
+        "GuardianshipService/ConfirmGuardianships" => {
+            json!({"guardianship_ids": [fresh.guardianship(two_schools).await]})
+        }
+        "GuardianshipService/ProposeGuardianship" => json!({
+            "guardian_id": fresh.member("ROLE_PARENT", None).await, "child_id": place.pupil.member_id,
+            "kind": "GUARDIANSHIP_KIND_TRUSTED",
+        }),
+        "GuardianshipService/LimitGuardianship" => json!({
+            "guardianship_id": fresh.guardianship(two_schools).await, "cause": "заявление",
+            "limits": ["RELATION_LIMIT_NO_CONTACT"],
+        }),
+        "GuardianshipService/ProtectFamily" | "GuardianshipService/UnprotectFamily" => json!({
+            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await,
+            "order": {"number": "7", "date": "2026-01-12", "text": "Определение суда"},
+        }),
+        "GuardianshipService/SetBirthDate" => json!({
+            "child_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await, "birth_date": "2015-05-31",
+        }),
+        "GuardianshipService/GetChildRecord" => json!({"child_id": place.pupil.member_id}),
+        "GuardianshipService/ChooseAdultAccess" => {
+            // The 18th birthday is in a month, so that the choice is open.
+            let birthday = parta_ids::Env::system().now() + chrono::TimeDelta::days(30);
+            let born = birthday.date_naive() - chrono::Months::new(18 * 12);
+            // Only the student chooses, about an own relation.
+            let student = person.filter(|_| kind == Kind::Pupil);
+            let (child, guardianship) = match student {
+                Some(student) => {
+                    let own = json!({"child_id": student.member_id});
+                    let listed = place.must("GuardianshipService/ListGuardianships", own).await;
+                    (&student.member_id, id(&listed, "/guardianships/0/id"))
+                }
+                None => (&place.pupil.member_id, fresh.guardianship(two_schools).await),
+            };
+            let born = json!({"child_id": child, "birth_date": born.to_string()});
+            place.must("GuardianshipService/SetBirthDate", born).await;
+            json!({"guardianship_id": guardianship, "access": "ADULT_ACCESS_FULL"})
+        }
         "GuardianshipService/EndGuardianship" => {
             json!({"guardianship_id": fresh.guardianship(two_schools).await, "cause": "ошибка"})
+        }
+        "DutyService/AssignDuty" => fresh.duty().await,
+        "DutyService/EndDuty" => {
+            let made = place.must("DutyService/AssignDuty", fresh.duty().await).await;
+            json!({"duty_id": made["duty"]["id"], "cause": "перевод"})
+        }
+        "SuspensionService/SuspendMember" => {
+            json!({"member_id": fresh.member("ROLE_STAFF", None).await, "cause": "проверка"})
+        }
+        "SuspensionService/ConfirmSuspension" => {
+            json!({"suspension_id": fresh.suspension(two_schools, kind).await})
+        }
+        "SuspensionService/ReinstateMember" => {
+            json!({"suspension_id": fresh.suspension(two_schools, kind).await, "cause": "проверено"})
         }
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})
@@ -317,6 +392,15 @@ pub async fn sample(
             let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
             let database = jobs::database(&two_schools.suite, &package).await;
             json!({"job_id": jobs::insert(&database, true, None).await})
+        }
+        name if name.contains("QuarantineService/") => {
+            let package = rpc.split('.').nth(1).unwrap().replace('_', "-");
+            let database = jobs::database(&two_schools.suite, &package).await;
+            let mut body = quarantine::insert(&database, &package).await;
+            let input = parta_testkit::dynamic::method(rpc).input();
+            let fields = body.as_object_mut().unwrap();
+            fields.retain(|field, _| input.get_field_by_name(field).is_some());
+            body
         }
         "AnnouncementService/PostAnnouncement" => json!({"unit_id": place.class, "text": "Урок"}),
         _ => json!({}),

@@ -7,8 +7,11 @@ use parta_ids::{OrgId, TypedId};
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use uuid::Uuid;
 
-use super::{Consumer, HandleError, Handler, quarantine};
-use crate::{Cursor, Source};
+use super::{
+    Consumer, HandleError, Handler,
+    quarantine::{self, Request, build},
+};
+use crate::{Cursor, FeedEvent, Source};
 
 /// The reason why a transaction was rolled back.
 #[derive(Debug)]
@@ -31,7 +34,14 @@ impl From<HandleError> for Failure {
     fn from(error: HandleError) -> Self {
         match error {
             HandleError::Storage(error) if error.is_transient() => Self::Storage(error),
-            error => Self::Events(error.to_string()),
+            // Messages of the database may quote values of a row.
+            HandleError::Storage(
+                error @ (StorageError::UniqueViolation { .. }
+                | StorageError::ForeignKeyViolation { .. }
+                | StorageError::UnknownValue { .. }),
+            ) => Self::Events(error.to_string()),
+            HandleError::Storage(_) => Self::Events("the database rejected a row".to_owned()),
+            HandleError::Failed(why) => Self::Events(why),
         }
     }
 }
@@ -43,7 +53,14 @@ pub(super) struct Stored {
     pub(super) text: String,
     /// The decoded cursor; `None` before the first batch.
     pub(super) cursor: Option<Cursor>,
-    pub(super) is_quarantined: bool,
+    /// The builds that could not apply the next events; `None` if the organization is not quarantined.
+    pub(super) failed_builds: Option<String>,
+    /// The request of the operator.
+    pub(super) request: Request,
+    /// The build that has met events of a kind that it does not know; empty if there were none.
+    pub(super) unknown_build: String,
+    /// Whether the row of the cursor exists.
+    pub(super) has_row: bool,
 }
 
 fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageError> {
@@ -59,41 +76,65 @@ fn decode(org_id: OrgId, row: &QueryResult) -> Result<Option<Cursor>, StorageErr
     }))
 }
 
-/// Returns all cursors of a consumer.
-pub(super) async fn list_cursors(db: &Db, consumer: &str) -> Result<Vec<Cursor>, StorageError> {
-    let sql = "SELECT org_id, epoch, position, event_id FROM feed_cursor WHERE consumer = $1";
+/// Returns all cursors of a consumer, and the organizations for which the operator has requested something.
+pub(super) async fn list_cursors(db: &Db, consumer: &str) -> Result<(Vec<Cursor>, Vec<OrgId>), StorageError> {
+    let sql = "SELECT org_id, epoch, position, event_id, request FROM feed_cursor WHERE consumer = $1";
     let statement = Statement::from_sql_and_values(db.backend(), sql, [consumer.into()]);
-    let mut cursors = Vec::new();
+    let (mut cursors, mut requested) = (Vec::new(), Vec::new());
     for row in db.conn().query_all_raw(statement).await? {
         let org_id = OrgId::from_uuid(row.try_get("", "org_id")?);
         cursors.extend(decode(org_id, &row)?);
+        let request: i16 = row.try_get("", "request")?;
+        if request != 0 {
+            requested.push(org_id);
+        }
     }
-    Ok(cursors)
+    Ok((cursors, requested))
 }
 
 /// Loads the cursor of an organization, and whether it is quarantined.
 pub(super) async fn load(db: &Db, consumer: &str, org_id: OrgId) -> Result<Stored, StorageError> {
-    let sql = "SELECT c.cursor, c.epoch, c.position, c.event_id, \
-               EXISTS (SELECT 1 FROM feed_quarantine WHERE org_id = $1 AND consumer = $2) AS quarantined \
-               FROM (SELECT 1 AS one) present LEFT JOIN feed_cursor c ON c.org_id = $1 AND c.consumer = $2";
+    let sql = "SELECT c.cursor, c.epoch, c.position, c.event_id, c.request, c.request_event_id, \
+               c.unknown_build, q.builds FROM (SELECT 1 AS one) present \
+               LEFT JOIN feed_cursor c ON c.org_id = $1 AND c.consumer = $2 \
+               LEFT JOIN feed_quarantine q ON q.org_id = $1 AND q.consumer = $2";
     let values = [org_id.uuid().into(), consumer.into()];
     let statement = Statement::from_sql_and_values(db.backend(), sql, values);
     let Some(row) = db.conn().query_one_raw(statement).await? else {
         return Ok(Stored::default());
     };
     let text: Option<String> = row.try_get("", "cursor")?;
+    let unknown_build: Option<String> = row.try_get("", "unknown_build")?;
     Ok(Stored {
+        has_row: text.is_some(),
         text: text.unwrap_or_default(),
         cursor: decode(org_id, &row)?,
-        is_quarantined: row.try_get("", "quarantined")?,
+        failed_builds: row.try_get("", "builds")?,
+        request: Request::decode(row.try_get("", "request")?, row.try_get("", "request_event_id")?),
+        unknown_build: unknown_build.unwrap_or_default(),
     })
+}
+
+/// Inserts the row of the cursor of an organization that has none.
+pub(super) async fn begin(db: &Db, consumer: &str, org_id: OrgId) -> Result<(), StorageError> {
+    db.write(|tx| async move {
+        let sql = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
+                   VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
+        let values = [
+            org_id.uuid().into(),
+            consumer.into(),
+            Uuid::nil().into(),
+            tx.now().into(),
+        ];
+        tx.execute_sql(sql, values).await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Locks the row of the cursor until the transaction ends, and returns the cursor. Never waits for another
 /// replica that holds it.
 async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, Failure> {
-    let key = || [org_id.uuid().into(), consumer.into()];
-    let backend = tx.get_database_backend();
     let skip_locked = if tx.db().is_postgres() {
         "FOR UPDATE SKIP LOCKED"
     } else {
@@ -102,26 +143,23 @@ async fn lock(tx: &Tx, consumer: &str, org_id: OrgId) -> Result<Option<Cursor>, 
     let sql = format!(
         "SELECT epoch, position, event_id FROM feed_cursor WHERE org_id = $1 AND consumer = $2 {skip_locked}"
     );
-    for _ in 0..2 {
-        let found = tx
-            .query_one_raw(Statement::from_sql_and_values(backend, &sql, key()))
-            .await
-            .map_err(StorageError::from)?;
-        if let Some(row) = found {
-            return Ok(decode(org_id, &row)?);
-        }
-        let insert = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
-                      VALUES ($1, $2, '', 0, $3, $4) ON CONFLICT DO NOTHING";
-        let values = key().into_iter().chain([Uuid::nil().into(), tx.now().into()]);
-        let inserted = tx.execute_sql(insert, values).await.map_err(StorageError::from)?;
-        if inserted == 0 {
-            return Err(Failure::Locked);
-        }
+    let values = [org_id.uuid().into(), consumer.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    match tx.query_one_raw(statement).await.map_err(StorageError::from)? {
+        Some(row) => Ok(decode(org_id, &row)?),
+        None => Err(Failure::Locked),
     }
-    Err(Failure::Locked)
 }
 
-async fn advance(tx: &Tx, consumer: &str, text: &str, at: Cursor) -> Result<(), StorageError> {
+/// Moves the cursor behind events of which some may be of an unknown kind. The build that knows the kind
+/// takes a snapshot.
+async fn advance<E: FeedEvent>(tx: &Tx, consumer: &str, batch: &Batch<E>) -> Result<(), StorageError> {
+    let (text, at) = (batch.text.as_str(), batch.end);
+    if batch.events.iter().any(|event| event.payload().is_none()) {
+        let sql = "UPDATE feed_cursor SET unknown_build = $3 WHERE org_id = $1 AND consumer = $2";
+        let values = [at.org_id.uuid().into(), consumer.into(), build().into()];
+        tx.execute_sql(sql, values).await?;
+    }
     let sql = "UPDATE feed_cursor SET cursor = $3, epoch = $4, position = $5, event_id = $6, update_time = $7 \
                WHERE org_id = $1 AND consumer = $2";
     let values = [
@@ -155,6 +193,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         batch: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = batch.end.org_id;
+        let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
                 let stored = lock(&tx, self.name, org_id).await?;
@@ -163,8 +202,30 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 }
                 let applied = AssertUnwindSafe(self.handler.apply(&tx, org_id, &batch.events));
                 without_panic(applied.catch_unwind().await)?;
-                advance(&tx, self.name, &batch.text, batch.end).await?;
+                advance(&tx, self.name, batch).await?;
                 Ok(Some(batch.end))
+            })
+            .await
+    }
+
+    /// Moves the cursor behind an event without applying it, and ends the quarantine.
+    pub(super) async fn apply_skip(
+        &self,
+        after: Option<Cursor>,
+        skipped: &Batch<S::Event>,
+    ) -> Result<Option<Cursor>, Failure> {
+        let org_id = skipped.end.org_id;
+        let _writing = self.writing.lock().await;
+        self.db
+            .write_idempotent(|tx| async move {
+                let stored = lock(&tx, self.name, org_id).await?;
+                if stored != after {
+                    return Ok(stored);
+                }
+                quarantine::clear(&tx, self.name, org_id).await?;
+                advance(&tx, self.name, skipped).await?;
+                quarantine::set_request(&tx, self.name, org_id, Request::Correct, None).await?;
+                Ok(Some(skipped.end))
             })
             .await
     }
@@ -176,6 +237,7 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         snapshot: &Batch<S::Event>,
     ) -> Result<Option<Cursor>, Failure> {
         let org_id = snapshot.end.org_id;
+        let _writing = self.writing.lock().await;
         self.db
             .write_idempotent(|tx| async move {
                 let stored = lock(&tx, self.name, org_id).await?;
@@ -185,7 +247,11 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 let replaced = AssertUnwindSafe(self.handler.replace(&tx, org_id, &snapshot.events));
                 without_panic(replaced.catch_unwind().await)?;
                 quarantine::clear(&tx, self.name, org_id).await?;
-                advance(&tx, self.name, &snapshot.text, snapshot.end).await?;
+                quarantine::set_request(&tx, self.name, org_id, Request::None, None).await?;
+                let sql = "UPDATE feed_cursor SET unknown_build = '' WHERE org_id = $1 AND consumer = $2";
+                let key = [org_id.uuid().into(), self.name.into()];
+                tx.execute_sql(sql, key).await.map_err(StorageError::from)?;
+                advance(&tx, self.name, snapshot).await?;
                 Ok(Some(snapshot.end))
             })
             .await

@@ -63,10 +63,13 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
             .map_err(|_| StreamEnd::Silent)?
             .map_err(StreamEnd::Status)?;
         // Read after the stream has begun: a cursor that moves meanwhile is read again by the worker.
-        let cursors = apply::list_cursors(&self.db, self.name)
+        let (cursors, requested) = apply::list_cursors(&self.db, self.name)
             .await
             .map_err(StreamEnd::Storage)?;
         self.progress.load(cursors);
+        for org_id in requested {
+            self.progress.request(org_id);
+        }
         let mut all = Some(HashMap::new());
         loop {
             let next = tokio::time::timeout(MAX_SILENCE, stream.next()).await;

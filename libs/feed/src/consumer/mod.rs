@@ -7,9 +7,12 @@
 //! organizations go on.
 
 mod apply;
+mod breaker;
 mod heads;
+mod lag;
 mod progress;
 mod quarantine;
+mod registry;
 mod work;
 
 use std::{
@@ -24,10 +27,15 @@ use parta_ids::OrgId;
 use parta_proto::status::v1::ErrorReason;
 use parta_status::RpcError;
 use sea_orm::DbErr;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use lag::Lag;
 pub(crate) use progress::{Age, Progress};
-pub use quarantine::{QuarantinedOrganization, list_quarantined, release};
+pub use quarantine::{
+    QuarantinedOrganization, find_quarantined, list_quarantined, lock_quarantined, rebuild, retry, skip,
+};
+pub use registry::{ConsumerHandle, consumers};
 
 use crate::{FeedEvent, Freshness, Source};
 
@@ -56,7 +64,8 @@ impl From<RpcError> for HandleError {
         if refusal.code() == tonic::Code::Unavailable && !is_unknown_value {
             return Self::Storage(StorageError::Unavailable(refusal.to_string()));
         }
-        Self::Failed(refusal.to_string())
+        // The message of a refusal may quote a name.
+        Self::Failed(format!("refused: {}", refusal.reason()))
     }
 }
 
@@ -79,10 +88,28 @@ pub struct Consumer<S: Source, H: Handler<Event = S::Event>> {
     source: Arc<S>,
     handler: Arc<H>,
     progress: Arc<Progress>,
-    breaker: Arc<quarantine::Breaker>,
+    breaker: Arc<breaker::Breaker>,
     /// Consecutive failures by organization.
     failures: Arc<Mutex<HashMap<OrgId, u32>>>,
+    /// Limits the workers that read a snapshot, so that the others apply events meanwhile.
+    snapshots: Arc<Semaphore>,
+    writing: Arc<Writing>,
 }
+
+/// On SQLite, one worker writes at a time.
+struct Writing(Option<tokio::sync::Mutex<()>>);
+
+impl Writing {
+    async fn lock(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        match &self.0 {
+            Some(mutex) => Some(mutex.lock().await),
+            None => None,
+        }
+    }
+}
+
+/// The number of workers that read a snapshot at a time.
+const SNAPSHOTS: usize = 2;
 
 impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
     fn clone(&self) -> Self {
@@ -94,6 +121,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Clone for Consumer<S, H> {
             progress: self.progress.clone(),
             breaker: self.breaker.clone(),
             failures: self.failures.clone(),
+            snapshots: self.snapshots.clone(),
+            writing: self.writing.clone(),
         }
     }
 }
@@ -102,14 +131,19 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Returns a consumer. `name` is the key of its cursors: `<service>.<effect>`, for example "chat.roster".
     pub fn new(name: &'static str, db: Db, source: S, handler: H) -> Self {
         let (source, handler) = (Arc::new(source), Arc::new(handler));
+        let (progress, breaker): (Arc<Progress>, Arc<breaker::Breaker>) = Default::default();
+        registry::register(&db, name, source.service(), progress.clone(), breaker.clone());
+        let writing = Writing((!db.is_postgres()).then(tokio::sync::Mutex::default));
         Self {
             name,
             db,
             source,
             handler,
-            progress: Arc::default(),
-            breaker: Arc::default(),
+            progress,
+            breaker,
             failures: Arc::default(),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
+            writing: Arc::new(writing),
         }
     }
 

@@ -11,6 +11,7 @@ use parta_ids::OrgId;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
+use super::lag::Lag;
 use crate::Cursor;
 
 /// An organization with at most this many unapplied events goes before the others.
@@ -67,6 +68,13 @@ struct Queue {
     /// Organizations that became due again while a worker had them.
     again: HashSet<OrgId>,
     delayed: BTreeSet<(Instant, OrgId)>,
+    /// The same organizations, and when each is due.
+    due: HashMap<OrgId, Instant>,
+    /// Organizations whose events cannot be applied, and which are tried again when nothing else is to do.
+    last: VecDeque<OrgId>,
+    rejected: HashSet<OrgId>,
+    /// Organizations for which the operator has requested something while a worker had them.
+    requested: HashSet<OrgId>,
 }
 
 /// How current the projection of an organization is.
@@ -183,7 +191,9 @@ impl Queue {
         if self.running.contains(&org_id) {
             self.again.insert(org_id);
         } else if self.queued.insert(org_id) {
-            let lane = if lag <= SMALL {
+            let lane = if self.rejected.contains(&org_id) {
+                &mut self.last
+            } else if lag <= SMALL {
                 &mut self.small
             } else {
                 &mut self.large
@@ -192,10 +202,29 @@ impl Queue {
         }
     }
 
-    fn delay(&mut self, org_id: OrgId, wait: Duration) {
-        if !self.queued.contains(&org_id) && !self.delayed.iter().any(|(_, delayed)| *delayed == org_id) {
-            self.delayed.insert((Instant::now() + wait, org_id));
+    /// Puts an organization before all others.
+    fn push_first(&mut self, org_id: OrgId) {
+        if self.running.contains(&org_id) {
+            self.requested.insert(org_id);
+        } else if self.queued.insert(org_id) {
+            self.small.push_front(org_id);
         }
+    }
+
+    fn delay(&mut self, org_id: OrgId, wait: Duration) {
+        if !self.queued.contains(&org_id) && !self.due.contains_key(&org_id) {
+            let due = Instant::now() + wait;
+            self.due.insert(org_id, due);
+            self.delayed.insert((due, org_id));
+        }
+    }
+
+    /// Takes the next delayed organization that is due.
+    fn pop_due(&mut self, now: Instant) -> Option<OrgId> {
+        let (due, org_id) = self.delayed.first().copied().filter(|(due, _)| *due <= now)?;
+        self.delayed.remove(&(due, org_id));
+        self.due.remove(&org_id);
+        Some(org_id)
     }
 
     fn pop(&mut self, lane: Lane) -> Option<OrgId> {
@@ -203,7 +232,8 @@ impl Queue {
             Lane::Small => (&mut self.small, &mut self.large),
             Lane::Large => (&mut self.large, &mut self.small),
         };
-        let org_id = first.pop_front().or_else(|| second.pop_front())?;
+        let next = first.pop_front().or_else(|| second.pop_front());
+        let org_id = next.or_else(|| self.last.pop_front())?;
         self.queued.remove(&org_id);
         self.running.insert(org_id);
         Some(org_id)
@@ -277,6 +307,24 @@ impl Progress {
         }
     }
 
+    /// Looks at an organization before all others, because the operator has requested something for it.
+    pub(crate) fn request(&self, org_id: OrgId) {
+        self.write().queue.push_first(org_id);
+        self.notify();
+    }
+
+    /// Returns how long ago the last heartbeat was, and the organizations that are behind.
+    pub(crate) fn lags(&self) -> (Option<Duration>, Vec<Lag>) {
+        let known = self.read();
+        let lags = known.behind.iter().map(|(org_id, behind)| Lag {
+            org_id: *org_id,
+            events: known.lag(*org_id),
+            age: behind.fresh_until.map(|at| at.elapsed()),
+            is_quarantined: behind.is_quarantined,
+        });
+        (known.heartbeat.map(|at| at.elapsed()), lags.collect())
+    }
+
     /// Notes the cursors that are stored.
     pub(super) fn load(&self, cursors: Vec<Cursor>) {
         let mut known = self.write();
@@ -287,8 +335,7 @@ impl Progress {
         self.notify();
     }
 
-    /// Notes the endings that the source had not published in time at a heartbeat, each with the organization
-    /// and the time when it was due. The list replaces the earlier one.
+    /// Notes the endings that are late at a heartbeat, and when each was due. Replaces the earlier ones.
     pub(super) fn overdue(&self, endings: HashMap<OrgId, Instant>) {
         self.write().overdue = endings;
     }
@@ -358,8 +405,7 @@ impl Progress {
     pub(super) fn next(&self, lane: Lane) -> (Option<OrgId>, Option<Instant>) {
         let mut known = self.write();
         let now = Instant::now();
-        while let Some((due, org_id)) = known.queue.delayed.first().copied().filter(|(at, _)| *at <= now) {
-            known.queue.delayed.remove(&(due, org_id));
+        while let Some(org_id) = known.queue.pop_due(now) {
             let lag = known.lag(org_id);
             known.queue.push(org_id, lag);
         }
@@ -373,6 +419,7 @@ impl Progress {
         let mut known = self.write();
         known.queue.running.remove(&org_id);
         let is_due = known.queue.again.remove(&org_id);
+        let is_requested = known.queue.requested.remove(&org_id);
         match cursor {
             Some(cursor) => {
                 known.cursors.insert(org_id, cursor);
@@ -383,10 +430,15 @@ impl Progress {
         }
         let (is_quarantined, wait) = match outcome {
             Outcome::Applied => (false, None),
-            Outcome::Busy(wait) | Outcome::Failed(wait) => (false, Some(wait)),
+            Outcome::Busy(wait) | Outcome::Failed(wait) | Outcome::Rejected(wait) => (false, Some(wait)),
             Outcome::Quarantined(wait) => (true, Some(wait)),
         };
-        let has_failed = matches!(outcome, Outcome::Failed(_));
+        let has_failed = matches!(outcome, Outcome::Failed(_) | Outcome::Rejected(_));
+        if matches!(outcome, Outcome::Rejected(_)) {
+            known.queue.rejected.insert(org_id);
+        } else {
+            known.queue.rejected.remove(&org_id);
+        }
         let fresh_until = known.heartbeat.filter(|_| known.is_complete);
         if has_failed || is_quarantined {
             let behind = known.behind.entry(org_id).or_insert(Behind {
@@ -402,6 +454,7 @@ impl Progress {
             behind.has_failed = false;
         }
         match wait {
+            _ if is_requested => known.queue.push_first(org_id),
             Some(wait) => known.queue.delay(org_id, wait),
             None if is_due => {
                 let lag = known.lag(org_id);
@@ -436,6 +489,9 @@ pub(super) enum Outcome {
     Busy(Duration),
     /// The work failed and is repeated after a while.
     Failed(Duration),
+    /// The events can be applied neither one by one nor by a snapshot, and the organization is not
+    /// quarantined. It is tried again after a long while, and after all other organizations.
+    Rejected(Duration),
     /// The organization is quarantined. Look after a while whether it still is.
     Quarantined(Duration),
 }

@@ -2,25 +2,38 @@
 use std::time::Duration;
 
 use futures::{StreamExt, future::join_all};
-use parta_ids::OrgId;
+use parta_database::StorageError;
+use parta_ids::{EventId, OrgId, TypedId as _};
 use parta_status::RpcError;
 use tokio::time::Instant;
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 use super::{
     Consumer, Handler, QUIET_FAILURES,
     apply::{self, Batch, Failure, Stored},
     progress::{Lane, Outcome},
-    quarantine,
+    quarantine::{self, Rejection, Request},
 };
-use crate::{Cursor, SnapshotItem, Source};
+use crate::{Cursor, FeedEvent as _, SnapshotItem, Source};
 
-/// Workers on PostgreSQL. On SQLite there is one, because there is one writer.
+/// Largest number of events of one batch.
+const PAGE: i32 = 256;
+/// The workers. They read the source at the same time. On SQLite, which has one writer, only one of them
+/// writes at a time, so that requests do not wait behind all of them.
 const WORKERS: usize = 4;
-/// A worker that is alone looks first for an organization with many unapplied events once in this many times.
-const LARGE_TURN: usize = 4;
-/// The source answers within this time, or is asked again.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// The source answers a reading within this time, or is asked again.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// The source begins a snapshot within this time, and sends its next message within this time.
+const SNAPSHOT_SILENCE: Duration = Duration::from_secs(15);
+/// A snapshot arrives within this time.
+const SNAPSHOT_LIMIT: Duration = Duration::from_mins(2);
+/// An organization that needs a snapshot while others are read waits for this long.
+const SNAPSHOT_BUSY: Duration = Duration::from_secs(1);
+/// Waits between attempts on an organization whose events and snapshot cannot be applied, and which is not
+/// quarantined because many others fail as well.
+const REJECTED_FIRST: Duration = Duration::from_secs(2);
+const REJECTED_MAX: Duration = Duration::from_mins(5);
 /// Another replica that holds the cursor of an organization is done after about this time.
 const LOCKED: Duration = Duration::from_millis(50);
 /// A quarantine that the operator has ended is noticed after this time.
@@ -30,12 +43,30 @@ const QUARANTINE_CHECK: Duration = Duration::from_secs(2);
 enum Setback {
     /// Another replica works on the organization.
     Locked,
+    /// Other snapshots are being read.
+    Busy,
     /// A retry can succeed.
     Temporary(String),
     /// Only a snapshot can help.
     Expired,
     /// The events, or the snapshot, cannot be applied.
-    Permanent(String),
+    Permanent(Rejection),
+}
+
+/// An attempt that did not fail.
+struct Advanced {
+    /// The stored cursor.
+    cursor: Option<Cursor>,
+    /// Whether no event follows.
+    is_at_end: bool,
+}
+
+/// Returns the setback for events that cannot be applied and are not known one by one.
+fn rejected(failure: impl Into<String>) -> Setback {
+    Setback::Permanent(Rejection {
+        event: None,
+        failure: failure.into(),
+    })
 }
 
 impl From<Failure> for Setback {
@@ -43,7 +74,7 @@ impl From<Failure> for Setback {
         match failure {
             Failure::Locked => Self::Locked,
             Failure::Storage(error) => Self::Temporary(error.to_string()),
-            Failure::Events(reason) => Self::Permanent(reason),
+            Failure::Events(reason) => rejected(reason),
         }
     }
 }
@@ -55,7 +86,7 @@ impl From<Status> for Setback {
         match (RpcError::from_status(&status), status.code()) {
             (Some(_), Code::OutOfRange) => Self::Expired,
             // The source cannot read the events, for example because it does not know a stored value.
-            (Some(_), Code::Internal | Code::InvalidArgument) => Self::Permanent(text),
+            (Some(_), Code::Internal | Code::InvalidArgument) => rejected(text),
             _ => Self::Temporary(text),
         }
     }
@@ -65,21 +96,13 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     /// Applies events for ever.
     pub(super) async fn work(&self) {
         self.progress.restart();
-        let count = if self.db.is_postgres() { WORKERS } else { 1 };
-        join_all((0..count).map(|worker| self.work_as(worker, count))).await;
+        join_all((0..WORKERS).map(|worker| self.work_as(worker))).await;
     }
 
-    async fn work_as(&self, worker: usize, count: usize) {
+    async fn work_as(&self, worker: usize) {
         let mut changed = self.progress.subscribe();
-        let mut turn = 0_usize;
+        let lane = if worker == 0 { Lane::Large } else { Lane::Small };
         loop {
-            turn = turn.wrapping_add(1);
-            let is_large_turn = count == 1 && turn.is_multiple_of(LARGE_TURN);
-            let lane = if (count > 1 && worker == 0) || is_large_turn {
-                Lane::Large
-            } else {
-                Lane::Small
-            };
             changed.mark_unchanged();
             match self.progress.next(lane) {
                 (Some(org_id), _) => self.process(org_id).await,
@@ -101,7 +124,15 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
 
     /// Applies the next events of an organization, or its snapshot.
     async fn process(&self, org_id: OrgId) {
-        let stored = match apply::load(&self.db, self.name, org_id).await {
+        let loaded = async {
+            let stored = apply::load(&self.db, self.name, org_id).await?;
+            if !stored.has_row {
+                // Committed at once: another replica that does the same waits for no batch.
+                apply::begin(&self.db, self.name, org_id).await?;
+            }
+            Ok::<_, StorageError>(stored)
+        };
+        let stored = match loaded.await {
             Ok(stored) => stored,
             Err(error) => {
                 let known = self.progress.cursor(org_id);
@@ -109,23 +140,119 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 return self.progress.finished(org_id, known, Outcome::Failed(wait));
             }
         };
-        if stored.is_quarantined {
-            let outcome = Outcome::Quarantined(QUARANTINE_CHECK);
-            return self.progress.finished(org_id, stored.cursor, outcome);
+        let is_closed = stored
+            .failed_builds
+            .as_deref()
+            .is_some_and(quarantine::has_failed);
+        match stored.request {
+            Request::None if is_closed => {
+                let outcome = Outcome::Quarantined(QUARANTINE_CHECK);
+                self.progress.finished(org_id, stored.cursor, outcome);
+            }
+            Request::Skip(event_id) => self.skip(org_id, &stored, event_id).await,
+            Request::Rebuild => {
+                self.resync(org_id, &stored, Rejection::because("a snapshot was requested"))
+                    .await;
+            }
+            _ if !stored.unknown_build.is_empty() && stored.unknown_build != quarantine::build() => {
+                self.resync(org_id, &stored, Rejection::because("events of a new kind"))
+                    .await;
+            }
+            _ => self.follow(org_id, &stored).await,
         }
-        let first = self.advance(org_id, &stored).await;
-        let setback = match first {
-            Ok(cursor) => return self.applied(org_id, cursor),
-            Err(Setback::Expired) => "the cursor has expired".to_owned(),
-            Err(Setback::Permanent(reason)) => reason,
-            Err(other) => return self.set_back(org_id, &stored, other),
-        };
-        tracing::warn!(consumer = self.name, org.id = %org_id, cause = setback, "replacing a projection by a snapshot");
-        match self.replace(org_id, &stored).await {
+    }
+
+    /// Applies the next events of an organization, or its snapshot if they cannot be applied.
+    async fn follow(&self, org_id: OrgId, stored: &Stored) {
+        match self.advance(org_id, stored).await {
+            Ok(advanced) if advanced.is_at_end && stored.request == Request::Correct => {
+                self.correct(org_id, stored).await;
+            }
+            Ok(advanced) => {
+                self.applied(org_id, advanced.cursor);
+                if stored.request == Request::Correct {
+                    self.progress.request(org_id);
+                }
+            }
+            Err(Setback::Expired) => {
+                self.resync(org_id, stored, Rejection::because("the cursor has expired"))
+                    .await;
+            }
+            Err(Setback::Permanent(rejection)) => self.resync(org_id, stored, rejection).await,
+            Err(other) => self.set_back(org_id, stored, other),
+        }
+    }
+
+    /// Replaces the projection by a snapshot. Quarantines the organization if that fails too.
+    async fn resync(&self, org_id: OrgId, stored: &Stored, cause: Rejection) {
+        let (consumer, cause_text) = (self.name, &cause.failure);
+        if stored.request == Request::Rebuild {
+            tracing::info!(consumer, org.id = %org_id, "replacing a projection by the snapshot that was requested");
+        } else {
+            tracing::warn!(consumer, org.id = %org_id, cause = cause_text, "replacing a projection by a snapshot");
+        }
+        match self.replace(org_id, stored).await {
             Ok(cursor) => self.applied(org_id, cursor),
-            Err(Setback::Permanent(reason)) => self.give_up(org_id, &stored, &reason).await,
-            Err(other) => self.set_back(org_id, &stored, other),
+            Err(Setback::Permanent(snapshot)) => {
+                self.give_up(org_id, stored, &cause, &snapshot.failure).await;
+            }
+            Err(other) => self.set_back(org_id, stored, other),
         }
+    }
+
+    /// Skips an event that the operator has named. The events that follow are applied next, then a snapshot.
+    async fn skip(&self, org_id: OrgId, stored: &Stored, event_id: Uuid) {
+        let skipped = async {
+            let page = self.read(org_id, stored, 1).await?;
+            let is_next = page
+                .events
+                .first()
+                .is_some_and(|event| event.event_id() == EventId::from_uuid(event_id).to_string());
+            if !is_next {
+                // Another replica has skipped or applied it.
+                self.clear_request(org_id, stored.request).await?;
+                return Ok(stored.cursor);
+            }
+            tracing::warn!(consumer = self.name, org.id = %org_id, event.id = %EventId::from_uuid(event_id), "event skipped");
+            Ok::<_, Setback>(self.apply_skip(stored.cursor, &page).await?)
+        };
+        match skipped.await {
+            Ok(cursor) => {
+                self.applied(org_id, cursor);
+                self.progress.request(org_id);
+            }
+            Err(setback) => self.set_back(org_id, stored, setback),
+        }
+    }
+
+    /// Takes the snapshot that follows a skipped event. If it cannot be applied, the effect of the event is
+    /// missing, which the operator has accepted.
+    async fn correct(&self, org_id: OrgId, stored: &Stored) {
+        match self.replace(org_id, stored).await {
+            Ok(cursor) => self.applied(org_id, cursor),
+            Err(Setback::Permanent(snapshot)) => {
+                tracing::warn!(
+                    consumer = self.name,
+                    org.id = %org_id,
+                    cause = snapshot.failure,
+                    "the snapshot after a skipped event failed"
+                );
+                match self.clear_request(org_id, stored.request).await {
+                    Ok(()) => self.applied(org_id, stored.cursor),
+                    Err(setback) => self.set_back(org_id, stored, setback),
+                }
+            }
+            Err(other) => self.set_back(org_id, stored, other),
+        }
+    }
+
+    /// Clears a request that was carried out. A later one, which the operator has made meanwhile, stays.
+    async fn clear_request(&self, org_id: OrgId, done: Request) -> Result<(), Setback> {
+        let cleared = self.db.write(|tx| async move {
+            quarantine::set_request(&tx, self.name, org_id, Request::None, Some(done)).await
+        });
+        let cleared = cleared.await.map(drop);
+        cleared.map_err(|error| Setback::Temporary(error.to_string()))
     }
 
     fn applied(&self, org_id: OrgId, cursor: Option<Cursor>) {
@@ -136,7 +263,8 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
     fn set_back(&self, org_id: OrgId, stored: &Stored, setback: Setback) {
         let outcome = match setback {
             Setback::Locked => Outcome::Busy(LOCKED),
-            Setback::Temporary(reason) | Setback::Permanent(reason) => {
+            Setback::Busy => Outcome::Busy(SNAPSHOT_BUSY),
+            Setback::Temporary(reason) | Setback::Permanent(Rejection { failure: reason, .. }) => {
                 Outcome::Failed(self.failed(org_id, &reason))
             }
             Setback::Expired => Outcome::Failed(self.failed(org_id, "the snapshot has expired")),
@@ -160,45 +288,75 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         self.backoff(failures)
     }
 
-    /// Reads and applies the next page. Returns the stored cursor.
-    async fn advance(&self, org_id: OrgId, stored: &Stored) -> Result<Option<Cursor>, Setback> {
-        let began = Instant::now();
-        let read = tokio::time::timeout(TIMEOUT, self.source.read(org_id, &stored.text)).await;
-        let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
-        let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {
-            return Err(Setback::Permanent("the source returned an unknown cursor".into()));
-        };
-        if page.events.is_empty() {
-            self.progress.read_to_end(end, began);
-            if stored.cursor == Some(end) || end.position == 0 {
-                return Ok(stored.cursor);
+    /// Applies the next page. If one of its events cannot be read or applied, shorter pages apply those
+    /// before it, until it is known which one it is.
+    async fn advance(&self, org_id: OrgId, stored: &Stored) -> Result<Advanced, Setback> {
+        let mut limit = PAGE;
+        loop {
+            match self.advance_by(org_id, stored, limit).await {
+                Err((Setback::Permanent(_), count)) if count > 1 => limit = count / 2,
+                Err((setback, _)) => return Err(setback),
+                Ok(advanced) => return Ok(advanced),
             }
         }
-        let batch = Batch {
+    }
+
+    /// Applies at most `limit` events. A setback is returned with the number of events that it concerns.
+    async fn advance_by(
+        &self,
+        org_id: OrgId,
+        stored: &Stored,
+        limit: i32,
+    ) -> Result<Advanced, (Setback, i32)> {
+        let began = Instant::now();
+        let batch = self
+            .read(org_id, stored, limit)
+            .await
+            .map_err(|setback| (setback, limit))?;
+        let is_at_end = batch.events.is_empty();
+        if is_at_end {
+            self.progress.read_to_end(batch.end, began);
+            if stored.cursor == Some(batch.end) || batch.end.position == 0 {
+                let cursor = stored.cursor;
+                return Ok(Advanced { cursor, is_at_end });
+            }
+        }
+        match self.apply_batch(stored.cursor, &batch).await {
+            Ok(cursor) => Ok(Advanced { cursor, is_at_end }),
+            Err(failure) => {
+                let mut setback = Setback::from(failure);
+                if let (Setback::Permanent(rejection), [event]) = (&mut setback, batch.events.as_slice()) {
+                    let id = event.event_id().parse::<EventId>().ok();
+                    rejection.event = id.map(|id| (id.uuid(), event.kind()));
+                }
+                Err((setback, i32::try_from(batch.events.len()).unwrap_or(PAGE)))
+            }
+        }
+    }
+
+    /// Reads at most `limit` events after the stored cursor.
+    async fn read(&self, org_id: OrgId, stored: &Stored, limit: i32) -> Result<Batch<S::Event>, Setback> {
+        let read = tokio::time::timeout(READ_LIMIT, self.source.read(org_id, &stored.text, limit)).await;
+        let page = read.map_err(|_| Setback::Temporary("the source does not answer".into()))??;
+        let Some(end) = Cursor::peek(&page.cursor).filter(|end| end.org_id == org_id) else {
+            return Err(rejected("the source returned an unknown cursor"));
+        };
+        Ok(Batch {
             events: page.events,
             text: page.cursor,
             end,
-        };
-        Ok(self.apply_batch(stored.cursor, &batch).await?)
+        })
     }
 
     /// Reads and applies a snapshot. Returns the stored cursor.
     async fn replace(&self, org_id: OrgId, stored: &Stored) -> Result<Option<Cursor>, Setback> {
-        let silent = || Setback::Temporary("the source does not answer".into());
-        let opened = tokio::time::timeout(TIMEOUT, self.source.snapshot(org_id)).await;
-        let mut stream = opened.map_err(|_| silent())??;
-        let mut events = Vec::new();
-        let text = loop {
-            let item = tokio::time::timeout(TIMEOUT, stream.next())
-                .await
-                .map_err(|_| silent())?;
-            match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
-                SnapshotItem::Event(event) => events.push(event),
-                SnapshotItem::End { cursor } => break cursor,
-            }
+        let Ok(_permit) = self.snapshots.try_acquire() else {
+            return Err(Setback::Busy);
         };
+        let read = tokio::time::timeout(SNAPSHOT_LIMIT, self.read_snapshot(org_id)).await;
+        let (events, text) = read.map_err(|_| Setback::Temporary("the snapshot takes too long".into()))??;
         let Some(end) = Cursor::peek(&text).filter(|end| end.org_id == org_id) else {
-            return Err(Setback::Permanent("the source returned an unknown cursor".into()));
+            return Err(rejected("the source returned an unknown cursor"));
         };
         let snapshot = Batch { events, text, end };
         let at = self.apply_snapshot(stored.cursor, &snapshot).await?;
@@ -212,8 +370,25 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
         Ok(at)
     }
 
+    /// Reads the events of a snapshot and the cursor after it.
+    async fn read_snapshot(&self, org_id: OrgId) -> Result<(Vec<S::Event>, String), Setback> {
+        let silent = || Setback::Temporary("the source does not answer".into());
+        let opened = tokio::time::timeout(SNAPSHOT_SILENCE, self.source.snapshot(org_id)).await;
+        let mut stream = opened.map_err(|_| silent())??;
+        let mut events = Vec::new();
+        loop {
+            let item = tokio::time::timeout(SNAPSHOT_SILENCE, stream.next())
+                .await
+                .map_err(|_| silent())?;
+            match item.ok_or_else(|| Setback::Temporary("the snapshot has no end".into()))?? {
+                SnapshotItem::Event(event) => events.push(event),
+                SnapshotItem::End { cursor } => return Ok((events, cursor)),
+            }
+        }
+    }
+
     /// Quarantines an organization whose snapshot could not be applied.
-    async fn give_up(&self, org_id: OrgId, stored: &Stored, reason: &str) {
+    async fn give_up(&self, org_id: OrgId, stored: &Stored, cause: &Rejection, reason: &str) {
         if !self.breaker.allows(org_id) {
             tracing::error!(
                 consumer = self.name,
@@ -221,16 +396,26 @@ impl<S: Source, H: Handler<Event = S::Event>> Consumer<S, H> {
                 cause = reason,
                 "events of many organizations fail, none is quarantined"
             );
-            let wait = self.failed(org_id, reason);
+            let wait = REJECTED_FIRST.max(self.failed(org_id, reason));
+            let failures = self.failures().get(&org_id).copied().unwrap_or_default();
+            let wait = (wait * 2_u32.saturating_pow(failures.min(16))).min(REJECTED_MAX);
             return self
                 .progress
-                .finished(org_id, stored.cursor, Outcome::Failed(wait));
+                .finished(org_id, stored.cursor, Outcome::Rejected(wait));
         }
         let position = stored.cursor.map_or(0, |cursor| cursor.position);
-        tracing::error!(consumer = self.name, org.id = %org_id, position, reason, "event handler failed, organization quarantined");
-        let put = self
-            .db
-            .write(|tx| async move { quarantine::put(&tx, self.name, org_id, position, reason).await });
+        tracing::error!(
+            consumer = self.name,
+            org.id = %org_id,
+            position,
+            cause = cause.failure,
+            reason,
+            "event handler failed, organization quarantined"
+        );
+        let builds = stored.failed_builds.as_deref().unwrap_or_default();
+        let put = self.db.write(|tx| async move {
+            quarantine::put(&tx, self.name, org_id, position, cause, reason, builds).await
+        });
         let outcome = match put.await {
             Ok(()) => Outcome::Quarantined(QUARANTINE_CHECK),
             Err(error) => Outcome::Failed(self.failed(org_id, &error.to_string())),

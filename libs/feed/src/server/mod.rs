@@ -13,6 +13,7 @@ use parta_database::{Db, StorageError, Tx};
 use parta_ids::{EventId, OrgId};
 use parta_proto::{EventPage, ReadFrom, WatchItem};
 use parta_status::{self as status, RpcError};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,14 +31,23 @@ type SnapshotFn<K> =
 pub struct FeedServer<K: FeedKind> {
     db: Db,
     snapshot: Arc<SnapshotFn<K>>,
+    snapshots: Arc<Semaphore>,
     cancel: CancellationToken,
 }
+
+/// The number of snapshots that are read at a time.
+const SNAPSHOTS: usize = 4;
+/// The longest wait until a snapshot can be read. The reader then tries again.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
+/// The longest time in which a snapshot is read.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(60);
 
 impl<K: FeedKind> Clone for FeedServer<K> {
     fn clone(&self) -> Self {
         Self {
             db: self.db.clone(),
             snapshot: self.snapshot.clone(),
+            snapshots: self.snapshots.clone(),
             cancel: self.cancel.clone(),
         }
     }
@@ -54,6 +64,7 @@ impl<K: FeedKind> FeedServer<K> {
         Self {
             db,
             cancel,
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS)),
             snapshot: Arc::new(move |tx, org_id| snapshot(tx, org_id).boxed()),
         }
     }
@@ -130,13 +141,18 @@ impl<K: FeedKind> FeedServer<K> {
         org_id: &str,
     ) -> Result<(Vec<K::Event>, String), RpcError> {
         let org_id = scope(caller, org_id)?;
-        let (head, payloads) = self
-            .db
-            .read(|tx| async move {
-                let head = tx.head(org_id).await?;
-                Ok::<_, RpcError>((head, (self.snapshot)(tx, org_id).await?))
-            })
-            .await?;
+        let overloaded = |why| status::overloaded(why, Duration::from_secs(1));
+        let permit = tokio::time::timeout(SNAPSHOT_WAIT, self.snapshots.acquire()).await;
+        let _permit = permit
+            .map_err(|_| overloaded("Other snapshots are being read. Try again."))?
+            .map_err(RpcError::internal)?;
+        let read = self.db.read(|tx| async move {
+            let head = tx.head(org_id).await?;
+            Ok::<_, RpcError>((head, (self.snapshot)(tx, org_id).await?))
+        });
+        let (head, payloads) = tokio::time::timeout(SNAPSHOT_LIMIT, read)
+            .await
+            .map_err(|_| overloaded("The snapshot could not be read in time. Try again."))??;
         let occur_time = self.db.env().now();
         let events = payloads
             .into_iter()

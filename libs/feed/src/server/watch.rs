@@ -10,22 +10,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Cursor, FeedEvent,
-    heads::{Heads, READ_INTERVAL},
+    heads::Heads,
     log::{self, PAGE},
 };
 
 /// Between two checkpoints of a stream on which nothing happens.
 const CHECKPOINT: Duration = Duration::from_secs(15);
 
-/// A reader that follows the log of an organization. It wakes when the head of the log moves and runs no
-/// query of its own while the log is quiet.
+/// A reader that follows the log of an organization. It wakes when the head of that log moves. While the log
+/// is quiet, it runs no query of its own; one reader of the replica reads the heads for all.
 pub(super) struct Watch<E> {
     db: Db,
     cancel: CancellationToken,
     /// The cursor after the events that were read.
     read: Cursor,
     buffer: VecDeque<E>,
-    changed: watch::Receiver<u64>,
+    changed: watch::Receiver<()>,
     checkpoint: Option<Instant>,
     expire_time: Option<DateTime<Utc>>,
 }
@@ -39,7 +39,7 @@ impl<E: FeedEvent> Watch<E> {
         read: Cursor,
         expire_time: Option<DateTime<Utc>>,
     ) -> Self {
-        let changed = db.shared::<Heads>().subscribe();
+        let changed = db.shared::<Heads>().follow(read.org_id);
         Self {
             db,
             cancel,
@@ -68,8 +68,14 @@ impl<E: FeedEvent> Watch<E> {
             }
             // Marked before the head is read, so that a later change stays unseen.
             self.changed.mark_unchanged();
+            let due = self
+                .checkpoint
+                .map_or_else(Instant::now, |last| last + CHECKPOINT);
+            let is_due = due <= Instant::now();
             let observe_time = self.db.env().now();
-            heads.refresh(&self.db).await?;
+            if is_due {
+                heads.refresh(&self.db).await?;
+            }
             let head = heads.of(self.read.org_id);
             if head.is_some_and(|head| Cursor::at(self.read.org_id, head) != self.read) {
                 let (events, read) =
@@ -80,20 +86,28 @@ impl<E: FeedEvent> Watch<E> {
                     continue;
                 }
             }
-            let due = self
-                .checkpoint
-                .map_or_else(Instant::now, |last| last + CHECKPOINT);
-            if due <= Instant::now() {
+            if is_due {
                 self.checkpoint = Some(Instant::now());
                 return Ok((
                     self.read.encode(self.db.secrets()),
                     WatchItem::Checkpoint(Some(timestamp(observe_time))),
                 ));
             }
+            let expired = async {
+                match self.expire_time {
+                    Some(time) => {
+                        let left = time - self.db.env().now();
+                        tokio::time::sleep(left.to_std().unwrap_or_default()).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = self.cancel.cancelled() => {}
+                () = expired => {}
                 _ = self.changed.changed() => {}
-                () = tokio::time::sleep_until(due.min(Instant::now() + READ_INTERVAL)) => {}
+                never = heads.keep_reading(&self.db) => match never {},
+                () = tokio::time::sleep_until(due) => {}
             }
         }
     }

@@ -2,16 +2,22 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use parta_database::{Db, StorageError};
-use parta_feed::{AtLeast, Freshness, HandleError, list_quarantined, release};
-use parta_ids::TypedId;
+use parta_feed::{AtLeast, Consumer, EventPage, FeedClient, Freshness, HandleError, SnapshotItem, Source};
+use parta_ids::OrgId;
+use parta_proto::HeadStream;
+use parta_proto_org_registry::{OrgRegistryFeed, v1::OrgRegistryEvent};
 use parta_status::RpcError;
 use parta_testkit::{on_both, on_postgres};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::{
     school::{
-        Roster, add, another_replica, applied, caught_up, consumer, migrations, org, position, rename,
-        restore, rows, run, start,
+        Roster, WithCaller, add, another_replica, applied, caught_up, consumer, migrations, org, position,
+        rename, restore, rows, run, service, start,
     },
     support::{self, Store},
 };
@@ -95,103 +101,6 @@ fn unknown_stored_value_is_no_temporary_failure() {
         ));
     });
 }
-
-// Events that fail, in the log and in a snapshot, stop only their organization. After the release they are
-// applied in order.
-on_both!(
-    failing_events_quarantine_their_organization_only,
-    |database| async move {
-        parta_testkit::logs().allow("organization quarantined");
-        parta_testkit::logs().allow("replacing a projection by a snapshot");
-        let store = Store::open(&database, migrations()).await;
-        let (db, roster) = (&store.db, Roster::default());
-        roster.poison.lock().unwrap().insert("poison".into());
-        roster.panic.lock().unwrap().insert("panic".into());
-        let consumer = consumer(db, db, &roster);
-        let freshness = consumer.freshness();
-        add(db, org(1), "a", "poison").await;
-        add(db, org(2), "a", "good").await;
-        add(db, org(3), "a", "panic").await;
-        let running = start(&consumer);
-        freshness.completed().await;
-        caught_up(db, &consumer, &[2]).await;
-        add(db, org(2), "b", "good").await;
-        add(db, org(1), "b", "good").await;
-        caught_up(db, &consumer, &[2]).await;
-        freshness.require(org(2)).unwrap();
-        for n in [1, 3] {
-            let refused = freshness.require(org(n)).unwrap_err();
-            assert_eq!(refused.reason(), "ORGANIZATION_QUARANTINED", "{n}");
-        }
-
-        let organizations: Vec<_> = rows(db, "roster").await.iter().map(|row| row.0).collect();
-        assert_eq!(organizations, [org(2), org(2)]);
-        let quarantined = list_quarantined(db.conn()).await.unwrap();
-        let quarantined: Vec<_> = quarantined
-            .iter()
-            .map(|p| (p.org_id, p.position, p.reason.as_str()))
-            .collect();
-        assert_eq!(
-            quarantined,
-            [
-                (org(1), 0, "poison is poison"),
-                (org(3), 0, "the handler panicked")
-            ]
-        );
-
-        // The events still fail: an early release leads to another quarantine.
-        assert!(release(db, "test.roster", org(1)).await.unwrap());
-        let again = async {
-            while list_quarantined(db.conn()).await.unwrap().len() < 2 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), again)
-            .await
-            .unwrap();
-
-        roster.poison.lock().unwrap().clear();
-        roster.panic.lock().unwrap().clear();
-        for n in [1, 3] {
-            assert!(release(db, "test.roster", org(n)).await.unwrap());
-        }
-        assert!(!release(db, "test.roster", org(2)).await.unwrap());
-        caught_up(db, &consumer, &[1, 3]).await;
-        freshness.require(org(1)).unwrap();
-        running.stop().await;
-        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-        assert_eq!(applied(db, org(1)).await, [1, 2]);
-        assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
-    }
-);
-
-// Case 10: an event that cannot be decoded. Its organization goes on by a snapshot, the others do not notice.
-on_both!(undecodable_event_leads_to_a_snapshot, |database| async move {
-    parta_testkit::logs().allow("replacing a projection by a snapshot");
-    parta_testkit::logs().allow("an internal error");
-    parta_testkit::logs().allow("failed to decode");
-    let store = Store::open(&database, migrations()).await;
-    let (db, roster) = (&store.db, Roster::default());
-    for n in [1, 2] {
-        add(db, org(n), "a", "x").await;
-    }
-    let garble: Result<(), StorageError> = db
-        .write(|tx| async move {
-            let sql = "UPDATE event SET payload = $2 WHERE org_id = $1";
-            run(&tx, sql, vec![org(1).uuid().into(), vec![0xff_u8; 3].into()]).await
-        })
-        .await;
-    garble.unwrap();
-    let consumer = consumer(db, db, &roster);
-    let running = start(&consumer);
-    caught_up(db, &consumer, &[1, 2]).await;
-    add(db, org(1), "b", "x").await;
-    caught_up(db, &consumer, &[1]).await;
-    running.stop().await;
-    assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
-    assert_eq!(roster.snapshots.load(Ordering::SeqCst), 1);
-    assert!(list_quarantined(db.conn()).await.unwrap().is_empty());
-});
 
 // Invariant 8: a projection replaced by a snapshot equals one that followed the log. Rows absent from the
 // snapshot are deleted. Organizations that lost nothing are left alone.
@@ -364,3 +273,100 @@ on_both!(token_waits_for_the_projection, |database| async move {
     at_least.wait(&of_one).await.unwrap();
     running.stop().await;
 });
+
+/// A source whose snapshots of some organizations never begin.
+struct Silent(FeedClient<OrgRegistryFeed, WithCaller>, Vec<OrgId>);
+
+#[async_trait]
+impl Source for Silent {
+    type Event = OrgRegistryEvent;
+
+    fn service(&self) -> &'static str {
+        self.0.service()
+    }
+
+    async fn watch_heads(&self) -> Result<HeadStream, Status> {
+        self.0.watch_heads().await
+    }
+
+    async fn read(
+        &self,
+        org_id: OrgId,
+        cursor: &str,
+        limit: i32,
+    ) -> Result<EventPage<OrgRegistryEvent>, Status> {
+        self.0.read(org_id, cursor, limit).await
+    }
+
+    async fn snapshot(
+        &self,
+        org_id: OrgId,
+    ) -> Result<BoxStream<'static, Result<SnapshotItem<OrgRegistryEvent>, Status>>, Status> {
+        if self.1.contains(&org_id) {
+            std::future::pending::<()>().await;
+        }
+        self.0.snapshot(org_id).await
+    }
+}
+
+// Snapshots that never arrive do not delay the events of other organizations.
+on_both!(
+    silent_snapshots_hold_no_other_organization,
+    |database| async move {
+        parta_testkit::logs().allow("replacing a projection by a snapshot");
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        roster.poison.lock().unwrap().insert("poison".into());
+        let silent: Vec<OrgId> = (1..=6).map(org).collect();
+        let source = Silent(FeedClient::new(service(db)), silent.clone());
+        let consumer = Consumer::new("test.roster", db.clone(), source, roster.clone());
+        for org_id in &silent {
+            add(db, *org_id, "a", "poison").await;
+        }
+        let cancel = CancellationToken::new();
+        let others = async {
+            // More organizations wait for a snapshot than there are workers.
+            for n in 7..12 {
+                add(db, org(n), "a", "good").await;
+                let position = position(db, org(n)).await;
+                consumer.freshness().reach(org(n), &position).await.unwrap();
+            }
+            cancel.cancel();
+        };
+        tokio::join!(consumer.run(cancel.clone()), others);
+    }
+);
+
+// The first batch of an organization does not wait for another replica that applies it.
+on_postgres!(
+    first_batch_waits_for_no_other_replica,
+    "SQLite has one process",
+    |database| async move {
+        let store = Store::open(&database, migrations()).await;
+        let (db, roster) = (&store.db, Roster::default());
+        let other = another_replica(&store, &database).await;
+        for n in 1..=4 {
+            add(db, org(n), "a", "held").await;
+        }
+        let held = consumer(db, db, &roster);
+        let (gate, holding) = (roster.gate.clone(), roster.held.clone());
+        *gate.lock().unwrap() = Some("held".into());
+        let first = start(&held);
+        while holding.load(Ordering::SeqCst) < 4 {
+            tokio::task::yield_now().await;
+        }
+        // All workers of the first replica hold a first batch.
+        let second = consumer(db, &other, &Roster::default());
+        let running = start(&second);
+        add(db, org(5), "a", "free").await;
+        tokio::time::timeout(Duration::from_secs(8), caught_up(db, &second, &[5]))
+            .await
+            .unwrap();
+        *gate.lock().unwrap() = None;
+        roster.opened.notify_waiters();
+        caught_up(db, &held, &[1, 2, 3, 4]).await;
+        running.stop().await;
+        first.stop().await;
+        assert_eq!(rows(db, "roster").await, rows(db, "unit").await);
+    }
+);

@@ -4,6 +4,7 @@ mod bus;
 mod consuming;
 mod cursors;
 mod log;
+mod quarantine;
 mod school;
 mod serving;
 #[path = "../../../database/tests/suite/support.rs"]

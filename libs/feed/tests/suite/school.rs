@@ -33,7 +33,7 @@ use parta_proto_org_registry::{
 use parta_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait, Statement, Value};
 use sea_orm_migration::{prelude::*, schema::*};
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Streaming, body::Body};
 use uuid::Uuid;
@@ -229,6 +229,10 @@ pub struct Roster {
     pub poison: Arc<Mutex<BTreeSet<String>>>,
     pub panic: Arc<Mutex<BTreeSet<String>>>,
     pub snapshots: Arc<AtomicU32>,
+    /// Events of this label are held in their transaction until `opened` notifies.
+    pub gate: Arc<Mutex<Option<String>>>,
+    pub held: Arc<AtomicU32>,
+    pub opened: Arc<Notify>,
 }
 
 #[async_trait]
@@ -267,6 +271,11 @@ impl Roster {
             Some(Payload::UnitRenamed(e)) => (&e.unit_id, &e.label),
             _ => return Ok(()),
         };
+        let opened = self.opened.notified();
+        if self.gate.lock().unwrap().as_ref() == Some(label) {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            opened.await;
+        }
         assert!(!self.panic.lock().unwrap().contains(label), "configured to panic");
         if self.poison.lock().unwrap().contains(label) {
             return Err(HandleError::Failed(format!("{label} is poison")));

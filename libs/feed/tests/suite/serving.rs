@@ -1,9 +1,14 @@
 //! Authorization of feed readers.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use chrono::TimeDelta;
 use futures::StreamExt;
 use parta_access::Principal;
-use parta_feed::{FeedClient, SnapshotItem, Source};
+use parta_feed::{FeedClient, FeedServer, SnapshotItem, Source};
 use parta_ids::{MemberId, OrgId, ServiceAccountId, SessionId, TypedId};
 use parta_proto_org_registry::{
     OrgRegistryFeed,
@@ -15,6 +20,7 @@ use parta_proto_org_registry::{
 };
 use parta_status::RpcError;
 use parta_testkit::on_both;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use uuid::Uuid;
@@ -241,6 +247,47 @@ on_both!(stream_ends_with_its_credential, |database| async move {
     let mut stream = watch(service, org(1), "").await.unwrap();
     stream.next().await.unwrap().unwrap();
     store.clock.advance(TimeDelta::minutes(10));
+    // The stream sleeps by the clock of the runtime, and wakes when its log changes.
+    add(&store.db, org(1), "a", "x").await;
     let end = stream.next().await.unwrap().unwrap_err();
     assert_eq!(end.code(), Code::Unauthenticated);
+});
+
+// A fifth snapshot waits until one of four is read.
+on_both!(source_reads_four_snapshots_at_once, |database| async move {
+    let store = Store::open(&database, migrations()).await;
+    let (gate, reading) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = FeedServer::<OrgRegistryFeed>::new(store.db.clone(), CancellationToken::new(), {
+        let (gate, reading) = (gate.clone(), reading.clone());
+        move |_, _| {
+            let (gate, reading) = (gate.clone(), reading.clone());
+            async move {
+                reading.fetch_add(1, Ordering::SeqCst);
+                gate.acquire().await.unwrap().forget();
+                Ok(Vec::new())
+            }
+        }
+    });
+    let snapshot = async || {
+        let mut request = tonic::Request::new(SnapshotRequest {
+            org_id: org(1).to_string(),
+        });
+        let caller = parta_access::Caller::new(Principal::Service { name: "chat".into() }, "x/y");
+        request.extensions_mut().insert(caller);
+        server.snapshot(request).await.map(drop)
+    };
+    let all = futures::future::join_all((0..5).map(|_| snapshot()));
+    let observe = async {
+        while reading.load(Ordering::SeqCst) < 4 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(reading.load(Ordering::SeqCst), 4);
+        gate.add_permits(5);
+    };
+    let (all, ()) = tokio::join!(all, observe);
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(reading.load(Ordering::SeqCst), 5);
 });

@@ -13,3 +13,10 @@ parta_proto::job_api!(
     CallSchedulingJobs, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingJobService",
     call_scheduling_job_service_server::CallSchedulingJobService, call_scheduling_job_service_client::CallSchedulingJobServiceClient
 );
+
+parta_proto::quarantine_api!(
+    /// The consumers and quarantines of call-scheduling.
+    CallSchedulingQuarantines, "call-scheduling", "parta.call_scheduling.v1.CallSchedulingQuarantineService",
+    call_scheduling_quarantine_service_server::CallSchedulingQuarantineService,
+    call_scheduling_quarantine_service_client::CallSchedulingQuarantineServiceClient
+);

@@ -13,3 +13,10 @@ parta_proto::job_api!(
     ChatJobs, "chat", "parta.chat.v1.ChatJobService",
     chat_job_service_server::ChatJobService, chat_job_service_client::ChatJobServiceClient
 );
+
+parta_proto::quarantine_api!(
+    /// The consumers and quarantines of chat.
+    ChatQuarantines, "chat", "parta.chat.v1.ChatQuarantineService",
+    chat_quarantine_service_server::ChatQuarantineService,
+    chat_quarantine_service_client::ChatQuarantineServiceClient
+);

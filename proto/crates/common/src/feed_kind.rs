@@ -35,6 +35,8 @@ pub trait FeedEvent: Message + Default + Clone + Send + Sync + 'static {
     fn position(&self) -> i64;
     /// Returns the payload; `None` if a newer release wrote it.
     fn payload(&self) -> Option<&Self::Payload>;
+    /// Returns the name of the payload, for example `MemberAdmitted`; empty if a newer release wrote it.
+    fn kind(&self) -> String;
 }
 
 /// A generated oneof of payloads.
@@ -224,6 +226,14 @@ macro_rules! feed_kind {
                 }
                 fn payload(&self) -> Option<&Self::Payload> {
                     self.payload.as_ref()
+                }
+                fn kind(&self) -> String {
+                    let Some(payload) = &self.payload else {
+                        return String::new();
+                    };
+                    // The generated `Debug` begins with the name of the variant.
+                    let text = format!("{payload:?}");
+                    text.split('(').next().unwrap_or_default().to_owned()
                 }
             }
 

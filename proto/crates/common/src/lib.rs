@@ -7,6 +7,7 @@ mod codec;
 pub mod descriptors;
 mod feed_kind;
 mod job_api;
+mod quarantine_api;
 mod times;
 
 pub use codec::{
@@ -22,6 +23,7 @@ pub use futures;
 pub use job_api::{JobApi, JobPage, ListsJobs, NamesJob, ServeJobs};
 #[doc(hidden)]
 pub use prost;
+pub use quarantine_api::{NamesEvent, NamesProjection, QuarantineApi, ServeQuarantines};
 pub use times::{time, timestamp};
 #[doc(hidden)]
 pub use tonic;

@@ -13,3 +13,10 @@ parta_proto::job_api!(
     InvitationJobs, "invitation", "parta.invitation.v1.InvitationJobService",
     invitation_job_service_server::InvitationJobService, invitation_job_service_client::InvitationJobServiceClient
 );
+
+parta_proto::quarantine_api!(
+    /// The consumers and quarantines of invitation.
+    InvitationQuarantines, "invitation", "parta.invitation.v1.InvitationQuarantineService",
+    invitation_quarantine_service_server::InvitationQuarantineService,
+    invitation_quarantine_service_client::InvitationQuarantineServiceClient
+);

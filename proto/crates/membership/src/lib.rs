@@ -13,3 +13,10 @@ parta_proto::job_api!(
     MembershipJobs, "membership", "parta.membership.v1.MembershipJobService",
     membership_job_service_server::MembershipJobService, membership_job_service_client::MembershipJobServiceClient
 );
+
+parta_proto::quarantine_api!(
+    /// The consumers and quarantines of membership.
+    MembershipQuarantines, "membership", "parta.membership.v1.MembershipQuarantineService",
+    membership_quarantine_service_server::MembershipQuarantineService,
+    membership_quarantine_service_client::MembershipQuarantineServiceClient
+);

@@ -13,3 +13,10 @@ parta_proto::job_api!(
     OrgRegistryJobs, "org-registry", "parta.org_registry.v1.OrgRegistryJobService",
     org_registry_job_service_server::OrgRegistryJobService, org_registry_job_service_client::OrgRegistryJobServiceClient
 );
+
+parta_proto::quarantine_api!(
+    /// The consumers and quarantines of org-registry.
+    OrgRegistryQuarantines, "org-registry", "parta.org_registry.v1.OrgRegistryQuarantineService",
+    org_registry_quarantine_service_server::OrgRegistryQuarantineService,
+    org_registry_quarantine_service_client::OrgRegistryQuarantineServiceClient
+);

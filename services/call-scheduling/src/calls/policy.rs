@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use parta_access::{Decision, PermissionRule, PrincipalKind};
 use parta_ids::{CallId, MemberId, TypedId as _, UnitId, Uuid};
-use parta_roster::{Child, MemberContext, Role};
+use parta_roster::{Child, LimitedChild, MemberContext, RelationLimit, Role};
 
 use super::model::{Call, Draft, Format, Kind, Organizers};
 use crate::recurrence::Schedule;
@@ -61,7 +61,30 @@ pub(crate) fn may_attend_as_staff(facts: &MemberContext, kind: Kind) -> bool {
     facts.is_staff() && (!kind.is_for_families() || meets_families)
 }
 
+/// Whether a limit toward a child who is in the call applies to the member (reach.md 13). It wins over every
+/// other ground. In a call of the whole unit the strictest limit among the member's children there applies.
+fn is_limited(facts: &MemberContext, call: &Call, limits: &[RelationLimit]) -> bool {
+    let participants = &call.draft.participants;
+    let is_in_call = |child: &LimitedChild| {
+        let is_participant = participants.is_empty() || participants.contains(&child.member_id);
+        child.units.contains(&call.draft.unit_id) && is_participant
+    };
+    let forbids = |child: &LimitedChild| limits.iter().any(|limit| child.limits.forbids(*limit));
+    call.draft.kind.rule().audience.pupils
+        && facts
+            .limited
+            .iter()
+            .any(|child| is_in_call(child) && forbids(child))
+}
+
 pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
+    if is_limited(
+        facts,
+        call,
+        &[RelationLimit::NoContact, RelationLimit::NoWhereabouts],
+    ) {
+        return false;
+    }
     let (kind, unit) = (call.draft.kind, call.draft.unit_id);
     let organizes = call.organizer_id == facts.member_id && may_organize(facts, kind, unit);
     if organizes && may_attend_as_staff(facts, kind) {
@@ -75,7 +98,7 @@ pub(crate) fn may_join(facts: &MemberContext, call: &Call) -> bool {
 /// Whether the caller may see the call: everyone who may join, the organizer, the administration, and parents
 /// of its pupils.
 pub(crate) fn may_see(facts: &MemberContext, call: &Call) -> bool {
-    if !facts.is_active() {
+    if !facts.is_active() || is_limited(facts, call, &[RelationLimit::NoWhereabouts]) {
         return false;
     }
     let organizes_or_administers =
@@ -87,7 +110,7 @@ fn is_for_own_child(facts: &MemberContext, call: &Call) -> bool {
     let participants = &call.draft.participants;
     let is_invited = |child: &Child| {
         let is_participant = participants.is_empty() || participants.contains(&child.member_id);
-        child.units.contains(&call.draft.unit_id) && is_participant
+        child.units.contains(&call.draft.unit_id) && is_participant && !child.unit_rooms_only
     };
     call.draft.kind.rule().audience.pupils && facts.children.iter().any(is_invited)
 }

@@ -143,7 +143,7 @@ impl AudienceUpdater {
         let known: BTreeMap<MemberId, &MemberContext> = facts.iter().map(|f| (f.member_id, f)).collect();
         let wanted = if kind_of(row)? == ChatKind::Direct {
             let may_post = matches!(facts.as_slice(), [one, other] if may_talk(one, other));
-            let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active());
+            let stays = |m: &MemberId| known.get(m).is_some_and(|f| f.is_active() || f.is_suspended());
             present
                 .keys()
                 .filter(|m| stays(m))
@@ -151,11 +151,14 @@ impl AudienceUpdater {
                 .collect()
         } else {
             let leaving = must_leave(&facts);
-            let stays = |m: &MemberId| known.contains_key(m) && !leaving.contains(m);
+            // Everybody writes in a custom chat, except while a role is suspended.
+            let rights = |f: &MemberContext| Participation {
+                may_post: f.suspended.is_empty(),
+            };
             present
-                .iter()
-                .filter(|(m, _)| stays(m))
-                .map(|(m, rights)| (*m, *rights))
+                .keys()
+                .filter(|m| !leaving.contains(m))
+                .filter_map(|m| Some((*m, rights(known.get(m)?))))
                 .collect()
         };
         Ok(difference(&present, &wanted))

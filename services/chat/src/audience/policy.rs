@@ -7,20 +7,30 @@ use crate::entries::{Participation, Rule};
 /// The participation that the roster gives a member in a derived chat; `None` if the member does not belong
 /// to it.
 ///
-/// If the organization requires verification, an unverified teacher belongs only to «Сотрудники».
+/// If the organization requires verification, an unverified teacher belongs only to «Сотрудники». A limit
+/// toward a child keeps a member out of the child's chats, whatever other ground the member has (reach.md
+/// 13). The role PARENT gives nothing without a confirmed relation.
 pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Participation> {
     if !facts.is_active() {
         return None;
     }
     let teaches = |unit| facts.is_cleared() && facts.teaches_in(unit);
-    let unverified =
-        facts.roles.contains(&Role::Teacher) && !facts.is_cleared() && !facts.is_administration();
-    let is_family = facts.roles.contains(&Role::Pupil) || facts.roles.contains(&Role::Parent);
+    let is_kept_out = match rule {
+        Rule::School | Rule::Staff => false,
+        Rule::Pupils(unit) => facts.is_kept_from_pupils_of(unit) || facts.is_kept_from_whereabouts_of(unit),
+        Rule::Parents(unit) | Rule::Teachers(unit) => facts.is_kept_from_whereabouts_of(unit),
+    };
+    if is_kept_out {
+        return None;
+    }
+    let unverified = facts.holds(Role::Teacher) && !facts.is_cleared() && !facts.is_administration();
+    let is_family = facts.roles.contains(&Role::Pupil) || facts.is_parent();
     let may_post = match rule {
         Rule::School if facts.is_staff() && !unverified => facts.is_administration(),
         Rule::School if is_family && facts.policies.school_channel_open_to_families => false,
         Rule::Staff if facts.is_staff() => true,
         Rule::Pupils(unit) if facts.is_pupil_in(unit) || teaches(unit) => true,
+        Rule::Pupils(unit) if facts.duty_rooms().contains(&unit) => true,
         Rule::Parents(unit) if facts.is_parent_in(unit) => true,
         Rule::Parents(unit) if facts.is_cleared() && facts.acts_as_class_teacher_of(unit) => true,
         Rule::Teachers(unit) if teaches(unit) => true,
@@ -34,5 +44,6 @@ pub(crate) fn participation(rule: Rule, facts: &MemberContext) -> Option<Partici
 pub(crate) fn derived_rules(facts: &MemberContext) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::from([Rule::School, Rule::Staff]);
     rules.extend(facts.units().into_iter().flat_map(Rule::of_unit));
+    rules.extend(facts.duty_rooms().into_iter().map(Rule::Pupils));
     rules
 }

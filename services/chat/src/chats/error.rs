@@ -31,6 +31,14 @@ impl Error {
             .into()
     }
 
+    /// A limit stands between a guardian and a child, who may not be in one chat.
+    pub(in crate::chats) fn relation_limited(member: MemberId) -> Self {
+        let why = "A limit of contact stands between a guardian and a child. Choose another member.";
+        RpcError::new(ErrorReason::RelationLimited, why)
+            .meta("member_id", member)
+            .into()
+    }
+
     /// The chat would exceed the maximum number of participants.
     pub(in crate::chats) fn too_many_participants() -> Self {
         let why = "The chat would have too many participants. Remove some of them first.";

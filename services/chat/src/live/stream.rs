@@ -10,7 +10,7 @@ use parta_access::OrgScope;
 use parta_database::Db;
 use parta_ids::{ChatId, EntryId, MemberId, optional_text};
 use parta_proto_chat::v1::{self as pb, subscribe_chats_response::Item};
-use parta_roster::{Roster, State};
+use parta_roster::{MemberContext, Roster, State};
 use parta_status::{RpcError, permission_denied};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -468,6 +468,7 @@ impl Subscription {
             .await
         {
             Ok(Some(State::Active)) => Ok(()),
+            Ok(Some(State::Suspended)) => Err(MemberContext::suspended_refusal().into()),
             Ok(_) => Err(permission_denied("You are no longer a member of the organization. Ask its administration for a new invitation.").into()),
             Err(refusal) if refusal.code() == parta_status::Code::Unavailable => Ok(()),
             Err(refusal) => Err(RpcError::into(refusal)),

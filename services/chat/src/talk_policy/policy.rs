@@ -1,15 +1,15 @@
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, UnitId};
-use parta_roster::{MemberContext, Role};
+use parta_roster::{DutyFunction, MemberContext, RelationLimit, Role};
 
 fn is_pupil(facts: &MemberContext) -> bool {
-    facts.is_active() && facts.roles.contains(&Role::Pupil)
+    facts.holds(Role::Pupil)
 }
 
 /// Whether the member is in the organization as a parent and does not work there.
 fn is_only_parent(facts: &MemberContext) -> bool {
-    facts.is_active() && facts.roles.contains(&Role::Parent) && !facts.is_staff() && !is_pupil(facts)
+    facts.holds(Role::Parent) && !facts.holds_staff_role() && !is_pupil(facts)
 }
 
 /// Whether the member has a child in some class, by a confirmed relation.
@@ -43,16 +43,23 @@ fn are_relatives(one: &MemberContext, other: &MemberContext) -> bool {
 }
 
 /// Whether two members may have a personal chat (R37): a guardian and the child, pupils of one class, a
-/// teacher and a pupil or a parent of the class, two members of the staff. Symmetric. Each ground stands for
-/// itself: a member of the staff who is not cleared reaches the own child, and no other pupil or parent.
+/// teacher and a pupil or a parent of the class, the holder of a duty and people in its scope, two members of
+/// the staff. Symmetric. Each ground stands for itself: a member of the staff who is not cleared reaches the
+/// own child and, by a duty, the people in its scope, and no other pupil or parent. A limit between the two
+/// wins over every ground (reach.md 13).
 pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
     if one.member_id == other.member_id || !one.is_active() || !other.is_active() {
+        return false;
+    }
+    if !one.may_contact(other) {
         return false;
     }
     are_relatives(one, other)
         || teaches_pupil_or_parent(one, other)
         || teaches_pupil_or_parent(other, one)
         || are_classmates(one, other)
+        || one.may(DutyFunction::PersonalChats, other)
+        || other.may(DutyFunction::PersonalChats, one)
         || (one.is_staff() && other.is_staff() && may_share_chat(one, other))
 }
 
@@ -60,12 +67,14 @@ pub(crate) fn may_talk(one: &MemberContext, other: &MemberContext) -> bool {
 /// the own child, and with parents only as a parent.
 fn may_share_chat(one: &MemberContext, other: &MemberContext) -> bool {
     let meets = |a: &MemberContext, b: &MemberContext| {
-        !a.is_staff()
+        !a.holds_staff_role()
             || a.is_cleared()
             || are_relatives(a, b)
+            || a.may(DutyFunction::Rooms, b)
+            || a.may(DutyFunction::PersonalChats, b)
             || !(is_pupil(b) || (is_only_parent(b) && !has_child(a)))
     };
-    meets(one, other) && meets(other, one)
+    meets(one, other) && meets(other, one) && one.may_contact(other)
 }
 
 /// Whether staff may name this member as a participant of a chat (R34, R35): the administration everybody,
@@ -77,23 +86,37 @@ pub(crate) fn may_name(staff: &MemberContext, other: &MemberContext) -> bool {
         && (staff.is_administration() || staff.member_id == other.member_id || may_talk(staff, other))
 }
 
-/// The members of a custom chat who may no longer participate: those who left the organization; staff who are
-/// not cleared, if a pupil participates who is not their child or a parent beside whom they are not parents;
-/// and parents who have no ground left to reach anybody there.
+/// Whether a limit keeps the member from one of these children.
+fn is_kept_from_one_of(facts: &MemberContext, people: &[MemberContext]) -> bool {
+    let forbids = |other: &MemberContext| {
+        facts
+            .limits_toward(other.member_id)
+            .forbids(RelationLimit::NoContact)
+    };
+    people.iter().any(|other| other.is_active() && forbids(other))
+}
+
+/// The members of a custom chat who may no longer participate: those who left the organization; those
+/// whom a limit keeps from a child there; staff who are not cleared, if a pupil participates who is
+/// neither their child nor in the scope of their duty, or a parent beside whom they are not parents; and
+/// parents who have no ground left to reach anybody there. Members with a suspended role stay, without a
+/// voice, because their participation has to be there when the suspension is lifted.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
+    let is_present = |f: &MemberContext| f.is_active() || f.is_suspended();
     let others = |f: &MemberContext| {
         let id = f.member_id;
         people
             .iter()
-            .filter(move |other| other.member_id != id && other.is_active())
+            .filter(move |other| other.member_id != id && is_present(other))
     };
     let is_parent_of_participant =
         |f: &MemberContext| others(f).any(|other| f.is_guardian_of(other.member_id));
     let meets_families = |f: &MemberContext| {
-        !f.is_staff()
-            || f.is_cleared()
-            || is_parent_of_participant(f)
-            || others(f).all(|other| !is_pupil(other) && (!is_only_parent(other) || has_child(f)))
+        let meets = |other: &MemberContext| {
+            let is_family = is_pupil(other) || (is_only_parent(other) && !has_child(f));
+            !is_family || f.may(DutyFunction::Rooms, other)
+        };
+        !f.is_staff() || f.is_cleared() || is_parent_of_participant(f) || others(f).all(meets)
     };
     // A parent whom the administration has named participates while a child connects him with the school.
     // A member without any role has no ground.
@@ -102,9 +125,12 @@ pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
             |other: &MemberContext| may_talk(f, other) || (other.is_administration() && has_child(f));
         f.is_staff() || is_pupil(f) || (is_only_parent(f) && others(f).any(reaches))
     };
+    let may_stay = |f: &MemberContext| {
+        is_present(f) && (!f.suspended.is_empty() || (meets_families(f) && has_ground(f)))
+    };
     people
         .iter()
-        .filter(|f| !(f.is_active() && meets_families(f) && has_ground(f)))
+        .filter(|f| !may_stay(f) || is_kept_from_one_of(f, people))
         .map(|f| f.member_id)
         .collect()
 }

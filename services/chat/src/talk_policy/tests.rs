@@ -1,4 +1,4 @@
-//! Who may reach whom, over all sets of roles (reach.md 2, 3, 4, 16).
+//! The reach of members, over all sets of roles (reach.md 2, 3, 4, 16).
 use std::collections::BTreeSet;
 
 use parta_ids::{MemberId, OrgId, UnitId};
@@ -28,10 +28,8 @@ fn pupil(n: u128) -> MemberContext {
 
 fn parent_of(n: u128, child: &MemberContext) -> MemberContext {
     let mut parent = member(n, [Role::Parent]);
-    parent.children.push(Child {
-        member_id: child.member_id,
-        units: BTreeSet::from([class()]),
-    });
+    let child = Child::new(child.member_id, BTreeSet::from([class()]));
+    parent.children.push(child);
     parent
 }
 
@@ -61,9 +59,8 @@ fn person(roles: BTreeSet<Role>, child: &MemberContext, verified: bool) -> Membe
     person
 }
 
-// Whoever loses a role or the badge reaches nobody new: neither in a personal chat, nor by naming, nor by
-// staying in a chat with others.
-// Covers: F2 allowed, F2 refused, F3 refused
+// A member who loses a role or the badge reaches nobody new: neither in a personal chat, nor by naming,
+// nor by staying in a chat with others. Covers: F2 allowed, F2 refused, F3 refused
 #[test]
 fn loss_of_a_role_or_badge_gives_no_reach() {
     let (own_child, other_child) = (pupil(2), pupil(3));

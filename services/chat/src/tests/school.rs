@@ -165,6 +165,8 @@ impl School {
                 guardian_id: self.parent.to_string(),
                 child_id: self.pupil.to_string(),
                 confirmed: true,
+                kind: members::GuardianshipKind::Parent.into(),
+                unit_rooms_only: false,
             }),
         ];
         let known = s.membership(self.org, events).await;

@@ -74,7 +74,7 @@ pub(crate) struct ImportObserver;
 impl RosterObserver for ImportObserver {
     async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
         for change in changes {
-            let Change::RosterImportStaged { event_id, staged } = change else {
+            let Change::RosterImportStaged { key, staged } = change else {
                 continue;
             };
             if staged.invitations.is_empty() {
@@ -85,7 +85,7 @@ impl RosterObserver for ImportObserver {
                 ..staged.clone()
             };
             let payload = payload.encode_to_vec();
-            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, event_id.uuid()).await?;
+            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, *key).await?;
         }
         Ok(())
     }

@@ -133,6 +133,7 @@ on_both!(guardianship_requires_confirmation, |database| async move {
         request_id: test_env.act(),
         org_id: org(1).to_string(),
         guardianship_id: pending[0].id.clone(),
+        ..Default::default()
     };
     let mut api = test_env.guardianships();
     assert_eq!(

@@ -1,7 +1,8 @@
 //! Departures: what ends when a member leaves (R24).
 //!
 //! Owns no table: it ends what the features before it own. Invariants: a member who has left holds no
-//! assignment, enrollment, guardianship or verification; the last administrator stays.
+//! assignment, enrollment, guardianship, duty or verification; a suspension stays; the last administrator
+//! stays, unless the head removes him for a cause.
 
 mod operations;
 mod policy;

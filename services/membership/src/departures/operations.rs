@@ -10,11 +10,11 @@ use super::policy;
 use crate::{
     assignments,
     context::Context,
-    enrollments,
+    duties, enrollments,
     error::Error,
     guardianships::{self, Side},
     member_records::{self, Member, MemberView, events, storage},
-    roles,
+    roles, suspensions,
 };
 
 /// The outcome of RemoveMember.
@@ -28,6 +28,8 @@ impl Stored for Removed {}
 /// The proof that the caller may remove members.
 pub(crate) struct MayRemove {
     scope: OrgScope,
+    /// Whether the head removes an administrator for a stated reason.
+    by_head: bool,
 }
 
 /// Removes a member from the organization.
@@ -37,6 +39,8 @@ pub(crate) struct RemoveMember {
     pub(crate) member_id: MemberId,
     /// The etag that the caller read; empty to remove whatever is stored.
     pub(crate) etag: String,
+    /// Why the member is removed. The head has to say it to remove an administrator.
+    pub(crate) cause: Option<String>,
 }
 
 impl RemoveMember {
@@ -58,8 +62,10 @@ impl Mutation for RemoveMember {
         // Whether there is such a member is for those to know who may remove one.
         authorize(caller, self.org_id, member_records::manage(&facts))?;
         let target = self.target(context, tx).await?;
-        let scope = authorize(caller, self.org_id, policy::remove(&facts, &target))?;
-        Ok(MayRemove { scope })
+        let has_cause = self.cause.is_some();
+        let scope = authorize(caller, self.org_id, policy::remove(&facts, &target, has_cause))?;
+        let by_head = policy::stops_administrator(&facts, &target, has_cause);
+        Ok(MayRemove { scope, by_head })
     }
 
     async fn act(
@@ -75,10 +81,14 @@ impl Mutation for RemoveMember {
         check_etag(&self.etag, member.revision)?;
         // Between the decision and the lock the member may have become an administrator, and the caller may
         // have lost the role.
-        self.authorize(context, tx, caller).await?;
-        if member.has(Role::Administrator) {
+        let by_head = self.authorize(context, tx, caller).await?.by_head;
+        // The head stops also the last administrator, for a stated reason (reach.md 5).
+        if member.has(Role::Administrator) && !by_head {
+            let administrators =
+                suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             roles::keep_an_administrator(&administrators, &member)?;
         }
+        member.leave_cause.clone_from(&self.cause);
         end_membership(tx, scope, &mut member).await?;
         let object = format!("organizations/{}/members/{}", member.org_id, member.id);
         parta_audit::record(tx, caller, Some(member.org_id), object).await?;
@@ -108,6 +118,7 @@ impl Mutation for RemoveMember {
         }
         Ok(MayRemove {
             scope: belongs(caller, self.org_id)?,
+            by_head: false,
         })
     }
 }
@@ -118,6 +129,7 @@ pub(crate) async fn end_membership(tx: &Tx, scope: &OrgScope, member: &mut Membe
     enrollments::end_all_of(tx, scope, member.id).await?;
     guardianships::end_all_of(tx, scope, member.id, Side::Guardian).await?;
     guardianships::end_all_of(tx, scope, member.id, Side::Child).await?;
+    duties::end_all_of(tx, scope, member.id).await?;
     member.state = State::Left;
     member.teacher_verified = false;
     member.leave_time = Some(tx.now());

@@ -1,14 +1,19 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use parta_access::OrgScope;
-use parta_database::{Db, Tx};
-use parta_ids::{AssignmentId, TypedId};
+use parta_database::Tx;
+use parta_ids::{AssignmentId, DutyId, TypedId};
 use parta_jobs::{Job, JobError, JobHandler, Limits};
 use parta_status::RpcError;
 
 use crate::{
     assignments,
+    context::Context,
+    duties,
     endings::{self, EndingKind, JOB},
     error::Error,
+    guardianships,
 };
 
 /// Endings of different organizations do not wait for each other, nor for jobs of another kind.
@@ -20,26 +25,25 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
 /// Endings per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
 /// The job that ends what is due in an organization.
-pub(crate) struct EndDue {
-    db: Db,
-}
-
-impl EndDue {
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db }
-    }
-}
+pub(crate) struct EndDue(pub(crate) Arc<Context>);
 
 /// Ends at most [`BATCH`] facts. Returns whether more may be due.
-async fn end_batch(tx: &Tx, scope: &OrgScope) -> Result<bool, Error> {
+async fn end_batch(context: &Context, tx: &Tx, scope: &OrgScope) -> Result<bool, Error> {
     let due = endings::list_due(tx, scope, tx.now(), BATCH).await?;
     for ending in &due {
+        // Deleted first, because what ends in two steps sets the time of the second one.
+        endings::delete(tx, scope.org_id(), ending.kind, ending.object_id).await?;
         match ending.kind {
             EndingKind::Assignment => {
                 assignments::end_due(tx, scope, AssignmentId::from_uuid(ending.object_id)).await?;
             }
+            EndingKind::Duty => {
+                duties::end_due(tx, scope, DutyId::from_uuid(ending.object_id)).await?;
+            }
+            EndingKind::RelationLimit | EndingKind::Majority => {
+                guardianships::end_due(&context.roster, tx, scope).await?;
+            }
         }
-        endings::delete(tx, scope.org_id(), ending.kind, ending.object_id).await?;
     }
     Ok(due.len() as u64 == BATCH)
 }
@@ -53,8 +57,9 @@ impl JobHandler for EndDue {
         let scope = &OrgScope::for_consumer(JOB, org);
         loop {
             let ended = self
+                .0
                 .db
-                .write(|tx| async move { end_batch(&tx, scope).await })
+                .write(|tx| async move { end_batch(&self.0, &tx, scope).await })
                 .await;
             let is_full =
                 ended.map_err(|error| JobError::Retry(RpcError::from(error).reason().to_owned()))?;

@@ -87,6 +87,7 @@ on_both!(ending_by_hand_forgets_the_time, |database| async move {
         org_id: org(1).to_string(),
         member_id: teacher.member_id.clone(),
         etag: String::new(),
+        cause: String::new(),
     };
     test_env
         .members()

@@ -4,10 +4,12 @@
 //! row is written and deleted in the transaction of the fact; only this service compares the end with the
 //! clock, and other services learn of it by the event that the job of `end_due` publishes.
 
+mod days;
 mod operations;
 mod overdue;
 mod storage;
 
+pub(crate) use days::end_of_day;
 pub(crate) use operations::{forget, schedule};
 pub(crate) use overdue::{list_overdue, require_punctual};
 pub(crate) use storage::{EndingKind, delete, list_due};

@@ -25,14 +25,23 @@ table!(entity, "due_ending", {
 pub(crate) enum EndingKind {
     /// An assignment, at its `expire_time`.
     Assignment,
+    /// A duty, after its last day.
+    Duty,
+    /// A limit of a guardian toward a child, after its last day.
+    RelationLimit,
+    /// A part of the relations of a student: on the day after the 18th birthday, and after the school year.
+    Majority,
 }
 
 impl EndingKind {
-    const ALL: [Self; 1] = [Self::Assignment];
+    const ALL: [Self; 4] = [Self::Assignment, Self::Duty, Self::RelationLimit, Self::Majority];
 
     fn number(self) -> i32 {
         match self {
             Self::Assignment => 1,
+            Self::Duty => 2,
+            Self::RelationLimit => 3,
+            Self::Majority => 4,
         }
     }
 
@@ -85,8 +94,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Lists at most `limit` endings of an organization whose time has come. Locks none of them, because an act that
-/// ends the same fact locks the fact first and then this row.
+/// Lists at most `limit` endings of an organization whose time has come. Locks none of them, because an
+/// act that ends the same fact locks the fact first and then this row.
 pub(crate) async fn list_due(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

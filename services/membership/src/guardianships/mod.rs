@@ -1,10 +1,14 @@
-//! Guardianships: who is a guardian of which child (R27).
+//! Guardianships: who is a guardian of which child, and the limits between the two (R27, R83; reach.md 12,
+//! 13).
 //!
-//! Owns the table `guardianship`. A link for a parent makes a relation that has no effect until the class
-//! teacher of the child or the administration confirms it; nobody decides about a relation of their own.
+//! Owns the tables `guardianship`, `relation_limit` and `child_record`. A link for a parent makes a relation
+//! that has no effect until the leader of the child's home unit or the administration confirms it; nobody
+//! decides about a relation of their own, or of a child whose guardian they are.
 //! Invariants: at most one relation of a guardian and a child has not ended; an ended relation stays as
-//! history and never comes back; each change and its event are committed together.
+//! history and never comes back; limits belong to the two people and outlast the relation; what an order
+//! ended or limited only a newer order gives back; each change and its event are committed together.
 
+mod calendar;
 mod error;
 mod events;
 mod grpc;
@@ -18,7 +22,7 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
-pub(crate) use model::Guardianship;
-pub(crate) use operations::{end_all_of, establish};
-pub(crate) use policy::{decide, read};
+pub(crate) use model::{Guardianship, Order};
+pub(crate) use operations::{end_all_of, end_due, establish};
+pub(crate) use policy::{administer, choose, decides_sample, read};
 pub(crate) use storage::{Side, list_current};

@@ -1,6 +1,8 @@
 //! Rules for seeing guardianships and deciding about them: pure functions over facts of the roster.
+use std::collections::BTreeSet;
+
 use parta_access::Decision;
-use parta_ids::MemberId;
+use parta_ids::{MemberId, UnitId};
 use parta_roster::MemberContext;
 
 /// Whether the caller may list guardianships at all; the list holds only those that [`see`] allows.
@@ -8,29 +10,53 @@ pub(crate) fn read(caller: &MemberContext) -> Decision {
     Decision::inside_if(caller.is_active())
 }
 
-/// Whether the caller may confirm or end relations of guardians with this child (R27). Whether a given
-/// relation is the caller's own is decided by [`decide_about`].
-pub(crate) fn decide(caller: &MemberContext, child: &MemberContext) -> Decision {
-    let class_teacher =
-        caller.is_cleared() && child.enrolled_in.iter().any(|u| caller.is_class_teacher_of(*u));
-    let allowed = caller.member_id != child.member_id && (caller.is_administration() || class_teacher);
+/// Whether the caller may decide about relations of a child whose home units are `home` (R27): the
+/// administration, and the leader of a home unit who is no substitute. `leads` are the units that the caller
+/// leads otherwise than as a substitute. Whether the matter is the caller's own is decided by
+/// [`is_own_matter`].
+pub(crate) fn decide(
+    caller: &MemberContext,
+    child: MemberId,
+    home: &BTreeSet<UnitId>,
+    leads: &BTreeSet<UnitId>,
+) -> Decision {
+    let is_leader = caller.is_cleared()
+        && home
+            .iter()
+            .any(|unit| caller.is_class_teacher_of(*unit) && leads.contains(unit));
+    let allowed = caller.member_id != child && (caller.is_administration() || is_leader);
     Decision::allow_if(
         allowed,
-        "Only the class teacher of the child and the administration can decide about guardianships.",
+        "Only the leader of the child's home unit and the administration can decide about guardianships.",
     )
 }
 
-/// Whether the caller may confirm or end the relation of this guardian with this child. A class teacher who
-/// is a parent does not confirm being one.
-pub(crate) fn decide_about(caller: &MemberContext, guardian: MemberId, child: &MemberContext) -> Decision {
-    if guardian == caller.member_id && !caller.is_administration() {
-        return Decision::allow_if(false, "Nobody can decide about a guardianship of their own.");
-    }
-    decide(caller, child)
+/// Whether the caller may do what only the administration decides.
+pub(crate) fn administer(caller: &MemberContext) -> Decision {
+    crate::member_records::manage(caller)
+}
+
+/// Whether the student may choose what stays of a relation after the 18th birthday.
+pub(crate) fn choose(caller: &MemberContext, child: MemberId) -> Decision {
+    Decision::allow_if(
+        caller.is_active() && caller.member_id == child,
+        "Only the student can choose what the guardianship keeps.",
+    )
+}
+
+/// Whether another person has to decide (reach.md 6): the caller is the guardian of the relation, or a
+/// guardian of the same child.
+pub(crate) fn is_own_matter(caller: MemberId, guardian: MemberId, guardians: &BTreeSet<MemberId>) -> bool {
+    caller == guardian || guardians.contains(&caller)
 }
 
 /// Whether the caller may know of a relation.
-pub(crate) fn see(caller: &MemberContext, guardian: MemberId, child: &MemberContext) -> bool {
-    caller.is_active()
-        && ([guardian, child.member_id].contains(&caller.member_id) || decide(caller, child).is_allowed())
+pub(crate) fn see(caller: &MemberContext, guardian: MemberId, child: MemberId, decides: bool) -> bool {
+    caller.is_active() && ([guardian, child].contains(&caller.member_id) || decides)
+}
+
+/// The decision of the permission matrix, about the sample child of the sample unit.
+pub(crate) fn decides_sample(caller: &MemberContext, child: MemberId) -> bool {
+    let home = BTreeSet::from([MemberContext::sample_unit()]);
+    decide(caller, child, &home, &caller.class_teacher_of).is_allowed()
 }

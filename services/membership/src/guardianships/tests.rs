@@ -1,4 +1,9 @@
 //! Guardianships at the edge: repetitions are authorized again and show the current state.
+mod children;
+mod deciding;
+mod fixture;
+mod limits;
+
 use std::collections::BTreeMap;
 
 use parta_ids::UnitId;
@@ -68,6 +73,7 @@ impl Family {
             request_id: test_env.act(),
             org_id: org(1).to_string(),
             guardianship_id: self.guardianship_id.clone(),
+            ..Default::default()
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Member {
     pub(crate) invitation_id: Option<InvitationId>,
     pub(crate) create_time: DateTime<Utc>,
     pub(crate) leave_time: Option<DateTime<Utc>>,
+    /// Why the member was removed, as the deciding person wrote it.
+    pub(crate) leave_cause: Option<String>,
     /// Raised by each change; the etag of the API.
     pub(crate) revision: i64,
 }
@@ -51,6 +53,7 @@ impl Member {
             invitation_id: None,
             create_time: now,
             leave_time: None,
+            leave_cause: None,
             revision: 1,
         }
     }
@@ -63,7 +66,7 @@ impl Member {
         self.teacher_verified = false;
         (self.evidence, self.verifier_id) = (None, None);
         self.invitation_id = invitation_id;
-        self.leave_time = None;
+        (self.leave_time, self.leave_cause) = (None, None);
     }
 
     /// Whether the person holds the role.
@@ -78,4 +81,6 @@ pub(crate) struct MemberView {
     pub(crate) member: Member,
     /// In which the member is enrolled.
     pub(crate) units: Vec<UnitId>,
+    /// Whether a role is suspended.
+    pub(crate) absent: bool,
 }

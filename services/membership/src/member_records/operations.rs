@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use parta_access::{Caller, OrgScope, Principal, belongs};
 use parta_database::Tx;
 use parta_ids::{InvitationId, MemberId, OrgId};
-use parta_roster::{Role, State};
+use parta_roster::{DutyFunction, MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
 
 use super::{
@@ -30,6 +30,25 @@ pub(crate) async fn join_again(
     events::changed(tx, member).await
 }
 
+/// Removes the adults of protected families, who are in no list that families see (R83), but for the member
+/// and the member's own guardians.
+async fn remove_protected(
+    context: &Context,
+    tx: &Tx,
+    facts: &MemberContext,
+    visible: &mut BTreeSet<MemberId>,
+) -> Result<(), RpcError> {
+    let mut hidden = context.roster.protected_adults(tx, facts.org_id).await?;
+    hidden.retain(|adult| visible.contains(adult) && *adult != facts.member_id);
+    let ids: Vec<MemberId> = hidden.iter().copied().collect();
+    for adult in context.roster.contexts_of(tx, facts.org_id, &ids).await? {
+        if !adult.is_guardian_of(facts.member_id) {
+            visible.remove(&adult.member_id);
+        }
+    }
+    Ok(())
+}
+
 /// The members whom the caller may see: these, or everybody (`None`).
 pub(crate) async fn visible_members(
     context: &Context,
@@ -49,7 +68,8 @@ pub(crate) async fn visible_members(
         Visibility::AllMembers => return Ok((scope, None)),
         Visibility::StaffAndUnits => {
             let all = context.roster.all_members(tx, org).await?;
-            visible.extend(all.iter().filter(|f| f.is_staff()).map(|f| f.member_id));
+            let shown = |f: &&MemberContext| f.holds_staff_role() || facts.may(DutyFunction::Names, f);
+            visible.extend(all.iter().filter(shown).map(|f| f.member_id));
         }
         Visibility::Units => {}
     }
@@ -58,6 +78,9 @@ pub(crate) async fn visible_members(
     }
     if facts.roles.contains(&Role::Parent) {
         visible.extend(facts.children.iter().map(|child| child.member_id));
+    }
+    if !facts.is_staff() {
+        remove_protected(context, tx, &facts, &mut visible).await?;
     }
     Ok((scope, Some(visible)))
 }

@@ -29,6 +29,7 @@ table!(entity, "member", {
     invitation_id: Option<Uuid>,
     create_time: DateTimeUtc,
     leave_time: Option<DateTimeUtc>,
+    leave_cause: Option<String>,
     revision: i64,
 });
 
@@ -40,7 +41,7 @@ const EXPECTED: i32 = 1;
 pub(crate) fn state_number(state: State) -> i32 {
     match state {
         State::Expected => EXPECTED,
-        State::Active => ACTIVE,
+        State::Active | State::Suspended => ACTIVE,
         State::Left => LEFT,
     }
 }
@@ -77,6 +78,7 @@ fn member(row: Model) -> Result<Member, StorageError> {
         invitation_id: row.invitation_id.map(InvitationId::from_uuid),
         create_time: row.create_time,
         leave_time: row.leave_time,
+        leave_cause: row.leave_cause,
         revision: row.revision,
     })
 }
@@ -105,6 +107,7 @@ fn to_row(scope: &OrgScope, member: &Member) -> Result<Model, StorageError> {
         invitation_id: member.invitation_id.map(TypedId::uuid),
         create_time: member.create_time,
         leave_time: member.leave_time,
+        leave_cause: member.leave_cause.clone(),
         revision: member.revision,
     })
 }

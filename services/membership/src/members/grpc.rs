@@ -44,6 +44,7 @@ pub(crate) fn to_proto(view: &MemberView) -> pb::Member {
         unit_ids: view.units.iter().map(ToString::to_string).collect(),
         create_time: Some(timestamp(member.create_time)),
         etag: etag(member.revision),
+        absent: view.absent,
     }
 }
 
@@ -238,10 +239,12 @@ impl MemberService for Members {
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
             let member_id = field::id(v, "member_id", &r.member_id);
+            let cause = field::text(v, "cause", &r.cause, 0..=500, false);
             Some(RemoveMember {
                 org_id: org_id?,
                 member_id: member_id?,
                 etag: r.etag.clone(),
+                cause: (!cause.is_empty()).then_some(cause),
             })
         })?;
         let done = self.edge.mutate(&call, &command).await?;

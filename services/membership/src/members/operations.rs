@@ -16,7 +16,7 @@ use crate::{
         self, Member, MemberView, events,
         storage::{self, Filter},
     },
-    roles,
+    roles, suspensions,
 };
 
 const COLLECTION: &str = "members";
@@ -24,7 +24,9 @@ const COLLECTION: &str = "members";
 async fn views(tx: &Tx, scope: &OrgScope, members: Vec<Member>) -> Result<Vec<MemberView>, Error> {
     let ids: Vec<_> = members.iter().map(|member| member.id).collect();
     let mut units = enrollments::units_of(tx, scope, &ids).await?;
+    let absent = suspensions::absent(tx, scope, &members).await?;
     let view = |member: Member| MemberView {
+        absent: absent.contains(&member.id),
         units: units.remove(&member.id).unwrap_or_default(),
         member,
     };

@@ -34,6 +34,7 @@ async fn remove(test_env: &TestEnv, caller: &MemberSession, member_id: &str) -> 
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
         etag: String::new(),
+        ..Default::default()
     };
     Ok(test_env
         .members()

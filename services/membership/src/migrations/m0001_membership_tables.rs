@@ -102,6 +102,7 @@ impl MigrationTrait for Tables {
                 .col(uuid_null("invitation_id"))
                 .col(time("create_time"))
                 .col(time_null("leave_time"))
+                .col(text_null("leave_cause"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
                 .to_owned(),
@@ -155,12 +156,80 @@ impl MigrationTrait for Tables {
             keyed("guardianship", "guardianship_id")
                 .col(uuid("guardian_id"))
                 .col(uuid("child_id"))
+                .col(integer("kind"))
                 .col(boolean("confirmed"))
+                .col(uuid_null("approver_id"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .col(boolean("unit_rooms_only"))
+                .col(integer("adult_access"))
                 .col(time("create_time"))
                 .col(time_null("end_time"))
                 .col(text_null("end_cause"))
+                .col(boolean("ended_by_order"))
                 .foreign_key(&mut of_member("guardianship", "guardian_id"))
                 .foreign_key(&mut of_member("guardianship", "child_id"))
+                .to_owned(),
+            keyed("duty", "duty_id")
+                .col(uuid("member_id"))
+                .col(integer("kind"))
+                .col(uuid_null("unit_id"))
+                .col(boolean("pupils_only"))
+                .col(text("order_number"))
+                .col(date("order_date"))
+                .col(text("order_text"))
+                .col(time("create_time"))
+                .col(date("until_date"))
+                .col(time("due_time"))
+                .col(time_null("end_time"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("duty", "member_id"))
+                .to_owned(),
+            table("duty_pupil")
+                .col(uuid("org_id"))
+                .col(uuid("duty_id"))
+                .col(uuid("pupil_id"))
+                .primary_key(Index::create().col("org_id").col("duty_id").col("pupil_id"))
+                .foreign_key(&mut of_member("duty_pupil", "pupil_id"))
+                .to_owned(),
+            keyed("suspension", "suspension_id")
+                .col(uuid("member_id"))
+                .col(integer_null("roles"))
+                .col(time("create_time"))
+                .col(uuid("suspender_id"))
+                .col(text("cause"))
+                .col(time_null("confirm_time"))
+                .col(uuid_null("confirmer_id"))
+                .col(time_null("end_time"))
+                .col(uuid_null("ender_id"))
+                .col(text_null("end_cause"))
+                .foreign_key(&mut of_member("suspension", "member_id"))
+                .to_owned(),
+            keyed("relation_limit", "relation_limit_id")
+                .col(uuid("guardianship_id"))
+                .col(uuid("guardian_id"))
+                .col(uuid("child_id"))
+                .col(integer("limits"))
+                .col(boolean("provisional"))
+                .col(date_null("until_date"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .col(text("cause"))
+                .col(uuid("author_id"))
+                .col(time("create_time"))
+                .col(time_null("end_time"))
+                .foreign_key(&mut of_member("relation_limit", "guardian_id"))
+                .foreign_key(&mut of_member("relation_limit", "child_id"))
+                .to_owned(),
+            keyed("child_record", "member_id")
+                .col(date_null("birth_date"))
+                .col(boolean("protected"))
+                .col(text_null("order_number"))
+                .col(date_null("order_date"))
+                .col(text_null("order_text"))
+                .foreign_key(&mut of_member("child_record", "member_id"))
                 .to_owned(),
             keyed("service_account", "service_account_id")
                 .col(text("display_name"))
@@ -194,6 +263,15 @@ impl MigrationTrait for Tables {
             "CREATE INDEX enrollment_unit ON enrollment (org_id, unit_id)",
             "CREATE UNIQUE INDEX guardianship_once ON guardianship (org_id, guardian_id, child_id) WHERE end_time IS NULL",
             "CREATE INDEX guardianship_child ON guardianship (org_id, child_id)",
+            "CREATE INDEX duty_member ON duty (org_id, member_id) WHERE end_time IS NULL",
+            "CREATE INDEX duty_due ON duty (org_id, due_time) WHERE end_time IS NULL",
+            "CREATE INDEX suspension_member ON suspension (org_id, member_id) WHERE end_time IS NULL",
+            "CREATE INDEX suspension_undecided ON suspension (suspension_id) WHERE end_time IS NULL AND confirm_time IS NULL",
+            // One set of limits by an order and one provisional set are in force between two people.
+            "CREATE UNIQUE INDEX relation_limit_once ON relation_limit (org_id, guardian_id, child_id, provisional) \
+             WHERE end_time IS NULL",
+            "CREATE INDEX relation_limit_child ON relation_limit (org_id, child_id)",
+            "CREATE INDEX child_record_birth_date ON child_record (org_id, birth_date)",
             // The holder of a key does not know the organization, so that the index is unique across
             // organizations.
             "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",

@@ -1,9 +1,16 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use parta_access::{MAX_REVOCATIONS, REVOCATION_LIFETIME, Revoked, Secrets};
 use parta_database::{Db, StorageError};
 use parta_status::RpcError;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 
 use super::model::RevocationList;
 use crate::{error::Error, service_accounts, sessions};
@@ -15,9 +22,27 @@ const REREAD_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct RevocationReader {
     db: Db,
     secrets: Secrets,
-    /// The last list, and when its reading began. Locked while one caller reads, so that the others wait for
-    /// that list.
-    last: Mutex<Option<(Instant, Arc<RevocationList>)>>,
+    /// The last reading. It belongs to no caller: one that gives up does not end it, and the next call
+    /// continues it, so that a list is served however long its reading takes.
+    pub(super) last: Mutex<Option<Reading>>,
+}
+
+/// A reading that is in progress or was completed.
+#[derive(Clone)]
+pub(super) struct Reading {
+    pub(super) begun: Instant,
+    list: Shared<BoxFuture<'static, Result<Arc<RevocationList>, RpcError>>>,
+}
+
+impl Reading {
+    /// Whether a caller may have this list: it is being read, or its reading began a moment ago.
+    fn is_current(&self) -> bool {
+        match self.list.peek() {
+            None => true,
+            Some(Ok(_)) => self.begun.elapsed() < REREAD_AFTER,
+            Some(Err(_)) => false,
+        }
+    }
 }
 
 impl RevocationReader {
@@ -26,41 +51,50 @@ impl RevocationReader {
         Self { db, secrets, last }
     }
 
-    /// Returns a list whose reading began at most 500 ms ago.
+    /// Returns a list whose reading began at most 500 ms ago, or the one that is being read.
     pub(super) async fn current(&self) -> Result<Arc<RevocationList>, Error> {
-        let mut last = self.last.lock().await;
-        if let Some((begun, list)) = &*last
-            && begun.elapsed() < REREAD_AFTER
-        {
-            return Ok(list.clone());
-        }
-        let begun = Instant::now();
-        let list = Arc::new(self.read().await?);
-        *last = Some((begun, list.clone()));
-        Ok(list)
+        let reading = {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                Some(reading) if reading.is_current() => reading.clone(),
+                _ => {
+                    let list = read(self.db.clone(), self.secrets.clone());
+                    let list = list.map(|list| list.map(Arc::new).map_err(RpcError::from));
+                    let reading = Reading {
+                        begun: Instant::now(),
+                        list: list.boxed().shared(),
+                    };
+                    last.insert(reading).clone()
+                }
+            }
+        };
+        Ok(reading.list.await?)
     }
+}
 
-    /// Reads all rows of the last 15 minutes. A cursor would miss a commit that becomes visible after a later
-    /// one.
-    async fn read(&self) -> Result<RevocationList, Error> {
-        let read = self.db.read(|tx| async move {
+/// Reads all rows of the last 15 minutes. A cursor would miss a commit that becomes visible after a later
+/// one.
+async fn read(db: Db, secrets: Secrets) -> Result<RevocationList, Error> {
+    let read = db.read(|tx| {
+        let secrets = &secrets;
+        async move {
             let since = tx.now() - REVOCATION_LIFETIME;
             let limit = MAX_REVOCATIONS as u64 + 1;
             Ok::<_, Error>(Revoked {
-                sessions: sessions::list_revoked(&tx, &self.secrets, since).await?,
+                sessions: sessions::list_revoked(&tx, secrets, since).await?,
                 service_accounts: service_accounts::list_revoked(&tx, since, limit).await?,
             })
-        });
-        let revoked = read.await?;
-        if revoked.len() > MAX_REVOCATIONS {
-            let why = format!(
-                "{} revocations within 15 minutes: no service accepts so many",
-                revoked.len()
-            );
-            return Err(RpcError::internal(why).into());
         }
-        Ok(RevocationList::new(revoked))
+    });
+    let revoked = read.await?;
+    if revoked.len() > MAX_REVOCATIONS {
+        let why = format!(
+            "{} revocations within 15 minutes: no service accepts so many",
+            revoked.len()
+        );
+        return Err(RpcError::internal(why).into());
     }
+    Ok(RevocationList::new(revoked))
 }
 
 /// Removes the rows of revocations whose tokens have all expired.

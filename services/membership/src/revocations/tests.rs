@@ -191,3 +191,18 @@ on_both!(
         test_env.close().await;
     }
 );
+
+// A reading that takes longer than a caller waits goes on with the next caller.
+on_both!(list_is_read_on_after_its_caller_has_gone, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let reader = RevocationReader::new(test_env.db.clone(), test_env.secrets());
+    let begun = || reader.last.lock().unwrap().as_ref().map(|reading| reading.begun);
+    let mut first = Box::pin(reader.current());
+    assert!(futures::poll!(&mut first).is_pending());
+    drop(first);
+    let of_first = begun();
+    assert!(of_first.is_some());
+    reader.current().await.unwrap();
+    assert_eq!(begun(), of_first);
+    test_env.close().await;
+});

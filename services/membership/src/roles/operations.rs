@@ -13,10 +13,11 @@ use super::policy;
 use crate::{
     assignments,
     context::Context,
-    enrollments,
+    duties, enrollments,
     error::Error,
     guardianships::{self, Side},
     member_records::{Member, MemberView, events, storage},
+    suspensions,
 };
 
 /// The outcome of a change of a member.
@@ -92,12 +93,21 @@ impl Mutation for ChangeRoles {
             }
         }
         if had && !has {
+            let administrators =
+                suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
         member.roles.clone_from(&self.roles);
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);
         end_what_hangs_on(tx, scope, member.id, &lost).await?;
+        if !member
+            .roles
+            .iter()
+            .any(|role| !matches!(role, Role::Pupil | Role::Parent))
+        {
+            duties::end_all_of(tx, scope, member.id).await?;
+        }
         save(tx, caller, scope, member).await
     }
 
@@ -241,7 +251,9 @@ pub(crate) async fn load(tx: &Tx, scope: &OrgScope, id: MemberId) -> Result<Memb
     let member = storage::find(tx, scope, id).await?;
     let member = member.ok_or_else(|| Error::unknown("member", id))?;
     let mut units = enrollments::units_of(tx, scope, &[id]).await?;
+    let absent = suspensions::absent(tx, scope, std::slice::from_ref(&member)).await?;
     Ok(MemberView {
+        absent: absent.contains(&id),
         member,
         units: units.remove(&id).unwrap_or_default(),
     })

@@ -23,6 +23,7 @@ mod storage;
 pub(crate) mod tests;
 mod upload;
 
+pub(crate) use events::snapshot;
 pub(crate) use grpc::RosterImports;
 pub(crate) use observe::ClassCreatedObserver;
 pub(crate) use policy::import;

@@ -1,11 +1,16 @@
 //! Resumes an import when a class that it waits for was created.
 use async_trait::async_trait;
+use parta_access::OrgScope;
 use parta_database::Tx;
 use parta_feed::HandleError;
 use parta_ids::{OrgId, TypedId as _};
 use parta_roster::{Change, RosterObserver};
 
-use super::run::JOB;
+use super::{
+    model::ImportState,
+    run::{JOB, NO_LIMIT},
+    storage as imports,
+};
 
 /// Enqueues the job of an import in the transaction that adds one of its classes to the projection.
 pub(crate) struct ClassCreatedObserver;
@@ -14,14 +19,27 @@ pub(crate) struct ClassCreatedObserver;
 impl RosterObserver for ClassCreatedObserver {
     async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
         for change in changes {
-            if let Change::UnitCreated {
-                unit_id,
-                source: Some((import, _)),
-            } = change
-            {
-                // A snapshot may repeat the event. Then the job finds nothing to do.
-                let import = import.clone().into_bytes();
-                parta_jobs::enqueue(tx, JOB, Some(org), import, unit_id.uuid()).await?;
+            match change {
+                Change::UnitCreated {
+                    unit_id,
+                    source: Some((import, _)),
+                } => {
+                    // A snapshot may repeat the event. Then the job finds nothing to do.
+                    let import = import.clone().into_bytes();
+                    parta_jobs::enqueue(tx, JOB, Some(org), import, unit_id.uuid()).await?;
+                }
+                // A snapshot names the import that created a class, but not one that found it.
+                Change::Resynced => {
+                    let scope = &OrgScope::for_consumer(JOB, org);
+                    for import in imports::list(tx, scope, None, NO_LIMIT).await? {
+                        if import.state == ImportState::Running {
+                            let payload = import.id.to_string().into_bytes();
+                            let request_id = tx.env().ids.uuid();
+                            parta_jobs::enqueue(tx, JOB, Some(org), payload, request_id).await?;
+                        }
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -35,8 +35,10 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
 };
 /// Changes per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
+/// The same as the number of a change.
+pub(super) const BATCH_CHANGES: i64 = 100;
 /// A limit that no import reaches.
-const NO_LIMIT: u64 = 10_000_000;
+pub(super) const NO_LIMIT: u64 = 10_000_000;
 
 /// The result of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +71,8 @@ impl Runner {
                 progress: (0, 0),
             });
         };
-        let rows = imports::list_changes(tx, scope, id, None, import.position, BATCH).await?;
+        let before = import.position;
+        let rows = imports::list_changes(tx, scope, id, None, before, BATCH).await?;
         let classes = operations::classes(&self.0, tx, scope.org_id()).await?;
         let class_changes = imports::list_changes(tx, scope, id, Some(Kind::CreateUnit), 0, NO_LIMIT).await?;
         let keys = rows
@@ -142,7 +145,7 @@ impl Runner {
             }
             import.position = *seq;
         }
-        staged.publish(tx, scope.org_id(), id);
+        staged.publish(tx, scope.org_id(), id, before + 1, import.position);
         let is_full_batch = rows.len() as u64 == BATCH;
         import.done = done;
         if import.position >= import.change_count && done.units >= planned.units {

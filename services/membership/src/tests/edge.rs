@@ -51,6 +51,7 @@ fn removal(test_env: &TestEnv, member_id: &str) -> pb::RemoveMemberRequest {
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
         etag: String::new(),
+        ..Default::default()
     }
 }
 

@@ -106,6 +106,7 @@ impl School {
             org_id: org.to_string(),
             member_id: member.to_owned(),
             etag: String::new(),
+            ..Default::default()
         };
         let mut api = self.test_env.members();
         api.remove_member(by(&caller.token, request)).await.map(|_| ())
@@ -222,6 +223,13 @@ on_postgres!(
                         request_id: school.test_env.act(),
                         org_id: org(1).to_string(),
                         guardianship_id: child.guardianship.clone(),
+                        kind: 0,
+                        // The parent of all pairs has more than six children.
+                        order: Some(pb::Order {
+                            number: "7".to_owned(),
+                            date: "2026-09-01".to_owned(),
+                            text: "Приказ".to_owned(),
+                        }),
                     };
                     let mut api = school.test_env.guardianships();
                     api.confirm_guardianship(school.by_administrator(request)).await.map(|_| ())
@@ -235,6 +243,18 @@ on_postgres!(
                     };
                     let mut api = school.test_env.guardianships();
                     api.end_guardianship(school.by_administrator(request)).await.map(|_| ())
+                })),
+                ("LimitGuardianship", |school, child| Box::pin(async move {
+                    let request = pb::LimitGuardianshipRequest {
+                        request_id: school.test_env.act(),
+                        org_id: org(1).to_string(),
+                        guardianship_id: child.guardianship.clone(),
+                        limits: vec![pb::RelationLimit::NoContact.into()],
+                        cause: "заявление".to_owned(),
+                        ..Default::default()
+                    };
+                    let mut api = school.test_env.guardianships();
+                    api.limit_guardianship(school.by_administrator(request)).await.map(|_| ())
                 })),
                 ("AdmitMember as its parent", |school, child| Box::pin(school.relate(1, &child.member))),
                 ("AdmitMember as itself", |school, child| Box::pin(async move {
@@ -275,6 +295,7 @@ on_postgres!(
                     live("unit_id::TEXT", "enrollment", "member_id"),
                     live("unit_id::TEXT", "assignment", "member_id"),
                     live("confirmed::TEXT", "guardianship", "child_id"),
+                    live("limits::TEXT", "relation_limit", "child_id"),
                 ]
             },
         };

@@ -28,6 +28,7 @@ async fn remove(test_env: &TestEnv, by_whom: &MemberSession, member_id: &str) ->
         org_id: org(1).to_string(),
         member_id: member_id.to_owned(),
         etag: String::new(),
+        ..Default::default()
     };
     let mut api = test_env.members();
     api.remove_member(by(&by_whom.token, request)).await.map(|_| ())

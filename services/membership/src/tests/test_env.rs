@@ -1,4 +1,6 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
+mod operator;
+
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
@@ -15,13 +17,14 @@ use parta_proto_membership::{
     v1::{
         self as pb, appointment_service_client::AppointmentServiceClient,
         assignment_service_client::AssignmentServiceClient,
-        authentication_service_client::AuthenticationServiceClient,
+        authentication_service_client::AuthenticationServiceClient, duty_service_client::DutyServiceClient,
         enrollment_service_client::EnrollmentServiceClient,
         guardianship_service_client::GuardianshipServiceClient, member_service_client::MemberServiceClient,
         membership_event::Payload, membership_feed_service_client::MembershipFeedServiceClient,
         operator_service_client::OperatorServiceClient,
         roster_import_service_client::RosterImportServiceClient,
         service_account_service_client::ServiceAccountServiceClient,
+        suspension_service_client::SuspensionServiceClient,
     },
 };
 use parta_proto_org_registry::v1::{
@@ -30,7 +33,6 @@ use parta_proto_org_registry::v1::{
 pub(crate) use parta_service_testkit::reason;
 use parta_service_testkit::{ServiceEnv, with_token};
 use parta_testkit::{TestDatabase, Time};
-use sea_orm::{ConnectionTrait as _, Statement};
 use tonic::{Request, Status};
 
 use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
@@ -55,8 +57,8 @@ pub(crate) struct TestEnv {
     pub(crate) env: Env,
     pub(crate) time: Time,
     pub(crate) db: Db,
-    test_env: ServiceEnv,
-    transport: InMemoryTransport,
+    pub(crate) test_env: ServiceEnv,
+    pub(crate) transport: InMemoryTransport,
     ports: Ports,
     _database: TestDatabase,
 }
@@ -208,6 +210,8 @@ impl TestEnv {
         enrollments: EnrollmentServiceClient,
         guardianships: GuardianshipServiceClient,
         service_accounts: ServiceAccountServiceClient,
+        duties: DutyServiceClient,
+        suspensions: SuspensionServiceClient,
         operator: OperatorServiceClient,
         roster_imports: RosterImportServiceClient,
     }
@@ -452,21 +456,6 @@ impl TestEnv {
         self.test_env
             .run_due_jobs(&self.ports.job_runner().unwrap())
             .await;
-    }
-
-    /// The jobs that wait: the texts of their payloads and why the latest attempt failed.
-    pub(crate) async fn jobs(&self) -> Vec<(String, Option<String>)> {
-        let sql = "SELECT payload, failure FROM job ORDER BY create_time";
-        let statement = Statement::from_string(self.db.backend(), sql);
-        let rows = self.db.conn().query_all_raw(statement).await.unwrap();
-        let job = |row: sea_orm::QueryResult| {
-            let payload: Vec<u8> = row.try_get("", "payload").unwrap();
-            (
-                String::from_utf8(payload).unwrap(),
-                row.try_get("", "failure").unwrap(),
-            )
-        };
-        rows.into_iter().map(job).collect()
     }
 
     /// Runs each task that deletes old rows once.

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use parta_access::OrgScope;
 use parta_database::{Db, StorageError, Tx};
 use parta_feed::HandleError;
-use parta_ids::{OrgId, RosterImportId, TypedId as _, optional_text};
+use parta_ids::{OrgId, RosterImportId, optional_text};
 use parta_jobs::{Job, JobError, JobHandler};
 use parta_proto_membership::v1::RosterImportStaged;
 use parta_proto_org_registry::v1::{UnitArchived, UnitCreated, UnitRenamed, org_registry_event::Payload};
@@ -69,7 +69,7 @@ pub(crate) struct ImportObserver;
 impl RosterObserver for ImportObserver {
     async fn changed(&self, tx: &Tx, org: OrgId, changes: &[Change]) -> Result<(), HandleError> {
         for change in changes {
-            let Change::RosterImportStaged { event_id, staged } = change else {
+            let Change::RosterImportStaged { key, staged } = change else {
                 continue;
             };
             if staged.units.is_empty() {
@@ -80,7 +80,7 @@ impl RosterObserver for ImportObserver {
                 ..staged.clone()
             };
             let payload = payload.encode_to_vec();
-            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, event_id.uuid()).await?;
+            parta_jobs::enqueue(tx, IMPORT_JOB, Some(org), payload, *key).await?;
         }
         Ok(())
     }

@@ -249,7 +249,12 @@ pub(super) async fn create_imported(
     label: &str,
     source: &ImportSource,
 ) -> Result<(), Error> {
-    match storage::find_by_label(tx, scope, UnitKind::Class, label).await? {
+    let mut found = storage::find_by_label(tx, scope, UnitKind::Class, label).await?;
+    if found.is_none() {
+        // The request is repeated, and the class was renamed or archived since.
+        found = storage::find_by_source(tx, scope, source).await?;
+    }
+    match found {
         Some(id) => events::created(tx, &load(tx, scope, id).await?, Some(source)).await,
         None => {
             create(tx, scope, UnitKind::Class, label, Some(source)).await?;

@@ -85,6 +85,24 @@ pub(super) async fn find_by_label(
     Ok(found.map(UnitId::from_uuid))
 }
 
+/// Finds the unit that an import has created for this key.
+pub(super) async fn find_by_source(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    source: &ImportSource,
+) -> Result<Option<UnitId>, StorageError> {
+    let found: Option<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::UnitId)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::RosterImportId.eq(source.roster_import_id.to_string()))
+        .filter(Column::SourceKey.eq(source.key.as_str()))
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(found.map(UnitId::from_uuid))
+}
+
 /// Inserts a unit. Its organization is the scope's.
 pub(super) async fn insert(
     conn: &impl ConnectionTrait,

@@ -266,6 +266,8 @@ on_both!(
         let known = fixture.expect_success(&head, CREATE, class(org, "5А")).await["unit"].take();
         let import = fixture.env.id::<parta_ids::RosterImportId>().to_string();
         let staged = RosterImportStaged {
+            first_change: 1,
+            last_change: 2,
             roster_import_id: import.clone(),
             units: [("class-1", " 5 а "), ("class-2", " 5Б ")]
                 .map(|(key, label)| StagedUnit {
@@ -275,7 +277,7 @@ on_both!(
                 .to_vec(),
             invitations: Vec::new(),
         };
-        fixture.apply(org, Said::RosterImportStaged(staged)).await;
+        fixture.apply(org, Said::RosterImportStaged(staged.clone())).await;
         fixture.run_due_jobs().await;
         let list = fixture
             .expect_success(&head, LIST, json!({"org_id": org.to_string()}))
@@ -291,6 +293,19 @@ on_both!(
             assert_eq!(event.1["roster_import_id"], json!(import));
             assert_eq!(event.1["source_key"], json!(key));
         }
+        // A snapshot repeats the request after the school has renamed the class: no second one is made.
+        let renamed = json!({
+            "org_id": org.to_string(),
+            "unit_id": list["units"][2]["id"],
+            "label": "5В",
+        });
+        fixture.expect_success(&head, RENAME, renamed).await;
+        fixture.apply(org, Said::RosterImportStaged(staged)).await;
+        fixture.run_due_jobs().await;
+        let list = fixture
+            .expect_success(&head, LIST, json!({"org_id": org.to_string()}))
+            .await;
+        assert_eq!(labels(&list), ["Учительская", "5А", "5В"]);
         fixture.close().await;
     }
 );

@@ -97,6 +97,20 @@ async fn list<A: JobApi, T: Channel>(channel: T, mut page: JobPage) -> Result<Ve
     }
 }
 
+/// Lists the jobs of one service in a state.
+pub(super) async fn of(
+    session: &Session,
+    service: &'static str,
+    state: JobState,
+) -> Result<Vec<Job>, Failure> {
+    let page = JobPage {
+        state: state.into(),
+        page_size: 200,
+        ..JobPage::default()
+    };
+    Ok(of_service!(session, service, list(page.clone()))?)
+}
+
 async fn retry<A: JobApi, T: Channel>(channel: T, act: String, id: String) -> Result<Option<Job>, Status> {
     Ok(A::retry(channel, act, id).await?.0)
 }

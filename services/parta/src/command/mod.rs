@@ -1,9 +1,11 @@
 //! The command line of operators and administrators.
 mod application;
 mod codes;
+mod doctor;
 mod jobs;
 mod keys;
 mod login;
+mod quarantine;
 pub(crate) mod roster;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -89,6 +91,11 @@ pub enum Command {
     /// Lists the durable jobs of the services; retries or drops those that failed. Needs the operator's key.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
+    /// Checks consumers, quarantined organizations and failed jobs. Needs the operator's key.
+    Doctor(doctor::Doctor),
+    /// Lists, explains and ends quarantines of organizations. Needs the operator's key.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Signs in by phone or e-mail and stores the session for later commands.
     Login(login::Login),
     /// Ends the stored session.
@@ -110,6 +117,8 @@ impl Command {
             Self::Application(command) => command.run(common).await,
             Self::Codes(command) => command.run(common).await,
             Self::Jobs(command) => command.run(common).await,
+            Self::Doctor(command) => command.run(common).await,
+            Self::Quarantine(command) => command.run(common).await,
             Self::Login(command) => command.run(common).await,
             Self::Logout(command) => command.run(common).await,
             Self::Roster(command) => command.run(common).await,

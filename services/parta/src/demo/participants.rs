@@ -197,6 +197,7 @@ pub(super) async fn parents<const N: usize>(
             request_id: by.session.act(),
             org_id: by.org_id.clone(),
             guardianship_id: relation.id,
+            ..Default::default()
         };
         let confirmed = api
             .confirm_guardianship(request)

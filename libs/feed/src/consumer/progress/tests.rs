@@ -187,3 +187,21 @@ fn overdue_ending_makes_one_organization_old() {
     };
     parta_testkit::run_paused(run);
 }
+
+#[test]
+fn rejected_organization_is_tried_after_all_others() {
+    let run = async {
+        let progress = begun(&[(1, 1)], &[]);
+        let (taken, _) = progress.next(Lane::Small);
+        assert_eq!(taken, Some(org(1)));
+        progress.finished(org(1), None, Outcome::Rejected(Duration::from_secs(60)));
+        progress.announced(vec![(org(1), head(2))], true);
+        let (none, due) = progress.next(Lane::Small);
+        assert_eq!(none, None, "a new event does not make it due earlier");
+        tokio::time::sleep_until(due.unwrap()).await;
+        progress.announced(vec![(org(2), head(500)), (org(3), head(1))], true);
+        let order = [(); 3].map(|()| progress.next(Lane::Small).0);
+        assert_eq!(order, [Some(org(3)), Some(org(2)), Some(org(1))]);
+    };
+    parta_testkit::run_paused(run);
+}

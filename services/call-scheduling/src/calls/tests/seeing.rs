@@ -1,6 +1,7 @@
 //! The visibility of calls (R49).
 use parta_ids::MemberId;
 use parta_proto_call_scheduling::v1::{self as pb, CallKind};
+use parta_proto_membership::v1::{RelationLimit, RelationLimited, membership_event::Payload as Membership};
 use parta_service_testkit::{School, reason};
 use parta_testkit::on_both;
 
@@ -185,4 +186,33 @@ on_both!(occurrences_are_paged, |database| async move {
     );
     assert_eq!(reason(&list("2027-09-03T00:00:00Z", "").await), "FIELD_INVALID");
     assert_eq!(reason(&list("2026-09-01T00:00:00Z", "").await), "FIELD_INVALID");
+});
+
+// A limit toward a child wins over every other ground in the calls of the child's class.
+// Covers: R49 refused, F13 allowed, F13 refused
+on_both!(limit_hides_the_calls_of_the_child, |database| async move {
+    let fixture = Fixture::open(&database).await;
+    let s = fixture.school;
+    fixture.lesson(|_| ()).await;
+    let limit = async |guardian: MemberId, limits: &[RelationLimit]| {
+        let limited = RelationLimited {
+            guardian_id: guardian.to_string(),
+            child_id: s.pupil.to_string(),
+            limits: limits.iter().map(|limit| (*limit).into()).collect(),
+        };
+        let payload = Membership::RelationLimited(limited);
+        fixture.test_env.apply_membership(s.org, payload).await;
+    };
+    assert_eq!(visible_and_joinable(&fixture, s.parent).await, (1, 0));
+    limit(s.parent, &[RelationLimit::NoDecisions]).await;
+    assert_eq!(visible_and_joinable(&fixture, s.parent).await, (1, 0));
+    limit(s.parent, &[RelationLimit::NoWhereabouts]).await;
+    assert_eq!(visible_and_joinable(&fixture, s.parent).await, (0, 0));
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (1, 1));
+    limit(s.teacher, &[RelationLimit::NoContact]).await;
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (1, 0));
+    limit(s.teacher, &[RelationLimit::Ended]).await;
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (0, 0));
+    limit(s.teacher, &[]).await;
+    assert_eq!(visible_and_joinable(&fixture, s.teacher).await, (1, 1));
 });

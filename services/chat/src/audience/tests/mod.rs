@@ -1,2 +1,3 @@
+mod losing;
 mod policy;
 mod roster;

@@ -12,17 +12,17 @@ use crate::{
     talk_policy::{may_name, may_talk, must_leave},
 };
 
-fn member(n: u128) -> MemberId {
+pub(super) fn member(n: u128) -> MemberId {
     MemberId::from_uuid(Uuid::from_u128(n))
 }
 
-fn unit(n: u128) -> UnitId {
+pub(super) fn unit(n: u128) -> UnitId {
     UnitId::from_uuid(Uuid::from_u128(n))
 }
 
 prop_compose! {
     /// Any member of a school with three classes.
-    fn any_facts(id: u128)(
+    pub(super) fn any_facts(id: u128)(
         state in prop::sample::select(vec![State::Expected, State::Active, State::Active, State::Left]),
         roles in prop::collection::btree_set(prop::sample::select(Role::ALL.to_vec()), 0..3),
         teacher_verified: bool,
@@ -46,12 +46,12 @@ prop_compose! {
         }
         facts.peer_units.clone_from(&enrolled_in);
         facts.enrolled_in = enrolled_in;
-        facts.children = child.into_iter().map(|(member_id, units)| Child { member_id, units }).collect();
+        facts.children = child.into_iter().map(|(child, units)| Child::new(child, units)).collect();
         facts
     }
 }
 
-fn every_rule() -> impl Iterator<Item = Rule> {
+pub(super) fn every_rule() -> impl Iterator<Item = Rule> {
     [Rule::School, Rule::Staff]
         .into_iter()
         .chain((10..13).flat_map(|n| Rule::of_unit(unit(n))))

@@ -117,6 +117,9 @@ impl Mutation for CreateDirectChat {
             .await?
             .pop();
         let peer = peer.ok_or_else(|| Error::unknown_member(self.member_id))?;
+        if !facts.may_contact(&peer) {
+            return Err(Error::relation_limited(self.member_id));
+        }
         if !may_talk(&facts, &peer) {
             return Err(Error::not_reachable(self.member_id));
         }
@@ -320,12 +323,21 @@ async fn check_reachable(
             .iter()
             .find(|f| f.member_id == *member)
             .ok_or_else(|| Error::unknown_member(*member))?;
+        if !staff.may_contact(facts) {
+            return Err(Error::relation_limited(*member));
+        }
         if !may_name(staff, facts) {
             return Err(Error::not_reachable(*member));
         }
     }
     let mut together = context.roster.contexts_of(tx, staff.org_id, others).await?;
     together.extend(known);
+    // Others than the administration learn of no limit between two other people.
+    for one in together.iter().filter(|_| staff.is_administration()) {
+        if let Some(other) = together.iter().find(|other| !one.may_contact(other)) {
+            return Err(Error::relation_limited(other.member_id));
+        }
+    }
     match must_leave(&together).first() {
         // A present participant may be the one who would have to leave; the new one is refused nevertheless.
         Some(member) => Err(Error::not_reachable(*member)),

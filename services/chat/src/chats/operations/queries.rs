@@ -85,6 +85,13 @@ impl Query for ListParticipants {
         let after: Option<MemberId> = self.page.after(tx, caller)?;
         let rows = list_participants(tx, &scope, self.chat_id, after, self.page.limit()).await?;
         let key = |row: &participant::Model| MemberId::from_uuid(row.member_id);
-        Ok(Read::plain(self.page.page(tx, caller, rows, key)))
+        let mut page = self.page.page(tx, caller, rows, key);
+        if !facts.is_staff() {
+            // The adults of protected families are in no list that families see (R83).
+            let hidden = context.roster.protected_adults(tx, self.org_id).await?;
+            page.items
+                .retain(|row| key(row) == facts.member_id || !hidden.contains(&key(row)));
+        }
+        Ok(Read::plain(page))
     }
 }

@@ -1,3 +1,4 @@
 mod edge;
 mod pairs;
 mod participants;
+mod relations;

@@ -3,3 +3,4 @@ mod departed;
 mod encoding;
 mod reordered;
 mod streams;
+mod suspended;

@@ -22,13 +22,13 @@ impl MessageService {
         self.context.roster.require(message.org_id)?;
         let org_id = message.org_id;
         match self.store(&scope, member, None, message).await {
-            Err(unknown @ Error::UnknownChat(_)) => {
-                // A member who has left the organization gets NOT_FOUND of the organization, as from every
-                // other RPC.
+            Err(refused) if matches!(refused, Error::UnknownChat(_)) || refused.is_read_only() => {
+                // A member who has left the organization gets NOT_FOUND of the organization, and a suspended
+                // one MEMBER_SUSPENDED, as from every other RPC.
                 self.context
                     .reader(self.context.db.conn(), caller, org_id)
                     .await?;
-                Err(unknown)
+                Err(refused)
             }
             other => other,
         }

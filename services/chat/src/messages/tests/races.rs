@@ -303,11 +303,17 @@ on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
     let school = Arc::new(School::open_with(database, config).await);
     let class = school.chat(school.pupil, ClassPupils).await;
     let db = &school.fixture.db;
-    // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the row of the
-    // chat.
+    // Nothing is stored while the test holds the write lock of SQLite and, on PostgreSQL, the table of the
+    // chats: the writer passes over a row that is locked, and waits for a table.
     let write_lock = db.write_gate().enter().await;
-    let row_lock = if db.is_postgres() {
-        Some(lock(&school, class).await)
+    let table_lock = if db.is_postgres() {
+        let transaction = db.writer().begin().await.unwrap();
+        let statement = "LOCK TABLE chat IN ACCESS EXCLUSIVE MODE";
+        transaction
+            .execute_raw(sql(db, statement, Vec::new()))
+            .await
+            .unwrap();
+        Some(transaction)
     } else {
         None
     };
@@ -318,7 +324,7 @@ on_both!(full_queue_is_refused_with_a_retry_delay, |database| async move {
     let mut sends: futures::stream::FuturesUnordered<_> = sends.collect();
     let mut results = vec![sends.next().await.unwrap()];
     drop(write_lock);
-    if let Some(transaction) = row_lock {
+    if let Some(transaction) = table_lock {
         transaction.commit().await.unwrap();
     }
     results.extend(sends.collect::<Vec<_>>().await);

@@ -378,6 +378,8 @@ on_both!(staged_import_creates_each_link_once, |database| async move {
     )
     .await;
     let staged = RosterImportStaged {
+        first_change: 1,
+        last_change: 2,
         roster_import_id: fixture.test_env.env.id::<parta_ids::RosterImportId>().to_string(),
         units: Vec::new(),
         invitations: vec![

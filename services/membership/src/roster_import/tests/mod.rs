@@ -1,3 +1,4 @@
 pub(crate) mod edge;
 mod plan;
 mod samples;
+mod snapshot;

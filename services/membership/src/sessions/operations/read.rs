@@ -2,7 +2,7 @@ use parta_access::{Caller, SignedToken, lookup_scope};
 use parta_database::{StorageError, Tx};
 use parta_edge::{Page, PageRequest, Query, Read};
 use parta_ids::{MemberId, OrgId, SessionId};
-use parta_roster::State;
+use parta_roster::{MemberContext, State};
 use parta_status::not_found;
 
 use super::signed_in;
@@ -72,6 +72,10 @@ impl Query for IssueOrganizationToken {
         let member = member
             .filter(|member| member.state == State::Active)
             .ok_or_else(|| not_found("organization", org))?;
+        let facts = context.contexts_of(tx, org, member.id).await?;
+        if facts.is_some_and(|facts| facts.is_suspended()) {
+            return Err(MemberContext::suspended_refusal().into());
+        }
         let theirs = secret::pairwise_session(&context.secrets, session, org);
         let token = context.issuer.person(org, member.id, theirs);
         Ok(Read::plain(OrganizationToken {

@@ -1,0 +1,319 @@
+//! The operator sees how far the consumers of every service are, and ends quarantines, by the API and by the
+//! command line of docs/operations/quarantine.md.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+use std::path::Path;
+
+use parta_ids::{Env, EventId, OrgId, TypedId as _};
+use parta_integration_tests::{Suite, reason};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement, Value as Sql};
+use serde_json::{Value, json};
+
+use crate::{
+    command_line::{parta, text},
+    jobs,
+};
+
+/// A consumer of a service.
+fn consumer(service: &str) -> String {
+    let effect = if service == "membership" {
+        "roster_organizations"
+    } else {
+        "roster_members"
+    };
+    format!("{}.{effect}", service.replace('-', "_"))
+}
+
+/// The gRPC service of a service's quarantines.
+fn api(service: &str) -> String {
+    let words = service.split('-').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    });
+    format!("{}QuarantineService", words.collect::<String>())
+}
+
+/// Inserts a quarantine and a cursor as a consumer leaves them, of an organization that the source does not
+/// know. Returns a request that names them.
+pub(crate) async fn insert(db: &DatabaseConnection, service: &str) -> Value {
+    let env = Env::system();
+    let (org, event, name): (OrgId, EventId, String) = (env.id(), env.id(), consumer(service));
+    let run = async |sql: &str, values: Vec<Sql>| {
+        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+        db.execute_raw(statement).await.unwrap();
+    };
+    let sql = "INSERT INTO feed_cursor (org_id, consumer, cursor, position, event_id, update_time) \
+               VALUES ($1, $2, '', 0, $3, $4)";
+    let values: [Sql; 4] = [
+        org.uuid().into(),
+        name.as_str().into(),
+        parta_ids::Uuid::nil().into(),
+        env.now().into(),
+    ];
+    run(sql, values.to_vec()).await;
+    let sql = "INSERT INTO feed_quarantine (org_id, consumer, position, event_id, event_kind, event_failure, \
+               snapshot_failure, builds, quarantine_time) \
+               VALUES ($1, $2, 7, $3, 'UnitCreated', 'cause of the event', 'cause of the snapshot', '', $4)";
+    let values: [Sql; 4] = [
+        org.uuid().into(),
+        name.as_str().into(),
+        event.uuid().into(),
+        env.now().into(),
+    ];
+    run(sql, values.to_vec()).await;
+    json!({"org_id": org.to_string(), "consumer": name, "event_id": event.to_string()})
+}
+
+/// The objects of the audit rows of an RPC.
+async fn audited(db: &DatabaseConnection, rpc: &str) -> Vec<String> {
+    let sql = "SELECT object FROM audit_entry WHERE rpc LIKE $1 ORDER BY object";
+    let name = format!("%/{rpc}");
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [name.into()]);
+    let rows = db.query_all_raw(statement).await.unwrap();
+    let object = |row: &sea_orm::QueryResult| row.try_get("", "object").unwrap();
+    rows.iter().map(object).collect()
+}
+
+fn named(of: &Value, event: bool) -> Value {
+    let mut body = json!({"org_id": of["org_id"], "consumer": of["consumer"]});
+    if event {
+        body["event_id"] = of["event_id"].clone();
+    }
+    body
+}
+
+async fn operator_ends_quarantines(suite: &Suite, service: &str) {
+    let (db, api, operator) = (
+        jobs::database(suite, service).await,
+        api(service),
+        suite.operator(),
+    );
+    let rpc = |name: &str| format!("{api}/{name}");
+    let status = operator.must(&rpc("GetConsumerStatus"), json!({})).await;
+    let names = status["consumers"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|one| one["consumer"].as_str().unwrap()).collect();
+    assert!(names.contains(&consumer(service).as_str()), "{names:?}");
+
+    let (retried, skipped) = (insert(&db, service).await, insert(&db, service).await);
+    let rebuilt = insert(&db, service).await;
+    let list = async || {
+        let listed = operator.must(&rpc("ListQuarantines"), json!({})).await;
+        let mut found: Vec<Value> = Vec::new();
+        for one in listed["quarantines"].as_array().into_iter().flatten() {
+            found.push(one["org_id"].clone());
+        }
+        found
+    };
+    let all: Vec<Value> = [&retried, &skipped, &rebuilt]
+        .iter()
+        .map(|one| one["org_id"].clone())
+        .collect();
+    let listed = list().await;
+    assert!(all.iter().all(|org| listed.contains(org)));
+    let first = operator
+        .must(&rpc("ListQuarantines"), json!({"page_size": 1}))
+        .await;
+    let next = json!({"page_size": 1, "page_token": first["next_page_token"]});
+    let second = operator.must(&rpc("ListQuarantines"), next).await;
+    assert_ne!(first["quarantines"], second["quarantines"]);
+
+    let explained = operator
+        .must(&rpc("ExplainQuarantine"), named(&skipped, false))
+        .await;
+    let quarantine = &explained["quarantine"];
+    assert_eq!(quarantine["event_id"], skipped["event_id"]);
+    assert_eq!(quarantine["event_kind"], "UnitCreated");
+    assert_eq!(quarantine["event_failure"], "cause of the event");
+    assert_eq!(quarantine["snapshot_failure"], "cause of the snapshot");
+    assert!(quarantine["quarantine_time"].is_string());
+
+    let refused = async |name: &str, body: Value| {
+        let refused = operator.call(&rpc(name), body).await.unwrap_err();
+        reason(&refused)
+    };
+    let unknown = json!({"org_id": Env::system().id::<OrgId>().to_string(), "consumer": consumer(service)});
+    for name in ["ExplainQuarantine", "RetryQuarantine", "RebuildProjection"] {
+        assert_eq!(refused(name, unknown.clone()).await, "NOT_FOUND", "{name}");
+        assert_eq!(
+            refused(name, json!({"org_id": "org_x"})).await,
+            "FIELD_INVALID",
+            "{name}"
+        );
+    }
+    let mut other = named(&skipped, true);
+    other["event_id"] = json!(Env::system().id::<EventId>().to_string());
+    assert_eq!(
+        refused("SkipQuarantinedEvent", other.clone()).await,
+        "EVENT_NOT_QUARANTINED"
+    );
+    other["org_id"] = unknown["org_id"].clone();
+    assert_eq!(refused("SkipQuarantinedEvent", other).await, "NOT_FOUND");
+
+    for (name, body) in [
+        ("RetryQuarantine", named(&retried, false)),
+        ("SkipQuarantinedEvent", named(&skipped, true)),
+        ("RebuildProjection", named(&rebuilt, false)),
+    ] {
+        let mut body = body;
+        body["request_id"] = json!(operator.request_id());
+        // A repetition has no second effect.
+        for _ in 0..2 {
+            operator.must(&rpc(name), body.clone()).await;
+        }
+        let object = format!(
+            "organizations/{}/consumers/{}",
+            body["org_id"].as_str().unwrap(),
+            consumer(service)
+        );
+        assert_eq!(audited(&db, name).await, [object], "{name}");
+    }
+    assert!(!list().await.contains(&retried["org_id"]));
+}
+
+mod operator_ends_quarantines_of_every_service {
+    use super::*;
+
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            parta_testkit::logs().allow("replacing a projection by a snapshot");
+            let suite = Suite::one_process().await;
+            for service in &parta::SERVICES {
+                operator_ends_quarantines(&suite, service.name).await;
+            }
+            suite.stop().await;
+        });
+    }
+
+    #[test]
+    fn split() {
+        parta_testkit::run(async {
+            let suite = Suite::split(env!("CARGO_BIN_EXE_suite-process")).await;
+            suite
+                .expect_complaints(&["replacing a projection by a snapshot"])
+                .await;
+            for service in &parta::SERVICES {
+                operator_ends_quarantines(&suite, service.name).await;
+            }
+            suite.stop().await;
+        });
+    }
+}
+
+/// The commands of a document: lines of its code blocks that begin with `parta`.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join(document)).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("    parta "));
+    lines
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+mod commands_of_the_document_about_quarantine_do_what_it_says {
+    use super::*;
+
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            parta_testkit::logs().allow("replacing a projection by a snapshot");
+            let suite = Suite::one_process().await;
+            let db = jobs::database(&suite, "chat").await;
+            let healthy = parta(&suite, &["doctor"]).await;
+            assert!(healthy.status.success(), "{}", text(&healthy.stdout));
+            let commands = commands("docs/operations/quarantine.md");
+            for act in ["list", "explain", "retry", "skip", "rebuild"] {
+                let named = commands
+                    .iter()
+                    .any(|words| words[0] == "quarantine" && words[1] == act);
+                assert!(named, "the document has no `parta quarantine {act}`");
+            }
+            for words in commands {
+                let failed = insert(&db, "chat").await;
+                let (org, event) = (
+                    failed["org_id"].as_str().unwrap(),
+                    failed["event_id"].as_str().unwrap(),
+                );
+                let words: Vec<&str> = words
+                    .iter()
+                    .map(|word| match word.as_str() {
+                        "org_..." => org,
+                        "evt_..." => event,
+                        word => word,
+                    })
+                    .collect();
+                let output = parta(&suite, &words).await;
+                let said = text(&output.stdout);
+                if words[0] == "doctor" {
+                    assert_eq!(output.status.code(), Some(5), "{said}");
+                    let advice = format!("parta quarantine explain {} {org}", consumer("chat"));
+                    assert!(said.contains(&advice), "{said}");
+                    continue;
+                }
+                assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+                match words[1] {
+                    "list" => assert!(said.contains(org), "{said}"),
+                    "explain" => {
+                        assert!(
+                            said.contains(event) && said.contains("cause of the event"),
+                            "{said}"
+                        );
+                    }
+                    "retry" => assert!(said.contains("tries again"), "{said}"),
+                    "skip" => assert!(said.contains(event), "{said}"),
+                    _ => assert!(said.contains("snapshot"), "{said}"),
+                }
+            }
+            suite.stop().await;
+        });
+    }
+}
+
+mod doctor_finds_what_is_wrong {
+    use super::*;
+
+    #[test]
+    fn one_process() {
+        parta_testkit::run(async {
+            let suite = Suite::one_process().await;
+            let db = jobs::database(&suite, "membership").await;
+            let job = jobs::insert(&db, true, None).await;
+            let output = parta(&suite, &["doctor", "--output", "json"]).await;
+            assert_eq!(output.status.code(), Some(5));
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let findings = document["findings"].as_array().unwrap();
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            assert_eq!(findings[0]["check"], "job");
+            assert_eq!(
+                findings[0]["advice"],
+                format!("parta jobs retry membership {job}")
+            );
+            assert_eq!(findings[0]["page"], "docs/operations/jobs.md");
+            // Every consumer of every service.
+            assert_eq!(document["consumers"].as_array().unwrap().len(), 8);
+            suite.stop().await;
+        });
+    }
+}
+
+/// The quarantine services differ in the names of their service only, so that one implementation serves them.
+#[test]
+fn quarantine_services_of_all_packages_have_one_shape() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let forms: Vec<String> = parta::SERVICES
+        .iter()
+        .map(|service| {
+            let package = service.section();
+            let path = root.join(format!("proto/parta/{package}/v1/quarantine_service.proto"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let text = text.replace(&api(service.name), "QuarantineService");
+            text.replace(&format!("parta.{package}."), "parta.PACKAGE.")
+                .replace(&format!(" {}", service.name), " SERVICE")
+        })
+        .collect();
+    // The examples name a consumer of chat in every package.
+    let forms: Vec<String> = forms
+        .iter()
+        .map(|form| form.replace("chat.roster", "CONSUMER"))
+        .collect();
+    assert!(forms.iter().all(|form| *form == forms[0]));
+}

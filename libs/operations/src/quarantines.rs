@@ -1,0 +1,287 @@
+//! The consumers of one service and the organizations that they have quarantined: status, list, explain,
+//! retry, skip, rebuild.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use parta_access::{Caller, PermissionRule, PrincipalKind};
+use parta_database::{Db, Tx};
+use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
+use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
+use parta_ids::{EventId, OrgId, optional_text};
+use parta_proto::{
+    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines,
+    feed::v1::{ConsumerLag, ConsumerStatus, Quarantine},
+    status::v1::ErrorReason,
+    timestamp,
+};
+use parta_status::{FieldViolations, RpcError, field, not_found};
+use tonic::{Request, Status};
+
+use crate::require_operator;
+
+/// The largest number of organizations of one [`ConsumerStatus`].
+const LAGS: usize = 100;
+/// The largest length of the name of a consumer, in characters.
+const NAME_LENGTH: usize = 100;
+
+/// Serves the consumers of one service through its generated service. Cheap to clone.
+pub struct QuarantineServer<A> {
+    edge: Edge<()>,
+    api: PhantomData<fn() -> A>,
+}
+
+impl<A> Clone for QuarantineServer<A> {
+    fn clone(&self) -> Self {
+        Self {
+            edge: self.edge.clone(),
+            api: PhantomData,
+        }
+    }
+}
+
+impl<A: QuarantineApi> QuarantineServer<A> {
+    /// Returns a server. It waits for no other service, because the operator calls it when one is missing.
+    pub fn new(db: Db) -> Self {
+        let at_least = AtLeast::new(db.clone(), []);
+        Self {
+            edge: Edge::new(db, at_least, Arc::new(())),
+            api: PhantomData,
+        }
+    }
+}
+
+/// The rows of the permission matrix: only the operator may call.
+pub fn quarantine_rules<A: QuarantineApi>() -> Vec<PermissionRule> {
+    let rule = |rpc| PermissionRule::everywhere(rpc, |kind| kind == PrincipalKind::Operator);
+    A::RPCS.map(rule).to_vec()
+}
+
+/// The projection of one organization.
+struct Target {
+    org_id: OrgId,
+    consumer: String,
+}
+
+impl Target {
+    fn decode(violations: &mut FieldViolations, request: &impl NamesProjection) -> Option<Self> {
+        let consumer = field::text(violations, "consumer", request.consumer(), 1..=NAME_LENGTH, false);
+        Some(Self {
+            org_id: field::id(violations, "org_id", request.org_id())?,
+            consumer,
+        })
+    }
+
+    fn unknown(&self) -> RpcError {
+        not_found("quarantine", format!("{}/{}", self.org_id, self.consumer))
+    }
+
+    async fn audit(&self, tx: &Tx, caller: &Caller) -> Result<(), RpcError> {
+        let object = format!("organizations/{}/consumers/{}", self.org_id, self.consumer);
+        Ok(parta_audit::record(tx, caller, Some(self.org_id), object).await?)
+    }
+}
+
+struct GetStatus;
+
+impl Query for GetStatus {
+    type Context = ();
+    type View = Vec<ConsumerHandle>;
+    type Error = RpcError;
+
+    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
+        require_operator(caller)?;
+        Ok(Read::plain(parta_feed::consumers(tx.db())))
+    }
+}
+
+struct ListQuarantines(PageRequest);
+
+impl Query for ListQuarantines {
+    type Context = ();
+    type View = Page<QuarantinedOrganization>;
+    type Error = RpcError;
+
+    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
+        require_operator(caller)?;
+        let after: Option<(OrgId, String)> = self.0.after(tx, caller)?;
+        let rows = parta_feed::list_quarantined(tx, after, self.0.limit()).await?;
+        let key = |row: &QuarantinedOrganization| (row.org_id, row.consumer.clone());
+        Ok(Read::plain(self.0.page(tx, caller, rows, key)))
+    }
+}
+
+struct ExplainQuarantine(Target);
+
+impl Query for ExplainQuarantine {
+    type Context = ();
+    type View = QuarantinedOrganization;
+    type Error = RpcError;
+
+    async fn run(&self, (): &(), tx: &Tx, caller: &Caller) -> Result<Read<Self::View>, RpcError> {
+        require_operator(caller)?;
+        let found = parta_feed::find_quarantined(tx, self.0.org_id, &self.0.consumer).await?;
+        Ok(Read::plain(found.ok_or_else(|| self.0.unknown())?))
+    }
+}
+
+/// An act of the operator on the projection of an organization.
+enum Act {
+    Retry,
+    Skip(EventId),
+    Rebuild,
+}
+
+struct ChangeQuarantine {
+    target: Target,
+    act: Act,
+}
+
+impl Mutation for ChangeQuarantine {
+    type Context = ();
+    type Grant = ();
+    type Outcome = ();
+    type View = ();
+    type Error = RpcError;
+
+    async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
+        require_operator(caller)
+    }
+
+    async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
+        let (org_id, consumer) = (self.target.org_id, self.target.consumer.as_str());
+        match self.act {
+            Act::Rebuild => {
+                if !parta_feed::rebuild(tx, org_id, consumer).await? {
+                    return Err(not_found("projection", format!("{org_id}/{consumer}")));
+                }
+            }
+            Act::Retry => {
+                let locked = parta_feed::lock_quarantined(tx, org_id, consumer).await?;
+                locked.ok_or_else(|| self.target.unknown())?;
+                parta_feed::retry(tx, org_id, consumer).await?;
+            }
+            Act::Skip(event_id) => {
+                let locked = parta_feed::lock_quarantined(tx, org_id, consumer).await?;
+                let quarantine = locked.ok_or_else(|| self.target.unknown())?;
+                if quarantine.event_id != Some(event_id) {
+                    return Err(RpcError::new(
+                        ErrorReason::EventNotQuarantined,
+                        "The organization is quarantined for another event. Explain the quarantine again.",
+                    ));
+                }
+                parta_feed::skip(tx, org_id, consumer, event_id).await?;
+            }
+        }
+        self.target.audit(tx, caller).await
+    }
+
+    async fn view(&self, (): &(), _: &Tx, (): &(), (): &()) -> Result<(), RpcError> {
+        Ok(())
+    }
+}
+
+fn duration(of: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(of.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(of.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
+    let (heartbeat, mut lags) = consumer.lags();
+    let count = lags.len();
+    // Those without a known age are the oldest.
+    lags.sort_by_key(|lag| std::cmp::Reverse((lag.is_quarantined, lag.age.unwrap_or(Duration::MAX))));
+    lags.truncate(LAGS);
+    ConsumerStatus {
+        consumer: consumer.name.to_owned(),
+        source: consumer.source.to_owned(),
+        heartbeat_age: heartbeat.map(duration),
+        organizations_behind: i32::try_from(count).unwrap_or(i32::MAX),
+        lags: lags
+            .into_iter()
+            .map(|lag| ConsumerLag {
+                org_id: lag.org_id.to_string(),
+                events: lag.events,
+                age: lag.age.map(duration),
+                quarantined: lag.is_quarantined,
+            })
+            .collect(),
+        breaker_open: consumer.is_breaker_open(),
+    }
+}
+
+fn to_proto(quarantine: QuarantinedOrganization) -> Quarantine {
+    Quarantine {
+        org_id: quarantine.org_id.to_string(),
+        consumer: quarantine.consumer,
+        position: quarantine.position,
+        event_id: optional_text(quarantine.event_id),
+        event_kind: quarantine.event_kind,
+        event_failure: quarantine.event_failure,
+        snapshot_failure: quarantine.snapshot_failure,
+        quarantine_time: Some(timestamp(quarantine.quarantine_time)),
+    }
+}
+
+#[tonic::async_trait]
+impl<A: QuarantineApi> ServeQuarantines for QuarantineServer<A> {
+    type Api = A;
+
+    async fn get_consumer_status(&self, request: Request<A::Status>) -> Result<Vec<ConsumerStatus>, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|_, _| Some(GetStatus))?;
+        let consumers = self.edge.query(&call, &query).await?;
+        Ok(consumers.iter().map(status_to_proto).collect())
+    }
+
+    async fn list_quarantines(&self, request: Request<A::List>) -> Result<(Vec<Quarantine>, String), Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|violations, request| {
+            let (size, token) = A::page(request);
+            let page = PageRequest::decode(violations, size, token, String::new());
+            Some(ListQuarantines(page?))
+        })?;
+        let page = self.edge.query(&call, &query).await?;
+        Ok((
+            page.items.into_iter().map(to_proto).collect(),
+            page.next_page_token,
+        ))
+    }
+
+    async fn explain_quarantine(&self, request: Request<A::Explain>) -> Result<Quarantine, Status> {
+        let call = self.edge.enter(request).await?;
+        let query = call.query(|v, r| Some(ExplainQuarantine(Target::decode(v, r)?)))?;
+        Ok(to_proto(self.edge.query(&call, &query).await?))
+    }
+
+    async fn retry_quarantine(&self, request: Request<A::Retry>) -> Result<String, Status> {
+        let call = self.edge.enter(request).await?;
+        let act = call.mutation(|v, r| {
+            let target = Target::decode(v, r)?;
+            let act = Act::Retry;
+            Some(ChangeQuarantine { target, act })
+        })?;
+        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+    }
+
+    async fn skip_quarantined_event(&self, request: Request<A::Skip>) -> Result<String, Status> {
+        let call = self.edge.enter(request).await?;
+        let act = call.mutation(|v, r| {
+            let (target, event_id) = (Target::decode(v, r), field::id(v, "event_id", r.event_id()));
+            let (target, act) = (target?, Act::Skip(event_id?));
+            Some(ChangeQuarantine { target, act })
+        })?;
+        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+    }
+
+    async fn rebuild_projection(&self, request: Request<A::Rebuild>) -> Result<String, Status> {
+        let call = self.edge.enter(request).await?;
+        let act = call.mutation(|v, r| {
+            let target = Target::decode(v, r)?;
+            let act = Act::Rebuild;
+            Some(ChangeQuarantine { target, act })
+        })?;
+        Ok(self.edge.mutate(&call, &act).await?.consistency_token)
+    }
+}

@@ -1,0 +1,22 @@
+//! Duties: the ground on which staff who do not teach meet pupils and parents (reach.md 3).
+//!
+//! Owns the tables `duty` and `duty_pupil`. Invariants: a duty names an order, a scope and its last day;
+//! nobody assigns a duty to oneself or ends the own one; a duty ends after its last day in the time zone
+//! of the organization, with the last staff role and with the membership; an ended duty never comes back;
+//! each change and its event are committed together.
+
+mod error;
+mod events;
+mod grpc;
+mod model;
+mod operations;
+mod policy;
+mod storage;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use events::snapshot;
+pub(crate) use grpc::Duties;
+pub(crate) use operations::{end_all_of, end_due};
+pub(crate) use policy::{list, manage};

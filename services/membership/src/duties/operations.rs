@@ -1,0 +1,303 @@
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
+use parta_ids::{DutyId, MemberId, OrgId};
+use parta_roster::{DutyKind, DutyScope, Role, State};
+use parta_status::{RpcError, invalid};
+use serde::{Deserialize, Serialize};
+
+use super::{events, model::Duty, policy, storage};
+use crate::{
+    context::Context,
+    endings::{self, EndingKind},
+    error::Error,
+    guardianships::Order,
+    member_records,
+};
+
+const KIND: &str = "duty";
+
+/// The outcome of AssignDuty.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Assigned {
+    duty_id: DutyId,
+}
+
+impl Stored for Assigned {}
+
+async fn load(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<Duty, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    row.ok_or_else(|| Error::unknown(KIND, id))
+}
+
+async fn audit(tx: &Tx, caller: &Caller, org: OrgId, id: DutyId) -> Result<(), Error> {
+    let object = format!("organizations/{org}/duties/{id}");
+    Ok(parta_audit::record(tx, caller, Some(org), object).await?)
+}
+
+async fn may_manage(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+) -> Result<(OrgScope, MemberId), Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    let scope = authorize(caller, org, policy::manage(&facts))?;
+    Ok((scope, facts.member_id))
+}
+
+/// Assigns a duty to a member of the staff.
+#[derive(Debug)]
+pub(crate) struct AssignDuty {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    pub(crate) kind: DutyKind,
+    pub(crate) scope: DutyScope,
+    pub(crate) order: Option<Order>,
+    pub(crate) until: NaiveDate,
+}
+
+impl AssignDuty {
+    /// Refuses a scope that does not fit the kind, or whose unit or pupils are unknown.
+    async fn require_scope(&self, context: &Context, tx: &Tx, scope: &OrgScope) -> Result<(), Error> {
+        match &self.scope {
+            DutyScope::Organization | DutyScope::Unit(_) if self.kind.needs_named_pupils() => {
+                Err(Error::out_of_scope())
+            }
+            DutyScope::Organization => Ok(()),
+            DutyScope::Unit(unit) => {
+                let known = context.require_unit(tx, self.org_id, *unit).await;
+                known.map_err(|error| match error {
+                    Error::Storage(error) => Error::Storage(error),
+                    _ => Error::out_of_scope(),
+                })
+            }
+            DutyScope::Pupils(pupils) => {
+                // In the order of their ids, as every act locks members.
+                for pupil in pupils {
+                    let row = member_records::storage::lock(tx, scope, *pupil).await?;
+                    if !row.is_some_and(|row| row.state != State::Left && row.has(Role::Pupil)) {
+                        return Err(Error::out_of_scope());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns when the last day is over. Refuses a day that is over.
+    async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
+        let organization = context.roster.organization(tx, self.org_id).await?;
+        let zone = organization.map(|organization| organization.time_zone);
+        let zone: Tz = zone
+            .ok_or_else(|| Error::unknown("organization", self.org_id))?
+            .parse()
+            .map_err(|_| RpcError::internal("the organization has no known time zone"))?;
+        let due = endings::end_of_day(self.until, zone);
+        if due <= tx.now() {
+            return Err(invalid("until_date", "must not be in the past").into());
+        }
+        let today = tx.now().with_timezone(&zone).date_naive();
+        if self.order.as_ref().is_some_and(|order| order.date > today) {
+            return Err(invalid("order.date", "must not be in the future").into());
+        }
+        Ok(due)
+    }
+}
+
+impl Mutation for AssignDuty {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Assigned;
+    type View = Duty;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        may_manage(context, tx, caller, self.org_id).await
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, assigner): &(OrgScope, MemberId),
+    ) -> Result<Assigned, Error> {
+        if *assigner == self.member_id {
+            return Err(Error::second_person_required());
+        }
+        let order = self.order.clone().ok_or_else(Error::order_required)?;
+        let due_time = self.due_time(context, tx).await?;
+        let member = member_records::storage::lock(tx, scope, self.member_id).await?;
+        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
+        if member.state == State::Left {
+            return Err(Error::member_left());
+        }
+        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
+        if !member.roles.iter().any(works) {
+            return Err(Error::not_staff());
+        }
+        self.require_scope(context, tx, scope).await?;
+        let duty = Duty {
+            org_id: self.org_id,
+            id: tx.env().id(),
+            member_id: self.member_id,
+            kind: self.kind,
+            scope: self.scope.clone(),
+            order,
+            create_time: tx.now(),
+            until: self.until,
+            due_time,
+            end_time: None,
+            end_cause: None,
+        };
+        storage::insert(tx, scope, &duty).await?;
+        events::assigned(tx, &duty).await?;
+        endings::schedule(tx, self.org_id, EndingKind::Duty, duty.id, due_time).await?;
+        audit(tx, caller, self.org_id, duty.id).await?;
+        Ok(Assigned { duty_id: duty.id })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Assigned,
+    ) -> Result<Duty, Error> {
+        load(tx, scope, outcome.duty_id).await
+    }
+}
+
+/// Ends a duty.
+#[derive(Debug)]
+pub(crate) struct EndDuty {
+    pub(crate) org_id: OrgId,
+    pub(crate) duty_id: DutyId,
+    pub(crate) cause: String,
+}
+
+impl Mutation for EndDuty {
+    type Context = Context;
+    type Grant = (OrgScope, Duty);
+    type Outcome = ();
+    type View = ();
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, Duty), Error> {
+        let (scope, _) = may_manage(context, tx, caller, self.org_id).await?;
+        let duty = storage::lock(tx, &scope, self.duty_id).await?;
+        let duty = duty.ok_or_else(|| Error::unknown(KIND, self.duty_id))?;
+        // The caller may have lost the role while the row was locked.
+        let (scope, ender) = may_manage(context, tx, caller, self.org_id).await?;
+        if duty.member_id == ender {
+            return Err(Error::second_person_required());
+        }
+        Ok((scope, duty))
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, duty): &(OrgScope, Duty),
+    ) -> Result<(), Error> {
+        if duty.has_ended() {
+            return Err(Error::unknown(KIND, duty.id));
+        }
+        storage::end(tx, scope, duty.id, tx.now(), &self.cause).await?;
+        ended(tx, scope, duty.id).await?;
+        audit(tx, caller, self.org_id, duty.id).await
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, _: &(OrgScope, Duty), (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Lists the duties that have not ended.
+#[derive(Debug)]
+pub(crate) struct ListDuties {
+    pub(crate) org_id: OrgId,
+    /// Only those of this holder.
+    pub(crate) member_id: Option<MemberId>,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListDuties {
+    type Context = Context;
+    type View = Page<Duty>;
+    type Error = Error;
+
+    async fn run(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Duty>>, Error> {
+        let org = self.org_id;
+        let facts = context.facts(tx, caller, org).await?;
+        let scope = authorize(caller, org, policy::list(&facts))?;
+        let after = self.page.after(tx, caller)?;
+        let own = facts.member_id;
+        let rows = if facts.is_administration() {
+            storage::list(tx, &scope, self.member_id, after, self.page.limit()).await?
+        } else if self.member_id.is_none_or(|member| member == own) {
+            storage::list(tx, &scope, Some(own), after, self.page.limit()).await?
+        } else {
+            Vec::new()
+        };
+        let page = self.page.page(tx, caller, rows, |row| row.id);
+        Ok(Read::audited(page, org, "duties"))
+    }
+}
+
+/// Ends every duty of a member who leaves or does not work in the organization any longer.
+pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> Result<(), Error> {
+    for id in storage::end_all_of(tx, scope, member, tx.now()).await? {
+        ended(tx, scope, id).await?;
+    }
+    Ok(())
+}
+
+/// Ends a duty whose last day is over. Does nothing if it has ended otherwise.
+pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<(), Error> {
+    if storage::end_due(tx, scope, id, tx.now()).await? {
+        ended(tx, scope, id).await?;
+    }
+    Ok(())
+}
+
+/// Publishes the end of a duty and forgets its time.
+async fn ended(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<(), Error> {
+    endings::forget(tx, scope.org_id(), EndingKind::Duty, id).await?;
+    events::ended(tx, scope.org_id(), id).await
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let assigned = Assigned {
+            duty_id: DutyId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"duty_id\":\"{}\"}}", assigned.duty_id);
+        let stored = assigned.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Assigned::decode(&stored).unwrap(), assigned);
+    }
+}

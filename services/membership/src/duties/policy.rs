@@ -1,0 +1,14 @@
+//! Rules for duties: pure functions over facts of the roster.
+use parta_access::Decision;
+use parta_roster::MemberContext;
+
+/// Whether the caller may assign and end duties. Whether a duty is the caller's own is decided with its
+/// row.
+pub(crate) fn manage(caller: &MemberContext) -> Decision {
+    crate::member_records::manage(caller)
+}
+
+/// Whether the caller may list duties: the administration all, other staff the own ones.
+pub(crate) fn list(caller: &MemberContext) -> Decision {
+    Decision::allow_if(caller.is_staff(), "Only the staff can list duties.")
+}

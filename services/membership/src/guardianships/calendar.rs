@@ -1,0 +1,79 @@
+//! Days in the time zone of an organization, and the end of the school year.
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+/// A student may choose from this time before the 18th birthday.
+const CHOICE_OPENS: TimeDelta = TimeDelta::days(60);
+
+/// Returns the day of a time in a time zone.
+pub(crate) fn local_date(time: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    time.with_timezone(&zone).date_naive()
+}
+
+/// Returns the last day of the school year in which a day lies: 31 August. The calendar of the organization
+/// will replace this function.
+pub(crate) fn school_year_end(day: NaiveDate) -> NaiveDate {
+    let year = if day.month() <= 8 {
+        day.year()
+    } else {
+        day.year() + 1
+    };
+    NaiveDate::from_ymd_opt(year, 8, 31).unwrap_or(NaiveDate::MAX)
+}
+
+/// Returns the 18th birthday. Someone born on 29 February has it on 28 February.
+pub(crate) fn majority(birth_date: NaiveDate) -> NaiveDate {
+    birth_date
+        .checked_add_months(Months::new(18 * 12))
+        .unwrap_or(NaiveDate::MAX)
+}
+
+/// Returns whether the student is of age: from the day after the 18th birthday.
+pub(crate) fn is_of_age(birth_date: NaiveDate, today: NaiveDate) -> bool {
+    majority(birth_date) < today
+}
+
+/// Returns the latest birth date of those who are of age.
+pub(crate) fn latest_birth_date_of_age(today: NaiveDate) -> NaiveDate {
+    // A day later than exact for those born at the end of February; `is_of_age` decides.
+    today
+        .checked_sub_months(Months::new(18 * 12))
+        .unwrap_or(NaiveDate::MIN)
+}
+
+/// Returns whether the student may choose what stays after the 18th birthday.
+pub(crate) fn may_choose(birth_date: NaiveDate, today: NaiveDate) -> bool {
+    majority(birth_date) - CHOICE_OPENS <= today
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn school_year_ends_on_31_august() {
+        assert_eq!(school_year_end(date("2026-08-31")), date("2026-08-31"));
+        assert_eq!(school_year_end(date("2026-09-01")), date("2027-08-31"));
+        assert_eq!(school_year_end(date("2027-01-10")), date("2027-08-31"));
+    }
+
+    #[test]
+    fn student_is_of_age_on_the_day_after_the_birthday() {
+        let born = date("2008-11-27");
+        assert!(!is_of_age(born, date("2026-11-27")) && is_of_age(born, date("2026-11-28")));
+        assert!(!may_choose(born, date("2026-09-27")) && may_choose(born, date("2026-09-28")));
+        let leap = date("2008-02-29");
+        assert!(!is_of_age(leap, date("2026-02-28")) && is_of_age(leap, date("2026-03-01")));
+    }
+
+    #[test]
+    fn day_depends_on_the_time_zone() {
+        let time = "2026-11-27T22:00:00Z".parse().unwrap();
+        assert_eq!(local_date(time, chrono_tz::Europe::Moscow), date("2026-11-28"));
+        assert_eq!(local_date(time, chrono_tz::UTC), date("2026-11-27"));
+    }
+}

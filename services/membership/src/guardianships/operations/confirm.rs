@@ -1,0 +1,222 @@
+use parta_access::{Caller, authorize};
+use parta_database::Tx;
+use parta_edge::{Mutation, Stored};
+use parta_ids::{GuardianshipId, OrgId};
+use parta_roster::{RelationKind, RelationLimit};
+use serde::{Deserialize, Serialize};
+
+use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use crate::{
+    context::Context,
+    error::Error,
+    guardianships::{
+        calendar, events,
+        model::{AdultAccess, CHILDREN_WITHOUT_ORDER, Guardianship, GuardianshipView, Order},
+        policy, storage,
+    },
+};
+
+/// Confirms a relation, which takes effect with it. Confirming a confirmed one changes nothing.
+#[derive(Debug)]
+pub(crate) struct ConfirmGuardianship {
+    pub(crate) org_id: OrgId,
+    pub(crate) guardianship_id: GuardianshipId,
+    /// `None` leaves the kind unchanged.
+    pub(crate) kind: Option<RelationKind>,
+    pub(crate) order: Option<Order>,
+}
+
+impl Mutation for ConfirmGuardianship {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = Decided;
+    type View = GuardianshipView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayDecide,
+    ) -> Result<Decided, Error> {
+        confirm(context, tx, caller, grant, self.kind, self.order.as_ref()).await?;
+        Ok(Decided {
+            guardianship_id: grant.row.id,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayDecide,
+        outcome: &Decided,
+    ) -> Result<GuardianshipView, Error> {
+        view(tx, &grant.scope, outcome.guardianship_id).await
+    }
+}
+
+/// The outcome of ConfirmGuardianships.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Confirmed {
+    guardianship_ids: Vec<GuardianshipId>,
+}
+
+impl Stored for Confirmed {}
+
+/// Confirms several relations, or none.
+#[derive(Debug)]
+pub(crate) struct ConfirmGuardianships {
+    pub(crate) org_id: OrgId,
+    /// At least one, each once.
+    pub(crate) guardianship_ids: Vec<GuardianshipId>,
+    pub(crate) order: Option<Order>,
+}
+
+impl Mutation for ConfirmGuardianships {
+    type Context = Context;
+    type Grant = Vec<MayDecide>;
+    type Outcome = Confirmed;
+    type View = Vec<GuardianshipView>;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<Vec<MayDecide>, Error> {
+        // Two calls with the same relations lock them in one order.
+        let mut ids = self.guardianship_ids.clone();
+        ids.sort();
+        let mut grants = Vec::with_capacity(ids.len());
+        for id in ids {
+            grants.push(may_decide(context, tx, caller, self.org_id, id).await?);
+        }
+        Ok(grants)
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grants: &Vec<MayDecide>,
+    ) -> Result<Confirmed, Error> {
+        for grant in grants {
+            confirm(context, tx, caller, grant, None, self.order.as_ref()).await?;
+        }
+        Ok(Confirmed {
+            guardianship_ids: self.guardianship_ids.clone(),
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grants: &Vec<MayDecide>,
+        outcome: &Confirmed,
+    ) -> Result<Vec<GuardianshipView>, Error> {
+        let Some(grant) = grants.first() else {
+            return Ok(Vec::new());
+        };
+        let mut views = Vec::with_capacity(outcome.guardianship_ids.len());
+        for id in &outcome.guardianship_ids {
+            views.push(view(tx, &grant.scope, *id).await?);
+        }
+        Ok(views)
+    }
+}
+
+/// Confirms a locked relation.
+async fn confirm(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    MayDecide { scope, facts, row }: &MayDecide,
+    kind: Option<RelationKind>,
+    order: Option<&Order>,
+) -> Result<(), Error> {
+    if row.has_ended() {
+        return Err(Error::unknown(KIND, row.id));
+    }
+    if row.confirmed {
+        return Ok(());
+    }
+    let (org, pair) = (scope.org_id(), (row.guardian_id, row.child_id));
+    if let Some(order) = order {
+        check_order(context, tx, org, order).await?;
+    }
+    let in_force = storage::limits::find(tx, scope, pair).await?;
+    let renews = in_force.is_ended_by_order();
+    if renews {
+        // A relation that an order ended comes back by no other way (reach.md 13).
+        let newer = order.is_some_and(|order| in_force.is_older_than(order));
+        if !facts.is_administration() || !newer {
+            return Err(Error::relation_ended_by_order());
+        }
+    } else if in_force.limits().forbids(RelationLimit::Ended) {
+        return Err(Error::relation_limited());
+    }
+    let children = storage::count_children(tx, scope, row.guardian_id).await?;
+    if children >= CHILDREN_WITHOUT_ORDER && order.is_none() {
+        return Err(Error::order_required());
+    }
+    let record = storage::children::find(tx, scope, row.child_id).await?;
+    let mut changed = Guardianship {
+        kind: kind.unwrap_or(row.kind),
+        order: order.cloned(),
+        ..row.clone()
+    };
+    if record.protected {
+        authorize(caller, org, policy::administer(facts))?;
+        match row.approver_id {
+            None => {
+                changed.approver_id = Some(facts.member_id);
+                storage::update(tx, scope, &changed).await?;
+                return audit(tx, caller, &changed).await;
+            }
+            Some(first) if first == facts.member_id => return Err(Error::second_person_required()),
+            Some(_) => {}
+        }
+    }
+    if renews {
+        for limit in [in_force.ordered, in_force.provisional].into_iter().flatten() {
+            end_limit(tx, scope, limit.id).await?;
+        }
+        storage::renew(tx, scope, pair).await?;
+        events::limited(tx, org, pair, Default::default()).await?;
+    }
+    if let Some(birth_date) = record.birth_date {
+        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, org).await?);
+        changed.unit_rooms_only =
+            calendar::is_of_age(birth_date, today) && row.adult_access != AdultAccess::Full;
+    }
+    changed.confirmed = true;
+    storage::update(tx, scope, &changed).await?;
+    events::changed(tx, &changed).await?;
+    audit(tx, caller, &changed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_have_their_golden_forms() {
+        let id = GuardianshipId::from_uuid(Uuid::from_u128(1));
+        let one = Decided { guardianship_id: id }.encode().unwrap();
+        assert_eq!(one, format!("\u{1}{{\"guardianship_id\":\"{id}\"}}").as_bytes());
+        let all = Confirmed {
+            guardianship_ids: vec![id],
+        };
+        let all = all.encode().unwrap();
+        assert_eq!(
+            all,
+            format!("\u{1}{{\"guardianship_ids\":[\"{id}\"]}}").as_bytes()
+        );
+    }
+}

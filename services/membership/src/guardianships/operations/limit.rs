@@ -1,0 +1,180 @@
+use chrono::NaiveDate;
+use parta_access::{Caller, OrgScope, authorize};
+use parta_database::Tx;
+use parta_edge::Mutation;
+use parta_ids::{GuardianshipId, MemberId, OrgId};
+use parta_roster::{RelationLimit, RelationLimits};
+
+use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use crate::{
+    context::Context,
+    endings::{self, EndingKind, end_of_day},
+    error::Error,
+    guardianships::{
+        events,
+        model::{Guardianship, GuardianshipView, InForce, Limit, Order},
+        policy, storage,
+    },
+};
+
+/// Limits a guardian toward a child, or lifts limits.
+#[derive(Debug)]
+pub(crate) struct LimitGuardianship {
+    pub(crate) org_id: OrgId,
+    pub(crate) guardianship_id: GuardianshipId,
+    /// Empty to lift limits.
+    pub(crate) limits: RelationLimits,
+    /// Without an order the limits are provisional.
+    pub(crate) order: Option<Order>,
+    /// The last day; only with an order, and not for the end.
+    pub(crate) until: Option<NaiveDate>,
+    pub(crate) cause: String,
+}
+
+impl LimitGuardianship {
+    /// Adds limits that stay until the administration decides.
+    async fn add_provisional(
+        &self,
+        tx: &Tx,
+        scope: &OrgScope,
+        author_id: MemberId,
+        row: &Guardianship,
+        in_force: &InForce,
+    ) -> Result<(), Error> {
+        let earlier = in_force.provisional.as_ref();
+        if let Some(earlier) = earlier {
+            end_limit(tx, scope, earlier.id).await?;
+        }
+        let limit = Limit {
+            limits: earlier
+                .map(|earlier| earlier.limits)
+                .unwrap_or_default()
+                .union(self.limits),
+            // The administration has waited with the decision since the first of them.
+            create_time: earlier.map_or(tx.now(), |earlier| earlier.create_time),
+            ..self.limit(tx, author_id, row)
+        };
+        Ok(storage::limits::insert(tx, scope, &limit).await?)
+    }
+
+    fn limit(&self, tx: &Tx, author_id: MemberId, row: &Guardianship) -> Limit {
+        Limit {
+            org_id: row.org_id,
+            id: tx.env().id(),
+            guardianship_id: row.id,
+            guardian_id: row.guardian_id,
+            child_id: row.child_id,
+            limits: self.limits,
+            until: self.until,
+            order: self.order.clone(),
+            cause: self.cause.clone(),
+            author_id,
+            create_time: tx.now(),
+            end_time: None,
+        }
+    }
+
+    /// Replaces all limits in force by those of the order.
+    async fn decide(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        MayDecide { scope, facts, row }: &MayDecide,
+        order: &Order,
+        in_force: &InForce,
+    ) -> Result<(), Error> {
+        let ordered = in_force.ordered.as_ref().map(|limit| limit.limits);
+        let loosens = !self.limits.include(ordered.unwrap_or_default());
+        if loosens && !in_force.is_older_than(order) {
+            return Err(Error::order_required());
+        }
+        for limit in [&in_force.ordered, &in_force.provisional].into_iter().flatten() {
+            end_limit(tx, scope, limit.id).await?;
+        }
+        if self.limits.is_empty() {
+            return Ok(());
+        }
+        let limit = self.limit(tx, facts.member_id, row);
+        storage::limits::insert(tx, scope, &limit).await?;
+        if let Some(until) = limit.until {
+            let due = end_of_day(until, time_zone(&context.roster, tx, self.org_id).await?);
+            endings::schedule(tx, self.org_id, EndingKind::RelationLimit, limit.id, due).await?;
+        }
+        if self.limits.forbids(RelationLimit::Ended) {
+            let ended = Guardianship {
+                end_time: Some(tx.now()),
+                end_cause: Some(self.cause.clone()),
+                ended_by_order: true,
+                ..row.clone()
+            };
+            storage::update(tx, scope, &ended).await?;
+            events::ended(tx, row.org_id, row.id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Mutation for LimitGuardianship {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = Decided;
+    type View = GuardianshipView;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        let grant = may_decide(context, tx, caller, self.org_id, self.guardianship_id).await?;
+        if self.order.is_some() || self.limits.is_empty() {
+            authorize(caller, self.org_id, policy::administer(&grant.facts))?;
+        }
+        Ok(grant)
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayDecide,
+    ) -> Result<Decided, Error> {
+        let MayDecide { scope, facts, row } = grant;
+        let (org, pair) = (scope.org_id(), (row.guardian_id, row.child_id));
+        let in_force = storage::limits::find(tx, scope, pair).await?;
+        if in_force.is_ended_by_order() {
+            return Err(Error::relation_ended_by_order());
+        }
+        if row.has_ended() {
+            return Err(Error::unknown(KIND, row.id));
+        }
+        match &self.order {
+            Some(order) => {
+                check_order(context, tx, org, order).await?;
+                self.decide(context, tx, grant, order, &in_force).await?;
+            }
+            None if self.limits.is_empty() => match &in_force.provisional {
+                Some(limit) => end_limit(tx, scope, limit.id).await?,
+                None if in_force.ordered.is_some() => return Err(Error::order_required()),
+                None => {}
+            },
+            None => {
+                self.add_provisional(tx, scope, facts.member_id, row, &in_force)
+                    .await?;
+            }
+        }
+        let now_in_force = storage::limits::find(tx, scope, pair).await?.limits();
+        events::limited(tx, org, pair, now_in_force).await?;
+        audit(tx, caller, row).await?;
+        Ok(Decided {
+            guardianship_id: row.id,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayDecide,
+        outcome: &Decided,
+    ) -> Result<GuardianshipView, Error> {
+        view(tx, &grant.scope, outcome.guardianship_id).await
+    }
+}

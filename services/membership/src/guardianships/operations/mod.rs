@@ -1,0 +1,259 @@
+//! The right to decide about a relation, and the parts that the acts share.
+mod children;
+mod confirm;
+mod limit;
+mod list;
+mod of_age;
+mod propose;
+
+use std::collections::BTreeSet;
+
+use chrono_tz::Tz;
+use parta_access::{Caller, Decision, OrgScope, authorize, belongs};
+use parta_database::Tx;
+use parta_edge::{Mutation, Stored};
+use parta_ids::{GuardianshipId, MemberId, OrgId, RelationLimitId};
+use parta_roster::{MemberContext, RelationKind, Roster};
+use parta_status::{RpcError, invalid};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
+pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
+pub(crate) use limit::LimitGuardianship;
+pub(crate) use list::ListGuardianships;
+pub(crate) use of_age::{ChooseAdultAccess, end_due};
+pub(crate) use propose::{ProposeGuardianship, establish};
+
+use super::{
+    calendar, events,
+    model::{AdultAccess, Guardianship, GuardianshipView, Order},
+    policy,
+    storage::{self, Side},
+};
+use crate::{
+    assignments,
+    context::Context,
+    endings::{self, EndingKind},
+    error::Error,
+    member_records,
+};
+
+const KIND: &str = "guardianship";
+
+/// The proof that the caller may decide about this relation. Its row and the records of the two people are
+/// locked.
+pub(crate) struct MayDecide {
+    scope: OrgScope,
+    facts: MemberContext,
+    row: Guardianship,
+}
+
+/// The outcome of an act about one relation.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    guardianship_id: GuardianshipId,
+}
+
+impl Stored for Decided {}
+
+/// Decides whether the member may decide about relations of a child.
+async fn decision_about(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    facts: &MemberContext,
+    child: &MemberContext,
+) -> Result<Decision, Error> {
+    let org = scope.org_id();
+    let home = context.roster.home_units(tx, org, &child.enrolled_in).await?;
+    let leads = assignments::units_led(tx, scope, facts.member_id).await?;
+    Ok(policy::decide(facts, child.member_id, &home, &leads))
+}
+
+/// Refuses if the matter is the caller's own (reach.md 6).
+async fn require_second_person(
+    tx: &Tx,
+    scope: &OrgScope,
+    caller: MemberId,
+    guardian: MemberId,
+    child: MemberId,
+) -> Result<(), Error> {
+    let guardians = storage::guardians_of(tx, scope, child).await?;
+    if policy::is_own_matter(caller, guardian, &guardians) {
+        return Err(Error::second_person_required());
+    }
+    Ok(())
+}
+
+async fn check_decides(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+    row: &Guardianship,
+) -> Result<(OrgScope, MemberContext), Error> {
+    let facts = context.facts(tx, caller, org).await?;
+    // Which relation the member may touch is decided below.
+    let scope = belongs(caller, org)?;
+    let unknown = || Error::unknown(KIND, row.id);
+    let child = context
+        .contexts_of(tx, org, row.child_id)
+        .await?
+        .ok_or_else(unknown)?;
+    let decision = decision_about(context, tx, &scope, &facts, &child).await?;
+    if !policy::see(&facts, row.guardian_id, row.child_id, decision.is_allowed()) {
+        return Err(unknown());
+    }
+    let scope = authorize(caller, org, decision)?;
+    require_second_person(tx, &scope, facts.member_id, row.guardian_id, row.child_id).await?;
+    Ok((scope, facts))
+}
+
+/// Decides whether the caller may decide about a relation and locks it. A caller who may not see it gets
+/// NOT_FOUND. An ended relation is found too.
+async fn may_decide(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+    id: GuardianshipId,
+) -> Result<MayDecide, Error> {
+    context.facts(tx, caller, org).await?;
+    let scope = belongs(caller, org)?;
+    let unknown = || Error::unknown(KIND, id);
+    let row = storage::find(tx, &scope, id).await?.ok_or_else(unknown)?;
+    check_decides(context, tx, caller, org, &row).await?;
+    // The two people first, in the order in which an admission locks them.
+    member_records::storage::lock(tx, &scope, row.guardian_id).await?;
+    member_records::storage::lock(tx, &scope, row.child_id).await?;
+    let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
+    // While this call waited for the locks, the caller may have lost the right.
+    let (scope, facts) = check_decides(context, tx, caller, org, &row).await?;
+    Ok(MayDecide { scope, facts, row })
+}
+
+/// Loads a relation with the limits in force between the two.
+async fn view(tx: &Tx, scope: &OrgScope, id: GuardianshipId) -> Result<GuardianshipView, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    let row = row.ok_or_else(|| Error::unknown(KIND, id))?;
+    let in_force = storage::limits::find(tx, scope, (row.guardian_id, row.child_id)).await?;
+    Ok(GuardianshipView {
+        awaits_head: in_force.awaits_head(tx.now()),
+        row,
+        in_force,
+    })
+}
+
+/// Returns the time zone of the organization.
+async fn time_zone(roster: &Roster, tx: &Tx, org: OrgId) -> Result<Tz, Error> {
+    let organization = roster.organization(tx, org).await?;
+    let organization = organization.ok_or_else(|| Error::unknown("organization", org))?;
+    Ok(organization.time_zone.parse().map_err(RpcError::internal)?)
+}
+
+/// Ends a limit and forgets the time of its end.
+async fn end_limit(tx: &Tx, scope: &OrgScope, id: RelationLimitId) -> Result<(), Error> {
+    storage::limits::end(tx, scope, id, tx.now()).await?;
+    endings::forget(tx, scope.org_id(), EndingKind::RelationLimit, id).await?;
+    Ok(())
+}
+
+/// Refuses an order whose date has not come.
+async fn check_order(context: &Context, tx: &Tx, org: OrgId, order: &Order) -> Result<(), Error> {
+    let zone = time_zone(&context.roster, tx, org).await?;
+    if order.date > calendar::local_date(tx.now(), zone) {
+        return Err(invalid("order.date", "must not be in the future").into());
+    }
+    Ok(())
+}
+
+/// Ends a relation without an order. Limits between the two people stay.
+#[derive(Debug)]
+pub(crate) struct EndGuardianship {
+    pub(crate) org_id: OrgId,
+    pub(crate) guardianship_id: GuardianshipId,
+    pub(crate) cause: String,
+}
+
+impl Mutation for EndGuardianship {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = ();
+    type View = ();
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.guardianship_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+        let MayDecide { scope, row, .. } = grant;
+        if row.has_ended() {
+            return Err(Error::unknown(KIND, row.id));
+        }
+        let row = Guardianship {
+            end_time: Some(tx.now()),
+            end_cause: Some(self.cause.clone()),
+            ..row.clone()
+        };
+        storage::update(tx, scope, &row).await?;
+        events::ended(tx, row.org_id, row.id).await?;
+        audit(tx, caller, &row).await
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error> {
+    let object = format!("organizations/{}/guardianships/{}", row.org_id, row.id);
+    Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
+}
+
+/// Inserts a relation that is not confirmed, unless the two are related.
+async fn insert(
+    tx: &Tx,
+    scope: &OrgScope,
+    guardian: MemberId,
+    child: MemberId,
+    kind: RelationKind,
+) -> Result<(), Error> {
+    let row = Guardianship {
+        org_id: scope.org_id(),
+        id: tx.env().id(),
+        guardian_id: guardian,
+        child_id: child,
+        kind,
+        confirmed: false,
+        approver_id: None,
+        order: None,
+        unit_rooms_only: false,
+        adult_access: AdultAccess::NotChosen,
+        create_time: tx.now(),
+        end_time: None,
+        end_cause: None,
+        ended_by_order: false,
+    };
+    if storage::insert(tx, scope, &row).await? {
+        events::established(tx, &row).await?;
+    }
+    Ok(())
+}
+
+/// Ends every relation of a member on one side, because the member leaves or loses the role for it.
+pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId, side: Side) -> Result<(), Error> {
+    for id in storage::end_all_of(tx, scope, member, side, tx.now()).await? {
+        events::ended(tx, scope.org_id(), id).await?;
+    }
+    Ok(())
+}
+
+/// The units whose members a teacher sees as their leader, for the list.
+fn led_units(facts: &MemberContext) -> BTreeSet<parta_ids::UnitId> {
+    if facts.is_cleared() {
+        facts.class_teacher_of.clone()
+    } else {
+        BTreeSet::new()
+    }
+}

@@ -1,0 +1,347 @@
+//! The table `guardianship` and named queries over it; those of limits and of children beside it.
+pub(super) mod children;
+pub(super) mod limits;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use parta_access::OrgScope;
+use parta_database::{StorageError, table};
+use parta_ids::{GuardianshipId, MemberId, OrgId, TypedId as _};
+use parta_roster::RelationKind;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::OnConflict,
+};
+
+use super::model::{AdultAccess, Guardianship, Order};
+use crate::storage::end_rows;
+use entity::{Column, Entity, Model};
+
+table!(entity, "guardianship", {
+    #[sea_orm(primary_key, auto_increment = false)]
+    org_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    guardianship_id: Uuid,
+    guardian_id: Uuid,
+    child_id: Uuid,
+    kind: i32,
+    confirmed: bool,
+    approver_id: Option<Uuid>,
+    order_number: Option<String>,
+    order_date: Option<Date>,
+    order_text: Option<String>,
+    unit_rooms_only: bool,
+    adult_access: i32,
+    create_time: DateTimeUtc,
+    end_time: Option<DateTimeUtc>,
+    end_cause: Option<String>,
+    ended_by_order: bool,
+});
+
+/// Reads the three columns of an order, which are all set or all empty.
+fn order(number: Option<String>, date: Option<NaiveDate>, text: Option<String>) -> Option<Order> {
+    Some(Order {
+        number: number?,
+        date: date?,
+        text: text?,
+    })
+}
+
+fn guardianship(row: Model) -> Result<Guardianship, StorageError> {
+    Ok(Guardianship {
+        org_id: OrgId::from_uuid(row.org_id),
+        id: GuardianshipId::from_uuid(row.guardianship_id),
+        guardian_id: MemberId::from_uuid(row.guardian_id),
+        child_id: MemberId::from_uuid(row.child_id),
+        kind: RelationKind::from_number(row.kind)
+            .ok_or_else(|| StorageError::unknown_value("guardianship.kind", row.kind))?,
+        confirmed: row.confirmed,
+        approver_id: row.approver_id.map(MemberId::from_uuid),
+        order: order(row.order_number, row.order_date, row.order_text),
+        unit_rooms_only: row.unit_rooms_only,
+        adult_access: AdultAccess::from_number(row.adult_access)
+            .ok_or_else(|| StorageError::unknown_value("guardianship.adult_access", row.adult_access))?,
+        create_time: row.create_time,
+        end_time: row.end_time,
+        end_cause: row.end_cause,
+        ended_by_order: row.ended_by_order,
+    })
+}
+
+fn guardianships(rows: Vec<Model>) -> Result<Vec<Guardianship>, StorageError> {
+    rows.into_iter().map(guardianship).collect()
+}
+
+/// Refuses a row of another organization than the scope's.
+fn check_scope(scope: &OrgScope, org: OrgId) -> Result<(), StorageError> {
+    if org == scope.org_id() {
+        return Ok(());
+    }
+    Err(StorageError::Fault(
+        "a row of another organization than the scope's was to be written".into(),
+    ))
+}
+
+/// The row of a relation; refuses one of another organization than the scope's.
+fn to_row(scope: &OrgScope, row: &Guardianship) -> Result<Model, StorageError> {
+    check_scope(scope, row.org_id)?;
+    let order = row.order.clone();
+    Ok(Model {
+        org_id: row.org_id.uuid(),
+        guardianship_id: row.id.uuid(),
+        guardian_id: row.guardian_id.uuid(),
+        child_id: row.child_id.uuid(),
+        kind: row.kind.number(),
+        confirmed: row.confirmed,
+        approver_id: row.approver_id.map(MemberId::uuid),
+        order_number: order.as_ref().map(|order| order.number.clone()),
+        order_date: order.as_ref().map(|order| order.date),
+        order_text: order.map(|order| order.text),
+        unit_rooms_only: row.unit_rooms_only,
+        adult_access: row.adult_access.number(),
+        create_time: row.create_time,
+        end_time: row.end_time,
+        end_cause: row.end_cause.clone(),
+        ended_by_order: row.ended_by_order,
+    })
+}
+
+/// Inserts a relation; returns `false` if one of the two has not ended.
+pub(super) async fn insert(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    row: &Guardianship,
+) -> Result<bool, StorageError> {
+    let inserted = Entity::insert(to_row(scope, row)?.into_active_model())
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Loads a relation, ended or not.
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: GuardianshipId,
+) -> Result<Option<Guardianship>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .one(conn)
+        .await?;
+    row.map(guardianship).transpose()
+}
+
+/// Loads a relation, ended or not, and locks its row until the transaction ends.
+pub(super) async fn lock(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    id: GuardianshipId,
+) -> Result<Option<Guardianship>, StorageError> {
+    let row = Entity::find_by_id((scope.org_id().uuid(), id.uuid()))
+        .lock_exclusive()
+        .one(conn)
+        .await?;
+    row.map(guardianship).transpose()
+}
+
+/// Saves all columns of a relation.
+pub(super) async fn update(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    row: &Guardianship,
+) -> Result<(), StorageError> {
+    Entity::update(to_row(scope, row)?.into_active_model().reset_all())
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// In what a member takes part in a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The guardian.
+    Guardian,
+    /// The child.
+    Child,
+}
+
+/// Ends every relation of a member on one side and returns their ids.
+pub(super) async fn end_all_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    member: MemberId,
+    side: Side,
+    now: DateTime<Utc>,
+) -> Result<Vec<GuardianshipId>, DbErr> {
+    let own = match side {
+        Side::Guardian => Column::GuardianId,
+        Side::Child => Column::ChildId,
+    };
+    let current = Condition::all()
+        .add(Column::OrgId.eq(scope.org_id().uuid()))
+        .add(own.eq(member.uuid()))
+        .add(Column::EndTime.is_null());
+    let columns = (Column::GuardianshipId, Column::EndTime);
+    end_rows::<Entity, _>(conn, columns, current, now).await
+}
+
+/// Which relations a list may hold.
+pub(super) enum Visible {
+    /// All of the organization.
+    All,
+    /// Those of this person, and those of these children.
+    Of(MemberId, BTreeSet<MemberId>),
+}
+
+/// Which relations a list holds.
+pub(super) struct Filter<'a> {
+    pub(super) visible: &'a Visible,
+    /// Only those of this child.
+    pub(super) child: Option<MemberId>,
+    /// Only those that wait for a decision.
+    pub(super) pending_only: bool,
+}
+
+/// Lists relations that have not ended, and those that an order has ended, in the order of their ids.
+pub(super) async fn list(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    filter: &Filter<'_>,
+    after: Option<GuardianshipId>,
+    limit: u64,
+) -> Result<Vec<Guardianship>, StorageError> {
+    let visible = match filter.visible {
+        Visible::All => None,
+        Visible::Of(person, children) => Some(
+            Condition::any()
+                .add(Column::GuardianId.eq(person.uuid()))
+                .add(Column::ChildId.eq(person.uuid()))
+                .add(Column::ChildId.is_in(children.iter().map(|c| c.uuid()))),
+        ),
+    };
+    let shown = Condition::any()
+        .add(Column::EndTime.is_null())
+        .add(Column::EndedByOrder.eq(true));
+    let pending = Condition::all().add(Column::EndTime.is_null()).add(
+        Condition::any()
+            .add(Column::Confirmed.eq(false))
+            .add(Column::GuardianshipId.in_subquery(limits::provisional(scope.org_id()))),
+    );
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(shown)
+        .filter(
+            Condition::all()
+                .add_option(visible)
+                .add_option(filter.child.map(|id| Column::ChildId.eq(id.uuid())))
+                .add_option(filter.pending_only.then_some(pending))
+                .add_option(after.map(|id| Column::GuardianshipId.gt(id.uuid()))),
+        )
+        .order_by_asc(Column::GuardianshipId)
+        .limit(limit)
+        .all(conn)
+        .await?;
+    guardianships(rows)
+}
+
+/// Returns the guardians of a child: by a relation that has not ended, or that an order has ended.
+pub(super) async fn guardians_of(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    child: MemberId,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<parta_ids::Uuid> = Entity::find()
+        .select_only()
+        .column(Column::GuardianId)
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::ChildId.eq(child.uuid()))
+        .filter(
+            Condition::any()
+                .add(Column::EndTime.is_null())
+                .add(Column::EndedByOrder.eq(true)),
+        )
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
+/// Counts the confirmed relations of a guardian.
+pub(super) async fn count_children(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    guardian: MemberId,
+) -> Result<u64, StorageError> {
+    Ok(Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::GuardianId.eq(guardian.uuid()))
+        .filter(Column::Confirmed.eq(true))
+        .filter(Column::EndTime.is_null())
+        .count(conn)
+        .await?)
+}
+
+/// Loads the relation of two people that has not ended.
+pub(super) async fn find_between(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (guardian, child): limits::Pair,
+) -> Result<Option<Guardianship>, StorageError> {
+    let row = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::GuardianId.eq(guardian.uuid()))
+        .filter(Column::ChildId.eq(child.uuid()))
+        .filter(Column::EndTime.is_null())
+        .one(conn)
+        .await?;
+    row.map(guardianship).transpose()
+}
+
+/// Forgets that an order ended the relation of two people, because a newer one renews it.
+pub(super) async fn renew(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    (guardian, child): limits::Pair,
+) -> Result<(), StorageError> {
+    Entity::update_many()
+        .col_expr(Column::EndedByOrder, false.into())
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::GuardianId.eq(guardian.uuid()))
+        .filter(Column::ChildId.eq(child.uuid()))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Locks and loads the relations of these children that have not ended, in the order of their ids.
+pub(super) async fn lock_of_children(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+    children: &[MemberId],
+) -> Result<Vec<Guardianship>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::OrgId.eq(scope.org_id().uuid()))
+        .filter(Column::ChildId.is_in(children.iter().map(|child| child.uuid())))
+        .filter(Column::EndTime.is_null())
+        .order_by_asc(Column::GuardianshipId)
+        .lock_exclusive()
+        .all(conn)
+        .await?;
+    guardianships(rows)
+}
+
+/// Lists all relations that have not ended, of one organization or of all, for the snapshot of the feed and
+/// for imports.
+pub(crate) async fn list_current(
+    conn: &impl ConnectionTrait,
+    org: OrgId,
+) -> Result<Vec<Guardianship>, StorageError> {
+    let rows = Entity::find()
+        .filter(Column::EndTime.is_null())
+        .filter(Column::OrgId.eq(org.uuid()))
+        .all(conn)
+        .await?;
+    guardianships(rows)
+}

@@ -1,0 +1,358 @@
+use std::collections::BTreeSet;
+
+use parta_access::{Caller, OrgScope, Principal, authorize, belongs};
+use parta_database::Tx;
+use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
+use parta_ids::{MemberId, OrgId, SuspensionId};
+use parta_roster::{Role, State};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    events,
+    model::{DECISION_TIME, Suspension},
+    policy, storage,
+};
+use crate::{
+    context::Context,
+    error::Error,
+    member_records::{self, Member},
+};
+
+const KIND: &str = "suspension";
+
+/// The outcome of SuspendMember and of a decision about a suspension.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Suspended {
+    suspension_id: SuspensionId,
+}
+
+impl Stored for Suspended {}
+
+async fn load(tx: &Tx, scope: &OrgScope, id: SuspensionId) -> Result<Suspension, Error> {
+    let row = storage::find(tx, scope, id).await?;
+    row.ok_or_else(|| Error::unknown(KIND, id))
+}
+
+async fn audit(tx: &Tx, caller: &Caller, row: &Suspension) -> Result<(), Error> {
+    let object = format!("organizations/{}/suspensions/{}", row.org_id, row.id);
+    Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
+}
+
+/// Suspends a member at once.
+#[derive(Debug)]
+pub(crate) struct SuspendMember {
+    pub(crate) org_id: OrgId,
+    pub(crate) member_id: MemberId,
+    /// `None` for all roles.
+    pub(crate) roles: Option<BTreeSet<Role>>,
+    pub(crate) cause: String,
+}
+
+impl Mutation for SuspendMember {
+    type Context = Context;
+    type Grant = (OrgScope, MemberId);
+    type Outcome = Suspended;
+    type View = Suspension;
+    type Error = Error;
+
+    async fn authorize(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<(OrgScope, MemberId), Error> {
+        let facts = context.facts(tx, caller, self.org_id).await?;
+        let scope = authorize(caller, self.org_id, policy::suspend(&facts))?;
+        Ok((scope, facts.member_id))
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        (scope, suspender): &(OrgScope, MemberId),
+    ) -> Result<Suspended, Error> {
+        if *suspender == self.member_id {
+            return Err(Error::second_person_required());
+        }
+        // Both rows, in the order of their ids: of two members who suspend each other, one comes first.
+        let both = BTreeSet::from([*suspender, self.member_id]);
+        let mut member = None;
+        for id in both {
+            let row = member_records::storage::lock(tx, scope, id).await?;
+            member = member.or(row.filter(|row| row.id == self.member_id));
+        }
+        let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        self.authorize(context, tx, caller).await?;
+        if member.state == State::Left {
+            return Err(Error::member_left());
+        }
+        let present = storage::list_of(tx, scope, [self.member_id]).await?;
+        if present.iter().any(|row| row.covers(self.roles.as_ref())) {
+            return Err(Error::already_suspended());
+        }
+        let row = Suspension {
+            org_id: self.org_id,
+            id: tx.env().id(),
+            member_id: self.member_id,
+            roles: self.roles.clone(),
+            create_time: tx.now(),
+            suspender_id: *suspender,
+            cause: self.cause.clone(),
+            confirm_time: None,
+            confirmer_id: None,
+            end_time: None,
+            ender_id: None,
+            end_cause: None,
+        };
+        storage::insert(tx, scope, &row).await?;
+        events::suspended(tx, &row).await?;
+        audit(tx, caller, &row).await?;
+        Ok(Suspended {
+            suspension_id: row.id,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        (scope, _): &(OrgScope, MemberId),
+        outcome: &Suspended,
+    ) -> Result<Suspension, Error> {
+        load(tx, scope, outcome.suspension_id).await
+    }
+}
+
+/// The proof that the caller may decide about this suspension, whose row is locked.
+pub(crate) struct MayDecide {
+    scope: OrgScope,
+    /// `None` for the operator.
+    decider: Option<MemberId>,
+    row: Suspension,
+}
+
+async fn may_decide(
+    context: &Context,
+    tx: &Tx,
+    caller: &Caller,
+    org: OrgId,
+    id: SuspensionId,
+) -> Result<MayDecide, Error> {
+    let unknown = || Error::unknown(KIND, id);
+    if let Principal::Operator { .. } = caller.acting() {
+        let scope = authorize(caller, org, policy::decide_as_operator())?;
+        let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
+        return Ok(MayDecide {
+            scope,
+            decider: None,
+            row,
+        });
+    }
+    let facts = context.facts(tx, caller, org).await?;
+    authorize(caller, org, policy::decide(&facts))?;
+    let scope = belongs(caller, org)?;
+    let row = storage::lock(tx, &scope, id).await?.ok_or_else(unknown)?;
+    // The caller may have lost the right while the row was locked.
+    let facts = context.facts(tx, caller, org).await?;
+    authorize(caller, org, policy::decide(&facts))?;
+    if !policy::is_second_person(facts.member_id, row.member_id, row.suspender_id) {
+        return Err(Error::second_person_required());
+    }
+    Ok(MayDecide {
+        scope,
+        decider: Some(facts.member_id),
+        row,
+    })
+}
+
+/// Confirms a suspension. Confirming a confirmed one changes nothing.
+#[derive(Debug)]
+pub(crate) struct ConfirmSuspension {
+    pub(crate) org_id: OrgId,
+    pub(crate) suspension_id: SuspensionId,
+}
+
+impl Mutation for ConfirmSuspension {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = Suspended;
+    type View = Suspension;
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.suspension_id).await
+    }
+
+    async fn act(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        caller: &Caller,
+        grant: &MayDecide,
+    ) -> Result<Suspended, Error> {
+        let MayDecide { scope, decider, row } = grant;
+        if row.has_ended() {
+            return Err(Error::unknown(KIND, row.id));
+        }
+        if row.confirm_time.is_none() {
+            let row = Suspension {
+                confirm_time: Some(tx.now()),
+                confirmer_id: *decider,
+                ..row.clone()
+            };
+            storage::update(tx, scope, &row).await?;
+            audit(tx, caller, &row).await?;
+        }
+        Ok(Suspended {
+            suspension_id: row.id,
+        })
+    }
+
+    async fn view(
+        &self,
+        _: &Context,
+        tx: &Tx,
+        grant: &MayDecide,
+        outcome: &Suspended,
+    ) -> Result<Suspension, Error> {
+        load(tx, &grant.scope, outcome.suspension_id).await
+    }
+}
+
+/// Lifts a suspension.
+#[derive(Debug)]
+pub(crate) struct ReinstateMember {
+    pub(crate) org_id: OrgId,
+    pub(crate) suspension_id: SuspensionId,
+    pub(crate) cause: String,
+}
+
+impl Mutation for ReinstateMember {
+    type Context = Context;
+    type Grant = MayDecide;
+    type Outcome = ();
+    type View = ();
+    type Error = Error;
+
+    async fn authorize(&self, context: &Context, tx: &Tx, caller: &Caller) -> Result<MayDecide, Error> {
+        may_decide(context, tx, caller, self.org_id, self.suspension_id).await
+    }
+
+    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, grant: &MayDecide) -> Result<(), Error> {
+        let MayDecide { scope, decider, row } = grant;
+        if row.has_ended() {
+            return Err(Error::unknown(KIND, row.id));
+        }
+        let row = Suspension {
+            end_time: Some(tx.now()),
+            ender_id: *decider,
+            end_cause: Some(self.cause.clone()),
+            ..row.clone()
+        };
+        storage::update(tx, scope, &row).await?;
+        events::reinstated(tx, &row).await?;
+        audit(tx, caller, &row).await
+    }
+
+    async fn view(&self, _: &Context, _: &Tx, _: &MayDecide, (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Lists the suspensions of the organization that were not lifted.
+#[derive(Debug)]
+pub(crate) struct ListSuspensions {
+    pub(crate) org_id: OrgId,
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListSuspensions {
+    type Context = Context;
+    type View = Page<Suspension>;
+    type Error = Error;
+
+    async fn run(
+        &self,
+        context: &Context,
+        tx: &Tx,
+        caller: &Caller,
+    ) -> Result<Read<Page<Suspension>>, Error> {
+        let org = self.org_id;
+        let facts = context.facts(tx, caller, org).await?;
+        let scope = authorize(caller, org, policy::suspend(&facts))?;
+        let after = self.page.after(tx, caller)?;
+        let rows = storage::list(tx, &scope, facts.member_id, after, self.page.limit()).await?;
+        let page = self.page.page(tx, caller, rows, |row| row.id);
+        Ok(Read::audited(page, org, "suspensions"))
+    }
+}
+
+/// Lists the suspensions of all organizations that nobody has decided in time.
+#[derive(Debug)]
+pub(crate) struct ListOverdueSuspensions {
+    pub(crate) page: PageRequest,
+}
+
+impl Query for ListOverdueSuspensions {
+    type Context = Context;
+    type View = Page<Suspension>;
+    type Error = Error;
+
+    async fn run(&self, _: &Context, tx: &Tx, caller: &Caller) -> Result<Read<Page<Suspension>>, Error> {
+        let after = self.page.after(tx, caller)?;
+        let before = tx.now() - DECISION_TIME;
+        let rows = storage::list_undecided(tx, before, after, self.page.limit()).await?;
+        Ok(Read::plain(self.page.page(tx, caller, rows, |row| row.id)))
+    }
+}
+
+/// Returns those of the members of whom a role is suspended.
+pub(crate) async fn absent(
+    tx: &Tx,
+    scope: &OrgScope,
+    members: &[Member],
+) -> Result<BTreeSet<MemberId>, Error> {
+    let rows = storage::list_of(tx, scope, members.iter().map(|member| member.id)).await?;
+    let suspends = |member: &Member, row: &Suspension| {
+        let held = |roles: &BTreeSet<Role>| !roles.is_disjoint(&member.roles);
+        row.member_id == member.id && row.roles.as_ref().is_none_or(held)
+    };
+    let is_absent = |member: &&Member| rows.iter().any(|row| suspends(member, row));
+    Ok(members.iter().filter(is_absent).map(|member| member.id).collect())
+}
+
+/// Returns those of the members whose role is not suspended.
+pub(crate) async fn in_force(
+    tx: &Tx,
+    scope: &OrgScope,
+    members: Vec<Member>,
+    role: Role,
+) -> Result<Vec<Member>, Error> {
+    let rows = storage::list_of(tx, scope, members.iter().map(|member| member.id)).await?;
+    let suspended = |member: &Member| {
+        let role = BTreeSet::from([role]);
+        rows.iter()
+            .any(|row| row.member_id == member.id && row.covers(Some(&role)))
+    };
+    Ok(members.into_iter().filter(|member| !suspended(member)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use parta_ids::{TypedId as _, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn outcome_has_its_golden_form() {
+        let suspended = Suspended {
+            suspension_id: SuspensionId::from_uuid(Uuid::from_u128(1)),
+        };
+        let form = format!("\u{1}{{\"suspension_id\":\"{}\"}}", suspended.suspension_id);
+        let stored = suspended.encode().unwrap();
+        assert_eq!(stored, form.as_bytes());
+        assert_eq!(Suspended::decode(&stored).unwrap(), suspended);
+    }
+}

@@ -1,0 +1,153 @@
+//! `parta doctor`: what is wrong in a running suite, and what to do about it.
+use std::time::Duration;
+
+use clap::Args;
+use parta_proto::{FeedChannel as Channel, QuarantineApi, feed::v1::ConsumerStatus, jobs::v1::JobState};
+use parta_proto_call_scheduling::CallSchedulingQuarantines;
+use parta_proto_chat::ChatQuarantines;
+use parta_proto_invitation::InvitationQuarantines;
+use parta_proto_membership::MembershipQuarantines;
+use parta_proto_org_registry::OrgRegistryQuarantines;
+use serde_json::json;
+use tonic::Status;
+
+use super::{
+    Common, jobs,
+    quarantine::{self, of_service},
+};
+use crate::{SERVICES, client::Session, output::Failure};
+
+/// Data that is older than this is refused by the services.
+const MAX_AGE: Duration = Duration::from_secs(30);
+const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
+const JOBS_PAGE: &str = "docs/operations/jobs.md";
+
+/// Checks how far the consumers of each service are, quarantined organizations and failed jobs. Exit code 5
+/// if something is wrong.
+#[derive(Debug, Args)]
+pub struct Doctor {}
+
+/// Something that is wrong.
+struct Finding {
+    service: &'static str,
+    check: &'static str,
+    text: String,
+    advice: String,
+    page: &'static str,
+}
+
+async fn status<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<ConsumerStatus>, Status> {
+    A::status(channel).await
+}
+
+fn duration(of: &prost_types::Duration) -> Duration {
+    Duration::new(
+        u64::try_from(of.seconds).unwrap_or_default(),
+        u32::try_from(of.nanos).unwrap_or_default(),
+    )
+}
+
+/// Judges the status of a consumer.
+fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Finding>) {
+    let mut add = |check, text: String, advice: &str| {
+        findings.push(Finding {
+            service,
+            check,
+            text: format!("{}: {text}", consumer.consumer),
+            advice: advice.to_owned(),
+            page: QUARANTINE_PAGE,
+        });
+    };
+    let heartbeat = consumer.heartbeat_age.as_ref().map(duration);
+    if heartbeat.is_none_or(|age| age > MAX_AGE) {
+        let since = heartbeat.map_or_else(
+            || "since it started".to_owned(),
+            |age| format!("for {} s", age.as_secs()),
+        );
+        let text = format!("{} has not answered {since}", consumer.source);
+        add(
+            "heartbeat",
+            text,
+            "See whether the source runs and is reachable, and read its log.",
+        );
+    }
+    if consumer.breaker_open {
+        let text = "many organizations fail alike, and none is quarantined any more".to_owned();
+        add(
+            "breaker",
+            text,
+            "Read the log of the service; roll back a build that began it.",
+        );
+    }
+    for lag in consumer.lags.iter().filter(|lag| !lag.quarantined) {
+        let age = lag.age.as_ref().map(duration);
+        if age.is_none_or(|age| age > MAX_AGE) {
+            let age = age.map_or_else(
+                || "never complete since the start".to_owned(),
+                |age| format!("{} s old", age.as_secs()),
+            );
+            let text = format!("{} is {} events behind, {age}", lag.org_id, lag.events);
+            add(
+                "lag",
+                text,
+                "Read the log of the service for the cause, which it retries.",
+            );
+        }
+    }
+}
+
+impl Doctor {
+    pub(super) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (session, output): (Session, _) = (common.operator()?, common.print());
+        let mut findings = Vec::new();
+        let mut consumers = Vec::new();
+        for service in SERVICES.iter().map(|known| known.name) {
+            for consumer in of_service!(session, service, status())? {
+                output.line(format!(
+                    "{}  of {}  organizations behind {}",
+                    consumer.consumer, consumer.source, consumer.organizations_behind
+                ));
+                judge(service, &consumer, &mut findings);
+                consumers.push(crate::output::json("parta.feed.v1.ConsumerStatus", &consumer)?);
+            }
+            for found in quarantine::of(&session, service).await? {
+                findings.push(Finding {
+                    service,
+                    check: "quarantine",
+                    text: format!("{}: {} is quarantined", found.consumer, found.org_id),
+                    advice: format!("parta quarantine explain {} {}", found.consumer, found.org_id),
+                    page: QUARANTINE_PAGE,
+                });
+            }
+            for job in jobs::of(&session, service, JobState::Failed).await? {
+                findings.push(Finding {
+                    service,
+                    check: "job",
+                    text: format!("{} of kind {} failed: {}", job.id, job.kind, job.failure),
+                    advice: format!("parta jobs retry {service} {}", job.id),
+                    page: JOBS_PAGE,
+                });
+            }
+        }
+        for finding in &findings {
+            output.line(format!("WRONG  {}  {}", finding.service, finding.text));
+            output.line(format!("       {}  ({})", finding.advice, finding.page));
+        }
+        let documents = findings.iter().map(|finding| {
+            json!({
+                "service": finding.service,
+                "check": finding.check,
+                "text": finding.text,
+                "advice": finding.advice,
+                "page": finding.page,
+            })
+        });
+        let documents: Vec<_> = documents.collect();
+        output.document(&json!({"consumers": consumers, "findings": documents}));
+        if findings.is_empty() {
+            output.line("nothing is wrong");
+            return Ok(());
+        }
+        Err(Failure::Unhealthy(findings.len()))
+    }
+}
