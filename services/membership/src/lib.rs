@@ -4,8 +4,9 @@
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
 //! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
-//! a person by a different id; contacts are never returned; an organization always has an administrator;
-//! a change, its event and its effect on permissions are committed in one transaction.
+//! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
+//! the head removes the last one for a cause; a change, its event and its effect on permissions are
+//! committed in one transaction.
 mod accounts;
 mod admission;
 mod appointments;

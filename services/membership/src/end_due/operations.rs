@@ -24,6 +24,7 @@ pub(crate) const JOB_LIMITS: Limits = Limits {
 };
 /// Endings per transaction. The number is small, so that other writers wait only briefly.
 const BATCH: u64 = 100;
+
 /// The job that ends what is due in an organization.
 pub(crate) struct EndDue(pub(crate) Arc<Context>);
 

@@ -36,7 +36,7 @@ on_both!(calls_are_visible_to_their_audience, |database| async move {
     assert_eq!(visible_and_joinable(&fixture, s.unverified).await, (1, 1));
     assert_eq!(visible_and_joinable(&fixture, s.stranger).await, (1, 1));
     assert_eq!(visible_and_joinable(&fixture, s.other_pupil).await, (0, 0));
-    // Without clearance nobody is in a call with pupils.
+    // A member of the staff who is not cleared is in no call with pupils.
     assert_eq!(visible_and_joinable(&fixture, s.administrator).await, (3, 2));
 });
 
