@@ -1,11 +1,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use parta_access::{Caller, OrgScope, authorize};
 use parta_database::Tx;
 use parta_edge::{Mutation, Page, PageRequest, Query, Read, Stored};
 use parta_ids::{DutyId, MemberId, OrgId};
 use parta_roster::{DutyKind, DutyScope, Role, State};
-use parta_status::{RpcError, invalid};
+use parta_status::invalid;
 use serde::{Deserialize, Serialize};
 
 use super::{events, model::Duty, policy, storage};
@@ -89,17 +88,12 @@ impl AssignDuty {
 
     /// Returns when the last day is over. Refuses a day that is over.
     async fn due_time(&self, context: &Context, tx: &Tx) -> Result<DateTime<Utc>, Error> {
-        let organization = context.roster.organization(tx, self.org_id).await?;
-        let zone = organization.map(|organization| organization.time_zone);
-        let zone: Tz = zone
-            .ok_or_else(|| Error::unknown("organization", self.org_id))?
-            .parse()
-            .map_err(|_| RpcError::internal("the organization has no known time zone"))?;
+        let zone = endings::time_zone(&context.roster, tx, self.org_id).await?;
         let due = endings::end_of_day(self.until, zone);
         if due <= tx.now() {
             return Err(invalid("until_date", "must not be in the past").into());
         }
-        let today = tx.now().with_timezone(&zone).date_naive();
+        let today = endings::local_date(tx.now(), zone);
         if self.order.as_ref().is_some_and(|order| order.date > today) {
             return Err(invalid("order.date", "must not be in the future").into());
         }

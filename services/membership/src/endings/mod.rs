@@ -9,7 +9,7 @@ mod operations;
 mod overdue;
 mod storage;
 
-pub(crate) use days::end_of_day;
+pub(crate) use days::{end_of_day, local_date, time_zone, today};
 pub(crate) use operations::{forget, schedule};
 pub(crate) use overdue::{list_overdue, require_punctual};
 pub(crate) use storage::{EndingKind, delete, list_due};

@@ -6,12 +6,13 @@ use parta_ids::{MemberId, OrgId};
 use parta_roster::{Role, State};
 use parta_status::invalid;
 
-use super::{check_order, of_age, require_second_person, time_zone};
+use super::{check_order, of_age, require_second_person};
 use crate::{
     context::Context,
+    endings::today,
     error::Error,
     guardianships::{
-        calendar, events,
+        events,
         model::{ChildRecord, Order},
         policy, storage,
     },
@@ -113,7 +114,7 @@ impl Mutation for SetBirthDate {
 
     async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let mut record = lock_child(context, tx, caller, scope, self.child_id).await?;
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, self.org_id).await?);
+        let today = today(&context.roster, tx, self.org_id).await?;
         if self.birth_date > today {
             return Err(invalid("birth_date", "must not be in the future").into());
         }

@@ -5,9 +5,10 @@ use parta_ids::{GuardianshipId, OrgId};
 use parta_roster::{RelationKind, RelationLimit};
 use serde::{Deserialize, Serialize};
 
-use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, view};
 use crate::{
     context::Context,
+    endings::today,
     error::Error,
     guardianships::{
         calendar, events,
@@ -189,7 +190,7 @@ async fn confirm(
         events::limited(tx, org, pair, Default::default()).await?;
     }
     if let Some(birth_date) = record.birth_date {
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, org).await?);
+        let today = today(&context.roster, tx, org).await?;
         changed.unit_rooms_only =
             calendar::is_of_age(birth_date, today) && row.adult_access != AdultAccess::Full;
     }

@@ -5,10 +5,10 @@ use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::{RelationLimit, RelationLimits};
 
-use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, time_zone, view};
+use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, view};
 use crate::{
     context::Context,
-    endings::{self, EndingKind, end_of_day},
+    endings::{self, EndingKind, end_of_day, time_zone},
     error::Error,
     guardianships::{
         events,

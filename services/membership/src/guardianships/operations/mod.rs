@@ -8,13 +8,12 @@ mod propose;
 
 use std::collections::BTreeSet;
 
-use chrono_tz::Tz;
 use parta_access::{Caller, Decision, OrgScope, authorize, belongs};
 use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId, RelationLimitId};
-use parta_roster::{MemberContext, RelationKind, Roster};
-use parta_status::{RpcError, invalid};
+use parta_roster::{MemberContext, RelationKind};
+use parta_status::invalid;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
@@ -25,7 +24,7 @@ pub(crate) use of_age::{ChooseAdultAccess, end_due};
 pub(crate) use propose::{ProposeGuardianship, establish};
 
 use super::{
-    calendar, events,
+    events,
     model::{AdultAccess, Guardianship, GuardianshipView, Order},
     policy,
     storage::{self, Side},
@@ -144,13 +143,6 @@ async fn view(tx: &Tx, scope: &OrgScope, id: GuardianshipId) -> Result<Guardians
     })
 }
 
-/// Returns the time zone of the organization.
-async fn time_zone(roster: &Roster, tx: &Tx, org: OrgId) -> Result<Tz, Error> {
-    let organization = roster.organization(tx, org).await?;
-    let organization = organization.ok_or_else(|| Error::unknown("organization", org))?;
-    Ok(organization.time_zone.parse().map_err(RpcError::internal)?)
-}
-
 /// Ends a limit and forgets the time of its end.
 async fn end_limit(tx: &Tx, scope: &OrgScope, id: RelationLimitId) -> Result<(), Error> {
     storage::limits::end(tx, scope, id, tx.now()).await?;
@@ -160,8 +152,7 @@ async fn end_limit(tx: &Tx, scope: &OrgScope, id: RelationLimitId) -> Result<(),
 
 /// Refuses an order whose date has not come.
 async fn check_order(context: &Context, tx: &Tx, org: OrgId, order: &Order) -> Result<(), Error> {
-    let zone = time_zone(&context.roster, tx, org).await?;
-    if order.date > calendar::local_date(tx.now(), zone) {
+    if order.date > endings::today(&context.roster, tx, org).await? {
         return Err(invalid("order.date", "must not be in the future").into());
     }
     Ok(())

@@ -6,10 +6,10 @@ use parta_edge::Mutation;
 use parta_ids::{GuardianshipId, MemberId, OrgId};
 use parta_roster::Roster;
 
-use super::{KIND, audit, end_limit, time_zone};
+use super::{KIND, audit, end_limit};
 use crate::{
     context::Context,
-    endings::{self, EndingKind, end_of_day},
+    endings::{self, EndingKind, end_of_day, time_zone, today},
     error::Error,
     guardianships::{
         calendar, events,
@@ -23,7 +23,7 @@ use crate::{
 /// nothing when nothing is due.
 pub(crate) async fn end_due(roster: &Roster, tx: &Tx, scope: &OrgScope) -> Result<(), Error> {
     let org = scope.org_id();
-    let today = calendar::local_date(tx.now(), time_zone(roster, tx, org).await?);
+    let today = today(roster, tx, org).await?;
     for limit in storage::limits::lock_due(tx, scope, today).await? {
         end_limit(tx, scope, limit.id).await?;
         let pair = (limit.guardian_id, limit.child_id);
@@ -164,7 +164,7 @@ impl Mutation for ChooseAdultAccess {
         if row.has_ended() {
             return Err(Error::unknown(KIND, row.id));
         }
-        let today = calendar::local_date(tx.now(), time_zone(&context.roster, tx, self.org_id).await?);
+        let today = today(&context.roster, tx, self.org_id).await?;
         let record = storage::children::find(tx, scope, row.child_id).await?;
         let born = record
             .birth_date
