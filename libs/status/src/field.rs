@@ -1,5 +1,6 @@
 //! Validation of single fields. All violations of a request are collected before it is refused.
 
+use chrono::NaiveDate;
 use parta_ids::TypedId;
 use parta_proto::status::v1::ErrorReason;
 
@@ -92,4 +93,18 @@ pub fn optional_id<T: TypedId>(violations: &mut FieldViolations, path: &str, val
     } else {
         id(violations, path, value)
     }
+}
+
+/// Parses a required day since 1900 in the form 2026-09-01.
+pub fn date(violations: &mut FieldViolations, path: &str, value: &str) -> Option<NaiveDate> {
+    let earliest = NaiveDate::from_ymd_opt(1900, 1, 1);
+    let day: Option<NaiveDate> = value.parse().ok();
+    // The text is exactly that of the day: "2027-5-1" and "+12027-01-01" are refused.
+    let day = day.filter(|day| Some(*day) >= earliest && day.to_string() == value && value.len() == 10);
+    violations.check(
+        day.is_some(),
+        path,
+        "must be a day since 1900 in the form 2026-09-01",
+    );
+    day
 }

@@ -1,6 +1,6 @@
 //! Membership: people, and their roles and relations in each organization.
 //!
-//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
+//! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`, `orders`;
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
 //! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
@@ -27,6 +27,7 @@ mod guardianships;
 mod member_records;
 mod members;
 mod migrations;
+mod orders;
 mod permissions;
 mod revocations;
 mod roles;

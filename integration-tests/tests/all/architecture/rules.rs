@@ -74,6 +74,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "member_records",
             "sessions",
             "endings",
+            "orders",
             "assignments",
             "enrollments",
             "guardianships",

@@ -12,8 +12,8 @@ use crate::{
     context::Context,
     endings::{self, EndingKind},
     error::Error,
-    guardianships::Order,
     member_records,
+    orders::{self, Order},
 };
 
 const KIND: &str = "duty";
@@ -93,10 +93,6 @@ impl AssignDuty {
         if due <= tx.now() {
             return Err(invalid("until_date", "must not be in the past").into());
         }
-        let today = endings::local_date(tx.now(), zone);
-        if self.order.as_ref().is_some_and(|order| order.date > today) {
-            return Err(invalid("order.date", "must not be in the future").into());
-        }
         Ok(due)
     }
 }
@@ -127,7 +123,7 @@ impl Mutation for AssignDuty {
         if *assigner == self.member_id {
             return Err(Error::second_person_required());
         }
-        let order = self.order.clone().ok_or_else(Error::order_required)?;
+        let order = orders::require(&context.roster, tx, self.org_id, self.order.as_ref()).await?;
         let due_time = self.due_time(context, tx).await?;
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
@@ -147,7 +143,7 @@ impl Mutation for AssignDuty {
             member_id: self.member_id,
             kind: self.kind,
             scope: self.scope.clone(),
-            order,
+            order: order.clone(),
             create_time: tx.now(),
             until: self.until,
             due_time,

@@ -31,14 +31,6 @@ impl Error {
         )
     }
 
-    /// The act rests on an order that the request lacks.
-    pub(crate) fn order_required() -> Self {
-        Self::state(
-            ErrorReason::OrderRequired,
-            "This decision rests on an order. Call again with one; to take a limit away, with a newer one.",
-        )
-    }
-
     /// A provisional end of the relation waits for a decision.
     pub(super) fn relation_limited() -> Self {
         Self::state(

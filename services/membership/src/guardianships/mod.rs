@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
-pub(crate) use model::{Guardianship, Order};
+pub(crate) use model::Guardianship;
 pub(crate) use operations::{end_all_of, end_due, establish};
 pub(crate) use policy::{administer, choose, decides_sample, read};
 pub(crate) use storage::{Side, list_current};

@@ -1,5 +1,5 @@
 //! Converts calls from and to protobuf messages.
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use parta_ids::MemberId;
 use parta_proto::timestamp;
 use parta_proto_call_scheduling::v1 as pb;
@@ -111,13 +111,7 @@ fn weekly(v: &mut FieldViolations, from: &pb::WeeklyRecurrence) -> Option<Weekly
     v.check(interval.is_some(), "weekly.interval", "must be 1 to 8");
     let end = match &from.end {
         Some(pb::weekly_recurrence::End::UntilDate(text)) => {
-            let date = text.parse::<NaiveDate>().ok();
-            v.check(
-                date.is_some(),
-                "weekly.until_date",
-                "must be a date such as 2027-05-31",
-            );
-            date.map(End::Until)
+            field::date(v, "weekly.until_date", text).map(End::Until)
         }
         Some(pb::weekly_recurrence::End::Count(count)) => {
             let count = u32::try_from(*count)

@@ -5,16 +5,17 @@ use parta_ids::{GuardianshipId, OrgId};
 use parta_roster::{RelationKind, RelationLimit};
 use serde::{Deserialize, Serialize};
 
-use super::{Decided, KIND, MayDecide, audit, check_order, end_limit, may_decide, view};
+use super::{Decided, KIND, MayDecide, audit, end_limit, may_decide, view};
 use crate::{
     context::Context,
     endings::today,
     error::Error,
     guardianships::{
         calendar, events,
-        model::{AdultAccess, CHILDREN_WITHOUT_ORDER, Guardianship, GuardianshipView, Order},
+        model::{AdultAccess, CHILDREN_WITHOUT_ORDER, Guardianship, GuardianshipView},
         policy, storage,
     },
+    orders::{self, Order},
 };
 
 /// Confirms a relation, which takes effect with it. Confirming a confirmed one changes nothing.
@@ -147,7 +148,7 @@ async fn confirm(
     }
     let (org, pair) = (scope.org_id(), (row.guardian_id, row.child_id));
     if let Some(order) = order {
-        check_order(context, tx, org, order).await?;
+        orders::check(&context.roster, tx, org, order).await?;
     }
     let in_force = storage::limits::find(tx, scope, pair).await?;
     let renews = in_force.is_ended_by_order();

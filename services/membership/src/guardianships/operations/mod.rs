@@ -13,7 +13,6 @@ use parta_database::Tx;
 use parta_edge::{Mutation, Stored};
 use parta_ids::{GuardianshipId, MemberId, OrgId, RelationLimitId};
 use parta_roster::{MemberContext, RelationKind};
-use parta_status::invalid;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
@@ -25,7 +24,7 @@ pub(crate) use propose::{ProposeGuardianship, establish};
 
 use super::{
     events,
-    model::{AdultAccess, Guardianship, GuardianshipView, Order},
+    model::{AdultAccess, Guardianship, GuardianshipView},
     policy,
     storage::{self, Side},
 };
@@ -147,14 +146,6 @@ async fn view(tx: &Tx, scope: &OrgScope, id: GuardianshipId) -> Result<Guardians
 async fn end_limit(tx: &Tx, scope: &OrgScope, id: RelationLimitId) -> Result<(), Error> {
     storage::limits::end(tx, scope, id, tx.now()).await?;
     endings::forget(tx, scope.org_id(), EndingKind::RelationLimit, id).await?;
-    Ok(())
-}
-
-/// Refuses an order whose date has not come.
-async fn check_order(context: &Context, tx: &Tx, org: OrgId, order: &Order) -> Result<(), Error> {
-    if order.date > endings::today(&context.roster, tx, org).await? {
-        return Err(invalid("order.date", "must not be in the future").into());
-    }
     Ok(())
 }
 

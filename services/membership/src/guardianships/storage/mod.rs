@@ -15,7 +15,8 @@ use sea_orm::{
     sea_query::OnConflict,
 };
 
-use super::model::{AdultAccess, Guardianship, Order};
+use super::model::{AdultAccess, Guardianship};
+use crate::orders::Order;
 use crate::storage::end_rows;
 use entity::{Column, Entity, Model};
 

@@ -113,7 +113,7 @@ on_both!(
         assert_eq!(reason(&refused), "PERMISSION_DENIED");
         assert_eq!(
             reason(&school.protect(administrator, None).await),
-            "FIELD_INVALID"
+            "ORDER_REQUIRED"
         );
         // The family is that of a pupil.
         let mother = &school.mother.member_id;
