@@ -60,7 +60,8 @@ fn person(roles: BTreeSet<Role>, child: &MemberContext, verified: bool) -> Membe
 }
 
 // A member who loses a role or the badge reaches nobody new: neither in a personal chat, nor by naming,
-// nor by staying in a chat with others. Covers: F2 allowed, F2 refused, F3 refused
+// nor by staying in a chat with others.
+// Covers: F2 allowed, F2 refused, F3 refused
 #[test]
 fn loss_of_a_role_or_badge_gives_no_reach() {
     let (own_child, other_child) = (pupil(2), pupil(3));
