@@ -29,7 +29,6 @@ use super::{
     storage::{self, Side},
 };
 use crate::{
-    assignments,
     context::Context,
     endings::{self, EndingKind},
     error::Error,
@@ -64,8 +63,7 @@ async fn decision_about(
 ) -> Result<Decision, Error> {
     let org = scope.org_id();
     let home = context.roster.home_units(tx, org, &child.enrolled_in).await?;
-    let leads = assignments::units_led(tx, scope, facts.member_id).await?;
-    Ok(policy::decide(facts, child.member_id, &home, &leads))
+    Ok(policy::decide(facts, child.member_id, &home))
 }
 
 /// Refuses if the matter is the caller's own (reach.md 6).
