@@ -67,15 +67,6 @@ impl MemberContext {
                 .any(|duty| duty.kind.includes(function) && duty.scope.concerns(other))
     }
 
-    /// Returns whether a duty of the member includes contact with pupils, in rooms or in personal chats.
-    /// Such a member is cleared (reach.md, terms).
-    pub fn has_contact_duty(&self) -> bool {
-        let meets = |duty: &Duty| {
-            duty.kind.includes(DutyFunction::Rooms) || duty.kind.includes(DutyFunction::PersonalChats)
-        };
-        self.duties_in_force().any(meets)
-    }
-
     /// Returns the units in whose rooms a duty for the unit places the member.
     pub fn duty_rooms(&self) -> BTreeSet<UnitId> {
         let in_rooms = self
