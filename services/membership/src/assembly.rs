@@ -95,7 +95,6 @@ impl Ports {
         Context {
             db: self.db.clone(),
             roster: Roster::new(self.organizations.clone(), members),
-            organizations: self.organizations.clone(),
             at_least: AtLeast::new(self.db.clone(), [self.organizations.clone()]),
             secrets: self.secrets.clone(),
             verifier: self.verifier.clone(),
