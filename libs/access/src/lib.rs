@@ -25,7 +25,7 @@ pub use permission::{
     CreatorPermission, Permission, PermissionRule, PrincipalKind, creator_rows, permission_rows,
 };
 pub use revocations::{MAX_REVOCATIONS, REVOCATION_LIFETIME, RevocationWatch, Revoked, TooManyRevocations};
-pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, service_scope};
+pub use scope::{Decision, OrgScope, authorize, belongs, lookup_scope, require_operator, service_scope};
 pub use service::{ServiceIdentity, ServiceKeys};
 pub use table::{AccessError, AccessRules, Rule};
 pub use tokens::{Jwks, SignedToken, SigningKey, TokenIssuer};

@@ -3,7 +3,7 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use parta_access::{Caller, PermissionRule, PrincipalKind};
+use parta_access::{Caller, PermissionRule, PrincipalKind, require_operator};
 use parta_database::{Db, Tx};
 use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
@@ -16,8 +16,6 @@ use parta_proto::{
 };
 use parta_status::{FieldViolations, RpcError, field, not_found};
 use tonic::{Request, Status};
-
-use crate::require_operator;
 
 /// The largest number of organizations of one [`ConsumerStatus`].
 const LAGS: usize = 100;
@@ -144,7 +142,7 @@ impl Mutation for ChangeQuarantine {
     type Error = RpcError;
 
     async fn authorize(&self, (): &(), _: &Tx, caller: &Caller) -> Result<(), RpcError> {
-        require_operator(caller)
+        require_operator(caller).map(drop)
     }
 
     async fn act(&self, (): &(), tx: &Tx, caller: &Caller, (): &()) -> Result<(), RpcError> {
