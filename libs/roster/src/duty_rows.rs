@@ -48,8 +48,7 @@ impl MemberContext {
     /// Returns the duties in force: those of an active member of the staff no staff role of whom is
     /// suspended.
     fn duties_in_force(&self) -> impl Iterator<Item = &Duty> {
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        let in_force = self.is_staff() && !self.suspended.iter().any(works);
+        let in_force = self.is_staff() && !self.suspended.iter().any(|role| role.is_staff());
         self.duties.iter().filter(move |_| in_force)
     }
 

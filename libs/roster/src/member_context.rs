@@ -40,6 +40,11 @@ impl Role {
         Self::Deputy,
     ];
 
+    /// Returns whether a holder works in the organization: every role but that of pupils and parents.
+    pub fn is_staff(self) -> bool {
+        !matches!(self, Self::Pupil | Self::Parent)
+    }
+
     /// Decodes a set of roles from a bit mask, which is one column instead of a table of roles. Ignores bits
     /// that this build does not know: a caller that reads a stored mask compares it with that of the result.
     pub fn set_of(mask: i32) -> BTreeSet<Self> {
@@ -264,7 +269,7 @@ impl MemberContext {
     }
     /// Returns whether the member works in the organization.
     pub fn is_staff(&self) -> bool {
-        self.is_administration() || self.has(Role::Teacher) || self.has(Role::Staff)
+        self.is_active() && self.roles.iter().any(|role| role.is_staff())
     }
     /// Returns whether the member is cleared to have contact with pupils (reach.md, terms): a teacher
     /// whom the organization has verified, or any teacher where the policy `teacher_verification` asks

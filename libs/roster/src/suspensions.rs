@@ -140,8 +140,8 @@ impl MemberContext {
 
     /// Returns whether the member has joined and works in the organization, also while it is suspended.
     pub fn holds_staff_role(&self) -> bool {
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        (self.is_active() || self.is_suspended()) && self.roles.union(&self.suspended).any(works)
+        let mut roles = self.roles.union(&self.suspended);
+        (self.is_active() || self.is_suspended()) && roles.any(|role| role.is_staff())
     }
 
     /// Returns whether the member has joined and all roles are suspended.

@@ -36,9 +36,7 @@ fn parent_of(n: u128, child: &MemberContext) -> MemberContext {
 /// Every set of roles that one person may hold: a pupil has no role of the staff (reach.md 7).
 fn role_sets() -> impl Iterator<Item = BTreeSet<Role>> {
     let is_allowed = |roles: &BTreeSet<Role>| {
-        let is_staff = roles
-            .iter()
-            .any(|role| !matches!(role, Role::Pupil | Role::Parent));
+        let is_staff = roles.iter().any(|role| role.is_staff());
         !(is_staff && roles.contains(&Role::Pupil))
     };
     let sets = (0..1_u32 << Role::ALL.len()).map(|mask| {

@@ -132,8 +132,7 @@ impl Mutation for AssignDuty {
         if member.state == State::Left {
             return Err(Error::member_left());
         }
-        let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-        if !member.roles.iter().any(works) {
+        if !member.roles.iter().any(|role| role.is_staff()) {
             return Err(Error::not_staff());
         }
         self.require_scope(context, tx, scope).await?;

@@ -87,8 +87,7 @@ impl Mutation for ChangeRoles {
             self.roles.contains(&Role::Administrator),
         );
         if has && !had {
-            let staff = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
-            if member.state != State::Active || !member.roles.iter().any(staff) {
+            if member.state != State::Active || !member.roles.iter().any(|role| role.is_staff()) {
                 return Err(Error::administrator_not_joined());
             }
         }
@@ -101,11 +100,7 @@ impl Mutation for ChangeRoles {
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);
         end_what_hangs_on(tx, scope, member.id, &lost).await?;
-        if !member
-            .roles
-            .iter()
-            .any(|role| !matches!(role, Role::Pupil | Role::Parent))
-        {
+        if !member.roles.iter().any(|role| role.is_staff()) {
             duties::end_all_of(tx, scope, member.id).await?;
         }
         save(tx, caller, scope, member).await
