@@ -71,6 +71,8 @@ impl Mutation for CreateAssignment {
         }
         let member = member_records::storage::lock(tx, scope, self.member_id).await?;
         let member = member.ok_or_else(|| Error::unknown("member", self.member_id))?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         if member.state == State::Left || !member.has(Role::Teacher) {
             return Err(Error::not_a_teacher());
         }
@@ -119,9 +121,12 @@ impl Mutation for EndAssignment {
         may_manage(context, tx, caller, self.org_id).await
     }
 
-    async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
+    async fn act(&self, context: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let id = self.assignment_id;
-        if !storage::end(tx, scope, id, tx.now()).await? {
+        let has_ended = storage::end(tx, scope, id, tx.now()).await?;
+        // The caller may have lost the role while the row was locked.
+        self.authorize(context, tx, caller).await?;
+        if !has_ended {
             return Err(Error::unknown(KIND, id));
         }
         ended(tx, self.org_id, id).await?;

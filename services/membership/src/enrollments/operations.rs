@@ -57,6 +57,8 @@ impl Mutation for EnrollPupil {
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
         require_pupil(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         context.require_unit(tx, self.org_id, self.unit_id).await?;
         let id = begin(tx, scope, self.member_id, self.unit_id).await?;
         let id = id.ok_or_else(Error::already_enrolled)?;
@@ -97,6 +99,8 @@ impl Mutation for TransferPupil {
         scope: &OrgScope,
     ) -> Result<Begun, Error> {
         require_pupil(tx, scope, self.member_id).await?;
+        // Between the decision and the lock the caller may have lost the role.
+        self.authorize(context, tx, caller).await?;
         context.require_unit(tx, self.org_id, self.to_unit_id).await?;
         if !end(tx, scope, self.member_id, self.from_unit_id).await? {
             return Err(Error::not_enrolled());
