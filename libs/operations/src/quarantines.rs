@@ -9,7 +9,7 @@ use parta_edge::{Edge, Mutation, Page, PageRequest, Query, Read};
 use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
 use parta_ids::{EventId, OrgId, optional_text};
 use parta_proto::{
-    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines,
+    NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines, duration,
     feed::v1::{ConsumerLag, ConsumerStatus, Quarantine},
     status::v1::ErrorReason,
     timestamp,
@@ -175,13 +175,6 @@ impl Mutation for ChangeQuarantine {
 
     async fn view(&self, (): &(), _: &Tx, (): &(), (): &()) -> Result<(), RpcError> {
         Ok(())
-    }
-}
-
-fn duration(of: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(of.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(of.subsec_nanos()).unwrap_or_default(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `parta doctor`: what is wrong in a running suite, and what to do about it.
-use std::time::Duration;
-
 use clap::Args;
-use parta_proto::{FeedChannel as Channel, QuarantineApi, feed::v1::ConsumerStatus, jobs::v1::JobState};
+use parta_feed::MAX_AGE;
+use parta_proto::{
+    FeedChannel as Channel, QuarantineApi, elapsed, feed::v1::ConsumerStatus, jobs::v1::JobState,
+};
 use parta_proto_call_scheduling::CallSchedulingQuarantines;
 use parta_proto_chat::ChatQuarantines;
 use parta_proto_invitation::InvitationQuarantines;
@@ -17,8 +18,6 @@ use super::{
 };
 use crate::{SERVICES, client::Session, output::Failure};
 
-/// Data that is older than this is refused by the services.
-const MAX_AGE: Duration = Duration::from_secs(30);
 const QUARANTINE_PAGE: &str = "docs/operations/quarantine.md";
 const JOBS_PAGE: &str = "docs/operations/jobs.md";
 
@@ -40,13 +39,6 @@ async fn status<A: QuarantineApi, T: Channel>(channel: T) -> Result<Vec<Consumer
     A::status(channel).await
 }
 
-fn duration(of: &prost_types::Duration) -> Duration {
-    Duration::new(
-        u64::try_from(of.seconds).unwrap_or_default(),
-        u32::try_from(of.nanos).unwrap_or_default(),
-    )
-}
-
 /// Judges the status of a consumer.
 fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Finding>) {
     let mut add = |check, text: String, advice: &str| {
@@ -58,7 +50,7 @@ fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Fi
             page: QUARANTINE_PAGE,
         });
     };
-    let heartbeat = consumer.heartbeat_age.as_ref().map(duration);
+    let heartbeat = consumer.heartbeat_age.as_ref().and_then(elapsed);
     if heartbeat.is_none_or(|age| age > MAX_AGE) {
         let since = heartbeat.map_or_else(
             || "since it started".to_owned(),
@@ -80,7 +72,7 @@ fn judge(service: &'static str, consumer: &ConsumerStatus, findings: &mut Vec<Fi
         );
     }
     for lag in consumer.lags.iter().filter(|lag| !lag.quarantined) {
-        let age = lag.age.as_ref().map(duration);
+        let age = lag.age.as_ref().and_then(elapsed);
         if age.is_none_or(|age| age > MAX_AGE) {
             let age = age.map_or_else(
                 || "never complete since the start".to_owned(),
