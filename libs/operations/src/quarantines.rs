@@ -10,14 +10,14 @@ use parta_feed::{AtLeast, ConsumerHandle, QuarantinedOrganization};
 use parta_ids::{EventId, OrgId, optional_text};
 use parta_proto::{
     NamesEvent as _, NamesProjection, QuarantineApi, ServeQuarantines, duration,
-    feed::v1::{ConsumerLag, ConsumerStatus, Quarantine},
+    feed::v1::{ConsumerLag, ConsumerStatus, OverdueEnding, Quarantine},
     status::v1::ErrorReason,
     timestamp,
 };
 use parta_status::{FieldViolations, RpcError, field, not_found};
 use tonic::{Request, Status};
 
-/// The largest number of organizations of one [`ConsumerStatus`].
+/// The largest number of organizations in each list of one [`ConsumerStatus`].
 const LAGS: usize = 100;
 /// The largest length of the name of a consumer, in characters.
 const NAME_LENGTH: usize = 100;
@@ -184,6 +184,9 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
     // Those without a known age are the oldest.
     lags.sort_by_key(|lag| std::cmp::Reverse((lag.is_quarantined, lag.age.unwrap_or(Duration::MAX))));
     lags.truncate(LAGS);
+    let mut overdue = consumer.overdue_endings();
+    overdue.sort_by_key(|(_, lateness)| std::cmp::Reverse(*lateness));
+    overdue.truncate(LAGS);
     ConsumerStatus {
         consumer: consumer.name.to_owned(),
         source: consumer.source.to_owned(),
@@ -199,6 +202,13 @@ fn status_to_proto(consumer: &ConsumerHandle) -> ConsumerStatus {
             })
             .collect(),
         breaker_open: consumer.is_breaker_open(),
+        overdue_endings: overdue
+            .into_iter()
+            .map(|(org_id, lateness)| OverdueEnding {
+                org_id: org_id.to_string(),
+                lateness: Some(duration(lateness)),
+            })
+            .collect(),
     }
 }
 

@@ -325,6 +325,13 @@ impl Progress {
         (known.heartbeat.map(|at| at.elapsed()), lags.collect())
     }
 
+    /// Returns the organizations whose source has not published an ending in time, and how late it is.
+    pub(crate) fn overdue_endings(&self) -> Vec<(OrgId, Duration)> {
+        let known = self.read();
+        let overdue = known.overdue.iter();
+        overdue.map(|(org_id, due)| (*org_id, due.elapsed())).collect()
+    }
+
     /// Notes the cursors that are stored.
     pub(super) fn load(&self, cursors: Vec<Cursor>) {
         let mut known = self.write();
