@@ -40,7 +40,8 @@ impl Error {
     pub(crate) fn second_person_required() -> Self {
         Self::state(
             ErrorReason::SecondPersonRequired,
-            "Nobody decides in the own matter. Ask another administrator, the head or a deputy.",
+            "You cannot decide about a matter that concerns yourself. Ask another administrator, the head or a \
+             deputy.",
         )
     }
 

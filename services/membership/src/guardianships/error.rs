@@ -8,7 +8,7 @@ impl Error {
     pub(super) fn child_unknown() -> Self {
         Self::state(
             ErrorReason::ChildUnknown,
-            "The child of the invitation is not a pupil of the organization.",
+            "The child is not a pupil of the organization. Choose another child, or ask for another link.",
         )
     }
 
