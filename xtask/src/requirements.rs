@@ -200,8 +200,8 @@ fn comment_of(line: &str) -> Option<&str> {
     comment.map(str::trim)
 }
 
-/// Returns the lines with a marker that [`markers`] does not read in full: one inside a sentence, or one whose
-/// list has an item that is no row with its case.
+/// Returns the lines with a marker that [`markers`] does not read in full: one inside a sentence, or one
+/// whose list has an item that is no row with its case.
 fn unread_markers(file: &Path, source: &str) -> Vec<String> {
     let lines = source.lines().map(str::trim).enumerate();
     let unread = lines.filter(|(_, line)| {
