@@ -13,7 +13,7 @@ use crate::{
 #[command(
     name = "parta",
     about = "The communication backbone that a school runs itself",
-    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached, 4 the roster files were refused.",
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the server cannot be reached, 4 the roster files were refused, 5 the doctor has findings.",
     version
 )]
 struct Cli {
@@ -36,7 +36,7 @@ enum Task {
         #[arg(long, value_name = "SERVICE", value_parser = names())]
         only: Option<String>,
     },
-    /// Brings the schema of one service's database up to date. Needs this database alone.
+    /// Brings the schema of one service's database up to date. Needs only this database.
     ///
     /// Run it before a new version serves. The old version goes on serving meanwhile and afterwards.
     Migrate {
