@@ -44,8 +44,16 @@ Each table is a gRPC service, each row an RPC, and each column a kind of caller.
 - `.`: refused.
 
 A cell does not say which objects a list contains, or which states of an object forbid the act: the comment of
-the RPC does. In the columns, a teacher is a verified subject teacher of the class, a service account has
-every permission, and a service is one that the access rule of the RPC names.
+the RPC does. In the columns:
+
+- *account* is a signed-in person with an account token, which names no organization;
+- *joiner* is a person who accepts an invitation, with a join ticket;
+- *teacher* is a verified subject teacher of the class;
+- *service account* is an external system that has every permission;
+- *service* is a service that the access rule of the RPC names.
+
+Deputies have no column: they may do what the head may do, except that only the head can remove an
+administrator with a stated cause. Other staff have no column either: without a duty they meet no pupils.
 "
     )
 }
