@@ -96,11 +96,16 @@ fn is_kept_from_one_of(facts: &MemberContext, people: &[MemberContext]) -> bool 
     people.iter().any(|other| other.is_active() && forbids(other))
 }
 
-/// The members of a custom chat who may no longer participate: those who left the organization; those
-/// whom a limit keeps from a child there; staff who are not cleared, if a pupil participates who is
-/// neither their child nor in the scope of their duty, or a parent beside whom they are not parents; and
-/// parents who have no ground left to reach anybody there. Members with a suspended role stay, without a
-/// voice, because their participation has to be there when the suspension is lifted.
+/// Returns the members of a custom chat who may no longer participate:
+///
+/// - members who left the organization;
+/// - members whom a limit keeps from a child in the chat;
+/// - staff who are not cleared and are guardians of no participant, if a pupil or a parent participates who is
+///   not in the scope of one of their duties; parents do not count for staff who have a child themselves;
+/// - parents without a ground to reach any other participant, and members without a role.
+///
+/// Members with a suspended role stay, without the right to write, because the participation must exist when
+/// the suspension is lifted.
 pub(crate) fn must_leave(people: &[MemberContext]) -> BTreeSet<MemberId> {
     let is_present = |f: &MemberContext| f.is_active() || f.is_suspended();
     let others = |f: &MemberContext| {
