@@ -45,8 +45,8 @@ impl DutyScope {
 }
 
 impl MemberContext {
-    /// Returns the duties in force. A member without a role of the staff has none, and neither has a member of
-    /// whom a role of the staff is suspended.
+    /// Returns the duties in force. A member without a role of the staff has none, and neither has a member
+    /// of whom a role of the staff is suspended.
     fn duties_in_force(&self) -> impl Iterator<Item = &Duty> {
         let works = |role: &Role| !matches!(role, Role::Pupil | Role::Parent);
         let in_force = self.is_staff() && !self.suspended.iter().any(works);

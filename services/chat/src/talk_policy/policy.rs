@@ -100,8 +100,8 @@ fn is_kept_from_one_of(facts: &MemberContext, people: &[MemberContext]) -> bool 
 ///
 /// - members who left the organization;
 /// - members whom a limit keeps from a child in the chat;
-/// - staff who are not cleared and are guardians of no participant, if a pupil or a parent participates who is
-///   not in the scope of one of their duties; parents do not count for staff who have a child themselves;
+/// - staff who are not cleared and are guardians of no participant, if a pupil or a parent participates who
+///   is not in the scope of one of their duties; parents do not count for staff who have a child themselves;
 /// - parents without a ground to reach any other participant, and members without a role.
 ///
 /// Members with a suspended role stay, without the right to write, because the participation must exist when
