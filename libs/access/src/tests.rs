@@ -241,6 +241,22 @@ fn service_token_is_valid_for_one_callee_and_one_minute() {
     assert!(ServiceKeys::new([("x", "short")], env).is_err());
 }
 
+// Case 11: the clock of a service is one hour fast, and is then set right.
+#[test]
+fn service_token_is_minted_anew_when_the_clock_is_set_back() {
+    let (clock, own) = env();
+    let (_, other) = env();
+    let pair = KeyPair::generate(&own).unwrap();
+    let identity = ServiceIdentity::new("invitation", &pair, own.clone()).unwrap();
+    let keys = ServiceKeys::new([("invitation", pair.public())], other.clone()).unwrap();
+    let right = other.now();
+    clock.set(right + TimeDelta::hours(1));
+    assert!(keys.verify(&identity.mint("membership").unwrap(), "membership").is_err());
+    clock.set(right);
+    let token = identity.mint("membership").unwrap();
+    assert_eq!(keys.verify(&token, "membership").unwrap(), "invitation");
+}
+
 #[test]
 fn operator_key_is_recognized_by_its_digest() {
     use secrecy::ExposeSecret as _;
