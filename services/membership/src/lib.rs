@@ -49,6 +49,7 @@ use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
+pub use sessions::end_all_sessions;
 
 use crate::{
     assembly::Ports,

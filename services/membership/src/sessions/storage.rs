@@ -110,6 +110,19 @@ pub(super) async fn update_ended(
     Ok(())
 }
 
+/// Ends all sessions that have not ended, and returns their number.
+pub(super) async fn update_all_ended(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<u64, StorageError> {
+    let ended = Entity::update_many()
+        .col_expr(Column::EndTime, Expr::value(now))
+        .filter(Column::EndTime.is_null())
+        .exec(conn)
+        .await?;
+    Ok(ended.rows_affected)
+}
+
 /// Lists the sessions of an account that are alive, latest first.
 pub(super) async fn list_alive(
     conn: &impl ConnectionTrait,

@@ -126,6 +126,23 @@ on_both!(
     }
 );
 
+on_both!(sessions_end_after_a_restore, |database| async move {
+    let test_env = TestEnv::open(database).await;
+    let (first, second) = (test_env.administrator(1).await, test_env.administrator(2).await);
+    for (ended, people) in [(2, [&first, &second].as_slice()), (0, [&first].as_slice())] {
+        assert_eq!(crate::end_all_sessions(&test_env.db).await.unwrap(), ended);
+        for caller in people {
+            let refresh = pb::RefreshSessionRequest {
+                request_id: test_env.act(),
+                refresh_token: caller.person.refresh_token.clone(),
+            };
+            let refused = test_env.authentication().refresh_session(refresh).await;
+            assert_eq!(reason(&refused), "SESSION_ENDED");
+        }
+    }
+    test_env.close().await;
+});
+
 // Covers: R29 allowed, R29 refused
 on_both!(
     end_of_own_session_is_repeatable_at_a_replica,
