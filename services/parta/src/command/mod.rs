@@ -75,7 +75,8 @@ impl Common {
         Ok(self.anonymous()?.operator(&self.operator_key_file)?)
     }
 
-    fn print(&self) -> Output {
+    /// Returns the standard output in the chosen format.
+    pub(crate) fn print(&self) -> Output {
         Output(self.output)
     }
 }
