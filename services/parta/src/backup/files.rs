@@ -5,14 +5,13 @@ use std::{
     path::Path,
 };
 
-use age::{
-    Decryptor, Encryptor, Identity, Recipient,
-    x25519::{Identity as FileIdentity, Recipient as FileRecipient},
-};
 use anyhow::{Context as _, anyhow};
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::StoredFile;
+use super::{
+    age::{self, Identity, Recipient},
+    manifest::StoredFile,
+};
 
 /// Creates a file that only its owner can read. Never opens an existing file.
 pub(super) fn private_file(path: &Path) -> anyhow::Result<File> {
@@ -87,7 +86,7 @@ pub(super) fn store(
     folder: &Path,
     name: &str,
     mut from: impl Read,
-    recipients: &[FileRecipient],
+    recipients: &[Recipient],
 ) -> anyhow::Result<StoredFile> {
     let name = match recipients {
         [] => name.to_owned(),
@@ -99,9 +98,7 @@ pub(super) fn store(
     if recipients.is_empty() {
         io::copy(&mut from, &mut digested).with_context(failed)?;
     } else {
-        let recipients = recipients.iter().map(|recipient| recipient as &dyn Recipient);
-        let encryptor = Encryptor::with_recipients(recipients)?;
-        let mut encrypted = encryptor.wrap_output(digested).with_context(failed)?;
+        let mut encrypted = age::encrypt(digested, recipients).with_context(failed)?;
         io::copy(&mut from, &mut encrypted).with_context(failed)?;
         digested = encrypted.finish().with_context(failed)?;
     }
@@ -111,16 +108,16 @@ pub(super) fn store(
 }
 
 /// Opens a file of the backup for reading, decrypted if there are identities.
-pub(super) fn open(path: &Path, identities: &[FileIdentity]) -> anyhow::Result<Box<dyn Read + Send>> {
+pub(super) fn open(path: &Path, identities: &[Identity]) -> anyhow::Result<Box<dyn Read + Send>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     if identities.is_empty() {
         return Ok(Box::new(file));
     }
-    let identities = identities.iter().map(|identity| identity as &dyn Identity);
-    let decrypted = Decryptor::new_buffered(BufReader::new(file)).and_then(|file| file.decrypt(identities));
+    let decrypted = age::decrypt(BufReader::new(file), identities)
+        .with_context(|| format!("cannot decrypt {}", path.display()))?;
     let decrypted = decrypted.with_context(|| {
         format!(
-            "cannot decrypt {}; name the file of the key by --identity-file to whose recipient the backup was encrypted",
+            "cannot decrypt {}: it is encrypted to another key; name the file of its key by --identity-file",
             path.display()
         )
     })?;
@@ -128,11 +125,11 @@ pub(super) fn open(path: &Path, identities: &[FileIdentity]) -> anyhow::Result<B
 }
 
 /// Reads the secret keys of a file that `age-keygen` wrote.
-pub(super) fn read_identities(path: &Path) -> anyhow::Result<Vec<FileIdentity>> {
+pub(super) fn read_identities(path: &Path) -> anyhow::Result<Vec<Identity>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = text.lines().map(str::trim);
     let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let keys = keys.map(|line| line.parse::<FileIdentity>());
+    let keys = keys.map(|line| line.parse::<Identity>());
     // The error does not repeat the line, which may be a key with a typing mistake.
     let keys: Vec<_> = keys
         .collect::<Result<_, _>>()

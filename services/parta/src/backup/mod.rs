@@ -3,6 +3,7 @@
 //! A backup is a folder with one file for each database and a manifest, which is written last: a folder
 //! without it is an unfinished backup. The databases are copied one after the other while they are in use, so
 //! that they are not of one moment; docs/operations/backup.md says what follows.
+mod age;
 mod databases;
 mod expire;
 mod files;

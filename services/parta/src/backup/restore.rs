@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use age::x25519::Identity;
 use anyhow::{Context as _, ensure};
 use parta_ids::Env;
 use parta_runtime::{ConfigArgs, Settings};
 use serde_json::json;
 
 use super::{
+    age::Identity,
     databases::{self, Database},
     files,
     manifest::{DatabaseCopy, Kind, Manifest},

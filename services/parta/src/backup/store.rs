@@ -1,7 +1,6 @@
 //! `parta backup`.
 use std::{fs::File, path::PathBuf};
 
-use age::x25519::Recipient;
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use parta_ids::Env;
@@ -9,6 +8,7 @@ use parta_runtime::{ConfigArgs, Settings};
 
 use super::{
     COPY_ORDER,
+    age::Recipient,
     databases::{self, Database},
     files,
     manifest::{DatabaseCopy, Kind, Manifest},

@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use age::secrecy::ExposeSecret as _;
 use parta_testkit::TestDatabase;
 use serde_json::Value;
 
@@ -18,6 +17,11 @@ const SERVICES: [&str; 5] = [
     "membership",
     "invitation",
 ];
+
+/// Keys that `age-keygen` made for these tests.
+const RECIPIENT: &str = "age10zzlgzjadqscccv90d3c3flkp0x3jpsphxwtrlecszu37chr2yrsuz4sfz";
+const KEY: &str = "AGE-SECRET-KEY-13MF7KWQP8RFLTHH83Q5HKMG6TRVQXM842EP9HNNX7TF2Z436HH4QQFE2QV";
+const ANOTHER_KEY: &str = "AGE-SECRET-KEY-1F8ZD8CK3UFZHD5NKCT7JLN44GF483AKZLVWR6G9CHH4YG7J8808SXXFLMQ";
 
 /// An installation with its databases, and a school in it.
 struct Installation {
@@ -253,12 +257,7 @@ fn damaged_backup_changes_nothing() {
 #[test]
 fn encrypted_backup_needs_its_key() {
     parta_testkit::run(async {
-        let (key, other) = (
-            age::x25519::Identity::generate(),
-            age::x25519::Identity::generate(),
-        );
-        let recipient = key.to_public().to_string();
-        let options = ["--encrypt-to", recipient.as_str(), "--include-suite-secret"];
+        let options = ["--encrypt-to", RECIPIENT, "--include-suite-secret"];
         let (first, backup) = backed_up(&options).await;
         assert_eq!(files(&backup).len(), 7);
         for file in files(&backup) {
@@ -269,8 +268,8 @@ fn encrypted_backup_needs_its_key() {
         let second = Installation::sqlite();
         let said = second.fails(&["restore", &text(&backup)]).await;
         assert!(said.contains("--identity-file"), "{said}");
-        for (identity, well) in [(&other, false), (&key, true)] {
-            let text_of_key = format!("# a comment\n{}\n", identity.to_string().expose_secret());
+        for (key, well) in [(ANOTHER_KEY, false), (KEY, true)] {
+            let text_of_key = format!("# a comment\n{key}\n");
             fs::write(second.path().join("key.txt"), text_of_key).unwrap();
             let restore = ["restore", &text(&backup), "--identity-file", "key.txt"];
             let output = second.run(&restore).await;
