@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod change;
+mod comparison;
 mod consumer_names;
 mod duties;
 mod duty_rows;
@@ -30,6 +31,7 @@ mod unit_kind;
 mod tests;
 
 pub use change::{Change, NoObserver, RosterObserver};
+pub use comparison::{Endings, Projected, Widened};
 pub use consumer_names::ConsumerNames;
 pub use duties::{Duty, DutyFunction, DutyKind, DutyScope};
 pub use label::{grade_of, label_key};

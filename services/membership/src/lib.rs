@@ -2,7 +2,7 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
+//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`; `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
@@ -28,6 +28,7 @@ mod member_records;
 mod members;
 mod migrations;
 mod permissions;
+mod restored;
 mod revocations;
 mod roles;
 mod roster_import;
@@ -49,6 +50,7 @@ use sea_orm_migration::MigrationTrait;
 
 pub use exceptions::EXCEPTIONS;
 pub use permissions::permissions;
+pub use restored::repeat_endings;
 pub use sessions::end_all_sessions;
 
 use crate::{

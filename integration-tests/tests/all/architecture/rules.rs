@@ -88,6 +88,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "revocations",
             "roster_import",
             "end_due",
+            "restored",
         ],
     ),
 ];

@@ -253,6 +253,22 @@ pub(crate) async fn update_revoked(
     Ok(done.rows_affected == 1)
 }
 
+/// Lists the organizations that have a link that can be used.
+pub(super) async fn list_orgs(
+    conn: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<Vec<OrgId>, StorageError> {
+    let ids: Vec<parta_ids::Uuid> = Entity::find()
+        .select_only()
+        .column(Column::OrgId)
+        .filter(active(now))
+        .distinct()
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(OrgId::from_uuid).collect())
+}
+
 /// Lists newest first, after a key.
 pub(crate) async fn list(
     conn: &impl ConnectionTrait,

@@ -278,6 +278,16 @@ pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<(),
     Ok(())
 }
 
+/// Ends a duty that had ended before the database was restored. Does nothing if it has ended.
+pub(crate) async fn end_again(tx: &Tx, scope: &OrgScope, id: DutyId, cause: &str) -> Result<(), Error> {
+    let duty = storage::lock(tx, scope, id).await?;
+    if duty.is_some_and(|duty| !duty.has_ended()) {
+        storage::end(tx, scope, id, tx.now(), cause).await?;
+        ended(tx, scope, id).await?;
+    }
+    Ok(())
+}
+
 /// Publishes the end of a duty and forgets its time.
 async fn ended(tx: &Tx, scope: &OrgScope, id: DutyId) -> Result<(), Error> {
     endings::forget(tx, scope.org_id(), EndingKind::Duty, id).await?;

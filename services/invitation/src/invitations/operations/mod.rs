@@ -1,6 +1,7 @@
 //! Creating, reading and revoking invitations.
 mod create;
 mod read;
+mod restored;
 mod revoke;
 
 use parta_access::{Caller, OrgScope, authorize};
@@ -9,6 +10,7 @@ use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
+pub use restored::revoke_open_links;
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation};
 
 use super::{model::Invitation, policy, storage};

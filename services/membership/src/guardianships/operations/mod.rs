@@ -249,6 +249,26 @@ pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId, side
     Ok(())
 }
 
+/// Ends a relation that had ended before the database was restored. Does nothing if it has ended.
+pub(crate) async fn end_again(
+    tx: &Tx,
+    scope: &OrgScope,
+    id: GuardianshipId,
+    cause: &str,
+) -> Result<(), Error> {
+    let row = storage::lock(tx, scope, id).await?;
+    if let Some(row) = row.filter(|row| !row.has_ended()) {
+        let row = Guardianship {
+            end_time: Some(tx.now()),
+            end_cause: Some(cause.to_owned()),
+            ..row
+        };
+        storage::update(tx, scope, &row).await?;
+        events::ended(tx, row.org_id, row.id).await?;
+    }
+    Ok(())
+}
+
 /// The units whose members a teacher sees as their leader, for the list.
 fn led_units(facts: &MemberContext) -> BTreeSet<parta_ids::UnitId> {
     if facts.is_cleared() {
