@@ -200,6 +200,7 @@ impl Suite {
         replicas: &[(&'static str, &'static str)],
     ) -> Self {
         let mut processes = Self::processes(program);
+        processes.is_split = true;
         let keys = processes._folder.path().join("keys");
         parta_runtime::make_keys(&parta::SERVICES, &keys, &Env::system()).expect("keys");
         processes.set("bus.url", bus);
@@ -279,6 +280,13 @@ impl Suite {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_mut() {
             let name = processes.of(service);
             processes.serve(name).serving().await;
+        }
+    }
+
+    /// Runs a command of the program with the settings of the processes, to its end. Fails unless it succeeds.
+    pub async fn run(&self, words: &[&str]) {
+        if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_ref() {
+            processes.command(words).finished().await;
         }
     }
 

@@ -19,6 +19,7 @@ mod protos;
 mod python;
 mod quarantine;
 mod reach;
+mod restored;
 mod retention;
 mod revocations;
 mod roster_import;

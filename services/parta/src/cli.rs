@@ -6,7 +6,7 @@ use parta_runtime::{ConfigArgs, Service};
 
 use crate::{
     SERVICES,
-    backup::{Backup, ExpireCursors, Restore},
+    backup::{Backup, ExpireCursors, Recover, Restore},
     command::{Command, Common},
 };
 
@@ -53,6 +53,10 @@ enum Task {
     ///
     /// Every file is verified before the first database is changed.
     Restore(Restore),
+    /// Ends all sessions, and everything that had ended before databases were restored without `parta restore`.
+    ///
+    /// The services must not run, and must not have run since the databases were restored.
+    Recover(Recover),
     /// Makes all cursors of the events of a service void, so that every consumer takes a snapshot.
     ///
     /// A consumer notices a restored database by itself. This command is for a database that was changed by
@@ -93,6 +97,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Task::Backup(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
         Task::Restore(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
+        Task::Recover(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
         Task::ExpireCursors(command) => parta_runtime::run(command.run(cli.config, cli.common.print())),
         Task::Other(command) => crate::run(command, &cli.common),
     }

@@ -11,6 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::manifest::Kind;
 use crate::SERVICES;
 
+/// The commands run one statement at a time, beside the connections of the services.
+const MAX_CONNECTIONS: u32 = 2;
+
 /// Reads the configuration with which the services are started.
 pub(super) fn settings(args: ConfigArgs) -> anyhow::Result<Settings> {
     parta_runtime::use_one_tls_provider();
@@ -52,7 +55,10 @@ impl Database {
         let url = url.with_context(|| format!("set `{}.database_url`", service.section()))?;
         Ok(Self {
             service,
-            config: DatabaseConfig::new(url.expose_secret()),
+            config: DatabaseConfig {
+                max_connections: MAX_CONNECTIONS,
+                ..DatabaseConfig::new(url.expose_secret())
+            },
         })
     }
 

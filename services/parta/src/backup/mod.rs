@@ -9,11 +9,13 @@ mod expire;
 mod files;
 mod manifest;
 mod postgresql;
+mod recover;
 mod restore;
 mod sqlite;
 mod store;
 
 pub(crate) use expire::ExpireCursors;
+pub(crate) use recover::Recover;
 pub(crate) use restore::Restore;
 pub(crate) use store::Backup;
 

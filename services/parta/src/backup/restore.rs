@@ -16,17 +16,13 @@ use super::{
     databases::{self, Database},
     files,
     manifest::{DatabaseCopy, Kind, Manifest},
-    postgresql, sqlite,
+    postgresql,
+    recover::{Databases, Links, recover},
+    sqlite,
 };
-use crate::{SERVICES, cli, output::Output};
+use crate::{cli, output::Output};
 
 const SUITE_SECRET: &str = "suite.secret";
-/// The files of the keys whose access tokens are accepted. The first one signs.
-const SIGNING_KEYS: [&str; 3] = [
-    "token-signing.pem",
-    "token-signing-next.pem",
-    "token-signing-previous.pem",
-];
 
 /// Options of `parta restore`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +39,8 @@ pub(crate) struct Restore {
     /// File with the secret key of age, for an encrypted backup.
     #[arg(long, value_name = "FILE")]
     identity_file: Option<PathBuf>,
+    #[command(flatten)]
+    links: Links,
 }
 
 /// A database whose file was verified.
@@ -65,6 +63,9 @@ impl Restore {
         for one in &mut verified {
             self.check_target(one).await?;
         }
+        let services: Vec<_> = verified.iter().map(|one| one.database.service.name).collect();
+        // Those that are not restored are compared afterwards, so they must not run either.
+        Databases::open(&settings, &services).await?.close().await;
         let secret = self.verify_secret(&manifest, &settings, &identities)?;
         let staged = stage(&mut verified, &identities);
         if staged.is_err() {
@@ -85,13 +86,10 @@ impl Restore {
         for one in &verified {
             parta_runtime::migrate(one.database.service, &settings, Env::system()).await?;
         }
-        if let Some(one) = verified.iter().find(|one| one.copy.service == "membership") {
-            end_sessions(&one.database, &databases::keys(&settings), output).await?;
-        }
+        recover(&settings, &services, self.links, output).await?;
         if manifest.suite_secret.is_none() {
             output.line(&manifest.worth);
         }
-        let services: Vec<_> = verified.iter().map(|one| &one.copy.service).collect();
         output.document(&json!({"services": services}));
         Ok(())
     }
@@ -308,36 +306,6 @@ async fn place(one: &mut Verified<'_>, identities: &[Identity]) -> anyhow::Resul
             postgresql::restore(&one.database.config.url, &one.copy.service, &mut dump)?;
         }
     }
-    Ok(())
-}
-
-/// Ends all sessions and replaces the key that signs access tokens: the restored database does not know which
-/// sessions were ended after the backup, and a token outlives its session by up to ten minutes.
-async fn end_sessions(database: &Database, keys: &Path, output: Output) -> anyhow::Result<()> {
-    let db = database.connect().await?;
-    let ended = parta_membership::end_all_sessions(&db).await;
-    db.close().await;
-    let ended = ended.context("cannot end the sessions of the restored database; run the restore again")?;
-    output.line(format!(
-        "membership: {ended} sessions have ended; everybody signs in again"
-    ));
-    if keys.join(SIGNING_KEYS[0]).exists() {
-        for name in SIGNING_KEYS {
-            let file = keys.join(name);
-            if file.exists() {
-                fs::remove_file(&file).with_context(|| format!("cannot replace {}", file.display()))?;
-            }
-        }
-        parta_runtime::make_keys(&SERVICES, keys, &Env::system())?;
-        output.line("membership: the key that signs access tokens was replaced");
-    } else {
-        output.line(format!(
-            "membership: if the services have {} of before the restore elsewhere, replace it there and restart all \
-             of them, because access tokens outlive their sessions by ten minutes",
-            SIGNING_KEYS[0]
-        ));
-    }
-    output.line("membership: check the service accounts: those revoked after the backup are valid again");
     Ok(())
 }
 

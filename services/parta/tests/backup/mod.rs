@@ -47,6 +47,9 @@ impl Installation {
             installation
                 .set
                 .extend(["--set".to_owned(), format!("{service}.database_url={url}")]);
+            // Few, because the tests share a server.
+            let few = format!("{service}.database_max_connections=4");
+            installation.set.extend(["--set".to_owned(), few]);
             installation.databases.push(database);
         }
         installation
@@ -165,6 +168,8 @@ async fn restored_installation_has_what_was_backed_up(first: Installation) {
     second.succeeds(&["restore", &text(&backup), "--replace"]).await;
     assert_eq!(second.state("third").await, made);
     second.succeeds(&["expire-cursors", "--only", "membership"]).await;
+    let said = second.succeeds(&["recover", "--keep-links"]).await;
+    assert!(said.contains("0 sessions have ended"), "{said}");
 }
 
 #[test]
@@ -203,54 +208,88 @@ fn absent_pg_dump_is_named() {
     });
 }
 
-/// Makes an installation without a school, and a backup of it.
-async fn backed_up(options: &[&str]) -> (Installation, PathBuf) {
-    let first = Installation::sqlite();
+/// Makes a backup of an installation without a school.
+async fn backed_up(first: &Installation, options: &[&str]) -> PathBuf {
     let mut serving = first.start();
     serving.address().await;
     first.succeeds(&[&["backup", "backup"], options].concat()).await;
     serving.end().await;
-    let backup = first.path().join("backup");
-    (first, backup)
+    first.path().join("backup")
+}
+
+async fn damaged_backup_changes_nothing(first: Installation) {
+    let backup = backed_up(&first, &[]).await;
+    let second = first.another().await;
+    let name = match first.databases.is_empty() {
+        true => "membership.sqlite",
+        false => "membership.dump",
+    };
+    let file = backup.join(name);
+    let whole = fs::read(&file).unwrap();
+    let mut damaged = whole.clone();
+    damaged[5_000] ^= 1;
+    for (content, why) in [
+        (Some(damaged.as_slice()), "damaged"),
+        (Some(&whole[1..]), "bytes instead of"),
+        (None, "is missing"),
+    ] {
+        match content {
+            Some(content) => fs::write(&file, content).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let said = second.fails(&["restore", &text(&backup)]).await;
+        assert!(said.contains(why) && said.contains(name), "{said}");
+    }
+    fs::write(&file, &whole).unwrap();
+    let manifest = backup.join("manifest.json");
+    let known = fs::read_to_string(&manifest).unwrap();
+    for (from, to, why) in [
+        // A schema of a newer version of Parta, which this build does not know.
+        (
+            r#""required": []"#,
+            r#""required": ["chat_9999_next"]"#,
+            "chat_9999_next",
+        ),
+        (
+            r#""format": 1"#,
+            r#""format": 2"#,
+            "no manifest that this version",
+        ),
+    ] {
+        let changed = known.replacen(from, to, 1);
+        assert_ne!(changed, known);
+        fs::write(&manifest, changed).unwrap();
+        let said = second.fails(&["restore", &text(&backup)]).await;
+        assert!(said.contains(why), "{said}");
+    }
+    fs::remove_file(&manifest).unwrap();
+    let said = second.fails(&["restore", &text(&backup)]).await;
+    assert!(said.contains("finished backup"), "{said}");
+    // Nothing was changed: the target is still empty, so that nothing has to be replaced.
+    fs::write(&manifest, known).unwrap();
+    second.succeeds(&["restore", &text(&backup)]).await;
 }
 
 #[test]
-fn damaged_backup_changes_nothing() {
+fn damaged_backup_of_sqlite_changes_nothing() {
+    parta_testkit::run(damaged_backup_changes_nothing(Installation::sqlite()));
+}
+
+#[test]
+fn damaged_backup_of_postgresql_changes_nothing() {
     parta_testkit::run(async {
-        let (_first, backup) = backed_up(&[]).await;
-        let second = Installation::sqlite();
-        let file = backup.join("membership.sqlite");
-        let whole = fs::read(&file).unwrap();
-        let mut damaged = whole.clone();
-        damaged[5_000] ^= 1;
-        for (content, why) in [
-            (Some(damaged.as_slice()), "damaged"),
-            (Some(&whole[1..]), "bytes instead of"),
-            (None, "is missing"),
-        ] {
-            match content {
-                Some(content) => fs::write(&file, content).unwrap(),
-                None => fs::remove_file(&file).unwrap(),
-            }
-            let said = second.fails(&["restore", &text(&backup)]).await;
-            assert!(said.contains(why) && said.contains("membership.sqlite"), "{said}");
-            assert!(!second.path().join("data").join("chat.db").exists());
-        }
-        fs::write(&file, &whole).unwrap();
-        // A schema of a newer version of Parta, which this build does not know.
-        let manifest = backup.join("manifest.json");
-        let known = fs::read_to_string(&manifest).unwrap();
-        let newer = known.replacen(r#""required": []"#, r#""required": ["chat_9999_next"]"#, 1);
-        assert_ne!(newer, known);
-        fs::write(&manifest, newer).unwrap();
+        damaged_backup_changes_nothing(Installation::postgres().await).await;
+    });
+}
+
+#[test]
+fn backup_of_another_kind_of_database_is_refused() {
+    parta_testkit::run(async {
+        let first = Installation::sqlite();
+        let backup = backed_up(&first, &[]).await;
+        let second = Installation::postgres().await;
         let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(
-            said.contains("chat_9999_next") && said.contains("chat.sqlite"),
-            "{said}"
-        );
-        fs::remove_file(&manifest).unwrap();
-        let said = second.fails(&["restore", &text(&backup)]).await;
-        assert!(said.contains("finished backup"), "{said}");
+        assert!(said.contains("another kind of database"), "{said}");
     });
 }
 
@@ -258,7 +297,8 @@ fn damaged_backup_changes_nothing() {
 fn encrypted_backup_needs_its_key() {
     parta_testkit::run(async {
         let options = ["--encrypt-to", RECIPIENT, "--include-suite-secret"];
-        let (first, backup) = backed_up(&options).await;
+        let first = Installation::sqlite();
+        let backup = backed_up(&first, &options).await;
         assert_eq!(files(&backup).len(), 7);
         for file in files(&backup) {
             let content = fs::read(&file).unwrap();
