@@ -283,7 +283,7 @@ impl Suite {
         }
     }
 
-    /// Runs a command of the program with the settings of the processes, to its end. Fails unless it succeeds.
+    /// Runs a command of the program with the settings of the processes. Fails unless it succeeds.
     pub async fn run(&self, words: &[&str]) {
         if let Some(Inner::Processes(processes)) = self.inner.lock().await.as_ref() {
             processes.command(words).finished().await;

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use parta_integration_tests::{Client, Person, School, Suite};
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tonic::Code;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_suite-process");
 
-/// A read of a member at each service.
+/// Reads of a member.
 const READS: [&str; 5] = [
     "UnitService/ListUnits",
     "MemberService/ListMembers",
@@ -87,9 +88,26 @@ async fn restore(suite: &Suite, folder: &str, processes: &[&'static str]) {
     suite
         .run(&["restore", folder, "--only", "membership", "--replace"])
         .await;
+    forget_codes(suite).await;
     for process in processes {
         suite.restart(process).await;
     }
+}
+
+/// Forgets when codes were sent: a phone gets one a minute, and everybody signs in again at once.
+async fn forget_codes(suite: &Suite) {
+    let urls = suite.database_urls().await;
+    let mut services = parta::SERVICES.iter();
+    let membership = services.position(|service| service.name == "membership");
+    let file = suite.keys().parent().unwrap().join("membership.db");
+    let sqlite = format!("sqlite://{}", file.display());
+    let db = Database::connect(urls.get(membership.unwrap()).unwrap_or(&sqlite))
+        .await
+        .unwrap();
+    db.execute_unprepared("DELETE FROM address_counter")
+        .await
+        .unwrap();
+    db.close().await.unwrap();
 }
 
 async fn restored_membership_gives_no_access_back(suite: Suite, processes: &[&'static str]) {

@@ -2,7 +2,8 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`; `restored`.
+//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`;
+//! `restored`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are

@@ -53,7 +53,7 @@ enum Task {
     ///
     /// Every file is verified before the first database is changed.
     Restore(Restore),
-    /// Ends all sessions, and everything that had ended before databases were restored without `parta restore`.
+    /// Recovers databases that were restored without `parta restore`: ends sessions, and what had ended.
     ///
     /// The services must not run, and must not have run since the databases were restored.
     Recover(Recover),
