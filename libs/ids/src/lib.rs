@@ -111,6 +111,8 @@ typed_ids! {
     EnrollmentId = "enr";
     /// The relation of a guardian and a child.
     GuardianshipId = "grd";
+    /// A request of a person to become a member.
+    JoinRequestId = "jrq";
     /// A suspension of a member.
     SuspensionId = "sus";
     /// A duty of a member of the staff toward pupils.

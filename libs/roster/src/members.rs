@@ -248,8 +248,16 @@ async fn write_one(
             put_protection(tx, org, child, changed.protected).await?;
             changes.extend(family(tx, org, child).await?);
         }
-        // It has no row.
-        Payload::RosterImportStaged(_) => {}
+        Payload::JoinDecided(decided) => changes.push(Change::JoinDecided {
+            join_request_id: id(&decided.join_request_id)?,
+            invitation_id: id(&decided.invitation_id)?,
+            member_id: match decided.member_id.as_str() {
+                "" => None,
+                member => Some(id(member)?),
+            },
+        }),
+        // They have no row.
+        Payload::JoinRequested(_) | Payload::RosterImportStaged(_) => {}
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ use parta_proto_membership::{
         assignment_service_server::AssignmentServiceServer,
         authentication_service_server::AuthenticationServiceServer, duty_service_server::DutyServiceServer,
         enrollment_service_server::EnrollmentServiceServer,
-        guardianship_service_server::GuardianshipServiceServer, member_service_server::MemberServiceServer,
+        guardianship_service_server::GuardianshipServiceServer,
+        join_request_service_server::JoinRequestServiceServer, member_service_server::MemberServiceServer,
         membership_feed_service_server::MembershipFeedServiceServer,
         membership_job_service_server::MembershipJobServiceServer,
         membership_quarantine_service_server::MembershipQuarantineServiceServer,
@@ -46,6 +47,7 @@ use crate::{
     enrollments::Enrollments,
     feed,
     guardianships::Guardianships,
+    join_requests::{self, JoinRequests},
     members::Members,
     revocations::{RevocationReader, Revocations},
     roster_import::{self, RosterImports},
@@ -158,6 +160,12 @@ impl Ports {
                 |db, _| async move { admission::purge(&db).await },
             ),
             Task::periodic(
+                "membership.purge_join_requests",
+                PURGE_INTERVAL,
+                db(),
+                |db, _| async move { join_requests::purge(&db).await },
+            ),
+            Task::periodic(
                 "membership.purge_outbox",
                 PURGE_INTERVAL,
                 db(),
@@ -191,6 +199,7 @@ impl Ports {
             .add_service(EnrollmentServiceServer::new(Enrollments::new(edge.clone())))
             .add_service(GuardianshipServiceServer::new(Guardianships::new(edge.clone())))
             .add_service(DutyServiceServer::new(Duties::new(edge.clone())))
+            .add_service(JoinRequestServiceServer::new(JoinRequests::new(edge.clone())))
             .add_service(SuspensionServiceServer::new(Suspensions::new(edge.clone())))
             .add_service(ServiceAccountServiceServer::new(service_accounts))
             .add_service(OperatorServiceServer::new(Operator::new(edge.clone())))

@@ -13,7 +13,8 @@ use parta_roster::{Members, NoObserver};
 use parta_status::RpcError;
 
 use crate::{
-    assignments, duties, enrollments, error::Error, guardianships, member_records, roster_import, suspensions,
+    assignments, duties, enrollments, error::Error, guardianships, join_requests, member_records,
+    roster_import, suspensions,
 };
 
 /// Appends an event to the feed and applies it to the projection.
@@ -36,6 +37,7 @@ pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcErro
     events.extend(guardianships::snapshot(&tx, org).await?);
     events.extend(duties::snapshot(&tx, org).await?);
     events.extend(suspensions::snapshot(&tx, org).await?);
+    events.extend(join_requests::snapshot(&tx, org).await?);
     events.extend(roster_import::snapshot(&tx, org).await?);
     Ok(events)
 }

@@ -2,7 +2,7 @@
 //!
 //! Features in order: `accounts`, `delivery`, `sign_in`; `member_records`; `sessions`; `endings`,
 //! `assignments`, `enrollments`, `guardianships`; `suspensions`, `duties`; `roles`; `departures`;
-//! `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
+//! `join_requests`, `admission`, `appointments`; `members`; `service_accounts`; `revocations`; `roster_import`; `end_due`.
 //! Each states its invariants. An account id is returned only to its own person; each organization knows
 //! a person by a different id; contacts are never returned; an organization keeps an administrator, unless
 //! the head removes the last one for a cause; a change, its event and its effect on permissions are
@@ -24,6 +24,7 @@ mod error;
 mod exceptions;
 mod feed;
 mod guardianships;
+mod join_requests;
 mod member_records;
 mod members;
 mod migrations;
@@ -68,6 +69,7 @@ const GRPC_SERVICES: &[&str] = &[
     "parta.membership.v1.GuardianshipService",
     "parta.membership.v1.DutyService",
     "parta.membership.v1.SuspensionService",
+    "parta.membership.v1.JoinRequestService",
     "parta.membership.v1.ServiceAccountService",
     "parta.membership.v1.OperatorService",
     "parta.membership.v1.RosterImportService",

@@ -4,7 +4,7 @@ use parta_ids::{MemberId, TypedId as _, Uuid};
 use parta_roster::{MemberContext, Role, State};
 
 use crate::{
-    assembly, assignments, departures, duties, enrollments, guardianships, member_records, members, roles,
+    assembly, assignments, departures, duties, enrollments, guardianships, join_requests, member_records, members, roles,
     roster_import, service_accounts, suspensions,
 };
 
@@ -84,7 +84,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 63] = [
+const RULES: [(&str, Rule); 67] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -188,6 +188,20 @@ const RULES: [(&str, Rule); 63] = [
         "parta.membership.v1.GuardianshipService/ChooseAdultAccess",
         chooses,
     ),
+    ("parta.membership.v1.JoinRequestService/ListJoinRequests", |k| {
+        person(k, |f| join_requests::list(f).is_allowed())
+    }),
+    ("parta.membership.v1.JoinRequestService/DecideJoinRequests", |k| {
+        person(k, |f| join_requests::decide_sample(f).is_allowed())
+    }),
+    (
+        "parta.membership.v1.JoinRequestService/ListOwnJoinRequests",
+        account,
+    ),
+    (
+        "parta.membership.v1.JoinRequestService/WithdrawJoinRequest",
+        account,
+    ),
     (
         "parta.membership.v1.ServiceAccountService/CreateServiceAccount",
         connects,
@@ -251,7 +265,12 @@ const RULES: [(&str, Rule); 63] = [
 ];
 
 /// RPCs that an account may call only for its own organizations and sessions.
-const OF_ONE_ACCOUNT: [&str; 3] = ["/EndSession", "/IssueOrganizationToken", "/ClaimAppointment"];
+const OF_ONE_ACCOUNT: [&str; 4] = [
+    "/EndSession",
+    "/IssueOrganizationToken",
+    "/ClaimAppointment",
+    "/WithdrawJoinRequest",
+];
 
 /// One row for each RPC and kind of principal.
 pub fn permissions() -> Vec<Permission> {

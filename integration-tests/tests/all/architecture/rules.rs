@@ -81,6 +81,7 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "duties",
             "roles",
             "departures",
+            "join_requests",
             "admission",
             "appointments",
             "members",

@@ -94,3 +94,36 @@ pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result
     let addresses = rows.into_iter().map(|row| row.address);
     Ok(addresses.filter(|address| is_phone(address)).collect())
 }
+
+/// Lists the accounts that have proved an address of this account, the account itself included.
+pub(crate) async fn list_sharing_address(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+) -> Result<Vec<AccountId>, StorageError> {
+    let own: Vec<String> = account_address::Entity::find()
+        .select_only()
+        .column(account_address::Column::Address)
+        .filter(account_address::Column::AccountId.eq(id.uuid()))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let ids: Vec<Uuid> = account_address::Entity::find()
+        .select_only()
+        .column(account_address::Column::AccountId)
+        .filter(account_address::Column::Address.is_in(own))
+        .distinct()
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(AccountId::from_uuid).collect())
+}
+
+/// Whether an account has proved an address.
+pub(crate) async fn has_address(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+    address: &str,
+) -> Result<bool, StorageError> {
+    let key = (address.to_owned(), id.uuid());
+    Ok(account_address::Entity::find_by_id(key).one(conn).await?.is_some())
+}

@@ -6,10 +6,15 @@ use parta_roster::Role;
 use parta_status::{FieldViolations, field};
 use tonic::{Request, Response, Status};
 
-use super::{model::Terms, operations::AdmitMember};
+use super::{
+    model::Acceptance,
+    operations::{AdmitMember, Admitted},
+};
 use crate::{
+    accounts::Address,
     appointments::{AppointFoundingAdministrator, NewAppointment},
     context::Context,
+    join_requests::Terms,
 };
 
 /// The server of the service.
@@ -24,7 +29,7 @@ impl Admission {
     }
 }
 
-fn terms(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Option<Terms> {
+fn acceptance(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Option<Acceptance> {
     let org_id = field::id(v, "org_id", &request.org_id);
     let invitation_id = field::id(v, "invitation_id", &request.invitation_id);
     let flow_id = field::id(v, "flow_id", &request.flow_id);
@@ -49,15 +54,25 @@ fn terms(v: &mut FieldViolations, request: &internal::AdmitMemberRequest) -> Opt
         "unit_id",
         "is required for PUPIL without claim_member_id",
     );
-    Some(Terms {
-        org_id: org_id?,
-        invitation_id: invitation_id?,
+    let recipient = (!request.recipient_address.is_empty())
+        .then(|| Address::from_stored(&request.recipient_address))
+        .map(|address| {
+            v.check(address.is_some(), "recipient_address", "must be a phone or e-mail");
+            address
+        });
+    Some(Acceptance {
+        terms: Terms {
+            org_id: org_id?,
+            invitation_id: invitation_id?,
+            role: role?,
+            unit_id,
+            child_id,
+            claim_member_id,
+            issuer_id,
+        },
         flow_id: flow_id?,
-        role: role?,
-        unit_id,
-        child_id,
-        claim_member_id,
-        issuer_id,
+        open: request.open,
+        recipient: recipient.flatten(),
     })
 }
 
@@ -68,12 +83,24 @@ impl AdmissionService for Admission {
         request: Request<internal::AdmitMemberRequest>,
     ) -> Result<Response<internal::AdmitMemberResponse>, Status> {
         let call = self.edge.enter(request).await?;
-        let command = call.mutation(|v, r| terms(v, r).map(AdmitMember))?;
+        let command = call.mutation(|v, r| acceptance(v, r).map(AdmitMember))?;
         let done = self.edge.mutate(&call, &command).await?;
-        Ok(Response::new(internal::AdmitMemberResponse {
-            member_id: done.view.member_id.to_string(),
-            already_member: done.view.already_member,
-            consistency_token: done.consistency_token,
+        let consistency_token = done.consistency_token;
+        Ok(Response::new(match done.view {
+            Admitted::Member {
+                member_id,
+                already_member,
+            } => internal::AdmitMemberResponse {
+                member_id: member_id.to_string(),
+                already_member,
+                consistency_token,
+                ..Default::default()
+            },
+            Admitted::Asked(id) => internal::AdmitMemberResponse {
+                join_request_id: id.to_string(),
+                consistency_token,
+                ..Default::default()
+            },
         }))
     }
 

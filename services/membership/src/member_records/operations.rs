@@ -7,7 +7,9 @@ use parta_roster::{DutyFunction, MemberContext, Role, State};
 use parta_status::{RpcError, not_found};
 
 use super::{
-    Member, events,
+    Member,
+    combination::may_combine,
+    events,
     policy::{self, Visibility},
     storage,
 };
@@ -26,6 +28,9 @@ pub(crate) async fn join_again(
         member.begin_anew(invitation_id);
     }
     member.roles.insert(role);
+    if !may_combine(&member.roles, false) {
+        return Err(Error::role_combination());
+    }
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
 }

@@ -120,6 +120,23 @@ impl MigrationTrait for Tables {
                 )
                 .foreign_key(&mut of_member("admission", "member_id"))
                 .to_owned(),
+            keyed("join_request", "join_request_id")
+                .col(uuid("account_id"))
+                .col(text("full_name"))
+                .col(uuid("invitation_id"))
+                .col(uuid_null("issuer_id"))
+                .col(integer("role"))
+                .col(uuid_null("unit_id"))
+                .col(uuid_null("child_id"))
+                .col(uuid_null("claim_member_id"))
+                .col(boolean("returning"))
+                .col(integer("state"))
+                .col(time("create_time"))
+                .col(time_null("decide_time"))
+                .col(uuid_null("decider_id"))
+                .col(uuid_null("member_id"))
+                .foreign_key(&mut of_account("join_request"))
+                .to_owned(),
             table("appointment")
                 .col(uuid("org_id").primary_key())
                 .col(uuid("application_id"))
@@ -255,6 +272,12 @@ impl MigrationTrait for Tables {
             "CREATE INDEX sign_in_flow_expiry ON sign_in_flow (expire_time)",
             // A person is one member of an organization, also after leaving.
             "CREATE UNIQUE INDEX member_account ON member (account_id, org_id) WHERE account_id IS NOT NULL",
+            // An account has one pending request by an invitation.
+            "CREATE UNIQUE INDEX join_request_pending ON join_request (org_id, account_id, invitation_id) WHERE state = 1",
+            "CREATE INDEX join_request_unit ON join_request (org_id, state, unit_id)",
+            "CREATE INDEX join_request_account ON join_request (account_id)",
+            "CREATE INDEX join_request_expiry ON join_request (create_time) WHERE state = 1",
+            "CREATE INDEX join_request_decided ON join_request (decide_time)",
             "CREATE INDEX appointment_phone ON appointment (phone)",
             "CREATE UNIQUE INDEX assignment_once ON assignment (org_id, member_id, unit_id, kind) WHERE end_time IS NULL",
             "CREATE INDEX due_ending_due_time ON due_ending (due_time)",

@@ -16,7 +16,7 @@ use crate::{
     duties, enrollments,
     error::Error,
     guardianships::{self, Side},
-    member_records::{Member, MemberView, events, storage},
+    member_records::{self, Member, MemberView, events, storage},
     suspensions,
 };
 
@@ -82,6 +82,9 @@ impl Mutation for ChangeRoles {
         let lost: BTreeSet<Role> = member.roles.difference(&self.roles).copied().collect();
         let added: BTreeSet<Role> = self.roles.difference(&member.roles).copied().collect();
         policy::change(&facts, self.member_id, &added, &lost)?;
+        if !added.is_empty() {
+            require_combination(context, tx, scope, &self.roles, &member).await?;
+        }
         let (had, has) = (
             member.has(Role::Administrator),
             self.roles.contains(&Role::Administrator),
@@ -135,6 +138,26 @@ impl Mutation for ChangeRoles {
         }
         Ok(self.decide(context, tx, caller, &facts).await?)
     }
+}
+
+/// Refuses roles that one person does not hold together, and a second head (reach.md 7).
+async fn require_combination(
+    context: &Context,
+    tx: &Tx,
+    scope: &OrgScope,
+    roles: &BTreeSet<Role>,
+    member: &Member,
+) -> Result<(), Error> {
+    let adult_student = guardianships::is_of_age(&context.roster, tx, scope, member.id).await?;
+    let mut fits = member_records::may_combine(roles, adult_student);
+    if roles.contains(&Role::Head) && !member.has(Role::Head) {
+        let heads = storage::Filter {
+            role: Some(Role::Head),
+            ..Default::default()
+        };
+        fits &= storage::list(tx, scope, &heads, None, 1).await?.is_empty();
+    }
+    if fits { Ok(()) } else { Err(Error::role_combination()) }
 }
 
 /// Verifies a teacher, or withdraws the verification. The ground is kept with the deciding member.

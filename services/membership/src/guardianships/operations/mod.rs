@@ -21,7 +21,7 @@ pub(crate) use children::{GetChildRecord, ProtectFamily, SetBirthDate};
 pub(crate) use confirm::{ConfirmGuardianship, ConfirmGuardianships};
 pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
-pub(crate) use of_age::{ChooseAdultAccess, end_due};
+pub(crate) use of_age::{ChooseAdultAccess, end_due, is_of_age};
 pub(crate) use propose::{ProposeGuardianship, establish};
 
 use super::{

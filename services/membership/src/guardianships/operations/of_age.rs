@@ -41,6 +41,20 @@ pub(crate) async fn end_due(roster: &Roster, tx: &Tx, scope: &OrgScope) -> Resul
     Ok(())
 }
 
+/// Whether the birth date of a member is known and the member is of age.
+pub(crate) async fn is_of_age(
+    roster: &Roster,
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+) -> Result<bool, Error> {
+    let Some(born) = storage::children::find(tx, scope, member).await?.birth_date else {
+        return Ok(false);
+    };
+    let zone = time_zone(roster, tx, scope.org_id()).await?;
+    Ok(calendar::is_of_age(born, calendar::local_date(tx.now(), zone)))
+}
+
 /// Sets the time at which the relations of a student lose something next: after the 18th birthday, and then
 /// after the school year of it.
 pub(super) async fn schedule(
