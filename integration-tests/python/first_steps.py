@@ -118,9 +118,13 @@ def main(address: str, operator_key_file: str) -> None:
     # Later calls wait until the called service knows the claim.
     administrator.append(("parta-at-least", claimed.consistency_token))
 
-    # A teacher joins by a link.
+    # A teacher joins by a link that was made for her phone.
     invite = invitation_service_pb2.CreateInvitationRequest(
-        request_id=act(), org_id=org_id, role=member_pb2.ROLE_TEACHER, recipient_label="Мария Кузнецова"
+        request_id=act(),
+        org_id=org_id,
+        role=member_pb2.ROLE_TEACHER,
+        recipient_label="Мария Кузнецова",
+        recipient_address=phones[1],
     )
     link = suite.invitations.CreateInvitation(invite, metadata=administrator).link.link_token
     account = suite.account(phones[1], "Мария Кузнецова")

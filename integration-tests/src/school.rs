@@ -261,11 +261,31 @@ impl Account {
         self.client.with(ticket["ticket"].as_str().expect("a ticket"))
     }
 
-    pub async fn join(&self, link_token: &str) -> Person {
+    /// Accepts a link and returns the answer: the member, or the request that staff decides.
+    pub async fn accept(&self, link_token: &str) -> Value {
         let joiner = self.joiner(link_token).await;
         let accept = json!({"link_token": link_token});
-        let accepted = joiner.must("InvitationService/AcceptInvitation", accept).await;
+        joiner.must("InvitationService/AcceptInvitation", accept).await
+    }
+
+    /// Joins by a link. `decider` accepts the request, if the link makes one.
+    pub async fn join(&self, link_token: &str, decider: &Person) -> Person {
+        let accepted = self.accept(link_token).await;
+        if let Some(request) = accepted["join_request_id"].as_str().filter(|id| !id.is_empty()) {
+            decider.decide(request, true).await;
+        }
         self.enter(accepted["org_id"].as_str().expect("an id")).await
+    }
+}
+
+impl Person {
+    /// Accepts or refuses a request to join.
+    pub async fn decide(&self, join_request_id: &str, accept: bool) {
+        let decision = json!({"join_request_id": join_request_id, "accept": accept});
+        let decisions = json!({"decisions": [decision]});
+        self.client
+            .must("JoinRequestService/DecideJoinRequests", decisions)
+            .await;
     }
 }
 
@@ -305,9 +325,14 @@ impl School {
     }
 
     /// Joins a new person by a new link.
-    pub async fn comes(&self, by: &Person, full_name: &str, invitation: Value) -> Person {
+    pub async fn comes(&self, by: &Person, full_name: &str, mut invitation: Value) -> Person {
+        let phone = new_phone();
+        if matches!(invitation["role"].as_str(), Some("ROLE_TEACHER" | "ROLE_STAFF")) {
+            invitation["recipient_address"] = json!(phone);
+        }
         let link = self.link(by, invitation).await;
-        self.suite.newcomer(full_name).await.join(&link).await
+        let account = self.suite.sign_in(&phone, full_name).await;
+        account.join(&link, &self.administrator).await
     }
 
     /// Joins an unverified teacher.

@@ -160,12 +160,15 @@ async fn found(postgres: bool) {
 
     // A teacher is invited and joins.
     let administrator = installation.administrator(org_id).await;
-    let invitation = json!({"role": "ROLE_TEACHER", "recipient_label": "Пётр Ильин"});
+    let phone = new_phone();
+    let invitation = json!({
+        "role": "ROLE_TEACHER", "recipient_label": "Пётр Ильин", "recipient_address": phone,
+    });
     let invited = administrator
         .must("InvitationService/CreateInvitation", invitation)
         .await;
     let link = json!({"link_token": invited["link"]["link_token"]});
-    let teacher = installation.newcomer(&new_phone(), "Пётр Ильин", 2).await;
+    let teacher = installation.newcomer(&phone, "Пётр Ильин", 2).await;
     let ask = json!({"invitation_token": invited["link"]["link_token"]});
     let ticket = teacher.must("AuthenticationService/CreateJoinTicket", ask).await;
     let joiner = teacher.with(ticket["ticket"].as_str().unwrap());

@@ -3,6 +3,8 @@
 
 pub(crate) mod fixture;
 pub(crate) mod membership;
+mod grounds;
 mod pairs;
 mod repeating;
+mod requests;
 mod stored_values;

@@ -51,12 +51,20 @@ impl Fresh<'_> {
             "role": "ROLE_PARENT", "unit_id": self.0.class, "child_id": self.0.pupil.member_id, "max_uses": 1,
         });
         let link = self.0.school.link(&self.0.school.administrator, wanted).await;
-        let parent = suite.suite.newcomer("Новый Родитель").await.join(&link).await;
+        let parent = suite.suite.newcomer("Новый Родитель").await.join(&link, &self.0.school.administrator).await;
         let list = json!({"child_id": self.0.pupil.member_id, "page_size": 200});
         let all = self.0.must("GuardianshipService/ListGuardianships", list).await;
         let all = all["guardianships"].as_array().unwrap();
         let own = all.iter().find(|g| g["guardian_id"] == json!(parent.member_id));
         id(own.unwrap(), "/id")
+    }
+
+    /// Makes a request to join the class. Returns the account that asked, and the request.
+    async fn join_request(&self, suite: &TwoSchools) -> (Client, String) {
+        let (_, link) = self.invitation().await;
+        let account = suite.suite.newcomer("Новый Ученик").await;
+        let accepted = account.accept(&link).await;
+        (account.client, id(&accepted, "/join_request_id"))
     }
 
     /// Returns the request of a duty.
@@ -299,6 +307,15 @@ pub async fn sample(
         "SuspensionService/ReinstateMember" => {
             json!({"suspension_id": fresh.suspension(two_schools, kind).await, "cause": "проверено"})
         }
+        "JoinRequestService/DecideJoinRequests" => {
+            let (_, request) = fresh.join_request(two_schools).await;
+            json!({"decisions": [{"join_request_id": request, "accept": true}]})
+        }
+        "JoinRequestService/WithdrawJoinRequest" => {
+            let (account, request) = fresh.join_request(two_schools).await;
+            caller = Some(account).filter(|_| own && kind == Kind::Account);
+            json!({"join_request_id": request})
+        }
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})
         }
@@ -337,6 +354,9 @@ pub async fn sample(
         | "InvitationService/GetInvitationLink"
         | "InvitationService/ListInvitationUses"
         | "InvitationService/RevokeInvitation" => json!({"invitation_id": fresh.invitation().await.0}),
+        "InvitationService/AdoptInvitations" | "InvitationService/ExtendInvitations" => {
+            json!({"invitation_ids": [fresh.invitation().await.0]})
+        }
         "InvitationService/ResolveInvitation" => json!({"link_token": place.link}),
         "InvitationService/AcceptInvitation" => {
             let (_, link) = fresh.invitation().await;

@@ -1,5 +1,7 @@
 //! Creating, reading and revoking invitations.
 mod create;
+mod grounds;
+mod keep;
 mod read;
 mod revoke;
 
@@ -8,6 +10,8 @@ use parta_database::Tx;
 use parta_ids::{InvitationId, OrgId};
 
 pub(super) use create::{CreateInvitation, IMPORT, create_imported};
+pub(crate) use grounds::stop_of;
+pub(super) use keep::{AdoptInvitations, ExtendInvitations};
 pub(super) use read::{GetInvitation, GetInvitationLink, ListInvitations, ResolveInvitation};
 pub(super) use revoke::{BulkRevokeInvitations, RevokeInvitation};
 

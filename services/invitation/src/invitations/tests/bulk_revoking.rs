@@ -97,9 +97,9 @@ on_both!(idle_time_starts_at_the_last_use, |database| async move {
     };
     let made = async || {
         let wanted = pb::CreateInvitationRequest {
-            max_uses: 5,
+            max_uses: 4,
             ttl: Some(month),
-            ..fixture.wanted(Role::Pupil)
+            ..fixture.wanted(Role::Parent)
         };
         let made = fixture
             .create(fixture.school.class_teacher, wanted)
