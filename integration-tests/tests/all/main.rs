@@ -6,6 +6,7 @@ mod busy_neighbors;
 mod command_line;
 mod consistency;
 mod edge;
+mod external_systems;
 mod founding;
 mod jobs;
 mod journey;

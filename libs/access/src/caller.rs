@@ -1,8 +1,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
+use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, ServiceAccountKeyId, SessionId};
 use parta_status::RpcError;
+
+use crate::ServiceAccountPermission;
 
 /// The identity that a credential proves.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +43,11 @@ pub enum Principal {
         org_id: OrgId,
         /// The account.
         id: ServiceAccountId,
+        /// The key for which the token was issued. Revoking it ends its tokens, but not those of the other
+        /// key.
+        key_id: ServiceAccountKeyId,
         /// The permissions of the service account.
-        permissions: BTreeSet<String>,
+        permissions: BTreeSet<ServiceAccountPermission>,
     },
     /// Another service of Parta.
     Service {

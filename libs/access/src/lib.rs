@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod caller;
+mod catalog;
 mod keys;
 mod operator;
 mod permission;
@@ -19,6 +20,7 @@ mod tokens;
 mod verifier;
 
 pub use caller::{Caller, Principal};
+pub use catalog::{ServiceAccountPermission, UnknownPermission};
 pub use keys::{KeyError, KeyPair, KeyedDigest, Secrets};
 pub use operator::OperatorCredential;
 pub use permission::{

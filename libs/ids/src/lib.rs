@@ -119,6 +119,8 @@ typed_ids! {
     RelationLimitId = "rlm";
     /// The account of an external system.
     ServiceAccountId = "sva";
+    /// A key of a service account.
+    ServiceAccountKeyId = "svk";
     /// A roster import.
     RosterImportId = "imp";
     /// The one-time appointment of a founding administrator.

@@ -177,7 +177,8 @@ impl Ports {
         let context = Arc::new(self.context());
         let edge = Edge::new(self.db.clone(), context.at_least.clone(), context.clone());
         let feed = FeedServer::<MembershipFeed>::new(self.db.clone(), self.draining.clone(), feed::snapshot)
-            .report_overdue(endings::list_overdue);
+            .report_overdue(endings::list_overdue)
+            .withhold(feed::is_withheld);
         let reader = Arc::new(RevocationReader::new(self.db.clone(), self.secrets.clone()));
         let imports = RosterImports::new(edge.clone(), context.clone());
         let authentication = Authentication::new(edge.clone(), context);

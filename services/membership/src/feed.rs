@@ -28,6 +28,11 @@ pub(crate) async fn state(tx: &Tx, org: OrgId, payload: Payload) -> Result<(), E
     Ok(())
 }
 
+/// Whether an event is withheld from service accounts: they learn of no protected family (reach.md 13).
+pub(crate) fn is_withheld(payload: &Payload) -> bool {
+    matches!(payload, Payload::FamilyProtectionChanged(_))
+}
+
 /// Returns the events that build the current state from an empty one.
 pub(crate) async fn snapshot(tx: Tx, org: OrgId) -> Result<Vec<Payload>, RpcError> {
     let mut events = member_records::events::snapshot(&tx, org).await?;

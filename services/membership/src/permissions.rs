@@ -84,7 +84,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 63] = [
+const RULES: [(&str, Rule); 66] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -194,6 +194,18 @@ const RULES: [(&str, Rule); 63] = [
     ),
     (
         "parta.membership.v1.ServiceAccountService/RevokeServiceAccount",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/RotateServiceAccountKey",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/RevokeServiceAccountKey",
+        connects,
+    ),
+    (
+        "parta.membership.v1.ServiceAccountService/GetPermissionCatalog",
         connects,
     ),
     (

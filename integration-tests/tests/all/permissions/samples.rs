@@ -302,12 +302,20 @@ pub async fn sample(
         "ServiceAccountService/CreateServiceAccount" => {
             json!({"display_name": "Расписание", "permissions": ["roster.read"]})
         }
-        "ServiceAccountService/RevokeServiceAccount" => {
+        "ServiceAccountService/RevokeServiceAccount"
+        | "ServiceAccountService/RotateServiceAccountKey"
+        | "ServiceAccountService/RevokeServiceAccountKey" => {
             let wanted = json!({"display_name": "Расписание", "permissions": ["roster.read"]});
             let made = place
                 .must("ServiceAccountService/CreateServiceAccount", wanted)
                 .await;
-            json!({"service_account_id": made["service_account"]["id"]})
+            match name {
+                "ServiceAccountService/RevokeServiceAccountKey" => json!({
+                    "service_account_id": made["service_account"]["id"],
+                    "key_id": made["service_account"]["keys"][0]["id"],
+                }),
+                _ => json!({"service_account_id": made["service_account"]["id"]}),
+            }
         }
         "ServiceAccountService/IssueServiceAccountToken" => json!({"key": two_schools.key}),
         "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),

@@ -189,7 +189,10 @@ fn admit(caller: &Caller, rule: &Rule) -> Result<(), RpcError> {
         (Principal::Joiner { .. }, _) => rule.accepts(CallerKind::Joiner),
         (Principal::Operator { .. }, _) => rule.accepts(CallerKind::Operator),
         (Principal::ServiceAccount { permissions, .. }, _) => {
-            rule.accepts(CallerKind::ServiceAccount) && permissions.contains(&rule.permission)
+            rule.accepts(CallerKind::ServiceAccount)
+                && rule
+                    .permission
+                    .is_some_and(|needed| permissions.contains(&needed))
         }
         (Principal::Service { name }, None) => {
             rule.accepts(CallerKind::Service) && rule.accepts_service(name)

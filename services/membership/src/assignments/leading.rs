@@ -23,6 +23,7 @@ pub(crate) async fn units_led(
     let filter = Filter {
         units: None,
         member: Some(member),
+        among: None,
         now: tx.now(),
     };
     let all = storage::list(tx, scope, &filter, None, LIMIT).await?;

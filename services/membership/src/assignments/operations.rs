@@ -156,7 +156,7 @@ impl Query for ListAssignments {
         caller: &Caller,
     ) -> Result<Read<Page<Assignment>>, Error> {
         let org = self.org_id;
-        let (scope, _) = member_records::visible_members(context, tx, caller, org).await?;
+        let (scope, visible) = member_records::visible_members(context, tx, caller, org).await?;
         let mut units = match caller.person() {
             Some(_) => {
                 let facts = context.facts(tx, caller, org).await?;
@@ -172,6 +172,8 @@ impl Query for ListAssignments {
         let filter = storage::Filter {
             units: units.as_ref(),
             member: self.member_id,
+            // Members see assignments by unit; a service account sees none of a protected family.
+            among: visible.as_ref().filter(|_| caller.person().is_none()),
             now: tx.now(),
         };
         let rows = storage::list(tx, &scope, &filter, after, self.page.limit()).await?;

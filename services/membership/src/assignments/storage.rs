@@ -142,6 +142,8 @@ pub(super) struct Filter<'a> {
     pub(super) units: Option<&'a BTreeSet<UnitId>>,
     /// Only of this member.
     pub(super) member: Option<MemberId>,
+    /// Only of these members; `None` for all.
+    pub(super) among: Option<&'a BTreeSet<MemberId>>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -168,6 +170,11 @@ pub(super) async fn list(
                         .map(|units| Column::UnitId.is_in(units.iter().map(|u| u.uuid()))),
                 )
                 .add_option(filter.member.map(|id| Column::MemberId.eq(id.uuid())))
+                .add_option(
+                    filter
+                        .among
+                        .map(|ids| Column::MemberId.is_in(ids.iter().map(|id| id.uuid()))),
+                )
                 .add_option(after.map(|id| Column::AssignmentId.gt(id.uuid()))),
         )
         .order_by_asc(Column::AssignmentId)

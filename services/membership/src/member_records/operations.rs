@@ -58,7 +58,14 @@ pub(crate) async fn visible_members(
 ) -> Result<(OrgScope, Option<BTreeSet<MemberId>>), RpcError> {
     // The rule of the RPC has asked for the permission.
     if let Principal::ServiceAccount { .. } = caller.acting() {
-        return Ok((belongs(caller, org)?, None));
+        let scope = belongs(caller, org)?;
+        let protected = context.roster.protected_adults(tx, org).await?;
+        if protected.is_empty() {
+            return Ok((scope, None));
+        }
+        let mut visible = storage::list_ids(tx, &scope).await?;
+        visible.retain(|id| !protected.contains(id));
+        return Ok((scope, Some(visible)));
     }
     let facts = context.facts(tx, caller, org).await?;
     let scope = belongs(caller, org)?;

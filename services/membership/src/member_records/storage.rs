@@ -279,6 +279,21 @@ pub(crate) struct Filter {
     pub(crate) include_left: bool,
 }
 
+/// Lists the ids of all members, also of those who have left.
+pub(super) async fn list_ids(
+    conn: &impl ConnectionTrait,
+    scope: &OrgScope,
+) -> Result<BTreeSet<MemberId>, StorageError> {
+    let ids: Vec<Uuid> = Entity::find()
+        .select_only()
+        .column(Column::MemberId)
+        .filter(within(scope))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(ids.into_iter().map(MemberId::from_uuid).collect())
+}
+
 pub(crate) async fn list(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -234,9 +234,21 @@ impl MigrationTrait for Tables {
             keyed("service_account", "service_account_id")
                 .col(text("display_name"))
                 .col(text("permissions"))
-                .col(var_binary("key_digest", 32))
                 .col(time("create_time"))
                 .col(time_null("revoke_time"))
+                .to_owned(),
+            keyed("service_account_key", "key_id")
+                .col(uuid("service_account_id"))
+                .col(var_binary("key_digest", 32))
+                .col(time("create_time"))
+                .col(time_null("last_use_time"))
+                .col(time_null("revoke_time"))
+                .foreign_key(
+                    ForeignKey::create()
+                        .name("service_account_key_account")
+                        .from("service_account_key", ("org_id", "service_account_id"))
+                        .to("service_account", ("org_id", "service_account_id")),
+                )
                 .to_owned(),
             table("outbox_message")
                 .col(uuid("message_id").primary_key())
@@ -274,7 +286,9 @@ impl MigrationTrait for Tables {
             "CREATE INDEX child_record_birth_date ON child_record (org_id, birth_date)",
             // The holder of a key does not know the organization, so that the index is unique across
             // organizations.
-            "CREATE UNIQUE INDEX service_account_key ON service_account (key_digest)",
+            "CREATE UNIQUE INDEX service_account_key_digest ON service_account_key (key_digest)",
+            "CREATE INDEX service_account_key_account ON service_account_key (org_id, service_account_id) \
+             WHERE revoke_time IS NULL",
         ] {
             conn.execute_unprepared(sql).await?;
         }

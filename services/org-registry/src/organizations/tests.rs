@@ -1,4 +1,5 @@
 //! Data and policies of an organization.
+use parta_access::ServiceAccountPermission;
 use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
@@ -145,15 +146,21 @@ on_both!(
         let rpc = "OrganizationService/GetOrganization";
         let body = json!({"org_id": org.to_string()});
         let pupil = fixture.member(org, Role::Pupil, &[]).await;
-        let service_account = fixture.service_account(org, "roster.read");
+        let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
         for credential in [&pupil, &service_account, &fixture.operator] {
             fixture.expect_success(credential, rpc, body.clone()).await;
         }
         let other_administrator = fixture.member(other, Role::Head, &[]).await;
         for (credential, reason) in [
             (&other_administrator, "NOT_FOUND"),
-            (&fixture.service_account(other, "roster.read"), "NOT_FOUND"),
-            (&fixture.service_account(org, "feed.watch"), "CALLER_NOT_ACCEPTED"),
+            (
+                &fixture.service_account(other, ServiceAccountPermission::RosterRead),
+                "NOT_FOUND",
+            ),
+            (
+                &fixture.service_account(org, ServiceAccountPermission::OrgRegistryFeedRead),
+                "CALLER_NOT_ACCEPTED",
+            ),
             (&None, "CREDENTIAL_MISSING"),
         ] {
             assert_eq!(

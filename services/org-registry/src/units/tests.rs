@@ -1,4 +1,5 @@
 //! Classes, groups and departments.
+use parta_access::ServiceAccountPermission;
 use parta_ids::{OrgId, UnitId};
 use parta_proto_membership::v1::{Role, RosterImportStaged, StagedUnit, membership_event::Payload as Said};
 use parta_proto_org_registry::v1::OrganizationKind;
@@ -129,7 +130,7 @@ on_both!(
             }
         }
         let other_administrator = fixture.member(other, Role::Administrator, &[]).await;
-        let service_account = fixture.service_account(org, "roster.read");
+        let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
         for (rpc, body) in &acts {
             assert_eq!(fixture.expect_refusal(&other_administrator, rpc, body.clone()).await.0, "NOT_FOUND");
             assert_eq!(fixture.expect_refusal(&None, rpc, body.clone()).await.0, "CREDENTIAL_MISSING");
@@ -214,7 +215,7 @@ on_both!(pupils_see_only_their_classes, |database| async move {
         .expect_refusal(&pupil, "UnitService/GetUnit", get(units[1]))
         .await;
     assert_eq!(outcome.0, "NOT_FOUND");
-    let service_account = fixture.service_account(org, "roster.read");
+    let service_account = fixture.service_account(org, ServiceAccountPermission::RosterRead);
     assert_eq!(
         labels(&fixture.expect_success(&service_account, LIST, list.clone()).await).len(),
         4
