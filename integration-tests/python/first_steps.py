@@ -87,9 +87,12 @@ class Suite:
         ask = operator_service_pb2.ListOutboxMessagesRequest(recipient=phone)
         text = self.outbox.ListOutboxMessages(ask, metadata=self.operator).messages[0].text
         code = re.findall(r"\d{6}", text)[-1]
-        self.sign_in.VerifyCode(api.VerifyCodeRequest(flow_id=flow, code=code))
+        verified = self.sign_in.VerifyCode(api.VerifyCodeRequest(flow_id=flow, code=code))
         start = api.StartSessionRequest(
-            request_id=act(), flow_id=flow, new_account=api.NewAccount(full_name=full_name)
+            request_id=act(),
+            flow_id=flow,
+            proof=verified.proof,
+            new_account=api.NewAccount(full_name=full_name),
         )
         return bearer(self.sign_in.StartSession(start).access_token)
 

@@ -148,10 +148,9 @@ impl Suite {
         let asked = client
             .must("AuthenticationService/RequestCode", json!({"phone": phone}))
             .await;
-        let flow = json!({"flow_id": asked["flow_id"]});
         let verify = json!({"flow_id": asked["flow_id"], "code": self.code(phone).await});
         let verified = client.must("AuthenticationService/VerifyCode", verify).await;
-        let mut start = flow;
+        let mut start = json!({"flow_id": asked["flow_id"], "proof": verified["proof"]});
         match verified["profiles"].get(0) {
             Some(profile) => start["account_id"] = profile["account_id"].clone(),
             None => start["new_account"] = json!({"full_name": full_name}),

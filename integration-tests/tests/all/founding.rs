@@ -106,8 +106,9 @@ impl Installation {
             .await;
         let flow = &asked["flow_id"];
         let verify = json!({"flow_id": flow, "code": self.code(phone, count).await});
-        client.must("AuthenticationService/VerifyCode", verify).await;
-        let start = json!({"flow_id": flow, "new_account": {"full_name": full_name}});
+        let verified = client.must("AuthenticationService/VerifyCode", verify).await;
+        let proof = &verified["proof"];
+        let start = json!({"flow_id": flow, "proof": proof, "new_account": {"full_name": full_name}});
         let session = client.must("AuthenticationService/StartSession", start).await;
         client.with(session["access_token"].as_str().unwrap())
     }

@@ -3,7 +3,7 @@
 use parta_ids::TypedId;
 use parta_proto::status::v1::ErrorReason;
 
-use crate::RpcError;
+use crate::{RpcError, name::is_visible};
 
 /// The field violations of one request.
 #[derive(Debug, Default)]
@@ -68,6 +68,31 @@ pub fn text(
         "must not contain control characters",
     );
     value.to_owned()
+}
+
+/// Trims a name that people read and checks that it has `min..=max` characters, all of them visible.
+/// Spaces of other widths become common ones, because a reader cannot tell them apart.
+pub fn name(
+    violations: &mut FieldViolations,
+    path: &str,
+    value: &str,
+    length: std::ops::RangeInclusive<usize>,
+) -> String {
+    let space = |c: char| {
+        if c.is_whitespace() && !c.is_control() {
+            ' '
+        } else {
+            c
+        }
+    };
+    let value: String = value.chars().map(space).collect();
+    let value = text(violations, path, &value, length, false);
+    violations.check(
+        is_visible(&value) || value.chars().any(char::is_control),
+        path,
+        "must not contain invisible characters or characters that change the direction of the text",
+    );
+    value
 }
 
 /// Parses a required id.

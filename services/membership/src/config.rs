@@ -75,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) sms_accepted_results: Vec<String>,
     /// Results after which the message is sent again.
     pub(crate) sms_temporary_results: Vec<String>,
+    /// Whether codes are sent to premium-rate and satellite numbers, with which attackers earn money.
+    pub(crate) accept_costly_numbers: bool,
 }
 
 impl Default for Config {
@@ -95,6 +97,7 @@ impl Default for Config {
             sms_result_fields: Vec::new(),
             sms_accepted_results: Vec::new(),
             sms_temporary_results: Vec::new(),
+            accept_costly_numbers: false,
         }
     }
 }
@@ -110,6 +113,7 @@ impl Config {
                 DeliveryKind::Smtp => true,
                 DeliveryKind::SmsGateway => self.smtp_url.is_some(),
             },
+            costly_numbers: self.accept_costly_numbers,
         }
     }
 }

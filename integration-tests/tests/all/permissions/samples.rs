@@ -115,18 +115,22 @@ fn lesson(unit: &str) -> Value {
     })
 }
 
-/// Starts a sign-in flow, and verifies it if requested.
-async fn flow(two_schools: &TwoSchools, verified: bool) -> (String, String) {
+/// Starts a sign-in flow, and returns it with its code.
+async fn flow(two_schools: &TwoSchools) -> (String, String) {
     let (phone, nobody) = (new_phone(), two_schools.suite.anonymous());
     let asked = nobody
         .must("AuthenticationService/RequestCode", json!({"phone": phone}))
         .await;
-    let (flow, code) = (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await);
-    if verified {
-        let verify = json!({"flow_id": flow, "code": code});
-        nobody.must("AuthenticationService/VerifyCode", verify).await;
-    }
-    (flow, code)
+    (id(&asked, "/flow_id"), two_schools.suite.code(&phone).await)
+}
+
+/// Verifies a new sign-in flow and returns a request of StartSession.
+async fn start_of_session(two_schools: &TwoSchools) -> Value {
+    let (flow, code) = flow(two_schools).await;
+    let verify = json!({"flow_id": flow, "code": code});
+    let nobody = two_schools.suite.anonymous();
+    let verified = nobody.must("AuthenticationService/VerifyCode", verify).await;
+    json!({"flow_id": flow, "proof": verified["proof"], "new_account": {"full_name": "Новый Человек"}})
 }
 
 /// Creates the request. `own` says whether the caller belongs to the school of `place`.
@@ -169,14 +173,12 @@ pub async fn sample(
         "UnitService/ArchiveUnit" => json!({"unit_id": fresh.unit().await}),
         "AuthenticationService/RequestCode" => json!({"phone": new_phone()}),
         "AuthenticationService/VerifyCode" => {
-            let (flow, code) = flow(two_schools, false).await;
+            let (flow, code) = flow(two_schools).await;
             json!({"flow_id": flow, "code": code})
         }
-        "AuthenticationService/StartSession" => {
-            json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}})
-        }
+        "AuthenticationService/StartSession" => start_of_session(two_schools).await,
         "AuthenticationService/RefreshSession" => {
-            let start = json!({"flow_id": flow(two_schools, true).await.0, "new_account": {"full_name": "Новый Человек"}});
+            let start = start_of_session(two_schools).await;
             let nobody = two_schools.suite.anonymous();
             let session = nobody.must("AuthenticationService/StartSession", start).await;
             json!({"refresh_token": session["refresh_token"]})

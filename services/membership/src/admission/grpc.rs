@@ -87,13 +87,12 @@ impl AdmissionService for Admission {
             let application_id = field::id(v, "application_id", &r.application_id);
             let phone = r.phone.parse::<PhoneNumber>();
             let phone = phone.map_err(|error: InvalidPhoneNumber| v.add("phone", error.to_string()));
-            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
-            let organization_display_name = field::text(
+            let full_name = field::name(v, "full_name", &r.full_name, 1..=200);
+            let organization_display_name = field::name(
                 v,
                 "organization_display_name",
                 &r.organization_display_name,
                 1..=200,
-                false,
             );
             Some(AppointFoundingAdministrator {
                 org_id: org_id?,

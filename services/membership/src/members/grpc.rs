@@ -139,7 +139,7 @@ impl MemberService for Members {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
-            let full_name = field::text(v, "full_name", &r.full_name, 1..=200, false);
+            let full_name = field::name(v, "full_name", &r.full_name, 1..=200);
             let unit_id = field::optional_id(v, "unit_id", &r.unit_id);
             let role = role(v, "role", r.role());
             let of_pupil = unit_id.is_none() || role == Some(Role::Pupil);

@@ -70,7 +70,6 @@ impl MigrationTrait for Tables {
                 .col(uuid("session_id").primary_key())
                 .col(uuid("account_id"))
                 .col(big_integer("generation"))
-                .col(uuid_null("refresh_request"))
                 .col(time("create_time"))
                 .col(time("refresh_time"))
                 .col(time_null("end_time"))
@@ -83,6 +82,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time("expire_time"))
                 .col(time_null("verify_time"))
+                .col(var_binary_null("proof_digest", 32))
                 .col(uuid_null("session_id"))
                 .to_owned(),
             table("join_flow")

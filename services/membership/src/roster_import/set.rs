@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use parta_roster::{Role, label_key};
+use parta_status::name::is_visible;
 
 use crate::assignments::AssignmentKind;
 
@@ -90,6 +91,11 @@ pub(crate) fn parse(files: &Files, earlier: &EarlierImports) -> (SourceRoster, P
 /// Whether a text is not empty, has at most `max` characters and no control characters.
 fn is_valid_text(text: &str, max: usize) -> bool {
     !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
+}
+
+/// Whether a text is a valid name that people read.
+fn is_valid_name(text: &str, max: usize) -> bool {
+    is_valid_text(text, max) && is_visible(text)
 }
 
 /// Maps a role of OneRoster: `None` if it is unknown, `Some(None)` if it is not imported.
@@ -283,8 +289,8 @@ impl Parser<'_> {
                 .filter(|part| !part.is_empty())
                 .collect::<Vec<_>>()
                 .join(" ");
-            if !is_valid_text(&full_name, MAX_NAME) {
-                let why = "the name is missing, longer than 200 characters, or has control characters";
+            if !is_valid_name(&full_name, MAX_NAME) {
+                let why = "the name is missing, longer than 200 characters, or has invisible characters";
                 self.problems.fatal(users.file, row.line, "familyName", why);
                 continue;
             }
@@ -365,8 +371,8 @@ impl Parser<'_> {
                 continue;
             }
             let label = table.cell(row, "title");
-            if !is_valid_text(label, MAX_LABEL) {
-                let why = "the title is missing, longer than 50 characters, or has control characters";
+            if !is_valid_name(label, MAX_LABEL) {
+                let why = "the title is missing, longer than 50 characters, or has invisible characters";
                 self.problems.fatal(table.file, row.line, "title", why);
             } else if !labels.insert(label_key(label)) {
                 self.problems

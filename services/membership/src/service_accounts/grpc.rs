@@ -46,7 +46,7 @@ impl ServiceAccountService for ServiceAccounts {
         let call = self.edge.enter(request).await?;
         let command = call.mutation(|v, r| {
             let org_id = field::id(v, "org_id", &r.org_id);
-            let display_name = field::text(v, "display_name", &r.display_name, 1..=100, false);
+            let display_name = field::name(v, "display_name", &r.display_name, 1..=100);
             let permissions = model::permissions(&r.permissions);
             v.check(
                 permissions.is_some(),

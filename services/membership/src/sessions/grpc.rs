@@ -5,7 +5,6 @@ use std::sync::Arc;
 use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
-use parta_mutations::request_uuid;
 use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, authentication_service_server::AuthenticationService};
 use parta_status::{FieldViolations, field};
@@ -42,12 +41,22 @@ impl Authentication {
     }
 }
 
-fn address(violations: &mut FieldViolations, request: &pb::RequestCodeRequest) -> Option<Address> {
+/// Reads the address of a request. `costly` says whether premium-rate and satellite numbers are accepted.
+fn address(
+    violations: &mut FieldViolations,
+    request: &pb::RequestCodeRequest,
+    costly: bool,
+) -> Option<Address> {
     match (request.phone.as_str(), request.email.as_str()) {
         (phone, "") if !phone.is_empty() => {
             let number = phone.parse::<PhoneNumber>();
             let refused = |error: InvalidPhoneNumber| violations.add("phone", error.to_string());
-            number.map_err(refused).ok().map(Address::Phone)
+            let number = number.map_err(refused).ok()?;
+            if !costly && number.is_costly() {
+                violations.add("phone", "must not be a premium-rate or satellite number");
+                return None;
+            }
+            Some(Address::Phone(number))
         }
         ("", email) if !email.is_empty() => {
             let address = email.parse::<EmailAddress>();
@@ -66,7 +75,7 @@ fn who(violations: &mut FieldViolations, request: &pb::StartSessionRequest) -> O
         (account, None) => field::id(violations, "account_id", account).map(Who::Known),
         ("", Some(new)) => {
             let path = "new_account.full_name";
-            let full_name = field::text(violations, path, &new.full_name, 1..=200, false);
+            let full_name = field::name(violations, path, &new.full_name, 1..=200);
             Some(Who::New(full_name))
         }
         _ => {
@@ -111,8 +120,9 @@ impl AuthenticationService for Authentication {
         request: Request<pb::RequestCodeRequest>,
     ) -> Result<Response<pb::RequestCodeResponse>, Status> {
         let call = self.edge.enter(request).await?;
+        let costly = self.context.channels.costly_numbers;
         let command = call.mutation(|v, r| {
-            let address = address(v, r)?;
+            let address = address(v, r, costly)?;
             Some(RequestCode { address })
         })?;
         let done = self.edge.mutate(&call, &command).await?;
@@ -137,9 +147,10 @@ impl AuthenticationService for Authentication {
                 code,
             })
         })?;
-        let people = self.edge.mutate_unclaimed(&call, &act).await?;
+        let verified = self.edge.mutate_unclaimed(&call, &act).await?;
         Ok(Response::new(pb::VerifyCodeResponse {
-            profiles: people.into_iter().map(profile).collect(),
+            profiles: verified.people.into_iter().map(profile).collect(),
+            proof: verified.proof,
         }))
     }
 
@@ -151,8 +162,10 @@ impl AuthenticationService for Authentication {
         let command = call.mutation(|v, r| {
             let flow_id = field::id(v, "flow_id", &r.flow_id);
             let who = who(v, r);
+            let proof = field::text(v, "proof", &r.proof, 1..=64, false);
             Some(StartSession {
                 flow_id: flow_id?,
+                proof,
                 who: who?,
             })
         })?;
@@ -174,7 +187,6 @@ impl AuthenticationService for Authentication {
         let call = self.edge.enter(request).await?;
         let act = call.mutation(|_, r| {
             Some(RefreshSession {
-                request_id: request_uuid(&r.request_id)?,
                 refresh_token: r.refresh_token.clone(),
             })
         })?;

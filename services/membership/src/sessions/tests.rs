@@ -89,10 +89,7 @@ on_both!(
         let test_env = TestEnv::open(database).await;
         let phone = "+79161234567";
         let flow_id = test_env.request_code(phone).await.unwrap().flow_id;
-        test_env
-            .verify(&flow_id, &test_env.code(phone).await)
-            .await
-            .unwrap();
+        let verified = test_env.verify(&flow_id, &test_env.code(phone).await).await;
         let request = pb::StartSessionRequest {
             request_id: test_env.act(),
             flow_id: flow_id.clone(),
@@ -100,6 +97,7 @@ on_both!(
             new_account: Some(pb::NewAccount {
                 full_name: "Иван Орлов".to_owned(),
             }),
+            proof: verified.unwrap().proof,
         };
         let mut api = test_env.authentication();
         let first = api.start_session(request.clone()).await.unwrap().into_inner();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     model::{CODE_LIFE, RESEND},
+    proof::{self, ProofDigest},
     storage,
 };
 use crate::{
@@ -88,13 +89,20 @@ pub(crate) struct VerifyCode {
     pub(crate) code: String,
 }
 
+/// A verified address.
+pub(crate) struct Verified {
+    /// The people who sign in by the address.
+    pub(crate) people: Vec<Account>,
+    /// What StartSession needs.
+    pub(crate) proof: String,
+}
+
 impl UnclaimedMutation for VerifyCode {
     type Context = Context;
-    /// The people who sign in by the address.
-    type View = Vec<Account>;
+    type View = Verified;
     type Error = Error;
 
-    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Act<Vec<Account>>, Error> {
+    async fn run(&self, context: &Context, tx: &Tx, _: &Caller) -> Result<Act<Verified>, Error> {
         let now = tx.now();
         let address = storage::take_attempt(tx, self.flow_id, now).await?;
         let address = address.ok_or_else(Error::flow_unknown)?;
@@ -109,9 +117,11 @@ impl UnclaimedMutation for VerifyCode {
             return Ok(Act::RefusedButKept(Error::code_wrong().into()));
         }
         (counter.failures, counter.block_time) = (0, None);
-        storage::update_verified(tx, self.flow_id, now).await?;
+        let proof = proof::new(tx.env());
+        storage::update_verified(tx, self.flow_id, &ProofDigest::of(&proof), now).await?;
         storage::update_counter(tx, &address, &counter).await?;
-        Ok(Act::Done(accounts::list_by_address(tx, &address).await?))
+        let people = accounts::list_by_address(tx, &address).await?;
+        Ok(Act::Done(Verified { people, proof }))
     }
 }
 

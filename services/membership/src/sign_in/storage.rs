@@ -9,7 +9,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, OnConflict},
 };
 
-use super::model::{ATTEMPTS_MAX, Counter, PROOF_LIFE};
+use super::{
+    model::{ATTEMPTS_MAX, Counter, PROOF_LIFE},
+    proof::ProofDigest,
+};
 
 table!(address_counter, "address_counter", {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -30,6 +33,7 @@ table!(flow, "sign_in_flow", {
     create_time: DateTimeUtc,
     expire_time: DateTimeUtc,
     verify_time: Option<DateTimeUtc>,
+    proof_digest: Option<Vec<u8>>,
     session_id: Option<Uuid>,
 });
 
@@ -106,6 +110,7 @@ pub(super) async fn insert(
         create_time: Set(now),
         expire_time: Set(expire_time),
         verify_time: Set(None),
+        proof_digest: Set(None),
         session_id: Set(None),
     };
     flow::Entity::insert(row).exec_without_returning(conn).await?;
@@ -150,13 +155,16 @@ pub(super) async fn take_attempt(
     address_of(conn, id).await
 }
 
-/// Notes that the code of a flow was verified.
+/// Notes that the code of a flow was verified, and the digest of the proof that the caller got for it.
+/// The proof of an earlier verification is no longer accepted.
 pub(super) async fn update_verified(
     conn: &impl ConnectionTrait,
     id: FlowId,
+    proof: &ProofDigest,
     now: DateTime<Utc>,
 ) -> Result<(), StorageError> {
     flow::Entity::update_many()
+        .col_expr(flow::Column::ProofDigest, Expr::value(proof.0.to_vec()))
         .col_expr(flow::Column::VerifyTime, Expr::value(now))
         .filter(flow::Column::FlowId.eq(id.uuid()))
         .exec(conn)
@@ -164,20 +172,26 @@ pub(super) async fn update_verified(
     Ok(())
 }
 
-fn proved(id: FlowId, now: DateTime<Utc>) -> Condition {
+fn proved(id: FlowId, proof: &ProofDigest, now: DateTime<Utc>) -> Condition {
     Condition::all()
         .add(flow::Column::FlowId.eq(id.uuid()))
+        .add(flow::Column::ProofDigest.eq(proof.0.to_vec()))
         .add(flow::Column::VerifyTime.gt(now - PROOF_LIFE))
         .add(flow::Column::SessionId.is_null())
 }
 
-/// The address of a flow whose code was verified recently and that has started no session.
+/// The address of a flow whose code was verified recently by the holder of the proof and that has started no
+/// session.
 pub(crate) async fn find_proved(
     conn: &impl ConnectionTrait,
     id: FlowId,
+    proof: &ProofDigest,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, StorageError> {
-    let row = flow::Entity::find().filter(proved(id, now)).one(conn).await?;
+    let row = flow::Entity::find()
+        .filter(proved(id, proof, now))
+        .one(conn)
+        .await?;
     Ok(row.map(|row| row.address))
 }
 
@@ -185,12 +199,13 @@ pub(crate) async fn find_proved(
 pub(crate) async fn use_proved(
     conn: &impl ConnectionTrait,
     id: FlowId,
+    proof: &ProofDigest,
     session: SessionId,
     now: DateTime<Utc>,
 ) -> Result<Option<String>, StorageError> {
     let done = flow::Entity::update_many()
         .col_expr(flow::Column::SessionId, Expr::value(session.uuid()))
-        .filter(proved(id, now))
+        .filter(proved(id, proof, now))
         .exec(conn)
         .await?;
     if done.rows_affected == 0 {

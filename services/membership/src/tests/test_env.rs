@@ -1,7 +1,10 @@
 //! The service with the production middleware on its own database, and callers who join through its API.
 mod operator;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use futures::TryStreamExt as _;
 use parta_access::{Secrets, Verifier};
@@ -60,6 +63,8 @@ pub(crate) struct TestEnv {
     pub(crate) test_env: ServiceEnv,
     pub(crate) transport: InMemoryTransport,
     ports: Ports,
+    /// The proofs that VerifyCode returned, by the id of the flow.
+    proofs: Mutex<HashMap<String, String>>,
     _database: TestDatabase,
 }
 
@@ -94,6 +99,7 @@ impl TestEnv {
             test_env,
             transport,
             ports,
+            proofs: Mutex::default(),
             _database: database,
         };
         test_env.create_schools().await;
@@ -281,7 +287,18 @@ impl TestEnv {
             flow_id: flow_id.to_owned(),
             code: code.to_owned(),
         };
-        Ok(self.authentication().verify_code(request).await?.into_inner())
+        let verified = self.authentication().verify_code(request).await?.into_inner();
+        self.proofs
+            .lock()
+            .unwrap()
+            .insert(flow_id.to_owned(), verified.proof.clone());
+        Ok(verified)
+    }
+
+    /// The proof of a flow; one that was never given if the flow was not verified.
+    fn proof(&self, flow_id: &str) -> String {
+        let known = self.proofs.lock().unwrap().get(flow_id).cloned();
+        known.unwrap_or_else(|| "guessed".to_owned())
     }
 
     pub(crate) async fn start(
@@ -298,6 +315,7 @@ impl TestEnv {
             flow_id: flow_id.to_owned(),
             account_id: account_id.to_owned(),
             new_account,
+            proof: self.proof(flow_id),
         };
         let started = self.authentication().start_session(request).await?.into_inner();
         Ok(Person {

@@ -38,7 +38,13 @@ on_both!(
         let rename = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6А", "etag": unit["etag"]});
         let renamed = fixture.expect_success(&head, RENAME, rename.clone()).await["unit"].take();
         assert_eq!(renamed["label"], json!("6А"));
-        assert_eq!(fixture.expect_refusal(&head, RENAME, rename).await.0, "ETAG_MISMATCH");
+        assert_eq!(fixture.expect_refusal(&head, RENAME, rename.clone()).await.0, "ETAG_MISMATCH");
+        // A label that only looks like another one is refused.
+        for hidden in ["6А\u{200b}", "\u{202e}6А", "\u{2800}"] {
+            let mut hidden_rename = rename.clone();
+            hidden_rename["label"] = json!(hidden);
+            assert_eq!(fixture.expect_refusal(&head, RENAME, hidden_rename).await.0, "FIELD_INVALID");
+        }
         // The old label is free again, and a unit may keep its own label.
         fixture.expect_success(&head, CREATE, class(org, "5А")).await;
         let same = json!({"org_id": unit["org_id"], "unit_id": unit["id"], "label": "6 а"});

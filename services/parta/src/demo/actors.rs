@@ -148,19 +148,15 @@ impl<'a> Actors<'a> {
             flow_id: flow_id.clone(),
             code,
         };
-        let profiles = api
-            .verify_code(request)
-            .await
-            .map_err(said)?
-            .into_inner()
-            .profiles;
-        ensure!(profiles.is_empty(), "{phone} was not new");
+        let verified = api.verify_code(request).await.map_err(said)?.into_inner();
+        ensure!(verified.profiles.is_empty(), "{phone} was not new");
         let request = mbr::StartSessionRequest {
             request_id: self.anonymous.act(),
             flow_id,
             new_account: Some(mbr::NewAccount {
                 full_name: full_name.to_owned(),
             }),
+            proof: verified.proof,
             ..Default::default()
         };
         let started = api.start_session(request).await.map_err(said)?.into_inner();

@@ -186,13 +186,13 @@ fn participants(v: &mut FieldViolations, given: &[String]) -> Vec<MemberId> {
 pub(super) fn plan(v: &mut FieldViolations, from: &pb::PlanCallRequest) -> Option<PlanCall> {
     let org_id = field::id(v, "org_id", &from.org_id);
     let unit_id = field::id(v, "unit_id", &from.unit_id);
-    let title = field::text(v, "title", &from.title, 1..=200, false);
+    let title = field::name(v, "title", &from.title, 1..=200);
     let kind = Kind::from_number(from.kind);
     v.check(kind.is_some(), "kind", "is required and must be a known kind");
     let format = format_from_proto(from.format());
     v.check(format.is_some(), "format", "must be ONLINE, IN_PERSON or HYBRID");
     let min_length = usize::from(format.is_some_and(|f| f != Format::Online));
-    let room = field::text(v, "room", &from.room, min_length..=100, false);
+    let room = field::name(v, "room", &from.room, min_length..=100);
     let start = civil(v, &from.start_civil_time);
     let duration = duration(v, from.duration.as_ref());
     let weekly = from.weekly.as_ref().map(|w| weekly(v, w));

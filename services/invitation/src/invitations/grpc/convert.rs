@@ -102,7 +102,7 @@ pub(crate) fn draft(v: &mut FieldViolations, from: &pb::CreateInvitationRequest)
             format!("must be 1 to {most}"),
         );
         let least = usize::from(role.is_staff());
-        label = field::text(v, "recipient_label", &from.recipient_label, least..=100, false);
+        label = field::name(v, "recipient_label", &from.recipient_label, least..=100);
         if !role.is_staff() && from.unit_id.is_empty() {
             v.add("unit_id", "is required for pupils and parents");
         }

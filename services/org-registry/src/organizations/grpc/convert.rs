@@ -54,11 +54,11 @@ pub(super) fn changes(v: &mut FieldViolations, from: &pb::UpdateOrganizationRequ
         match path.as_str() {
             "display_name" => {
                 let path = "organization.display_name";
-                let text = field::text(v, path, &values.display_name, 1..=200, false);
+                let text = field::name(v, path, &values.display_name, 1..=200);
                 changes.display_name = Some(text);
             }
             "region" => {
-                let text = field::text(v, "organization.region", &values.region, 1..=200, false);
+                let text = field::name(v, "organization.region", &values.region, 1..=200);
                 changes.region = Some(text);
             }
             "time_zone" => {
