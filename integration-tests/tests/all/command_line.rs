@@ -73,6 +73,13 @@ mod operator_decides_applications {
             let login = ["login", "--phone", phone, "--flow", flow, "--code", wrong];
             let said = text(&parta(&suite, &login).await.stderr);
             assert!(said.contains("CODE_WRONG of membership.parta"), "{said}");
+
+            let unlocked = document(&suite, &["unlock", "--phone", phone]).await;
+            assert_eq!(
+                unlocked["was_locked"], false,
+                "one wrong code locks nothing: {unlocked}"
+            );
+            assert_eq!(parta(&suite, &["unlock"]).await.status.code(), Some(2));
             suite.stop().await;
         });
     }

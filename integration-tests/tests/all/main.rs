@@ -22,5 +22,6 @@ mod reach;
 mod retention;
 mod revocations;
 mod roster_import;
+mod sign_in;
 mod suspensions;
 mod tables;

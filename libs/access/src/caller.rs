@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use parta_ids::{AccountId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId};
@@ -87,6 +87,9 @@ pub struct Caller {
     pub token: Option<Arc<str>>,
     /// When the credential expires. Streams end at that time.
     pub expire_time: Option<DateTime<Utc>>,
+    /// The network from which the client calls: an IPv4 address, or an IPv6 /64 network. `None` for a caller
+    /// in this process. It is personal data, and no proof of anything.
+    pub network: Option<IpAddr>,
     /// The full name of the RPC: `parta.chat.v1.MessageService/SendMessage`.
     pub rpc: &'static str,
 }
@@ -104,6 +107,7 @@ impl Caller {
             on_behalf_of: None,
             token: None,
             expire_time: None,
+            network: None,
             rpc,
         }
     }

@@ -189,6 +189,7 @@ impl Verifier {
             on_behalf_of: None,
             token: Some(verified.token),
             expire_time: Some(verified.expire_time),
+            network: None,
             rpc,
         })
     }

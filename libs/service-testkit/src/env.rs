@@ -10,7 +10,7 @@ use parta_feed::{Freshness, Handler as _};
 use parta_grpc::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Routes, ServerLayers, ServiceChannel,
     ServiceClients, Target, layers,
-    server::{ServeOptions, serve},
+    server::{ServeOptions, TrustedProxies, serve},
 };
 use parta_ids::{Env, EventId, FlowId, MemberId, OrgId, ServiceAccountId, SessionId, Uuid};
 use parta_jobs::JobRunner;
@@ -195,6 +195,7 @@ impl ServiceEnv {
             verifier,
             services: self.services.clone(),
             operators: vec![(OPERATOR.to_owned(), credential)],
+            proxies: TrustedProxies::default(),
         })
     }
 

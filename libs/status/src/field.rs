@@ -71,7 +71,7 @@ pub fn text(
 }
 
 /// Trims a name that people read and checks that it has `min..=max` characters, all of them visible.
-/// Spaces of other widths become common ones, because a reader cannot tell them apart.
+/// Spaces of other widths become common ones, because a reader cannot distinguish them.
 pub fn name(
     violations: &mut FieldViolations,
     path: &str,

@@ -3,7 +3,7 @@
 //! A name with an invisible character looks equal to another one or like none, and a bidirectional control
 //! character shows the letters in another order than they are stored.
 
-/// What precedes a character, for the sequences that make one picture of several.
+/// The kind of the character before, for the sequences that make one picture of several.
 #[derive(PartialEq, Eq)]
 enum Before {
     Pictograph,

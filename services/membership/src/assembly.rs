@@ -101,6 +101,7 @@ impl Ports {
             verifier: self.verifier.clone(),
             issuer: self.issuer.clone(),
             channels: self.config.channels(),
+            budgets: self.config.budgets(),
             progress: self.progress.clone(),
         }
     }

@@ -9,7 +9,7 @@ use parta_roster::{MemberContext, Roster, UnitKind};
 use parta_status::{RpcError, not_found};
 use sea_orm::ConnectionTrait;
 
-use crate::{delivery::Channels, endings, error::Error};
+use crate::{delivery::Channels, endings, error::Error, sign_in::Budgets};
 
 /// The dependencies of the features. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) channels: Channels,
+    pub(crate) budgets: Budgets,
     /// Incremented when an import of any organization may have progressed.
     pub(crate) progress: tokio::sync::watch::Sender<u64>,
 }

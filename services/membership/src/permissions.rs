@@ -38,6 +38,9 @@ fn administers(kind: PrincipalKind) -> bool {
 fn verifies(kind: PrincipalKind) -> bool {
     person(kind, |f| roles::verify(f).is_allowed())
 }
+fn unlocks(kind: PrincipalKind) -> bool {
+    person(kind, |f| member_records::manage(f).is_allowed())
+}
 fn assigns(kind: PrincipalKind) -> bool {
     person(kind, |f| assignments::manage(f).is_allowed())
 }
@@ -84,7 +87,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 63] = [
+const RULES: [(&str, Rule); 65] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -126,6 +129,7 @@ const RULES: [(&str, Rule); 63] = [
     ("parta.membership.v1.MemberService/RemoveMember", |k| {
         person(k, |f| departures::remove(f, &pupil(f), false).is_allowed())
     }),
+    ("parta.membership.v1.MemberService/UnlockMemberSignIn", unlocks),
     ("parta.membership.v1.AssignmentService/CreateAssignment", assigns),
     ("parta.membership.v1.AssignmentService/EndAssignment", assigns),
     ("parta.membership.v1.AssignmentService/ListAssignments", reads),
@@ -205,6 +209,9 @@ const RULES: [(&str, Rule); 63] = [
         anybody,
     ),
     ("parta.membership.v1.OperatorService/ListOutboxMessages", |k| {
+        k == PrincipalKind::Operator
+    }),
+    ("parta.membership.v1.OperatorService/UnlockSignIn", |k| {
         k == PrincipalKind::Operator
     }),
     (

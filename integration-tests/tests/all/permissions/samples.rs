@@ -225,6 +225,8 @@ pub async fn sample(
         "MemberService/RemoveMember" => {
             json!({"member_id": fresh.member("ROLE_PUPIL", Some(&place.class)).await})
         }
+        "MemberService/UnlockMemberSignIn" => json!({"member_id": fresh.member("ROLE_PUPIL", None).await}),
+        "OperatorService/UnlockSignIn" => json!({"phone": new_phone()}),
         "AssignmentService/CreateAssignment" | "AssignmentService/EndAssignment" => {
             let wanted = json!({
                 "member_id": place.colleague.member_id, "unit_id": fresh.unit().await,

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Authenticator, ClientBuilder, InMemoryTransport, Limits, Methods, Patience, Routes, ServerLayers,
     ServiceChannel, Target, layers,
-    server::{ServeOptions, serve},
+    server::{ServeOptions, TrustedProxies, serve},
 };
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use parta_access::{
@@ -236,6 +236,7 @@ impl TestEnv {
             verifier: verifier.clone(),
             services: Arc::new(keys),
             operators: vec![("root".into(), credential)],
+            proxies: TrustedProxies::default(),
         });
         let (draining, stop, tracker) = (
             CancellationToken::new(),

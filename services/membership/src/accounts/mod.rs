@@ -8,4 +8,4 @@ mod model;
 mod storage;
 
 pub(crate) use model::{Account, Address};
-pub(crate) use storage::{find, insert, list_by_address, phones};
+pub(crate) use storage::{addresses, find, insert, list_by_address, phones};

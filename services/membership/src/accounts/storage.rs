@@ -85,12 +85,20 @@ pub(crate) async fn find(
     Ok(row.map(Account::from))
 }
 
-/// Lists the phone numbers that an account has proved.
-pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result<Vec<String>, StorageError> {
+/// Lists the addresses that an account has proved.
+pub(crate) async fn addresses(
+    conn: &impl ConnectionTrait,
+    id: AccountId,
+) -> Result<Vec<String>, StorageError> {
     let rows = account_address::Entity::find()
         .filter(account_address::Column::AccountId.eq(id.uuid()))
         .all(conn)
         .await?;
-    let addresses = rows.into_iter().map(|row| row.address);
+    Ok(rows.into_iter().map(|row| row.address).collect())
+}
+
+/// Lists the phone numbers that an account has proved.
+pub(crate) async fn phones(conn: &impl ConnectionTrait, id: AccountId) -> Result<Vec<String>, StorageError> {
+    let addresses = addresses(conn, id).await?.into_iter();
     Ok(addresses.filter(|address| is_phone(address)).collect())
 }

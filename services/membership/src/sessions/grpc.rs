@@ -2,12 +2,11 @@
 //! sessions and admission.
 use std::sync::Arc;
 
-use parta_contacts::{EmailAddress, InvalidPhoneNumber, PhoneNumber};
 use parta_edge::{Edge, PageRequest};
 use parta_ids::SessionId;
 use parta_proto::timestamp;
 use parta_proto_membership::v1::{self as pb, authentication_service_server::AuthenticationService};
-use parta_status::{FieldViolations, field};
+use parta_status::{FieldViolations, RpcError, field};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -18,12 +17,12 @@ use super::{
     },
 };
 use crate::{
-    accounts::{Account, Address},
+    accounts::Account,
     admission::CreateJoinTicket,
     context::Context,
     error::Error,
     member_records::events::roles,
-    sign_in::{RequestCode, VerifyCode},
+    sign_in::{self, RequestCode, SignInMetrics, VerifyCode},
 };
 
 /// The server of the service.
@@ -33,39 +32,16 @@ pub(crate) struct Authentication {
     /// Signs tokens, and refuses those of an ended session in this process at once; other processes learn it
     /// at their next poll.
     context: Arc<Context>,
+    metrics: SignInMetrics,
 }
 
 impl Authentication {
     pub(crate) fn new(edge: Edge<Context>, context: Arc<Context>) -> Self {
-        Self { edge, context }
-    }
-}
-
-/// Reads the address of a request. `costly` says whether premium-rate and satellite numbers are accepted.
-fn address(
-    violations: &mut FieldViolations,
-    request: &pb::RequestCodeRequest,
-    costly: bool,
-) -> Option<Address> {
-    match (request.phone.as_str(), request.email.as_str()) {
-        (phone, "") if !phone.is_empty() => {
-            let number = phone.parse::<PhoneNumber>();
-            let refused = |error: InvalidPhoneNumber| violations.add("phone", error.to_string());
-            let number = number.map_err(refused).ok()?;
-            if !costly && number.is_costly() {
-                violations.add("phone", "must not be a premium-rate or satellite number");
-                return None;
-            }
-            Some(Address::Phone(number))
-        }
-        ("", email) if !email.is_empty() => {
-            let address = email.parse::<EmailAddress>();
-            let address = address.map_err(|error| violations.add("email", error.to_string()));
-            address.ok().map(Address::Email)
-        }
-        _ => {
-            violations.add("phone", "exactly one of phone and email is required");
-            None
+        let metrics = SignInMetrics::new();
+        Self {
+            edge,
+            context,
+            metrics,
         }
     }
 }
@@ -122,10 +98,11 @@ impl AuthenticationService for Authentication {
         let call = self.edge.enter(request).await?;
         let costly = self.context.channels.costly_numbers;
         let command = call.mutation(|v, r| {
-            let address = address(v, r, costly)?;
+            let address = sign_in::address(v, &r.phone, &r.email, costly)?;
             Some(RequestCode { address })
         })?;
-        let done = self.edge.mutate(&call, &command).await?;
+        let done = self.edge.mutate(&call, &command).await.map_err(RpcError::from);
+        let done = self.metrics.count("request_code", done)?;
         Ok(Response::new(pb::RequestCodeResponse {
             flow_id: done.view.flow_id.to_string(),
             resend_time: Some(timestamp(done.view.resend_time)),
@@ -147,7 +124,12 @@ impl AuthenticationService for Authentication {
                 code,
             })
         })?;
-        let verified = self.edge.mutate_unclaimed(&call, &act).await?;
+        let verified = self
+            .edge
+            .mutate_unclaimed(&call, &act)
+            .await
+            .map_err(RpcError::from);
+        let verified = self.metrics.count("verify_code", verified)?;
         Ok(Response::new(pb::VerifyCodeResponse {
             profiles: verified.people.into_iter().map(profile).collect(),
             proof: verified.proof,

@@ -1,4 +1,6 @@
 //! Sign-in, sessions, tokens, the first administrator (R19, R20, R28, R29, R30).
+mod limits;
+
 use parta_proto_membership::v1 as pb;
 use parta_testkit::on_both;
 use tonic::Status;
@@ -103,6 +105,7 @@ on_both!(code_expires_after_five_tries_or_minutes, |database| async move {
     let test_env = TestEnv::open(database).await;
     let phone = "+79161234567";
     let known = test_env.newcomer(phone, "Иван Орлов").await;
+    test_env.request_code(phone).await.unwrap();
     assert_eq!(reason(&test_env.request_code(phone).await), "RATE_LIMITED");
     test_env.minute();
     let flow = test_env.request_code(phone).await.unwrap();

@@ -76,7 +76,12 @@ macro_rules! clients {
 
 impl TestEnv {
     pub(crate) async fn open(database: TestDatabase) -> Self {
-        Self::open_with(database, Config::default()).await
+        // All callers without a network of their own share one, and the clock stands.
+        let config = Config {
+            codes_per_hour_of_network: 3_600_000,
+            ..Config::default()
+        };
+        Self::open_with(database, config).await
     }
 
     pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
@@ -347,6 +352,15 @@ impl TestEnv {
             member_id: issued.member_id,
             token: issued.access_token,
         })
+    }
+
+    /// Signs a member in again after the access tokens have expired.
+    pub(crate) async fn again(&self, member: &MemberSession, phone: &str) -> MemberSession {
+        let flow = self.request_code(phone).await.unwrap().flow_id;
+        self.verify(&flow, &self.code(phone).await).await.unwrap();
+        let account_id = &member.person.account_id;
+        let person = self.start(&flow, account_id, "").await.unwrap();
+        self.member_session(org(1), person).await.unwrap()
     }
 
     pub(crate) async fn claim(&self, person: &Person, org: OrgId) -> Result<pb::Member, Status> {
