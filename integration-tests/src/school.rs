@@ -366,9 +366,14 @@ impl School {
 
     /// Returns the id of a checked roster import without people.
     pub async fn checked_import(&self) -> String {
+        self.checked_import_by(&self.administrator.client, "").await
+    }
+
+    /// Returns the id of a roster import with these rows of users.csv, which this client has checked.
+    pub async fn checked_import_by(&self, client: &Client, users: &str) -> String {
         use parta_proto_membership::v1 as pb;
         use pb::check_roster_import_request::Part;
-        let client = &self.administrator.client;
+        let users = format!("sourcedId,role,givenName,familyName\n{users}");
         let header = pb::CheckRosterImportRequest {
             request_id: client.request_id(),
             part: Some(Part::Header(pb::CheckRosterImportHeader {
@@ -377,7 +382,7 @@ impl School {
         };
         let files = [
             ("orgs.csv", "sourcedId,name,type\n"),
-            ("users.csv", "sourcedId,role,givenName,familyName\n"),
+            ("users.csv", users.as_str()),
             ("classes.csv", "sourcedId,title\n"),
             ("enrollments.csv", "sourcedId,classSourcedId,userSourcedId,role\n"),
         ];
@@ -385,7 +390,7 @@ impl School {
             request_id: String::new(),
             part: Some(Part::Chunk(pb::RosterFileChunk {
                 file_name: file_name.to_owned(),
-                data: text.into(),
+                data: text.as_bytes().to_vec().into(),
             })),
         });
         let all: Vec<_> = std::iter::once(header).chain(chunks).collect();

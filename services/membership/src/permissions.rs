@@ -84,7 +84,7 @@ fn service(kind: PrincipalKind) -> bool {
     kind == PrincipalKind::Service
 }
 
-const RULES: [(&str, Rule); 63] = [
+const RULES: [(&str, Rule); 64] = [
     ("parta.membership.v1.AuthenticationService/RequestCode", anybody),
     ("parta.membership.v1.AuthenticationService/VerifyCode", anybody),
     ("parta.membership.v1.AuthenticationService/StartSession", anybody),
@@ -213,6 +213,10 @@ const RULES: [(&str, Rule); 63] = [
     ),
     (
         "parta.membership.v1.RosterImportService/StartRosterImport",
+        imports,
+    ),
+    (
+        "parta.membership.v1.RosterImportService/DecideRosterImportChanges",
         imports,
     ),
     ("parta.membership.v1.RosterImportService/GetRosterImport", imports),

@@ -83,6 +83,36 @@ impl Fresh<'_> {
         )
     }
 
+    /// Returns a roster import and a change of it that waits for a second person, because it makes a record with
+    /// the name of the member who has started it. A caller of this kind has not, where another member can.
+    async fn waiting_change(&self, two_schools: &TwoSchools, kind: Kind) -> Value {
+        let school = &self.0.school;
+        let head = two_schools.people.get(&Kind::Head);
+        let own = |client: &Client| client.org_id() == Some(school.org_id.as_str());
+        let head = head.filter(|head| kind == Kind::Administrator && own(&head.client));
+        let starter = head.unwrap_or(&school.administrator);
+        let wanted = json!({"org_id": school.org_id, "member_id": starter.member_id});
+        let found = starter.client.must("MemberService/GetMember", wanted).await;
+        let name = found["member"]["full_name"].as_str().unwrap().to_owned();
+        let row = format!("{},parent,,{name}\n", starter.client.request_id());
+        let import = school.checked_import_by(&starter.client, &row).await;
+        let import = json!({"org_id": school.org_id, "roster_import_id": import});
+        starter
+            .client
+            .must("RosterImportService/StartRosterImport", import.clone())
+            .await;
+        parta_testkit::eventually("the change waits", async || {
+            let rpc = "RosterImportService/GetRosterImport";
+            let found = starter.client.must(rpc, import.clone()).await;
+            (found["roster_import"]["waiting_count"] == 1).then_some(())
+        })
+        .await;
+        json!({
+            "roster_import_id": import["roster_import_id"], "numbers": [1],
+            "decision": "ROSTER_CHANGE_DECISION_CONFIRM",
+        })
+    }
+
     /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
     async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
@@ -311,6 +341,7 @@ pub async fn sample(
         }
         "ServiceAccountService/IssueServiceAccountToken" => json!({"key": two_schools.key}),
         "RosterImportService/CheckRosterImport" => json!({"header": {"org_id": place.school.org_id}}),
+        "RosterImportService/DecideRosterImportChanges" => fresh.waiting_change(two_schools, kind).await,
         "RosterImportService/StartRosterImport"
         | "RosterImportService/GetRosterImport"
         | "RosterImportService/ListRosterImportChanges"

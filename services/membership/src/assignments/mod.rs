@@ -17,5 +17,5 @@ pub(crate) use events::snapshot;
 pub(crate) use grpc::Assignments;
 pub(crate) use leading::units_led;
 pub(crate) use model::{Assignment, AssignmentKind};
-pub(crate) use operations::{begin, end_all_of, end_due};
+pub(crate) use operations::{begin, end_all_of, end_due, is_ended_by_decision};
 pub(crate) use policy::manage;

@@ -121,7 +121,7 @@ impl Mutation for EndAssignment {
 
     async fn act(&self, _: &Context, tx: &Tx, caller: &Caller, scope: &OrgScope) -> Result<(), Error> {
         let id = self.assignment_id;
-        if !storage::end(tx, scope, id, tx.now()).await? {
+        if !storage::end(tx, scope, id, true, tx.now()).await? {
             return Err(Error::unknown(KIND, id));
         }
         ended(tx, self.org_id, id).await?;
@@ -228,10 +228,22 @@ pub(crate) async fn end_all_of(tx: &Tx, scope: &OrgScope, member: MemberId) -> R
 
 /// Ends an assignment whose time has come. Does nothing if it has ended otherwise.
 pub(crate) async fn end_due(tx: &Tx, scope: &OrgScope, id: AssignmentId) -> Result<(), Error> {
-    if storage::end(tx, scope, id, tx.now()).await? {
+    if storage::end(tx, scope, id, false, tx.now()).await? {
         ended(tx, scope.org_id(), id).await?;
     }
     Ok(())
+}
+
+/// Whether a decision ended the latest assignment of this kind that the member had in the unit. An import
+/// does not give it again (reach.md 9).
+pub(crate) async fn is_ended_by_decision(
+    tx: &Tx,
+    scope: &OrgScope,
+    member: MemberId,
+    unit: UnitId,
+    kind: AssignmentKind,
+) -> Result<bool, Error> {
+    Ok(storage::latest_ended_by_decision(tx, scope, member, unit, kind).await?)
 }
 
 /// Publishes the end of an assignment and forgets its time.

@@ -262,7 +262,7 @@ async fn carry_out(test_env: &TestEnv, caller: &MemberSession, import: &pb::Rost
         org_id: org(1).to_string(),
         roster_import_id: import.id.clone(),
         etag: String::new(),
-        allow_mass_removal: true,
+        confirmed_mass_changes: import.mass_changes.clone(),
     };
     let mut api = test_env.roster_imports();
     api.start_roster_import(by(&caller.token, start)).await.unwrap();

@@ -12,17 +12,6 @@ impl Error {
         )
     }
 
-    /// Whether the error is [`Self::child_unknown`].
-    pub(crate) fn is_child_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::State {
-                reason: ErrorReason::ChildUnknown,
-                ..
-            }
-        )
-    }
-
     /// The guardian of a proposed relation does not have the role.
     pub(super) fn not_a_parent() -> Self {
         Self::state(

@@ -23,6 +23,6 @@ mod tests;
 pub(crate) use events::snapshot;
 pub(crate) use grpc::Guardianships;
 pub(crate) use model::{Guardianship, Order};
-pub(crate) use operations::{end_all_of, end_due, establish};
+pub(crate) use operations::{Family, Obstacle, end_all_of, end_due, establish, family, obstacle};
 pub(crate) use policy::{administer, choose, decides_sample, read};
 pub(crate) use storage::{Side, list_current};

@@ -12,7 +12,7 @@ mod operations;
 mod policy;
 pub(crate) mod storage;
 
-pub(crate) use model::{Member, MemberView};
+pub(crate) use model::{LeaveReason, Member, MemberView};
 pub(crate) use operations::{join_again, visible_members};
 pub(crate) use policy::{administer, manage, visibility};
 pub(crate) use storage::{find_by_account, list_of_account, orgs_of_account, orgs_of_accounts};

@@ -25,7 +25,7 @@ pub(crate) async fn join_again(
     if member.state == State::Left {
         member.begin_anew(invitation_id);
     }
-    member.roles.insert(role);
+    member.grant(role);
     storage::update(tx, scope, member).await?;
     events::changed(tx, member).await
 }

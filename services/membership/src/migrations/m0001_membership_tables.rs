@@ -96,6 +96,7 @@ impl MigrationTrait for Tables {
                 .col(text("full_name"))
                 .col(integer("state"))
                 .col(integer("roles"))
+                .col(integer("revoked_roles"))
                 .col(boolean("teacher_verified"))
                 .col(text_null("evidence"))
                 .col(uuid_null("verifier_id"))
@@ -103,6 +104,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time_null("leave_time"))
                 .col(text_null("leave_cause"))
+                .col(integer_null("leave_reason"))
                 .col(big_integer("revision"))
                 .foreign_key(&mut of_account("member"))
                 .to_owned(),
@@ -137,6 +139,7 @@ impl MigrationTrait for Tables {
                 .col(time("create_time"))
                 .col(time_null("expire_time"))
                 .col(time_null("end_time"))
+                .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("assignment", "member_id"))
                 .to_owned(),
             table("due_ending")
@@ -151,6 +154,7 @@ impl MigrationTrait for Tables {
                 .col(uuid("unit_id"))
                 .col(time("create_time"))
                 .col(time_null("end_time"))
+                .col(boolean("ended_by_decision"))
                 .foreign_key(&mut of_member("enrollment", "member_id"))
                 .to_owned(),
             keyed("guardianship", "guardianship_id")

@@ -97,6 +97,8 @@ impl Mutation for ChangeRoles {
                 suspensions::in_force(tx, scope, administrators, Role::Administrator).await?;
             keep_an_administrator(&administrators, &member)?;
         }
+        member.revoked_roles.extend(&lost);
+        member.revoked_roles.retain(|role| !added.contains(role));
         member.roles.clone_from(&self.roles);
         // The verification belongs to the role of teacher.
         member.teacher_verified &= member.has(Role::Teacher);

@@ -35,7 +35,9 @@ use parta_service_testkit::{ServiceEnv, with_token};
 use parta_testkit::{TestDatabase, Time};
 use tonic::{Request, Status};
 
-use crate::{GRPC_SERVICES, assembly::Ports, config::Config, migrations};
+use crate::{
+    GRPC_SERVICES, assembly::Ports, config::Config, migrations, roster_import::ClassCreatedObserver,
+};
 
 #[derive(Clone)]
 pub(crate) struct Person {
@@ -76,6 +78,7 @@ impl TestEnv {
 
     pub(crate) async fn open_with(database: TestDatabase, config: Config) -> Self {
         let test_env = ServiceEnv::open(&database, "membership", migrations()).await;
+        let test_env = test_env.observed_by(Arc::new(ClassCreatedObserver));
         let ports = Ports {
             config,
             db: test_env.db.clone(),

@@ -5,6 +5,7 @@ mod limit;
 mod list;
 mod of_age;
 mod propose;
+mod source;
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,7 @@ pub(crate) use limit::LimitGuardianship;
 pub(crate) use list::ListGuardianships;
 pub(crate) use of_age::{ChooseAdultAccess, end_due};
 pub(crate) use propose::{ProposeGuardianship, establish};
+pub(crate) use source::{Family, Obstacle, family, obstacle};
 
 use super::{
     calendar, events,
@@ -211,14 +213,14 @@ async fn audit(tx: &Tx, caller: &Caller, row: &Guardianship) -> Result<(), Error
     Ok(parta_audit::record(tx, caller, Some(row.org_id), object).await?)
 }
 
-/// Inserts a relation that is not confirmed, unless the two are related.
+/// Inserts a relation that is not confirmed; returns `false` if the two are related.
 async fn insert(
     tx: &Tx,
     scope: &OrgScope,
     guardian: MemberId,
     child: MemberId,
     kind: RelationKind,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let row = Guardianship {
         org_id: scope.org_id(),
         id: tx.env().id(),
@@ -235,10 +237,11 @@ async fn insert(
         end_cause: None,
         ended_by_order: false,
     };
-    if storage::insert(tx, scope, &row).await? {
+    let inserted = storage::insert(tx, scope, &row).await?;
+    if inserted {
         events::established(tx, &row).await?;
     }
-    Ok(())
+    Ok(inserted)
 }
 
 /// Ends every relation of a member on one side, because the member leaves or loses the role for it.
