@@ -41,7 +41,7 @@ pub(super) struct Applier<'a> {
     decider: Decider,
     /// The ids in the source of people whose record waits for a second person.
     waiting: BTreeSet<String>,
-    /// What the changes request from other services.
+    /// The requests of the changes to other services.
     pub(super) staged: Staged,
 }
 

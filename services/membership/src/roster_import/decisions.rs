@@ -1,4 +1,4 @@
-//! What a decision has ended, and an import therefore does not begin again (reach.md 9).
+//! Facts that a decision has ended, so that an import does not begin them again (reach.md 9).
 use std::collections::{BTreeMap, BTreeSet};
 
 use parta_access::OrgScope;

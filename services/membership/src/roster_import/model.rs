@@ -141,7 +141,7 @@ impl Counts {
     }
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Not applied yet.
@@ -211,7 +211,7 @@ pub(crate) enum NoEffect {
     ClassGone,
     /// An import removes no administrator.
     AdministratorStays,
-    /// What the change asks for was so already when it was made.
+    /// The change was made otherwise before.
     AlreadySo,
 }
 

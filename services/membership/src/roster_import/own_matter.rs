@@ -1,4 +1,4 @@
-//! What an import may not decide for the person who starts it, or who confirms a change (reach.md 6).
+//! The changes that an import may not make for the person who starts it, or who confirms them (reach.md 6).
 use std::collections::BTreeSet;
 
 use parta_ids::MemberId;

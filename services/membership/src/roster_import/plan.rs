@@ -82,7 +82,7 @@ pub(crate) struct Details {
     pub(crate) value: i32,
 }
 
-/// What a person of the source is after the import.
+/// A person of the source after the import.
 enum Person<'a> {
     Member(&'a CurrentMember),
     /// Becomes a member with this role by the import.

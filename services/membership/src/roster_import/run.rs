@@ -121,7 +121,7 @@ impl Runner {
 }
 
 /// Counts the classes that were created, and returns the keys of the labels of the others. A class counts if
-/// org-registry has told that it made it for the import, or if it was not archived before the import began.
+/// org-registry made it for the import, or if it was not archived before the import began.
 async fn missing_classes(
     tx: &Tx,
     scope: &OrgScope,
@@ -131,7 +131,7 @@ async fn missing_classes(
     let filter = ChangeFilter::of_kind(Kind::CreateUnit);
     let requested = rows::list_changes(tx, scope, import.id, filter, 0, NO_LIMIT).await?;
     let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
-    // A class may exist before it was requested. Then it is requested too, so that org-registry tells.
+    // A class may exist before it was requested. Then it is requested too, and org-registry answers by an event.
     import.done.units = 0;
     for (seq, change) in requested {
         let key = label_key(&change.details.unit_label);

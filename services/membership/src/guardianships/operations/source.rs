@@ -1,4 +1,4 @@
-//! What an import has to know before it relates a parent to a child, or removes one of them.
+//! The questions of an import before it relates a parent to a child, or removes one of them.
 use std::collections::BTreeSet;
 
 use parta_access::OrgScope;

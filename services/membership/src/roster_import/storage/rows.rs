@@ -269,8 +269,8 @@ pub(crate) async fn set_outcome(
     Ok(())
 }
 
-/// Notes that the class of a key was created for an import, or found by it. The creator of classes tells it
-/// once; the label may be changed, and the class archived, before the import continues.
+/// Notes that the class of a key was created for an import, or found by it. The label may be changed, and the
+/// class archived, before the import continues.
 pub(crate) async fn note_created_unit(
     conn: &impl ConnectionTrait,
     scope: &OrgScope,

@@ -151,7 +151,7 @@ on_both!(no_import_gives_a_badge, |database| async move {
         .unwrap();
     school.import(&source).await;
     assert!(school.member("Волков").await.teacher_verified);
-    // Who comes back by an import is not verified, and has the tasks of the source only.
+    // A person who comes back by an import is not verified, and has the tasks of the source only.
     school.import(&source.clone().without("t1")).await;
     let done = school.import(&source).await;
     let counts = done.done.unwrap();

@@ -1,4 +1,4 @@
-//! What is the importer's own matter waits for a second person (reach.md 6).
+//! The importer's own matters wait for a second person (reach.md 6).
 use parta_proto_membership::v1::{
     self as pb, MemberState, Role, RosterChangeDecision as Decision, RosterChangeOutcome as Outcome,
     RosterNoEffect as NoEffect,
@@ -181,7 +181,7 @@ on_both!(
     }
 );
 
-// What waited is judged when it is confirmed.
+// A waiting change is judged when it is confirmed.
 // Covers: F6 refused, F9 refused
 on_both!(
     confirmed_change_may_have_no_effect_any_more,
