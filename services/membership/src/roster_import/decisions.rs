@@ -69,7 +69,7 @@ pub(super) async fn mark(
             }
         }
     }
-    for change in changes.iter_mut() {
+    for change in changes {
         if change.kind == Kind::EndEnrollment && decided.contains(&change.source_key) {
             change.outcome = Outcome::NoEffect(NoEffect::ClassDecided);
         }
