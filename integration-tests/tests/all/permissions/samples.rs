@@ -84,7 +84,8 @@ impl Fresh<'_> {
     }
 
     /// Returns a roster import and a change of it that waits for a second person, because it makes a record
-    /// with the name of the member who has started it. A caller of this kind has not, where another member can.
+    /// with the name of the member who has started it. A caller of this kind has not, where another member
+    /// can.
     async fn waiting_change(&self, two_schools: &TwoSchools, kind: Kind) -> Value {
         let school = &self.0.school;
         let head = two_schools.people.get(&Kind::Head);

@@ -131,7 +131,8 @@ async fn missing_classes(
     let filter = ChangeFilter::of_kind(Kind::CreateUnit);
     let requested = rows::list_changes(tx, scope, import.id, filter, 0, NO_LIMIT).await?;
     let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
-    // A class may exist before it was requested. Then it is requested too, and org-registry answers by an event.
+    // A class may exist before it was requested. It is requested all the same, and org-registry publishes its
+    // creation.
     import.done.units = 0;
     for (seq, change) in requested {
         let key = label_key(&change.details.unit_label);
