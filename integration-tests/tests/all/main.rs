@@ -14,6 +14,7 @@ mod malformed;
 mod people;
 mod permissions;
 mod plans;
+mod policies;
 mod power_cut;
 mod protos;
 mod python;

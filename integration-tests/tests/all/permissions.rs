@@ -369,6 +369,7 @@ cases! {
         "parta.org_registry.v1.OrgRegistryJobService",
         "parta.org_registry.v1.OrgRegistryQuarantineService",
         "parta.org_registry.v1.OrganizationService",
+        "parta.org_registry.v1.PolicyService",
         "parta.org_registry.v1.UnitService",
     ],
 }

@@ -206,6 +206,14 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
             ("UnitService/ListUnits", json!({})),
             ("OrganizationService/GetOrganization", json!({})),
             (
+                "PolicyService/PreviewPolicies",
+                json!({
+                    "policies": {"teacher_verification": "TEACHER_VERIFICATION_OPTIONAL"},
+                    "update_mask": "teacherVerification",
+                }),
+            ),
+            ("PolicyService/ListPolicyChanges", json!({})),
+            (
                 "MessageService/ListEntries",
                 json!({"chat_id": chat, "page_size": 20}),
             ),
@@ -255,6 +263,7 @@ async fn send_daily_requests(suite: &Suite, sample: &SampleSchool) {
     for (rpc, body) in [
         ("ApplicationService/ListApplications", json!({})),
         ("OrganizationService/ListOrganizations", json!({})),
+        ("PolicyService/ListPendingPolicyChanges", json!({})),
         ("OperatorService/ListOutboxMessages", json!({})),
         ("OrgRegistryJobService/ListJobs", json!({})),
         ("OrgRegistryQuarantineService/GetConsumerStatus", json!({})),

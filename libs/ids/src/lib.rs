@@ -121,6 +121,8 @@ typed_ids! {
     ServiceAccountId = "sva";
     /// A roster import.
     RosterImportId = "imp";
+    /// A change of the policies of an organization.
+    PolicyChangeId = "pch";
     /// The one-time appointment of a founding administrator.
     AppointmentId = "apt";
     /// A chat.

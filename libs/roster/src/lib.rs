@@ -8,6 +8,7 @@
 //! know is read the stricter way.
 #![warn(missing_docs)]
 
+mod administration;
 mod change;
 mod consumer_names;
 mod duties;

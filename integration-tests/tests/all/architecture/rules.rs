@@ -63,7 +63,10 @@ pub(super) const FEATURES: &[(&str, &[&str])] = &[
             "live",
         ],
     ),
-    ("org-registry", &["organizations", "units", "applications"]),
+    (
+        "org-registry",
+        &["organizations", "policies", "units", "applications"],
+    ),
     ("invitation", &["invitations", "acceptance", "lineage"]),
     (
         "membership",

@@ -83,6 +83,57 @@ impl Fresh<'_> {
         )
     }
 
+    /// Returns the request of UpdatePolicies with the etag of its preview.
+    async fn previewed(&self, by: &Client, mut wanted: Value) -> Value {
+        let preview = by.must("PolicyService/PreviewPolicies", wanted.clone()).await;
+        wanted["preview_etag"] = preview["preview_etag"].clone();
+        wanted
+    }
+
+    /// Returns the request to confirm a new pending change. The one before stays pending, on another policy.
+    /// The author is not the administrator of the samples if that one confirms.
+    async fn policy_change(&self, kind: Kind) -> Value {
+        let school = &self.0.school;
+        let mut author = school.administrator.client.clone();
+        if kind == Kind::Administrator {
+            let other = school.teacher("Ирина Седова").await;
+            let roles = json!({
+                "member_id": other.member_id, "roles": ["ROLE_TEACHER", "ROLE_ADMINISTRATOR"],
+            });
+            self.0.must("MemberService/ChangeMemberRoles", roles).await;
+            author = other.client;
+        }
+        let pending = json!({"pending_only": true});
+        let listed = self.0.must("PolicyService/ListPolicyChanges", pending).await;
+        let waiting = listed["changes"].as_array().unwrap();
+        if let [_, oldest] = &waiting[..] {
+            let drop = json!({"policy_change_id": oldest["id"]});
+            self.0.must("PolicyService/DropPolicyChange", drop).await;
+        }
+        let (field, mask, values) = match waiting.first() {
+            Some(newest) if newest["values"][0]["path"] == json!("parent_inviters") => (
+                "teacher_verification",
+                "teacherVerification",
+                ["TEACHER_VERIFICATION_REQUIRED", "TEACHER_VERIFICATION_OPTIONAL"],
+            ),
+            _ => (
+                "parent_inviters",
+                "parentInviters",
+                ["PARENT_INVITERS_CLASS_TEACHER", "PARENT_INVITERS_CLASS_STAFF"],
+            ),
+        };
+        let mut change = Value::Null;
+        for value in values {
+            let wanted = json!({
+                "org_id": school.org_id, "policies": {field: value}, "update_mask": mask,
+            });
+            let wanted = self.previewed(&author, wanted).await;
+            let updated = author.must("PolicyService/UpdatePolicies", wanted).await;
+            change = updated["pending_change"].clone();
+        }
+        json!({"policy_change_id": change["id"], "preview_etag": change["preview_etag"]})
+    }
+
     /// Returns a chat in which the kind may write, or else the pupils' chat of the class.
     async fn chat(&self, kind: Kind, person: Option<&Client>) -> String {
         let wanted = match kind {
@@ -106,6 +157,10 @@ impl Fresh<'_> {
         let by = &self.0.colleague.client;
         id(&by.must("ChatService/CreateChat", wanted).await, "/chat/id")
     }
+}
+
+fn unused_after() -> Value {
+    json!({"policies": {"unused_after": "1209600s"}, "update_mask": "unusedAfter"})
 }
 
 fn lesson(unit: &str) -> Value {
@@ -154,11 +209,23 @@ pub async fn sample(
         "OrganizationService/UpdateOrganization" => {
             json!({"organization": {"region": "Тверь"}, "update_mask": "region"})
         }
-        "OrganizationService/ChangePolicies" => json!({"policies": {
-            "teacher_verification": "TEACHER_VERIFICATION_REQUIRED",
-            "parent_inviters": "PARENT_INVITERS_CLASS_TEACHER",
-            "school_channel_open_to_families": true, "unused_after": "1209600s",
-        }}),
+        "PolicyService/PreviewPolicies" => unused_after(),
+        "PolicyService/UpdatePolicies" => {
+            fresh
+                .previewed(&place.school.administrator.client, unused_after())
+                .await
+        }
+        "PolicyService/ConfirmPolicyChange" => {
+            let mut confirm = fresh.policy_change(kind).await;
+            if kind == Kind::Operator {
+                confirm["order"] = json!({"number": "7", "date": "2026-01-12", "text": "О проверке"});
+            }
+            confirm
+        }
+        "PolicyService/DropPolicyChange" => {
+            let change = fresh.policy_change(kind).await;
+            json!({"policy_change_id": change["policy_change_id"]})
+        }
         "UnitService/CreateUnit" => {
             json!({"kind": "UNIT_KIND_GROUP", "label": &two_schools.suite.anonymous().request_id()[20..]})
         }

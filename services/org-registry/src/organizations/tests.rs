@@ -1,4 +1,4 @@
-//! Data and policies of an organization.
+//! Data of an organization.
 use parta_proto_membership::v1::Role;
 use parta_testkit::on_both;
 use serde_json::json;
@@ -6,7 +6,6 @@ use serde_json::json;
 use crate::tests::fixture::Fixture;
 
 const UPDATE: &str = "OrganizationService/UpdateOrganization";
-const POLICIES: &str = "OrganizationService/ChangePolicies";
 
 on_both!(
     /// Covers: R4 allowed, R4 refused
@@ -88,54 +87,6 @@ on_both!(invalid_updates_name_their_fields, |database| async move {
     assert_eq!(fixture.rows().await, rows);
     fixture.close().await;
 });
-
-on_both!(
-    /// Covers: R9 allowed, R9 refused
-    policies_are_versioned_and_editable_by_administrators_only,
-    |database| async move {
-        let fixture = Fixture::open(database).await;
-        let org = fixture.school(1).await;
-        let administrator = fixture.member(org, Role::Administrator, &[]).await;
-        let policies = json!({
-            "teacher_verification": "TEACHER_VERIFICATION_OPTIONAL",
-            "parent_inviters": "PARENT_INVITERS_CLASS_STAFF",
-            "school_channel_open_to_families": false,
-            "unused_after": "7200s",
-        });
-        let body = json!({"org_id": org.to_string(), "policies": policies});
-        let created = fixture.expect_success(&administrator, POLICIES, body.clone()).await;
-        let mut expected = policies.clone();
-        expected["version"] = json!("2");
-        assert_eq!(created["organization"]["policies"], expected);
-        let read = fixture
-            .expect_success(&administrator, "OrganizationService/GetOrganization", json!({"org_id": org.to_string()}))
-            .await;
-        assert_eq!(read["organization"], created["organization"]);
-        let rows = fixture.rows().await;
-        for (field, value) in [
-            ("teacher_verification", json!(0)),
-            ("teacher_verification", json!(9)),
-            ("parent_inviters", json!(-1)),
-            ("unused_after", json!("3599s")),
-            ("unused_after", json!("-7200s")),
-            ("unused_after", json!("31536001s")),
-            ("unused_after", json!(null)),
-        ] {
-            let mut bad = body.clone();
-            bad["policies"][field] = value;
-            let (_, named) = fixture.expect_refusal(&administrator, POLICIES, bad).await;
-            assert_eq!(named, [format!("policies.{field}")]);
-        }
-        for role in [Role::Head, Role::Deputy, Role::Teacher, Role::Pupil, Role::Parent] {
-            let credential = fixture.member(org, role, &[]).await;
-            assert_eq!(fixture.expect_refusal(&credential, POLICIES, body.clone()).await.0, "PERMISSION_DENIED");
-        }
-        assert_eq!(fixture.rows().await, rows);
-        let events = fixture.events(org, 3).await;
-        assert_eq!(events[2].0, "policies_changed");
-        fixture.close().await;
-    }
-);
 
 on_both!(
     organization_is_readable_by_members_systems_and_operator,

@@ -264,6 +264,7 @@ impl Fixture {
             "event",
             "audit_entry",
             "job",
+            "policy_change",
         ] {
             counts.push(self.test_env.count_rows(table).await);
         }
